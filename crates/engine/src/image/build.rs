@@ -1,0 +1,475 @@
+//! Writes an image from a plan.
+//!
+//! What no image may hold is refused here once more (the text side refuses it earlier, with a place in a file). Services
+//! are laid down in the order of their names, so that a name is found by halving and two images are compared by merging.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+
+use super::layout::*;
+use super::plan::*;
+use super::view::EdgeKind;
+use crate::names::{NameFlaw, check_name};
+use crate::time::Span;
+
+/// Why a plan cannot be built into an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BuildError {
+    /// A name breaks the rule of names.
+    BadName {
+        /// The name.
+        name: String,
+        /// What is wrong with it.
+        flaw: NameFlaw,
+    },
+    /// Two services, or two handles, have one name.
+    Duplicate {
+        /// The name.
+        name: String,
+    },
+    /// A service names another that does not exist.
+    UnknownService {
+        /// The service that lists it.
+        service: String,
+        /// The name that nobody has.
+        wanted: String,
+    },
+    /// A descriptor names a handle that does not exist (or an end that its kind does not have).
+    UnknownHandle {
+        /// The service that lists it.
+        service: String,
+        /// The name that nobody has.
+        wanted: String,
+    },
+    /// The graph has a cycle; the services in order, the first one not repeated.
+    Cycle {
+        /// Each requires or follows the next; the last requires or follows the first.
+        services: Vec<String>,
+    },
+    /// A text holds a NUL byte, which no argument, variable or path can.
+    NulByte {
+        /// The text, as far as the NUL.
+        text: String,
+    },
+    /// A service has no program, or no `argv[0]`.
+    NoProgram {
+        /// The service.
+        service: String,
+    },
+    /// A number is outside its range.
+    OutOfRange {
+        /// The service.
+        service: String,
+        /// Which number.
+        what: &'static str,
+    },
+    /// The image would be larger than [`IMAGE_BYTES_MAX`].
+    TooLarge,
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BuildError::BadName { name, flaw } => write!(f, "`{name}` is not a name: {flaw}"),
+            BuildError::Duplicate { name } => write!(f, "`{name}` is defined twice"),
+            BuildError::UnknownService { service, wanted } => {
+                write!(f, "`{service}` names `{wanted}`, and there is no such service")
+            }
+            BuildError::UnknownHandle { service, wanted } => {
+                write!(f, "`{service}` uses `{wanted}`, and there is no such handle")
+            }
+            BuildError::Cycle { services } => {
+                f.write_str("the services wait for each other in a circle: ")?;
+                for service in services {
+                    write!(f, "{service} -> ")?;
+                }
+                f.write_str(services.first().map_or("", String::as_str))
+            }
+            BuildError::NulByte { text } => write!(f, "a NUL byte after `{text}`"),
+            BuildError::NoProgram { service } => write!(f, "`{service}` has no program"),
+            BuildError::OutOfRange { service, what } => write!(f, "`{service}`: {what} is out of range"),
+            BuildError::TooLarge => write!(f, "the plan needs more than {} MiB", IMAGE_BYTES_MAX >> 20),
+        }
+    }
+}
+
+/// Builds the image of a plan.
+///
+/// # Errors
+/// What [`BuildError`] lists; the first found.
+pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
+    let mut writer = Writer::default();
+    let mut order: Vec<&Service> = plan.services.iter().collect();
+    order.sort_by(|a, b| a.name.cmp(&b.name));
+    check_names(&order, &plan.handles)?;
+    let index: BTreeMap<&str, u32> = (0u32..).zip(&order).map(|(at, service)| (service.name.as_str(), at)).collect();
+    let handles: BTreeMap<&str, (u32, &HandleKind)> =
+        (0u32..).zip(&plan.handles).map(|(at, handle)| (handle.name.as_str(), (at, &handle.kind))).collect();
+
+    let mut edges_of: Vec<Vec<(u32, EdgeKind)>> = Vec::with_capacity(order.len());
+    for service in &order {
+        edges_of.push(edges(service, &index)?);
+    }
+    if let Some(cycle) = find_cycle(&edges_of) {
+        return Err(BuildError::Cycle { services: cycle.iter().map(|at| order[*at as usize].name.clone()).collect() });
+    }
+
+    for handle in &plan.handles {
+        let (kind, path) = match &handle.kind {
+            HandleKind::File(path) => (HANDLE_FILE, path.as_str()),
+            HandleKind::Pipe => (HANDLE_PIPE, ""),
+        };
+        let record = HandleRecord { name: writer.text(&handle.name)?, kind, path: writer.text(path)? };
+        push(&mut writer.handles, HandleRecord::SIZE, |to| record.put(to));
+    }
+    for (service, edges) in order.iter().zip(&edges_of) {
+        check_ranges(service)?;
+        let record = writer.service(service, edges, &handles)?;
+        push(&mut writer.services, ServiceRecord::SIZE, |to| record.put(to));
+    }
+    writer.finish(plan)
+}
+
+fn check_names(order: &[&Service], handles: &[Handle]) -> Result<(), BuildError> {
+    let mut handle_names: Vec<&String> = handles.iter().map(|handle| &handle.name).collect();
+    handle_names.sort();
+    let service_names: Vec<&String> = order.iter().map(|service| &service.name).collect();
+    for names in [&service_names, &handle_names] {
+        for name in names {
+            check_name(name).map_err(|flaw| BuildError::BadName { name: (*name).clone(), flaw })?;
+        }
+        if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(BuildError::Duplicate { name: twice[0].clone() });
+        }
+    }
+    Ok(())
+}
+
+fn edges(service: &Service, index: &BTreeMap<&str, u32>) -> Result<Vec<(u32, EdgeKind)>, BuildError> {
+    let mut edges: BTreeMap<u32, EdgeKind> = BTreeMap::new();
+    // `requires` says all that `after` says and more, so it wins where both name one service.
+    for (names, kind) in [(&service.after, EdgeKind::After), (&service.requires, EdgeKind::Requires)] {
+        for name in names {
+            let target = index
+                .get(name.as_str())
+                .ok_or_else(|| BuildError::UnknownService { service: service.name.clone(), wanted: name.clone() })?;
+            edges.insert(*target, kind);
+        }
+    }
+    Ok(edges.into_iter().collect())
+}
+
+fn check_ranges(service: &Service) -> Result<(), BuildError> {
+    if service.program.is_empty() || service.argv.is_empty() {
+        return Err(BuildError::NoProgram { service: service.name.clone() });
+    }
+    let checks = [
+        (service.umask.is_none_or(|umask| umask <= 0o777), "umask"),
+        (service.nice.is_none_or(|nice| (-20..=19).contains(&nice)), "nice"),
+        (service.oom_score_adjust.is_none_or(|score| (-1000..=1000).contains(&score)), "oom_score_adjust"),
+        (service.scheduling.is_none_or(|(_, priority)| priority <= 99), "scheduling priority"),
+        (service.cpu_affinity.iter().all(|cpu| *cpu < CPUS_MAX), "cpu_affinity"),
+        (service.resource_limits.iter().all(|limit| limit.soft <= limit.hard && limit.resource < 16), "limits"),
+        (service.stop.iter().all(|step| (1..=64).contains(&step.signal)), "stop signal"),
+        (service.stop.len() <= STOP_STEPS_MAX, "number of stop signals"),
+        (service.descriptors.iter().all(|d| d.number < DESCRIPTORS_MAX), "descriptor number"),
+        (!matches!(service.ready, Ready::Fd(fd) if !(3..DESCRIPTORS_MAX).contains(&fd)), "readiness descriptor"),
+        (service.argv.len() <= ARGUMENTS_MAX && service.environment.len() <= ARGUMENTS_MAX, "number of arguments"),
+    ];
+    match checks.iter().find(|(good, _)| !good) {
+        Some((_, what)) => Err(BuildError::OutOfRange { service: service.name.clone(), what }),
+        None => Ok(()),
+    }
+}
+
+/// CPU numbers stay below this (the kernel's own largest build is 8192).
+pub const CPUS_MAX: u32 = 8192;
+/// Descriptor numbers that a plan can name stay below this.
+pub const DESCRIPTORS_MAX: u32 = 1024;
+/// A stop sequence has at most this many signals.
+pub const STOP_STEPS_MAX: usize = 16;
+/// At most this many arguments, and as many variables.
+pub const ARGUMENTS_MAX: usize = 4096;
+
+/// Finds a circle in the graph, if there is one, by walking it depth first without recursion.
+pub(super) fn find_cycle(edges_of: &[Vec<(u32, EdgeKind)>]) -> Option<Vec<u32>> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Seen {
+        No,
+        OnPath,
+        Done,
+    }
+    let mut seen = vec![Seen::No; edges_of.len()];
+    let mut path: Vec<(u32, usize)> = Vec::new();
+    for start in 0..edges_of.len() {
+        if seen[start] != Seen::No {
+            continue;
+        }
+        path.push((start as u32, 0));
+        seen[start] = Seen::OnPath;
+        while let Some((at, next)) = path.last_mut() {
+            let Some((target, _)) = edges_of[*at as usize].get(*next) else {
+                seen[*at as usize] = Seen::Done;
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            match seen[*target as usize] {
+                Seen::Done => {}
+                Seen::No => {
+                    seen[*target as usize] = Seen::OnPath;
+                    path.push((*target, 0));
+                }
+                Seen::OnPath => {
+                    let from = path.iter().position(|(on_path, _)| on_path == target).unwrap_or(0);
+                    return Some(path[from..].iter().map(|(on_path, _)| *on_path).collect());
+                }
+            }
+        }
+    }
+    None
+}
+
+/// The tables as they grow.
+#[derive(Default)]
+struct Writer {
+    services: Vec<u8>,
+    edges: Vec<u8>,
+    texts: Vec<u8>,
+    stops: Vec<u8>,
+    resource_limits: Vec<u8>,
+    descriptors: Vec<u8>,
+    handles: Vec<u8>,
+    cpus: Vec<u8>,
+    run: Vec<u8>,
+    known_texts: BTreeMap<String, Text>,
+}
+
+fn push(table: &mut Vec<u8>, size: usize, put: impl FnOnce(&mut [u8])) {
+    let at = table.len();
+    table.resize(at + size, 0);
+    put(&mut table[at..]);
+}
+
+fn list<T>(table: &mut Vec<u8>, size: usize, items: &[T], put: impl Fn(&T, &mut [u8])) -> List {
+    let start = (table.len() / size) as u32;
+    for item in items {
+        push(table, size, |to| put(item, to));
+    }
+    List { start, count: items.len() as u32 }
+}
+
+impl Writer {
+    /// Lays a text down once, however often it is used.
+    fn text(&mut self, text: &str) -> Result<Text, BuildError> {
+        if let Some(known) = self.known_texts.get(text) {
+            return Ok(*known);
+        }
+        if let Some((before, _)) = text.split_once('\0') {
+            return Err(BuildError::NulByte { text: before.to_owned() });
+        }
+        let placed = Text { at: self.run.len() as u32, len: text.len() as u32 };
+        self.run.extend_from_slice(text.as_bytes());
+        self.run.push(0);
+        if self.run.len() > IMAGE_BYTES_MAX {
+            return Err(BuildError::TooLarge);
+        }
+        self.known_texts.insert(text.to_owned(), placed);
+        Ok(placed)
+    }
+
+    fn texts<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Result<List, BuildError> {
+        let placed = texts.map(|text| self.text(text)).collect::<Result<Vec<Text>, BuildError>>()?;
+        Ok(list(&mut self.texts, Text::SIZE, &placed, |text, to| text.put(to)))
+    }
+
+    fn descriptor(
+        &mut self,
+        service: &Service,
+        descriptor: &Descriptor,
+        handles: &BTreeMap<&str, (u32, &HandleKind)>,
+    ) -> Result<DescriptorRecord, BuildError> {
+        let (source, path, handle, end) = match &descriptor.source {
+            Source::Null => (SOURCE_NULL, "", 0, 0),
+            Source::Inherit => (SOURCE_INHERIT, "", 0, 0),
+            Source::File(path) => (SOURCE_FILE, path.as_str(), 0, 0),
+            Source::Handle(name) => {
+                let (handle, end) = find_handle(name, handles)
+                    .ok_or_else(|| BuildError::UnknownHandle { service: service.name.clone(), wanted: name.clone() })?;
+                (SOURCE_HANDLE, "", handle, end)
+            }
+        };
+        Ok(DescriptorRecord { number: descriptor.number, source, path: self.text(path)?, handle, end })
+    }
+
+    fn service(
+        &mut self,
+        service: &Service,
+        edges: &[(u32, EdgeKind)],
+        handles: &BTreeMap<&str, (u32, &HandleKind)>,
+    ) -> Result<ServiceRecord, BuildError> {
+        let mut descriptors = Vec::new();
+        for descriptor in complete_descriptors(service) {
+            descriptors.push(self.descriptor(service, &descriptor, handles)?);
+        }
+        let mut variables = Vec::new();
+        for (name, value) in &service.environment {
+            if name.is_empty() || name.contains('=') {
+                return Err(BuildError::OutOfRange { service: service.name.clone(), what: "variable name" });
+            }
+            let mut text = String::with_capacity(name.len() + value.len() + 1);
+            text.push_str(name);
+            text.push('=');
+            text.push_str(value);
+            variables.push(text);
+        }
+        let (ready, ready_fd, alive_for) = match service.ready {
+            Ready::Started => (READY_STARTED, 0, Span::ZERO),
+            Ready::AliveFor(span) => (READY_ALIVE_FOR, 0, span),
+            Ready::Notify => (READY_NOTIFY, 0, Span::ZERO),
+            Ready::Fd(fd) => (READY_FD, fd, Span::ZERO),
+            Ready::Exit => (READY_EXIT, 0, Span::ZERO),
+        };
+        Ok(ServiceRecord {
+            name: self.text(&service.name)?,
+            description: self.text(&service.description)?,
+            origin_file: self.text(&service.origin.file)?,
+            origin_line: service.origin.line,
+            digest: digest(service),
+            program: self.text(&service.program)?,
+            argv: self.texts(service.argv.iter().map(String::as_str))?,
+            environment: self.texts(variables.iter().map(String::as_str))?,
+            inherit_environment: u8::from(service.inherit_environment),
+            working_directory: self.text(&service.working_directory)?,
+            user: self.text(&service.user)?,
+            group: self.text(&service.group)?,
+            groups: self.texts(service.groups.iter().flatten().map(String::as_str))?,
+            groups_given: u8::from(service.groups.is_some()),
+            umask: service.umask.unwrap_or(NO_UMASK),
+            nice: service.nice.unwrap_or(NO_NICE),
+            oom_score_adjust: service.oom_score_adjust.unwrap_or(NO_OOM_SCORE),
+            scheduling_policy: service.scheduling.map_or(NO_SCHEDULING, |(policy, _)| policy.code()),
+            scheduling_priority: service.scheduling.map_or(0, |(_, priority)| priority),
+            cpus: list(&mut self.cpus, u32::SIZE, &service.cpu_affinity, |cpu, to| cpu.put(to)),
+            resource_limits: list(
+                &mut self.resource_limits,
+                ResourceLimitRecord::SIZE,
+                &service.resource_limits,
+                |limit, to| {
+                    ResourceLimitRecord { resource: limit.resource, soft: limit.soft, hard: limit.hard }.put(to);
+                },
+            ),
+            capabilities_given: u8::from(service.capabilities.is_some()),
+            capabilities: service.capabilities.unwrap_or(0),
+            no_new_privileges: u8::from(service.no_new_privileges),
+            randomize_addresses: u8::from(service.randomize_addresses),
+            session: service.session.code(),
+            descriptors: list(&mut self.descriptors, DescriptorRecord::SIZE, &descriptors, |record, to| record.put(to)),
+            control: service.control.map_or(0, Right::code),
+            restricted: u8::from(service.restricted),
+            edges: list(&mut self.edges, EdgeRecord::SIZE, edges, |(target, kind), to| {
+                EdgeRecord { target: *target, kind: kind.code() }.put(to);
+            }),
+            ready,
+            ready_fd,
+            alive_for,
+            start_timeout: service.start_timeout,
+            stop: list(&mut self.stops, StopRecord::SIZE, &service.stop, |step, to| {
+                StopRecord { signal: step.signal, wait: step.wait }.put(to);
+            }),
+            stuck_after: service.stuck_after,
+            restart: service.restart.code(),
+            restart_delay: service.restart_delay,
+            restart_delay_max: service.restart_delay_max.max(service.restart_delay),
+            healthy_after: service.healthy_after,
+            give_up_after: service.give_up_after,
+            give_up_within: service.give_up_within,
+            autostart: u8::from(service.autostart),
+            essential: u8::from(service.essential),
+            containment: service.containment.code(),
+        })
+    }
+
+    fn finish(mut self, plan: &Plan) -> Result<Vec<u8>, BuildError> {
+        let name = self.text(&plan.name)?;
+        let mut image = vec![0; HeaderRecord::SIZE];
+        let mut place = |table: &[u8], size: usize| {
+            let start = image.len() as u32;
+            image.extend_from_slice(table);
+            List { start, count: (table.len() / size) as u32 }
+        };
+        let services = place(&self.services, ServiceRecord::SIZE);
+        let edges = place(&self.edges, EdgeRecord::SIZE);
+        let header = HeaderRecord {
+            magic: u64::from_le_bytes(MAGIC),
+            version: VERSION,
+            checksum: 0,
+            length: 0,
+            name,
+            services,
+            edges,
+            texts: place(&self.texts, Text::SIZE),
+            stops: place(&self.stops, StopRecord::SIZE),
+            resource_limits: place(&self.resource_limits, ResourceLimitRecord::SIZE),
+            descriptors: place(&self.descriptors, DescriptorRecord::SIZE),
+            handles: place(&self.handles, HandleRecord::SIZE),
+            cpus: place(&self.cpus, u32::SIZE),
+            run_of_texts: place(&self.run, 1),
+            limit_services: plan.limits.services.max(services.count),
+            limit_edges: plan.limits.edges.max(edges.count),
+            limit_images: plan.limits.images.max(1),
+            limit_commands: plan.limits.commands.max(1),
+            limit_connections: plan.limits.connections.max(1),
+        };
+        if image.len() > IMAGE_BYTES_MAX {
+            return Err(BuildError::TooLarge);
+        }
+        let header = HeaderRecord { length: image.len() as u64, ..header };
+        header.put(&mut image);
+        let sum = checksum(&image[CHECKED_FROM..]);
+        HeaderRecord { checksum: sum, ..header }.put(&mut image);
+        Ok(image)
+    }
+}
+
+/// Finds a handle and its end (0 the one to read, 1 the one to write) by what a descriptor calls it.
+fn find_handle(name: &str, handles: &BTreeMap<&str, (u32, &HandleKind)>) -> Option<(u32, u8)> {
+    if let Some((at, HandleKind::File(_))) = handles.get(name) {
+        return Some((*at, 1));
+    }
+    let (pipe, end) = match name.rsplit_once('.')? {
+        (pipe, "r") => (pipe, 0),
+        (pipe, "w") => (pipe, 1),
+        _ => return None,
+    };
+    match handles.get(pipe)? {
+        (at, HandleKind::Pipe) => Some((*at, end)),
+        (_, HandleKind::File(_)) => None,
+    }
+}
+
+/// The descriptors of a service with the three standard ones filled in, in the order of their numbers.
+fn complete_descriptors(service: &Service) -> Vec<Descriptor> {
+    let defaults = [(0, Source::Null), (1, Source::Inherit), (2, Source::Inherit)];
+    let mut complete: BTreeMap<u32, Source> = defaults.into_iter().collect();
+    for descriptor in &service.descriptors {
+        complete.insert(descriptor.number, descriptor.source.clone());
+    }
+    complete.into_iter().map(|(number, source)| Descriptor { number, source }).collect()
+}
+
+/// A number that is equal when, and (but for accidents) only when, nothing about a service has changed.
+///
+/// It is taken from the derived `Debug` text, which names every field there is; where the service was written does
+/// not count. Another version of verger may write it differently: then a reload after an upgrade sees a change.
+fn digest(service: &Service) -> u64 {
+    let placeless = Service { origin: Origin::default(), description: String::new(), ..service.clone() };
+    let mut sum = Fnv::new();
+    let written = write!(sum, "{placeless:?}");
+    debug_assert!(written.is_ok(), "a checksum refuses nothing");
+    sum.0
+}

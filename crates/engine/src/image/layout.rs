@@ -1,0 +1,267 @@
+//! How an image lies in memory: a header, tables of fixed records, and one run of texts.
+//!
+//! Every number is little-endian and read byte by byte, so an image needs no alignment and no `unsafe`. A table is named
+//! by its offset and its count; a list inside a record is a start and a count in the table of its kind; a text is an
+//! offset and a length in the run of texts, and a NUL byte follows it there, so that it can be given to `execve(2)` as it is.
+//!
+//! The offsets of the fields are computed from the one list in this file; writer, reader and verifier share them.
+
+use crate::time::Span;
+
+/// What an image begins with.
+pub(super) const MAGIC: [u8; 8] = *b"verger\x00\x01";
+/// The version of this layout. A daemon takes exactly its own.
+pub const VERSION: u32 = 1;
+/// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
+pub const IMAGE_BYTES_MAX: usize = 64 << 20;
+/// The checksum covers everything from here on (after magic, version and itself).
+pub(super) const CHECKED_FROM: usize = 20;
+
+/// A value that can be a field: fixed size, one reading, one writing.
+pub(super) trait Field: Copy {
+    const SIZE: usize;
+    fn get(bytes: &[u8]) -> Self;
+    fn put(self, bytes: &mut [u8]);
+}
+
+macro_rules! number_fields {
+    ($($number:ty),*) => {$(
+        impl Field for $number {
+            const SIZE: usize = size_of::<$number>();
+            fn get(bytes: &[u8]) -> Self {
+                let mut raw = [0; size_of::<$number>()];
+                raw.copy_from_slice(&bytes[..Self::SIZE]);
+                <$number>::from_le_bytes(raw)
+            }
+            fn put(self, bytes: &mut [u8]) {
+                bytes[..Self::SIZE].copy_from_slice(&self.to_le_bytes());
+            }
+        }
+    )*};
+}
+number_fields!(u8, u16, u32, u64, i8, i16);
+
+impl Field for Span {
+    const SIZE: usize = 8;
+    fn get(bytes: &[u8]) -> Self {
+        Span(u64::get(bytes))
+    }
+    fn put(self, bytes: &mut [u8]) {
+        self.0.put(bytes);
+    }
+}
+
+/// A text: where it begins in the run of texts, and how many bytes it has (the NUL after it not counted).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct Text {
+    pub(super) at: u32,
+    pub(super) len: u32,
+}
+
+/// A list: the first entry in the table of its kind, and how many there are. Also: a table, by offset and count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(super) struct List {
+    pub(super) start: u32,
+    pub(super) count: u32,
+}
+
+impl Field for Text {
+    const SIZE: usize = 8;
+    fn get(bytes: &[u8]) -> Self {
+        Text { at: u32::get(bytes), len: u32::get(&bytes[4..]) }
+    }
+    fn put(self, bytes: &mut [u8]) {
+        self.at.put(bytes);
+        self.len.put(&mut bytes[4..]);
+    }
+}
+
+impl Field for List {
+    const SIZE: usize = 8;
+    fn get(bytes: &[u8]) -> Self {
+        List { start: u32::get(bytes), count: u32::get(&bytes[4..]) }
+    }
+    fn put(self, bytes: &mut [u8]) {
+        self.start.put(bytes);
+        self.count.put(&mut bytes[4..]);
+    }
+}
+
+/// Declares a record: a plain struct for the writer, and for the reader one function per field that reads just it.
+macro_rules! record {
+    ($(#[$meta:meta])* $name:ident { $($field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug)]
+        pub(super) struct $name { $(pub(super) $field: $type,)* }
+
+        impl $name {
+            pub(super) const SIZE: usize = 0 $(+ <$type as Field>::SIZE)*;
+
+            pub(super) fn put(&self, bytes: &mut [u8]) {
+                let mut at = 0;
+                $(
+                    self.$field.put(&mut bytes[at..]);
+                    at += <$type as Field>::SIZE;
+                )*
+                debug_assert_eq!(at, Self::SIZE);
+            }
+
+            record!(@readers 0usize; $($field: $type,)*);
+        }
+    };
+    (@readers $at:expr; ) => {};
+    (@readers $at:expr; $field:ident: $type:ty, $($rest:tt)*) => {
+        pub(super) fn $field(bytes: &[u8]) -> $type {
+            <$type as Field>::get(&bytes[$at..])
+        }
+        record!(@readers $at + <$type as Field>::SIZE; $($rest)*);
+    };
+}
+
+record! {
+    /// The first bytes of an image.
+    HeaderRecord {
+        magic: u64,
+        version: u32,
+        checksum: u64,
+        length: u64,
+        name: Text,
+        services: List,
+        edges: List,
+        texts: List,
+        stops: List,
+        resource_limits: List,
+        descriptors: List,
+        handles: List,
+        cpus: List,
+        // Offset, and length in bytes.
+        run_of_texts: List,
+        limit_services: u32,
+        limit_edges: u32,
+        limit_images: u32,
+        limit_commands: u32,
+        limit_connections: u32,
+    }
+}
+
+record! {
+    /// One service. Services lie in the order of their names.
+    ServiceRecord {
+        name: Text,
+        description: Text,
+        origin_file: Text,
+        origin_line: u32,
+        digest: u64,
+        program: Text,
+        argv: List,
+        environment: List,
+        inherit_environment: u8,
+        working_directory: Text,
+        user: Text,
+        group: Text,
+        groups: List,
+        groups_given: u8,
+        umask: u16,
+        nice: i8,
+        oom_score_adjust: i16,
+        scheduling_policy: u8,
+        scheduling_priority: u8,
+        cpus: List,
+        resource_limits: List,
+        capabilities_given: u8,
+        capabilities: u64,
+        no_new_privileges: u8,
+        randomize_addresses: u8,
+        session: u8,
+        descriptors: List,
+        control: u8,
+        restricted: u8,
+        edges: List,
+        ready: u8,
+        ready_fd: u32,
+        alive_for: Span,
+        start_timeout: Span,
+        stop: List,
+        stuck_after: Span,
+        restart: u8,
+        restart_delay: Span,
+        restart_delay_max: Span,
+        healthy_after: Span,
+        give_up_after: u32,
+        give_up_within: Span,
+        autostart: u8,
+        essential: u8,
+        containment: u8,
+    }
+}
+
+/// "Not given" for `umask`, `nice`, `oom_score_adjust` and `scheduling_policy`.
+pub(super) const NO_UMASK: u16 = u16::MAX;
+pub(super) const NO_NICE: i8 = i8::MIN;
+pub(super) const NO_OOM_SCORE: i16 = i16::MIN;
+pub(super) const NO_SCHEDULING: u8 = u8::MAX;
+
+record! {
+    /// An edge of the graph: from the service that lists it to the one it names.
+    EdgeRecord { target: u32, kind: u8, }
+}
+
+record! {
+    StopRecord { signal: u8, wait: Span, }
+}
+
+record! {
+    ResourceLimitRecord { resource: u8, soft: u64, hard: u64, }
+}
+
+record! {
+    DescriptorRecord { number: u32, source: u8, path: Text, handle: u32, end: u8, }
+}
+
+record! {
+    HandleRecord { name: Text, kind: u8, path: Text, }
+}
+
+pub(super) const READY_STARTED: u8 = 0;
+pub(super) const READY_ALIVE_FOR: u8 = 1;
+pub(super) const READY_NOTIFY: u8 = 2;
+pub(super) const READY_FD: u8 = 3;
+pub(super) const READY_EXIT: u8 = 4;
+
+pub(super) const SOURCE_NULL: u8 = 0;
+pub(super) const SOURCE_INHERIT: u8 = 1;
+pub(super) const SOURCE_FILE: u8 = 2;
+pub(super) const SOURCE_HANDLE: u8 = 3;
+
+pub(super) const HANDLE_FILE: u8 = 0;
+pub(super) const HANDLE_PIPE: u8 = 1;
+
+/// FNV-1a with 64 bits: tells damage, not malice (whoever can write an image can also write its checksum; that is why
+/// everything else is verified too). <http://www.isthe.com/chongo/tech/comp/fnv/>
+pub(super) fn checksum(bytes: &[u8]) -> u64 {
+    let mut sum = Fnv::new();
+    sum.feed(bytes);
+    sum.0
+}
+
+/// The running state of the checksum.
+pub(super) struct Fnv(pub(super) u64);
+
+impl Fnv {
+    pub(super) fn new() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
+        }
+    }
+}
+
+impl core::fmt::Write for Fnv {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.feed(text.as_bytes());
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! The image: a compiled plan as flat bytes.
+//!
+//! `verger` reads text and builds an image; the daemon gets the bytes, verifies them once and then only reads. So the
+//! process that may be PID 1 holds no parser, and a plan of ten thousand services costs it pages of a sealed file
+//! instead of heap. [`plan`](Plan) is what goes in, [`build`] writes it, [`Image::verify`] takes it, the views read it,
+//! [`difference`] compares two.
+//!
+//! *Not here:* opening files, mapping memory (`verger-linux`), reading TOML or JSON (`verger-plan`).
+
+mod build;
+mod difference;
+mod layout;
+mod plan;
+#[cfg(test)]
+mod tests;
+mod verify;
+mod view;
+
+pub use build::{ARGUMENTS_MAX, BuildError, CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, build};
+pub use difference::{Change, difference};
+pub use layout::{IMAGE_BYTES_MAX, VERSION};
+pub use plan::*;
+pub use verify::{COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, ImageError, SERVICES_MAX};
+pub use view::{Bytes, EdgeKind, HandleView, Image, ServiceView, SourceView};

@@ -1,0 +1,320 @@
+//! The plan as values: what a text format is read into and an image is built from.
+//!
+//! Nothing here is checked; [`super::build`] checks what must hold of any plan, and the crate that reads text checks
+//! earlier and better, since it knows the file and the line.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::code::coded_enum;
+use crate::time::Span;
+
+/// Everything one file (with what it imports) asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// What the plan calls itself; shown, never compared.
+    pub name: String,
+    /// The services, in any order.
+    pub services: Vec<Service>,
+    /// Descriptors that outlive runs.
+    pub handles: Vec<Handle>,
+    /// How much room the daemon reserves.
+    pub limits: Limits,
+}
+
+/// One configured service. `Default` is what a careful operator would have chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name: see [`crate::names::check_name`].
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// Where it was written, for messages: file and line (1 is the first; 0 is unknown).
+    pub origin: Origin,
+    /// The program: a path if it holds a `/`, else looked up in `PATH` at each start.
+    pub program: String,
+    /// The whole argument vector, `argv[0]` included.
+    pub argv: Vec<String>,
+    /// Variables set on top of what is inherited, as (name, value).
+    pub environment: Vec<(String, String)>,
+    /// Whether the daemon's own environment is passed on.
+    pub inherit_environment: bool,
+    /// Working directory; empty means the daemon's.
+    pub working_directory: String,
+    /// User name or number; empty means the daemon's.
+    pub user: String,
+    /// Group name or number; empty means the user's primary group.
+    pub group: String,
+    /// Supplementary groups; `None` means the user's own.
+    pub groups: Option<Vec<String>>,
+    /// File creation mask; `None` means the daemon's.
+    pub umask: Option<u16>,
+    /// Niceness from -20 to 19; `None` means the daemon's.
+    pub nice: Option<i8>,
+    /// The kernel's `oom_score_adj`, -1000 to 1000; `None` means the daemon's.
+    pub oom_score_adjust: Option<i16>,
+    /// Scheduling policy and real-time priority; `None` means the daemon's.
+    pub scheduling: Option<(SchedulingPolicy, u8)>,
+    /// CPU numbers it may run on; empty means the daemon's.
+    pub cpu_affinity: Vec<u32>,
+    /// Resource limits: kernel number (`getrlimit(2)`), soft, hard; `u64::MAX` is unlimited.
+    pub resource_limits: Vec<ResourceLimit>,
+    /// Capabilities left in the bounding set and raised as ambient; `None` means untouched.
+    pub capabilities: Option<u64>,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// Whether addresses are randomised (`ADDR_NO_RANDOMIZE` when false).
+    pub randomize_addresses: bool,
+    /// Session and process group.
+    pub session: Session,
+    /// What sits on which descriptor. 0, 1 and 2 have defaults: null, inherit, inherit.
+    pub descriptors: Vec<Descriptor>,
+    /// The right that an inherited control connection gives it, if it gets one.
+    pub control: Option<Right>,
+    /// Whether its processes are refused at the control socket.
+    pub restricted: bool,
+    /// Services that must be ready before it starts, and are wanted with it.
+    pub requires: Vec<String>,
+    /// Services that go first if they are wanted too.
+    pub after: Vec<String>,
+    /// When dependents may go on.
+    pub ready: Ready,
+    /// From the order to start until ready; [`Span::FOREVER`] is no limit.
+    pub start_timeout: Span,
+    /// Signals to ask it to end with, and how long each is given. Then it is killed.
+    pub stop: Vec<StopStep>,
+    /// How long after the first kill a stop counts as stuck.
+    pub stuck_after: Span,
+    /// What happens when it ends unasked.
+    pub restart: RestartPolicy,
+    /// Rest before the first restart; doubled for each further one.
+    pub restart_delay: Span,
+    /// The rest grows no further than this.
+    pub restart_delay_max: Span,
+    /// A run that lasted this long clears the count of failures.
+    pub healthy_after: Span,
+    /// Give up after this many restarts within `give_up_within`; 0 is never.
+    pub give_up_after: u32,
+    /// The window in which `give_up_after` counts.
+    pub give_up_within: Span,
+    /// Whether it is wanted when the plan is loaded.
+    pub autostart: bool,
+    /// Whether its end (when it will not come back) ends everything.
+    pub essential: bool,
+    /// What holds its processes.
+    pub containment: ContainmentWish,
+}
+
+impl Default for Service {
+    fn default() -> Service {
+        Service {
+            name: String::new(),
+            description: String::new(),
+            origin: Origin::default(),
+            program: String::new(),
+            argv: Vec::new(),
+            environment: Vec::new(),
+            inherit_environment: true,
+            working_directory: String::new(),
+            user: String::new(),
+            group: String::new(),
+            groups: None,
+            umask: None,
+            nice: None,
+            oom_score_adjust: None,
+            scheduling: None,
+            cpu_affinity: Vec::new(),
+            resource_limits: Vec::new(),
+            capabilities: None,
+            no_new_privileges: false,
+            randomize_addresses: true,
+            session: Session::Own,
+            descriptors: Vec::new(),
+            control: None,
+            restricted: false,
+            requires: Vec::new(),
+            after: Vec::new(),
+            ready: Ready::Started,
+            start_timeout: Span::from_secs(60),
+            stop: alloc::vec![StopStep { signal: 15, wait: Span::from_secs(10) }],
+            stuck_after: Span::from_secs(10),
+            restart: RestartPolicy::Always,
+            restart_delay: Span::from_millis(200),
+            restart_delay_max: Span::from_secs(30),
+            healthy_after: Span::from_secs(10),
+            give_up_after: 0,
+            give_up_within: Span::from_secs(60),
+            autostart: true,
+            essential: false,
+            containment: ContainmentWish::Auto,
+        }
+    }
+}
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Origin {
+    /// The file as the user named it; empty when there is none.
+    pub file: String,
+    /// The line, counted from 1; 0 when unknown.
+    pub line: u32,
+}
+
+/// One signal of the stop sequence and the time it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StopStep {
+    /// Signal number, 1 to 64.
+    pub signal: u8,
+    /// Time until the next step (or the kill).
+    pub wait: Span,
+}
+
+/// One resource limit as `setrlimit(2)` takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ResourceLimit {
+    /// The kernel's number of the resource.
+    pub resource: u8,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit; `u64::MAX` is unlimited.
+    pub hard: u64,
+}
+
+/// What a descriptor number is connected to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The number the program sees.
+    pub number: u32,
+    /// What is behind it.
+    pub source: Source,
+}
+
+/// Where a descriptor comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `/dev/null`.
+    Null,
+    /// The daemon's descriptor of the same number.
+    Inherit,
+    /// A file: read from on descriptor 0, appended to (and made, mode 0640) on any other.
+    File(String),
+    /// A handle of the plan, by name; for a pipe with its end: `log.r`, `log.w`.
+    Handle(String),
+}
+
+/// A named descriptor that the daemon keeps across runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handle {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: HandleKind,
+}
+
+/// What a handle is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandleKind {
+    /// A file, opened for appending once and kept.
+    File(String),
+    /// A pipe, with an end to read (`NAME.r`) and one to write (`NAME.w`).
+    Pipe,
+}
+
+/// When a service counts as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// Its program has been executed.
+    Started,
+    /// It has lived this long.
+    AliveFor(Span),
+    /// It has said `READY=1` on its notify socket (`sd_notify(3)`).
+    Notify,
+    /// It has written a newline on this descriptor (s6's way).
+    Fd(u32),
+    /// It has exited with status 0: a one-shot.
+    Exit,
+}
+
+coded_enum! {
+    /// What happens when a service ends unasked.
+    pub enum RestartPolicy {
+        /// It is started again.
+        Always = 0, "always";
+        /// It is started again unless it exited with status 0.
+        OnFailure = 1, "on-failure";
+        /// It is left as it is.
+        Never = 2, "never";
+    }
+}
+
+coded_enum! {
+    /// Session and process group of a service's main process.
+    pub enum Session {
+        /// A session of its own, without a terminal.
+        Own = 0, "own";
+        /// The daemon's session, a process group of its own.
+        Group = 1, "group";
+    }
+}
+
+coded_enum! {
+    /// The kernel's scheduling policies.
+    pub enum SchedulingPolicy {
+        /// `SCHED_OTHER`.
+        Other = 0, "other";
+        /// `SCHED_FIFO`.
+        Fifo = 1, "fifo";
+        /// `SCHED_RR`.
+        RoundRobin = 2, "rr";
+        /// `SCHED_BATCH`.
+        Batch = 3, "batch";
+        /// `SCHED_IDLE`.
+        Idle = 5, "idle";
+    }
+}
+
+coded_enum! {
+    /// What a plan asks to hold a service's processes.
+    pub enum ContainmentWish {
+        /// The strongest that can be had.
+        Auto = 0, "auto";
+        /// A process group.
+        Group = 1, "group";
+        /// A cgroup of its own; without one the service does not start.
+        Cgroup = 2, "cgroup";
+    }
+}
+
+coded_enum! {
+    /// What a control connection may do; each includes the one before.
+    pub enum Right {
+        /// Look: status, why, events.
+        Observe = 1, "observe";
+        /// Start, stop, restart, signal.
+        Operate = 2, "operate";
+        /// Load plans, end the daemon.
+        Configure = 3, "configure";
+    }
+}
+
+/// How much room a daemon reserves when it seals its memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Services that can exist at once.
+    pub services: u32,
+    /// Edges of the dependency graph.
+    pub edges: u32,
+    /// Images held at once (a run keeps the one it was started from).
+    pub images: u32,
+    /// Commands that can wait for their outcome at once.
+    pub commands: u32,
+    /// Control connections at once.
+    pub connections: u32,
+}
+
+impl Default for Limits {
+    /// 0 means "what the plan needs", decided when the image is built.
+    fn default() -> Limits {
+        Limits { services: 0, edges: 0, images: 4, commands: 256, connections: 1024 }
+    }
+}

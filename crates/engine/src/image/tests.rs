@@ -1,0 +1,221 @@
+//! Building, verifying and reading back; damage of every byte; the difference of two images.
+
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::layout::{CHECKED_FROM, HeaderRecord, checksum};
+use super::*;
+use crate::time::Span;
+
+fn service(name: &str) -> Service {
+    Service { name: name.to_string(), program: "/bin/true".into(), argv: vec!["true".into()], ..Service::default() }
+}
+
+fn rich() -> Plan {
+    let mut db = service("db");
+    db.environment = vec![("A".into(), "1".into()), ("B".into(), "x=y".into())];
+    db.groups = Some(vec!["audio".into(), "44".into()]);
+    db.umask = Some(0o027);
+    db.nice = Some(-5);
+    db.scheduling = Some((SchedulingPolicy::Fifo, 50));
+    db.cpu_affinity = vec![0, 65, 8191];
+    db.resource_limits = vec![ResourceLimit { resource: 7, soft: 1024, hard: u64::MAX }];
+    db.capabilities = Some(1 << 10);
+    db.descriptors = vec![
+        Descriptor { number: 1, source: Source::Handle("log.w".into()) },
+        Descriptor { number: 5, source: Source::File("/var/log/x".into()) },
+    ];
+    db.ready = Ready::Fd(3);
+    db.stop = vec![StopStep { signal: 2, wait: Span::from_secs(1) }, StopStep { signal: 15, wait: Span::from_secs(2) }];
+    let mut web = service("web");
+    web.requires = vec!["db".into()];
+    web.after = vec!["db".into(), "aux".into()];
+    Plan {
+        name: "rich".into(),
+        services: vec![web, db, service("aux")],
+        handles: vec![Handle { name: "log".into(), kind: HandleKind::Pipe }],
+        limits: Limits::default(),
+    }
+}
+
+fn image(plan: &Plan) -> Image {
+    Image::verify(Arc::new(build(plan).unwrap())).unwrap()
+}
+
+#[test]
+fn what_was_planned_is_read_back() {
+    let image = image(&rich());
+    assert_eq!(image.name(), "rich");
+    let names: Vec<&str> = image.services().map(|service| service.name()).collect();
+    assert_eq!(names, ["aux", "db", "web"]);
+    assert_eq!((image.find("db"), image.find("dc"), image.find("")), (Some(1), None, None));
+
+    let db = image.service(1);
+    let variables: Vec<&[u8]> = db.environment().collect();
+    assert_eq!(variables, [b"A=1\0".as_slice(), b"B=x=y\0"]);
+    assert_eq!(db.groups().unwrap().collect::<Vec<_>>(), ["audio", "44"]);
+    assert_eq!((db.umask(), db.nice(), db.oom_score_adjust()), (Some(0o027), Some(-5), None));
+    assert_eq!(db.scheduling(), Some((SchedulingPolicy::Fifo, 50)));
+    assert_eq!(db.cpu_affinity().collect::<Vec<_>>(), [0, 65, 8191]);
+    assert_eq!(db.resource_limits().collect::<Vec<_>>(), rich().services[1].resource_limits);
+    assert_eq!(db.capabilities(), Some(1 << 10));
+    assert_eq!(db.ready(), Ready::Fd(3));
+    assert_eq!(db.stop_step(1), Some(StopStep { signal: 15, wait: Span::from_secs(2) }));
+    assert_eq!((db.stop_len(), db.stop_step(2)), (2, None));
+    assert_eq!(
+        db.descriptors().collect::<Vec<_>>(),
+        [
+            (0, SourceView::Null),
+            (1, SourceView::Handle { handle: 0, end: 1 }),
+            (2, SourceView::Inherit),
+            (5, SourceView::File("/var/log/x")),
+        ]
+    );
+    assert_eq!(image.handle(0), ("log", HandleView::Pipe));
+
+    // `requires` and `after` on one service are one edge, the stronger.
+    let web: Vec<(u32, EdgeKind)> = image.service(2).edges().collect();
+    assert_eq!(web, [(0, EdgeKind::After), (1, EdgeKind::Requires)]);
+    assert!(image.service(0).groups().is_none());
+}
+
+#[test]
+fn the_same_plan_is_the_same_image_in_any_order() {
+    let mut other = rich();
+    other.services.reverse();
+    assert_eq!(image(&rich()).digest(), image(&other).digest());
+}
+
+#[test]
+fn what_no_image_may_hold() {
+    let with = |change: &dyn Fn(&mut Plan)| {
+        let mut plan = rich();
+        change(&mut plan);
+        build(&plan).unwrap_err().to_string()
+    };
+    assert_eq!(with(&|p| p.services[2].name = "db".into()), "`db` is defined twice");
+    assert_eq!(with(&|p| p.services[2].name = "-x".into()), "`-x` is not a name: a name does not begin with `-`");
+    assert_eq!(
+        with(&|p| p.services[2].requires = vec!["nix".into()]),
+        "`aux` names `nix`, and there is no such service"
+    );
+    assert_eq!(
+        with(&|p| p.services[1].requires = vec!["web".into()]),
+        "the services wait for each other in a circle: db -> web -> db"
+    );
+    assert_eq!(
+        with(&|p| p.services[1].after = vec!["db".into()]),
+        "the services wait for each other in a circle: db -> db"
+    );
+    assert_eq!(with(&|p| p.services[0].argv.push("a\0b".into())), "a NUL byte after `a`");
+    assert_eq!(with(&|p| p.services[0].program = String::new()), "`web` has no program");
+    assert_eq!(with(&|p| p.services[0].umask = Some(0o1000)), "`web`: umask is out of range");
+    assert_eq!(with(&|p| p.services[0].stop[0].signal = 65), "`web`: stop signal is out of range");
+    assert_eq!(with(&|p| p.handles.clear()), "`db` uses `log.w`, and there is no such handle");
+    assert_eq!(
+        with(&|p| p.handles[0].kind = HandleKind::File("/x".into())),
+        "`db` uses `log.w`, and there is no such handle"
+    );
+}
+
+#[test]
+fn a_changed_byte_anywhere_is_noticed() {
+    let good = build(&rich()).unwrap();
+    for at in 0..good.len() {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        assert!(Image::verify(Arc::new(bad)).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_cut_or_foreign_image_is_refused_by_its_reason() {
+    let good = build(&rich()).unwrap();
+    for length in 0..good.len() {
+        let cut = good[..length].to_vec();
+        let error = Image::verify(Arc::new(cut)).unwrap_err();
+        match length {
+            0..20 => assert_eq!(error, ImageError::Foreign),
+            _ => assert!(matches!(error, ImageError::WrongLength { .. }), "{length}: {error}"),
+        }
+    }
+    assert_eq!(Image::verify(Arc::new(vec![0x7f; 4096])).unwrap_err(), ImageError::Foreign);
+    let mut next = good;
+    next[8] = 9;
+    assert_eq!(Image::verify(Arc::new(next)).unwrap_err(), ImageError::OtherVersion { found: 9 });
+}
+
+/// The checksum is right, but the content is not: every byte in turn is set to several values and sealed again. What
+/// is still taken must be readable through and through.
+#[test]
+fn a_forged_image_is_refused_or_readable() {
+    let good = build(&rich()).unwrap();
+    let mut taken = 0;
+    for at in CHECKED_FROM..good.len() {
+        for value in [0, 1, 0x7f, 0x80, 0xff] {
+            let mut forged = good.clone();
+            forged[at] = value;
+            let sum = checksum(&forged[CHECKED_FROM..]);
+            forged[12..20].copy_from_slice(&sum.to_le_bytes());
+            if let Ok(image) = Image::verify(Arc::new(forged)) {
+                taken += 1;
+                read_everything(&image);
+            }
+        }
+    }
+    assert!(taken > 0, "the forging did nothing");
+}
+
+fn read_everything(image: &Image) {
+    for service in image.services() {
+        let texts = service.name().len() + service.description().len() + service.user().len() + service.group().len();
+        let lists = service.argv().count() + service.environment().count() + service.cpu_affinity().count();
+        let more = service.groups().map_or(0, Iterator::count) + service.resource_limits().count();
+        let steps = (0..=service.stop_len()).filter_map(|step| service.stop_step(step)).count();
+        assert!(texts + lists + more + steps + service.edges().count() + service.descriptors().count() > 0);
+        let _ = (service.ready(), service.restart(), service.session(), service.containment(), service.control());
+        assert_eq!(service.program_with_nul().last(), Some(&0));
+        assert_eq!(service.working_directory_with_nul().last(), Some(&0));
+    }
+    for at in 0..image.handle_count() {
+        assert!(!image.handle(at).0.is_empty());
+    }
+}
+
+#[test]
+fn the_header_is_where_the_constants_say() {
+    let good = build(&rich()).unwrap();
+    assert_eq!(HeaderRecord::version(&good), VERSION);
+    assert_eq!(HeaderRecord::length(&good), good.len() as u64);
+    assert_eq!(HeaderRecord::checksum(&good), checksum(&good[CHECKED_FROM..]));
+}
+
+#[test]
+fn the_difference_of_two_plans() {
+    let old = image(&rich());
+    let mut plan = rich();
+    plan.services[1].nice = None; // db changed
+    plan.services[2].name = "aux2".into(); // aux gone, aux2 new
+    plan.services[0].after.clear(); // web changed
+    plan.services.push(service("zz"));
+    let new = image(&plan);
+    let changes: Vec<Change> = difference(&old, &new).collect();
+    assert_eq!(
+        changes,
+        [
+            Change::Removed { old: 0 },
+            Change::Added { new: 0 },
+            Change::Changed { old: 1, new: 1 },
+            Change::Changed { old: 2, new: 2 },
+            Change::Added { new: 3 },
+        ]
+    );
+    let mut moved = rich();
+    for service in &mut moved.services {
+        service.origin = Origin { file: "elsewhere".into(), line: 7 };
+        service.description = "reworded".into();
+    }
+    assert!(difference(&old, &image(&moved)).all(|change| matches!(change, Change::Kept { .. })));
+}

@@ -1,0 +1,290 @@
+//! Checks an image once, on arrival. Whoever gave it is not trusted.
+//!
+//! After [`Image::verify`] every offset lies inside, every text is UTF-8 and ends in NUL, every stored number is one of
+//! its enum's, names are in strict order, edges point at services and form no circle. Readers rely on all of it.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle};
+use super::layout::*;
+use super::plan::{ContainmentWish, Limits, RestartPolicy, Right, SchedulingPolicy, Session};
+use super::view::{Bytes, EdgeKind, Image, Tables};
+use crate::names::check_name;
+
+/// Why bytes are not an image that this daemon takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImageError {
+    /// They do not begin like an image.
+    Foreign,
+    /// They are an image of another version of the layout.
+    OtherVersion {
+        /// The version found.
+        found: u32,
+    },
+    /// There are fewer (or more) bytes than the image says.
+    WrongLength {
+        /// Bytes that the image says it has.
+        said: u64,
+        /// Bytes there are.
+        found: u64,
+    },
+    /// The checksum does not match: some byte has changed.
+    Damaged,
+    /// The checksum matches but the content cannot be: made by something that is not verger.
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ImageError::Foreign => f.write_str("this is not a compiled plan"),
+            ImageError::OtherVersion { found } => {
+                write!(f, "the compiled plan has layout version {found}; this verger takes version {VERSION}")
+            }
+            ImageError::WrongLength { said, found } => {
+                write!(f, "the compiled plan should have {said} bytes and has {found}")
+            }
+            ImageError::Damaged => f.write_str("the compiled plan is damaged: its checksum does not match"),
+            ImageError::Malformed { what } => write!(f, "the compiled plan is malformed: {what}"),
+        }
+    }
+}
+
+fn malformed(what: &'static str) -> ImageError {
+    ImageError::Malformed { what }
+}
+
+impl Image {
+    /// Takes bytes as an image if they are a sound one.
+    ///
+    /// Looks at every byte once; the time grows with the size, and memory is taken for the walk of the graph and given
+    /// back. The bytes must not change afterwards (a sealed memfd, or memory of one's own).
+    ///
+    /// # Errors
+    /// What [`ImageError`] lists; the first found.
+    pub fn verify(bytes: Bytes) -> Result<Image, ImageError> {
+        let tables = {
+            let raw = (*bytes).as_ref();
+            let tables = tables(raw)?;
+            Checker { raw, tables }.check()?;
+            tables
+        };
+        let image = Image { bytes, tables };
+        image.check_graph()?;
+        Ok(image)
+    }
+
+    fn check_graph(&self) -> Result<(), ImageError> {
+        let edges_of: Vec<Vec<(u32, EdgeKind)>> = self.services().map(|service| service.edges().collect()).collect();
+        match find_cycle(&edges_of) {
+            Some(_) => Err(malformed("services wait for each other in a circle")),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Reads the header and places the tables, each inside the bytes.
+fn tables(raw: &[u8]) -> Result<Tables, ImageError> {
+    if raw.len() < CHECKED_FROM || HeaderRecord::magic(raw) != u64::from_le_bytes(MAGIC) {
+        return Err(ImageError::Foreign);
+    }
+    let version = HeaderRecord::version(raw);
+    if version != VERSION {
+        return Err(ImageError::OtherVersion { found: version });
+    }
+    if raw.len() < HeaderRecord::SIZE {
+        return Err(ImageError::WrongLength { said: HeaderRecord::SIZE as u64, found: raw.len() as u64 });
+    }
+    let length = HeaderRecord::length(raw);
+    if length != raw.len() as u64 || raw.len() > IMAGE_BYTES_MAX {
+        return Err(ImageError::WrongLength { said: length, found: raw.len() as u64 });
+    }
+    if HeaderRecord::checksum(raw) != checksum(&raw[CHECKED_FROM..]) {
+        return Err(ImageError::Damaged);
+    }
+    let table = |list: List, size: usize| {
+        let end = u64::from(list.start) + u64::from(list.count) * size as u64;
+        if (list.start as usize) < HeaderRecord::SIZE || end > raw.len() as u64 {
+            return Err(malformed("a table lies outside"));
+        }
+        Ok(list)
+    };
+    let limits = Limits {
+        services: HeaderRecord::limit_services(raw),
+        edges: HeaderRecord::limit_edges(raw),
+        images: HeaderRecord::limit_images(raw),
+        commands: HeaderRecord::limit_commands(raw),
+        connections: HeaderRecord::limit_connections(raw),
+    };
+    let tables = Tables {
+        checksum: HeaderRecord::checksum(raw),
+        name: HeaderRecord::name(raw),
+        services: table(HeaderRecord::services(raw), ServiceRecord::SIZE)?,
+        edges: table(HeaderRecord::edges(raw), EdgeRecord::SIZE)?,
+        texts: table(HeaderRecord::texts(raw), Text::SIZE)?,
+        stops: table(HeaderRecord::stops(raw), StopRecord::SIZE)?,
+        resource_limits: table(HeaderRecord::resource_limits(raw), ResourceLimitRecord::SIZE)?,
+        descriptors: table(HeaderRecord::descriptors(raw), DescriptorRecord::SIZE)?,
+        handles: table(HeaderRecord::handles(raw), HandleRecord::SIZE)?,
+        cpus: table(HeaderRecord::cpus(raw), u32::SIZE)?,
+        run: table(HeaderRecord::run_of_texts(raw), 1)?,
+        limits,
+    };
+    if limits.services < tables.services.count || limits.edges < tables.edges.count {
+        return Err(malformed("its limits are smaller than its content"));
+    }
+    if limits.services > SERVICES_MAX || limits.edges > EDGES_MAX || limits.images == 0 || limits.images > IMAGES_MAX {
+        return Err(malformed("its limits are out of range"));
+    }
+    if !(1..=COMMANDS_MAX).contains(&limits.commands) || !(1..=CONNECTIONS_MAX).contains(&limits.connections) {
+        return Err(malformed("its limits are out of range"));
+    }
+    Ok(tables)
+}
+
+/// Slots a daemon can be asked to reserve.
+pub const SERVICES_MAX: u32 = 100_000;
+/// Edges a daemon can be asked to reserve.
+pub const EDGES_MAX: u32 = 1_000_000;
+/// Images a daemon can be asked to hold at once.
+pub const IMAGES_MAX: u32 = 64;
+/// Commands a daemon can be asked to keep waiting at once.
+pub const COMMANDS_MAX: u32 = 65_536;
+/// Connections a daemon can be asked to keep at once.
+pub const CONNECTIONS_MAX: u32 = 65_536;
+
+struct Checker<'i> {
+    raw: &'i [u8],
+    tables: Tables,
+}
+
+impl<'i> Checker<'i> {
+    fn check(&self) -> Result<(), ImageError> {
+        self.text(self.tables.name)?;
+        for record in self.records(self.tables.texts, Text::SIZE) {
+            self.text(Text::get(record))?;
+        }
+        for record in self.records(self.tables.stops, StopRecord::SIZE) {
+            sound((1..=64).contains(&StopRecord::signal(record)), "a stop signal is out of range")?;
+        }
+        for record in self.records(self.tables.cpus, u32::SIZE) {
+            sound(u32::get(record) < CPUS_MAX, "a CPU number is out of range")?;
+        }
+        for record in self.records(self.tables.resource_limits, ResourceLimitRecord::SIZE) {
+            sound(ResourceLimitRecord::resource(record) < 16, "a resource limit is unknown")?;
+        }
+        for record in self.records(self.tables.edges, EdgeRecord::SIZE) {
+            sound(EdgeRecord::target(record) < self.tables.services.count, "an edge leads outside")?;
+            sound(EdgeKind::from_code(EdgeRecord::kind(record)).is_some(), "an edge is of an unknown kind")?;
+        }
+        for record in self.records(self.tables.handles, HandleRecord::SIZE) {
+            sound(check_name(self.text(HandleRecord::name(record))?).is_ok(), "a handle's name is none")?;
+            self.text(HandleRecord::path(record))?;
+            sound(HandleRecord::kind(record) <= HANDLE_PIPE, "a handle is of an unknown kind")?;
+        }
+        for record in self.records(self.tables.descriptors, DescriptorRecord::SIZE) {
+            self.descriptor(record)?;
+        }
+        let mut before = "";
+        for record in self.records(self.tables.services, ServiceRecord::SIZE) {
+            let name = self.text(ServiceRecord::name(record))?;
+            sound(check_name(name).is_ok(), "a service's name is none")?;
+            sound(before < name, "services are not in the order of their names")?;
+            before = name;
+            self.service(record)?;
+        }
+        Ok(())
+    }
+
+    fn descriptor(&self, record: &[u8]) -> Result<(), ImageError> {
+        self.text(DescriptorRecord::path(record))?;
+        sound(DescriptorRecord::number(record) < DESCRIPTORS_MAX, "a descriptor number is out of range")?;
+        sound(DescriptorRecord::source(record) <= SOURCE_HANDLE, "a descriptor is of an unknown kind")?;
+        if DescriptorRecord::source(record) == SOURCE_HANDLE {
+            sound(DescriptorRecord::handle(record) < self.tables.handles.count, "a descriptor names no handle")?;
+            sound(DescriptorRecord::end(record) <= 1, "a descriptor names no end of a handle")?;
+        }
+        Ok(())
+    }
+
+    fn service(&self, record: &[u8]) -> Result<(), ImageError> {
+        for text in [
+            ServiceRecord::description(record),
+            ServiceRecord::origin_file(record),
+            ServiceRecord::program(record),
+            ServiceRecord::working_directory(record),
+            ServiceRecord::user(record),
+            ServiceRecord::group(record),
+        ] {
+            self.text(text)?;
+        }
+        for (list, table) in [
+            (ServiceRecord::argv(record), self.tables.texts),
+            (ServiceRecord::environment(record), self.tables.texts),
+            (ServiceRecord::groups(record), self.tables.texts),
+            (ServiceRecord::cpus(record), self.tables.cpus),
+            (ServiceRecord::resource_limits(record), self.tables.resource_limits),
+            (ServiceRecord::descriptors(record), self.tables.descriptors),
+            (ServiceRecord::edges(record), self.tables.edges),
+            (ServiceRecord::stop(record), self.tables.stops),
+        ] {
+            let end = u64::from(list.start) + u64::from(list.count);
+            sound(end <= u64::from(table.count), "a list reaches outside its table")?;
+        }
+        sound(ServiceRecord::program(record).len > 0, "a service has no program")?;
+        sound(ServiceRecord::argv(record).count > 0, "a service has no argument 0")?;
+        sound(ServiceRecord::stop(record).count as usize <= STOP_STEPS_MAX, "too many stop signals")?;
+        self.numbers_in_order(ServiceRecord::descriptors(record))?;
+
+        let policy = ServiceRecord::scheduling_policy(record);
+        let known = [
+            policy == NO_SCHEDULING || SchedulingPolicy::from_code(policy).is_some(),
+            Session::from_code(ServiceRecord::session(record)).is_some(),
+            RestartPolicy::from_code(ServiceRecord::restart(record)).is_some(),
+            ContainmentWish::from_code(ServiceRecord::containment(record)).is_some(),
+            ServiceRecord::control(record) == 0 || Right::from_code(ServiceRecord::control(record)).is_some(),
+            ServiceRecord::ready(record) <= READY_EXIT,
+        ];
+        sound(known.iter().all(|known| *known), "a choice is unknown")?;
+        sound(
+            ServiceRecord::ready(record) != READY_FD || (3..DESCRIPTORS_MAX).contains(&ServiceRecord::ready_fd(record)),
+            "a readiness descriptor is out of range",
+        )
+    }
+
+    /// Descriptors 0, 1 and 2 are there, and no number comes twice.
+    fn numbers_in_order(&self, list: List) -> Result<(), ImageError> {
+        let mut before = None;
+        for at in list.start..list.start + list.count {
+            let from = self.tables.descriptors.start as usize + at as usize * DescriptorRecord::SIZE;
+            let number = DescriptorRecord::number(&self.raw[from..]);
+            sound(before < Some(number), "descriptors are not in the order of their numbers")?;
+            sound(number > 2 || number == at - list.start, "a standard descriptor is missing")?;
+            before = Some(number);
+        }
+        sound(list.count >= 3, "a standard descriptor is missing")
+    }
+
+    fn records(&self, table: List, size: usize) -> impl Iterator<Item = &'i [u8]> {
+        let from = table.start as usize;
+        self.raw[from..from + table.count as usize * size].chunks_exact(size)
+    }
+
+    fn text(&self, text: Text) -> Result<&'i str, ImageError> {
+        let end = u64::from(text.at) + u64::from(text.len);
+        sound(end < u64::from(self.tables.run.count), "a text lies outside")?;
+        let from = self.tables.run.start as usize + text.at as usize;
+        let bytes = &self.raw[from..=from + text.len as usize];
+        let (body, nul) = bytes.split_at(text.len as usize);
+        sound(nul == [0] && !body.contains(&0), "a text is not ended by its only NUL")?;
+        core::str::from_utf8(body).map_err(|_| malformed("a text is not UTF-8"))
+    }
+}
+
+fn sound(holds: bool, what: &'static str) -> Result<(), ImageError> {
+    if holds { Ok(()) } else { Err(malformed(what)) }
+}

@@ -1,0 +1,432 @@
+//! Reads a verified image.
+//!
+//! An [`Image`] exists only verified ([`Image::verify`]), so everything here may trust its bounds. Readers are small values
+//! that borrow the bytes; asking one for a field reads just that field.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+use super::layout::*;
+use super::plan::{
+    ContainmentWish, Limits, Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StopStep,
+};
+use crate::code::coded_enum;
+use crate::time::Span;
+
+/// Where an image's bytes live: a `Vec`, or pages mapped from a sealed file.
+pub type Bytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A verified image. Cloning shares the bytes.
+#[derive(Clone)]
+pub struct Image {
+    pub(super) bytes: Bytes,
+    pub(super) tables: Tables,
+}
+
+/// The places of the tables, read once.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tables {
+    pub(super) checksum: u64,
+    pub(super) name: Text,
+    pub(super) services: List,
+    pub(super) edges: List,
+    pub(super) texts: List,
+    pub(super) stops: List,
+    pub(super) resource_limits: List,
+    pub(super) descriptors: List,
+    pub(super) handles: List,
+    pub(super) cpus: List,
+    pub(super) run: List,
+    pub(super) limits: Limits,
+}
+
+coded_enum! {
+    /// What an edge of the graph says.
+    pub enum EdgeKind {
+        /// The target must be ready first, and is wanted as long as this one is.
+        Requires = 0, "requires";
+        /// The target goes first if it is wanted too.
+        After = 1, "after";
+    }
+}
+
+/// What is behind a descriptor of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceView<'i> {
+    /// `/dev/null`.
+    Null,
+    /// The daemon's descriptor of the same number.
+    Inherit,
+    /// A file at this path.
+    File(&'i str),
+    /// A handle of the image, by number, and which end: 0 to read, 1 to write.
+    Handle {
+        /// Number of the handle in the image.
+        handle: u32,
+        /// 0 is the end to read, 1 the end to write.
+        end: u8,
+    },
+}
+
+/// What a handle of the image is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandleView<'i> {
+    /// A file to append to.
+    File(&'i str),
+    /// A pipe.
+    Pipe,
+}
+
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({:?}, {} services, {:016x})", self.name(), self.len(), self.digest())
+    }
+}
+
+impl Image {
+    /// What the plan calls itself.
+    pub fn name(&self) -> &str {
+        self.text(self.tables.name)
+    }
+
+    /// The checksum of the whole: what names this image in a recording.
+    pub fn digest(&self) -> u64 {
+        self.tables.checksum
+    }
+
+    /// All its bytes, as they could be stored and given to [`Image::verify`] again.
+    pub fn bytes(&self) -> &[u8] {
+        (*self.bytes).as_ref()
+    }
+
+    /// The room that a daemon reserves for it.
+    pub fn limits(&self) -> Limits {
+        self.tables.limits
+    }
+
+    /// How many services it holds.
+    pub fn len(&self) -> u32 {
+        self.tables.services.count
+    }
+
+    /// Whether it holds no service.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many edges its services have together.
+    pub fn edge_count(&self) -> u32 {
+        self.tables.edges.count
+    }
+
+    /// The service with number `at`; numbers follow the names.
+    pub fn service(&self, at: u32) -> ServiceView<'_> {
+        debug_assert!(at < self.len(), "service {at} of {}", self.len());
+        let from = self.tables.services.start as usize + at as usize * ServiceRecord::SIZE;
+        ServiceView { image: self, record: &self.bytes()[from..from + ServiceRecord::SIZE] }
+    }
+
+    /// All services, in the order of their names.
+    pub fn services(&self) -> impl Iterator<Item = ServiceView<'_>> {
+        (0..self.len()).map(|at| self.service(at))
+    }
+
+    /// The number of the service with this name.
+    pub fn find(&self, name: &str) -> Option<u32> {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.service(middle).name().cmp(name) {
+                core::cmp::Ordering::Less => low = middle + 1,
+                core::cmp::Ordering::Equal => return Some(middle),
+                core::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        None
+    }
+
+    /// How many handles it declares.
+    pub fn handle_count(&self) -> u32 {
+        self.tables.handles.count
+    }
+
+    /// A handle's name and what it is.
+    pub fn handle(&self, at: u32) -> (&str, HandleView<'_>) {
+        let record = self.entry(self.tables.handles, at, HandleRecord::SIZE);
+        let view = match HandleRecord::kind(record) {
+            HANDLE_FILE => HandleView::File(self.text(HandleRecord::path(record))),
+            _ => HandleView::Pipe,
+        };
+        (self.text(HandleRecord::name(record)), view)
+    }
+
+    /// One record of a table.
+    pub(super) fn entry(&self, table: List, at: u32, size: usize) -> &[u8] {
+        debug_assert!(at < table.count, "entry {at} of {}", table.count);
+        let from = table.start as usize + at as usize * size;
+        &self.bytes()[from..from + size]
+    }
+
+    /// A text, without its NUL.
+    pub(super) fn text(&self, text: Text) -> &str {
+        let from = self.tables.run.start as usize + text.at as usize;
+        // Verified to be UTF-8; the other branch cannot be reached, and says nothing rather than panic in PID 1.
+        core::str::from_utf8(&self.bytes()[from..from + text.len as usize]).unwrap_or("")
+    }
+
+    /// A text with its NUL, as system calls want it.
+    pub(super) fn text_with_nul(&self, text: Text) -> &[u8] {
+        let from = self.tables.run.start as usize + text.at as usize;
+        &self.bytes()[from..=from + text.len as usize]
+    }
+}
+
+/// One service of an image.
+#[derive(Clone, Copy)]
+pub struct ServiceView<'i> {
+    image: &'i Image,
+    record: &'i [u8],
+}
+
+/// Declares readers that only fetch one field.
+macro_rules! fetch {
+    ($($(#[$meta:meta])* $name:ident: $type:ty;)*) => {$(
+        $(#[$meta])*
+        pub fn $name(&self) -> $type {
+            ServiceRecord::$name(self.record)
+        }
+    )*};
+}
+
+/// Declares readers of yes-or-no fields.
+macro_rules! fetch_bool {
+    ($($(#[$meta:meta])* $name:ident;)*) => {$(
+        $(#[$meta])*
+        pub fn $name(&self) -> bool {
+            ServiceRecord::$name(self.record) != 0
+        }
+    )*};
+}
+
+/// Declares readers of texts, plain and with the NUL that system calls want.
+macro_rules! fetch_text {
+    ($($(#[$meta:meta])* $name:ident;)*) => {$(
+        $(#[$meta])*
+        pub fn $name(&self) -> &'i str {
+            self.image.text(ServiceRecord::$name(self.record))
+        }
+    )*};
+}
+
+impl<'i> ServiceView<'i> {
+    fetch_text! {
+        /// Its name.
+        name;
+        /// One line for people.
+        description;
+        /// The file it was written in; empty when unknown.
+        origin_file;
+        /// The program: a path if it holds a `/`, else to be looked up in `PATH`.
+        program;
+        /// Working directory; empty means the daemon's.
+        working_directory;
+        /// User name or number; empty means the daemon's.
+        user;
+        /// Group name or number; empty means the user's primary group.
+        group;
+    }
+
+    fetch! {
+        /// The line it was written on; 0 when unknown.
+        origin_line: u32;
+        /// Equal when nothing about it has changed.
+        digest: u64;
+        /// From the order to start until ready.
+        start_timeout: Span;
+        /// How long after the first kill a stop counts as stuck.
+        stuck_after: Span;
+        /// Rest before the first restart.
+        restart_delay: Span;
+        /// The rest grows no further than this.
+        restart_delay_max: Span;
+        /// A run that lasted this long clears the count of failures.
+        healthy_after: Span;
+        /// Give up after this many restarts in the window; 0 is never.
+        give_up_after: u32;
+        /// The window of `give_up_after`.
+        give_up_within: Span;
+    }
+
+    fetch_bool! {
+        /// Whether the daemon's own environment is passed on.
+        inherit_environment;
+        /// `PR_SET_NO_NEW_PRIVS`.
+        no_new_privileges;
+        /// Whether addresses are randomised.
+        randomize_addresses;
+        /// Whether its processes are refused at the control socket.
+        restricted;
+        /// Whether it is wanted when the plan is loaded.
+        autostart;
+        /// Whether its end ends everything.
+        essential;
+    }
+
+    /// Its edges: the number of the target in the same image, and what the edge says.
+    pub fn edges(&self) -> impl Iterator<Item = (u32, EdgeKind)> + use<'i> {
+        let image = self.image;
+        self.list(ServiceRecord::edges(self.record), image.tables.edges, EdgeRecord::SIZE).map(|record| {
+            let kind = EdgeKind::from_code(EdgeRecord::kind(record)).unwrap_or(EdgeKind::After);
+            (EdgeRecord::target(record), kind)
+        })
+    }
+
+    /// The argument vector; each with its NUL, as `execve(2)` wants it.
+    pub fn argv(&self) -> impl Iterator<Item = &'i [u8]> + use<'i> {
+        self.texts(ServiceRecord::argv(self.record))
+    }
+
+    /// Variables as `NAME=VALUE`, each with its NUL.
+    pub fn environment(&self) -> impl Iterator<Item = &'i [u8]> + use<'i> {
+        self.texts(ServiceRecord::environment(self.record))
+    }
+
+    /// The program with its NUL.
+    pub fn program_with_nul(&self) -> &'i [u8] {
+        self.image.text_with_nul(ServiceRecord::program(self.record))
+    }
+
+    /// The working directory with its NUL; only the NUL means the daemon's.
+    pub fn working_directory_with_nul(&self) -> &'i [u8] {
+        self.image.text_with_nul(ServiceRecord::working_directory(self.record))
+    }
+
+    /// Supplementary groups as written (names or numbers); `None` means the user's own.
+    pub fn groups(&self) -> Option<impl Iterator<Item = &'i str> + use<'i>> {
+        if ServiceRecord::groups_given(self.record) == 0 {
+            return None;
+        }
+        Some(self.texts(ServiceRecord::groups(self.record)).map(without_nul))
+    }
+
+    /// File creation mask, if given.
+    pub fn umask(&self) -> Option<u16> {
+        Some(ServiceRecord::umask(self.record)).filter(|umask| *umask != NO_UMASK)
+    }
+
+    /// Niceness, if given.
+    pub fn nice(&self) -> Option<i8> {
+        Some(ServiceRecord::nice(self.record)).filter(|nice| *nice != NO_NICE)
+    }
+
+    /// `oom_score_adj`, if given.
+    pub fn oom_score_adjust(&self) -> Option<i16> {
+        Some(ServiceRecord::oom_score_adjust(self.record)).filter(|score| *score != NO_OOM_SCORE)
+    }
+
+    /// Scheduling policy and priority, if given.
+    pub fn scheduling(&self) -> Option<(SchedulingPolicy, u8)> {
+        let policy = SchedulingPolicy::from_code(ServiceRecord::scheduling_policy(self.record))?;
+        Some((policy, ServiceRecord::scheduling_priority(self.record)))
+    }
+
+    /// CPUs it may run on; empty means the daemon's.
+    pub fn cpu_affinity(&self) -> impl Iterator<Item = u32> + use<'i> {
+        let image = self.image;
+        self.list(ServiceRecord::cpus(self.record), image.tables.cpus, u32::SIZE).map(u32::get)
+    }
+
+    /// Resource limits.
+    pub fn resource_limits(&self) -> impl Iterator<Item = ResourceLimit> + use<'i> {
+        let image = self.image;
+        let list = ServiceRecord::resource_limits(self.record);
+        self.list(list, image.tables.resource_limits, ResourceLimitRecord::SIZE).map(|record| ResourceLimit {
+            resource: ResourceLimitRecord::resource(record),
+            soft: ResourceLimitRecord::soft(record),
+            hard: ResourceLimitRecord::hard(record),
+        })
+    }
+
+    /// Capabilities to keep and raise, if given.
+    pub fn capabilities(&self) -> Option<u64> {
+        (ServiceRecord::capabilities_given(self.record) != 0).then(|| ServiceRecord::capabilities(self.record))
+    }
+
+    /// Session and process group.
+    pub fn session(&self) -> Session {
+        Session::from_code(ServiceRecord::session(self.record)).unwrap_or(Session::Own)
+    }
+
+    /// Its descriptors, 0, 1 and 2 always among them, in the order of their numbers.
+    pub fn descriptors(&self) -> impl Iterator<Item = (u32, SourceView<'i>)> + use<'i> {
+        let image = self.image;
+        let list = ServiceRecord::descriptors(self.record);
+        self.list(list, image.tables.descriptors, DescriptorRecord::SIZE).map(|record| {
+            let source = match DescriptorRecord::source(record) {
+                SOURCE_INHERIT => SourceView::Inherit,
+                SOURCE_FILE => SourceView::File(image.text(DescriptorRecord::path(record))),
+                SOURCE_HANDLE => {
+                    SourceView::Handle { handle: DescriptorRecord::handle(record), end: DescriptorRecord::end(record) }
+                }
+                _ => SourceView::Null,
+            };
+            (DescriptorRecord::number(record), source)
+        })
+    }
+
+    /// The right of an inherited control connection, if it gets one.
+    pub fn control(&self) -> Option<Right> {
+        Right::from_code(ServiceRecord::control(self.record))
+    }
+
+    /// When dependents may go on.
+    pub fn ready(&self) -> Ready {
+        match ServiceRecord::ready(self.record) {
+            READY_ALIVE_FOR => Ready::AliveFor(ServiceRecord::alive_for(self.record)),
+            READY_NOTIFY => Ready::Notify,
+            READY_FD => Ready::Fd(ServiceRecord::ready_fd(self.record)),
+            READY_EXIT => Ready::Exit,
+            _ => Ready::Started,
+        }
+    }
+
+    /// How many signals its stop sequence has.
+    pub fn stop_len(&self) -> u32 {
+        ServiceRecord::stop(self.record).count
+    }
+
+    /// A step of the stop sequence; `None` past its end, where only the kill remains.
+    pub fn stop_step(&self, step: u32) -> Option<StopStep> {
+        let list = ServiceRecord::stop(self.record);
+        if step >= list.count {
+            return None;
+        }
+        let record = self.image.entry(self.image.tables.stops, list.start + step, StopRecord::SIZE);
+        Some(StopStep { signal: StopRecord::signal(record), wait: StopRecord::wait(record) })
+    }
+
+    /// What happens when it ends unasked.
+    pub fn restart(&self) -> RestartPolicy {
+        RestartPolicy::from_code(ServiceRecord::restart(self.record)).unwrap_or(RestartPolicy::Never)
+    }
+
+    /// What holds its processes.
+    pub fn containment(&self) -> ContainmentWish {
+        ContainmentWish::from_code(ServiceRecord::containment(self.record)).unwrap_or(ContainmentWish::Auto)
+    }
+
+    fn list(&self, list: List, table: List, size: usize) -> impl Iterator<Item = &'i [u8]> + use<'i> {
+        let image = self.image;
+        (list.start..list.start + list.count).map(move |at| image.entry(table, at, size))
+    }
+
+    fn texts(&self, list: List) -> impl Iterator<Item = &'i [u8]> + use<'i> {
+        let image = self.image;
+        self.list(list, image.tables.texts, Text::SIZE).map(move |record| image.text_with_nul(Text::get(record)))
+    }
+}
+
+/// The text of a C string.
+fn without_nul(bytes: &[u8]) -> &str {
+    core::str::from_utf8(&bytes[..bytes.len().saturating_sub(1)]).unwrap_or("")
+}
