@@ -222,10 +222,8 @@ impl StartFailure {
         const EMFILE: u16 = 24;
         const ETXTBSY: u16 = 26;
         const ENOSPC: u16 = 28;
-        match self.step {
-            Step::Fork | Step::Containment | Step::Cgroup => true,
-            _ => matches!(self.errno, 0 | EAGAIN | ENOMEM | EBUSY | ENFILE | EMFILE | ETXTBSY | ENOSPC),
-        }
+        let short = matches!(self.errno, 0 | EAGAIN | ENOMEM | EBUSY | ENFILE | EMFILE | ETXTBSY | ENOSPC);
+        short || matches!(self.step, Step::Fork | Step::Containment | Step::Cgroup)
     }
 }
 
