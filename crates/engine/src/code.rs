@@ -22,15 +22,16 @@ macro_rules! coded_enum {
 
         impl $name {
             /// Every value, in the order of its number.
-            pub const ALL: &'static [$name] = &[$($name::$variant),*];
+            #[allow(dead_code, reason = "not every enum is walked")]
+            $vis const ALL: &'static [$name] = &[$($name::$variant),*];
 
             /// The number it is stored as.
-            pub const fn code(self) -> u8 {
+            $vis const fn code(self) -> u8 {
                 self as u8
             }
 
             /// The value stored as `code`, if there is one.
-            pub const fn from_code(code: u8) -> Option<$name> {
+            $vis const fn from_code(code: u8) -> Option<$name> {
                 match code {
                     $( $code => Some($name::$variant), )*
                     _ => None,
@@ -38,14 +39,15 @@ macro_rules! coded_enum {
             }
 
             /// The word people read for it.
-            pub const fn word(self) -> &'static str {
+            $vis const fn word(self) -> &'static str {
                 match self {
                     $( $name::$variant => $word, )*
                 }
             }
 
             /// The value that `word` names, if there is one.
-            pub fn from_word(word: &str) -> Option<$name> {
+            #[allow(dead_code, reason = "not every enum is read from words")]
+            $vis fn from_word(word: &str) -> Option<$name> {
                 match word {
                     $( $word => Some($name::$variant), )*
                     _ => None,

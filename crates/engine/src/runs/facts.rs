@@ -227,6 +227,39 @@ impl StartFailure {
     }
 }
 
+/// An exit in 32 bits: what it used is told when it happens, not kept. 0 is "none".
+pub fn pack_exit(exit: Exit) -> u32 {
+    let (kind, value, core) = match exit.ended {
+        Ended::Exited(code) => (1, code, false),
+        Ended::Signaled { signal, core } => (2, signal, core),
+        Ended::Unknown => (3, 0, false),
+    };
+    kind | u32::from(value) << 8 | u32::from(core) << 16 | u32::from(exit.oom) << 17
+}
+
+/// The exit that was packed, if the number is one.
+pub fn unpack_exit(packed: u32) -> Option<Exit> {
+    let value = (packed >> 8) as u8;
+    let ended = match packed & 0xff {
+        1 => Ended::Exited(value),
+        2 => Ended::Signaled { signal: value, core: packed & 1 << 16 != 0 },
+        3 => Ended::Unknown,
+        _ => return None,
+    };
+    Some(Exit { ended, oom: packed & 1 << 17 != 0, usage: Usage::NONE })
+}
+
+/// A failed start in 32 bits. 0 is "none".
+pub fn pack_failure(failure: StartFailure) -> u32 {
+    u32::from(failure.step.code()) << 16 | u32::from(failure.errno)
+}
+
+/// The failure that was packed, if the number is one.
+pub fn unpack_failure(packed: u32) -> Option<StartFailure> {
+    let step = Step::from_code(u8::try_from(packed >> 16).ok()?)?;
+    Some(StartFailure { step, errno: packed as u16 })
+}
+
 /// The standard signals by their names without `SIG`, as this kernel numbers them on x86-64 and arm64 (`signal(7)`).
 const SIGNALS: [&str; 32] = [
     "", "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE", "ALRM",

@@ -1,0 +1,219 @@
+//! A desk at which stories are told to the engine: tests say what happens, and read back what it decided, in words.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::causes::Actor;
+use crate::image::{Image, Limits, Plan, Service, build};
+use crate::life::{CommandId, LifeEffect, Request, Scope, Verb};
+use crate::runs::{Containment, Exit, Pid, RunEffect, RunEvent, RunRef, StartFailure, Step};
+use crate::time::{Moment, Span};
+use crate::{Effect, Engine, Event};
+
+/// A service with this name and nothing else said.
+pub(crate) fn service(name: &str) -> Service {
+    Service { name: name.to_string(), program: "/p".into(), argv: vec!["p".into()], ..Service::default() }
+}
+
+/// An image of these services.
+pub(crate) fn image(services: Vec<Service>) -> Image {
+    let plan = Plan { services, ..Plan::default() };
+    Image::verify(Arc::new(build(&plan).unwrap())).unwrap()
+}
+
+/// An engine, a clock, and what it has said since it was last asked.
+pub(crate) struct Desk {
+    pub(crate) engine: Engine,
+    pub(crate) now: Moment,
+    said: Vec<String>,
+    runs: BTreeMap<String, RunRef>,
+    commands: u64,
+}
+
+impl Desk {
+    /// A desk with these services, the plan taken.
+    pub(crate) fn new(services: Vec<Service>) -> Desk {
+        let limits = Limits { services: 16, edges: 64, images: 4, commands: 8, connections: 1 };
+        let mut desk = Desk {
+            engine: Engine::new(limits, crate::runs::RunId(1)),
+            now: Moment(1_000_000_000),
+            said: Vec::new(),
+            runs: BTreeMap::new(),
+            commands: 0,
+        };
+        desk.plan(services);
+        desk
+    }
+
+    pub(crate) fn plan(&mut self, services: Vec<Service>) -> &mut Desk {
+        self.tell(Event::Plan { image: image(services), scope: Scope::Whole, by: Actor::default() })
+    }
+
+    /// Tells an event, and writes down what comes of it. The invariants are looked at after every step.
+    pub(crate) fn tell(&mut self, event: Event) -> &mut Desk {
+        let mut effects = self.engine.step(self.now, event);
+        while let Some(effect) = effects.next() {
+            let words = in_words(effects.engine(), &effect);
+            if let Effect::Run(RunEffect::Spawn { run, .. }) = effect {
+                self.runs.insert(effects.engine().name(run.service.slot).to_string(), run);
+            }
+            self.said.push(words);
+        }
+        drop(effects);
+        self.engine.check().unwrap();
+        self
+    }
+
+    /// Lets time pass, stopping at every deadline on the way.
+    pub(crate) fn pass(&mut self, span: Span) -> &mut Desk {
+        let until = self.now + span;
+        while self.engine.wake_at() <= until {
+            self.now = self.now.max(self.engine.wake_at());
+            self.tell(Event::Tick);
+        }
+        self.now = until;
+        self
+    }
+
+    pub(crate) fn run(&self, name: &str) -> RunRef {
+        self.runs[name]
+    }
+
+    pub(crate) fn spawned(&mut self, name: &str) -> &mut Desk {
+        let run = self.run(name);
+        let pid = Pid(100 + run.run.0 as u32);
+        self.tell(Event::Run(RunEvent::Spawned { run, pid, started: 1, containment: Containment::Cgroup }))
+    }
+
+    pub(crate) fn refused(&mut self, name: &str, step: Step, errno: u16) -> &mut Desk {
+        let failure = StartFailure { step, errno };
+        self.tell(Event::Run(RunEvent::SpawnFailed { run: self.run(name), failure }))
+    }
+
+    pub(crate) fn ready(&mut self, name: &str) -> &mut Desk {
+        self.tell(Event::Run(RunEvent::Ready { run: self.run(name) }))
+    }
+
+    /// The main process ends; nobody else is left.
+    pub(crate) fn exits(&mut self, name: &str, code: u8) -> &mut Desk {
+        self.ends(name, Exit::status(code)).swept(name, None)
+    }
+
+    /// The main process ends; others may be left.
+    pub(crate) fn ends(&mut self, name: &str, exit: Exit) -> &mut Desk {
+        self.tell(Event::Run(RunEvent::Exited { run: self.run(name), exit }))
+    }
+
+    pub(crate) fn swept(&mut self, name: &str, left: Option<u32>) -> &mut Desk {
+        self.tell(Event::Run(RunEvent::Swept { run: self.run(name), left: left.map(Pid) }))
+    }
+
+    pub(crate) fn ask(&mut self, verb: Verb, name: &str) -> &mut Desk {
+        self.ask_with(verb, name, Span::FOREVER, 0)
+    }
+
+    pub(crate) fn ask_with(&mut self, verb: Verb, name: &str, patience: Span, key: u128) -> &mut Desk {
+        self.commands += 1;
+        let request = Request {
+            id: CommandId(self.commands),
+            verb,
+            signal: if verb == Verb::Signal { 10 } else { 0 },
+            service: self.engine.find(name).unwrap(),
+            by: Actor { uid: 0, pid: 7 },
+            deadline: self.now + patience,
+            key,
+        };
+        self.tell(Event::Command(request))
+    }
+
+    pub(crate) fn start(&mut self, name: &str) -> &mut Desk {
+        self.ask(Verb::Start, name)
+    }
+
+    pub(crate) fn stop(&mut self, name: &str) -> &mut Desk {
+        self.ask(Verb::Stop, name)
+    }
+
+    pub(crate) fn restart(&mut self, name: &str) -> &mut Desk {
+        self.ask(Verb::Restart, name)
+    }
+
+    pub(crate) fn shutdown(&mut self) -> &mut Desk {
+        self.tell(Event::Shutdown { signal: 15, by: Actor::default() })
+    }
+
+    /// What has been said since the last time this was asked, one thing a line.
+    pub(crate) fn said(&mut self) -> String {
+        core::mem::take(&mut self.said).join("\n")
+    }
+
+    /// Compares what has been said with what should have been.
+    #[track_caller]
+    pub(crate) fn says(&mut self, expected: &str) -> &mut Desk {
+        let expected: Vec<&str> = expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        assert_eq!(self.said(), expected.join("\n"));
+        self
+    }
+
+    pub(crate) fn forget(&mut self) -> &mut Desk {
+        self.said.clear();
+        self
+    }
+
+    /// The chain of causes of a service, one link a line.
+    pub(crate) fn why(&self, name: &str) -> String {
+        let slot = self.engine.find(name).unwrap().slot;
+        let links = self.engine.chain(slot).map(|(link, transition, _)| {
+            format!("{} {}: {:?}", self.engine.name(link.slot), transition.to, transition.cause)
+        });
+        let links: Vec<String> = links.collect();
+        let root = self.engine.chain(slot).last().and_then(|(_, _, root)| root.map(|root| format!("{:?}", root.what)));
+        format!("{}\n{}", links.join("\n"), root.unwrap_or_default())
+    }
+
+    pub(crate) fn phases(&self) -> String {
+        let services = self.engine.services();
+        let words = services.map(|status| format!("{} {}", self.engine.name(status.service.slot), status.phase));
+        words.collect::<Vec<String>>().join(", ")
+    }
+}
+
+/// An effect as a line: `spawn db`, `db: starting -> running (ready)`, `answer 1: Done { run: RunId(3) }`.
+fn in_words(engine: &Engine, effect: &Effect) -> String {
+    match effect {
+        Effect::Run(effect) => match effect {
+            RunEffect::Spawn { run, .. } => format!("spawn {}", engine.name(run.service.slot)),
+            RunEffect::Signal { run, signal, scope } => {
+                format!("signal {} {signal} {scope:?}", engine.name(run.service.slot))
+            }
+            RunEffect::Kill { run } => format!("kill {}", engine.name(run.service.slot)),
+            RunEffect::Sweep { run } => format!("sweep {}", engine.name(run.service.slot)),
+            RunEffect::Release { run } => format!("release {}", engine.name(run.service.slot)),
+        },
+        Effect::Life(effect) => match effect {
+            LifeEffect::Moved { service, link } => {
+                let (transition, _) = engine.transition(*link).unwrap();
+                let on = transition.cause.link().map(|link| format!(" {}", engine.name(link.slot)));
+                format!(
+                    "{}: {} -> {} ({}{})",
+                    engine.name(service.slot),
+                    transition.from,
+                    transition.to,
+                    transition.cause.word(),
+                    on.unwrap_or_default()
+                )
+            }
+            LifeEffect::Changed { service } => format!("changed {}", engine.name(service.slot)),
+            LifeEffect::Answer { command, outcome } => format!("answer {}: {outcome:?}", command.0),
+            LifeEffect::Planned { added, changed, removed } => format!("planned +{added} ~{changed} -{removed}"),
+            LifeEffect::PlanRefused(refusal) => format!("refused: {refusal:?}"),
+            LifeEffect::Forgotten { .. } => "forgotten".to_string(),
+            LifeEffect::Fault { service, what } => format!("fault at {}: {what}", engine.name(service.slot)),
+            LifeEffect::Ended { status } => format!("ended {status}"),
+        },
+    }
+}

@@ -1,0 +1,51 @@
+//! What goes in and what comes out.
+
+use crate::causes::Actor;
+use crate::image::Image;
+use crate::life::{FaultKind, Found, LifeEffect, Request, Scope};
+use crate::runs::{RunEffect, RunEvent, ServiceId};
+
+/// Something happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// To a run.
+    Run(RunEvent),
+    /// Somebody brought a plan. Answered by [`LifeEffect::Planned`] or [`LifeEffect::PlanRefused`].
+    Plan {
+        /// The plan, verified.
+        image: Image,
+        /// What of the present services it speaks for.
+        scope: Scope,
+        /// Who brought it.
+        by: Actor,
+    },
+    /// Somebody asked for something. Answered by one [`LifeEffect::Answer`].
+    Command(Request),
+    /// Everything is to end; the second time, without patience.
+    Shutdown {
+        /// The signal that said so; 0 for a command.
+        signal: u8,
+        /// Who.
+        by: Actor,
+    },
+    /// Time has passed. Deadlines act only on this event: what had happened before is heard first.
+    Tick,
+    /// The daemon came back, and this is what it knew of a service.
+    Found(Found),
+    /// A test wants to see what a broken invariant does.
+    Fault {
+        /// At which service.
+        service: ServiceId,
+        /// Which.
+        what: FaultKind,
+    },
+}
+
+/// Something is to be done, or has become so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// About a run: orders to the world.
+    Run(RunEffect),
+    /// About services: news for those who look on, answers for those who asked.
+    Life(LifeEffect),
+}

@@ -1,0 +1,145 @@
+//! What must hold between steps: the reviewed list of inner invariants, looked at by the simulator after every step.
+//!
+//! What can be seen only from outside (two runs at once, order of starts and stops, answers) the simulator asserts itself.
+
+use alloc::format;
+use alloc::string::String;
+
+use super::command::EntryState;
+use super::phase::{Asked, Phase, Want};
+use super::{END, Life, Mode, UNLISTED};
+use crate::image::EdgeKind;
+use crate::runs::Runs;
+use crate::time::Moment;
+
+/// Says what does not hold.
+macro_rules! hold {
+    ($holds:expr, $($words:tt)*) => {
+        if !$holds {
+            return Err(format!($($words)*));
+        }
+    };
+}
+
+impl Life {
+    /// The first inner invariant that does not hold.
+    pub(crate) fn check(&self, runs: &Runs) -> Result<(), String> {
+        hold!(self.first_ripe == END && self.last_ripe == END, "a step ended with services still ripe");
+        hold!(self.commands.first_answered == END, "a step ended with answers still to be given");
+        hold!(self.found_fault.is_none() && self.walk.is_empty(), "a step ended in the middle of a walk");
+        for slot in 0..self.slots.len() as u32 {
+            if self.slots[slot as usize].home.is_some() {
+                self.check_slot(runs, slot).map_err(|what| format!("{}: {what}", self.name(runs.images(), slot)))?;
+            }
+        }
+        self.check_names(runs)?;
+        self.check_roots()?;
+        self.check_images(runs)?;
+        self.check_commands()?;
+        let stuck = self.slots.iter().filter(|slot| matches!(slot.phase, Phase::Stuck { .. })).count();
+        hold!(stuck == self.stuck as usize, "{} services are stuck, and {} are counted", stuck, self.stuck);
+        Ok(())
+    }
+
+    fn check_slot(&self, runs: &Runs, slot: u32) -> Result<(), String> {
+        let here = &self.slots[slot as usize];
+        hold!(here.next_ripe == UNLISTED, "in the list of ripe services after the step");
+        let run = runs.get(slot);
+        hold!(here.phase.kind().is_live() == run.is_some(), "{:?} with run {:?}", here.phase, run.map(|run| run.id()));
+        hold!(run.is_none_or(|run| run.id() == here.run), "shows run {} and has {:?}", here.run, run);
+        hold!(self.timers.get(slot) == here.phase.deadline(), "{:?} with another deadline", here.phase);
+
+        let serving = self.mode == Mode::Serving;
+        let wanted = |slot: u32| self.slots[slot as usize].want != Want::Down;
+        let pullers = self.graph.users(slot).iter();
+        let pullers = pullers.filter(|user| user.kind == EdgeKind::Requires && wanted(user.slot)).count();
+        hold!(!serving || pullers == here.pulled as usize, "{} require it, and {} are counted", pullers, here.pulled);
+        let should = here.asked == Asked::Up || here.pulled > 0;
+        hold!(
+            should == (here.want != Want::Down),
+            "wanted {} though {:?} and pulled by {}",
+            here.want,
+            here.asked,
+            here.pulled
+        );
+
+        let needs = |on: u32| self.graph.needs(slot).iter().find(|need| need.slot == on);
+        let settled = match (here.want, here.phase) {
+            (Want::Up, Phase::Down) => false,
+            (Want::Up, Phase::Waiting { on, .. }) => needs(on).is_some_and(|need| match need.kind {
+                EdgeKind::Requires => !self.is_ready(on) && !self.is_out_of_reach(on),
+                EdgeKind::After => self.is_on_its_way(on),
+            }),
+            (Want::Up, Phase::Blocked { on, .. }) => {
+                needs(on).is_some_and(|need| need.kind == EdgeKind::Requires) && self.is_out_of_reach(on)
+            }
+            (_, Phase::Held { on, .. }) => {
+                let uses = self.graph.users(slot).iter().any(|user| user.slot == on);
+                uses && self.goes_first(on)
+            }
+            (Want::Up, _) => true,
+            (Want::Down | Want::Again, Phase::Stopping { .. } | Phase::Stuck { .. }) => true,
+            (Want::Down, Phase::Down) => true,
+            (Want::Down | Want::Again, _) => false,
+        };
+        hold!(settled, "wanted {} and {:?}: not settled", here.want, here.phase);
+        Ok(())
+    }
+
+    fn check_names(&self, runs: &Runs) -> Result<(), String> {
+        let homes = self.slots.iter().filter(|slot| slot.home.is_some()).count();
+        hold!(homes == self.by_name.len(), "{homes} services and {} names", self.by_name.len());
+        let in_order = self.by_name.is_sorted_by(|a, b| self.name(runs.images(), *a) < self.name(runs.images(), *b));
+        hold!(in_order, "names are not in order");
+        Ok(())
+    }
+
+    /// Every transition goes back to a root that is known, and no root is kept that nothing goes back to.
+    fn check_roots(&self) -> Result<(), String> {
+        let mut users = 0;
+        for (slot, here) in (0u32..).zip(&self.slots) {
+            if here.home.is_some() {
+                users += 1;
+                hold!(self.roots.get(here.why.root).is_some(), "a want without a root");
+            }
+            for (_, transition) in self.journal.of(slot) {
+                users += 1;
+                hold!(self.roots.get(transition.root).is_some(), "a transition without a root");
+            }
+        }
+        hold!(users == self.roots.users(), "roots have {} users, and {users} are there", self.roots.users());
+        Ok(())
+    }
+
+    fn check_images(&self, runs: &Runs) -> Result<(), String> {
+        for (id, _) in runs.images().iter() {
+            let homes = self.slots.iter().filter(|slot| slot.home.is_some_and(|home| home.image == id)).count();
+            let slots = 0..self.slots.len() as u32;
+            let live = slots.filter(|slot| runs.get(*slot).is_some_and(|run| run.home().image == id)).count();
+            let counted = runs.images().users(id);
+            hold!(homes + live == counted as usize, "an image has {} users, {counted} are counted", homes + live);
+        }
+        Ok(())
+    }
+
+    /// Every command that waits is in the list of its service, once.
+    fn check_commands(&self) -> Result<(), String> {
+        let mut listed = 0;
+        for here in &self.slots {
+            let mut at = here.first_command;
+            while let Some(entry) = self.commands.entries.get(at as usize) {
+                listed += 1;
+                hold!(entry.state == EntryState::Waiting, "a command that waits for nothing is listed");
+                hold!(listed <= self.commands.entries.len(), "the commands of a service go in a circle");
+                at = entry.next;
+            }
+        }
+        let waiting = self.commands.entries.iter().filter(|entry| entry.state == EntryState::Waiting).count();
+        hold!(waiting == listed, "{waiting} commands wait, and {listed} are listed");
+        for (at, entry) in (0u32..).zip(&self.commands.entries) {
+            let deadline = if entry.state == EntryState::Waiting { entry.request.deadline } else { Moment::NEVER };
+            hold!(self.timers.get(self.limits.services + at) == deadline, "a command has another deadline");
+        }
+        Ok(())
+    }
+}

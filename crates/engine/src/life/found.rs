@@ -1,0 +1,163 @@
+//! Coming back: what the daemon knew of a service before its own end, and takes up again.
+//!
+//! After a plan was taken with [`super::Scope::Found`], one [`Found`] per service says what the board had. A run that was
+//! alive goes on under its number; whether it has ended meanwhile is for the world to say, as always.
+
+use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Want};
+use super::save::{restore_failure, restore_last_order, save_failure, save_last_order};
+use super::{Life, Why};
+use crate::causes::{Cause, RootKind};
+use crate::codec::{ReadError, Reader, Writer};
+use crate::runs::{Containment, Exit, Pid, RunId, Runs, ServiceId, pack_exit, some_pid, unpack_exit};
+use crate::time::Moment;
+
+/// What was known of one service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The service, as it is called now.
+    pub service: ServiceId,
+    /// Whether it was asked for itself.
+    pub asked: bool,
+    /// The phase it was in.
+    pub phase: PhaseKind,
+    /// Its run; the last one when it had none.
+    pub run: RunId,
+    /// When that run was begun.
+    pub began: Moment,
+    /// The main process, if it had one.
+    pub pid: Option<Pid>,
+    /// When the kernel says it began.
+    pub started: u64,
+    /// What holds its processes.
+    pub containment: Containment,
+    /// When a rest was to be over.
+    pub until: Moment,
+    /// Why it had failed.
+    pub failure: Option<Failure>,
+    /// How its last run ended.
+    pub last_exit: Option<Exit>,
+    /// What last decided about it.
+    pub last_order: LastOrder,
+    /// Restarts ever.
+    pub restarts: u32,
+    /// Ends in a row without a healthy run between.
+    pub failures: u32,
+    /// Where the window of the give-up limit began.
+    pub window_from: Moment,
+    /// Restarts in it.
+    pub window_restarts: u32,
+}
+
+impl Life {
+    /// Takes up what was known of a service. Ignored for one that has moved already.
+    pub(crate) fn found(&mut self, runs: &mut Runs, found: &Found) {
+        let slot = found.service.slot;
+        if !self.lives_here(found.service) || runs.get(slot).is_some() || self.journal.count(slot) > 0 {
+            return;
+        }
+        let root = self.root(RootKind::Revival);
+        let why = Why { cause: Cause::Found, root };
+        let service = &mut self.slots[slot as usize];
+        service.run = found.run;
+        service.began = found.began;
+        service.last_exit = found.last_exit;
+        service.last_order = found.last_order;
+        service.restarts = found.restarts;
+        service.failures = found.failures;
+        service.window_from = found.window_from;
+        service.window_restarts = found.window_restarts;
+        let home = service.home;
+
+        let run_lives = match (found.pid, home) {
+            (Some(pid), Some(home)) if found.phase.is_live() && found.run.is_some() => {
+                runs.found(found.service, home, found.run, pid, found.started, found.containment, found.began);
+                true
+            }
+            _ => false,
+        };
+        if found.asked && self.slots[slot as usize].asked != Asked::Up {
+            self.ask_up(slot, Cause::Found, root);
+        }
+        match found.phase {
+            PhaseKind::Running if run_lives => self.move_to(slot, Phase::Running, why),
+            PhaseKind::Starting if run_lives => {
+                let patience = self.description(runs, slot).start_timeout();
+                let phase = Phase::Starting { ready_by: self.now + patience, alive_at: Moment::NEVER };
+                self.move_to(slot, phase, why);
+                // What readiness it can still show begins anew.
+                self.hear(runs, slot, crate::runs::News::Spawned);
+            }
+            PhaseKind::Held | PhaseKind::Stopping | PhaseKind::Stuck if run_lives => {
+                runs.end(slot, self.now);
+                self.move_to(slot, Phase::Stopping { because: Because::Asked }, why);
+            }
+            PhaseKind::Resting if self.slots[slot as usize].want == Want::Up => {
+                self.move_to(slot, Phase::Resting { until: found.until }, why);
+            }
+            PhaseKind::Done => self.move_to(slot, Phase::Done, why),
+            PhaseKind::Failed => {
+                let failure = found.failure.unwrap_or(Failure::Internal(FaultKind::RunMismatch));
+                self.move_to(slot, Phase::Failed(failure), why);
+            }
+            PhaseKind::Down
+            | PhaseKind::Waiting
+            | PhaseKind::Blocked
+            | PhaseKind::Starting
+            | PhaseKind::Running
+            | PhaseKind::Held
+            | PhaseKind::Stopping
+            | PhaseKind::Stuck
+            | PhaseKind::Resting => {}
+        }
+        self.roots.release(root);
+    }
+}
+
+impl Found {
+    /// Writes it down.
+    pub(crate) fn save(&self, writer: &mut Writer<'_>) {
+        writer.small(self.service.slot);
+        writer.small(self.service.generation);
+        writer.yes(self.asked);
+        writer.byte(self.phase.code());
+        writer.number(self.run.0);
+        writer.moment(self.began);
+        writer.small(self.pid.map_or(0, |pid| pid.0));
+        writer.number(self.started);
+        writer.byte(self.containment.code());
+        writer.moment(self.until);
+        writer.yes(self.failure.is_some());
+        if let Some(failure) = self.failure {
+            save_failure(failure, writer);
+        }
+        writer.small(self.last_exit.map_or(0, pack_exit));
+        save_last_order(self.last_order, writer);
+        for number in [self.restarts, self.failures, self.window_restarts] {
+            writer.small(number);
+        }
+        writer.moment(self.window_from);
+    }
+
+    /// Reads it back.
+    pub(crate) fn restore(reader: &mut Reader<'_>) -> Result<Found, ReadError> {
+        let service = ServiceId { slot: reader.small()?, generation: reader.small()? };
+        Ok(Found {
+            service,
+            asked: reader.yes()?,
+            phase: reader.coded(PhaseKind::from_code, "a phase")?,
+            run: RunId(reader.number()?),
+            began: reader.moment()?,
+            pid: some_pid(reader.small()?),
+            started: reader.number()?,
+            containment: reader.coded(Containment::from_code, "a containment")?,
+            until: reader.moment()?,
+            failure: if reader.yes()? { Some(restore_failure(reader)?) } else { None },
+            last_exit: unpack_exit(reader.small()?),
+            last_order: restore_last_order(reader)?,
+            restarts: reader.small()?,
+            failures: reader.small()?,
+            window_restarts: reader.small()?,
+            window_from: reader.moment()?,
+        })
+    }
+}

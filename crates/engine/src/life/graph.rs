@@ -1,0 +1,191 @@
+//! The graph of dependencies, by slot, in both directions.
+//!
+//! Rebuilt as a whole when a plan is loaded (O(services + edges)), only read otherwise. A service's needs lie side by
+//! side, and so do its users, so that a change costs as much as it has neighbours.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::codec::{ReadError, Reader, Writer};
+use crate::image::EdgeKind;
+
+/// One end of an edge, as seen from the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Neighbour {
+    pub(crate) slot: u32,
+    pub(crate) kind: EdgeKind,
+}
+
+/// Edges from each slot to what it needs, and from each slot to what uses it.
+#[derive(Clone, Debug)]
+pub(crate) struct Graph {
+    needs: Side,
+    users: Side,
+}
+
+/// Neighbours of all slots, those of slot `s` at `from[s]..from[s + 1]`.
+#[derive(Clone, Debug)]
+struct Side {
+    from: Vec<u32>,
+    packed: Vec<u32>,
+}
+
+/// Says every edge to a listener: who has it, to whom it leads, its kind.
+type EachEdge<'v> = &'v dyn Fn(&mut dyn FnMut(u32, u32, EdgeKind));
+
+/// Marks an edge that only orders.
+const AFTER: u32 = 1 << 31;
+
+impl Graph {
+    pub(crate) fn new(slots: u32, edges: u32) -> Graph {
+        let side = || Side { from: vec![0; slots as usize + 1], packed: Vec::with_capacity(edges as usize) };
+        Graph { needs: side(), users: side() }
+    }
+
+    /// How many edges there is room for.
+    pub(crate) fn room(&self) -> usize {
+        self.needs.packed.capacity()
+    }
+
+    /// Takes all edges anew. `each` is called several times and must say the same edges each time: (user, need, kind).
+    pub(crate) fn rebuild(&mut self, each: EachEdge<'_>) {
+        self.needs.fill(each);
+        self.users.fill(&|edge| each(&mut |user, need, kind| edge(need, user, kind)));
+    }
+
+    pub(crate) fn save(&self, writer: &mut Writer<'_>) {
+        for side in [&self.needs, &self.users] {
+            writer.small(side.packed.len() as u32);
+            for number in side.from.iter().chain(&side.packed) {
+                writer.small(*number);
+            }
+        }
+    }
+
+    pub(crate) fn restore(&mut self, reader: &mut Reader<'_>, slots: u32) -> Result<(), ReadError> {
+        for side in [&mut self.needs, &mut self.users] {
+            let edges = reader.small()?;
+            if edges as usize > side.packed.capacity() {
+                return Err(ReadError::BadValue { what: "the number of edges" });
+            }
+            let mut before = 0;
+            for from in &mut side.from {
+                *from = reader.below(edges + 1, "an edge")?;
+                if *from < before {
+                    return Err(ReadError::BadValue { what: "an edge" });
+                }
+                before = *from;
+            }
+            side.packed.clear();
+            for _ in 0..edges {
+                let packed = reader.small()?;
+                if packed & !AFTER >= slots {
+                    return Err(ReadError::BadValue { what: "an edge" });
+                }
+                side.packed.push(packed);
+            }
+        }
+        Ok(())
+    }
+
+    /// What a slot needs, by edge number.
+    pub(crate) fn needs(&self, slot: u32) -> Edges<'_> {
+        self.needs.of(slot)
+    }
+
+    /// Who needs a slot, by edge number.
+    pub(crate) fn users(&self, slot: u32) -> Edges<'_> {
+        self.users.of(slot)
+    }
+}
+
+impl Side {
+    fn fill(&mut self, each: EachEdge<'_>) {
+        // Count, add up, place. `from[s]` runs ahead to its end while placing, and is put back by one step at last.
+        let (from, packed) = (&mut self.from, &mut self.packed);
+        from.fill(0);
+        let mut edges = 0;
+        each(&mut |at, _, _| {
+            from[at as usize + 1] += 1;
+            edges += 1;
+        });
+        for at in 1..from.len() {
+            from[at] += from[at - 1];
+        }
+        packed.clear();
+        packed.resize(edges, 0);
+        each(&mut |at, to, kind| {
+            let place = &mut from[at as usize];
+            packed[*place as usize] = to | if kind == EdgeKind::After { AFTER } else { 0 };
+            *place += 1;
+        });
+        from.rotate_right(1);
+        from[0] = 0;
+    }
+
+    fn of(&self, slot: u32) -> Edges<'_> {
+        let (start, end) = (self.from[slot as usize] as usize, self.from[slot as usize + 1] as usize);
+        Edges { packed: &self.packed[start..end] }
+    }
+}
+
+/// The neighbours of one slot on one side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Edges<'g> {
+    packed: &'g [u32],
+}
+
+impl<'g> Edges<'g> {
+    pub(crate) fn len(&self) -> u32 {
+        self.packed.len() as u32
+    }
+
+    pub(crate) fn get(&self, at: u32) -> Neighbour {
+        unpack(self.packed[at as usize])
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Neighbour> + use<'g> {
+        self.packed.iter().map(|packed| unpack(*packed))
+    }
+
+    /// The first neighbour, beginning at edge `start` and going once around, that is so. Beginning where the last look
+    /// ended makes waiting for many neighbours in turn cost their number, not its square.
+    pub(crate) fn find_from(&self, start: u32, so: impl Fn(Neighbour) -> bool) -> Option<(u32, Neighbour)> {
+        let start = if start < self.len() { start } else { 0 };
+        (start..self.len()).chain(0..start).map(|at| (at, self.get(at))).find(|(_, neighbour)| so(*neighbour))
+    }
+}
+
+fn unpack(packed: u32) -> Neighbour {
+    let kind = if packed & AFTER == 0 { EdgeKind::Requires } else { EdgeKind::After };
+    Neighbour { slot: packed & !AFTER, kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_agree() {
+        let edges = [
+            (2, 0, EdgeKind::Requires),
+            (2, 1, EdgeKind::After),
+            (1, 0, EdgeKind::Requires),
+            (3, 2, EdgeKind::Requires),
+        ];
+        let mut graph = Graph::new(5, 8);
+        for _ in 0..2 {
+            graph.rebuild(&|edge| edges.iter().for_each(|(user, need, kind)| edge(*user, *need, *kind)));
+            for slot in 0..5 {
+                let needs: Vec<_> = graph.needs(slot).iter().map(|n| (slot, n.slot, n.kind)).collect();
+                let users: Vec<_> = graph.users(slot).iter().map(|n| (n.slot, slot, n.kind)).collect();
+                assert_eq!(needs, edges.iter().copied().filter(|edge| edge.0 == slot).collect::<Vec<_>>());
+                assert_eq!(users, edges.iter().copied().filter(|edge| edge.1 == slot).collect::<Vec<_>>());
+            }
+        }
+        let needs = graph.needs(2);
+        assert_eq!(needs.find_from(1, |_| true).map(|(at, n)| (at, n.slot)), Some((1, 1)));
+        assert_eq!(needs.find_from(1, |n| n.slot == 0).map(|(at, _)| at), Some(0));
+        assert_eq!(needs.find_from(9, |n| n.slot == 5), None);
+    }
+}

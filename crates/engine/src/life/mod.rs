@@ -1,0 +1,433 @@
+//! The lifecycle: the built-in brain. Wants, order, readiness, restart; commands and their answers.
+//!
+//! It gives orders to [`Runs`] below it and hears [`News`] from there; it looks no deeper. How phases and wants relate is
+//! told in [`phase`]; a change is made in two passes, as dinit does it: first what is wanted is spread through the graph
+//! (`spread`), which only marks services as ripe; then ripe services are settled one by one (`settle`), each moving what is
+//! towards what is wanted. Acting on half-spread wants would restart what should stay down.
+//!
+//! Nothing here takes memory after it was made. What a step has to say comes out one decision at a time ([`Life::proceed`]),
+//! so the room for effects does not grow with the number of services.
+
+#[cfg(any(test, feature = "checks"))]
+mod check;
+mod command;
+mod found;
+mod graph;
+mod hear;
+mod phase;
+mod plan;
+mod restart;
+mod save;
+mod settle;
+mod spread;
+mod status;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec::Vec;
+
+pub use command::{CommandId, Outcome, Request};
+pub use found::Found;
+pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
+pub use plan::{PlanRefusal, Scope};
+pub use status::{Chain, Status};
+
+use crate::causes::{Actor, Cause, Journal, Link, Root, RootId, RootKind, Roots, Transition};
+use crate::image::Limits;
+use crate::images::Home;
+use crate::outbox::Outbox;
+use crate::runs::{Exit, RunId, Runs, ServiceId};
+use crate::time::Moment;
+use crate::timers::Timers;
+use command::Commands;
+use graph::Graph;
+use phase::{Asked, Phase};
+
+/// What the lifecycle says to the world.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LifeEffect {
+    /// A service has changed its phase.
+    Moved {
+        /// The service.
+        service: ServiceId,
+        /// Which of its transitions: see [`crate::Engine::transition`].
+        link: Link,
+    },
+    /// Something else about a service has changed (its pid, what it waits for).
+    Changed {
+        /// The service.
+        service: ServiceId,
+    },
+    /// A command has its outcome.
+    Answer {
+        /// Which command.
+        command: CommandId,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// A plan has been taken.
+    Planned {
+        /// Services that were not there before.
+        added: u32,
+        /// Services described differently now.
+        changed: u32,
+        /// Services that are to go.
+        removed: u32,
+    },
+    /// A plan has not been taken, and nothing has changed.
+    PlanRefused(PlanRefusal),
+    /// A service is no more: its slot may get another.
+    Forgotten {
+        /// The service that was.
+        service: ServiceId,
+    },
+    /// Something inside was not as it must be; the service goes to `failed`, the rest goes on.
+    Fault {
+        /// The service.
+        service: ServiceId,
+        /// What was found.
+        what: FaultKind,
+    },
+    /// Everything has ended (but for what is stuck): the daemon may end with this exit status.
+    Ended {
+        /// The exit status.
+        status: u8,
+    },
+}
+
+/// What one service is about, in the lifecycle.
+#[derive(Clone, Debug)]
+struct Slot {
+    generation: u32,
+    /// Where it is described; `None`: nobody lives here.
+    home: Option<Home>,
+    asked: Asked,
+    want: Want,
+    /// How many services that require it are wanted.
+    pulled: u32,
+    /// Why it is wanted as it is.
+    why: Why,
+    phase: Phase,
+    /// When it entered its phase.
+    since: Moment,
+    /// Its run; the last one when it has none.
+    run: RunId,
+    /// When that run was begun.
+    began: Moment,
+    /// Whether it is ready when it has exited with status 0: asked for often.
+    one_shot: bool,
+    /// Ends in a row without a healthy run between.
+    failures: u32,
+    /// Starts in a row that failed for want of something that may come back.
+    start_failures: u32,
+    /// Where the window of the give-up limit began, and the restarts in it.
+    window_from: Moment,
+    window_restarts: u32,
+    /// Restarts without being asked, ever.
+    restarts: u32,
+    last_exit: Option<Exit>,
+    last_order: LastOrder,
+    /// First of the commands that wait for it.
+    first_command: u32,
+    /// The next ripe slot, or one of the two marks below.
+    next_ripe: u32,
+    /// Which walk through the graph has been here.
+    mark: u32,
+}
+
+/// A cause with the outside event it goes back to.
+#[derive(Clone, Copy, Debug)]
+struct Why {
+    cause: Cause,
+    root: RootId,
+}
+
+/// The end of a list through slots or commands.
+const END: u32 = u32::MAX;
+/// Not in the list at all.
+const UNLISTED: u32 = u32::MAX - 1;
+
+/// What all is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    Serving,
+    /// Everything is to end; then this exit status. `hasty`: with no more graces.
+    Closing {
+        status: u8,
+        hasty: bool,
+    },
+    Ended,
+}
+
+/// The lifecycle of all services.
+#[derive(Debug)]
+pub(crate) struct Life {
+    slots: Vec<Slot>,
+    /// Slots in the order of their names.
+    by_name: Vec<u32>,
+    graph: Graph,
+    /// Scratch of walks through the graph; empty between them.
+    walk: Vec<u32>,
+    /// The number of the last walk.
+    walks: u32,
+    first_ripe: u32,
+    last_ripe: u32,
+    /// Deadlines: of slots, then of commands.
+    timers: Timers,
+    commands: Commands,
+    journal: Journal,
+    roots: Roots,
+    outbox: Outbox<LifeEffect, 16>,
+    mode: Mode,
+    /// Services in `stuck`.
+    stuck: u32,
+    /// A broken invariant found in the middle of a walk, to be dealt with after it.
+    found_fault: Option<(u32, FaultKind)>,
+    /// Number of the event being heard.
+    event: u64,
+    now: Moment,
+    limits: Limits,
+}
+
+impl Life {
+    pub(crate) fn new(limits: Limits) -> Life {
+        let slots = limits.services as usize;
+        // Each slot's journal and want go back to a root, each command to one, and the event being heard is one.
+        let roots = slots * (crate::causes::KEPT as usize + 1) + limits.commands as usize + 1;
+        Life {
+            slots: Vec::with_capacity(slots),
+            by_name: Vec::with_capacity(slots),
+            graph: Graph::new(limits.services, limits.edges),
+            walk: Vec::with_capacity(slots),
+            walks: 0,
+            first_ripe: END,
+            last_ripe: END,
+            timers: Timers::new(slots + limits.commands as usize),
+            commands: Commands::new(limits.commands),
+            journal: Journal::new(limits.services),
+            roots: Roots::new(roots),
+            outbox: Outbox::new(),
+            mode: Mode::Serving,
+            stuck: 0,
+            found_fault: None,
+            event: 0,
+            now: Moment(0),
+            limits,
+        }
+    }
+
+    /// Another event is going to be heard, at `now`.
+    pub(crate) fn begin_event(&mut self, now: Moment) {
+        self.now = now;
+        self.event += 1;
+    }
+
+    pub(crate) fn event_number(&self) -> u64 {
+        self.event
+    }
+
+    pub(crate) fn wake_at(&self) -> Moment {
+        self.timers.next()
+    }
+
+    pub(crate) fn effect(&mut self) -> Option<LifeEffect> {
+        self.outbox.take()
+    }
+
+    /// Makes one decision that is due; says whether there was one.
+    pub(crate) fn proceed(&mut self, runs: &mut Runs) -> bool {
+        if let Some((slot, what)) = self.found_fault.take() {
+            self.fault(runs, slot, what);
+            return true;
+        }
+        if let Some(slot) = self.take_ripe() {
+            self.settle(runs, slot);
+            self.judge(slot);
+            return true;
+        }
+        if self.answer_one() {
+            return true;
+        }
+        self.close_if_all_ended(runs)
+    }
+
+    /// Everything is to go down, in order; asked a second time, without patience.
+    pub(crate) fn shutdown(&mut self, signal: u8, by: Actor) {
+        match self.mode {
+            Mode::Serving => {
+                let root = self.root(RootKind::Shutdown { signal, by });
+                self.close(0, root);
+                self.roots.release(root);
+            }
+            Mode::Closing { status, hasty: false } => {
+                self.mode = Mode::Closing { status, hasty: true };
+                for slot in 0..self.slots.len() as u32 {
+                    self.ripen(slot);
+                }
+            }
+            Mode::Closing { hasty: true, .. } | Mode::Ended => {}
+        }
+    }
+
+    /// Begins the end of everything.
+    fn close(&mut self, status: u8, root: RootId) {
+        self.mode = Mode::Closing { status, hasty: false };
+        for slot in 0..self.slots.len() as u32 {
+            if self.slots[slot as usize].home.is_none() {
+                continue;
+            }
+            let service = &mut self.slots[slot as usize];
+            service.pulled = 0;
+            service.last_order = LastOrder::Shutdown;
+            if service.asked == Asked::Up {
+                service.asked = Asked::Down;
+            }
+            self.set_want(slot, Want::Down, Why { cause: Cause::Asked, root });
+            self.ripen(slot);
+        }
+    }
+
+    fn close_if_all_ended(&mut self, runs: &Runs) -> bool {
+        match self.mode {
+            Mode::Closing { status, .. } if runs.live() == self.stuck => {
+                self.mode = Mode::Ended;
+                self.outbox.put(LifeEffect::Ended { status });
+                true
+            }
+            Mode::Serving | Mode::Closing { .. } | Mode::Ended => false,
+        }
+    }
+
+    /// A test asks for a broken invariant at a service.
+    pub(crate) fn inject_fault(&mut self, runs: &mut Runs, service: ServiceId, what: FaultKind) {
+        if self.lives_here(service) {
+            self.fault(runs, service.slot, what);
+        }
+    }
+
+    /// Something about a service was not as it must be. It ends as `failed`; the others go on.
+    fn fault(&mut self, runs: &mut Runs, slot: u32, what: FaultKind) {
+        self.outbox.put(LifeEffect::Fault { service: self.id(slot), what });
+        let root = self.root(RootKind::Fault { slot, what });
+        let why = Why { cause: Cause::Fault(what), root };
+        if runs.get(slot).is_some() {
+            runs.end(slot, self.now);
+            self.move_to(slot, Phase::Stopping { because: phase::Because::Fault }, why);
+        } else {
+            self.move_to(slot, Phase::Failed(Failure::Internal(what)), why);
+        }
+        self.roots.release(root);
+    }
+
+    // ── small things ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Notes the outside event being heard as a root. Whoever notes it releases it when done.
+    fn root(&mut self, what: RootKind) -> RootId {
+        self.roots.add(Root { event: self.event, at: self.now, what })
+    }
+
+    fn id(&self, slot: u32) -> ServiceId {
+        ServiceId { slot, generation: self.slots[slot as usize].generation }
+    }
+
+    fn lives_here(&self, service: ServiceId) -> bool {
+        let slot = self.slots.get(service.slot as usize);
+        slot.is_some_and(|slot| slot.generation == service.generation && slot.home.is_some())
+    }
+
+    /// The transition that a service is about to make: what others point to when its want made them move.
+    fn upcoming(&self, slot: u32) -> Link {
+        Link { slot, seq: self.journal.count(slot) }
+    }
+
+    /// The root of a service's newest transition, or of its want when it has none.
+    fn latest_root(&self, slot: u32) -> RootId {
+        let latest = self.journal.get(self.journal.latest(slot));
+        latest.map_or(self.slots[slot as usize].why.root, |transition| transition.root)
+    }
+
+    /// A cause that points to another service goes back to what that one goes back to.
+    fn because_of(&self, slot: u32, cause: impl Fn(Link) -> Cause) -> Why {
+        Why { cause: cause(self.journal.latest(slot)), root: self.latest_root(slot) }
+    }
+
+    /// Enters a phase and says so; whoever waits for it is ripe to look again.
+    fn move_to(&mut self, slot: u32, phase: Phase, why: Why) {
+        let service = self.id(slot);
+        let here = &mut self.slots[slot as usize];
+        let (from, to) = (here.phase.kind(), phase.kind());
+        let old = core::mem::replace(&mut here.phase, phase);
+        self.timers.set(slot, phase.deadline());
+        if from == to {
+            // It waits for another one now, or has another deadline: no transition.
+            if old != phase {
+                self.outbox.put(LifeEffect::Changed { service });
+            }
+            return;
+        }
+        here.since = self.now;
+        self.stuck = self.stuck + u32::from(to == PhaseKind::Stuck) - u32::from(from == PhaseKind::Stuck);
+        self.note(slot, from, to, why);
+        self.ripen(slot);
+        self.ripen_neighbours(slot);
+    }
+
+    /// Writes the transition into the journal and tells it.
+    fn note(&mut self, slot: u32, from: PhaseKind, to: PhaseKind, why: Why) {
+        self.roots.retain(why.root);
+        let run = self.slots[slot as usize].run;
+        let transition = Transition { at: self.now, run, from, to, cause: why.cause, root: why.root };
+        let (link, lost) = self.journal.add(slot, &transition);
+        if let Some(lost) = lost {
+            self.roots.release(lost.root);
+        }
+        self.outbox.put(LifeEffect::Moved { service: self.id(slot), link });
+    }
+
+    /// Whoever waits for a service, or is held by it, looks again.
+    fn ripen_neighbours(&mut self, slot: u32) {
+        self.ripen_waiting(slot);
+        for at in 0..self.graph.needs(slot).len() {
+            let need = self.graph.needs(slot).get(at).slot;
+            if let Phase::Held { on, .. } = self.slots[need as usize].phase
+                && on == slot
+            {
+                self.ripen(need);
+            }
+        }
+    }
+
+    fn ripen_waiting(&mut self, slot: u32) {
+        for at in 0..self.graph.users(slot).len() {
+            let user = self.graph.users(slot).get(at).slot;
+            if let Phase::Waiting { on, .. } | Phase::Blocked { on, .. } = self.slots[user as usize].phase
+                && on == slot
+            {
+                self.ripen(user);
+            }
+        }
+    }
+
+    /// Puts a slot last in the list of those to be settled, unless it is there already.
+    fn ripen(&mut self, slot: u32) {
+        if self.slots[slot as usize].next_ripe != UNLISTED {
+            return;
+        }
+        self.slots[slot as usize].next_ripe = END;
+        match self.slots.get_mut(self.last_ripe as usize) {
+            Some(last) => last.next_ripe = slot,
+            None => self.first_ripe = slot,
+        }
+        self.last_ripe = slot;
+    }
+
+    fn take_ripe(&mut self) -> Option<u32> {
+        let slot = self.first_ripe;
+        let first = self.slots.get_mut(slot as usize)?;
+        self.first_ripe = core::mem::replace(&mut first.next_ripe, UNLISTED);
+        if self.first_ripe == END {
+            self.last_ripe = END;
+        }
+        Some(slot)
+    }
+}

@@ -1,0 +1,255 @@
+//! Taking a plan: what is new gets a slot, what has changed is described anew, what is gone goes down and is forgotten.
+//!
+//! A run keeps the image it was started from; a service that has changed takes its new description with its next run. The
+//! graph and the order of names are made anew, wants are spread anew. Either all of a plan is taken or nothing.
+
+use super::graph::Graph;
+use super::phase::{Asked, LastOrder, Phase, Want};
+use super::{END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
+use crate::causes::{Actor, Cause, RootId, RootKind};
+use crate::image::{Image, Ready};
+use crate::images::{Home, ImageId, Images};
+use crate::runs::{RunId, Runs};
+use crate::time::Moment;
+
+/// What of the present services a new plan speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All: a service that it does not have is to go.
+    Whole,
+    /// Only those that it has.
+    Part,
+    /// All, and none is started: what is to be up will be said ([`super::Found`]).
+    Found,
+}
+
+/// Why a plan was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanRefusal {
+    /// There would be more services than room was reserved for.
+    Services {
+        /// The room.
+        room: u32,
+    },
+    /// There would be more edges than room was reserved for.
+    Edges {
+        /// The room.
+        room: u32,
+    },
+    /// As many images are held as there is room for: runs from former plans have not ended yet.
+    Images {
+        /// The room.
+        room: u32,
+    },
+    /// Everything is ending.
+    ShuttingDown,
+}
+
+impl Life {
+    /// Takes a plan, or refuses it and changes nothing.
+    pub(crate) fn plan(&mut self, runs: &mut Runs, image: Image, scope: Scope, by: Actor) {
+        match self.try_plan(runs, image, scope, by) {
+            Ok(effect) => self.outbox.put(effect),
+            Err(refusal) => self.outbox.put(LifeEffect::PlanRefused(refusal)),
+        }
+    }
+
+    fn try_plan(&mut self, runs: &mut Runs, image: Image, scope: Scope, by: Actor) -> Result<LifeEffect, PlanRefusal> {
+        if self.mode != Mode::Serving {
+            return Err(PlanRefusal::ShuttingDown);
+        }
+        let (mut added, mut changed, mut removed) = (0, 0, 0);
+        for at in 0..image.len() {
+            let new = image.service(at);
+            match self.find(runs.images(), new.name()) {
+                None => added += 1,
+                Some(slot) => changed += u32::from(self.description(runs, slot).digest() != new.digest()),
+            }
+        }
+        let present = self.by_name.len() as u32;
+        if present + added > self.limits.services {
+            return Err(PlanRefusal::Services { room: self.limits.services });
+        }
+        let edges = self.edges_without(runs.images(), &image) + image.edge_count();
+        if edges as usize > self.graph.room() {
+            return Err(PlanRefusal::Edges { room: self.graph.room() as u32 });
+        }
+        let Some(id) = runs.images_mut().add(image) else {
+            return Err(PlanRefusal::Images { room: self.limits.images });
+        };
+
+        let root = self.root(RootKind::Plan { by });
+        self.describe_all(runs, id, scope, root);
+        if scope != Scope::Part {
+            removed = self.remove_others(id);
+        }
+        runs.images_mut().drop_unused(id);
+        self.order_names(runs.images());
+        self.rebuild_graph(runs.images());
+        self.spread_anew(root);
+        self.roots.release(root);
+        Ok(LifeEffect::Planned { added, changed, removed })
+    }
+
+    /// Points every service of an image to it, in the slot it has or in a new one.
+    fn describe_all(&mut self, runs: &mut Runs, image: ImageId, scope: Scope, root: RootId) {
+        // New services are appended to the names and put in order at the end; until then names are sought among the old.
+        let known = self.by_name.len();
+        for record in 0..runs.images().get(image).map_or(0, Image::len) {
+            let home = Home { image, record };
+            let found = self.find_among(runs.images(), known, runs.images().service(home).name());
+            let autostart = scope != Scope::Found && runs.images().service(home).autostart();
+            let slot = match found {
+                Some(slot) => {
+                    if self.slots[slot as usize].asked == Asked::Removed {
+                        self.slots[slot as usize].asked = if autostart { Asked::Up } else { Asked::Down };
+                    }
+                    self.move_home(runs, slot, home);
+                    slot
+                }
+                None => self.settle_in(runs, home, autostart, root),
+            };
+            self.slots[slot as usize].one_shot = runs.images().service(home).ready() == Ready::Exit;
+        }
+    }
+
+    fn move_home(&mut self, runs: &mut Runs, slot: u32, home: Home) {
+        let unchanged = self.description(runs, slot).digest() == runs.images().service(home).digest();
+        let before = self.slots[slot as usize].home.replace(home);
+        runs.images_mut().retain(home.image);
+        // A run of a service that has not changed may as well be described by the new image: then the old one can go.
+        let same_as_run = runs.get(slot).is_some_and(|run| Some(run.home()) == before);
+        if unchanged && same_as_run {
+            runs.rehome(slot, home);
+        }
+        if let Some(before) = before {
+            runs.images_mut().release(before.image);
+        }
+    }
+
+    fn settle_in(&mut self, runs: &mut Runs, home: Home, autostart: bool, root: RootId) -> u32 {
+        runs.images_mut().retain(home.image);
+        self.roots.retain(root);
+        let full = self.by_name.len() == self.slots.len();
+        let free = if full { None } else { self.slots.iter().position(|slot| slot.home.is_none()) };
+        let slot = free.unwrap_or(self.slots.len()) as u32;
+        let generation = free.map_or(1, |free| self.slots[free].generation);
+        let new = Slot {
+            generation,
+            home: Some(home),
+            asked: if autostart { Asked::Up } else { Asked::Down },
+            want: Want::Down,
+            pulled: 0,
+            why: Why { cause: Cause::Asked, root },
+            phase: Phase::Down,
+            since: self.now,
+            run: RunId::NONE,
+            began: Moment(0),
+            one_shot: false,
+            failures: 0,
+            start_failures: 0,
+            window_from: Moment(0),
+            window_restarts: 0,
+            restarts: 0,
+            last_exit: None,
+            last_order: LastOrder::Stop,
+            first_command: END,
+            next_ripe: UNLISTED,
+            mark: 0,
+        };
+        match free {
+            Some(free) => self.slots[free] = new,
+            None => self.slots.push(new),
+        }
+        self.by_name.push(slot);
+        slot
+    }
+
+    /// Whoever is not described by this image has to go. Says how many those are.
+    fn remove_others(&mut self, image: ImageId) -> u32 {
+        let mut removed = 0;
+        for slot in &mut self.slots {
+            if slot.home.is_some_and(|home| home.image != image) && slot.asked != Asked::Removed {
+                slot.asked = Asked::Removed;
+                removed += 1;
+            }
+        }
+        removed
+    }
+
+    /// A service that the plan no longer has, and that is down, is forgotten.
+    pub(super) fn forget_if_removed(&mut self, runs: &mut Runs, slot: u32) {
+        if self.slots[slot as usize].asked != Asked::Removed {
+            return;
+        }
+        self.outbox.put(LifeEffect::Forgotten { service: self.id(slot) });
+        self.answer_all(slot, Outcome::NotFound);
+        while let Some(lost) = self.journal.take_one(slot) {
+            self.roots.release(lost.root);
+        }
+        self.timers.set(slot, Moment::NEVER);
+        let service = &mut self.slots[slot as usize];
+        service.generation = service.generation.wrapping_add(1);
+        let root = service.why.root;
+        if let Some(home) = service.home.take() {
+            runs.images_mut().release(home.image);
+        }
+        self.roots.release(root);
+        self.by_name.retain(|named| *named != slot);
+    }
+
+    /// The slot of the service with this name.
+    pub(crate) fn find(&self, images: &Images, name: &str) -> Option<u32> {
+        self.find_among(images, self.by_name.len(), name)
+    }
+
+    fn find_among(&self, images: &Images, known: usize, name: &str) -> Option<u32> {
+        let named = &self.by_name[..known];
+        let at = named.binary_search_by(|slot| self.name(images, *slot).cmp(name)).ok()?;
+        Some(named[at])
+    }
+
+    /// The name of the service in a slot; empty when nobody lives there.
+    pub(crate) fn name<'i>(&self, images: &'i Images, slot: u32) -> &'i str {
+        match self.slots.get(slot as usize).and_then(|slot| slot.home) {
+            Some(home) => images.service(home).name(),
+            None => "",
+        }
+    }
+
+    /// Slots in the order of their names.
+    pub(crate) fn in_order(&self) -> &[u32] {
+        &self.by_name
+    }
+
+    pub(super) fn order_names(&mut self, images: &Images) {
+        let mut by_name = core::mem::take(&mut self.by_name);
+        by_name.sort_unstable_by(|a, b| self.name(images, *a).cmp(self.name(images, *b)));
+        self.by_name = by_name;
+    }
+
+    /// Edges of present services that an image does not describe: they stay.
+    fn edges_without(&self, images: &Images, image: &Image) -> u32 {
+        let others = self.slots.iter().filter_map(|slot| {
+            let service = images.service(slot.home?);
+            image.find(service.name()).is_none().then(|| service.edges().count() as u32)
+        });
+        others.sum()
+    }
+
+    pub(super) fn rebuild_graph(&mut self, images: &Images) {
+        let mut graph = core::mem::replace(&mut self.graph, Graph::new(0, 0));
+        graph.rebuild(&|edge| {
+            for (user, slot) in (0u32..).zip(&self.slots) {
+                let Some(home) = slot.home else { continue };
+                for (record, kind) in images.service(home).edges() {
+                    let name = images.service(Home { record, ..home }).name();
+                    if let Some(need) = self.find(images, name) {
+                        edge(user, need, kind);
+                    }
+                }
+            }
+        });
+        self.graph = graph;
+    }
+}

@@ -1,0 +1,389 @@
+//! The lifecycle written down and read back.
+
+use super::command::{Entry, EntryState, Remembered};
+use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Verb, Want};
+use super::{CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
+use crate::causes::{Actor, Cause, RootId, restore_root_kind, save_root_kind};
+use crate::codec::{ReadError, Reader, Writer};
+use crate::image::{Limits, Ready};
+use crate::runs::{
+    RunId, Runs, ServiceId, pack_exit, pack_failure, restore_home, save_home, some_pid, unpack_exit, unpack_failure,
+};
+
+fn bad(what: &'static str) -> ReadError {
+    ReadError::BadValue { what }
+}
+
+impl Life {
+    pub(crate) fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// Writes everything down.
+    pub(crate) fn save(&self, writer: &mut Writer<'_>) {
+        debug_assert!(self.first_ripe == END && self.outbox.is_empty(), "saved in the middle of a step");
+        debug_assert!(
+            self.commands.first_answered == END && self.found_fault.is_none(),
+            "saved in the middle of a step"
+        );
+        writer.number(self.event);
+        writer.small(self.walks);
+        match self.mode {
+            Mode::Serving => writer.byte(0),
+            Mode::Closing { status, hasty } => {
+                writer.byte(1);
+                writer.byte(status);
+                writer.yes(hasty);
+            }
+            Mode::Ended => writer.byte(2),
+        }
+        self.roots.save(writer);
+        writer.small(self.slots.len() as u32);
+        for (at, slot) in (0u32..).zip(&self.slots) {
+            save_slot(slot, writer);
+            writer.moment(self.timers.get(at));
+            self.journal.save(at, writer);
+        }
+        writer.small(self.by_name.len() as u32);
+        for slot in &self.by_name {
+            writer.small(*slot);
+        }
+        self.graph.save(writer);
+        writer.small(self.commands.free);
+        writer.small(self.commands.entries.len() as u32);
+        for (at, entry) in (0u32..).zip(&self.commands.entries) {
+            save_entry(entry, writer);
+            writer.moment(self.timers.get(self.limits.services + at));
+        }
+        writer.small(self.commands.remembered_at);
+        writer.small(self.commands.remembered.len() as u32);
+        for old in &self.commands.remembered {
+            writer.wide(old.key);
+            writer.byte(old.verb.code());
+            save_service(old.service, writer);
+            save_outcome(&old.outcome, writer);
+        }
+    }
+
+    /// Reads back what was written, into a lifecycle made with the same limits.
+    pub(crate) fn restore(&mut self, reader: &mut Reader<'_>, runs: &mut Runs) -> Result<(), ReadError> {
+        self.event = reader.number()?;
+        self.walks = reader.small()?;
+        self.mode = match reader.byte()? {
+            0 => Mode::Serving,
+            1 => Mode::Closing { status: reader.byte()?, hasty: reader.yes()? },
+            2 => Mode::Ended,
+            _ => return Err(bad("a mode")),
+        };
+        self.roots.restore(reader)?;
+        let slots = reader.small()?;
+        if slots > self.limits.services {
+            return Err(bad("the number of slots"));
+        }
+        for at in 0..slots {
+            let slot = restore_slot(reader, runs, slots)?;
+            if let Some(home) = slot.home {
+                runs.images_mut().retain(home.image);
+            }
+            self.stuck += u32::from(slot.phase.kind() == PhaseKind::Stuck);
+            self.slots.push(slot);
+            self.timers.set(at, reader.moment()?);
+            self.journal.restore(at, reader)?;
+        }
+        let named = reader.small()?;
+        for _ in 0..named.min(slots) {
+            self.by_name.push(reader.below(slots, "a slot")?);
+        }
+        self.graph.restore(reader, self.limits.services)?;
+        self.restore_commands(reader)?;
+        // Numbers may be sound and yet not fit together: then whoever made them was not a save.
+        let homes_fit = self.slots.iter().filter(|slot| slot.home.is_some()).count() == self.by_name.len();
+        let lists_fit = self
+            .slots
+            .iter()
+            .all(|slot| self.commands.entries.get(slot.first_command as usize).is_some() || slot.first_command == END);
+        if named > slots || !homes_fit || !lists_fit {
+            return Err(bad("the state"));
+        }
+        Ok(())
+    }
+
+    fn restore_commands(&mut self, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+        self.commands.free = reader.small()?;
+        let entries = reader.small()?;
+        if entries > self.limits.commands {
+            return Err(bad("the number of commands"));
+        }
+        for at in 0..entries {
+            let entry = restore_entry(reader)?;
+            self.commands.entries.push(entry);
+            self.timers.set(self.limits.services + at, reader.moment()?);
+        }
+        self.commands.remembered_at = reader.small()?;
+        let remembered = reader.small()?;
+        if remembered as usize > self.commands.remembered.capacity() || self.commands.remembered_at > remembered {
+            return Err(bad("the number of answers"));
+        }
+        for _ in 0..remembered {
+            self.commands.remembered.push(Remembered {
+                key: reader.wide()?,
+                verb: reader.coded(Verb::from_code, "a verb")?,
+                service: restore_service(reader)?,
+                outcome: restore_outcome(reader)?,
+            });
+        }
+        Ok(())
+    }
+}
+
+fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
+    writer.small(slot.generation);
+    writer.yes(slot.home.is_some());
+    if let Some(home) = slot.home {
+        save_home(home, writer);
+    }
+    writer.byte(slot.asked.code());
+    writer.byte(slot.want.code());
+    writer.small(slot.pulled);
+    let (cause, x, y) = slot.why.cause.pack();
+    writer.byte(cause);
+    writer.small(x);
+    writer.small(y);
+    writer.small(slot.why.root.0);
+    save_phase(&slot.phase, writer);
+    writer.moment(slot.since);
+    writer.number(slot.run.0);
+    writer.moment(slot.began);
+    writer.small(slot.failures);
+    writer.small(slot.start_failures);
+    writer.moment(slot.window_from);
+    writer.small(slot.window_restarts);
+    writer.small(slot.restarts);
+    writer.small(slot.last_exit.map_or(0, pack_exit));
+    save_last_order(slot.last_order, writer);
+    writer.small(slot.first_command);
+    writer.small(slot.mark);
+}
+
+fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot, ReadError> {
+    let generation = reader.small()?;
+    let home = if reader.yes()? { Some(restore_home(reader, runs.images())?) } else { None };
+    Ok(Slot {
+        generation,
+        home,
+        asked: reader.coded(Asked::from_code, "what is asked")?,
+        want: reader.coded(Want::from_code, "a want")?,
+        pulled: reader.small()?,
+        why: Why {
+            cause: Cause::unpack(reader.byte()?, reader.small()?, reader.small()?).ok_or(bad("a cause"))?,
+            root: RootId(reader.small()?),
+        },
+        phase: restore_phase(reader, slots)?,
+        since: reader.moment()?,
+        run: RunId(reader.number()?),
+        began: reader.moment()?,
+        one_shot: home.is_some_and(|home| runs.images().service(home).ready() == Ready::Exit),
+        failures: reader.small()?,
+        start_failures: reader.small()?,
+        window_from: reader.moment()?,
+        window_restarts: reader.small()?,
+        restarts: reader.small()?,
+        last_exit: unpack_exit(reader.small()?),
+        last_order: restore_last_order(reader)?,
+        first_command: reader.small()?,
+        next_ripe: UNLISTED,
+        mark: reader.small()?,
+    })
+}
+
+fn save_phase(phase: &Phase, writer: &mut Writer<'_>) {
+    writer.byte(phase.kind().code());
+    match *phase {
+        Phase::Down | Phase::Running | Phase::Done => {}
+        Phase::Waiting { on, edge } | Phase::Blocked { on, edge } | Phase::Held { on, edge } => {
+            writer.small(on);
+            writer.small(edge);
+        }
+        Phase::Starting { ready_by, alive_at } => {
+            writer.moment(ready_by);
+            writer.moment(alive_at);
+        }
+        Phase::Stopping { because } => writer.byte(because.code()),
+        Phase::Stuck { because, who } => {
+            writer.byte(because.code());
+            writer.small(who.map_or(0, |pid| pid.0));
+        }
+        Phase::Resting { until } => writer.moment(until),
+        Phase::Failed(failure) => save_failure(failure, writer),
+    }
+}
+
+fn restore_phase(reader: &mut Reader<'_>, slots: u32) -> Result<Phase, ReadError> {
+    let because = |reader: &mut Reader<'_>| reader.coded(Because::from_code, "a reason");
+    Ok(match reader.coded(PhaseKind::from_code, "a phase")? {
+        PhaseKind::Down => Phase::Down,
+        PhaseKind::Running => Phase::Running,
+        PhaseKind::Done => Phase::Done,
+        PhaseKind::Waiting => Phase::Waiting { on: reader.below(slots, "a slot")?, edge: reader.small()? },
+        PhaseKind::Blocked => Phase::Blocked { on: reader.below(slots, "a slot")?, edge: reader.small()? },
+        PhaseKind::Held => Phase::Held { on: reader.below(slots, "a slot")?, edge: reader.small()? },
+        PhaseKind::Starting => Phase::Starting { ready_by: reader.moment()?, alive_at: reader.moment()? },
+        PhaseKind::Stopping => Phase::Stopping { because: because(reader)? },
+        PhaseKind::Stuck => Phase::Stuck { because: because(reader)?, who: some_pid(reader.small()?) },
+        PhaseKind::Resting => Phase::Resting { until: reader.moment()? },
+        PhaseKind::Failed => Phase::Failed(restore_failure(reader)?),
+    })
+}
+
+pub(super) fn save_failure(failure: Failure, writer: &mut Writer<'_>) {
+    let (kind, value) = match failure {
+        Failure::GaveUp { restarts } => (0, restarts),
+        Failure::Start(failure) => (1, pack_failure(failure)),
+        Failure::Exited => (2, 0),
+        Failure::NotReady => (3, 0),
+        Failure::Internal(what) => (4, u32::from(what.code())),
+    };
+    writer.byte(kind);
+    writer.small(value);
+}
+
+pub(super) fn restore_failure(reader: &mut Reader<'_>) -> Result<Failure, ReadError> {
+    let (kind, value) = (reader.byte()?, reader.small()?);
+    Ok(match kind {
+        0 => Failure::GaveUp { restarts: value },
+        1 => Failure::Start(unpack_failure(value).ok_or(bad("a failed start"))?),
+        2 => Failure::Exited,
+        3 => Failure::NotReady,
+        4 => Failure::Internal(u8::try_from(value).ok().and_then(FaultKind::from_code).ok_or(bad("a fault"))?),
+        _ => return Err(bad("a failure")),
+    })
+}
+
+pub(super) fn save_last_order(order: LastOrder, writer: &mut Writer<'_>) {
+    match order {
+        LastOrder::Stop => writer.byte(0),
+        LastOrder::Restart => writer.byte(1),
+        LastOrder::Shutdown => writer.byte(2),
+        LastOrder::StartFailed(failure) => {
+            writer.byte(3);
+            writer.small(pack_failure(failure));
+        }
+    }
+}
+
+pub(super) fn restore_last_order(reader: &mut Reader<'_>) -> Result<LastOrder, ReadError> {
+    Ok(match reader.byte()? {
+        0 => LastOrder::Stop,
+        1 => LastOrder::Restart,
+        2 => LastOrder::Shutdown,
+        3 => LastOrder::StartFailed(unpack_failure(reader.small()?).ok_or(bad("a failed start"))?),
+        _ => return Err(bad("an order")),
+    })
+}
+
+fn save_entry(entry: &Entry, writer: &mut Writer<'_>) {
+    writer.yes(entry.state == EntryState::Waiting);
+    writer.small(entry.next);
+    if entry.state == EntryState::Waiting {
+        writer.number(entry.request.id.0);
+        writer.byte(entry.request.verb.code());
+        writer.byte(entry.request.signal);
+        save_service(entry.request.service, writer);
+        writer.small(entry.request.by.uid);
+        writer.small(entry.request.by.pid);
+        writer.moment(entry.request.deadline);
+        writer.wide(entry.request.key);
+        writer.number(entry.before.0);
+    }
+}
+
+fn restore_entry(reader: &mut Reader<'_>) -> Result<Entry, ReadError> {
+    let waiting = reader.yes()?;
+    let next = reader.small()?;
+    let nobody = Request {
+        id: CommandId(0),
+        verb: Verb::Stop,
+        signal: 0,
+        service: ServiceId { slot: 0, generation: 0 },
+        by: Actor::default(),
+        deadline: crate::time::Moment::NEVER,
+        key: 0,
+    };
+    if !waiting {
+        return Ok(Entry { request: nobody, before: RunId::NONE, state: EntryState::Free, next });
+    }
+    let request = Request {
+        id: CommandId(reader.number()?),
+        verb: reader.coded(Verb::from_code, "a verb")?,
+        signal: reader.byte()?,
+        service: restore_service(reader)?,
+        by: Actor { uid: reader.small()?, pid: reader.small()? },
+        deadline: reader.moment()?,
+        key: reader.wide()?,
+    };
+    Ok(Entry { request, before: RunId(reader.number()?), state: EntryState::Waiting, next })
+}
+
+fn save_service(service: ServiceId, writer: &mut Writer<'_>) {
+    writer.small(service.slot);
+    writer.small(service.generation);
+}
+
+fn restore_service(reader: &mut Reader<'_>) -> Result<ServiceId, ReadError> {
+    Ok(ServiceId { slot: reader.small()?, generation: reader.small()? })
+}
+
+fn save_outcome(outcome: &Outcome, writer: &mut Writer<'_>) {
+    match *outcome {
+        Outcome::Done { run } => {
+            writer.byte(0);
+            writer.number(run.0);
+        }
+        Outcome::Failed(failure) => {
+            writer.byte(1);
+            save_failure(failure, writer);
+        }
+        Outcome::Blocked { on } => {
+            writer.byte(2);
+            writer.small(on);
+        }
+        Outcome::Finished => writer.byte(3),
+        Outcome::Stuck { who } => {
+            writer.byte(4);
+            writer.small(who.map_or(0, |pid| pid.0));
+        }
+        Outcome::TimedOut { phase, on } => {
+            writer.byte(5);
+            writer.byte(phase.code());
+            writer.small(on.map_or(END, |on| on));
+        }
+        Outcome::Cancelled { by } => {
+            writer.byte(6);
+            save_root_kind(&by, writer);
+        }
+        Outcome::NotFound => writer.byte(7),
+        Outcome::NotRunning => writer.byte(8),
+        Outcome::Busy => writer.byte(9),
+        Outcome::ShuttingDown => writer.byte(10),
+    }
+}
+
+fn restore_outcome(reader: &mut Reader<'_>) -> Result<Outcome, ReadError> {
+    Ok(match reader.byte()? {
+        0 => Outcome::Done { run: RunId(reader.number()?) },
+        1 => Outcome::Failed(restore_failure(reader)?),
+        2 => Outcome::Blocked { on: reader.small()? },
+        3 => Outcome::Finished,
+        4 => Outcome::Stuck { who: some_pid(reader.small()?) },
+        5 => Outcome::TimedOut {
+            phase: reader.coded(PhaseKind::from_code, "a phase")?,
+            on: Some(reader.small()?).filter(|on| *on != END),
+        },
+        6 => Outcome::Cancelled { by: restore_root_kind(reader)? },
+        7 => Outcome::NotFound,
+        8 => Outcome::NotRunning,
+        9 => Outcome::Busy,
+        10 => Outcome::ShuttingDown,
+        _ => return Err(bad("an outcome")),
+    })
+}

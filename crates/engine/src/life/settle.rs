@@ -1,0 +1,255 @@
+//! The second pass: moves what is towards what is wanted, one service at a time.
+//!
+//! Settling twice does no more than once. A service that has to wait remembers the one it waits for and where that one
+//! stands among its edges; when that one moves, the look goes on from there. So the answer to "what is it waiting for?" is
+//! the thing the engine itself goes by.
+
+use super::graph::Neighbour;
+use super::phase::{Because, FaultKind, Phase, PhaseKind, Want};
+use super::{Life, Mode, Why};
+use crate::causes::Cause;
+use crate::image::EdgeKind;
+use crate::runs::Runs;
+use crate::time::Moment;
+
+impl Life {
+    /// Moves a service as far towards its want as can be done now.
+    pub(super) fn settle(&mut self, runs: &mut Runs, slot: u32) {
+        let Some(service) = self.slots.get(slot as usize) else { return };
+        if service.home.is_none() {
+            return;
+        }
+        if service.phase.kind().is_live() != runs.get(slot).is_some() {
+            return self.fault(runs, slot, FaultKind::RunMismatch);
+        }
+        let why = service.why;
+        match (service.want, service.phase) {
+            (Want::Up, Phase::Down) => self.begin(runs, slot, why),
+            (Want::Up, Phase::Waiting { on, edge } | Phase::Blocked { on, edge }) => {
+                self.look_again(runs, slot, on, edge);
+            }
+            (
+                Want::Up,
+                Phase::Starting { .. }
+                | Phase::Running
+                | Phase::Stopping { .. }
+                | Phase::Stuck { .. }
+                | Phase::Resting { .. }
+                | Phase::Done
+                | Phase::Failed(_),
+            ) => {}
+
+            (Want::Again | Want::Down, Phase::Starting { .. } | Phase::Running) => self.leave(runs, slot, why),
+            (_, Phase::Held { on, edge }) => self.hold_on(runs, slot, on, edge),
+            (Want::Again | Want::Down, Phase::Stopping { .. } | Phase::Stuck { .. }) => {
+                if self.is_hasty() {
+                    runs.hasten(slot, self.now);
+                }
+            }
+
+            (
+                Want::Again,
+                Phase::Down
+                | Phase::Waiting { .. }
+                | Phase::Blocked { .. }
+                | Phase::Resting { .. }
+                | Phase::Done
+                | Phase::Failed(_),
+            ) => {
+                let service = &mut self.slots[slot as usize];
+                service.want = Want::Up;
+                service.failures = 0;
+                service.start_failures = 0;
+                service.window_restarts = 0;
+                self.begin(runs, slot, why);
+            }
+
+            (Want::Down, Phase::Down) => self.forget_if_removed(runs, slot),
+            (
+                Want::Down,
+                Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Resting { .. } | Phase::Done | Phase::Failed(_),
+            ) => {
+                self.move_to(slot, Phase::Down, why);
+                self.forget_if_removed(runs, slot);
+            }
+        }
+    }
+
+    /// Starts a run, or waits for what has to be ready first. The service has no run.
+    pub(super) fn begin(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+        match self.unmet(slot, 0) {
+            Some((edge, need)) => self.wait_for(slot, edge, need),
+            None => self.start(runs, slot, why),
+        }
+    }
+
+    /// The one it waited for has moved: it goes on from there.
+    fn look_again(&mut self, runs: &mut Runs, slot: u32, on: u32, edge: u32) {
+        match self.unmet(slot, edge) {
+            Some((edge, need)) => self.wait_for(slot, edge, need),
+            None => {
+                // A plan may have taken the edge away: then nobody arrived, and its own want is the reason.
+                let needed = self.graph.needs(slot).iter().any(|need| need.slot == on);
+                let why = if needed { self.because_of(on, Cause::Arrived) } else { self.slots[slot as usize].why };
+                self.start(runs, slot, why);
+            }
+        }
+    }
+
+    fn start(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+        let id = self.id(slot);
+        let Some(home) = self.slots[slot as usize].home else { return };
+        let patience = runs.images().service(home).start_timeout();
+        let run = runs.start(id, home, self.now);
+        let service = &mut self.slots[slot as usize];
+        service.run = run;
+        service.began = self.now;
+        let phase = Phase::Starting { ready_by: self.now + patience, alive_at: Moment::NEVER };
+        self.move_to(slot, phase, why);
+    }
+
+    fn wait_for(&mut self, slot: u32, edge: u32, need: Neighbour) {
+        let on = need.slot;
+        let was_blocked = matches!(self.slots[slot as usize].phase, Phase::Blocked { .. });
+        if need.kind == EdgeKind::Requires && self.is_out_of_reach(on) {
+            let why = self.because_of(on, Cause::OutOfReach);
+            self.move_to(slot, Phase::Blocked { on, edge }, why);
+        } else {
+            let cause = if was_blocked { Cause::WithinReach } else { Cause::Awaits };
+            let why = self.because_of(on, cause);
+            self.move_to(slot, Phase::Waiting { on, edge }, why);
+        }
+    }
+
+    /// The first thing a service needs and has not got, beginning at an edge.
+    fn unmet(&self, slot: u32, edge: u32) -> Option<(u32, Neighbour)> {
+        self.graph.needs(slot).find_from(edge, |need| match need.kind {
+            EdgeKind::Requires => !self.is_ready(need.slot),
+            EdgeKind::After => self.is_on_its_way(need.slot),
+        })
+    }
+
+    /// Whether dependents of a service may go on.
+    pub(super) fn is_ready(&self, slot: u32) -> bool {
+        let service = &self.slots[slot as usize];
+        match service.phase {
+            // A service on its way down is no ground to start anything on, even while it still runs.
+            Phase::Running => service.want == Want::Up,
+            Phase::Done => service.want == Want::Up && service.one_shot,
+            Phase::Down
+            | Phase::Waiting { .. }
+            | Phase::Blocked { .. }
+            | Phase::Starting { .. }
+            | Phase::Held { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stuck { .. }
+            | Phase::Resting { .. }
+            | Phase::Failed(_) => false,
+        }
+    }
+
+    /// Whether a service will not become ready by itself.
+    pub(super) fn is_out_of_reach(&self, slot: u32) -> bool {
+        let service = &self.slots[slot as usize];
+        match service.phase {
+            Phase::Failed(_) | Phase::Blocked { .. } => service.want != Want::Again,
+            Phase::Done => service.want == Want::Up && !service.one_shot,
+            Phase::Down
+            | Phase::Waiting { .. }
+            | Phase::Starting { .. }
+            | Phase::Running
+            | Phase::Held { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stuck { .. }
+            | Phase::Resting { .. } => false,
+        }
+    }
+
+    /// Whether a service is wanted and its first try is still to be waited for. One that has failed or rests after a crash
+    /// holds nobody up who only asked for an order.
+    pub(super) fn is_on_its_way(&self, slot: u32) -> bool {
+        let service = &self.slots[slot as usize];
+        match (service.want, service.phase) {
+            (Want::Down, _) => false,
+            (Want::Again, _) => true,
+            (
+                Want::Up,
+                Phase::Down
+                | Phase::Waiting { .. }
+                | Phase::Starting { .. }
+                | Phase::Held { .. }
+                | Phase::Stopping { because: Because::Asked },
+            ) => true,
+            (
+                Want::Up,
+                Phase::Blocked { .. }
+                | Phase::Running
+                | Phase::Stopping { .. }
+                | Phase::Stuck { .. }
+                | Phase::Resting { .. }
+                | Phase::Done
+                | Phase::Failed(_),
+            ) => false,
+        }
+    }
+
+    /// Ends its run, or waits until those that depend on it have ended.
+    fn leave(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+        match self.still_up(slot, 0) {
+            Some((edge, user)) => self.hold_for(slot, edge, user),
+            None => self.stop(runs, slot, why),
+        }
+    }
+
+    /// The dependent it was held by has moved: it goes on from there.
+    fn hold_on(&mut self, runs: &mut Runs, slot: u32, on: u32, edge: u32) {
+        match self.still_up(slot, edge) {
+            Some((edge, user)) => self.hold_for(slot, edge, user),
+            None => {
+                let why = self.because_of(on, Cause::LetGo);
+                self.stop(runs, slot, why);
+            }
+        }
+    }
+
+    fn stop(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+        runs.end(slot, self.now);
+        if self.is_hasty() {
+            runs.hasten(slot, self.now);
+        }
+        self.move_to(slot, Phase::Stopping { because: Because::Asked }, why);
+    }
+
+    fn hold_for(&mut self, slot: u32, edge: u32, user: Neighbour) {
+        let on = user.slot;
+        let cause = Cause::HeldBy(self.journal.latest(on));
+        let root = self.slots[slot as usize].why.root;
+        self.move_to(slot, Phase::Held { on, edge }, Why { cause, root });
+    }
+
+    /// The first dependent that has to end before a service may, beginning at an edge.
+    fn still_up(&self, slot: u32, edge: u32) -> Option<(u32, Neighbour)> {
+        self.graph.users(slot).find_from(edge, |user| self.goes_first(user.slot))
+    }
+
+    /// Whether a service has a run that is on its way down. One that stays up is not waited for (only order binds it), and
+    /// neither is one that is stuck.
+    pub(super) fn goes_first(&self, slot: u32) -> bool {
+        let service = &self.slots[slot as usize];
+        match service.phase.kind() {
+            PhaseKind::Starting | PhaseKind::Running => service.want != Want::Up,
+            PhaseKind::Held | PhaseKind::Stopping => true,
+            PhaseKind::Down
+            | PhaseKind::Waiting
+            | PhaseKind::Blocked
+            | PhaseKind::Stuck
+            | PhaseKind::Resting
+            | PhaseKind::Done
+            | PhaseKind::Failed => false,
+        }
+    }
+
+    fn is_hasty(&self) -> bool {
+        matches!(self.mode, Mode::Closing { hasty: true, .. })
+    }
+}

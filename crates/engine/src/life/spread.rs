@@ -1,0 +1,262 @@
+//! The first pass: what is wanted, spread through the graph. Nothing is started or stopped here; services whose want
+//! changes become ripe.
+//!
+//! Invariant: `pulled` of a service is the number of services that require it and are wanted (`Up` or `Again`); and a
+//! service is wanted exactly when it is asked for or pulled.
+
+use super::phase::{Asked, FaultKind, Phase, Want};
+use super::{Life, LifeEffect, Why};
+use crate::causes::{Cause, RootId};
+use crate::image::EdgeKind;
+
+impl Life {
+    /// Sets what is wanted of a service, and why. Says whether that is a change.
+    pub(super) fn set_want(&mut self, slot: u32, want: Want, why: Why) -> bool {
+        let service = &mut self.slots[slot as usize];
+        if service.want == want {
+            return false;
+        }
+        service.want = want;
+        let before = core::mem::replace(&mut service.why, why);
+        self.roots.retain(why.root);
+        self.roots.release(before.root);
+        self.ripen(slot);
+        // A service that is ending anyway may have been waited for because it was to come again.
+        self.ripen_waiting(slot);
+        true
+    }
+
+    /// Asks for a service: it is wanted, and so is all it requires.
+    pub(super) fn ask_up(&mut self, slot: u32, cause: Cause, root: RootId) {
+        self.slots[slot as usize].asked = Asked::Up;
+        if self.slots[slot as usize].want == Want::Down {
+            self.raise(slot, Why { cause, root });
+        }
+    }
+
+    /// Wants a service that was not wanted, and pulls what it requires.
+    fn raise(&mut self, slot: u32, why: Why) {
+        self.set_want(slot, Want::Up, why);
+        debug_assert!(self.walk.is_empty());
+        self.walk.push(slot);
+        while let Some(user) = self.walk.pop() {
+            for at in 0..self.graph.needs(user).len() {
+                let need = self.graph.needs(user).get(at);
+                if need.kind != EdgeKind::Requires {
+                    continue;
+                }
+                self.slots[need.slot as usize].pulled += 1;
+                if self.slots[need.slot as usize].want == Want::Down {
+                    let cause = Cause::Needed(self.upcoming(user));
+                    self.set_want(need.slot, Want::Up, Why { cause, root: why.root });
+                    self.walk.push(need.slot);
+                }
+            }
+        }
+    }
+
+    /// Asks for a service to be down, and for all that require it: they cannot be up without it.
+    pub(super) fn ask_down(&mut self, slot: u32, cause: Cause, root: RootId) {
+        let users = self.walk_users(slot, |life, user| life.slots[user as usize].want != Want::Down);
+        for at in 0..users {
+            let here = self.walk[at];
+            // A service that the plan no longer has stays so.
+            if self.slots[here as usize].asked != Asked::Removed {
+                self.slots[here as usize].asked = Asked::Down;
+            }
+        }
+        // All of them go down for sure, so each takes its own reason before anybody is released.
+        for at in 0..users {
+            let here = self.walk[at];
+            let was_wanted = self.slots[here as usize].want != Want::Down;
+            let cause = if here == slot { cause } else { Cause::DownWith(self.upcoming(self.marked_need(here))) };
+            self.set_want(here, Want::Down, Why { cause, root });
+            // Ripe also when it was not wanted: `failed` and `done` are left by a stop.
+            self.ripen(here);
+            if !was_wanted {
+                self.walk[at] = super::END;
+            }
+        }
+        self.release_needs(root);
+        self.walk.clear();
+    }
+
+    /// Releases what the services in `self.walk` require. Whoever was wanted only by them goes down too, and so on.
+    fn release_needs(&mut self, root: RootId) {
+        let mut at = 0;
+        while at < self.walk.len() {
+            let user = self.walk[at];
+            at += 1;
+            if user == super::END {
+                continue;
+            }
+            for edge in 0..self.graph.needs(user).len() {
+                let need = self.graph.needs(user).get(edge);
+                if need.kind != EdgeKind::Requires {
+                    continue;
+                }
+                let service = &mut self.slots[need.slot as usize];
+                let Some(pulled) = service.pulled.checked_sub(1) else {
+                    self.found_fault = Some((need.slot, FaultKind::CountBelowZero));
+                    continue;
+                };
+                service.pulled = pulled;
+                if pulled == 0 && service.asked != Asked::Up && service.want != Want::Down {
+                    let cause = Cause::Unneeded(self.upcoming(user));
+                    self.set_want(need.slot, Want::Down, Why { cause, root });
+                    self.walk.push(need.slot);
+                }
+            }
+        }
+    }
+
+    /// Asks for a service to go down and come up again, and for all running services that require it.
+    pub(super) fn ask_again(&mut self, slot: u32, root: RootId) {
+        self.ask_up(slot, Cause::Asked, root);
+        let users = self.walk_users(slot, |life, user| {
+            let service = &life.slots[user as usize];
+            service.want != Want::Down && service.phase.kind().is_live()
+        });
+        for at in 0..users {
+            let here = self.walk[at];
+            let cause =
+                if here == slot { Cause::Asked } else { Cause::RestartedWith(self.upcoming(self.marked_need(here))) };
+            self.set_want(here, Want::Again, Why { cause, root });
+        }
+        self.walk.clear();
+    }
+
+    /// A start by hand tries again whatever stands in the way: failed services among the requirements, and the service.
+    pub(super) fn try_again(&mut self, slot: u32, root: RootId) {
+        self.walks += 1;
+        let walk = self.walks;
+        debug_assert!(self.walk.is_empty());
+        self.walk.push(slot);
+        self.slots[slot as usize].mark = walk;
+        while let Some(here) = self.walk.pop() {
+            match self.slots[here as usize].phase {
+                Phase::Failed(_) => self.go_again(here, slot, root),
+                Phase::Done if !self.is_ready(here) => self.go_again(here, slot, root),
+                // The rest is cut short for whom the command named, and only for that one.
+                Phase::Resting { .. } if here == slot => self.go_again(here, slot, root),
+                Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Down => {
+                    for at in 0..self.graph.needs(here).len() {
+                        let need = self.graph.needs(here).get(at);
+                        if need.kind == EdgeKind::Requires && self.slots[need.slot as usize].mark != walk {
+                            self.slots[need.slot as usize].mark = walk;
+                            self.walk.push(need.slot);
+                        }
+                    }
+                }
+                Phase::Resting { .. }
+                | Phase::Done
+                | Phase::Starting { .. }
+                | Phase::Running
+                | Phase::Held { .. }
+                | Phase::Stopping { .. }
+                | Phase::Stuck { .. } => {}
+            }
+        }
+    }
+
+    fn go_again(&mut self, here: u32, slot: u32, root: RootId) {
+        let cause = if here == slot { Cause::Asked } else { Cause::Needed(self.upcoming(slot)) };
+        self.set_want(here, Want::Again, Why { cause, root });
+    }
+
+    /// Collects a service and all that require it, directly or not, as far as `so` holds, into `self.walk`; each once.
+    fn walk_users(&mut self, slot: u32, so: impl Fn(&Life, u32) -> bool) -> usize {
+        self.walks += 1;
+        debug_assert!(self.walk.is_empty());
+        self.walk.push(slot);
+        self.slots[slot as usize].mark = self.walks;
+        let mut at = 0;
+        while at < self.walk.len() {
+            let here = self.walk[at];
+            at += 1;
+            for edge in 0..self.graph.users(here).len() {
+                let user = self.graph.users(here).get(edge);
+                let unseen = self.slots[user.slot as usize].mark != self.walks;
+                if user.kind == EdgeKind::Requires && unseen && so(self, user.slot) {
+                    self.slots[user.slot as usize].mark = self.walks;
+                    self.walk.push(user.slot);
+                }
+            }
+        }
+        self.walk.len()
+    }
+
+    /// The first service that this one requires and that the last walk has been through.
+    fn marked_need(&self, slot: u32) -> u32 {
+        let mut needs = self.graph.needs(slot).iter();
+        let marked =
+            needs.find(|need| need.kind == EdgeKind::Requires && self.slots[need.slot as usize].mark == self.walks);
+        marked.map_or(slot, |need| need.slot)
+    }
+
+    /// Asks again for everything the plan wants at once, after the graph was rebuilt: counts who pulls whom, and wants
+    /// what is asked for or pulled.
+    pub(super) fn spread_anew(&mut self, root: RootId) {
+        for slot in 0..self.slots.len() as u32 {
+            self.slots[slot as usize].pulled = 0;
+        }
+        // Everything that is to be wanted, once each: first who is asked for, then who is required by somebody here.
+        self.walks += 1;
+        let walk = self.walks;
+        debug_assert!(self.walk.is_empty());
+        for slot in 0..self.slots.len() as u32 {
+            let service = &mut self.slots[slot as usize];
+            if service.home.is_some() && service.asked == Asked::Up {
+                service.mark = walk;
+                self.walk.push(slot);
+            }
+        }
+        let mut at = 0;
+        while at < self.walk.len() {
+            let user = self.walk[at];
+            at += 1;
+            for edge in 0..self.graph.needs(user).len() {
+                let need = self.graph.needs(user).get(edge);
+                if need.kind != EdgeKind::Requires {
+                    continue;
+                }
+                let service = &mut self.slots[need.slot as usize];
+                service.pulled += 1;
+                if service.mark != walk {
+                    service.mark = walk;
+                    self.walk.push(need.slot);
+                    if self.slots[need.slot as usize].want == Want::Down {
+                        let cause = Cause::Needed(self.upcoming(user));
+                        self.set_want(need.slot, Want::Up, Why { cause, root });
+                    }
+                }
+            }
+        }
+        self.walk.clear();
+        for slot in 0..self.slots.len() as u32 {
+            let service = &self.slots[slot as usize];
+            if service.home.is_none() {
+                continue;
+            }
+            let (wanted, cause) =
+                (service.mark == walk, if service.asked == Asked::Removed { Cause::Removed } else { Cause::Asked });
+            match (wanted, service.want) {
+                (true, Want::Down) => {
+                    self.set_want(slot, Want::Up, Why { cause, root });
+                }
+                (false, Want::Up | Want::Again) => {
+                    self.set_want(slot, Want::Down, Why { cause, root });
+                }
+                (true, Want::Up | Want::Again) | (false, Want::Down) => {}
+            }
+            // Whom it waits for may have changed with the graph.
+            self.ripen(slot);
+        }
+    }
+
+    /// Tells that something shown about a service has changed.
+    pub(super) fn changed(&mut self, slot: u32) {
+        let service = self.id(slot);
+        self.outbox.put(LifeEffect::Changed { service });
+    }
+}

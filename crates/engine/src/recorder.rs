@@ -1,0 +1,243 @@
+//! A recording: one saved state and the events after it, as bytes.
+//!
+//! Whoever drives the engine writes each event down before it steps ([`record`]); a recording that has grown to its bound
+//! begins anew with the state of that moment. Reading it back ([`Recording`]) gives the engine as it was saved and then the
+//! events, each with its time; stepping through them ends where the recorded engine ended, effect by effect.
+//!
+//! Images are named by their digests. Who keeps a recording for later keeps the images with it.
+
+use crate::causes::Actor;
+use crate::codec::{ReadError, Reader, Sink, Writer};
+use crate::engine::Engine;
+use crate::event::Event;
+use crate::image::Image;
+use crate::life::{CommandId, FaultKind, Request, Scope, Verb};
+use crate::runs::{
+    Containment, Ended, Exit, Pid, RunEvent, RunId, RunRef, ServiceId, StartFailure, Usage, pack_failure, some_pid,
+    unpack_failure,
+};
+use crate::time::Moment;
+
+/// What a recording begins with.
+const MAGIC: &[u8; 8] = b"vrgr-rec";
+
+/// Begins a recording with the engine's present state.
+pub fn begin(engine: &Engine, sink: &mut dyn Sink) {
+    sink.put(MAGIC);
+    engine.save(sink);
+}
+
+/// Writes one event down. `before` is the time of the event before it (or of the saved state): times are kept as differences.
+pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
+    let mut writer = Writer::new(sink);
+    writer.span(now.since(before));
+    match event {
+        Event::Run(event) => save_run_event(event, &mut writer),
+        Event::Plan { image, scope, by } => {
+            writer.byte(10);
+            writer.number(image.digest());
+            writer.byte(match scope {
+                Scope::Whole => 0,
+                Scope::Part => 1,
+                Scope::Found => 2,
+            });
+            save_actor(by, &mut writer);
+        }
+        Event::Command(request) => {
+            writer.byte(11);
+            writer.number(request.id.0);
+            writer.byte(request.verb.code());
+            writer.byte(request.signal);
+            save_service(request.service, &mut writer);
+            save_actor(&request.by, &mut writer);
+            writer.moment(request.deadline);
+            writer.wide(request.key);
+        }
+        Event::Shutdown { signal, by } => {
+            writer.byte(12);
+            writer.byte(*signal);
+            save_actor(by, &mut writer);
+        }
+        Event::Tick => writer.byte(13),
+        Event::Fault { service, what } => {
+            writer.byte(14);
+            save_service(*service, &mut writer);
+            writer.byte(what.code());
+        }
+        Event::Found(found) => {
+            writer.byte(15);
+            found.save(&mut writer);
+        }
+    }
+}
+
+/// A recording being read.
+#[derive(Clone, Debug)]
+pub struct Recording<'b> {
+    reader: Reader<'b>,
+    now: Moment,
+}
+
+impl<'b> Recording<'b> {
+    /// Reads the state a recording begins with. `image` finds an image by its digest.
+    ///
+    /// # Errors
+    /// If the bytes are no recording, or of another version, or an image is not at hand.
+    pub fn open(bytes: &'b [u8], image: &dyn Fn(u64) -> Option<Image>) -> Result<(Engine, Recording<'b>), ReadError> {
+        let bytes = bytes.strip_prefix(MAGIC).ok_or(ReadError::BadValue { what: "the beginning" })?;
+        let (engine, rest) = Engine::restore_from(bytes, image)?;
+        let now = engine.now();
+        Ok((engine, Recording { reader: Reader::new(rest), now }))
+    }
+
+    /// The next event and its time; `None` at the end.
+    ///
+    /// # Errors
+    /// If the bytes are cut in the middle of an event (the daemon's end can do that), or damaged.
+    pub fn next_event(&mut self, image: &dyn Fn(u64) -> Option<Image>) -> Result<Option<(Moment, Event)>, ReadError> {
+        if self.reader.rest().is_empty() {
+            return Ok(None);
+        }
+        self.now = self.now + self.reader.span()?;
+        let event = restore_event(&mut self.reader, image)?;
+        Ok(Some((self.now, event)))
+    }
+}
+
+fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) -> Result<Event, ReadError> {
+    let bad = |what| ReadError::BadValue { what };
+    Ok(match reader.byte()? {
+        kind @ 0..10 => Event::Run(restore_run_event(kind, reader)?),
+        10 => {
+            let digest = reader.number()?;
+            let image = image(digest).ok_or(ReadError::MissingImage { digest })?;
+            let scope = match reader.byte()? {
+                0 => Scope::Whole,
+                1 => Scope::Part,
+                2 => Scope::Found,
+                _ => return Err(bad("a scope")),
+            };
+            Event::Plan { image, scope, by: restore_actor(reader)? }
+        }
+        11 => Event::Command(Request {
+            id: CommandId(reader.number()?),
+            verb: reader.coded(Verb::from_code, "a verb")?,
+            signal: reader.byte()?,
+            service: restore_service(reader)?,
+            by: restore_actor(reader)?,
+            deadline: reader.moment()?,
+            key: reader.wide()?,
+        }),
+        12 => Event::Shutdown { signal: reader.byte()?, by: restore_actor(reader)? },
+        13 => Event::Tick,
+        14 => {
+            let service = restore_service(reader)?;
+            Event::Fault { service, what: reader.coded(FaultKind::from_code, "a fault")? }
+        }
+        15 => Event::Found(crate::life::Found::restore(reader)?),
+        _ => return Err(bad("an event")),
+    })
+}
+
+fn save_run_event(event: &RunEvent, writer: &mut Writer<'_>) {
+    let run = |kind: u8, writer: &mut Writer<'_>| {
+        writer.byte(kind);
+        save_service(event.run().service, writer);
+        writer.number(event.run().run.0);
+    };
+    match event {
+        RunEvent::Spawned { pid, started, containment, .. } => {
+            run(0, writer);
+            writer.small(pid.0);
+            writer.number(*started);
+            writer.byte(containment.code());
+        }
+        RunEvent::SpawnFailed { failure, .. } => {
+            run(1, writer);
+            writer.small(pack_failure(*failure));
+        }
+        RunEvent::Ready { .. } => run(2, writer),
+        RunEvent::Exited { exit, .. } => {
+            run(3, writer);
+            save_exit(exit, writer);
+        }
+        RunEvent::Swept { left, .. } => {
+            run(4, writer);
+            writer.small(left.map_or(0, |pid| pid.0));
+        }
+    }
+}
+
+fn restore_run_event(kind: u8, reader: &mut Reader<'_>) -> Result<RunEvent, ReadError> {
+    let run = RunRef { service: restore_service(reader)?, run: RunId(reader.number()?) };
+    Ok(match kind {
+        0 => RunEvent::Spawned {
+            run,
+            pid: Pid(reader.small()?),
+            started: reader.number()?,
+            containment: reader.coded(Containment::from_code, "a containment")?,
+        },
+        1 => RunEvent::SpawnFailed { run, failure: restore_failure(reader)? },
+        2 => RunEvent::Ready { run },
+        3 => RunEvent::Exited { run, exit: restore_exit(reader)? },
+        4 => RunEvent::Swept { run, left: some_pid(reader.small()?) },
+        _ => return Err(ReadError::BadValue { what: "an event" }),
+    })
+}
+
+fn restore_failure(reader: &mut Reader<'_>) -> Result<StartFailure, ReadError> {
+    unpack_failure(reader.small()?).ok_or(ReadError::BadValue { what: "a failed start" })
+}
+
+/// An exit with all it used: in a recording nothing is left out.
+fn save_exit(exit: &Exit, writer: &mut Writer<'_>) {
+    match exit.ended {
+        Ended::Exited(code) => {
+            writer.byte(0);
+            writer.byte(code);
+        }
+        Ended::Signaled { signal, core } => {
+            writer.byte(1 + u8::from(core));
+            writer.byte(signal);
+        }
+        Ended::Unknown => {
+            writer.byte(3);
+            writer.byte(0);
+        }
+    }
+    writer.yes(exit.oom);
+    for number in [exit.usage.user_us, exit.usage.system_us, exit.usage.resident_max_kib] {
+        writer.number(number);
+    }
+}
+
+fn restore_exit(reader: &mut Reader<'_>) -> Result<Exit, ReadError> {
+    let (kind, value) = (reader.byte()?, reader.byte()?);
+    let ended = match kind {
+        0 => Ended::Exited(value),
+        1 | 2 => Ended::Signaled { signal: value, core: kind == 2 },
+        3 => Ended::Unknown,
+        _ => return Err(ReadError::BadValue { what: "an exit" }),
+    };
+    let oom = reader.yes()?;
+    let usage = Usage { user_us: reader.number()?, system_us: reader.number()?, resident_max_kib: reader.number()? };
+    Ok(Exit { ended, oom, usage })
+}
+
+fn save_actor(by: &Actor, writer: &mut Writer<'_>) {
+    writer.small(by.uid);
+    writer.small(by.pid);
+}
+
+fn restore_actor(reader: &mut Reader<'_>) -> Result<Actor, ReadError> {
+    Ok(Actor { uid: reader.small()?, pid: reader.small()? })
+}
+
+fn save_service(service: ServiceId, writer: &mut Writer<'_>) {
+    writer.small(service.slot);
+    writer.small(service.generation);
+}
+
+fn restore_service(reader: &mut Reader<'_>) -> Result<ServiceId, ReadError> {
+    Ok(ServiceId { slot: reader.small()?, generation: reader.small()? })
+}
