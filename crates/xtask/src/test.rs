@@ -1,7 +1,8 @@
 //! `test`: everything that can be found out about verger by running it, part by part.
 //!
 //! A part belongs to the list when what it tests is in the workspace; it is then run or it fails, never skipped. A
-//! part that outlasts its budget says so, and at twice its budget it is killed: a hang is a failure, not a wait.
+//! part that outlasts its budget says so, and tests that still run at twice the budget are killed: a hang is a failure,
+//! not a wait.
 
 use crate::report::{Tally, spell};
 use crate::workspace::Workspace;

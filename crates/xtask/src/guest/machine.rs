@@ -11,7 +11,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -90,12 +90,13 @@ impl Guest {
     /// Runs it to its end. Each line of its console goes to `on_line` as it comes.
     pub(crate) fn run(&self, on_line: &mut dyn FnMut(&str)) -> Result<Console, Trouble> {
         let begun = Instant::now();
-        let folder = std::env::temp_dir().join(format!("verger-guest-{}", std::process::id()));
+        let name = format!("verger-guest-{}", std::process::id());
+        let folder = std::env::temp_dir().join(&name);
         let disk = |why: std::io::Error| failed(format!("{}: {why}", folder.display()));
         fs::create_dir_all(&folder).map_err(disk)?;
         let archive = folder.join("initrd");
         fs::write(&archive, self.archive()?).map_err(disk)?;
-        let outcome = self.boot(&archive, begun, on_line);
+        let outcome = self.boot(&name, &archive, begun, on_line);
         fs::remove_dir_all(&folder).map_err(disk)?;
         outcome
     }
@@ -114,12 +115,17 @@ impl Guest {
         Ok(archive.close())
     }
 
-    fn boot(&self, archive: &PathBuf, begun: Instant, on_line: &mut dyn FnMut(&str)) -> Result<Console, Trouble> {
+    fn boot(
+        &self,
+        name: &str,
+        archive: &Path,
+        begun: Instant,
+        on_line: &mut dyn FnMut(&str),
+    ) -> Result<Console, Trouble> {
         // The emulator's own reports: its exit status is 0 for a power-off and for a panicking kernel alike.
         // An abstract name leaves no file behind and is short however deep the working tree lies.
-        let name = format!("verger-guest-{}-{}", std::process::id(), begun.elapsed().as_nanos());
         let socket = |why: std::io::Error| failed(format!("the emulator's control socket: {why}"));
-        let address = SocketAddr::from_abstract_name(&name).map_err(socket)?;
+        let address = SocketAddr::from_abstract_name(name).map_err(socket)?;
         let control = UnixListener::bind_addr(&address).map_err(socket)?;
 
         let mut emulator = Command::new(EMULATOR);

@@ -84,7 +84,7 @@ fn run(workspace: &Workspace, scenarios: &[&Scenario]) -> Result<Tally, Trouble>
             let outcome = if (claim.holds)(&console) { Ok(()) } else { Err(format!("{:?}", console.end)) };
             tally.note(&format!("guest {}: {}", scenario.name, claim.what), outcome);
         }
-        println!("guest {}: {} from start to power-off", scenario.name, spell(console.took));
+        println!("guest {}: {} from the emulator's start to its end", scenario.name, spell(console.took));
     }
     Ok(tally)
 }
