@@ -19,7 +19,7 @@ pub(crate) fn run(context: &Context) -> Result<Tally, Trouble> {
     // unittest reports on its standard error; the shell brings both together, in order.
     let mut tests = Command::new("sh");
     tests.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(python);
-    tests.args(["-m", "unittest", "discover", "--start-directory", PYTHON_TESTS, "--top-level-directory", "python"]);
-    tests.current_dir(&context.workspace.root).env("VERGER_PROGRAMS", programs);
+    tests.args(["-m", "unittest", "discover", "--start-directory", PYTHON_TESTS]);
+    tests.current_dir(&context.workspace.root).env("PYTHONPATH", "python").env("VERGER_PROGRAMS", programs);
     suites::run(context, &mut tests)
 }
