@@ -1,0 +1,25 @@
+//! The clients in other languages, tested by their own languages' means.
+
+use crate::report::Tally;
+use crate::test::Context;
+use crate::workspace::Workspace;
+use crate::{Trouble, needs, ship, suites};
+use std::process::Command;
+
+/// Python's tests, run by Python's own unittest.
+const PYTHON_TESTS: &str = "python/tests";
+
+pub(crate) fn belongs(workspace: &Workspace) -> bool {
+    workspace.root.join(PYTHON_TESTS).is_dir()
+}
+
+pub(crate) fn run(context: &Context) -> Result<Tally, Trouble> {
+    let programs = ship::build(&context.workspace, &ship::PRODUCT)?;
+    let python = needs::python(&context.workspace)?;
+    // unittest reports on its standard error; the shell brings both together, in order.
+    let mut tests = Command::new("sh");
+    tests.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(python);
+    tests.args(["-m", "unittest", "discover", "--start-directory", PYTHON_TESTS]);
+    tests.current_dir(&context.workspace.root).env("PYTHONPATH", "python").env("VERGER_PROGRAMS", programs);
+    suites::run(context, &mut tests)
+}

@@ -1,0 +1,210 @@
+//! The parts that are `cargo test` on some of the workspace.
+
+use crate::report::Tally;
+use crate::test::Context;
+use crate::{Trouble, call, needs, ship};
+use std::process::Command;
+
+/// The packages whose tests are parts of their own, because they need more time or more things than the rest.
+const APART: &[&str] = &["verger-sim", "verger-blackbox", "verger-bench"];
+
+/// How long the simulator may go on beyond its fixed seeds, when nobody says how many: half its part's budget.
+const SIMULATION_SECONDS: &str = "240";
+
+/// Compiles everything that later parts run, so that their times are their own.
+pub(crate) fn build(context: &Context) -> Result<Tally, Trouble> {
+    let mut tally = Tally::default();
+    tally.note("all programs as shipped", ship::build(&context.workspace, &ship::PRODUCT).map_err(why).map(|_| ()));
+    let mut tests = context.workspace.cargo();
+    tests.args(["test", "--locked", "--workspace", "--no-run"]);
+    tally.note("all tests compile", call::show(&mut tests).map_err(why));
+    Ok(tally)
+}
+
+/// Everything that needs nothing special.
+pub(crate) fn unit(context: &Context) -> Result<Tally, Trouble> {
+    let mut cargo = cargo_test(context);
+    cargo.arg("--workspace");
+    for package in APART.iter().filter(|it| context.workspace.has(it)) {
+        cargo.args(["--exclude", package]);
+    }
+    run(context, &mut cargo)
+}
+
+/// The simulator: `VERGER_SIM_SECONDS` says how long it may go on, `VERGER_SIM_SEEDS` how many seeds instead.
+pub(crate) fn simulation(context: &Context) -> Result<Tally, Trouble> {
+    let mut cargo = cargo_test(context);
+    cargo.args(["--package", "verger-sim"]);
+    match context.seeds {
+        Some(seeds) => cargo.env("VERGER_SIM_SEEDS", seeds.to_string()),
+        None => cargo.env("VERGER_SIM_SECONDS", SIMULATION_SECONDS),
+    };
+    // What it prints on success (how often each pair was hit, steps a second) is part of the result.
+    cargo.args(["--", "--nocapture"]);
+    run(context, &mut cargo)
+}
+
+/// The real programs from outside, spawning the ordinary way.
+pub(crate) fn blackbox(context: &Context) -> Result<Tally, Trouble> {
+    blackbox_by(context, "clone3")
+}
+
+/// The same with the fallback that we can choose.
+pub(crate) fn blackbox_fork(context: &Context) -> Result<Tally, Trouble> {
+    blackbox_by(context, "fork")
+}
+
+/// The same where the kernel refuses.
+pub(crate) fn blackbox_no_clone3(context: &Context) -> Result<Tally, Trouble> {
+    blackbox_by(context, "no-clone3")
+}
+
+/// `VERGER_BLACKBOX_WAY` tells the suite how the daemon is to spawn, `VERGER_PROGRAMS` where the programs lie, and
+/// `VERGER_PYTHON` which Python has the independent varlink client.
+fn blackbox_by(context: &Context, way: &str) -> Result<Tally, Trouble> {
+    let programs = ship::build(&context.workspace, &ship::PRODUCT)?;
+    let python = needs::python(&context.workspace)?;
+    let mut cargo = cargo_test(context);
+    cargo.args(["--package", "verger-blackbox"]).env("VERGER_BLACKBOX_WAY", way);
+    cargo.env("VERGER_PROGRAMS", programs).env("VERGER_PYTHON", python);
+    run(context, &mut cargo)
+}
+
+fn cargo_test(context: &Context) -> Command {
+    let mut cargo = context.workspace.cargo();
+    cargo.args(["test", "--locked", "--no-fail-fast"]);
+    cargo
+}
+
+/// Runs tests, shows what they print and counts their result lines.
+pub(crate) fn run(context: &Context, command: &mut Command) -> Result<Tally, Trouble> {
+    let mut count = Count::default();
+    let status = call::watch(command, context.until, &mut |line| {
+        println!("{line}");
+        count.take(line);
+    });
+    match status {
+        Ok(status) => Ok(count.close(&call::words(command), status.success())),
+        Err(trouble) => {
+            let mut tally = count.close(&call::words(command), true);
+            tally.note(&call::words(command), Err(why(trouble)));
+            Ok(tally)
+        }
+    }
+}
+
+fn why(trouble: Trouble) -> String {
+    match trouble {
+        Trouble::Failed(why) | Trouble::Usage(why) => why,
+    }
+}
+
+/// What the tests have said so far: cargo's, or Python's unittest.
+#[derive(Default)]
+struct Count {
+    tally: Tally,
+    ignored: u64,
+}
+
+impl Count {
+    fn take(&mut self, line: &str) {
+        if let Some(counts) = line.strip_prefix("test result: ") {
+            self.tally.passed += number_before(counts, "passed");
+            self.tally.failed += number_before(counts, "failed");
+            self.ignored += number_before(counts, "ignored");
+        } else if let Some(name) = line.strip_prefix("test ").and_then(|it| it.strip_suffix(" ... FAILED")) {
+            self.tally.failures.push(name.to_owned());
+        } else if let Some(ran) = line.strip_prefix("Ran ") {
+            self.tally.passed += number_before(ran, "tests") + number_before(ran, "test");
+        } else if let Some((_, counts)) = line.split_once(" (").filter(|(word, _)| matches!(*word, "OK" | "FAILED")) {
+            let failed = number_after(counts, "failures") + number_after(counts, "errors");
+            let skipped = number_after(counts, "skipped");
+            self.tally.failed += failed;
+            self.ignored += skipped;
+            self.tally.passed = self.tally.passed.saturating_sub(failed + skipped);
+        }
+    }
+
+    fn close(self, command: &str, succeeded: bool) -> Tally {
+        let Self { mut tally, ignored } = self;
+        if ignored > 0 {
+            tally.failed += ignored;
+            tally.failures.push(format!("{ignored} tests were ignored: a test that did not run has not passed"));
+        }
+        // It did not compile, or a test program was killed before it could count.
+        if !succeeded && tally.failed == 0 {
+            tally.fail(command);
+        }
+        if succeeded && tally.passed == 0 && tally.failed == 0 {
+            tally.fail(&format!("`{command}` ran no test"));
+        }
+        tally
+    }
+}
+
+/// The 12 in `ok. 12 passed; 0 failed`.
+fn number_before(counts: &str, word: &str) -> u64 {
+    let mut before = None;
+    for piece in counts.split([' ', ';']).filter(|it| !it.is_empty()) {
+        if piece == word {
+            return before.and_then(|it: &str| it.parse().ok()).unwrap_or(0);
+        }
+        before = Some(piece);
+    }
+    0
+}
+
+/// The 2 in `failures=1, errors=2)`.
+fn number_after(counts: &str, word: &str) -> u64 {
+    let pieces = counts.trim_end_matches(')').split(", ");
+    pieces
+        .filter_map(|it| it.split_once('='))
+        .find(|(name, _)| *name == word)
+        .map_or(0, |(_, it)| it.parse().unwrap_or(0))
+}
+
+/// A part that cannot even begin.
+pub(crate) fn not_run(trouble: Trouble) -> Tally {
+    let mut tally = Tally::default();
+    tally.note("to begin", Err(why(trouble)));
+    tally
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn count(lines: &[&str], succeeded: bool) -> Tally {
+        let mut count = Count::default();
+        lines.iter().for_each(|line| count.take(line));
+        count.close("cargo test", succeeded)
+    }
+
+    #[test]
+    fn result_lines_are_added_up() {
+        let lines = [
+            "test a ... ok",
+            "test b::c ... FAILED",
+            "test result: FAILED. 12 passed; 1 failed; 0 ignored; 0 measured; 3 filtered out; finished in 0.10s",
+            "test result: ok. 30 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 2.29s",
+        ];
+        assert_eq!(count(&lines, false), Tally { passed: 42, failed: 1, failures: vec!["b::c".to_owned()] });
+    }
+
+    #[test]
+    fn pythons_result_lines_are_added_up() {
+        assert_eq!(count(&["Ran 1 test in 0.001s", "", "OK"], true).passed, 1);
+        let tally = count(&["Ran 9 tests in 0.1s", "", "FAILED (failures=1, errors=2, skipped=1)"], false);
+        assert_eq!((tally.passed, tally.failed), (5, 4), "the skipped one has not passed");
+    }
+
+    #[test]
+    fn what_did_not_run_has_not_passed() {
+        assert_eq!(count(&[], false).failed, 1, "it did not compile");
+        assert_eq!(count(&[], true).failed, 1, "there was no test");
+        let ignored = "test result: ok. 5 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        assert_eq!(count(&[ignored], true).failed, 2);
+        let killed = "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s";
+        assert_eq!(count(&[killed], false).failed, 1, "a later test program was killed");
+    }
+}
