@@ -6,7 +6,7 @@ use crate::causes::{Cause, Link, Root, Transition};
 use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::event::{Effect, Event};
 use crate::image::{Image, Limits};
-use crate::images::Images;
+use crate::images::{Home, Images};
 use crate::life::{Chain, Life, Status};
 use crate::runs::{Run, RunId, Runs, ServiceId};
 use crate::time::Moment;
@@ -53,6 +53,7 @@ impl Engine {
             Event::Shutdown { signal, by } => self.life.shutdown(signal, by),
             Event::Tick => self.ticking = true,
             Event::Found(found) => self.life.found(&mut self.runs, &found),
+            Event::Resume => self.life.resume(),
             Event::Fault { service, what } => self.life.inject_fault(&mut self.runs, service, what),
         }
         Effects { engine: self, drained: false }
@@ -144,6 +145,17 @@ impl Engine {
     /// Where the service in a slot is described now.
     pub fn description(&self, slot: u32) -> Option<crate::image::ServiceView<'_>> {
         Some(self.runs.images().service(self.life.home(slot)?))
+    }
+
+    /// Where that description is.
+    pub fn home(&self, slot: u32) -> Option<Home> {
+        self.life.home(slot)
+    }
+
+    /// When something is due about the run of the service in a slot.
+    #[cfg(any(test, feature = "checks"))]
+    pub fn run_deadline(&self, slot: u32) -> Moment {
+        self.runs.deadline(slot)
     }
 
     /// The run of the service in a slot, if it has one.

@@ -32,6 +32,8 @@ pub enum Event {
     Tick,
     /// The daemon came back, and this is what it knew of a service.
     Found(Found),
+    /// All that the daemon knew has been told.
+    Resume,
     /// A test wants to see what a broken invariant does.
     Fault {
         /// At which service.

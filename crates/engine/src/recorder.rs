@@ -68,6 +68,7 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.byte(15);
             found.save(&mut writer);
         }
+        Event::Resume => writer.byte(16),
     }
 }
 
@@ -135,6 +136,7 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             Event::Fault { service, what: reader.coded(FaultKind::from_code, "a fault")? }
         }
         15 => Event::Found(crate::life::Found::restore(reader)?),
+        16 => Event::Resume,
         _ => return Err(bad("an event")),
     })
 }

@@ -2,11 +2,12 @@
 //!
 //! A command names a service. It is applied at once (wants change), then it waits with that service until what was asked
 //! for is so, cannot become so by itself, or its deadline has come. The work goes on when nobody waits any more. A command
-//! with the key of an earlier one is the earlier one: it is not applied again, and gets the same outcome.
+//! with the key of an earlier one is the earlier one: it is not applied again, and gets the same outcome (or waits for it,
+//! when the earlier one ran out of patience).
 
 use alloc::vec::Vec;
 
-use super::phase::{Failure, LastOrder, Phase, PhaseKind, Verb, Want};
+use super::phase::{Asked, Failure, LastOrder, Phase, PhaseKind, Verb, Want};
 use super::{END, Life, LifeEffect, Mode};
 use crate::causes::{Actor, Cause, RootKind};
 use crate::runs::{Pid, RunId, Runs, ServiceId};
@@ -99,6 +100,7 @@ pub(super) struct Remembered {
     pub(super) key: u128,
     pub(super) verb: Verb,
     pub(super) service: ServiceId,
+    pub(super) before: RunId,
     pub(super) outcome: Outcome,
 }
 
@@ -154,16 +156,18 @@ impl Commands {
         self.entries.iter().find(same)
     }
 
-    fn find_remembered(&self, request: &Request) -> Option<Outcome> {
+    /// The newest answer to a command with this key.
+    fn find_remembered(&self, request: &Request) -> Option<Remembered> {
         let same = |old: &&Remembered| (old.key, old.verb, old.service) == (request.key, request.verb, request.service);
-        self.remembered.iter().find(same).map(|old| old.outcome)
+        let (newer, older) = self.remembered.split_at(self.remembered_at as usize);
+        newer.iter().rev().chain(older.iter().rev()).find(same).copied()
     }
 
-    fn remember(&mut self, request: &Request, outcome: Outcome) {
+    fn remember(&mut self, request: &Request, before: RunId, outcome: Outcome) {
         if request.key == 0 {
             return;
         }
-        let new = Remembered { key: request.key, verb: request.verb, service: request.service, outcome };
+        let new = Remembered { key: request.key, verb: request.verb, service: request.service, before, outcome };
         if self.remembered.len() < REMEMBERED {
             self.remembered.push(new);
         } else {
@@ -177,7 +181,7 @@ impl Life {
     /// Takes a command.
     pub(crate) fn command(&mut self, runs: &mut Runs, request: Request) {
         let slot = request.service.slot;
-        let refusal = if !self.lives_here(request.service) {
+        let refusal = if !self.lives_here(request.service) || self.is_leaving(&request) {
             Some(Outcome::NotFound)
         } else if self.mode != Mode::Serving {
             Some(Outcome::ShuttingDown)
@@ -190,8 +194,16 @@ impl Life {
         let mut before = self.slots[slot as usize].run;
         let mut repeated = false;
         if request.key != 0 {
-            if let Some(outcome) = self.commands.find_remembered(&request) {
-                return self.outbox.put(LifeEffect::Answer { command: request.id, outcome });
+            match self.commands.find_remembered(&request) {
+                // It was applied, and nobody has heard yet what came of it: this one waits for that.
+                Some(Remembered { before: then, outcome: Outcome::TimedOut { .. }, .. }) => {
+                    before = then;
+                    repeated = true;
+                }
+                Some(Remembered { outcome, .. }) => {
+                    return self.outbox.put(LifeEffect::Answer { command: request.id, outcome });
+                }
+                None => {}
             }
             if let Some(first) = self.commands.find_key(&request) {
                 before = first.before;
@@ -201,7 +213,7 @@ impl Life {
         if request.verb == Verb::Signal {
             let sent = runs.signal(slot, request.signal);
             let outcome = if sent { Outcome::Done { run: before } } else { Outcome::NotRunning };
-            self.commands.remember(&request, outcome);
+            self.commands.remember(&request, before, outcome);
             return self.outbox.put(LifeEffect::Answer { command: request.id, outcome });
         }
         let next = self.slots[slot as usize].first_command;
@@ -214,6 +226,12 @@ impl Life {
             self.apply(&request);
         }
         self.ripen(slot);
+    }
+
+    /// Whether a command asks up what the plan no longer has, and what is only still ending.
+    fn is_leaving(&self, request: &Request) -> bool {
+        let removed = self.slots[request.service.slot as usize].asked == Asked::Removed;
+        removed && matches!(request.verb, Verb::Start | Verb::Restart)
     }
 
     fn apply(&mut self, request: &Request) {
@@ -342,7 +360,7 @@ impl Life {
     pub(super) fn answer_one(&mut self) -> bool {
         let at = self.commands.first_answered;
         let Some(entry) = self.commands.entries.get_mut(at as usize) else { return false };
-        let (request, state) = (entry.request, entry.state);
+        let (request, before, state) = (entry.request, entry.before, entry.state);
         let next = core::mem::replace(&mut entry.next, self.commands.free);
         entry.state = EntryState::Free;
         self.commands.free = at;
@@ -351,7 +369,7 @@ impl Life {
             self.commands.last_answered = END;
         }
         if let EntryState::Answered(outcome) = state {
-            self.commands.remember(&request, outcome);
+            self.commands.remember(&request, before, outcome);
             self.outbox.put(LifeEffect::Answer { command: request.id, outcome });
         }
         true

@@ -1,11 +1,12 @@
 //! Coming back: what the daemon knew of a service before its own end, and takes up again.
 //!
-//! After a plan was taken with [`super::Scope::Found`], one [`Found`] per service says what the board had. A run that was
-//! alive goes on under its number; whether it has ended meanwhile is for the world to say, as always.
+//! After a plan was taken with [`super::Scope::Found`], one [`Found`] per service says what the board had, and then
+//! [`crate::Event::Resume`] lets things move: settled one by one, the first would be started before the last is known to
+//! run. A run that was alive goes on under its number; whether it has ended meanwhile is for the world to say, as always.
 
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Want};
 use super::save::{restore_failure, restore_last_order, save_failure, save_last_order};
-use super::{Life, Why};
+use super::{Life, Mode, Why};
 use crate::causes::{Cause, RootKind};
 use crate::codec::{ReadError, Reader, Writer};
 use crate::runs::{Containment, Exit, Pid, RunId, Runs, ServiceId, pack_exit, some_pid, unpack_exit};
@@ -49,9 +50,19 @@ pub struct Found {
 }
 
 impl Life {
-    /// Takes up what was known of a service. Ignored for one that has moved already.
+    /// All that was known has been told: from here on things move.
+    pub(crate) fn resume(&mut self) {
+        if self.mode == Mode::Finding {
+            self.mode = Mode::Serving;
+        }
+    }
+
+    /// Takes up what was known of a service. Ignored when not coming back, and for one that was told already.
     pub(crate) fn found(&mut self, runs: &mut Runs, found: &Found) {
         let slot = found.service.slot;
+        if self.mode != Mode::Finding {
+            return;
+        }
         if !self.lives_here(found.service) || runs.get(slot).is_some() || self.journal.count(slot) > 0 {
             return;
         }

@@ -65,7 +65,7 @@ impl Life {
         let Phase::Starting { ready_by, .. } = self.slots[slot as usize].phase else {
             return self.changed(slot);
         };
-        match self.description(runs, slot).ready() {
+        match readiness(runs, slot) {
             Ready::Started => self.become_ready(slot),
             Ready::AliveFor(span) => {
                 let alive_at = self.now + span;
@@ -79,7 +79,7 @@ impl Life {
 
     fn said_ready(&mut self, runs: &mut Runs, slot: u32) {
         let waits = matches!(self.slots[slot as usize].phase, Phase::Starting { .. });
-        if waits && matches!(self.description(runs, slot).ready(), Ready::Notify | Ready::Fd(_)) {
+        if waits && matches!(readiness(runs, slot), Ready::Notify | Ready::Fd(_)) {
             self.become_ready(slot);
         }
     }
@@ -208,6 +208,11 @@ impl Life {
             self.close(status, why.root);
         }
     }
+}
+
+/// How the present run becomes ready: as the description says that it was started from, whatever a later plan says.
+fn readiness(runs: &Runs, slot: u32) -> Ready {
+    runs.get(slot).map_or(Ready::Started, |run| runs.images().service(run.home()).ready())
 }
 
 /// The status a shell would show for an end.

@@ -151,6 +151,8 @@ const UNLISTED: u32 = u32::MAX - 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Serving,
+    /// Coming back: what was is being told, and nothing is settled before all of it is known.
+    Finding,
     /// Everything is to end; then this exit status. `hasty`: with no more graces.
     Closing {
         status: u8,
@@ -240,6 +242,9 @@ impl Life {
             self.fault(runs, slot, what);
             return true;
         }
+        if self.mode == Mode::Finding {
+            return false;
+        }
         if let Some(slot) = self.take_ripe() {
             self.settle(runs, slot);
             self.judge(slot);
@@ -254,7 +259,7 @@ impl Life {
     /// Everything is to go down, in order; asked a second time, without patience.
     pub(crate) fn shutdown(&mut self, signal: u8, by: Actor) {
         match self.mode {
-            Mode::Serving => {
+            Mode::Serving | Mode::Finding => {
                 let root = self.root(RootKind::Shutdown { signal, by });
                 self.close(0, root);
                 self.roots.release(root);
@@ -294,7 +299,7 @@ impl Life {
                 self.outbox.put(LifeEffect::Ended { status });
                 true
             }
-            Mode::Serving | Mode::Closing { .. } | Mode::Ended => false,
+            Mode::Serving | Mode::Finding | Mode::Closing { .. } | Mode::Ended => false,
         }
     }
 
@@ -362,6 +367,7 @@ impl Life {
             // It waits for another one now, or has another deadline: no transition.
             if old != phase {
                 self.outbox.put(LifeEffect::Changed { service });
+                self.ripen_neighbours(slot);
             }
             return;
         }

@@ -19,7 +19,8 @@ pub enum Scope {
     Whole,
     /// Only those that it has.
     Part,
-    /// All, and none is started: what is to be up will be said ([`super::Found`]).
+    /// All, after the daemon's own end: what was so will be told ([`super::Found`]), and nothing is started before
+    /// [`crate::Event::Resume`].
     Found,
 }
 
@@ -78,6 +79,9 @@ impl Life {
             return Err(PlanRefusal::Images { room: self.limits.images });
         };
 
+        if scope == Scope::Found {
+            self.mode = Mode::Finding;
+        }
         let root = self.root(RootKind::Plan { by });
         self.describe_all(runs, id, scope, root);
         if scope != Scope::Part {

@@ -36,6 +36,7 @@ impl Life {
                 writer.yes(hasty);
             }
             Mode::Ended => writer.byte(2),
+            Mode::Finding => writer.byte(3),
         }
         self.roots.save(writer);
         writer.small(self.slots.len() as u32);
@@ -61,6 +62,7 @@ impl Life {
             writer.wide(old.key);
             writer.byte(old.verb.code());
             save_service(old.service, writer);
+            writer.number(old.before.0);
             save_outcome(&old.outcome, writer);
         }
     }
@@ -73,6 +75,7 @@ impl Life {
             0 => Mode::Serving,
             1 => Mode::Closing { status: reader.byte()?, hasty: reader.yes()? },
             2 => Mode::Ended,
+            3 => Mode::Finding,
             _ => return Err(bad("a mode")),
         };
         self.roots.restore(reader)?;
@@ -129,6 +132,7 @@ impl Life {
                 key: reader.wide()?,
                 verb: reader.coded(Verb::from_code, "a verb")?,
                 service: restore_service(reader)?,
+                before: RunId(reader.number()?),
                 outcome: restore_outcome(reader)?,
             });
         }

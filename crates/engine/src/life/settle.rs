@@ -68,10 +68,7 @@ impl Life {
             (
                 Want::Down,
                 Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Resting { .. } | Phase::Done | Phase::Failed(_),
-            ) => {
-                self.move_to(slot, Phase::Down, why);
-                self.forget_if_removed(runs, slot);
-            }
+            ) => self.move_to(slot, Phase::Down, why),
         }
     }
 
@@ -206,7 +203,8 @@ impl Life {
         match self.still_up(slot, edge) {
             Some((edge, user)) => self.hold_for(slot, edge, user),
             None => {
-                let why = self.because_of(on, Cause::LetGo);
+                // The reason to end is still the one it was held with.
+                let why = Why { cause: Cause::LetGo(self.journal.latest(on)), ..self.slots[slot as usize].why };
                 self.stop(runs, slot, why);
             }
         }

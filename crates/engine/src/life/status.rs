@@ -166,7 +166,7 @@ impl Life {
 
     /// Whether everything is ending, or has.
     pub(crate) fn is_closing(&self) -> bool {
-        self.mode != Mode::Serving
+        matches!(self.mode, Mode::Closing { .. } | Mode::Ended)
     }
 
     /// How many services there are.

@@ -251,6 +251,12 @@ impl Runs {
         self.timers.next()
     }
 
+    /// When something is due about one run.
+    #[cfg(any(test, feature = "checks"))]
+    pub(crate) fn deadline(&self, slot: u32) -> Moment {
+        self.timers.get(slot)
+    }
+
     /// The next effect, in the order they were decided.
     pub fn effect(&mut self) -> Option<RunEffect> {
         self.outbox.take()
@@ -456,8 +462,14 @@ impl Runs {
             self.over(slot);
             return Some(News::Gone(exit));
         }
-        let Stage::Sweeping { until } = run.stage else { return None };
         let exit = run.exit?;
+        if let Stage::Killing { since, pause, told: false } = run.stage
+            && now.since(since) >= self.images.service(run.home).stuck_after()
+        {
+            run.stage = Stage::Killing { since, pause, told: true };
+            return Some(News::Stuck(left));
+        }
+        let Stage::Sweeping { until } = run.stage else { return None };
         if until <= now {
             self.kill(slot, now);
             return Some(News::Lingering(exit));
@@ -497,7 +509,9 @@ impl Runs {
 
     fn kill_again(&mut self, slot: u32, since: Moment, pause: Span, told: bool, now: Moment) -> Option<News> {
         let run = self.table[slot as usize].as_mut()?;
-        let stuck = !told && now.since(since) >= self.images.service(run.home).stuck_after();
+        // Who is left is known only after a look: then the answer to that look decides.
+        let overdue = now.since(since) >= self.images.service(run.home).stuck_after();
+        let stuck = !told && overdue && run.exit.is_none();
         let pause = Span(pause.doubled(1).0.min(KILL_PAUSE_MAX.0));
         run.stage = Stage::Killing { since, pause, told: told || stuck };
         self.timers.set(slot, now + pause);
@@ -506,8 +520,7 @@ impl Runs {
         if run.exit.is_some() {
             self.outbox.put(RunEffect::Sweep { run: reference });
         }
-        let in_the_way = run.left.or(run.pid);
-        stuck.then_some(News::Stuck(in_the_way))
+        stuck.then_some(News::Stuck(run.pid))
     }
 
     /// The run is over.

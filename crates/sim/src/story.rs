@@ -1,0 +1,553 @@
+//! One seed, told from its first event to its last.
+//!
+//! The real engine, a made-up world, and somebody who asks for things at the worst moments. Time jumps to whatever comes
+//! next. At random points the engine is saved and restored (and for a while both are told the same), loses its memory and
+//! comes back from what was shown of it, or gets another plan. At last everything is shut down, and must end.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use verger_engine::causes::Actor;
+use verger_engine::image::{Image, Plan};
+use verger_engine::life::{CommandId, FaultKind, Found, LifeEffect, Request, Scope, Status, Verb};
+use verger_engine::runs::{RunEffect, RunEvent, RunId, ServiceId};
+use verger_engine::time::{Moment, Span};
+use verger_engine::{Effect, Engine, Event};
+
+use crate::coverage::{Coverage, Meeting};
+use crate::plans;
+use crate::rng::Rng;
+use crate::watch::Watch;
+use crate::world::{Manners, World};
+
+/// What a seed came to.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Machines that were brought up and ended.
+    pub machines: u64,
+    /// Steps the engine made.
+    pub steps: u64,
+    /// Services in the plans at the start.
+    pub services: u64,
+    /// Runs that were started.
+    pub runs: u64,
+    /// Commands that were asked.
+    pub commands: u64,
+    /// Times the engine was saved and restored.
+    pub restores: u64,
+    /// Who met what.
+    pub coverage: Coverage,
+    /// A number that is the same when the same things were decided.
+    pub digest: u64,
+}
+
+impl Report {
+    /// Adds what another came to.
+    pub fn add(&mut self, other: &Report) {
+        self.machines += 1.max(other.machines);
+        self.steps += other.steps;
+        self.services += other.services;
+        self.runs += other.runs;
+        self.commands += other.commands;
+        self.restores += other.restores;
+        self.coverage.add(&other.coverage);
+        self.digest = self.digest.rotate_left(7) ^ other.digest;
+    }
+}
+
+impl Report {
+    /// What many seeds came to, in one line.
+    pub fn in_words(&self, seeds: u64, took: Duration) -> String {
+        let mean = self.services as f64 / self.machines.max(1) as f64;
+        let speed = self.steps as f64 / took.as_secs_f64().max(1e-9);
+        format!(
+            "{seeds} seeds, {} steps, {} machines of {mean:.0} services in the mean, {} runs, {} commands, {} restores; \
+             {speed:.0} steps per second",
+            self.steps, self.machines, self.runs, self.commands, self.restores
+        )
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "seed {} failed at step {}: {}", self.seed, self.step, self.what)?;
+        write!(f, "tell it again: cargo xtask sim --seed {} --events {}", self.seed, self.events)
+    }
+}
+
+/// What a seed failed of.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The seed.
+    pub seed: u64,
+    /// How many events it was told before it ends.
+    pub events: u64,
+    /// The step at which it failed.
+    pub step: u64,
+    /// What did not hold.
+    pub what: String,
+    /// The last things that were said.
+    pub trace: Vec<String>,
+}
+
+/// How a seed is told.
+#[derive(Clone, Copy)]
+pub struct Telling {
+    /// How many events before everything is shut down.
+    pub events: u64,
+    /// Counts allocations of this thread so far, if somebody counts them.
+    pub allocations: Option<fn() -> u64>,
+    /// Keeps in words what is said: dear, so only when somebody will read it.
+    pub traced: bool,
+    /// Writes it to standard output too.
+    pub aloud: bool,
+}
+
+/// Chances in a thousand that at a step somebody asks for something, and so on.
+struct Pace {
+    command: u64,
+    plan: u64,
+    save: u64,
+    fault: u64,
+    comeback: u64,
+    late: u64,
+}
+
+struct Story {
+    rng: Rng,
+    pace: Pace,
+    engine: Engine,
+    /// Told the same as the engine for a while after a restore.
+    twin: Option<(Engine, u32)>,
+    world: World,
+    watch: Watch,
+    plan: Plan,
+    image: Image,
+    now: Moment,
+    telling: Telling,
+    report: Report,
+    commands: u64,
+    last_key: u128,
+    trace: VecDeque<String>,
+}
+
+/// Tells one seed.
+///
+/// # Errors
+/// What did not hold, with the last things that were said (the seed is told a second time to have them in words).
+pub fn tell(seed: u64, telling: Telling) -> Result<Report, Box<Failure>> {
+    let mut luck = Rng::new(seed);
+    let mut all = Report::default();
+    // An essential service may end everything early: then another machine begins, until all events have been told.
+    while all.steps < telling.events {
+        let rest = Telling { events: telling.events - all.steps, ..telling };
+        let mut story = Story::begin(luck.next_u64(), rest);
+        if let Err(what) = story.tell_to_the_end() {
+            if !telling.traced {
+                return tell(seed, Telling { traced: true, ..telling });
+            }
+            let step = all.steps + story.report.steps;
+            return Err(Box::new(Failure { seed, events: telling.events, step, what, trace: story.trace.into() }));
+        }
+        all.add(&story.report);
+    }
+    Ok(all)
+}
+
+impl Story {
+    fn begin(seed: u64, telling: Telling) -> Story {
+        let mut rng = Rng::new(seed);
+        let plan = plans::make(&mut rng);
+        let manners = Manners::draw(&mut rng);
+        let mut some = |high: u64| if rng.chance(300) { 0 } else { rng.between(1, high) };
+        let pace = Pace {
+            command: some(200),
+            plan: some(12),
+            save: some(20),
+            fault: some(25),
+            comeback: some(4),
+            late: some(300),
+        };
+        let now = Moment(1_000_000_000);
+        let world = World::new(Rng::new(rng.next_u64()), manners, now);
+        let image = plans::image(&plan);
+        Story {
+            engine: Engine::new(plans::limits(), RunId(1)),
+            twin: None,
+            world,
+            watch: Watch::default(),
+            report: Report { services: plan.services.len() as u64, ..Report::default() },
+            image,
+            plan,
+            now,
+            telling,
+            rng,
+            pace,
+            commands: 0,
+            last_key: 0,
+            trace: VecDeque::new(),
+        }
+    }
+
+    fn tell_to_the_end(&mut self) -> Result<(), String> {
+        self.bring(self.plan.clone())?;
+        while self.report.steps < self.telling.events && !self.watch.has_ended() {
+            self.something_happens()?;
+        }
+        // Whatever is going on: everything is to end, and does.
+        self.meet_all(Meeting::Shutdown);
+        self.step(Event::Shutdown { signal: 15, by: Actor::default() })?;
+        let patience = self.report.steps + 200_000;
+        while !self.watch.has_ended() && self.report.steps < patience {
+            if self.rng.chance(2) {
+                self.step(Event::Shutdown { signal: 15, by: Actor::default() })?;
+            }
+            if !self.next_in_time()? {
+                break;
+            }
+        }
+        if !self.watch.has_ended() {
+            return Err("I11: everything was to end, nothing more happens, and the end was not said".into());
+        }
+        if self.watch.unanswered() > 0 {
+            return Err(format!("I5: {} commands were never answered", self.watch.unanswered()));
+        }
+        Ok(())
+    }
+
+    fn something_happens(&mut self) -> Result<(), String> {
+        if self.rng.chance(self.pace.command) {
+            return self.ask();
+        }
+        if self.rng.chance(self.pace.plan) {
+            return self.change_plan();
+        }
+        if self.rng.chance(self.pace.save) {
+            return self.save_and_restore();
+        }
+        if self.rng.chance(self.pace.fault) {
+            return self.break_something();
+        }
+        if self.rng.chance(self.pace.comeback) {
+            return self.come_back();
+        }
+        if self.next_in_time()? {
+            return Ok(());
+        }
+        // A quiet world: somebody has to stir it.
+        self.now = self.now + Span::from_millis(self.rng.below(5000));
+        self.ask()
+    }
+
+    /// The next thing in time, the world's or the engine's; says whether there was one.
+    fn next_in_time(&mut self) -> Result<bool, String> {
+        let (world, engine) = (self.world.next_at(), self.engine.wake_at());
+        let next = world.min(engine);
+        if next == Moment::NEVER {
+            return Ok(false);
+        }
+        self.now = self.now.max(next);
+        if world <= engine {
+            if let Some(event) = self.world.happen() {
+                self.meet_run(&event);
+                self.step(Event::Run(event))?;
+            }
+            return Ok(true);
+        }
+        if self.rng.chance(self.pace.late) {
+            // The loop was busy: deadlines are looked at late.
+            self.now = self.now + Span(self.rng.below(30_000_000));
+        }
+        self.meet_deadlines();
+        self.step(Event::Tick)?;
+        Ok(true)
+    }
+
+    /// Brings a plan. One that is refused is as if it had never been.
+    fn bring(&mut self, plan: Plan) -> Result<(), String> {
+        let image = plans::image(&plan);
+        for status in self.engine.services().collect::<Vec<_>>() {
+            let kept = image.find(self.engine.name(status.service.slot)).is_some();
+            self.report.coverage.note(status.phase, if kept { Meeting::Planned } else { Meeting::Removed });
+        }
+        let by = Actor { uid: 0, pid: 1 };
+        let said = self.step(Event::Plan { image: image.clone(), scope: Scope::Whole, by })?;
+        if said.iter().any(|effect| matches!(effect, Effect::Life(LifeEffect::Planned { .. }))) {
+            (self.plan, self.image) = (plan, image);
+        }
+        Ok(())
+    }
+
+    fn change_plan(&mut self) -> Result<(), String> {
+        let mut plan = self.plan.clone();
+        plans::change(&mut self.rng, &mut plan);
+        self.bring(plan)
+    }
+
+    fn ask(&mut self) -> Result<(), String> {
+        let services: Vec<_> = self.engine.services().map(|status| (status.service, status.phase)).collect();
+        if services.is_empty() {
+            return self.change_plan();
+        }
+        let (mut service, phase) = *self.rng.pick(&services);
+        let verb = *self.rng.pick(&[Verb::Start, Verb::Stop, Verb::Restart, Verb::Signal]);
+        self.report.coverage.note(
+            phase,
+            match verb {
+                Verb::Start => Meeting::Start,
+                Verb::Stop => Meeting::Stop,
+                Verb::Restart => Meeting::Restart,
+                Verb::Signal => Meeting::Signal,
+            },
+        );
+        if self.rng.chance(20) {
+            service.generation += 1;
+        }
+        let key = match self.rng.below(10) {
+            0 => self.last_key,
+            1 => {
+                self.last_key += 1;
+                self.last_key
+            }
+            _ => 0,
+        };
+        let deadline = match self.rng.below(4) {
+            0 => Moment::NEVER,
+            1 => self.now,
+            _ => self.now + Span::from_millis(self.rng.below(20_000)),
+        };
+        self.commands += 1;
+        self.report.commands += 1;
+        let by = Actor { uid: 1000, pid: 50 };
+        let request = Request { id: CommandId(self.commands), verb, signal: 10, service, by, deadline, key };
+        self.watch.asked(request);
+        self.step(Event::Command(request)).map(drop)
+    }
+
+    fn break_something(&mut self) -> Result<(), String> {
+        let services: Vec<_> = self.engine.services().map(|status| (status.service, status.phase)).collect();
+        if services.is_empty() {
+            return Ok(());
+        }
+        let (service, phase) = *self.rng.pick(&services);
+        self.report.coverage.note(phase, Meeting::Fault);
+        self.step(Event::Fault { service, what: FaultKind::Injected }).map(drop)
+    }
+
+    fn images(&self) -> Vec<Image> {
+        self.engine.images().iter().map(|(_, image)| image.clone()).collect()
+    }
+
+    fn save_and_restore(&mut self) -> Result<(), String> {
+        let mut saved = Vec::new();
+        self.engine.save(&mut saved);
+        let images = self.images();
+        let find = |digest| images.iter().find(|image| image.digest() == digest).cloned();
+        let restored = Engine::restore(&saved, &find).map_err(|error| format!("I13: not restored: {error}"))?;
+        let mut again = Vec::new();
+        restored.save(&mut again);
+        if saved != again {
+            return Err("I13: what was restored is saved differently".into());
+        }
+        self.report.restores += 1;
+        let unsaved = std::mem::replace(&mut self.engine, restored);
+        self.twin = Some((unsaved, self.rng.between(1, 60) as u32));
+        Ok(())
+    }
+
+    /// The daemon is gone without warning, and a new one takes up what was shown.
+    fn come_back(&mut self) -> Result<(), String> {
+        let shown: Vec<(Status, String)> =
+            self.engine.services().map(|status| (status, self.engine.name(status.service.slot).to_string())).collect();
+        let (next, was_closing) = (self.engine.next_run(), self.engine.is_closing());
+        self.twin = None;
+        self.engine = Engine::new(plans::limits(), RunId(1));
+        self.engine.continue_from(next);
+        self.watch.forget_all();
+        self.step(Event::Plan { image: self.image.clone(), scope: Scope::Found, by: Actor::default() })?;
+        let here = shown.iter().filter_map(|(status, name)| Some((status, self.engine.find(name)?)));
+        let here: Vec<(&Status, ServiceId)> = here.collect();
+        let alive = here.iter().filter(|(status, _)| status.pid.is_some() && status.phase.is_live());
+        self.world.lose_messages(&alive.map(|(status, service)| (status.run, *service)).collect());
+        for (status, service) in here {
+            self.report.coverage.note(status.phase, Meeting::Found);
+            self.watch.found(service, status);
+            self.step(Event::Found(found(status, service)))?;
+        }
+        self.step(Event::Resume)?;
+        if was_closing {
+            self.step(Event::Shutdown { signal: 0, by: Actor::default() })?;
+        }
+        Ok(())
+    }
+
+    fn meet_run(&mut self, event: &RunEvent) {
+        let Some(status) = self.engine.status(event.run().service.slot) else { return };
+        let meeting = match event {
+            RunEvent::Spawned { .. } => Meeting::Spawned,
+            RunEvent::SpawnFailed { .. } => Meeting::SpawnFailed,
+            RunEvent::Ready { .. } => Meeting::Ready,
+            RunEvent::Exited { .. } => Meeting::Exited,
+            RunEvent::Swept { left: None, .. } => Meeting::SweptEmpty,
+            RunEvent::Swept { left: Some(_), .. } => Meeting::SweptLeft,
+        };
+        self.report.coverage.note(status.phase, meeting);
+    }
+
+    fn meet_deadlines(&mut self) {
+        for status in self.engine.services().collect::<Vec<_>>() {
+            if status.until <= self.now {
+                self.report.coverage.note(status.phase, Meeting::Deadline);
+            }
+            if self.engine.run_deadline(status.service.slot) <= self.now {
+                self.report.coverage.note(status.phase, Meeting::RunDeadline);
+            }
+        }
+    }
+
+    fn meet_all(&mut self, meeting: Meeting) {
+        for status in self.engine.services().collect::<Vec<Status>>() {
+            self.report.coverage.note(status.phase, meeting);
+        }
+    }
+
+    /// One step of the engine (and of its twin), with everything that is to be looked at. Gives what was said.
+    fn step(&mut self, event: Event) -> Result<Vec<Effect>, String> {
+        self.report.steps += 1;
+        if self.telling.traced {
+            self.say(format!("{:?} {event:?}", self.now));
+        }
+        let twin_said = self.twin_step(&event);
+        let tick = matches!(event, Event::Tick);
+        let run_event = if let Event::Run(event) = &event { Some(*event) } else { None };
+        let count = || self.telling.allocations.map_or(0, |count| count());
+        let (mut said, mut wrong) = (Vec::new(), None);
+
+        let before = count();
+        let mut effects = self.engine.step(self.now, event);
+        let mut taken = count() - before;
+        loop {
+            let before = count();
+            let next = effects.next();
+            taken += count() - before;
+            let Some(effect) = next else { break };
+            said.push(effect);
+            if wrong.is_none() {
+                wrong = self.watch.effect(effects.engine(), &self.world, &effect, self.now).err();
+            }
+            if let Effect::Run(effect) = &effect {
+                self.report.runs += u64::from(matches!(effect, RunEffect::Spawn { .. }));
+                self.world.act(effect, effects.engine(), self.now);
+            }
+        }
+        drop(effects);
+        if self.telling.traced {
+            self.say_effects(&said);
+        }
+        if let Some(wrong) = wrong {
+            return Err(wrong);
+        }
+        if taken > 0 {
+            return Err(format!("I14: a step took memory {taken} times"));
+        }
+        if twin_said.is_some_and(|twin| twin != said) {
+            return Err("I13: the restored engine says something else than the unsaved one".into());
+        }
+        self.watch.after(&self.engine, run_event.as_ref(), tick, self.now)?;
+        // The inner look costs as much as there is to see: in large plans not after every step.
+        if self.report.steps.is_multiple_of(self.look_every()) {
+            self.engine.check().map_err(|what| format!("I15: {what}"))?;
+        }
+        for effect in &said {
+            self.digest(effect);
+        }
+        Ok(said)
+    }
+
+    fn look_every(&self) -> u64 {
+        if self.telling.traced { 1 } else { 1 + u64::from(self.engine.len()) / 8 }
+    }
+
+    fn twin_step(&mut self, event: &Event) -> Option<Vec<Effect>> {
+        let (twin, steps) = self.twin.as_mut()?;
+        let says = twin.step(self.now, event.clone()).collect();
+        *steps -= 1;
+        if *steps == 0 {
+            self.twin = None;
+        }
+        Some(says)
+    }
+
+    fn digest(&mut self, effect: &Effect) {
+        let number = match effect {
+            Effect::Run(effect) => match effect {
+                RunEffect::Spawn { run, .. } => run.run.0,
+                RunEffect::Signal { run, signal, .. } => run.run.0 << 8 | u64::from(*signal),
+                RunEffect::Kill { run } => run.run.0 << 9,
+                RunEffect::Sweep { run } => run.run.0 << 10,
+                RunEffect::Release { run } => run.run.0 << 11,
+            },
+            Effect::Life(LifeEffect::Moved { link, .. }) => u64::from(link.slot) << 32 | u64::from(link.seq),
+            Effect::Life(_) => 1,
+        };
+        self.report.digest =
+            (self.report.digest ^ number ^ self.now.0).wrapping_mul(0x0000_0100_0000_01b3).rotate_left(5);
+    }
+
+    fn say(&mut self, mut line: String) {
+        if line.chars().count() > 220 {
+            // A plan's image would fill pages.
+            line = line.chars().take(220).collect();
+        }
+        if self.telling.aloud {
+            println!("{line}");
+        }
+        if self.trace.len() == TRACE {
+            self.trace.pop_front();
+        }
+        self.trace.push_back(line);
+    }
+
+    fn say_effects(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            let line = match effect {
+                Effect::Life(LifeEffect::Moved { service, link }) => {
+                    let name = self.engine.name(service.slot);
+                    match self.engine.transition(*link) {
+                        Some((moved, _)) => format!("    {name}: {} -> {} {:?}", moved.from, moved.to, moved.cause),
+                        None => format!("    {name}: moved"),
+                    }
+                }
+                Effect::Life(effect) => format!("    {effect:?}"),
+                Effect::Run(effect) => format!("    {effect:?}"),
+            };
+            self.say(line);
+        }
+    }
+}
+
+/// Lines kept of what was said.
+const TRACE: usize = 80;
+
+/// What a daemon that comes back says of a service.
+fn found(status: &Status, service: ServiceId) -> Found {
+    Found {
+        service,
+        asked: status.asked,
+        phase: status.phase,
+        run: status.run,
+        began: status.began,
+        pid: status.pid,
+        started: status.started,
+        containment: status.containment,
+        until: status.until,
+        failure: status.failure,
+        last_exit: status.last_exit,
+        last_order: status.last_order,
+        restarts: status.restarts,
+        failures: status.failures,
+        window_from: status.window_from,
+        window_restarts: status.window_restarts,
+    }
+}

@@ -1,0 +1,399 @@
+//! The reviewed list of what must hold, seen from outside the engine. Each has a number, and each is broken by at least
+//! one of the committed mutants.
+//!
+//! | | what holds |
+//! |---|---|
+//! | I1 | never two runs of a service at once, and run numbers only grow |
+//! | I2 | what is not wanted is not started; nothing is started while everything ends |
+//! | I3 | what a service requires is ready when it is started; what it only follows is not still on its way |
+//! | I4 | a service is asked to end only when no dependent on its way down still lives |
+//! | I5 | every command gets exactly one answer, by its deadline, and the answer is true |
+//! | I6 | nothing waits for what the world has delivered |
+//! | I7 | rests are as long as the plan says, and are not cut short by nobody |
+//! | I8 | every transition follows from the phase before, has a root that was heard, and shares it with what it points to |
+//! | I9 | when a run is released, nothing of it lives |
+//! | I10 | stuck is said only of what lives on though killed |
+//! | I11 | everything has ended when it is said to have, but for what is stuck; and it does end |
+//! | I12 | a deadline that has come has been dealt with |
+//! | I13 | a restored engine says what the unsaved one says |
+//! | I14 | a step takes no memory |
+//! | I15 | the inner invariants of the engine (`Engine::check`) |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use verger_engine::causes::Cause;
+use verger_engine::image::{EdgeKind, Ready};
+use verger_engine::life::{CommandId, Failure, LifeEffect, Outcome, PhaseKind, Request, Status, Verb, Want};
+use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
+use verger_engine::time::{Moment, Span};
+use verger_engine::{Effect, Engine};
+
+use crate::world::World;
+
+/// Says what does not hold.
+macro_rules! hold {
+    ($holds:expr, $number:literal, $($words:tt)*) => {
+        if !$holds {
+            return Err(format!("{}: {}", $number, format!($($words)*)));
+        }
+    };
+}
+
+/// What the onlooker remembers.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    /// Runs that were ordered and not released, by slot.
+    runs: BTreeMap<u32, RunRef>,
+    last_run: RunId,
+    /// Runs whose end was told: an end may overtake its start.
+    exited: BTreeSet<RunId>,
+    commands: BTreeMap<CommandId, Request>,
+    /// The phase that each slot entered last, and when its rest is to be over.
+    phases: BTreeMap<u32, (PhaseKind, Moment)>,
+    /// Who uses whom, by slot, from the descriptions in force.
+    users: BTreeMap<u32, Vec<(u32, EdgeKind)>>,
+    ended: bool,
+    closing_since: Option<Moment>,
+}
+
+impl Watch {
+    /// Commands that have no answer yet.
+    pub fn unanswered(&self) -> usize {
+        self.commands.len()
+    }
+
+    /// Whether everything has ended.
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// A command is being asked.
+    pub fn asked(&mut self, request: Request) {
+        self.commands.insert(request.id, request);
+    }
+
+    /// The daemon is gone, and with it whoever waited for an answer, and the phases that were.
+    pub fn forget_all(&mut self) {
+        self.commands.clear();
+        self.phases.clear();
+        self.runs.clear();
+    }
+
+    /// The daemon, come back, is told what was shown of a service.
+    pub fn found(&mut self, service: ServiceId, shown: &Status) {
+        if shown.pid.is_some() && shown.phase.is_live() {
+            self.runs.insert(service.slot, RunRef { service, run: shown.run });
+        }
+    }
+
+    /// Looks at one effect, before the world acts on it.
+    pub fn effect(&mut self, engine: &Engine, world: &World, effect: &Effect, now: Moment) -> Result<(), String> {
+        match effect {
+            Effect::Run(effect) => self.run_effect(engine, world, effect),
+            Effect::Life(effect) => self.life_effect(engine, world, effect, now),
+        }
+    }
+
+    fn run_effect(&mut self, engine: &Engine, world: &World, effect: &RunEffect) -> Result<(), String> {
+        match effect {
+            RunEffect::Spawn { run, .. } => self.spawn(engine, world, *run),
+            RunEffect::Release { run } => {
+                let name = engine.name(run.service.slot);
+                hold!(!world.lives(*run), "I9", "{name} was released, and something of it lives");
+                hold!(self.runs.remove(&run.service.slot) == Some(*run), "I1", "{name}: another run was released");
+                self.exited.remove(&run.run);
+                Ok(())
+            }
+            RunEffect::Signal { run, .. } | RunEffect::Kill { run } | RunEffect::Sweep { run } => {
+                let known = self.runs.get(&run.service.slot);
+                hold!(known == Some(run), "I1", "an order about a run that is over");
+                Ok(())
+            }
+        }
+    }
+
+    fn spawn(&mut self, engine: &Engine, world: &World, run: RunRef) -> Result<(), String> {
+        let slot = run.service.slot;
+        let name = engine.name(slot);
+        hold!(!self.runs.contains_key(&slot), "I1", "{name} is started while a run of it is not released");
+        let other = world.living().find(|living| living.service.slot == slot);
+        hold!(other.is_none(), "I1", "{name} is started while {other:?} lives");
+        hold!(run.run > self.last_run, "I1", "{name} gets run {} after {}", run.run, self.last_run);
+        self.last_run = run.run;
+        self.runs.insert(slot, run);
+
+        let status = engine.status(slot).ok_or("I2: nobody is started")?;
+        hold!(status.want == Want::Up, "I2", "{name} is started and wanted {}", status.want);
+        hold!(!engine.is_closing(), "I2", "{name} is started while everything ends");
+
+        for (on, kind) in needs(engine, slot) {
+            let need = engine.status(on).ok_or("I3: a need that is not there")?;
+            let on = engine.name(on);
+            match kind {
+                EdgeKind::Requires => hold!(need.ready, "I3", "{name} is started, and {on} is {}", need.phase),
+                EdgeKind::After => {
+                    let coming = need.want != Want::Down
+                        && matches!(need.phase, PhaseKind::Down | PhaseKind::Waiting | PhaseKind::Starting);
+                    hold!(!coming, "I3", "{name} is started, and {on} before it is {}", need.phase);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn life_effect(&mut self, engine: &Engine, world: &World, effect: &LifeEffect, now: Moment) -> Result<(), String> {
+        match effect {
+            LifeEffect::Moved { service, .. } => self.moved(engine, world, service.slot, effect, now),
+            LifeEffect::Answer { command, outcome } => self.answer(engine, *command, *outcome, now),
+            LifeEffect::Planned { .. } => {
+                self.learn_users(engine);
+                Ok(())
+            }
+            LifeEffect::Forgotten { service } => {
+                self.phases.remove(&service.slot);
+                hold!(!self.runs.contains_key(&service.slot), "I9", "a service was forgotten while it had a run");
+                Ok(())
+            }
+            LifeEffect::Ended { .. } => {
+                hold!(!self.ended, "I11", "the end was said twice");
+                self.ended = true;
+                for living in world.living() {
+                    let phase = engine.status(living.service.slot).map(|status| status.phase);
+                    let name = engine.name(living.service.slot);
+                    hold!(phase == Some(PhaseKind::Stuck), "I11", "the end was said, and {name} is {phase:?}");
+                }
+                Ok(())
+            }
+            LifeEffect::Changed { .. } | LifeEffect::PlanRefused(_) | LifeEffect::Fault { .. } => Ok(()),
+        }
+    }
+
+    fn moved(
+        &mut self,
+        engine: &Engine,
+        world: &World,
+        slot: u32,
+        effect: &LifeEffect,
+        now: Moment,
+    ) -> Result<(), String> {
+        let LifeEffect::Moved { link, .. } = effect else { return Ok(()) };
+        let name = engine.name(slot);
+        let (transition, root) = engine.transition(*link).ok_or("I8: a transition that is not kept")?;
+        let (before, until) = self.phases.get(&slot).copied().unwrap_or((PhaseKind::Down, Moment::NEVER));
+        hold!(transition.from == before, "I8", "{name} leaves {} and was {before}", transition.from);
+        hold!(may_follow(transition.from, transition.to), "I8", "{name}: {} -> {}", transition.from, transition.to);
+        let root = root.ok_or_else(|| format!("I8: {name} moved without a root"))?;
+        hold!(root.event <= engine.event_number() && root.at <= now, "I8", "{name}: a root from the future");
+        if matches!(
+            transition.cause,
+            Cause::Awaits(_) | Cause::Arrived(_) | Cause::OutOfReach(_) | Cause::WithinReach(_)
+        ) && let Some((_, Some(linked))) = transition.cause.link().and_then(|link| engine.transition(link))
+        {
+            hold!(
+                linked.event == root.event,
+                "I8",
+                "{name}: another root than what it points to ({:?})",
+                transition.cause
+            );
+        }
+
+        let status = engine.status(slot).ok_or("I8: nobody moved")?;
+        let description = engine.description(slot).ok_or("I8: nobody moved")?;
+        self.phases.insert(slot, (transition.to, status.until));
+        match transition.to {
+            PhaseKind::Resting => {
+                let rest = status.until.since(now);
+                let (least, most) = if let Cause::StartFailed(_) = transition.cause {
+                    (Span::from_millis(50), Span::from_millis(500))
+                } else {
+                    (description.restart_delay(), description.restart_delay_max())
+                };
+                let found = transition.cause == Cause::Found;
+                hold!(
+                    found || (least.min(most)..=most).contains(&rest),
+                    "I7",
+                    "{name} rests {rest}, not {least} to {most}"
+                );
+                hold!(found || rest > Span::ZERO, "I7", "{name} rests for no time");
+            }
+            PhaseKind::Starting if transition.from == PhaseKind::Resting && transition.cause == Cause::Rested => {
+                hold!(now >= until, "I7", "{name} got up {} early", until.since(now));
+            }
+            PhaseKind::Starting if matches!(transition.cause, Cause::Exited(_) | Cause::NotReadyInTime) => {
+                hold!(description.restart_delay() == Span::ZERO, "I7", "{name} was restarted without its rest");
+            }
+            PhaseKind::Failed => {
+                if let Some(Failure::GaveUp { restarts }) = status.failure
+                    && transition.cause != Cause::Found
+                {
+                    let limit = description.give_up_after();
+                    hold!(limit > 0 && restarts >= limit, "I7", "{name} gave up after {restarts}, not {limit}");
+                }
+            }
+            PhaseKind::Stuck => {
+                let lives = self.runs.get(&slot).is_some_and(|run| world.lives(*run));
+                let told = world.has_more_to_tell(slot);
+                hold!(lives || told, "I10", "{name} is called stuck, and is gone");
+            }
+            PhaseKind::Stopping if is_asked(transition.cause) => self.check_stop_order(engine, slot)?,
+            PhaseKind::Starting
+            | PhaseKind::Stopping
+            | PhaseKind::Down
+            | PhaseKind::Waiting
+            | PhaseKind::Blocked
+            | PhaseKind::Running
+            | PhaseKind::Held
+            | PhaseKind::Done => {}
+        }
+        Ok(())
+    }
+
+    fn check_stop_order(&self, engine: &Engine, slot: u32) -> Result<(), String> {
+        for (user, _) in self.users.get(&slot).into_iter().flatten() {
+            let Some(status) = engine.status(*user) else { continue };
+            let goes_first = match status.phase {
+                PhaseKind::Starting | PhaseKind::Running => status.want != Want::Up,
+                PhaseKind::Held | PhaseKind::Stopping => true,
+                PhaseKind::Down
+                | PhaseKind::Waiting
+                | PhaseKind::Blocked
+                | PhaseKind::Stuck
+                | PhaseKind::Resting
+                | PhaseKind::Done
+                | PhaseKind::Failed => false,
+            };
+            hold!(!goes_first, "I4", "{} is ended while {} is {}", engine.name(slot), engine.name(*user), status.phase);
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, engine: &Engine, id: CommandId, outcome: Outcome, now: Moment) -> Result<(), String> {
+        let request =
+            self.commands.remove(&id).ok_or_else(|| format!("I5: an answer to {id:?}, which nobody waits for"))?;
+        let status = engine.status(request.service.slot).filter(|status| status.service == request.service);
+        match (outcome, status) {
+            (Outcome::TimedOut { .. }, _) => hold!(now >= request.deadline, "I5", "timed out too early"),
+            (Outcome::Done { .. }, Some(_)) if request.key != 0 => {}
+            (Outcome::Done { run }, Some(status)) => match request.verb {
+                Verb::Start | Verb::Restart => {
+                    // Another command of the same step may have turned it round after the answer was decided.
+                    hold!(status.run == run, "I5", "done with run {run}, and it has {}", status.run);
+                    let up = matches!(status.phase, PhaseKind::Running | PhaseKind::Done);
+                    hold!(up, "I5", "{} is done, and the service is {}", request.verb, status.phase);
+                }
+                Verb::Stop => hold!(status.phase == PhaseKind::Down, "I5", "stopped, and {}", status.phase),
+                Verb::Signal => {}
+            },
+            (Outcome::Failed(_), Some(status)) if request.key == 0 => {
+                hold!(status.phase == PhaseKind::Failed, "I5", "failed, and {}", status.phase);
+            }
+            (Outcome::Stuck { .. }, Some(status)) if request.key == 0 => {
+                hold!(status.phase == PhaseKind::Stuck, "I5", "stuck, and {}", status.phase);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Looks at the engine after a step, all effects taken.
+    pub fn after(&mut self, engine: &Engine, event: Option<&RunEvent>, tick: bool, now: Moment) -> Result<(), String> {
+        if tick {
+            hold!(engine.wake_at() > now, "I12", "a deadline of {:?} was left behind at {now:?}", engine.wake_at());
+            let late = self.commands.values().find(|request| request.deadline <= now);
+            hold!(late.is_none(), "I5", "no answer by the deadline: {late:?}");
+        }
+        if engine.is_closing() {
+            let since = *self.closing_since.get_or_insert(now);
+            hold!(self.ended || now.since(since) < ENDS_WITHIN, "I11", "it has been ending since {since:?}");
+        }
+        let Some(event) = event else { return Ok(()) };
+        let run = event.run();
+        let slot = run.service.slot;
+        let here = engine.run(slot).filter(|_| self.runs.get(&slot) == Some(&run));
+        let (Some(_), Some(status)) = (here, engine.status(slot)) else { return Ok(()) };
+        if let RunEvent::Exited { .. } = event {
+            self.exited.insert(run.run);
+        }
+        let starting = status.phase == PhaseKind::Starting && !self.exited.contains(&run.run);
+        let described = engine.run(slot).map(|run| engine.images().service(run.home()).ready());
+        match event {
+            RunEvent::Spawned { .. } => {
+                hold!(
+                    !starting || described != Some(Ready::Started),
+                    "I6",
+                    "{} was executed, and is not ready",
+                    engine.name(slot)
+                );
+            }
+            RunEvent::Ready { .. } => {
+                let word = matches!(described, Some(Ready::Notify | Ready::Fd(_)));
+                hold!(!(starting && word), "I6", "{} said that it is ready, and is not", engine.name(slot));
+            }
+            RunEvent::SpawnFailed { .. } => {
+                hold!(
+                    status.pid.is_some() || status.last_exit.is_some(),
+                    "I6",
+                    "{} could not be started, and is awaited",
+                    engine.name(slot)
+                );
+            }
+            RunEvent::Exited { .. } | RunEvent::Swept { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn learn_users(&mut self, engine: &Engine) {
+        self.users.clear();
+        for status in engine.services() {
+            for (on, kind) in needs(engine, status.service.slot) {
+                self.users.entry(on).or_default().push((status.service.slot, kind));
+            }
+        }
+    }
+}
+
+/// Everything ends within this: the longest stop sequence, the longest wait before stuck, the longest chain.
+const ENDS_WITHIN: Span = Span::from_secs(3600);
+
+/// What a service needs, by slot, from its description in force.
+fn needs(engine: &Engine, slot: u32) -> Vec<(u32, EdgeKind)> {
+    let described = || {
+        let home = engine.home(slot)?;
+        let image = engine.images().get(home.image)?;
+        let edges = image.service(home.record).edges();
+        Some(edges.filter_map(|(target, kind)| Some((engine.find(image.service(target).name())?.slot, kind))).collect())
+    };
+    described().unwrap_or_default()
+}
+
+/// Whether an end with this cause was asked for.
+fn is_asked(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Asked
+            | Cause::Unneeded(_)
+            | Cause::DownWith(_)
+            | Cause::RestartedWith(_)
+            | Cause::LetGo(_)
+            | Cause::Removed
+    )
+}
+
+/// The phases that may follow each phase.
+fn may_follow(from: PhaseKind, to: PhaseKind) -> bool {
+    use PhaseKind::*;
+    let next: &[PhaseKind] = match from {
+        Down => &[Waiting, Blocked, Starting, Failed, Running, Stopping, Resting, Done],
+        Waiting => &[Blocked, Starting, Down, Failed],
+        Blocked => &[Waiting, Starting, Down, Failed],
+        Starting => &[Running, Held, Stopping, Starting, Resting, Done, Failed, Waiting, Blocked, Down],
+        Running => &[Held, Stopping, Resting, Done, Failed, Starting, Waiting, Blocked],
+        Held => &[Stopping, Down],
+        Stopping => &[Down, Stuck, Resting, Done, Failed, Starting, Waiting, Blocked],
+        Stuck => &[Down, Resting, Done, Failed, Starting, Waiting, Blocked, Stopping],
+        Resting => &[Starting, Waiting, Blocked, Down, Failed],
+        Done => &[Starting, Waiting, Blocked, Down, Failed],
+        Failed => &[Starting, Waiting, Blocked, Down],
+    };
+    next.contains(&to)
+}
