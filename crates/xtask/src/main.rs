@@ -10,9 +10,11 @@ mod call;
 mod guest;
 mod house;
 mod languages;
+mod mutants;
 mod needs;
 mod report;
 mod ship;
+mod sim;
 mod suites;
 mod test;
 mod tidy;
@@ -51,6 +53,18 @@ const VERBS: &[Verb] = &[
     },
     Verb { name: "ci", arguments: "", about: "what a submission must pass: every part of `test`", run: test::ci },
     Verb { name: "tidy", arguments: "", about: "check the house rules", run: tidy::tidy },
+    Verb {
+        name: "sim",
+        arguments: "[--seeds N] [--from SEED] [--seed SEED]",
+        about: "tell the engine seeds in a made-up world",
+        run: sim::sim,
+    },
+    Verb {
+        name: "mutants",
+        arguments: "",
+        about: "break one rule of the engine after the other: the simulator notices",
+        run: mutants::mutants,
+    },
     Verb {
         name: "guest", arguments: "[SCENARIO]…", about: "run scenarios in an emulated machine", run: guest::guest
     },

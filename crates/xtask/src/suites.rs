@@ -2,14 +2,14 @@
 
 use crate::report::Tally;
 use crate::test::Context;
-use crate::{Trouble, call, needs, ship};
+use crate::{Trouble, call, mutants, needs, ship, sim};
 use std::process::Command;
 
 /// The packages whose tests are parts of their own, because they need more time or more things than the rest.
 const APART: &[&str] = &["verger-sim", "verger-blackbox", "verger-bench"];
 
-/// How long the simulator may go on beyond its fixed seeds, when nobody says how many: half its part's budget.
-const SIMULATION_SECONDS: &str = "240";
+/// How long the simulator may go on beyond its fixed seeds, when nobody says how many: a third of its part's budget.
+const SIMULATION_SECONDS: &str = "150";
 
 /// Compiles everything that later parts run, so that their times are their own.
 pub(crate) fn build(context: &Context) -> Result<Tally, Trouble> {
@@ -39,9 +39,15 @@ pub(crate) fn simulation(context: &Context) -> Result<Tally, Trouble> {
         Some(seeds) => cargo.env("VERGER_SIM_SEEDS", seeds.to_string()),
         None => cargo.env("VERGER_SIM_SECONDS", SIMULATION_SECONDS),
     };
+    cargo.env("VERGER_SIM_BASE", sim::base(&context.workspace).to_string());
     // What it prints on success (how often each pair was hit, steps a second) is part of the result.
     cargo.args(["--", "--nocapture"]);
     run(context, &mut cargo)
+}
+
+/// Engines with one rule broken: the simulator has to notice each.
+pub(crate) fn mutants(context: &Context) -> Result<Tally, Trouble> {
+    mutants::all(&context.workspace)
 }
 
 /// The real programs from outside, spawning the ordinary way.

@@ -31,7 +31,8 @@ const PARTS: &[Part] = &[
     Part { name: "build", budget_min: 12, belongs: |_| true, run: suites::build },
     Part { name: "house", budget_min: 8, belongs: |_| true, run: house::house },
     Part { name: "unit", budget_min: 7, belongs: |_| true, run: suites::unit },
-    Part { name: "simulation", budget_min: 8, belongs: |it| it.has("verger-sim"), run: suites::simulation },
+    Part { name: "simulation", budget_min: 5, belongs: |it| it.has("verger-sim"), run: suites::simulation },
+    Part { name: "mutants", budget_min: 5, belongs: |it| it.has("verger-sim"), run: suites::mutants },
     Part { name: "blackbox", budget_min: 9, belongs: |it| it.has("verger-blackbox"), run: suites::blackbox },
     Part { name: "blackbox-fork", budget_min: 8, belongs: |it| it.has("verger-blackbox"), run: suites::blackbox_fork },
     Part {
