@@ -14,7 +14,7 @@ pub const COMPLAINTS_MAX: usize = 50;
 /// At most this many characters of the input stand in a message.
 pub const QUOTED_MAX: usize = 60;
 /// At most this many errors and as many warnings are kept to choose from; what comes later is only counted.
-const KEPT_MAX: usize = 1000;
+const KEPT_MAX: usize = 100;
 
 /// Whether a complaint stops the plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +124,8 @@ pub(crate) struct Findings {
     warnings: usize,
     /// While set nothing is taken: the same text was read before and has been complained of.
     pub(crate) muted: bool,
+    /// Whether reading was stopped because there was enough to complain of.
+    pub(crate) gave_up: bool,
 }
 
 impl Findings {
@@ -163,7 +165,8 @@ impl Findings {
         self.kept.sort_by_key(|(severity, place, _)| (*place, *severity));
         let left_out = (self.errors + self.warnings).saturating_sub(self.kept.len());
         if let Some((severity, place)) = omitted {
-            self.kept.push((severity, place, Said::new(format!("and {left_out} more"))));
+            let at_least = if self.gave_up { "at least " } else { "" };
+            self.kept.push((severity, place, Said::new(format!("and {at_least}{left_out} more"))));
         }
         self.kept.into_iter().map(|(severity, place, said)| placed(sources, severity, place, said)).collect()
     }

@@ -55,6 +55,9 @@ use tree::{Missing, Tree, json, refuse_nul, toml};
 /// A larger file is refused unread.
 pub const FILE_BYTES_MAX: usize = 16 << 20;
 
+/// All files of one reading together are no larger than this.
+pub const ALL_FILES_BYTES_MAX: usize = 64 << 20;
+
 /// Where files come from.
 pub trait Files {
     /// The bytes of a file. `path` is as written, already joined to the folder of the importing file.
@@ -248,6 +251,14 @@ pub(crate) fn admit(name: &str, bytes: &[u8], sources: &mut Sources, found: &mut
         let file = sources.add(name, "");
         found.error(Place::whole(file), || {
             Said::new(format!("the file has {} bytes", bytes.len())).expected(format!("at most {FILE_BYTES_MAX}"))
+        });
+        return None;
+    }
+    if sources.bytes() + bytes.len() > ALL_FILES_BYTES_MAX {
+        let file = sources.add(name, "");
+        found.error(Place::whole(file), || {
+            Said::new("with this file there is too much to read")
+                .expected(format!("at most {ALL_FILES_BYTES_MAX} bytes"))
         });
         return None;
     }

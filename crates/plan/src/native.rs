@@ -6,7 +6,8 @@
 use std::collections::BTreeSet;
 
 use verger_engine::image::{
-    EDGES_MAX, Handle, HandleKind, Limits, Origin, Plan, Ready, RestartPolicy, SERVICES_MAX, Service,
+    BuildError, EDGES_MAX, Handle, HandleKind, IMAGE_BYTES_MAX, Limits, Origin, Plan, Ready, RestartPolicy,
+    SERVICES_MAX, Service,
 };
 use verger_engine::names::{NameFlaw, check_name};
 use verger_engine::time::Span;
@@ -60,6 +61,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
     }
     let mut places = Places::default();
     let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(services.len());
+    let mut room = Room::default();
     for (entry, table) in services {
         let origin = Origin { file: sources.name(file.file).to_owned(), line: sources.line(entry.key_place) };
         let mut service = Service { name: entry.key.clone(), origin, ..Service::default() };
@@ -76,7 +78,12 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         places.add(&entry.key, entry.key_place, std::mem::take(&mut reader.given));
         used_handles.append(&mut reader.used_handles);
         edges.push(std::mem::take(&mut reader.edges));
+        room.take(&service);
         plan.services.push(service);
+        if room.is_used_up() {
+            found.error(entry.key_place, || Said::new(BuildError::TooLarge.to_string()));
+            break;
+        }
     }
 
     let edge_count: usize = edges.iter().map(Vec::len).sum();
@@ -94,6 +101,30 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         }
     }
     (plan, places)
+}
+
+/// What the services take, so that large defaults in many services are noticed before they fill the memory.
+#[derive(Default)]
+struct Room {
+    /// Bytes of lists in the image, at the least.
+    lists: usize,
+    /// Bytes of texts here; the image has each text once.
+    texts: usize,
+}
+
+impl Room {
+    fn take(&mut self, service: &Service) {
+        let groups = service.groups.as_deref().unwrap_or(&[]);
+        let variables = service.environment.iter().map(|(name, value)| name.len() + value.len());
+        let texts = service.argv.iter().chain(groups).map(String::len).chain(variables);
+        self.texts += texts.sum::<usize>() + service.description.len() + service.program.len();
+        self.lists +=
+            8 * (service.argv.len() + service.environment.len() + groups.len()) + 4 * service.cpu_affinity.len();
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.lists > IMAGE_BYTES_MAX || self.texts > 4 * IMAGE_BYTES_MAX
+    }
 }
 
 /// Whether anything at the top of a tree is what a plan has there.

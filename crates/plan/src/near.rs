@@ -4,6 +4,8 @@ use crate::complaint::quoted;
 
 /// A word longer than this is not a slip of the fingers for one of ours.
 const WORD_MAX: usize = 64;
+/// At most this many known words are looked at: comparing is quadratic in their lengths.
+const WORDS_MAX: usize = 2000;
 
 /// The known word nearest to `wrong`, if one is near enough to be worth suggesting: one slip in three characters.
 /// Among equally near ones the first. Case, `-` and `_` do not count.
@@ -11,7 +13,7 @@ pub(crate) fn nearest<'w>(wrong: &str, known: impl IntoIterator<Item = &'w str>)
     let wrong = plain(wrong)?;
     let slips_max = (wrong.len() / 3).max(1);
     let mut best: Option<(usize, &str)> = None;
-    for word in known {
+    for word in known.into_iter().take(WORDS_MAX) {
         let Some(right) = plain(word) else { continue };
         if right.len().abs_diff(wrong.len()) > slips_max {
             continue;

@@ -88,6 +88,11 @@ impl Sources {
         id
     }
 
+    /// How much text there is.
+    pub(crate) fn bytes(&self) -> usize {
+        self.files.iter().map(|file| file.text.len()).sum()
+    }
+
     fn file(&self, id: FileId) -> Option<&File> {
         self.files.get(id.0 as usize)
     }
@@ -124,7 +129,8 @@ impl Sources {
         let line = self.line(place);
         let start = file.lines.get(line.saturating_sub(1) as usize).copied().unwrap_or(0) as usize;
         let before = file.text.get(start..place.start as usize).unwrap_or("");
-        LineColumn { line, column: before.chars().count() as u32 + 1 }
+        // A byte order mark at the beginning is no character that anybody sees.
+        LineColumn { line, column: before.chars().filter(|c| *c != '\u{feff}').count() as u32 + 1 }
     }
 }
 
@@ -143,7 +149,9 @@ mod tests {
             assert_eq!(sources.line_column(place), LineColumn { line, column }, "byte {at}");
         }
         assert_eq!(sources.text_of("x").map(str::len), Some(19));
-        assert_eq!(sources.text_of("y"), None);
+        assert_eq!(sources.text_of("z"), None);
+        let marked = sources.add("y", "\u{feff}ab");
+        assert_eq!(sources.line_column(Place::new(marked, 4..5)), LineColumn { line: 1, column: 2 });
         let nowhere = Place::new(FileId(9), 4..5);
         assert_eq!((sources.name(nowhere.file), sources.line_column(nowhere).line), ("", 0));
     }

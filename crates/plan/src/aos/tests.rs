@@ -428,6 +428,14 @@ fn imports_are_bounded() {
             path.to_owned()
         }
     }
+    // Five files of almost the largest size.
+    let large = format!("{{ \"applications\": [] }}{}", " ".repeat((16 << 20) - 100));
+    let names = ["1", "2", "3", "4", "5"];
+    let first = format!("{{ \"imports\": [{}] }}", names.map(|name| format!("\"{name}\"")).join(", "));
+    let files: Vec<(&'static str, &str)> = names.iter().map(|name| (*name, large.as_str())).collect();
+    let files: Vec<(&'static str, &str)> = [("first", first.as_str())].into_iter().chain(files).collect();
+    check(&files, &["5: with this file there is too much to read, expected at most 67108864 bytes"]);
+
     let reading = read("a", &Endless);
     assert!(reading.plan.is_none());
     assert!(said(&reading)[0].contains("too many imports, expected at most 1000 files, and 64 in a row"));

@@ -64,7 +64,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         doc: "File creation mask in octal; without one the daemon's.",
         shape: Shape::Other {
             written: "string of octal digits",
-            schema: || json!({ "type": "string", "pattern": "^[0-7]{1,4}$" }),
+            schema: || json!({ "type": "string", "pattern": "^0?[0-7]{1,3}$" }),
             read: read_umask,
         },
     },

@@ -179,7 +179,8 @@ fn read_affinity(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
                     _ => reader.wrong(item, &range, None),
                 }
             }
-            cpus::tidy(&mut cpus);
+            cpus.sort_unstable();
+            cpus.dedup();
             service.cpu_affinity = cpus;
         }
         _ => reader.wrong(node, "an array of CPU numbers, or a list like \"0-3,8\"", None),

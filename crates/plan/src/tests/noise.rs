@@ -137,6 +137,13 @@ fn fifty_complaints_are_enough() {
 }
 
 #[test]
+fn reading_stops_when_nothing_can_be_read() {
+    let said = said(&reading(&format!("[service.x]\n{}", "command 'x'\n".repeat(1000))));
+    assert_eq!(said.len(), 51);
+    assert_eq!(said[50], "x.toml:52:9: and at least 1 more");
+}
+
+#[test]
 fn a_plan_of_ten_thousand_services() {
     let mut text = String::from("[defaults]\nuser = 'robot'\n[handle.log]\npipe = true\n");
     for number in 0..10_000 {
@@ -148,6 +155,17 @@ fn a_plan_of_ten_thousand_services() {
     let plan = plan(&text);
     assert_eq!(plan.services.len(), 10_000);
     assert!(compile(&plan).unwrap().len() > 1 << 20);
+}
+
+/// A few hundred kilobytes that would become gigabytes.
+#[test]
+fn large_defaults_in_many_services_are_noticed_in_time() {
+    let variables: Vec<String> = (0..4000).map(|number| format!("V{number} = 'x'")).collect();
+    let services: Vec<String> = (0..20_000).map(|number| format!("[service.s{number}]\ncommand = 'x'\n")).collect();
+    let text = format!("[defaults]\nenvironment = {{ {} }}\n{}", variables.join(", "), services.concat());
+    let said = said(&reading(&text));
+    assert_eq!(said.len(), 1);
+    assert!(said[0].ends_with("the plan needs more than 64 MiB"), "{}", said[0]);
 }
 
 #[test]

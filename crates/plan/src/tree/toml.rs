@@ -56,6 +56,7 @@ pub(crate) fn parse(file: FileId, text: &str, found: &mut Findings) -> Tree {
             builder.statement(&statement);
             statement.clear();
             if builder.found.errors() > COMPLAINTS_MAX {
+                builder.found.gave_up = true;
                 builder.tree.missing = Missing::Tables;
                 return builder.tree;
             }
@@ -420,7 +421,7 @@ fn open_item(root: &mut Table, keys: &[Part]) -> Result<(), Refused> {
     let item = Node { place: last.place, value: Value::Table(Table::new(Made::Header)) };
     match table.entry_mut(&last.name) {
         Some(entry) => match &mut entry.node.value {
-            Value::Array(items) if items.iter().all(made_by_header) && !items.is_empty() => {
+            Value::Array(items) if items.last().is_some_and(made_by_header) => {
                 items.push(item);
                 Ok(())
             }

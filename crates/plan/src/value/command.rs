@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use verger_engine::image::ARGUMENTS_MAX;
+
 /// Why a string is no command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
@@ -30,7 +32,7 @@ pub(crate) struct Word {
     pub(crate) quoted: bool,
 }
 
-/// Splits a command.
+/// Splits a command; no further than to the first word that is one too many.
 pub(crate) fn split(command: &str) -> Result<Vec<Word>, Flaw> {
     let mut words = Vec::new();
     let mut word: Option<Word> = None;
@@ -38,6 +40,9 @@ pub(crate) fn split(command: &str) -> Result<Vec<Word>, Flaw> {
     while let Some((at, c)) = chars.next() {
         if matches!(c, ' ' | '\t' | '\n' | '\r') {
             words.extend(word.take());
+            if words.len() > ARGUMENTS_MAX {
+                return Ok(words);
+            }
             continue;
         }
         let word = word.get_or_insert_with(|| Word { text: String::new(), at: at..at, quoted: false });

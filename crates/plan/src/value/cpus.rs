@@ -15,7 +15,13 @@ pub(crate) enum Flaw {
 
 /// Reads a CPU list into numbers, sorted, each once.
 pub(crate) fn parse(text: &str) -> Result<Vec<u32>, Flaw> {
-    let mut cpus = Vec::new();
+    // How many more ranges begin than end at each number; so a long list costs no more than it is long.
+    let mut begun = vec![0i32; CPUS_MAX as usize + 1];
+    let mut count = |at: u32, by: i32| {
+        if let Some(begun) = begun.get_mut(at as usize) {
+            *begun += by;
+        }
+    };
     for part in text.split(',') {
         let part = part.trim();
         let (first, last) = part.split_once('-').unwrap_or((part, part));
@@ -23,20 +29,15 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u32>, Flaw> {
         if first > last {
             return Err(Flaw::Backwards);
         }
-        cpus.extend(first..=last);
-        // `0-8191,0-8191,…` stays as small as one of them.
-        if cpus.len() > 2 * CPUS_MAX as usize {
-            tidy(&mut cpus);
-        }
+        count(first, 1);
+        count(last + 1, -1);
     }
-    tidy(&mut cpus);
-    Ok(cpus)
-}
-
-/// Sorts, and leaves each number once.
-pub(crate) fn tidy(cpus: &mut Vec<u32>) {
-    cpus.sort_unstable();
-    cpus.dedup();
+    let mut open = 0;
+    let is_in = |(cpu, begun): (u32, i32)| {
+        open += begun;
+        (open > 0).then_some(cpu)
+    };
+    Ok((0..).zip(begun).filter_map(is_in).collect())
 }
 
 fn number(text: &str) -> Result<u32, Flaw> {
