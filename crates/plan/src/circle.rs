@@ -132,7 +132,8 @@ mod tests {
         assert_eq!(circles(&graph(&[&[1], &[2], &[1, 0]])), [[1, 2]]);
     }
 
-    /// All graphs of four services, none of which waits for itself: a circle is found exactly when there is one, and what is found is one.
+    /// All graphs of four services, none of which waits for itself: a circle is found exactly when there is one, what
+    /// is found is one, and no service is in two.
     #[test]
     fn a_circle_is_found_exactly_when_there_is_one() {
         const N: usize = 4;

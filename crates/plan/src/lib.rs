@@ -1,7 +1,7 @@
 //! Reads plans: text becomes [`verger_engine::image::Plan`], or complaints with file, line, column and a hint.
 //!
-//! Three formats: verger's own in TOML, the same in JSON, and AOS configuration files. Which one a text is in is told by
-//! its content.
+//! Three formats: verger's own in TOML, the same in JSON, and AOS configuration files. Which one a text is in is told
+//! by its content.
 //!
 //! ```text
 //! bytes ─► admit (size, UTF-8) ─► detect ─► tree (TOML or JSON, every value with its place)

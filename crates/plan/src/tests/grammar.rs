@@ -40,6 +40,18 @@ fn grammar_of_toml() {
     }
 }
 
+#[test]
+fn what_runs_on_says_where_it_began() {
+    check(
+        "[service.x]\ncommand = \"\"\"x\n[service.y]\n",
+        &["x.toml:4:1: the string has no end, expected `\"\"\"`\n  x.toml:2:1: in what begins here"],
+    );
+    check(
+        "[service.x]\ncommand = 'x'\n# so far\nrequires = ['y',\n\n[service.y]\ncommand = 'y'\n",
+        &["x.toml:7:1: no comma between two values, expected `,` or `]`\n  x.toml:4:1: in what begins here"],
+    );
+}
+
 /// A mistake hides nothing but itself: all others are still found, and nothing that may only be hidden is missed.
 #[test]
 fn one_pass_finds_all() {

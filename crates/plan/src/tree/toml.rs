@@ -88,9 +88,13 @@ impl Brackets {
             TokenKind::Eof => return true,
             _ => {}
         }
-        self.begun |= !matches!(token, TokenKind::Whitespace | TokenKind::Newline | TokenKind::Comment);
+        self.begun |= !is_blank(token);
         false
     }
+}
+
+fn is_blank(token: TokenKind) -> bool {
+    matches!(token, TokenKind::Whitespace | TokenKind::Newline | TokenKind::Comment)
 }
 
 /// A part of a dotted key.
@@ -149,18 +153,18 @@ impl Builder<'_> {
             // One complaint for a statement: the others would follow from the first.
             self.lost |= header;
             let span = error.unexpected().or_else(|| tokens.first().map(Token::span)).unwrap_or_default();
+            let first = tokens.iter().find(|token| !is_blank(token.kind())).map_or(span, Token::span);
+            let end = tokens.last().map_or(span, Token::span).end();
+            let text = self.source.input();
+            let spans_lines =
+                |to: usize| text.get(first.start()..to).is_some_and(|part| part.trim_end().contains('\n'));
             // A key inside `[service.web]` on a line of its own hides nothing else; whatever is larger may.
-            let lines = tokens.iter().filter(|token| token.kind() == TokenKind::Newline).count();
-            let missing = if header || lines > 1 || self.at.len() < 2 { Missing::Tables } else { Missing::Keys };
-            let source = self.source;
-            let first = tokens
-                .iter()
-                .map(Token::span)
-                .find(|span| source.get(*span).is_some_and(|raw| !raw.as_str().trim().is_empty()));
-            let first = first.filter(|_| lines > 1).map(|span| self.place(span));
-            self.damage(span, missing, || match first {
-                Some(first) => said(&error, source).also(first, "in what begins here"),
-                None => said(&error, source),
+            let small = !header && self.at.len() >= 2 && !spans_lines(end);
+            let begins = spans_lines(span.end()).then(|| self.place(first));
+            let said = said(&error, self.source);
+            self.damage(span, if small { Missing::Keys } else { Missing::Tables }, || match begins {
+                Some(begins) => said.also(begins, "in what begins here"),
+                None => said,
             });
         }
     }
@@ -440,24 +444,24 @@ fn made_by_header(item: &Node) -> bool {
     item.as_table().is_some_and(|table| table.made == Made::Header)
 }
 
-/// What the parser says, what we say instead, what was expected, and a hint; empty where its own words will do.
-const WORDS: [(&str, &str, &str, &str); 10] = [
-    ("invalid basic string", "the string has no end", "`\"`", ""),
-    ("invalid literal string", "the string has no end", "`'`", ""),
-    ("key with no value", "a key without a value", "`=` and a value", ""),
-    ("unclosed table", "the header has no end", "`]`", ""),
-    ("unclosed array table", "the header has no end", "`]]`", ""),
-    ("unexpected key or value", "something follows on the same line", "a new line", ""),
-    ("unexpected leading zero", "a number begins with 0", "", "what is octal stands in quotes: \"027\""),
-    ("unquoted keys cannot be empty", "a key is missing", "", ""),
-    (
-        "missing escaped value",
-        "this escape is not known",
-        "",
-        "write \\\\ for the character itself, or put the string in '…'",
-    ),
-    ("missing comma between array elements", "no comma between two values", "`,` or `]`", ""),
+/// What the parser says when it expects something (empty: whatever it expects), what we say instead, what we say was
+/// expected, and a hint.
+const WORDS: [(&str, &str, &str, &str, &str); 12] = [
+    ("invalid basic string", "`\"`", "the string has no end", "`\"`", ""),
+    ("invalid literal string", "`'`", "the string has no end", "`'`", ""),
+    ("invalid multi-line basic string", "`\"`", "the string has no end", "`\"\"\"`", ""),
+    ("invalid multi-line literal string", "`'`", "the string has no end", "`'''`", ""),
+    ("key with no value", "", "a key without a value", "`=` and a value", ""),
+    ("unclosed table", "", "the header has no end", "`]`", ""),
+    ("unclosed array table", "", "the header has no end", "`]]`", ""),
+    ("unexpected key or value", "", "something follows on the same line", "a new line", ""),
+    ("unexpected leading zero", "", "a number begins with 0", "", "what is octal stands in quotes: \"027\""),
+    ("unquoted keys cannot be empty", "", "a key is missing", "", ""),
+    ("missing escaped value", "", "this escape is not known", "", ESCAPE_HINT),
+    ("missing comma between array elements", "", "no comma between two values", "`,` or `]`", ""),
 ];
+
+const ESCAPE_HINT: &str = "write \\\\ for the character itself, or put the string in '…'";
 
 /// The parser's complaint in our words.
 fn said(error: &ParseError, source: Source<'_>) -> Said {
@@ -481,12 +485,12 @@ fn said(error: &ParseError, source: Source<'_>) -> Said {
         _ => None,
     });
     let expected: Vec<String> = expected.collect();
-    if let Some((_, words, ours, hint)) = WORDS.iter().find(|(theirs, ..)| *theirs == error.description()) {
-        // A string can be wrong otherwise than by having no end.
-        if !words.ends_with("no end") || expected.iter().any(|expected| expected == ours) {
-            let said = Said::new(*words).hint_if(Some((*hint).to_owned()).filter(|hint| !hint.is_empty()));
-            return if ours.is_empty() { said } else { said.expected(*ours) };
-        }
+    let ours = WORDS.iter().find(|(theirs, when, ..)| {
+        *theirs == error.description() && (when.is_empty() || expected.iter().any(|expected| expected == when))
+    });
+    if let Some((_, _, words, instead, hint)) = ours {
+        let said = Said::new(*words).hint_if(Some((*hint).to_owned()).filter(|hint| !hint.is_empty()));
+        return if instead.is_empty() { said } else { said.expected(*instead) };
     }
     let said = Said::new(error.description());
     match expected.split_last() {
