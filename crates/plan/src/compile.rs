@@ -1,0 +1,55 @@
+//! From the plan to the image, and what the image's builder has to say in the words of a complaint.
+
+use verger_engine::image::{BuildError, Origin, Plan, build};
+
+use crate::complaint::{Complaint, Findings, Said, Severity};
+use crate::places::Places;
+
+/// Compiles a plan into an image.
+///
+/// # Errors
+/// What the image cannot hold, at the service's line. A plan that was read here was compiled once already, so it comes
+/// through unless it was changed since.
+pub fn compile(plan: &Plan) -> Result<Vec<u8>, Box<Complaint>> {
+    build(plan).map_err(|error| {
+        let service = service_of(&error).and_then(|name| plan.services.iter().find(|service| service.name == name));
+        let origin = service.map(|service| service.origin.clone()).unwrap_or_else(|| Origin {
+            file: plan.services.first().map(|service| service.origin.file.clone()).unwrap_or_default(),
+            line: 0,
+        });
+        Box::new(Complaint {
+            severity: Severity::Error,
+            file: origin.file,
+            span: 0..0,
+            line: origin.line,
+            column: u32::from(origin.line > 0),
+            message: error.to_string(),
+            expected: None,
+            hint: None,
+            also: None,
+        })
+    })
+}
+
+/// Compiles a plan that seems to be in order, in case the builder knows better.
+pub(crate) fn check(plan: &Plan, places: &Places, found: &mut Findings) {
+    if let Err(error) = build(plan) {
+        let place = service_of(&error).and_then(|name| places.service(name)).or_else(|| places.first());
+        if let Some(place) = place {
+            found.error(place, || Said::new(error.to_string()));
+        }
+    }
+}
+
+/// The service that an error is about, or is called like.
+fn service_of(error: &BuildError) -> Option<&str> {
+    match error {
+        BuildError::BadName { name, .. } | BuildError::Duplicate { name } => Some(name),
+        BuildError::UnknownService { service, .. }
+        | BuildError::UnknownHandle { service, .. }
+        | BuildError::NoProgram { service }
+        | BuildError::OutOfRange { service, .. } => Some(service),
+        BuildError::Cycle { services } => services.first().map(String::as_str),
+        BuildError::NulByte { .. } | BuildError::TooLarge => None,
+    }
+}

@@ -1,0 +1,161 @@
+//! The keys of a plan as a whole, of its handles, and of the room it reserves.
+
+use serde_json::{Value as Json, json};
+use verger_engine::image::{COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, Limits, Plan, SERVICES_MAX};
+
+use super::{Group, Key, Reader, Shape};
+use crate::tree::{Node, Value};
+
+/// The tables and keys at the top.
+pub(crate) const PLAN: &[Group<Plan>] = &[Group {
+    title: "The plan",
+    keys: &[
+        Key {
+            name: "name",
+            aliases: &["title", "id"],
+            default: "\"\"",
+            doc: "What the plan calls itself; shown, never compared.",
+            shape: Shape::Text(|plan, text| plan.name = text),
+        },
+        Key {
+            name: "service",
+            aliases: &["services", "unit", "units", "program", "programs", "process", "processes", "task", "job"],
+            default: "{}",
+            doc: "The services, each a table `[service.NAME]`.",
+            shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/service"), read: later },
+        },
+        Key {
+            name: "handle",
+            aliases: &["handles", "pipe", "pipes"],
+            default: "{}",
+            doc: "Descriptors that outlive runs, each a table `[handle.NAME]`.",
+            shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/handle"), read: later },
+        },
+        Key {
+            name: "defaults",
+            aliases: &["default", "global", "common"],
+            default: "{}",
+            doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `requires` and \
+                  `after`. A value is replaced as a whole, never merged.",
+            shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
+        },
+        Key {
+            name: "limits",
+            aliases: &["limit", "capacity"],
+            default: "{}",
+            doc: "How much room the daemon reserves when it starts.",
+            shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/limits" }), read: later },
+        },
+        Key {
+            name: "$schema",
+            aliases: &[],
+            default: "",
+            doc: "Where an editor finds the schema; means nothing to the plan.",
+            shape: Shape::Text(|_, _| {}),
+        },
+    ],
+}];
+
+/// What a handle's table says.
+#[derive(Debug, Default)]
+pub(crate) struct HandleDraft {
+    pub(crate) file: Option<String>,
+    pub(crate) pipe: Option<bool>,
+}
+
+/// The keys of a handle.
+pub(crate) const HANDLE: &[Group<HandleDraft>] = &[Group {
+    title: "Handles",
+    keys: &[
+        Key {
+            name: "file",
+            aliases: &["path", "filename"],
+            default: "",
+            doc: "A file, opened for appending once and kept open.",
+            shape: Shape::Text(|handle, path| handle.file = Some(path)),
+        },
+        Key {
+            name: "pipe",
+            aliases: &["fifo"],
+            default: "",
+            doc: "A pipe, with an end to read (`NAME.r`) and one to write (`NAME.w`).",
+            shape: Shape::Other {
+                written: "`true`",
+                schema: || json!({ "const": true }),
+                read: |handle, node, reader| match node.value {
+                    Value::Flag(true) => handle.pipe = Some(true),
+                    _ => reader.wrong(node, "true", Some("leave the key out when it is no pipe".to_owned())),
+                },
+            },
+        },
+    ],
+}];
+
+/// The keys of `[limits]`.
+pub(crate) const LIMITS: &[Group<Limits>] = &[Group {
+    title: "Limits",
+    keys: &[
+        Key {
+            name: "services",
+            aliases: &["max_services"],
+            default: "0",
+            doc: "Services that can exist at once; 0 is as many as the plan has.",
+            shape: Shape::Whole {
+                min: 0,
+                max: SERVICES_MAX as i64,
+                land: |limits, number| limits.services = number as u32,
+            },
+        },
+        Key {
+            name: "edges",
+            aliases: &["dependencies"],
+            default: "0",
+            doc: "Dependencies that can exist at once; 0 is as many as the plan has.",
+            shape: Shape::Whole { min: 0, max: EDGES_MAX as i64, land: |limits, number| limits.edges = number as u32 },
+        },
+        Key {
+            name: "images",
+            aliases: &["plans"],
+            default: "4",
+            doc: "Plans held at once: a run keeps the one it was started from.",
+            shape: Shape::Whole {
+                min: 1,
+                max: IMAGES_MAX as i64,
+                land: |limits, number| limits.images = number as u32,
+            },
+        },
+        Key {
+            name: "commands",
+            aliases: &["requests"],
+            default: "256",
+            doc: "Commands that can wait for their outcome at once.",
+            shape: Shape::Whole {
+                min: 1,
+                max: COMMANDS_MAX as i64,
+                land: |limits, number| limits.commands = number as u32,
+            },
+        },
+        Key {
+            name: "connections",
+            aliases: &["clients", "max_connections"],
+            default: "1024",
+            doc: "Control connections at once.",
+            shape: Shape::Whole {
+                min: 1,
+                max: CONNECTIONS_MAX as i64,
+                land: |limits, number| limits.connections = number as u32,
+            },
+        },
+    ],
+}];
+
+fn tables_of(reference: &str) -> Json {
+    json!({
+        "type": "object",
+        "propertyNames": { "$ref": "#/$defs/name" },
+        "additionalProperties": { "$ref": reference },
+    })
+}
+
+/// Tables are read by [`crate::native`], which knows in what order.
+fn later<T>(_: &mut T, _: &Node, _: &mut Reader<'_>) {}

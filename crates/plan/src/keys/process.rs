@@ -1,0 +1,139 @@
+//! What a service runs: its command, its surroundings.
+
+use serde_json::json;
+use verger_engine::image::{ARGUMENTS_MAX, Service};
+
+use super::{Key, Reader, Shape, strings_schema};
+use crate::complaint::{Said, quoted};
+use crate::tree::{Node, Value};
+use crate::value::command::{self, Flaw};
+
+pub(super) const KEYS: &[Key<Service>] = &[
+    Key {
+        name: "description",
+        aliases: &["desc", "comment"],
+        default: "\"\"",
+        doc: "One line for people.",
+        shape: Shape::Text(|service, text| service.description = text),
+    },
+    Key {
+        name: "command",
+        aliases: &["exec", "cmd", "execstart", "exec_start", "args", "arguments", "argv", "run", "entrypoint"],
+        default: "",
+        doc: "What to run. A string falls into words at blanks; `'…'`, `\"…\"` and `\\` quote, nothing is expanded. An array \
+              is the exact argument vector. The first word is the program and `argv[0]`; without a `/` it is looked up in \
+              `PATH` at each start.",
+        shape: Shape::Other {
+            written: "string, or array of strings",
+            schema: || json!({ "anyOf": [{ "type": "string" }, strings_schema()] }),
+            read: read_command,
+        },
+    },
+    Key {
+        name: "program",
+        aliases: &["executable", "binary", "path", "executable_name", "bin"],
+        default: "",
+        doc: "The file to execute, when it is not the first word of `command`.",
+        shape: Shape::Text(|service, text| service.program = text),
+    },
+    Key {
+        name: "environment",
+        aliases: &["env", "vars", "variables"],
+        default: "{}",
+        doc: "Variables set on top of what is inherited.",
+        shape: Shape::Other {
+            written: "table of strings",
+            schema: || json!({ "type": "object", "additionalProperties": { "type": "string" } }),
+            read: read_environment,
+        },
+    },
+    Key {
+        name: "inherit_environment",
+        aliases: &["clear_env", "clear_environment", "pass_environment"],
+        default: "true",
+        doc: "Whether the daemon's own environment is passed on.",
+        shape: Shape::Flag(|service, flag| service.inherit_environment = flag),
+    },
+    Key {
+        name: "working_directory",
+        aliases: &["cwd", "directory", "dir", "workdir", "working_dir", "chdir"],
+        default: "",
+        doc: "The directory it starts in; without one the daemon's.",
+        shape: Shape::Text(|service, text| service.working_directory = text),
+    },
+];
+
+fn read_command(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    const EXPECTED: &str = "a string or an array of strings";
+    let mut argv: Vec<String> = Vec::new();
+    match &node.value {
+        Value::Text(text) => match command::split(text) {
+            Ok(words) => {
+                if let Some(word) = words.iter().find(|word| command::shell_word(word)) {
+                    reader.found.warning(node.place_of(word.at.clone()), || {
+                        Said::new(format!(
+                            "`{}` reaches the program as it stands: this is not a shell",
+                            quoted(&word.text)
+                        ))
+                        .hint("run it by a shell: [\"sh\", \"-c\", \"…\"], or put the word in quotes if it is meant")
+                    });
+                }
+                argv.extend(words.into_iter().map(|word| word.text));
+            }
+            Err(Flaw::Open { quote }) => {
+                return reader.bad(node.place_of(quote), "has a quote that is never closed", None);
+            }
+            Err(Flaw::Hanging { backslash }) => {
+                let hint = Some("write \\\\ for the character itself".to_owned());
+                return reader.bad(node.place_of(backslash), "ends in a `\\` that quotes nothing", hint);
+            }
+        },
+        Value::Array(items) => {
+            for item in items {
+                match &item.value {
+                    Value::Text(text) => argv.push(text.clone()),
+                    Value::Whole(number) => reader.wrong(item, "strings only", Some(format!("write \"{number}\""))),
+                    _ => reader.wrong(item, "strings only", None),
+                }
+            }
+        }
+        _ => return reader.wrong(node, EXPECTED, None),
+    }
+    match argv.first() {
+        None => reader.bad(node.place, "is empty", Some("the first word is the program".to_owned())),
+        Some(first) if first.is_empty() => {
+            reader.bad(node.place, "begins with an empty word", Some("the first word is the program".to_owned()))
+        }
+        Some(_) if argv.len() > ARGUMENTS_MAX => {
+            reader.bad(node.place, &format!("has more than {ARGUMENTS_MAX} words"), None)
+        }
+        Some(_) => {}
+    }
+    service.argv = argv;
+}
+
+fn read_environment(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    let Some(table) = node.as_table() else {
+        return reader.wrong(node, "a table of strings", Some("write { NAME = \"value\" }".to_owned()));
+    };
+    service.environment.clear();
+    for entry in table.entries() {
+        if entry.key.is_empty() || entry.key.contains('=') {
+            reader.bad(
+                entry.key_place,
+                &format!("sets a variable `{}`", quoted(&entry.key)),
+                Some("a variable's name is not empty and holds no `=`".to_owned()),
+            );
+            continue;
+        }
+        match &entry.node.value {
+            Value::Text(text) => service.environment.push((entry.key.clone(), text.clone())),
+            Value::Whole(number) => reader.wrong(&entry.node, "strings only", Some(format!("write \"{number}\""))),
+            Value::Flag(flag) => reader.wrong(&entry.node, "strings only", Some(format!("write \"{flag}\""))),
+            _ => reader.wrong(&entry.node, "strings only", None),
+        }
+    }
+    if table.entries().len() > ARGUMENTS_MAX {
+        reader.bad(node.place, &format!("has more than {ARGUMENTS_MAX} variables"), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! What happens when a service ends unasked.
+
+use verger_engine::image::{RestartPolicy, Service};
+
+use super::{Key, Shape};
+
+pub(super) const KEYS: &[Key<Service>] = &[
+    Key {
+        name: "restart",
+        aliases: &["autorestart", "auto_restart", "respawn", "restart_policy", "keepalive"],
+        default: "\"always\"",
+        doc: "What happens when it ends unasked. With `ready = \"exit\"` it is `\"never\"` unless given.",
+        shape: Shape::Word {
+            words: || RestartPolicy::ALL.iter().map(|policy| policy.word()).collect(),
+            land: |service, word| {
+                service.restart = RestartPolicy::from_word(word)?;
+                Some(())
+            },
+        },
+    },
+    Key {
+        name: "restart_delay",
+        aliases: &["restart_sec", "restartsec", "backoff", "respawn_delay"],
+        default: "\"200ms\"",
+        doc: "The rest before the first restart; doubled for each further one.",
+        shape: Shape::Time(|service, span| service.restart_delay = span),
+    },
+    Key {
+        name: "restart_delay_max",
+        aliases: &["max_restart_delay", "backoff_max", "max_delay"],
+        default: "\"30s\"",
+        doc: "The rest grows no further than this.",
+        shape: Shape::Time(|service, span| service.restart_delay_max = span),
+    },
+    Key {
+        name: "healthy_after",
+        aliases: &["reset_after", "startsecs", "min_uptime"],
+        default: "\"10s\"",
+        doc: "A run that lasted this long clears the count of failures.",
+        shape: Shape::Time(|service, span| service.healthy_after = span),
+    },
+    Key {
+        name: "give_up_after",
+        aliases: &["max_restarts", "restart_limit", "startretries", "startlimitburst", "retries"],
+        default: "0",
+        doc: "Give up after this many restarts within `give_up_within`; 0 is never.",
+        shape: Shape::Whole {
+            min: 0,
+            max: u32::MAX as i64,
+            land: |service, number| service.give_up_after = number as u32,
+        },
+    },
+    Key {
+        name: "give_up_within",
+        aliases: &["restart_window", "startlimitinterval", "restart_limit_interval"],
+        default: "\"60s\"",
+        doc: "The window in which `give_up_after` counts.",
+        shape: Shape::Time(|service, span| service.give_up_within = span),
+    },
+];

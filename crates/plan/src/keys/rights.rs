@@ -1,0 +1,171 @@
+//! As whom a service runs, and what it may do.
+
+use serde_json::{Value as Json, json};
+use verger_engine::image::{Right, Service};
+
+use super::{Key, Reader, Shape};
+use crate::complaint::{Said, quoted};
+use crate::near::did_you_mean;
+use crate::tree::{Node, Value};
+use crate::value::capabilities::{CAPABILITIES, bit};
+
+/// The largest user or group number; the one above means "unchanged" to the kernel.
+const ID_MAX: u32 = u32::MAX - 1;
+
+pub(super) const KEYS: &[Key<Service>] = &[
+    Key {
+        name: "user",
+        aliases: &["uid", "runas", "run_as", "username"],
+        default: "",
+        doc: "User it runs as, by name or number; without one the daemon's.",
+        shape: Shape::Other {
+            written: "string or integer",
+            schema: identity_schema,
+            read: |service, node, reader| {
+                if let Some(user) = read_identity(node, reader) {
+                    service.user = user;
+                }
+            },
+        },
+    },
+    Key {
+        name: "group",
+        aliases: &["gid"],
+        default: "",
+        doc: "Group it runs as, by name or number; without one the user's primary group.",
+        shape: Shape::Other {
+            written: "string or integer",
+            schema: identity_schema,
+            read: |service, node, reader| {
+                if let Some(group) = read_identity(node, reader) {
+                    service.group = group;
+                }
+            },
+        },
+    },
+    Key {
+        name: "groups",
+        aliases: &["supplementary_groups", "supplementarygroups", "extra_groups"],
+        default: "",
+        doc: "Supplementary groups, by name or number; without them the user's own.",
+        shape: Shape::Other {
+            written: "array of strings or integers",
+            schema: || json!({ "type": "array", "items": identity_schema() }),
+            read: |service, node, reader| {
+                let items = reader.items(node, "an array of group names or numbers").unwrap_or(&[]);
+                service.groups = Some(items.iter().filter_map(|item| read_identity(item, reader)).collect());
+            },
+        },
+    },
+    Key {
+        name: "umask",
+        aliases: &["file_mode", "mask"],
+        default: "",
+        doc: "File creation mask in octal; without one the daemon's.",
+        shape: Shape::Other {
+            written: "string of octal digits",
+            schema: || json!({ "type": "string", "pattern": "^0?[0-7]{1,3}$" }),
+            read: read_umask,
+        },
+    },
+    Key {
+        name: "capabilities",
+        aliases: &["caps", "capability", "ambient_capabilities", "capabilityboundingset"],
+        default: "",
+        doc: "Capabilities left in the bounding set and raised as ambient; without the key they are not touched.",
+        shape: Shape::Other {
+            written: "array of names like `\"net_admin\"`",
+            schema: || {
+                let any_case = json!({ "type": "string", "pattern": "^([Cc][Aa][Pp]_)?[A-Za-z_]+$" });
+                json!({ "type": "array", "items": { "anyOf": [{ "enum": CAPABILITIES.as_slice() }, any_case] } })
+            },
+            read: read_capabilities,
+        },
+    },
+    Key {
+        name: "no_new_privileges",
+        aliases: &["nonewprivileges", "no_new_privs"],
+        default: "false",
+        doc: "Whether it and its children can never gain rights by executing a file.",
+        shape: Shape::Flag(|service, flag| service.no_new_privileges = flag),
+    },
+    Key {
+        name: "control",
+        aliases: &["rights", "access"],
+        default: "",
+        doc: "The right that an inherited control connection gives it; each includes the one before. Without the key it gets none.",
+        shape: Shape::Word {
+            words: || Right::ALL.iter().map(|right| right.word()).collect(),
+            land: |service, word| {
+                service.control = Some(Right::from_word(word)?);
+                Some(())
+            },
+        },
+    },
+    Key {
+        name: "restricted",
+        aliases: &["untrusted"],
+        default: "false",
+        doc: "Whether its processes are refused at the control socket.",
+        shape: Shape::Flag(|service, flag| service.restricted = flag),
+    },
+];
+
+fn identity_schema() -> Json {
+    json!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0, "maximum": ID_MAX }] })
+}
+
+/// A user or group: a name, or a number from 0 to [`ID_MAX`].
+fn read_identity(node: &Node, reader: &mut Reader<'_>) -> Option<String> {
+    match &node.value {
+        Value::Text(text) => Some(text.clone()),
+        Value::Whole(number) if (0..=i128::from(ID_MAX)).contains(number) => Some(number.to_string()),
+        Value::Whole(_) => {
+            reader.wrong(node, &format!("a name, or a number from 0 to {ID_MAX}"), None);
+            None
+        }
+        _ => {
+            reader.wrong(node, "a name or a number", None);
+            None
+        }
+    }
+}
+
+fn read_umask(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    const LOOKS: &str = "an octal string like \"027\", up to \"777\"";
+    match &node.value {
+        Value::Text(text) => {
+            let octal = (1..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+            match u16::from_str_radix(text, 8) {
+                Ok(mask) if octal && mask <= 0o777 => service.umask = Some(mask),
+                _ => reader.wrong(node, LOOKS, None),
+            }
+        }
+        Value::Whole(_) => {
+            reader.wrong(node, LOOKS, Some("quotes make it octal: a bare number would be decimal".to_owned()));
+        }
+        _ => reader.wrong(node, LOOKS, None),
+    }
+}
+
+fn read_capabilities(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    let mut bits = 0;
+    for item in reader.items(node, "an array of capability names").unwrap_or(&[]) {
+        let Some(name) = item.as_text() else {
+            reader.wrong(item, "names like \"net_admin\"", None);
+            continue;
+        };
+        match bit(name) {
+            Some(bit) => bits |= bit,
+            None => {
+                let (key, owner) = (reader.key, &reader.owner);
+                reader.found.error(item.place, || {
+                    let bare = name.strip_prefix("CAP_").or(name.strip_prefix("cap_")).unwrap_or(name);
+                    Said::new(format!("`{key}`{owner}: `{}` is not a capability", quoted(name)))
+                        .hint_if(did_you_mean(bare, CAPABILITIES))
+                });
+            }
+        }
+    }
+    service.capabilities = Some(bits);
+}

@@ -1,0 +1,278 @@
+//! Reads plans: text becomes [`verger_engine::image::Plan`], or complaints with file, line, column and a hint.
+//!
+//! Three formats: verger's own in TOML, the same in JSON, and AOS configuration files. Which one a text is in is told
+//! by its content.
+//!
+//! ```text
+//! bytes ─► admit (size, UTF-8) ─► detect ─► tree (TOML or JSON, every value with its place)
+//!                                             ├─► native: keys ─► plan
+//!                                             └─► aos: check, import, merge, land ─► plan
+//! ```
+//!
+//! *What always holds:* the same texts give the same reading, on any machine and at any time: there is no clock, file,
+//! environment, thread or hash order here; files come through [`Files`]. Work and output are bounded whatever the bytes
+//! are, and no input panics. All complaints that can be found are found in one pass.
+//!
+//! *Not here:* anything that depends on the machine. Whether a user exists or a program can be executed is checked by
+//! whoever runs the plan, who finds the place to point at in [`Reading::places`].
+#![forbid(unsafe_code)]
+
+mod aos;
+mod circle;
+mod compile;
+mod complaint;
+mod detect;
+mod keys;
+mod names;
+mod native;
+mod near;
+mod not_applied;
+mod places;
+mod reference;
+mod schema;
+mod sources;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod value;
+
+pub use compile::compile;
+pub use complaint::{Also, COMPLAINTS_MAX, Complaint, QUOTED_MAX, Severity};
+pub use names::mapped;
+pub use not_applied::NotApplied;
+pub use places::Places;
+pub use reference::reference;
+pub use schema::schema;
+pub use sources::{FileId, LineColumn, Place, Sources};
+
+use verger_engine::image::Plan;
+
+use complaint::{Findings, Said};
+use detect::Looks;
+use not_applied::Omitted;
+use tree::{Missing, Tree, json, refuse_nul, toml};
+
+/// A larger file is refused unread.
+pub const FILE_BYTES_MAX: usize = 16 << 20;
+
+/// All files of one reading together are no larger than this.
+pub const ALL_FILES_BYTES_MAX: usize = 64 << 20;
+
+/// Where files come from.
+pub trait Files {
+    /// The bytes of a file. `path` is as written, already joined to the folder of the importing file.
+    ///
+    /// # Errors
+    /// Why not, in words that end a sentence: `no such file`.
+    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// What tells whether two paths mean one file: its real path. For a file that is not there, anything.
+    fn identity(&self, path: &str) -> String;
+}
+
+/// No files at all: for a text in hand that is not expected to import any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoFiles;
+
+impl Files for NoFiles {
+    fn read(&self, _path: &str) -> Result<Vec<u8>, String> {
+        Err("files are not read here".to_owned())
+    }
+
+    fn identity(&self, path: &str) -> String {
+        path.to_owned()
+    }
+}
+
+/// What a text turned out to be written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// verger's own, in TOML.
+    NativeToml,
+    /// verger's own, in JSON.
+    NativeJson,
+    /// An AOS configuration.
+    AosJson,
+    /// None of these, or nothing that could be read.
+    Unknown,
+}
+
+/// What came of reading.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The plan; `None` when there is an error among the complaints.
+    pub plan: Option<Plan>,
+    /// What is wrong or odd, in the order of files and places; at most [`COMPLAINTS_MAX`] and one that counts the rest.
+    pub complaints: Vec<Complaint>,
+    /// What the text asks for and verger does not do, in the order of files and places.
+    pub not_applied: Vec<NotApplied>,
+    /// Every text that was read.
+    pub sources: Sources,
+    /// What the first file was written in.
+    pub format: Format,
+    /// Where services and their keys were given.
+    pub places: Places,
+}
+
+/// Reads the plan in a file.
+pub fn read(path: &str, files: &dyn Files) -> Reading {
+    Work::default().read(path, files.read(path), None, files)
+}
+
+/// Reads a plan from bytes in hand, under a name for complaints; what it imports is relative to that name.
+pub fn read_bytes(name: &str, bytes: &[u8], files: &dyn Files) -> Reading {
+    Work::default().read(name, Ok(bytes.to_vec()), None, files)
+}
+
+/// Reads an AOS configuration, with a snippet of one (of that name) going over it.
+pub fn read_with_snippet(path: &str, snippet_name: &str, snippet: &[u8], files: &dyn Files) -> Reading {
+    Work::default().read(path, files.read(path), Some((snippet_name, snippet)), files)
+}
+
+/// A reading in the making.
+#[derive(Default)]
+struct Work {
+    sources: Sources,
+    found: Findings,
+    places: Places,
+    omitted: Vec<Omitted>,
+}
+
+impl Work {
+    fn read(
+        mut self,
+        name: &str,
+        bytes: Result<Vec<u8>, String>,
+        snippet: Option<(&str, &[u8])>,
+        files: &dyn Files,
+    ) -> Reading {
+        let (format, plan) = match bytes {
+            Ok(bytes) => self.understand(name, &bytes, snippet, files),
+            Err(why) => {
+                let file = self.sources.add(name, "");
+                self.found
+                    .error(Place::whole(file), || Said::new(format!("cannot be read: {}", complaint::quoted(&why))));
+                (Format::Unknown, None)
+            }
+        };
+        let Work { sources, mut found, places, mut omitted } = self;
+        let plan = plan.filter(|_| found.errors() == 0);
+        if let Some(plan) = &plan {
+            compile::check(plan, &places, &mut found);
+        }
+        omitted.sort_by_key(|omitted| omitted.place);
+        Reading {
+            plan: plan.filter(|_| found.errors() == 0),
+            complaints: found.finish(&sources),
+            not_applied: omitted.into_iter().map(|omitted| omitted.placed(&sources)).collect(),
+            sources,
+            format,
+            places,
+        }
+    }
+
+    fn understand(
+        &mut self,
+        name: &str,
+        bytes: &[u8],
+        snippet: Option<(&str, &[u8])>,
+        files: &dyn Files,
+    ) -> (Format, Option<Plan>) {
+        let Some(file) = admit(name, bytes, &mut self.sources, &mut self.found) else { return (Format::Unknown, None) };
+        let (format, tree) = match self.tree(name, file) {
+            (format, Some(tree)) => (format, tree),
+            (format, None) => return (format, None),
+        };
+        let snippet = snippet.and_then(|(name, bytes)| {
+            let file = admit(name, bytes, &mut self.sources, &mut self.found)?;
+            let tree = json::parse(file, self.sources.text(file), &mut self.found)?;
+            refuse_nul(&tree.root, &mut self.found);
+            Some((file, tree))
+        });
+        refuse_nul(&tree.root, &mut self.found);
+        if format == Format::AosJson {
+            let (plan, places, omitted) = aos::read((file, tree), snippet, files, &mut self.sources, &mut self.found);
+            (self.places, self.omitted) = (places, omitted);
+            return (format, Some(plan));
+        }
+        if let Some((snippet, _)) = snippet {
+            self.found.error(Place::whole(snippet), || Said::new("a snippet goes over an AOS configuration only"));
+        }
+        let (plan, places) = native::read(&tree, Place::whole(file), &self.sources, &mut self.found);
+        self.places = places;
+        (format, Some(plan))
+    }
+
+    /// The tree of a file, and what it is written in.
+    fn tree(&mut self, name: &str, file: FileId) -> (Format, Option<Tree>) {
+        let text = self.sources.text(file);
+        match detect::looks(name, text) {
+            Looks::Json => {
+                let tree = json::parse(file, text, &mut self.found);
+                let format = match &tree {
+                    Some(tree) if aos::is_configuration(&tree.root) => Format::AosJson,
+                    _ => Format::NativeJson,
+                };
+                (format, tree)
+            }
+            Looks::Toml => {
+                let mut found = Findings::default();
+                let tree = toml::parse(file, text, &mut found);
+                // Where nothing makes sense, one complaint is worth more than fifty.
+                if tree.missing == Missing::Tables && found.errors() > 3 && !native::has_known_key(&tree.root) {
+                    self.neither(file);
+                    return (Format::Unknown, None);
+                }
+                self.found = found;
+                (Format::NativeToml, Some(tree))
+            }
+            Looks::Neither => {
+                self.neither(file);
+                (Format::Unknown, None)
+            }
+        }
+    }
+
+    fn neither(&mut self, file: FileId) {
+        let text = self.sources.text(file);
+        let start = text.len() - text.trim_start().len();
+        let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
+        self.found.error(Place::new(file, start..start + line.len()), || {
+            Said::new(format!("this is neither TOML nor JSON: \"{}\"", complaint::quoted(line)))
+                .expected("a plan in TOML or JSON, or an AOS configuration")
+                .hint(native::MINIMAL)
+        });
+    }
+}
+
+/// Takes a file's bytes in as text, or complains: too large, not UTF-8.
+pub(crate) fn admit(name: &str, bytes: &[u8], sources: &mut Sources, found: &mut Findings) -> Option<FileId> {
+    if bytes.len() > FILE_BYTES_MAX {
+        let file = sources.add(name, "");
+        found.error(Place::whole(file), || {
+            Said::new(format!("the file has {} bytes", bytes.len())).expected(format!("at most {FILE_BYTES_MAX}"))
+        });
+        return None;
+    }
+    if sources.bytes() + bytes.len() > ALL_FILES_BYTES_MAX {
+        let file = sources.add(name, "");
+        found.error(Place::whole(file), || {
+            Said::new("with this file there is too much to read")
+                .expected(format!("at most {ALL_FILES_BYTES_MAX} bytes"))
+        });
+        return None;
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Some(sources.add(name, text)),
+        Err(error) => {
+            let offset = error.valid_up_to();
+            let good = bytes.get(..offset).and_then(|good| std::str::from_utf8(good).ok()).unwrap_or("");
+            let file = sources.add(name, good);
+            found.error(Place::new(file, offset..offset), || {
+                let byte = bytes.get(offset).copied().unwrap_or(0);
+                Said::new(format!("the file is not UTF-8: byte 0x{byte:02x} at offset {offset}"))
+            });
+            None
+        }
+    }
+}

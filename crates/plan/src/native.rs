@@ -1,0 +1,328 @@
+//! A tree becomes a plan: verger's own format, in TOML or JSON.
+//!
+//! Handles are read first, then the names of the services, then the defaults, then each service; so whatever a key
+//! names is known by then. What single keys mean is in [`crate::keys`]; here is what concerns several of them.
+
+use std::collections::BTreeSet;
+
+use verger_engine::image::{
+    BuildError, EDGES_MAX, Handle, HandleKind, IMAGE_BYTES_MAX, Limits, Origin, Plan, Ready, RestartPolicy,
+    SERVICES_MAX, Service,
+};
+use verger_engine::names::{NameFlaw, check_name};
+use verger_engine::time::Span;
+
+use crate::circle;
+use crate::complaint::{Findings, Said, quoted};
+use crate::keys::{
+    Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, find, read_table,
+};
+use crate::places::Places;
+use crate::sources::{Place, Sources};
+use crate::tree::{Entry, Missing, Node, Table, Tree};
+
+/// What a file without services is told.
+pub(crate) const MINIMAL: &str = "a service is two lines: [service.web] and command = \"web --port 80\"";
+
+/// Reads a plan from the tree of a file. What is wrong is in `found`; the plan is then of no use.
+pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Findings) -> (Plan, Places) {
+    let root = &tree.root;
+    let mut plan = Plan::default();
+    let mut names = Names { incomplete: tree.missing == Missing::Tables, ..Names::default() };
+    let top = Names::default();
+    read_table(PLAN, root, &mut plan, &mut Reader::new(Owner::Plan, &top, found), |_| false);
+    plan.limits = read_limits(root, found);
+    plan.handles = read_handles(root, &mut names, found);
+
+    let services: Vec<(&Entry, &Table)> = tables(root, "service", found).collect();
+    // What is no table was complained of; nobody need hear that it is no service either.
+    for entry in root.get("service").and_then(Node::as_table).map_or(&[][..], Table::entries) {
+        names.services.insert(entry.key.clone(), entry.key_place);
+    }
+    for (entry, _) in &services {
+        check_entry_name("service", entry, found);
+    }
+    if services.is_empty()
+        && root.get("service").is_none_or(|node| node.as_table().is_some_and(Table::is_empty))
+        && tree.missing != Missing::Tables
+    {
+        found.error(file, || Said::new("the plan has no services").hint(MINIMAL));
+    }
+    if services.len() > SERVICES_MAX as usize {
+        found.error(file, || {
+            Said::new(format!("the plan has {} services", services.len())).expected(format!("at most {SERVICES_MAX}"))
+        });
+    }
+
+    let defaults = root.get("defaults").and_then(|node| table_or_complain("defaults", node, found));
+    let mut used_handles = BTreeSet::new();
+    if let Some(defaults) = defaults {
+        used_handles.append(&mut check_defaults(defaults, &names, found));
+    }
+    let mut places = Places::default();
+    let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(services.len());
+    let mut room = Room::default();
+    for (entry, table) in services {
+        let origin = Origin { file: sources.name(file.file).to_owned(), line: sources.line(entry.key_place) };
+        let mut service = Service { name: entry.key.clone(), origin, ..Service::default() };
+        let mut reader = Reader::new(Owner::Service(entry.key.clone()), &names, found);
+        if let Some(defaults) = defaults {
+            reader.found.muted = true;
+            let own = |key: &str| table.entry(key).is_some() || NO_DEFAULTS.contains(&key);
+            read_table(SERVICE, defaults, &mut service, &mut reader, own);
+            reader.found.muted = false;
+        }
+        read_table(SERVICE, table, &mut service, &mut reader, |_| false);
+        complete(&mut service, entry, tree.missing, &mut reader);
+        check_together(&service, &mut reader, |keys| keys.iter().any(|key| table.entry(key).is_some()));
+        places.add(&entry.key, entry.key_place, std::mem::take(&mut reader.given));
+        used_handles.append(&mut reader.used_handles);
+        edges.push(std::mem::take(&mut reader.edges));
+        room.take(&service);
+        plan.services.push(service);
+        if room.is_used_up() {
+            found.error(entry.key_place, || Said::new(BuildError::TooLarge.to_string()));
+            break;
+        }
+    }
+
+    let edge_count: usize = edges.iter().map(Vec::len).sum();
+    if edge_count > EDGES_MAX as usize {
+        found.error(file, || {
+            Said::new(format!("the plan has {edge_count} dependencies")).expected(format!("at most {EDGES_MAX}"))
+        });
+    }
+    let waiting =
+        circle::waiting(plan.services.iter().map(|service| service.name.as_str()).zip(edges.iter().map(Vec::as_slice)));
+    circle::complain(&waiting, found);
+    for (name, (_, place)) in &names.handles {
+        if !used_handles.contains(name) && tree.missing == Missing::Nothing {
+            found.warning(*place, || Said::new(format!("nobody uses handle `{}`", quoted(name))));
+        }
+    }
+    (plan, places)
+}
+
+/// What the services take, so that large defaults in many services are noticed before they fill the memory.
+#[derive(Default)]
+struct Room {
+    /// Bytes of lists in the image, at the least.
+    lists: usize,
+    /// Bytes of texts here; the image has each text once.
+    texts: usize,
+}
+
+impl Room {
+    fn take(&mut self, service: &Service) {
+        let groups = service.groups.as_deref().unwrap_or(&[]);
+        let variables = service.environment.iter().map(|(name, value)| name.len() + value.len());
+        let texts = service.argv.iter().chain(groups).map(String::len).chain(variables);
+        self.texts += texts.sum::<usize>() + service.description.len() + service.program.len();
+        self.lists +=
+            8 * (service.argv.len() + service.environment.len() + groups.len()) + 4 * service.cpu_affinity.len();
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.lists > IMAGE_BYTES_MAX || self.texts > 4 * IMAGE_BYTES_MAX
+    }
+}
+
+/// Whether anything at the top of a tree is what a plan has there.
+pub(crate) fn has_known_key(root: &Table) -> bool {
+    root.entries().iter().any(|entry| find(PLAN, &entry.key).is_some())
+}
+
+/// The tables inside a table of tables, each with its entry.
+fn tables<'t>(
+    root: &'t Table,
+    kind: &'static str,
+    found: &mut Findings,
+) -> impl Iterator<Item = (&'t Entry, &'t Table)> + use<'t> {
+    let table = root.get(kind).and_then(|node| table_or_complain(kind, node, found));
+    let mut tables = Vec::new();
+    for entry in table.map_or(&[][..], Table::entries) {
+        match entry.node.as_table() {
+            Some(table) => tables.push((entry, table)),
+            None => found.error(entry.key_place, || {
+                let key = quoted(&entry.key);
+                Said::new(format!("{kind} `{key}` is {}", entry.node.described()))
+                    .expected("a table")
+                    .hint(format!("every {kind} has a name, and its keys stand below [{kind}.NAME]"))
+            }),
+        }
+    }
+    tables.into_iter()
+}
+
+fn table_or_complain<'t>(key: &str, node: &'t Node, found: &mut Findings) -> Option<&'t Table> {
+    let table = node.as_table();
+    if table.is_none() {
+        found.error(node.place, || Said::new(format!("`{key}` is {}", node.described())).expected("a table"));
+    }
+    table
+}
+
+fn check_entry_name(kind: &str, entry: &Entry, found: &mut Findings) {
+    if let Err(flaw) = check_name(&entry.key) {
+        found.error(entry.key_place, || {
+            let said = Said::new(format!("`{}` is no name for a {kind}: {flaw}", quoted(&entry.key)));
+            match flaw {
+                NameFlaw::BadByte(_) => said.hint_if(
+                    Some(crate::names::mapped(&entry.key))
+                        .filter(|name| check_name(name).is_ok())
+                        .map(|name| format!("`{name}` would be one")),
+                ),
+                NameFlaw::Empty | NameFlaw::TooLong | NameFlaw::BadStart(_) => said,
+            }
+        });
+    }
+}
+
+fn read_limits(root: &Table, found: &mut Findings) -> Limits {
+    let mut limits = Limits::default();
+    if let Some(table) = root.get("limits").and_then(|node| table_or_complain("limits", node, found)) {
+        read_table(LIMITS, table, &mut limits, &mut Reader::new(Owner::Limits, &Names::default(), found), |_| false);
+    }
+    limits
+}
+
+fn read_handles(root: &Table, names: &mut Names, found: &mut Findings) -> Vec<Handle> {
+    let mut handles = Vec::new();
+    for (entry, table) in tables(root, "handle", found) {
+        check_entry_name("handle", entry, found);
+        let mut draft = HandleDraft::default();
+        let owner = Owner::Handle(entry.key.clone());
+        read_table(HANDLE, table, &mut draft, &mut Reader::new(owner, &Names::default(), found), |_| false);
+        let kind = match (draft.file, draft.pipe) {
+            (Some(path), None) if path.is_empty() => {
+                let place = table.get("file").map_or(entry.key_place, |node| node.place);
+                found.error(place, || {
+                    Said::new(format!("`file` in handle `{}` is empty", quoted(&entry.key))).expected("a path")
+                });
+                HandleKind::File(path)
+            }
+            (Some(path), None) => HandleKind::File(path),
+            (None, Some(_)) => HandleKind::Pipe,
+            (Some(_), Some(_)) => {
+                found.error(entry.key_place, || {
+                    Said::new(format!("handle `{}` is both a file and a pipe", quoted(&entry.key)))
+                        .expected("one of the two")
+                });
+                HandleKind::Pipe
+            }
+            (None, None) => {
+                if table.is_empty() && !names.incomplete {
+                    found.error(entry.key_place, || {
+                        Said::new(format!("handle `{}` is nothing yet", quoted(&entry.key)))
+                            .expected("file = \"PATH\" or pipe = true")
+                    });
+                }
+                // Whether it would have been a pipe is not known, so nothing is said of its ends.
+                names.incomplete = true;
+                continue;
+            }
+        };
+        names.handles.insert(entry.key.clone(), (kind == HandleKind::Pipe, entry.key_place));
+        handles.push(Handle { name: entry.key.clone(), kind });
+    }
+    handles
+}
+
+/// Reads `[defaults]` once for its own sake, so that it is complained of once and not in every service.
+fn check_defaults(defaults: &Table, names: &Names, found: &mut Findings) -> BTreeSet<String> {
+    for key in NO_DEFAULTS {
+        if let Some(entry) = defaults.entry(key) {
+            found.error(entry.key_place, || {
+                Said::new(format!("`{key}` cannot stand in [defaults]")).hint("it is each service's own")
+            });
+        }
+    }
+    let mut service = Service::default();
+    let mut reader = Reader::new(Owner::Defaults, names, found);
+    read_table(SERVICE, defaults, &mut service, &mut reader, |key| NO_DEFAULTS.contains(&key));
+    check_together(&service, &mut reader, |_| true);
+    reader.used_handles
+}
+
+/// Fills in what follows from other keys.
+fn complete(service: &mut Service, entry: &Entry, missing: Missing, reader: &mut Reader<'_>) {
+    if !reader.given.contains_key("command") && missing == Missing::Nothing {
+        let name = quoted(&entry.key);
+        reader.found.error(entry.key_place, || {
+            Said::new(format!("service `{name}` has no command")).hint("write command = \"PROGRAM ARGUMENTS\"")
+        });
+    }
+    if service.program.is_empty() {
+        if let Some(place) = reader.given.get("program") {
+            reader.found.error(*place, || {
+                Said::new(format!("`program`{} is empty", reader.owner)).expected("a path or a name")
+            });
+        }
+        service.program = service.argv.first().cloned().unwrap_or_default();
+    }
+    if service.ready == Ready::Exit {
+        if !reader.given.contains_key("start_timeout") {
+            service.start_timeout = Span::FOREVER;
+        }
+        if !reader.given.contains_key("restart") {
+            service.restart = RestartPolicy::Never;
+        }
+    }
+    if !reader.given.contains_key("restart_delay_max") {
+        service.restart_delay_max = service.restart_delay_max.max(service.restart_delay);
+    }
+}
+
+/// Checks keys that make no sense together. `about` says whether one of some keys is the service's own: what is wrong
+/// among defaults alone is said there.
+fn check_together(service: &Service, reader: &mut Reader<'_>, about: impl Fn(&[&str]) -> bool) {
+    let owner = reader.owner.clone();
+    let place = |reader: &Reader<'_>, keys: &[&str]| keys.iter().find_map(|key| reader.given.get(key).copied());
+    if let Ready::Fd(number) = service.ready
+        && service.descriptors.iter().any(|descriptor| descriptor.number == number)
+        && about(&["ready", "descriptors"])
+        && let Some(place) = place(reader, &["ready"])
+    {
+        let hint = match number {
+            3 => "let it be another: ready = { fd = 4 }",
+            _ => "let it be another",
+        };
+        reader.found.error(place, || {
+            Said::new(format!("`ready`{owner} takes descriptor {number}, which `descriptors` gives away")).hint(hint)
+        });
+    }
+    let given = |reader: &Reader<'_>, key: &str| reader.given.contains_key(key);
+    if service.give_up_after > 0
+        && service.restart == RestartPolicy::Never
+        && about(&["give_up_after", "restart", "ready"])
+        && let Some(place) = place(reader, &["give_up_after"])
+    {
+        reader.found.warning(place, || {
+            Said::new(format!("`give_up_after`{owner} has no effect: it is never restarted"))
+                .hint("write restart = \"on-failure\", or leave it out")
+        });
+    }
+    if given(reader, "restart_delay_max")
+        && service.restart_delay_max < service.restart_delay
+        && about(&["restart_delay", "restart_delay_max"])
+        && let Some(place) = place(reader, &["restart_delay_max"])
+    {
+        let (delay, max) = (service.restart_delay, service.restart_delay_max);
+        reader.found.warning(place, || {
+            Said::new(format!("`restart_delay_max`{owner} is {max}, less than the {delay} of `restart_delay`"))
+                .hint("the rest is then always as long as `restart_delay`")
+        });
+    }
+    let relative = service.program.contains('/') && !service.program.starts_with('/');
+    if relative
+        && service.working_directory.is_empty()
+        && about(&["command", "program"])
+        && let Some(place) = place(reader, &["program", "command"])
+    {
+        let program = quoted(&service.program);
+        reader.found.warning(place, || {
+            Said::new(format!("`{program}` is looked for in whatever directory the daemon runs in"))
+                .hint("give `working_directory`, or the whole path")
+        });
+    }
+}

@@ -1,0 +1,43 @@
+//! The reference of native plans as Markdown; from the lists of keys.
+
+use std::fmt::Write;
+
+use crate::keys::{Group, HANDLE, LIMITS, PLAN, SERVICE};
+
+/// Every key of a native plan: what stands there, what holds without it, what it is for.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Keys of a plan\n\n\
+         <!-- Made from the lists in `crates/plan/src/keys`; change those. -->\n\n\
+         A plan is written in TOML, or in JSON with the same tables and keys (comments are allowed). The smallest is\n\n\
+         ```toml\n[service.web]\ncommand = \"web --port 80\"\n```\n\n\
+         A *duration* is a string of numbers with units, larger units first: `\"200ms\"`, `\"1.5s\"`, `\"1h30m\"`; the units are\n\
+         d, h, m, s, ms, us and ns, and what has no end is `\"forever\"`. A *name* has 1 to 64 letters, digits and `. _ @ : + -`,\n\
+         and does not begin with `-` or `.`.\n",
+    );
+    section(&mut text, "At the top", PLAN);
+    text.push_str("\n## Services: `[service.NAME]`\n");
+    for group in SERVICE {
+        let _ = write!(text, "\n### {}\n\n", group.title);
+        table(&mut text, group);
+    }
+    section(&mut text, "Handles: `[handle.NAME]`", HANDLE);
+    text.push_str("\nA handle has one of the two.\n");
+    section(&mut text, "Room: `[limits]`", LIMITS);
+    text
+}
+
+fn section<T>(text: &mut String, title: &str, groups: &'static [Group<T>]) {
+    let _ = write!(text, "\n## {title}\n\n");
+    for group in groups {
+        table(text, group);
+    }
+}
+
+fn table<T>(text: &mut String, group: &Group<T>) {
+    text.push_str("| key | value | default | meaning |\n|---|---|---|---|\n");
+    for key in group.keys {
+        let default = if key.default.is_empty() { String::new() } else { format!("`{}`", key.default) };
+        let _ = writeln!(text, "| `{}` | {} | {default} | {} |", key.name, key.shape.written(), key.doc);
+    }
+}

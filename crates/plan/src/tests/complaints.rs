@@ -1,0 +1,548 @@
+//! Every complaint, to the letter.
+
+use super::*;
+
+#[test]
+fn unknown_keys() {
+    check_line("comand = 'y'", &["x.toml:3:1: unknown key `comand` in service `x`\n  hint: did you mean `command`?"]);
+    check_line(
+        "restartDelay = '1s'",
+        &["x.toml:3:1: unknown key `restartDelay` in service `x`\n  hint: did you mean `restart_delay`?"],
+    );
+    check_line(
+        "cwd = '/'",
+        &["x.toml:3:1: unknown key `cwd` in service `x`\n  hint: that is `working_directory` here"],
+    );
+    check_line("colour = 'red'", &["x.toml:3:1: unknown key `colour` in service `x`"]);
+    check_line(
+        "scheduling = { polcy = 'idle' }",
+        &[
+            "x.toml:3:14: `scheduling` in service `x` has no policy\n  hint: write { policy = \"fifo\", priority = 50 }",
+            "x.toml:3:16: unknown key `polcy` in `scheduling` in service `x`, expected \"policy\" or \"priority\"\n  hint: did you mean `policy`?",
+        ],
+    );
+    check(
+        "[servcie.x]\ncommand = 'x'",
+        &[
+            "x.toml: the plan has no services\n  hint: a service is two lines: [service.web] and command = \"web --port 80\"",
+            "x.toml:1:2: unknown key `servcie`\n  hint: did you mean `service`?",
+        ],
+    );
+    check(
+        "command = 'y'\n[service.x]\ncommand = 'x'",
+        &[
+            "x.toml:1:1: unknown key `command`\n  hint: `command` belongs to a service: it stands below a line [service.NAME]",
+        ],
+    );
+    check(
+        "defaults.requires = []\nlimits.servces = 5\n[service.x]\ncommand = 'x'",
+        &[
+            "x.toml:1:10: `requires` cannot stand in [defaults]\n  hint: it is each service's own",
+            "x.toml:2:8: unknown key `servces` in [limits]\n  hint: did you mean `services`?",
+        ],
+    );
+    check(
+        &format!("[service.x]\ncommand = 'x'\n{} = 1", "k".repeat(100)),
+        &[&format!("x.toml:3:1: unknown key `{}…` in service `x`", "k".repeat(60))],
+    );
+}
+
+#[test]
+fn wrong_types() {
+    check_line(
+        "autostart = 'yes'",
+        &[
+            "x.toml:3:13: `autostart` in service `x` is the string \"yes\", expected true or false\n  hint: write true, without quotes",
+        ],
+    );
+    check_line("autostart = 1", &["x.toml:3:13: `autostart` in service `x` is the number 1, expected true or false"]);
+    check_line(
+        "description = 1979-05-27",
+        &["x.toml:3:15: `description` in service `x` is the date 1979-05-27, expected a string"],
+    );
+    check_line(
+        "working_directory = ['/']",
+        &["x.toml:3:21: `working_directory` in service `x` is an array, expected a string"],
+    );
+    check_line(
+        "environment = { A = 1, B = true, C = 1.5 }",
+        &[
+            "x.toml:3:21: `environment` in service `x` holds the number 1, expected strings only\n  hint: write \"1\"",
+            "x.toml:3:28: `environment` in service `x` holds true, expected strings only\n  hint: write \"true\"",
+            "x.toml:3:38: `environment` in service `x` holds the number 1.5, expected strings only",
+        ],
+    );
+    check_line(
+        "requires = 'db'",
+        &[
+            "x.toml:3:12: `requires` in service `x` is the string \"db\", expected an array of service names\n  hint: write [\"db\"]",
+        ],
+    );
+    check_line(
+        "groups = [1.5]",
+        &["x.toml:3:11: `groups` in service `x` holds the number 1.5, expected a name or a number"],
+    );
+    check_line(
+        "ready = true",
+        &[
+            "x.toml:3:9: `ready` in service `x` is true, expected \"started\", \"notify\", \"fd\" or \"exit\" or a table",
+        ],
+    );
+    check(
+        "[service]\nx = 5\ny.command = 'y'",
+        &[
+            "x.toml:2:1: service `x` is the number 5, expected a table\n  hint: every service has a name, and its keys stand below [service.NAME]",
+        ],
+    );
+    check(
+        "defaults = 5\nhandle = 'x'\n[service.x]\ncommand = 'x'",
+        &[
+            "x.toml:1:12: `defaults` is the number 5, expected a table",
+            "x.toml:2:10: `handle` is the string \"x\", expected a table",
+        ],
+    );
+    check(
+        "{\"service\":{\"x\":{\"command\":null}}}",
+        &["x.json:1:28: `command` in service `x` is null, expected a string or an array of strings"],
+    );
+}
+
+#[test]
+fn the_same_thing_twice() {
+    check(
+        "[service.x]\ncommand = 'x'\n[service.x]\nnice = 50\n",
+        &["x.toml:3:10: service `x` is defined twice\n  x.toml:1:10: first here"],
+    );
+    check_line("command = 'y'", &["x.toml:3:1: `command` is given twice in service `x`\n  x.toml:2:1: first here"]);
+    check(
+        "handle.a.pipe = true\nhandle.a = { pipe = true }\n[service.x]\ncommand = 'x'\nstdout = 'a.w'",
+        &["x.toml:2:8: handle `a` is defined twice\n  x.toml:1:8: first here"],
+    );
+    check_line(
+        "environment = { A = '1', A = '2' }",
+        &["x.toml:3:26: `A` is given twice in service `x`\n  x.toml:3:17: first here"],
+    );
+    check_line(
+        "environment = { A = '1' }\nenvironment.B = '2'",
+        &["x.toml:4:1: `environment` is complete and cannot be added to\n  x.toml:3:1: given here"],
+    );
+    check(
+        "{\"service\": {\"x\": {\"command\": \"x\"},\n \"x\": {}}}",
+        &["x.json:2:2: service `x` is defined twice\n  x.json:1:14: first here"],
+    );
+    check(
+        "name = 'a'\nname = 'b'\n[service.x]\ncommand = 'x'",
+        &["x.toml:2:1: `name` is given twice\n  x.toml:1:1: first here"],
+    );
+}
+
+#[test]
+fn names_of_services_and_handles() {
+    check(
+        "[service.'my app']\ncommand = 'x'",
+        &[
+            "x.toml:1:10: `my app` is no name for a service: a name holds only letters, digits and . _ @ : + -, not byte 0x20\n  hint: `my_app` would be one",
+        ],
+    );
+    check(
+        "[service.-x]\ncommand = 'x'\n[service.'']\ncommand = 'x'",
+        &[
+            "x.toml:1:10: `-x` is no name for a service: a name does not begin with `-`",
+            "x.toml:3:10: `` is no name for a service: a name needs at least one character",
+        ],
+    );
+    check(
+        "[handle.'a/b']\npipe = true\n[service.x]\ncommand = 'x'\nstdout = 'a/b.w'",
+        &[
+            "x.toml:1:9: `a/b` is no name for a handle: a name holds only letters, digits and . _ @ : + -, not `/`\n  hint: `a_b` would be one",
+            "x.toml:1:9: warning: nobody uses handle `a/b`",
+            "x.toml:5:10: `stdout` in service `x` is the string \"a/b.w\", expected \"inherit\", \"null\", \"file:PATH\" or a handle\n  hint: write \"file:a/b.w\"",
+        ],
+    );
+}
+
+#[test]
+fn dependencies() {
+    check(
+        "[service.web]\ncommand = 'x'\nrequires = ['bd']\n[service.db]\ncommand = 'x'",
+        &[
+            "x.toml:3:13: `requires` in service `web` names `bd`, and there is no such service\n  hint: did you mean `db`?",
+        ],
+    );
+    check_line(
+        "after = ['network.target']",
+        &["x.toml:3:10: `after` in service `x` names `network.target`, and there is no such service"],
+    );
+    check_line(
+        "requires = ['x']",
+        &["x.toml:3:13: `requires` in service `x` names the service itself\n  hint: a service cannot wait for itself"],
+    );
+    check_line(
+        "requires = [5]",
+        &["x.toml:3:13: `requires` in service `x` holds the number 5, expected names of services"],
+    );
+}
+
+#[test]
+fn circles() {
+    let hint = "\n  hint: none of them could ever start; take one of these out of `requires` or `after`";
+    let services = |edges: &[(&str, &str)]| -> String {
+        edges.iter().map(|(name, edges)| format!("[service.{name}]\ncommand = 'x'\n{edges}\n")).collect()
+    };
+    check(
+        &services(&[("a", "requires = ['b']"), ("b", "after = ['a']")]),
+        &[&format!("x.toml:3:13: the services wait for each other in a circle: a -> b -> a{hint}")],
+    );
+    check(
+        &services(&[("z", ""), ("c", "after = ['z', 'a']"), ("b", "requires = ['c']"), ("a", "requires = ['z', 'b']")]),
+        &[&format!("x.toml:6:15: the services wait for each other in a circle: c -> a -> b -> c{hint}")],
+    );
+    let long: Vec<(String, String)> =
+        (0..20).map(|at| (format!("s{at}"), format!("after = ['s{}']", (at + 1) % 20))).collect();
+    let long: Vec<(&str, &str)> = long.iter().map(|(name, edges)| (name.as_str(), edges.as_str())).collect();
+    check(
+        &services(&long),
+        &[&format!(
+            "x.toml:3:10: the services wait for each other in a circle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> … (10 more) … -> s16 -> s17 -> s18 -> s19 -> s0{hint}"
+        )],
+    );
+}
+
+#[test]
+fn durations() {
+    let looks = "expected a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"";
+    check_line(
+        "restart_delay = 5",
+        &[&format!(
+            "x.toml:3:17: `restart_delay` in service `x` is the number 5, {looks}\n  hint: a number needs its unit: \"5s\", \"5ms\""
+        )],
+    );
+    check_line(
+        "restart_delay = '5'",
+        &[&format!(
+            "x.toml:3:17: `restart_delay` in service `x` is the string \"5\", {looks}\n  hint: a number needs its unit: \"5s\", \"5ms\""
+        )],
+    );
+    check_line(
+        "start_timeout = '5 parsecs'",
+        &[&format!("x.toml:3:17: `start_timeout` in service `x` is the string \"5 parsecs\", {looks}")],
+    );
+    check_line(
+        "stuck_after = '30m1h'",
+        &[&format!(
+            "x.toml:3:15: `stuck_after` in service `x` is the string \"30m1h\", {looks}\n  hint: larger units go first, each once: \"1h30m\""
+        )],
+    );
+    check_line(
+        "give_up_within = -1",
+        &[&format!("x.toml:3:18: `give_up_within` in service `x` is the number -1, {looks}")],
+    );
+    check_line(
+        "ready = { alive_for = 2 }",
+        &[&format!(
+            "x.toml:3:23: `ready` in service `x` holds the number 2, {looks}\n  hint: a number needs its unit: \"2s\", \"2ms\""
+        )],
+    );
+}
+
+#[test]
+fn stopping() {
+    let looks = "expected a signal and the time it is given, like \"TERM 10s\"";
+    check_line(
+        "stop = 'TRM 10s'",
+        &[&format!("x.toml:3:8: `stop` in service `x`: `TRM` is not a signal, {looks}\n  hint: did you mean `TERM`?")],
+    );
+    check_line(
+        "stop = ['SIGTERMM']",
+        &[&format!(
+            "x.toml:3:9: `stop` in service `x`: `SIGTERMM` is not a signal, {looks}\n  hint: did you mean `TERM`?"
+        )],
+    );
+    check_line(
+        "stop = '10s'",
+        &[&format!(
+            "x.toml:3:8: `stop` in service `x`: `10s` is not a signal, {looks}\n  hint: the signal goes first: \"TERM 10s\""
+        )],
+    );
+    check_line(
+        "stop = 'TERM 5'",
+        &[
+            "x.toml:3:8: `stop` in service `x`: \"5\" is not a duration, expected a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"\n  \
+         hint: a number needs its unit: \"5s\", \"5ms\"",
+        ],
+    );
+    check_line("stop = 15", &[&format!("x.toml:3:8: `stop` in service `x` is the number 15, {looks}")]);
+    check_line("stop = ['TERM', 9]", &[&format!("x.toml:3:17: `stop` in service `x` holds the number 9, {looks}")]);
+    check_line(
+        &format!("stop = [{}]", "'TERM',".repeat(17)),
+        &["x.toml:3:8: `stop` in service `x` has 17 signals\n  hint: at most 16"],
+    );
+}
+
+#[test]
+fn commands() {
+    check("[service.x]\n", &["x.toml:1:10: service `x` has no command\n  hint: write command = \"PROGRAM ARGUMENTS\""]);
+    for empty in ["''", "' '", "[]"] {
+        check(
+            &format!("[service.x]\ncommand = {empty}"),
+            &["x.toml:2:11: `command` in service `x` is empty\n  hint: the first word is the program"],
+        );
+    }
+    check(
+        "[service.x]\ncommand = ['', 'x']",
+        &["x.toml:2:11: `command` in service `x` begins with an empty word\n  hint: the first word is the program"],
+    );
+    check(
+        "[service.x]\ncommand = ['x', 5, {}]",
+        &[
+            "x.toml:2:17: `command` in service `x` holds the number 5, expected strings only\n  hint: write \"5\"",
+            "x.toml:2:20: `command` in service `x` holds a table, expected strings only",
+        ],
+    );
+    check(
+        "[service.x]\ncommand = \"say 'it\"",
+        &["x.toml:2:16: `command` in service `x` has a quote that is never closed"],
+    );
+    check(
+        "[service.x]\ncommand = 'say \\'",
+        &[
+            "x.toml:2:16: `command` in service `x` ends in a `\\` that quotes nothing\n  hint: write \\\\ for the character itself",
+        ],
+    );
+    check(
+        "[service.x]\ncommand = \"x | grep $HOME\"",
+        &["x.toml:2:14: warning: `|` reaches the program as it stands: this is not a shell\n  \
+         hint: run it by a shell: [\"sh\", \"-c\", \"…\"], or put the word in quotes if it is meant"],
+    );
+    check_line("program = ''", &["x.toml:3:11: `program` in service `x` is empty, expected a path or a name"]);
+    let many = format!("[service.x]\ncommand = '{}'", "x ".repeat(4097));
+    check(&many, &["x.toml:2:11: `command` in service `x` has more than 4096 words"]);
+    check_line(
+        "environment = { 'A=B' = '1', '' = '' }",
+        &[
+            "x.toml:3:17: `environment` in service `x` sets a variable `A=B`\n  hint: a variable's name is not empty and holds no `=`",
+            "x.toml:3:30: `environment` in service `x` sets a variable ``\n  hint: a variable's name is not empty and holds no `=`",
+        ],
+    );
+}
+
+#[test]
+fn handles_and_descriptors() {
+    let file = |line: &str| {
+        format!(
+            "[handle.log]\npipe = true\n[handle.trace]\nfile = '/t'\n[service.x]\ncommand = 'x'\nstderr = 'trace'\nstdin = 'log.r'\n{line}"
+        )
+    };
+    check(
+        &file("stdout = 'lgo.w'"),
+        &[
+            "x.toml:9:10: `stdout` in service `x` names `lgo.w`, and there is no such handle\n  hint: did you mean `log.w`?",
+        ],
+    );
+    check(
+        &file("stdout = 'syslog'"),
+        &[
+            "x.toml:9:10: `stdout` in service `x` names `syslog`, and there is no such handle\n  hint: handles are defined as [handle.NAME]; a file is \"file:PATH\"",
+        ],
+    );
+    check(
+        &file("stdout = 'log'"),
+        &[
+            "x.toml:9:10: `stdout` in service `x` names pipe `log` without an end\n  hint: write \"log.w\": .r is the end to read, .w the end to write",
+        ],
+    );
+    check(
+        &file("stdout = 'trace.w'"),
+        &[
+            "x.toml:9:10: `stdout` in service `x` names an end of handle `trace`, which is a file\n  hint: write \"trace\", without .w",
+        ],
+    );
+    check(
+        &file("stdout = 'log.r'"),
+        &[
+            "x.toml:9:10: warning: `stdout` in service `x` writes on the wrong end of pipe `log`\n  hint: write \"log.w\"",
+        ],
+    );
+    check(
+        &file("descriptors = { 1 = 'null', 03 = 'null', 1024 = 'null', x = 'null', 4 = 5 }"),
+        &[
+            "x.toml:9:17: `descriptors` in service `x` names descriptor 1\n  hint: that is `stdout`, a key of its own",
+            "x.toml:9:29: `descriptors` in service `x` names descriptor `03`\n  hint: descriptors have numbers from 3 to 1023",
+            "x.toml:9:42: `descriptors` in service `x` names descriptor `1024`\n  hint: descriptors have numbers from 3 to 1023",
+            "x.toml:9:57: `descriptors` in service `x` names descriptor `x`\n  hint: descriptors have numbers from 3 to 1023",
+            "x.toml:9:73: `descriptors` in service `x` holds the number 5, expected \"inherit\", \"null\", \"file:PATH\" or a handle",
+        ],
+    );
+    check(
+        &file("stdout = 'file:'"),
+        &[
+            "x.toml:9:10: `stdout` in service `x` is the string \"file:\", expected \"inherit\", \"null\", \"file:PATH\" or a handle\n  hint: the path follows the colon",
+        ],
+    );
+    check(
+        "[handle.a]\n[handle.b]\nfile = '/b'\npipe = true\n[handle.c]\npipe = false\n[handle.d]\nfile = ''\n[service.x]\ncommand = 'x'\nstdout = 'b.w'\nstderr = 'd'",
+        &[
+            "x.toml:1:9: handle `a` is nothing yet, expected file = \"PATH\" or pipe = true",
+            "x.toml:2:9: handle `b` is both a file and a pipe, expected one of the two",
+            "x.toml:6:8: `pipe` in handle `c` is false, expected true\n  hint: leave the key out when it is no pipe",
+            "x.toml:8:8: `file` in handle `d` is empty, expected a path",
+        ],
+    );
+    check("[handle.log]\npipe = true\n[service.x]\ncommand = 'x'", &["x.toml:1:9: warning: nobody uses handle `log`"]);
+    check_line(
+        "ready = 'fd'\ndescriptors = { 3 = 'null' }",
+        &[
+            "x.toml:3:9: `ready` in service `x` takes descriptor 3, which `descriptors` gives away\n  hint: let it be another: ready = { fd = 4 }",
+        ],
+    );
+}
+
+#[test]
+fn numbers_and_words() {
+    check_line(
+        "nice = 50",
+        &["x.toml:3:8: `nice` in service `x` is the number 50, expected an integer from -20 to 19"],
+    );
+    check_line(
+        "nice = '5'",
+        &[
+            "x.toml:3:8: `nice` in service `x` is the string \"5\", expected an integer from -20 to 19\n  hint: write 5, without quotes",
+        ],
+    );
+    check_line(
+        "oom_score_adjust = 1e3",
+        &["x.toml:3:20: `oom_score_adjust` in service `x` is the number 1e3, expected an integer from -1000 to 1000"],
+    );
+    check_line(
+        "give_up_after = 4294967296",
+        &[
+            "x.toml:3:17: `give_up_after` in service `x` is the number 4294967296, expected an integer from 0 to 4294967295",
+        ],
+    );
+    check_line(
+        "user = -1",
+        &["x.toml:3:8: `user` in service `x` is the number -1, expected a name, or a number from 0 to 4294967294"],
+    );
+    for bad in ["'28'", "'1000'", "'0o27'", "''", "'+27'"] {
+        check_line(
+            &format!("umask = {bad}"),
+            &[&format!(
+                "x.toml:3:9: `umask` in service `x` is the string {}, expected an octal string like \"027\", up to \"777\"",
+                bad.replace('\'', "\"")
+            )],
+        );
+    }
+    check_line(
+        "umask = 0o27",
+        &[
+            "x.toml:3:9: `umask` in service `x` is the number 23, expected an octal string like \"027\", up to \"777\"\n  hint: quotes make it octal: a bare number would be decimal",
+        ],
+    );
+    check_line("umask = 027", &["x.toml:3:9: a number begins with 0\n  hint: what is octal stands in quotes: \"027\""]);
+    check_line(
+        "restart = 'on_failure'",
+        &[
+            "x.toml:3:11: `restart` in service `x` is the string \"on_failure\", expected \"always\", \"on-failure\" or \"never\"\n  hint: did you mean `on-failure`?",
+        ],
+    );
+    check_line(
+        "ready = 'alive_for'",
+        &[
+            "x.toml:3:9: `ready` in service `x` is the string \"alive_for\", expected \"started\", \"notify\", \"fd\" or \"exit\"\n  hint: say how long: { alive_for = \"2s\" }",
+        ],
+    );
+    check_line(
+        "ready = { fd = 2 }",
+        &["x.toml:3:16: `ready` in service `x` holds the number 2, expected a descriptor from 3 to 1023"],
+    );
+    check_line(
+        "ready = { fd = 4, alive_for = '1s' }",
+        &["x.toml:3:31: `ready` in service `x` says two things\n  hint: a service is ready by `fd` or by `alive_for`"],
+    );
+    check_line(
+        "ready = {}",
+        &["x.toml:3:9: `ready` in service `x` is a table, expected { fd = N } or { alive_for = \"2s\" }"],
+    );
+    check_line(
+        "limits = { nofil = 5, nofile = { soft = 5, hard = 1 }, core = -1, cpu = { soft = 1 } }",
+        &[
+            "x.toml:3:12: unknown limit `nofil` in service `x`\n  hint: did you mean `nofile`?",
+            "x.toml:3:32: `limits` in service `x` has a soft `nofile` above the hard one",
+            "x.toml:3:63: `limits` in service `x` holds the number -1, expected a number from 0, or \"unlimited\"",
+            "x.toml:3:73: `limits` in service `x` gives only one of soft and hard for `cpu`",
+        ],
+    );
+    check_line(
+        "limits = { RLIMIT_NOFILE = 5 }",
+        &["x.toml:3:12: unknown limit `RLIMIT_NOFILE` in service `x`\n  hint: did you mean `nofile`?"],
+    );
+    check_line(
+        "capabilities = ['net_admi', 5]",
+        &[
+            "x.toml:3:17: `capabilities` in service `x`: `net_admi` is not a capability\n  hint: did you mean `net_admin`?",
+            "x.toml:3:29: `capabilities` in service `x` holds the number 5, expected names like \"net_admin\"",
+        ],
+    );
+    check_line(
+        "cpu_affinity = [0, 8192]",
+        &["x.toml:3:20: `cpu_affinity` in service `x` holds the number 8192, expected CPU numbers from 0 to 8191"],
+    );
+    check_line(
+        "cpu_affinity = '3-1'",
+        &["x.toml:3:16: `cpu_affinity` in service `x` is the string \"3-1\", expected the smaller number first"],
+    );
+    check_line(
+        "cpu_affinity = 'all'",
+        &["x.toml:3:16: `cpu_affinity` in service `x` is the string \"all\", expected a list like \"0-3,8\""],
+    );
+    check_line(
+        "scheduling = 'fifo'",
+        &[
+            "x.toml:3:14: `scheduling` in service `x` is \"fifo\" without a priority\n  hint: write { policy = \"fifo\", priority = 50 }",
+        ],
+    );
+    check_line(
+        "scheduling = { policy = 'idle', priority = 5 }",
+        &[
+            "x.toml:3:44: `scheduling` in service `x` is \"idle\", which has no priority\n  hint: `nice` is what weighs here",
+        ],
+    );
+    check_line(
+        "scheduling = { policy = 'rr', priority = 100 }",
+        &["x.toml:3:42: `scheduling` in service `x` holds the number 100, expected a priority from 1 to 99"],
+    );
+    check(
+        "limits.images = 0\n[service.x]\ncommand = 'x'",
+        &["x.toml:1:17: `images` in [limits] is the number 0, expected an integer from 1 to 64"],
+    );
+}
+
+#[test]
+fn keys_that_make_no_sense_together_are_warned_of() {
+    check_line(
+        "restart = 'never'\ngive_up_after = 3",
+        &[
+            "x.toml:4:17: warning: `give_up_after` in service `x` has no effect: it is never restarted\n  hint: write restart = \"on-failure\", or leave it out",
+        ],
+    );
+    check_line(
+        "restart_delay = '10s'\nrestart_delay_max = '5s'",
+        &[
+            "x.toml:4:21: warning: `restart_delay_max` in service `x` is 5s, less than the 10s of `restart_delay`\n  hint: the rest is then always as long as `restart_delay`",
+        ],
+    );
+    check(
+        "[service.x]\ncommand = 'bin/x'",
+        &[
+            "x.toml:2:11: warning: `bin/x` is looked for in whatever directory the daemon runs in\n  hint: give `working_directory`, or the whole path",
+        ],
+    );
+    // What is wrong among the defaults is said once, not in every service.
+    check(
+        "[defaults]\nrestart_delay = '10s'\nrestart_delay_max = '5s'\nnice = 'x'\n[service.x]\ncommand = 'x'\n[service.y]\ncommand = 'y'",
+        &[
+            "x.toml:3:21: warning: `restart_delay_max` in [defaults] is 5s, less than the 10s of `restart_delay`\n  hint: the rest is then always as long as `restart_delay`",
+            "x.toml:4:8: `nice` in [defaults] is the string \"x\", expected an integer from -20 to 19",
+        ],
+    );
+}

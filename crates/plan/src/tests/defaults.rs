@@ -1,0 +1,120 @@
+//! What the lists of keys promise: defaults, schema and reference agree with the reader.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value as Json;
+use verger_engine::image::{Limits, Plan};
+
+use super::*;
+use crate::keys::{Group, HANDLE, LIMITS, NO_DEFAULTS, PLAN, SERVICE, Shape};
+use crate::{reference, schema};
+
+/// Writing a key's default changes nothing.
+#[test]
+fn every_default_is_what_holds_without_the_key() {
+    let mut written = 0;
+    for key in SERVICE.iter().flat_map(|group| group.keys).filter(|key| !key.default.is_empty()) {
+        let mut service = with(&format!("{} = {}", key.name, key.default));
+        // The three standard descriptors are filled in by the image's builder.
+        let standard = ["stdin", "stdout", "stderr"].contains(&key.name);
+        if standard {
+            assert_eq!(service.descriptors.len(), 1);
+            service.descriptors.clear();
+        }
+        assert_eq!(service, with(""), "{}", key.name);
+        written += 1;
+    }
+    assert!(written > 20);
+    let minimal = include_str!("../../samples/minimal.toml");
+    for key in PLAN.iter().flat_map(|group| group.keys).filter(|key| !["", "{}"].contains(&key.default)) {
+        assert_eq!(plan(&format!("{} = {}\n{minimal}", key.name, key.default)).services.len(), 1);
+    }
+    for key in LIMITS.iter().flat_map(|group| group.keys) {
+        let limits = plan(&format!("{minimal}[limits]\n{} = {}\n", key.name, key.default)).limits;
+        assert_eq!(limits, Limits::default(), "{}", key.name);
+    }
+    assert_eq!(Plan::default().limits, Limits::default());
+}
+
+#[test]
+fn the_lists_are_well_made() {
+    fn look<T>(groups: &'static [Group<T>]) {
+        let keys: Vec<_> = groups.iter().flat_map(|group| group.keys).collect();
+        let names: BTreeSet<&str> = keys.iter().map(|key| key.name).collect();
+        assert_eq!(names.len(), keys.len(), "a key twice");
+        let mut aliases = BTreeSet::new();
+        for key in keys {
+            assert!(key.doc.ends_with('.') && !key.doc.contains('|') && !key.doc.contains("  "), "{}", key.name);
+            assert!(key.default.is_empty() || serde_json::from_str::<Json>(key.default).is_ok(), "{}", key.name);
+            for alias in key.aliases {
+                assert!(aliases.insert(*alias) && !names.contains(alias), "{alias}");
+            }
+            if let Shape::Word { words, .. } = &key.shape {
+                assert!(!words().is_empty());
+            }
+        }
+    }
+    look(PLAN);
+    look(SERVICE);
+    look(HANDLE);
+    look(LIMITS);
+}
+
+/// All keys are in the sample that the other tests go through.
+#[test]
+fn the_sample_has_every_key() {
+    let sample = include_str!("../../samples/robot.toml");
+    for key in SERVICE.iter().flat_map(|group| group.keys) {
+        let at_line_start = sample.lines().any(|line| line.starts_with(&format!("{} =", key.name)));
+        assert!(at_line_start || sample.contains(&format!(".{}]", key.name)), "{}", key.name);
+    }
+}
+
+#[test]
+fn the_schema_describes_every_key() {
+    let schema = schema();
+    let keys_at = |at: &str| -> BTreeSet<String> {
+        let properties = schema.pointer(at).and_then(Json::as_object).unwrap();
+        properties.keys().cloned().collect()
+    };
+    let names = |keys: &[&str]| -> BTreeSet<String> { keys.iter().map(|key| (*key).to_owned()).collect() };
+    let all: Vec<&str> = SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name).collect();
+    assert_eq!(keys_at("/$defs/service/properties"), names(&all));
+    let shared: Vec<&str> = all.iter().copied().filter(|key| !NO_DEFAULTS.contains(key)).collect();
+    assert_eq!(keys_at("/$defs/defaults/properties"), names(&shared));
+    assert_eq!(keys_at("/properties"), names(&["name", "service", "handle", "defaults", "limits", "$schema"]));
+    assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(schema["$defs"]["service"]["properties"]["restart"]["default"], "always");
+    assert_eq!(
+        schema["$defs"]["service"]["properties"]["restart"]["enum"],
+        serde_json::json!(["always", "on-failure", "never"])
+    );
+    assert_every_reference_leads_somewhere(&schema, &schema);
+}
+
+fn assert_every_reference_leads_somewhere(at: &Json, schema: &Json) {
+    match at {
+        Json::Object(map) => {
+            if let Some(reference) = map.get("$ref").and_then(Json::as_str) {
+                assert!(schema.pointer(reference.trim_start_matches('#')).is_some(), "{reference}");
+            }
+            map.values().for_each(|value| assert_every_reference_leads_somewhere(value, schema));
+        }
+        Json::Array(items) => items.iter().for_each(|value| assert_every_reference_leads_somewhere(value, schema)),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+#[test]
+fn the_reference_has_every_key() {
+    let reference = reference();
+    for key in SERVICE.iter().flat_map(|group| group.keys) {
+        assert!(reference.contains(&format!("| `{}` | ", key.name)), "{}", key.name);
+    }
+    assert!(reference.contains("| `restart_delay` | duration | `\"200ms\"` | The rest before the first restart"));
+    assert!(
+        reference
+            .lines()
+            .all(|line| !line.starts_with('|') || line.matches(" | ").count() == 3 || line.starts_with("|-"))
+    );
+}

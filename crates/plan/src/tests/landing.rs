@@ -1,0 +1,233 @@
+//! Where keys land: each story once in TOML, and the same model in JSON.
+
+use verger_engine::image::*;
+use verger_engine::time::Span;
+
+use super::*;
+use crate::Format;
+
+const ROBOT: &str = include_str!("../../samples/robot.toml");
+const ROBOT_JSON: &str = include_str!("../../samples/robot.json");
+
+#[test]
+fn two_lines_are_a_service() {
+    let plan = plan(include_str!("../../samples/minimal.toml"));
+    let expected = Service {
+        name: "web".into(),
+        origin: Origin { file: "x.toml".into(), line: 1 },
+        program: "web".into(),
+        argv: vec!["web".into(), "--port".into(), "80".into()],
+        ..Service::default()
+    };
+    assert_eq!(plan, Plan { services: vec![expected], ..Plan::default() });
+}
+
+#[test]
+fn every_key_lands() {
+    let plan = plan(ROBOT);
+    assert_eq!(plan.name, "robot");
+    assert_eq!(plan.limits, Limits { services: 32, edges: 64, images: 3, commands: 64, connections: 16 });
+    assert_eq!(
+        plan.handles,
+        [
+            Handle { name: "log".into(), kind: HandleKind::Pipe },
+            Handle { name: "trace".into(), kind: HandleKind::File("/var/log/robot/trace.log".into()) },
+        ]
+    );
+    let names: Vec<&str> = plan.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["logger", "calibrate", "bus", "driver@left", "planner", "inspect"]);
+    let find = |name: &str| plan.services.iter().find(|service| service.name == name).unwrap();
+
+    let source = |number, source| Descriptor { number, source };
+    let handle = |number, name: &str| source(number, Source::Handle(name.into()));
+    // What comes from the defaults is written once here.
+    let base = |name: &str, line: u32, argv: &[&str]| Service {
+        name: name.into(),
+        origin: Origin { file: "x.toml".into(), line },
+        program: argv[0].into(),
+        argv: argv.iter().map(|word| (*word).into()).collect(),
+        environment: vec![("RUST_LOG".into(), "info".into())],
+        user: "robot".into(),
+        restart_delay: Span::from_millis(500),
+        descriptors: vec![handle(1, "log.w"), handle(2, "log.w")],
+        ..Service::default()
+    };
+    assert_eq!(
+        *find("logger"),
+        Service {
+            description: "takes what all others say".into(),
+            descriptors: vec![
+                source(0, Source::Null),
+                source(1, Source::Inherit),
+                source(2, Source::Inherit),
+                handle(5, "log.r"),
+                handle(6, "trace"),
+                source(7, Source::Null),
+            ],
+            essential: true,
+            stop: vec![
+                StopStep { signal: 1, wait: Span::from_millis(500) },
+                StopStep { signal: 15, wait: Span::from_secs(5) }
+            ],
+            stuck_after: Span::from_secs(20),
+            ..base("logger", 24, &["logger", "--dir", "/var/log/robot", "--from-fd", "5"])
+        }
+    );
+    assert_eq!(
+        *find("calibrate"),
+        Service {
+            description: "asks the sensors for their offsets, once".into(),
+            ready: Ready::Exit,
+            start_timeout: Span::FOREVER,
+            restart: RestartPolicy::Never,
+            working_directory: "/srv/robot".into(),
+            environment: vec![("OFFSETS".into(), "/run/robot/offsets".into()), ("EMPTY".into(), String::new())],
+            inherit_environment: false,
+            ..base("calibrate", 35, &["calibrate", "--all", "left arm", "right arm"])
+        }
+    );
+    assert_eq!(
+        *find("bus"),
+        Service {
+            program: "/opt/robot/bin/bus".into(),
+            requires: vec!["calibrate".into()],
+            after: vec!["logger".into()],
+            ready: Ready::Notify,
+            start_timeout: Span::from_secs(5),
+            user: "1000".into(),
+            group: "robot".into(),
+            groups: Some(vec!["audio".into(), "44".into()]),
+            umask: Some(0o027),
+            nice: Some(-5),
+            oom_score_adjust: Some(-500),
+            scheduling: Some((SchedulingPolicy::Fifo, 50)),
+            cpu_affinity: vec![0, 1],
+            capabilities: Some(1 << 23 | 1 << 12),
+            no_new_privileges: true,
+            randomize_addresses: false,
+            session: Session::Group,
+            containment: ContainmentWish::Cgroup,
+            resource_limits: vec![
+                ResourceLimit { resource: 7, soft: 1024, hard: 1024 },
+                ResourceLimit { resource: 4, soft: u64::MAX, hard: u64::MAX },
+                ResourceLimit { resource: 8, soft: 65536, hard: u64::MAX },
+            ],
+            ..base("bus", 43, &["./bus", "--shm", "/dev/shm/bus"])
+        }
+    );
+    assert_eq!(
+        *find("driver@left"),
+        Service {
+            requires: vec!["bus".into()],
+            ready: Ready::Fd(3),
+            restart: RestartPolicy::OnFailure,
+            restart_delay_max: Span::from_secs(10),
+            healthy_after: Span::from_secs(60),
+            give_up_after: 5,
+            give_up_within: Span::from_secs(150),
+            control: Some(Right::Observe),
+            restricted: true,
+            ..base("driver@left", 69, &["driver", "--side", "left"])
+        }
+    );
+    assert_eq!(
+        *find("planner"),
+        Service {
+            requires: vec!["driver@left".into(), "bus".into()],
+            ready: Ready::AliveFor(Span::from_millis(1500)),
+            descriptors: vec![
+                handle(1, "log.w"),
+                handle(2, "log.w"),
+                source(0, Source::File("/etc/robot/goals".into()))
+            ],
+            cpu_affinity: vec![2, 3],
+            scheduling: Some((SchedulingPolicy::Batch, 0)),
+            stop: vec![StopStep { signal: 2, wait: Span::from_secs(10) }],
+            ..base("planner", 81, &["planner"])
+        }
+    );
+    assert_eq!(
+        *find("inspect"),
+        Service {
+            autostart: false,
+            ready: Ready::Fd(4),
+            restart: RestartPolicy::Never,
+            start_timeout: Span::FOREVER,
+            ..base("inspect", 90, &["inspect"])
+        }
+    );
+}
+
+#[test]
+fn json_is_the_same_model() {
+    let placeless = |text: &str| {
+        let mut plan = plan(text);
+        for service in &mut plan.services {
+            service.origin = Origin::default();
+        }
+        plan
+    };
+    assert_eq!(placeless(ROBOT), placeless(ROBOT_JSON));
+    assert_eq!((reading(ROBOT).format, reading(ROBOT_JSON).format), (Format::NativeToml, Format::NativeJson));
+    let one = service(
+        "/* c */ { // c\n \"service\": {\n\t\"web\": { \"command\": [\"w\", \"\\u00e9\\n\",], \"nice\": -3 } } }",
+    );
+    assert_eq!((one.argv, one.nice, one.origin.line), (vec!["w".into(), "\u{e9}\n".into()], Some(-3), 3));
+}
+
+#[test]
+fn toml_can_be_written_in_many_ways() {
+    let plan = plan(
+        "service.a.command = 'a b'\nservice.a.nice = 0x0_1\nservice.\"b\" = { command = [\n  \"b\", # why\n  '''c\nd''',\n] }\n",
+    );
+    assert_eq!((plan.services[0].argv.as_slice(), plan.services[0].nice), (&["a".to_owned(), "b".into()][..], Some(1)));
+    assert_eq!(plan.services[1].argv, ["b", "c\nd"]);
+    assert_eq!((plan.services[0].origin.line, plan.services[1].origin.line), (1, 3));
+}
+
+#[test]
+fn a_one_shot_has_defaults_of_its_own_unless_it_says_otherwise() {
+    let one_shot = with("ready = 'exit'");
+    assert_eq!((one_shot.start_timeout, one_shot.restart), (Span::FOREVER, RestartPolicy::Never));
+    let one_shot = with("ready = 'exit'\nstart_timeout = '5s'\nrestart = 'on-failure'");
+    assert_eq!((one_shot.start_timeout, one_shot.restart), (Span::from_secs(5), RestartPolicy::OnFailure));
+    // What the defaults say was said, too.
+    let text = "defaults = { restart = 'always' }\n[service.x]\ncommand = 'x'\nready = 'exit'";
+    assert_eq!(service(text).restart, RestartPolicy::Always);
+}
+
+#[test]
+fn a_delay_above_the_usual_maximum_raises_it() {
+    let slow = with("restart_delay = '2m'");
+    assert_eq!((slow.restart_delay, slow.restart_delay_max), (Span::from_secs(120), Span::from_secs(120)));
+}
+
+#[test]
+fn stop_sequences() {
+    for (text, steps) in [
+        ("'TERM 10s'", &[(15, 10_000)][..]),
+        ("'TERM'", &[(15, 10_000)]),
+        ("'SIGINT  1.5s'", &[(2, 1_500)]),
+        ("'15 1s'", &[(15, 1_000)]),
+        ("'RTMIN+3 0s'", &[(37, 0)]),
+        ("['INT 1s', 'QUIT']", &[(2, 1_000), (3, 10_000)]),
+        ("[]", &[]),
+    ] {
+        let stop: Vec<(u8, u64)> =
+            with(&format!("stop = {text}")).stop.iter().map(|step| (step.signal, step.wait.as_millis())).collect();
+        assert_eq!(stop, steps, "{text}");
+    }
+}
+
+#[test]
+fn places_are_kept_for_checks_that_need_the_machine() {
+    let reading =
+        reading("defaults.user = 'nobody'\n[service.x]\ncommand = 'x'\n[service.y]\ncommand = 'y'\nuser = 'me'\n");
+    let at =
+        |service, key| reading.places.key(service, key).map(|place| &reading.sources.text(place.file)[place.span()]);
+    assert_eq!((at("x", "command"), at("x", "user"), at("y", "user")), (Some("'x'"), Some("'nobody'"), Some("'me'")));
+    assert_eq!((at("x", "group"), at("z", "user")), (None, None));
+    let place = reading.places.service("y").unwrap();
+    assert_eq!(reading.sources.line_column(place), crate::LineColumn { line: 4, column: 10 });
+    assert_eq!(reading.sources.text_of("x.toml").map(str::len), Some(89));
+}

@@ -1,0 +1,7 @@
+//! What single values mean: text to number, span, list. Nothing here knows keys, files or places.
+
+pub(crate) mod capabilities;
+pub(crate) mod command;
+pub(crate) mod cpus;
+pub(crate) mod duration;
+pub(crate) mod resources;

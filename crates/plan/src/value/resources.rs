@@ -1,0 +1,37 @@
+//! Resource limits by the names of `getrlimit(2)`, in lower case and without `RLIMIT_`.
+
+/// The names; each stands at the kernel's number of the resource (as on x86-64 and arm64), with its unit.
+pub(crate) const RESOURCES: [(&str, &str); 16] = [
+    ("cpu", "seconds of CPU time"),
+    ("fsize", "bytes of the largest file it may write"),
+    ("data", "bytes of data segment"),
+    ("stack", "bytes of stack"),
+    ("core", "bytes of core dump"),
+    ("rss", "bytes resident (without effect on Linux)"),
+    ("nproc", "processes of the user"),
+    ("nofile", "open descriptors"),
+    ("memlock", "bytes locked in memory"),
+    ("as", "bytes of address space"),
+    ("locks", "file locks (without effect on Linux)"),
+    ("sigpending", "signals queued"),
+    ("msgqueue", "bytes in POSIX message queues"),
+    ("nice", "20 minus the lowest niceness it may take"),
+    ("rtprio", "the highest real-time priority it may take"),
+    ("rttime", "microseconds of real-time CPU between two waits"),
+];
+
+/// The kernel's number of a resource.
+pub(crate) fn number(name: &str) -> Option<u8> {
+    RESOURCES.iter().position(|(known, _)| *known == name).map(|at| at as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn resources_have_the_kernels_numbers() {
+        for (name, number) in [("cpu", 0), ("core", 4), ("nofile", 7), ("as", 9), ("rttime", 15)] {
+            assert_eq!(super::number(name), Some(number), "{name}");
+        }
+        assert_eq!(super::number("NOFILE"), None);
+    }
+}
