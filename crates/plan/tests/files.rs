@@ -150,7 +150,7 @@ fn mutants_of_good_files_are_survived() {
         "samples/robot.toml",
         "samples/robot.json",
         "samples/aos/robot.json",
-        "samples/aos/parts/common.json",
+        "samples/aos/parts/basics.json",
     ]
     .iter()
     .map(|name| (format!("{HERE}/{name}"), fs::read(format!("{HERE}/{name}")).unwrap()))

@@ -446,7 +446,7 @@ fn imports_are_bounded() {
 fn the_samples() {
     let files = [
         ("aos/robot.json", include_str!("../../samples/aos/robot.json")),
-        ("aos/parts/common.json", include_str!("../../samples/aos/parts/common.json")),
+        ("aos/parts/basics.json", include_str!("../../samples/aos/parts/basics.json")),
         ("aos/parts/vision.json", include_str!("../../samples/aos/parts/vision.json")),
     ];
     let reading = reading(&files);

@@ -9,7 +9,7 @@ use crate::{Trouble, call};
 /// Adding to a row is a decision about the house and belongs into ARCHITECTURE.md with its reason.
 const ARROWS: &[(&str, &[&str])] = &[
     ("verger-engine", &[]),
-    ("verger-plan", &["verger-engine", "serde", "serde_json", "toml"]),
+    ("verger-plan", &["verger-engine", "jsonc-parser", "serde_json", "toml_parser"]),
     ("verger-wire", &["verger-engine", "serde", "serde_json"]),
     ("verger-linux", &["verger-engine", "libc", "rustix"]),
     ("verger-client", &["verger-engine", "verger-linux", "verger-wire", "rustix", "serde_json"]),
