@@ -126,8 +126,9 @@ pub fn stat(pid: Pid) -> Result<Stat, Errno> {
     Stat::parse(read(pid, b"stat", &mut buffer)?).ok_or(Errno::IO)
 }
 
-/// Whether a process that we know to exist has executed a program since it was forked. Without `/proc` it is taken not to.
-pub(crate) fn has_executed(pid: Pid) -> bool {
+/// Whether a process that we know to exist, a zombie too, has executed a program since it was forked. Without `/proc` it is
+/// taken not to.
+pub fn has_executed(pid: Pid) -> bool {
     /// "Forked but didn't exec", in the kernel's `sched.h`.
     const PF_FORKNOEXEC: u32 = 0x40;
     stat(pid).is_ok_and(|stat| stat.flags & PF_FORKNOEXEC == 0)

@@ -94,6 +94,11 @@ pub fn wait_pid(pid: Pid) -> Result<Exit, Errno> {
     }
 }
 
+/// Waits until this child has ended, and leaves it a zombie. Blocks.
+pub(crate) fn wait_until_dead(pid: Pid) {
+    while let Err(Errno::INTR) = waitid(libc::P_PID, pid.0, libc::WEXITED | libc::WNOWAIT, None) {}
+}
+
 /// Whether an unreaped child of ours is dead by a signal.
 pub(crate) fn died_of_signal(pid: Pid) -> bool {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;

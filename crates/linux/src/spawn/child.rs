@@ -158,7 +158,7 @@ impl Orders<'_> {
         }
         self.at(Step::SetGid);
         if let Some(gid) = recipe.gid {
-            plain!(syscall3, libc::SYS_setresgid, gid, gid, gid)?;
+            plain!(syscall3, libc::SYS_setresgid, id(gid)?, id(gid)?, id(gid)?)?;
         }
         self.at(Step::SetUid);
         if let Some(uid) = recipe.uid {
@@ -166,7 +166,7 @@ impl Orders<'_> {
                 // Else the kernel takes all capabilities when the last id 0 goes. It forgets this at the exec.
                 plain!(syscall2, libc::SYS_prctl, libc::PR_SET_KEEPCAPS, 1)?;
             }
-            plain!(syscall3, libc::SYS_setresuid, uid, uid, uid)?;
+            plain!(syscall3, libc::SYS_setresuid, id(uid)?, id(uid)?, id(uid)?)?;
         }
         self.at(Step::WorkingDirectory);
         if let Some(directory) = recipe.working_directory {
@@ -285,6 +285,11 @@ impl Orders<'_> {
         };
         Err(Failed(-result as i32))
     }
+}
+
+/// To the kernel the greatest id means "unchanged": a service that should lose its rights would keep them.
+fn id(id: u32) -> Tried<u32> {
+    if id == u32::MAX { Err(Failed(libc::EINVAL)) } else { Ok(id) }
 }
 
 fn open(directory: i32, path: &CStr, flags: i32) -> Tried<i32> {

@@ -5,7 +5,7 @@
 use core::ffi::c_void;
 use core::fmt;
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use verger_engine::runs::{Pid, Step};
@@ -31,6 +31,8 @@ pub(super) struct Flight {
     page: NonNull<Report>,
     /// Held while a pid is killed and while it stops being in flight: so no kill meets a pid that was reaped.
     settling: Mutex<()>,
+    /// Whether the child in flight was killed from here.
+    killed: AtomicBool,
 }
 
 // SAFETY: the page is shared memory that holds only atomics.
@@ -46,7 +48,7 @@ impl Flight {
             mmap_anonymous(core::ptr::null_mut(), PAGE_BYTES, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED)?
         };
         let page = NonNull::new(page.cast()).ok_or(Errno::NOMEM)?;
-        Ok(Flight { page, settling: Mutex::new(()) })
+        Ok(Flight { page, settling: Mutex::new(()), killed: AtomicBool::new(false) })
     }
 
     pub(super) fn report(&self) -> &Report {
@@ -57,6 +59,7 @@ impl Flight {
     /// Before a child is made.
     pub(super) fn begin(&self) {
         let report = self.report();
+        self.killed.store(false, Ordering::Relaxed);
         report.failed.store(0, Ordering::Relaxed);
         report.errno.store(0, Ordering::Relaxed);
         report.step.store(u32::from(Step::Fork.code()), Ordering::Relaxed);
@@ -66,6 +69,12 @@ impl Flight {
     pub(super) fn end(&self) {
         let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
         self.report().pid.store(0, Ordering::Release);
+    }
+
+    /// Whether the child in flight was killed from here; asked by its maker only.
+    pub(super) fn was_killed(&self) -> bool {
+        let _settling = self.settling.lock().unwrap_or_else(PoisonError::into_inner);
+        self.killed.load(Ordering::Relaxed)
     }
 
     pub(super) fn step(&self) -> Step {
@@ -100,12 +109,14 @@ impl InFlight {
     }
 
     /// Kills the child that is being made ready (SIGKILL) and says which it was; `None` when there is none, so a pid that was
-    /// reaped and given to a stranger is never hit. The spawn then fails with the step it had come to and error number 0.
+    /// reaped and given to a stranger is never hit. The spawn then fails with the step it had come to and error number 0, or,
+    /// when its program was executed a moment before, succeeds with a child that is dead.
     pub fn kill(&self) -> Option<Pid> {
         let _settling = self.0.settling.lock().unwrap_or_else(PoisonError::into_inner);
         let pid = self.pid()?;
         // SAFETY: numbers. The pid is an unreaped child of this process as long as the lock is held.
         unsafe { raw::syscall2(libc::SYS_kill, pid.0 as usize, libc::SIGKILL as usize) };
+        self.0.killed.store(true, Ordering::Relaxed);
         Some(pid)
     }
 }

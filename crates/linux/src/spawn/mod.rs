@@ -70,6 +70,10 @@ impl fmt::Display for Way {
 }
 
 /// A child that executes its program, or has done so and ended already: it is the caller's to reap.
+///
+/// There is one child this can be wrong about: one that a stranger (an administrator, the kernel short of memory) killed
+/// between its last step and its program, and that was not quite dead when its maker looked. Whoever wants to tell that from
+/// a program's own death asks [`process::has_executed`] before reaping a child that a signal ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "somebody has to reap it"]
 pub struct Spawned {
@@ -167,7 +171,7 @@ impl Spawner {
     ///
     /// # Errors
     /// The step that failed. `Fork` with `EAGAIN` (a limit on processes) or `ENOMEM`; `Cgroup` with `EBUSY`, `EOPNOTSUPP` (a
-    /// cgroup that may not hold processes), `ENODEV` (it was removed), `EACCES`; `Descriptors` with `EINVAL` (a number
+    /// cgroup that may not hold processes), `ENOENT`, `ENODEV` (it was removed), `EACCES`; `Descriptors` with `EINVAL` (a number
     /// twice), `EMFILE`, `EBADF` (a number beyond the limit); else what the manual page of the step's call says.
     pub fn spawn(&mut self, recipe: &Recipe<'_>) -> Result<Spawned, SpawnError> {
         self.make(recipe, Last::Exec).map(|(pid, _)| Spawned { pid })
@@ -282,6 +286,16 @@ impl Spawner {
         })
     }
 
+    /// Whether a child that came to its last step executed its program. It may have been killed just before; and the thread
+    /// that waits for it goes on a little before the dead child can be waited for. So one that is known to be killed is waited
+    /// for, and the kernel is asked whether it ever executed anything; else it is asked only about one that is dead already.
+    fn has_run(&self, pid: Pid) -> bool {
+        if self.flight.was_killed() {
+            reap::wait_until_dead(pid);
+        }
+        !reap::died_of_signal(pid) || process::has_executed(pid)
+    }
+
     /// Finds out what became of the child, now that this thread goes on: `CLONE_VFORK` lets it when the program is executed or
     /// the child is dead.
     fn settle(&mut self, pid: Pid, last: Last) -> Result<(Pid, Option<Exit>), SpawnError> {
@@ -292,9 +306,7 @@ impl Spawner {
         let ran = match last {
             _ if failed => false,
             Last::Exit => false,
-            // Between the last note and the program itself the child can still be killed. A live one has made it, and so has
-            // one that exited; of one that a signal ended the kernel remembers whether it ever executed anything.
-            Last::Exec => step == Step::Exec && (!reap::died_of_signal(pid) || process::has_executed(pid)),
+            Last::Exec => step == Step::Exec && self.has_run(pid),
         };
         self.flight.end();
         if ran {

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 #![allow(unreachable_pub, reason = "a module of several test binaries")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::ffi::CString;
 use std::fs::File;
@@ -36,7 +37,8 @@ pub fn alone_in_way(test: &str, way: Way, body: impl FnOnce()) {
     alone_as(test, &format!("{test} {way:?}"), body);
 }
 
-fn alone_as(test: &str, mark: &str, body: impl FnOnce()) {
+/// As [`alone`], once for each mark.
+pub fn alone_as(test: &str, mark: &str, body: impl FnOnce()) {
     require_root();
     match std::env::var(MARK) {
         Ok(own) if own == mark => body(),
@@ -159,7 +161,12 @@ pub fn status<'a>(way: Way, key: &str, adjust: impl FnOnce(&mut Recipe<'a>)) -> 
 
 /// The step and the error number of a start that must fail, with `/bin/true`.
 pub fn failure<'a>(way: Way, adjust: impl FnOnce(&mut Recipe<'a>)) -> (Step, i32) {
-    let error = run(way, &["/bin/true"], adjust).expect_err("it was started");
+    failure_by(&mut Spawner::new(way, 16).unwrap(), adjust)
+}
+
+/// As [`failure`], with this spawner.
+pub fn failure_by<'a>(spawner: &mut Spawner, adjust: impl FnOnce(&mut Recipe<'a>)) -> (Step, i32) {
+    let error = run_by(spawner, &["/bin/true"], adjust).expect_err("it was started");
     if let Some(pid) = error.pid {
         assert_reaped(pid);
     }
