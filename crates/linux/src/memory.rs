@@ -458,8 +458,10 @@ struct RobustHead {
 }
 
 /// Makes the calling thread hold this word until it ends: however that happens, the kernel then sets the word's "owner died"
-/// bit and wakes one who waits for it ([`Holder`] reads it). An `execve(2)` counts as an end too. Store 0 to let go in
-/// peace.
+/// bit and wakes one who waits for it ([`Holder`] reads it). Store 0 to let go in peace.
+///
+/// An `execve(2)` counts as an end too, in whatever thread, if it is the *main* thread that holds the word. (Another one that
+/// executes takes the main thread's number before the kernel looks, and does not know its own word any more.)
 ///
 /// This takes the thread's robust list (`set_robust_list(2)`, one per thread) away from libc: a *robust* pthread mutex that
 /// this thread held would not be recovered. Nothing in Rust's standard library uses one. The word is entered as the list's

@@ -54,9 +54,18 @@ pub fn alone_as(test: &str, mark: &str, body: impl FnOnce()) {
     }
 }
 
+/// Set in every process made by [`again`].
+const COMPANION: &str = "VERGER_TEST_COMPANION";
+
+/// Whether this process was made by [`again`].
+pub fn is_companion() -> bool {
+    std::env::var_os(COMPANION).is_some()
+}
+
 /// This test binary again, with only this test.
 pub fn again(test: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
+    command.env(COMPANION, test);
     command.args([test, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]).stdin(Stdio::null());
     // Whatever becomes of the outer one, a hung inner one must not stay behind.
     #[expect(unsafe_code, reason = "the parent-death signal of a test's companion")]
@@ -70,10 +79,10 @@ pub fn again(test: &str) -> Command {
     command
 }
 
-/// The way that a companion is told to use.
-pub fn way_of_companion() -> Way {
-    let told = std::env::var("VERGER_TEST_WAY").expect("only run by another test");
-    WAYS.into_iter().find(|way| format!("{way:?}") == told).unwrap()
+/// The way that a companion is told to use; none when nobody told it, and it has nothing to do.
+pub fn way_of_companion() -> Option<Way> {
+    let told = std::env::var("VERGER_TEST_WAY").ok()?;
+    WAYS.into_iter().find(|way| format!("{way:?}") == told)
 }
 
 /// A pipe: the end to read from, the end to write to.
