@@ -19,14 +19,10 @@ fn nobody_but_a_first_process_ends_a_machine() {
     assert_eq!(machine::take_control_alt_delete(), Err(Errno::PERM));
 }
 
-/// In namespaces of its own, so that neither our mounts nor our name nor our hierarchy's flags change.
 #[expect(unsafe_code, reason = "unshare")]
-fn apart() {
-    let flags = libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
+fn unshare(flags: i32) {
     // SAFETY: this process is made for one test.
     assert_eq!(unsafe { libc::unshare(flags) }, 0, "{}", std::io::Error::last_os_error());
-    let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
-    rustix::mount::mount_change("/", private).unwrap();
 }
 
 #[test]
@@ -35,13 +31,15 @@ fn an_empty_root_is_furnished_and_a_namespace_is_ended() {
     for (how, signal) in [("PowerOff", libc::SIGINT), ("Halt", libc::SIGINT), ("Restart", libc::SIGHUP)] {
         common::alone_as("an_empty_root_is_furnished_and_a_namespace_is_ended", how, || {
             let root = Place::new("root");
-            apart();
+            unshare(libc::CLONE_NEWPID);
             let status = again("companion_that_is_the_first")
                 .env("VERGER_TEST_ROOT", root.0.to_str().unwrap())
                 .env("VERGER_TEST_END", how)
                 .status()
                 .unwrap();
             assert_eq!(status.signal(), Some(signal), "{how}: {status}");
+            // What it mounted went with it: nobody else has ever seen it.
+            std::fs::remove_dir(&root.0).unwrap();
         });
     }
 }
@@ -51,6 +49,10 @@ fn an_empty_root_is_furnished_and_a_namespace_is_ended() {
 fn companion_that_is_the_first() {
     let Ok(root) = std::env::var("VERGER_TEST_ROOT") else { return };
     assert_eq!(std::process::id(), 1);
+    // Namespaces of its own, so that neither the machine's mounts nor its name nor its hierarchy's flags change.
+    unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP);
+    let private = rustix::mount::MountPropagationFlags::PRIVATE | rustix::mount::MountPropagationFlags::REC;
+    rustix::mount::mount_change("/", private).unwrap();
     rustix::mount::mount("empty", &*root, "tmpfs", rustix::mount::MountFlags::empty(), None).unwrap();
     rustix::process::chroot(&*root).unwrap();
     rustix::process::chdir("/").unwrap();

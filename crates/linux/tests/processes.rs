@@ -113,21 +113,20 @@ fn companion_that_tells_its_start() {
     println!("ignored {:x} blocked {:x} pipe {pipe}", start.ignored.bits(), start.blocked.bits());
 }
 
-/// A child of a child of ours, which ends when told to and is reaped when that is told too.
+/// A child of a child of ours, which ends when told to; its parent is one that does not wait for it.
 struct Grandchild {
     pid: Pid,
     parent: Pid,
-    words: std::fs::File,
     end: std::fs::File,
-    reap: std::fs::File,
+    end_of_parent: std::fs::File,
 }
 
 fn grandchild(spawner: &mut Spawner, end: &str) -> Grandchild {
     let (mut words, output) = pipe();
-    let (reaped, reap) = pipe();
-    let (ended, ending) = pipe();
-    let script = format!("sh -c 'read x <&4; {end}' & echo $!; read x; wait; echo reaped; read x");
-    let descriptors = [(0, reaped.as_fd()), (1, output.as_fd()), (4, ended.as_fd())];
+    let (parent_reads, end_of_parent) = pipe();
+    let (child_reads, ending) = pipe();
+    let script = format!("sh -c 'read x <&4; {end}' & echo $!; exec cat");
+    let descriptors = [(0, parent_reads.as_fd()), (1, output.as_fd()), (4, child_reads.as_fd())];
     let arguments = ["/bin/sh", "-c", &script];
     let parent = start_by(spawner, &arguments, output.as_fd(), |recipe| recipe.descriptors = &descriptors).unwrap();
     let mut text = Vec::new();
@@ -136,34 +135,42 @@ fn grandchild(spawner: &mut Spawner, end: &str) -> Grandchild {
         words.read_exact(&mut byte).unwrap();
         text.push(byte[0]);
     }
+    // The shell itself might wait for it: not before it is another program may it end.
+    while process::stat(parent.pid).unwrap().comm() != b"cat" {
+        std::thread::yield_now();
+    }
     let pid = Pid(std::str::from_utf8(&text).unwrap().trim().parse().unwrap());
-    Grandchild { pid, parent: parent.pid, words, end: ending.into(), reap: reap.into() }
+    Grandchild { pid, parent: parent.pid, end: ending.into(), end_of_parent: end_of_parent.into() }
 }
 
 #[test]
 fn how_a_stranger_ended() {
-    require_root();
-    let mut spawner = Spawner::new(Way::IntoCgroup, 4).unwrap();
-    for (end, ended) in [("exit 37", Ended::Exited(37)), ("kill -11 $$", Ended::Signaled { signal: 11, core: false })] {
-        let Grandchild { pid, parent, mut words, end, mut reap } = grandchild(&mut spawner, end);
-        let held = PidFd::open(pid).unwrap();
-        assert_eq!(reap::take(pid), Err(Errno::CHILD));
-        drop(end);
-        wait_for(&held, PollFlags::IN);
-        // Its parent has not waited for it: a zombie, of which we as root may know.
-        assert_eq!(process::zombie_end(pid), Some(ended));
-        assert_eq!(held.end(), None);
-        reap.write_all(b"\n").unwrap();
-        words.read_exact(&mut [0; 7]).unwrap();
-        // From Linux 6.15 on the descriptor still knows.
-        if held.end().is_some() {
-            assert_eq!(held.end(), Some(ended));
-            wait_for(&held, PollFlags::HUP);
+    alone("how_a_stranger_ended", || {
+        machine::adopt_orphans().unwrap();
+        let mut spawner = Spawner::new(Way::IntoCgroup, 4).unwrap();
+        for (end, ended) in
+            [("exit 37", Ended::Exited(37)), ("kill -11 $$", Ended::Signaled { signal: 11, core: false })]
+        {
+            let Grandchild { pid, parent, end, end_of_parent } = grandchild(&mut spawner, end);
+            let held = PidFd::open(pid).unwrap();
+            assert_eq!(process::zombie_end(pid), None);
+            drop(end);
+            wait_for(&held, PollFlags::IN);
+            // Its parent has not waited for it: a zombie, of which we as root may know.
+            assert_eq!(reap::take(pid), Err(Errno::CHILD));
+            assert_eq!(process::zombie_end(pid), Some(ended));
+            assert_eq!(held.end(), None);
+            drop(end_of_parent);
+            reap::wait_pid(parent).unwrap();
+            assert_eq!(reap::wait_pid(pid).unwrap().ended, ended);
+            // From Linux 6.15 on the descriptor still knows, whoever reaped it.
+            if held.end().is_some() {
+                assert_eq!(held.end(), Some(ended));
+                wait_for(&held, PollFlags::HUP);
+            }
+            assert_eq!(process::zombie_end(pid), None);
         }
-        assert_eq!(process::zombie_end(pid), None);
-        drop(reap);
-        reap::wait_pid(parent).unwrap();
-    }
+    });
     assert_eq!(PidFd::open(Pid(0)).err(), Some(Errno::SRCH));
     assert_eq!(PidFd::open(Pid(u32::MAX)).err(), Some(Errno::SRCH));
     assert_eq!(process::zombie_end(Pid(std::process::id())), None);
