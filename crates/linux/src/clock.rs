@@ -1,0 +1,137 @@
+//! Clocks and the one timer a loop needs.
+//!
+//! Everything that is decided rests on `CLOCK_MONOTONIC`: it never jumps and stands still while the machine sleeps. The wall
+//! clock is for people and calendars. Reading a clock goes through the vDSO, about 20 ns, no system call.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::time::{
+    ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
+    timerfd_settime,
+};
+use verger_engine::time::Moment;
+
+use crate::Errno;
+
+const NANOS: u64 = 1_000_000_000;
+
+fn nanos(time: Timespec) -> u64 {
+    (time.tv_sec as u64).saturating_mul(NANOS).saturating_add(time.tv_nsec as u64)
+}
+
+/// Now, on the monotonic clock.
+pub fn now() -> Moment {
+    Moment(nanos(clock_gettime(ClockId::Monotonic)))
+}
+
+/// Nanoseconds since boot, sleep of the machine included (`CLOCK_BOOTTIME`).
+pub fn since_boot() -> u64 {
+    nanos(clock_gettime(ClockId::Boottime))
+}
+
+/// The wall clock: nanoseconds since 1970-01-01 UTC. It jumps.
+pub fn wall() -> i128 {
+    let time = clock_gettime(ClockId::Realtime);
+    i128::from(time.tv_sec) * i128::from(NANOS) + i128::from(time.tv_nsec)
+}
+
+/// Sets the wall clock (`clock_settime(2)`), for a guest in which nothing else does.
+///
+/// # Errors
+/// `EPERM` without CAP_SYS_TIME; `EINVAL` for a time before 1970 or before boot.
+pub fn set_wall(nanos: i128) -> Result<(), Errno> {
+    let split = |nanos: i128| Some((i64::try_from(nanos / NANOS as i128).ok()?, (nanos % NANOS as i128) as i64));
+    let (tv_sec, tv_nsec) = split(nanos).filter(|_| nanos >= 0).ok_or(Errno::INVAL)?;
+    rustix::time::clock_settime(ClockId::Realtime, Timespec { tv_sec, tv_nsec })
+}
+
+/// A descriptor that is readable from a moment of the monotonic clock on (`timerfd_create(2)`); close-on-exec, never blocking.
+#[derive(Debug)]
+pub struct Timer(OwnedFd);
+
+impl Timer {
+    /// A timer that is not set.
+    ///
+    /// # Errors
+    /// `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn new() -> Result<Timer, Errno> {
+        timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK).map(Timer)
+    }
+
+    /// Sets it to a moment, also one that has passed; [`Moment::NEVER`] stops it. What was set before is forgotten, and the
+    /// descriptor is not readable on its account any more.
+    ///
+    /// # Errors
+    /// None in ordinary life.
+    pub fn set(&self, moment: Moment) -> Result<(), Errno> {
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let at = match moment {
+            Moment::NEVER => zero,
+            // Zero would stop it.
+            Moment(0) => Timespec { tv_sec: 0, tv_nsec: 1 },
+            Moment(nanos) => Timespec { tv_sec: (nanos / NANOS) as i64, tv_nsec: (nanos % NANOS) as i64 },
+        };
+        let once = Itimerspec { it_interval: zero, it_value: at };
+        timerfd_settime(&self.0, TimerfdTimerFlags::ABSTIME, &once).map(drop)
+    }
+
+    /// Whether its moment has come; after that it has not, until it is set anew.
+    ///
+    /// # Errors
+    /// None in ordinary life.
+    pub fn take(&self) -> Result<bool, Errno> {
+        match rustix::io::read(&self.0, &mut [0u8; 8]) {
+            Ok(_) => Ok(true),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+impl AsFd for Timer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, poll};
+    use verger_engine::time::Span;
+
+    fn wait(timer: &Timer, millis: i64) -> bool {
+        let timeout = Timespec { tv_sec: 0, tv_nsec: millis * 1_000_000 };
+        poll(&mut [PollFd::new(timer, PollFlags::IN)], Some(&timeout)).unwrap() == 1
+    }
+
+    #[test]
+    fn a_timer_comes_at_its_moment_and_once() {
+        let timer = Timer::new().unwrap();
+        assert_eq!(timer.take(), Ok(false));
+        let due = now() + Span::from_millis(5);
+        timer.set(due).unwrap();
+        assert!(poll(&mut [PollFd::new(&timer, PollFlags::IN)], None).is_ok());
+        assert!(now() >= due);
+        assert_eq!(timer.take(), Ok(true));
+        assert_eq!(timer.take(), Ok(false));
+        for passed in [Moment(0), Moment(1), now()] {
+            timer.set(passed).unwrap();
+            assert!(wait(&timer, 500));
+            assert_eq!(timer.take(), Ok(true));
+        }
+        timer.set(Moment(0)).unwrap();
+        timer.set(Moment::NEVER).unwrap();
+        assert!(!wait(&timer, 0));
+        timer.set(Moment(u64::MAX - 1)).unwrap();
+        assert!(!wait(&timer, 0));
+    }
+
+    #[test]
+    fn clocks_go_forward() {
+        let (first, boot) = (now(), since_boot());
+        assert!(now() >= first && since_boot() >= boot && boot >= first.0);
+        assert!(wall() > 1_600_000_000 * i128::from(NANOS));
+        assert_eq!(set_wall(-1), Err(Errno::INVAL));
+    }
+}

@@ -1,0 +1,611 @@
+//! An instance's part of the cgroup hierarchy: one directory per run, made, killed and removed by name.
+//!
+//! ```text
+//! <own>/                        where we were when we started
+//! └─ verger.<instance>/         the tree: no processes of its own
+//!    ├─ self/                   the daemon, if it had to move (controllers forbid processes above other cgroups)
+//!    └─ <service>.<run>/        one life of one service; what it makes inside is its own
+//! ```
+//!
+//! A run's directory is addressed by name below the tree's open directory, so an idle run needs no descriptor here (one, if it
+//! is watched by [`Events`]). Paths are put together on the stack; sub-cgroups are walked at most [`DEPTH_MAX`] deep, and the
+//! tree tells the kernel not to allow more.
+
+use core::ffi::CStr;
+use core::fmt;
+use core::mem::MaybeUninit;
+use core::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, mkdirat, unlinkat};
+use verger_engine::runs::{Pid, RunId};
+
+use super::mount::{self, Own, Unavailable};
+use super::{Killed, Signalled};
+use crate::path::{self, Text};
+use crate::process::{self, PidFd};
+use crate::{Errno, files};
+
+/// How deep a service may nest cgroups of its own; the kernel is told so (`cgroup.max.depth`). Walking needs 1 KiB of stack a
+/// level.
+const DEPTH_MAX: u32 = 24;
+
+/// Longest path of a run's cgroup from the root of the namespace.
+const PATH_BYTES_MAX: usize = 4096;
+
+/// The name of the daemon's own leaf. No run can have it: those end in a number.
+const LEAF: &CStr = c"self";
+
+/// The directory of a run: the service's name, a dot, the run's number.
+///
+/// Bytes that may not stand in a service's name are written as `%` and two hexadecimal digits, and so is a leading dot. A
+/// number at the end keeps it apart from the kernel's own files (`cgroup.procs`, `memory.max`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct RunName {
+    bytes: [u8; NAME_BYTES_MAX],
+    length: u8,
+    run: RunId,
+}
+
+/// 64 bytes of a service's name, escaped at worst, a dot, and 20 digits: 213. The kernel allows 255.
+const NAME_BYTES_MAX: usize = 64 * 3 + 1 + 20;
+
+impl RunName {
+    /// The name for one life of a service. What is longer than a service's name may be (64 bytes) is left out; the number keeps
+    /// it unique.
+    pub fn new(service: &str, run: RunId) -> RunName {
+        let mut name = RunName { bytes: [0; NAME_BYTES_MAX], length: 0, run };
+        for (at, byte) in service.bytes().take(64).enumerate() {
+            let plain = byte.is_ascii_alphanumeric() || b"_@:+-".contains(&byte) || (byte == b'.' && at > 0);
+            if plain {
+                name.push(byte);
+            } else {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                name.push(b'%');
+                name.push(HEX[usize::from(byte >> 4)]);
+                name.push(HEX[usize::from(byte & 15)]);
+            }
+        }
+        name.number();
+        name
+    }
+
+    /// A name for a trial, which no service can have.
+    pub(super) fn probe() -> RunName {
+        let run = RunId(u64::from(std::process::id()));
+        let mut name = RunName { bytes: [0; NAME_BYTES_MAX], length: 0, run };
+        for byte in b"%probe" {
+            name.push(*byte);
+        }
+        name.number();
+        name
+    }
+
+    /// Reads the name of a directory; `None` when it is none of ours.
+    pub fn parse(text: &[u8]) -> Option<RunName> {
+        let dot = text.iter().rposition(|byte| *byte == b'.')?;
+        let run = RunId(path::number(text.get(dot + 1..)?)?);
+        let mut bytes = [0; NAME_BYTES_MAX];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        (dot > 0).then_some(RunName { bytes, length: text.len() as u8, run })
+    }
+
+    /// The directory's name.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.length)).unwrap_or_default()
+    }
+
+    /// Which life it is.
+    pub fn run(&self) -> RunId {
+        self.run
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.length)) {
+            *place = byte;
+            self.length += 1;
+        }
+    }
+
+    fn number(&mut self) {
+        self.push(b'.');
+        let mut digits = [0; 20];
+        for digit in path::decimal(self.run.0, &mut digits) {
+            self.push(*digit);
+        }
+    }
+
+    /// The path of a file in the directory.
+    fn file(&self, file: &[u8]) -> Text<300> {
+        Text::new().push(self.as_bytes()).push(b"/").push(file)
+    }
+
+    fn directory(&self) -> Text<300> {
+        Text::new().push(self.as_bytes())
+    }
+}
+
+impl fmt::Debug for RunName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", String::from_utf8_lossy(self.as_bytes()))
+    }
+}
+
+/// A controller that can be enabled for runs (`cgroups(7)`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// CPU time.
+    Cpu,
+    /// CPUs and memory nodes.
+    Cpuset,
+    /// Block devices.
+    Io,
+    /// Memory.
+    Memory,
+    /// Number of processes.
+    Pids,
+}
+
+impl Controller {
+    /// All of them.
+    pub const ALL: [Controller; 5] =
+        [Controller::Cpu, Controller::Cpuset, Controller::Io, Controller::Memory, Controller::Pids];
+
+    /// The kernel's name for it.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Controller::Cpu => "cpu",
+            Controller::Cpuset => "cpuset",
+            Controller::Io => "io",
+            Controller::Memory => "memory",
+            Controller::Pids => "pids",
+        }
+    }
+}
+
+/// An instance's part of the hierarchy.
+#[derive(Debug)]
+pub struct Tree {
+    /// Where we were, one above the tree.
+    base: OwnedFd,
+    root: OwnedFd,
+    /// The tree's own name in `base`.
+    name: Text<128>,
+    /// The tree's path from the root of our cgroup namespace, without a slash at its end.
+    path: Box<[u8]>,
+}
+
+impl Tree {
+    /// Finds our own cgroup and makes the instance's directory in it, or takes the one that is there: also when we sit in its
+    /// leaf already, because a former program of this process [moved](Tree::move_self_to_leaf) there. Allocates: for start-up.
+    ///
+    /// # Errors
+    /// [`Unavailable`], but not `Enter`: for that, [`super::probe`].
+    pub fn open(instance: &str) -> Result<Tree, Unavailable> {
+        let name = Text::<128>::new().push(b"verger.").push(instance.as_bytes());
+        let mut own = mount::find()?;
+        leave_leaf(&mut own, name.bytes());
+        let open = || -> Result<Tree, Errno> {
+            let directory = Text::<PATH_BYTES_MAX>::new().push(&own.directory);
+            let base = files::open_dir(files::here(), directory.c_str()?)?;
+            make_directory(base.as_fd(), name.c_str()?)?;
+            let root = files::open_dir(base.as_fd(), name.c_str()?)?;
+            // Best effort: a tree that is deeper than we walk is a leak at worst, and `remove` says so.
+            let mut digits = [0; 20];
+            let _told =
+                files::write_file(root.as_fd(), c"cgroup.max.depth", path::decimal(DEPTH_MAX.into(), &mut digits));
+            let above = own.path.strip_suffix(b"/").unwrap_or(&own.path);
+            let path = [above, b"/", name.bytes()].concat().into_boxed_slice();
+            Ok(Tree { base, root, name: name.clone(), path })
+        };
+        open().map_err(|errno| if errno == Errno::ROFS { Unavailable::ReadOnly } else { Unavailable::Make(errno) })
+    }
+
+    /// The tree's path from the root of our cgroup namespace, for `status` and `doctor`.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Moves this whole process into the leaf `self`: the kernel enables controllers for runs only where no process sits above
+    /// them (except in the hierarchy's root). Also where a cgroup above us was killed once and children die on their way into
+    /// their own: the leaf is fresh.
+    ///
+    /// # Errors
+    /// `EACCES`: not delegated to us; `EBUSY`.
+    pub fn move_self_to_leaf(&self) -> Result<(), Errno> {
+        make_directory(self.root.as_fd(), LEAF)?;
+        files::write_file(self.root.as_fd(), c"self/cgroup.procs", b"0")
+    }
+
+    /// Tries to enable controllers for runs, one by one, and reports each: `ENOENT` (the kernel or those above us do not give it),
+    /// `EBUSY` (processes sit in between: [`Tree::move_self_to_leaf`]), `EACCES`.
+    pub fn enable(&self, controllers: &[Controller], mut report: impl FnMut(Controller, Result<(), Errno>)) {
+        for controller in controllers {
+            let order = Text::<16>::new().push(b"+").push(controller.word().as_bytes());
+            let enable = |at: BorrowedFd<'_>| files::write_file(at, c"cgroup.subtree_control", order.bytes());
+            // Above us it may be enabled already, where we could not do it ourselves.
+            let above = enable(self.base.as_fd());
+            let told = match enable(self.root.as_fd()) {
+                Err(Errno::NOENT) => above.and(Err(Errno::NOENT)),
+                other => other,
+            };
+            report(*controller, told);
+        }
+    }
+
+    /// Makes the directory of a run and opens it, for [`crate::spawn::Recipe::cgroup`].
+    ///
+    /// # Errors
+    /// `EEXIST`: there is one; it is never used a second time; `EAGAIN`: `cgroup.max.descendants`; `EMFILE`, `ENOMEM`.
+    pub fn make(&self, run: &RunName) -> Result<OwnedFd, Errno> {
+        let name = run.directory();
+        mkdirat(&self.root, name.c_str()?, Mode::from_raw_mode(0o755))?;
+        files::open_dir(self.root.as_fd(), name.c_str()?)
+    }
+
+    /// Writes one of a run's control files (`memory.max`, `pids.max`, `cpu.weight`, …).
+    ///
+    /// # Errors
+    /// `ENOENT`: its controller is not enabled, or the run is gone; `EINVAL`, `ERANGE`: the kernel does not take the value.
+    pub fn set(&self, run: &RunName, file: &str, value: &[u8]) -> Result<(), Errno> {
+        files::write_file(self.root.as_fd(), run.file(file.as_bytes()).c_str()?, value)
+    }
+
+    /// Opens the descriptor that tells when the run's last process is gone.
+    ///
+    /// # Errors
+    /// `ENOENT`: the run is gone; `EMFILE`.
+    pub fn events(&self, run: &RunName) -> Result<Events, Errno> {
+        files::open(self.root.as_fd(), run.file(b"cgroup.events").c_str()?, OFlags::RDONLY).map(Events)
+    }
+
+    /// Kills everything in the run, sub-cgroups included. Returns at once; [`Events`] tell when it is done.
+    ///
+    /// # Errors
+    /// `ENOENT`: the run is gone; `EACCES`.
+    pub fn kill(&self, run: &RunName) -> Result<Killed, Errno> {
+        match self.set(run, "cgroup.kill", b"1") {
+            Ok(()) => Ok(Killed::AtOnce),
+            // Before Linux 5.14, or no such run.
+            Err(Errno::NOENT) => self.kill_one_by_one(run).map(|()| Killed::OneByOne),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// As [`Tree::kill`] does it where there is no `cgroup.kill`: freezes the run, so that nobody forks any more, then kills who
+    /// is in it until a look finds nobody, sixteen times at most. It stays frozen: a process that was just being forked does
+    /// not get further, and frozen processes die of SIGKILL all the same.
+    ///
+    /// # Errors
+    /// `ENOENT`: the run is gone.
+    pub fn kill_one_by_one(&self, run: &RunName) -> Result<(), Errno> {
+        // Before Linux 5.2 there is no freezer here; then the looks must be enough.
+        let _frozen = self.set(run, "cgroup.freeze", b"1");
+        for _ in 0..16 {
+            if self.signal(run, libc::SIGKILL as u8)?.reached == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a signal to every process in the run, sub-cgroups included. Each is held by a pidfd and asked once more for its
+    /// cgroup before it is signalled, so a stranger that got a number meanwhile is not. A process that is forked while we look
+    /// may be missed: a signal other than SIGKILL cannot be sent to a moving tree at once.
+    ///
+    /// # Errors
+    /// `ENOENT`: the run is gone; `EINVAL`: no such signal.
+    pub fn signal(&self, run: &RunName, signal: u8) -> Result<Signalled, Errno> {
+        let path = Text::<PATH_BYTES_MAX>::new().push(&self.path).push(b"/").push(run.as_bytes());
+        let path = path.c_str()?.to_bytes();
+        let mut done = Signalled::default();
+        let mut bad_signal = false;
+        self.each_member(run, &mut |pid| {
+            match signal_member(pid, path, signal) {
+                Ok(()) => done.reached += 1,
+                Err(Errno::PERM) => done.refused += 1,
+                Err(Errno::INVAL) => bad_signal = true,
+                // Gone meanwhile, or somewhere else.
+                Err(_) => {}
+            }
+            ControlFlow::Continue(())
+        })?;
+        if bad_signal { Err(Errno::INVAL) } else { Ok(done) }
+    }
+
+    /// A process that is still in the run, if there is one: who is in the way of its end.
+    ///
+    /// # Errors
+    /// `ENOENT`: the run is gone.
+    pub fn first_member(&self, run: &RunName) -> Result<Option<Pid>, Errno> {
+        let mut first = None;
+        self.each_member(run, &mut |pid| {
+            first = Some(pid);
+            ControlFlow::Break(())
+        })?;
+        Ok(first)
+    }
+
+    /// How often the kernel killed something in the run for want of memory; `None` without the memory controller.
+    ///
+    /// # Errors
+    /// None in ordinary life.
+    pub fn oom_kills(&self, run: &RunName) -> Result<Option<u64>, Errno> {
+        let mut buffer = [0; 256];
+        match files::read_file(self.root.as_fd(), run.file(b"memory.events").c_str()?, &mut buffer) {
+            Ok(text) => Ok(value(text, b"oom_kill ")),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Removes the run's directory and the sub-cgroups in it; that it succeeds is the proof that nobody is left. One that is gone
+    /// already is no error.
+    ///
+    /// # Errors
+    /// `EBUSY`: somebody is still in it (zombies do not count).
+    pub fn remove(&self, run: &RunName) -> Result<(), Errno> {
+        let name = run.directory();
+        let name = name.c_str()?;
+        match remove_directory(self.root.as_fd(), name) {
+            Err(Errno::BUSY) => {}
+            other => return other,
+        }
+        // Processes or sub-cgroups: the kernel says the same of both.
+        let directory = match files::open_dir(self.root.as_fd(), name) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
+        remove_below(directory, DEPTH_MAX)?;
+        remove_directory(self.root.as_fd(), name)
+    }
+
+    /// Shows `visit` every run's directory in the tree: what a daemon that died has left. The visitor may kill and remove them.
+    ///
+    /// # Errors
+    /// What reading a directory gives.
+    pub fn each_run(&self, mut visit: impl FnMut(&RunName)) -> Result<(), Errno> {
+        let list = files::open_dir(self.root.as_fd(), c".")?;
+        let mut buffer = [MaybeUninit::uninit(); 2048];
+        let mut entries = RawDir::new(list, &mut buffer);
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if is_sub_cgroup(&entry)
+                && let Some(run) = RunName::parse(entry.file_name().to_bytes())
+            {
+                visit(&run);
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives the whole tree up: goes back to where we were if we sit in its leaf, and removes it.
+    ///
+    /// # Errors
+    /// `EBUSY`: a run is left in it, or controllers keep us from going back.
+    pub fn dismantle(self) -> Result<(), Errno> {
+        let own = Pid(std::process::id());
+        if process::in_cgroup(own, &self.path)? {
+            files::write_file(self.base.as_fd(), c"cgroup.procs", b"0")?;
+        }
+        remove_directory(self.root.as_fd(), LEAF)?;
+        remove_directory(self.base.as_fd(), self.name.c_str()?)
+    }
+
+    fn each_member(&self, run: &RunName, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<(), Errno> {
+        let name = run.directory();
+        let directory = files::open_dir(self.root.as_fd(), name.c_str()?)?;
+        each_process_below(directory, DEPTH_MAX, visit).map(drop)
+    }
+}
+
+/// Whoever sits in the tree's leaf has its place two above it.
+fn leave_leaf(own: &mut Own, tree: &[u8]) {
+    let leaf = [b"/", tree, b"/", LEAF.to_bytes()].concat();
+    if let (Some(path), Some(directory)) = (own.path.strip_suffix(&*leaf), own.directory.strip_suffix(&*leaf)) {
+        let root: &[u8] = if path.is_empty() { b"/" } else { path };
+        *own = Own { path: root.to_vec(), directory: directory.to_vec() };
+    }
+}
+
+fn make_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    match mkdirat(at, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn remove_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+    match unlinkat(at, name, AtFlags::REMOVEDIR) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+fn is_sub_cgroup(entry: &rustix::fs::RawDirEntry<'_>) -> bool {
+    entry.file_type() == FileType::Directory && !matches!(entry.file_name().to_bytes(), b"." | b"..")
+}
+
+/// Removes every sub-cgroup, the innermost first. Stops at the first that is busy.
+fn remove_below(directory: OwnedFd, depth: u32) -> Result<(), Errno> {
+    let deeper = depth.checked_sub(1).ok_or(Errno::LOOP)?;
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let mut entries = RawDir::new(&directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if is_sub_cgroup(&entry) {
+            let name = entry.file_name();
+            match remove_directory(directory.as_fd(), name) {
+                Err(Errno::BUSY) => {
+                    remove_below(files::open_dir(directory.as_fd(), name)?, deeper)?;
+                    remove_directory(directory.as_fd(), name)?;
+                }
+                other => other?,
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Shows every process of a cgroup and of those below it.
+fn each_process_below(
+    directory: OwnedFd,
+    depth: u32,
+    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Errno> {
+    let deeper = depth.checked_sub(1).ok_or(Errno::LOOP)?;
+    if each_process(directory.as_fd(), visit)?.is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
+    let mut buffer = [MaybeUninit::uninit(); 512];
+    let mut entries = RawDir::new(&directory, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        if is_sub_cgroup(&entry) {
+            let below = match files::open_dir(directory.as_fd(), entry.file_name()) {
+                Err(Errno::NOENT) => continue,
+                other => other?,
+            };
+            if each_process_below(below, deeper, visit)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Reads `cgroup.procs` piece by piece: a number a line.
+fn each_process(
+    directory: BorrowedFd<'_>,
+    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Errno> {
+    let list = match files::open(directory, c"cgroup.procs", OFlags::RDONLY) {
+        // Removed meanwhile: nobody is in it.
+        Err(Errno::NOENT) => return Ok(ControlFlow::Continue(())),
+        other => other?,
+    };
+    let mut buffer = [0u8; 512];
+    let mut filled = 0;
+    loop {
+        let room = buffer.get_mut(filled..).unwrap_or_default();
+        let count = match rustix::io::read(&list, room) {
+            Ok(count) => count,
+            Err(Errno::INTR) => continue,
+            // Removed meanwhile; or a threaded cgroup, whose processes are listed further up.
+            Err(Errno::NODEV | Errno::OPNOTSUPP) => return Ok(ControlFlow::Continue(())),
+            Err(errno) => return Err(errno),
+        };
+        if count == 0 {
+            return Ok(ControlFlow::Continue(()));
+        }
+        filled += count;
+        let text = buffer.get(..filled).unwrap_or_default();
+        let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        for line in files::lines(&text[..whole]) {
+            // 0 is somebody outside our pid namespace.
+            if let Some(pid) = path::pid(line)
+                && visit(Pid(pid)).is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        buffer.copy_within(whole..filled, 0);
+        filled -= whole;
+    }
+}
+
+/// Signals a process if it is in this cgroup or below it. `ESRCH` when it is gone or elsewhere.
+fn signal_member(pid: Pid, path: &[u8], signal: u8) -> Result<(), Errno> {
+    match PidFd::open(pid) {
+        Ok(held) if process::in_cgroup(pid, path)? => held.signal(signal),
+        Ok(_) => Err(Errno::SRCH),
+        // Before Linux 5.3 there is only the number.
+        Err(Errno::NOSYS) => process::signal(pid, signal),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The number behind a key in a file of lines `key number`.
+fn value(text: &[u8], key: &[u8]) -> Option<u64> {
+    files::lines(text).find_map(|line| path::number(line.strip_prefix(key)?))
+}
+
+/// Tells when a run's last process is gone: polls `POLLPRI` (`EPOLLPRI`) after each change since the last look
+/// (`cgroup.events`). Look once after opening it: what happened before raises no event.
+#[derive(Debug)]
+pub struct Events(OwnedFd);
+
+impl Events {
+    /// Whether there is a living process in the run or below it.
+    ///
+    /// # Errors
+    /// `ENODEV`: the run has been removed, so no.
+    pub fn populated(&self) -> Result<bool, Errno> {
+        let mut buffer = [0; 128];
+        match rustix::io::pread(&self.0, &mut buffer, 0) {
+            Ok(count) => Ok(value(buffer.get(..count).unwrap_or_default(), b"populated ") != Some(0)),
+            Err(errno) => Err(errno),
+        }
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_runs_are_plain_and_come_back() {
+        for (service, run, expected) in [
+            ("web", 1, "web.1"),
+            ("web@a:b+c-d_e.f", 7, "web@a:b+c-d_e.f.7"),
+            (".hidden", 2, "%2ehidden.2"),
+            ("..", 2, "%2e..2"),
+            ("a/b", 3, "a%2fb.3"),
+            ("cgroup", 4, "cgroup.4"),
+            ("%", 4, "%25.4"),
+            ("", 4, ".4"),
+            ("ä", u64::MAX, "%c3%a4.18446744073709551615"),
+        ] {
+            let name = RunName::new(service, RunId(run));
+            assert_eq!(name.as_bytes(), expected.as_bytes());
+            assert_eq!(name.run(), RunId(run));
+            if !service.is_empty() {
+                assert_eq!(RunName::parse(expected.as_bytes()), Some(name));
+            }
+        }
+        let longest = RunName::new(&"/".repeat(100), RunId(u64::MAX));
+        assert_eq!(longest.as_bytes().len(), NAME_BYTES_MAX);
+        assert!(longest.file(b"cgroup.subtree_control").c_str().is_ok());
+        for foreign in ["self", "x", ".4", "x.", "x.y", "x.1y", "x.99999999999999999999", &"x".repeat(250)] {
+            assert_eq!(RunName::parse(foreign.as_bytes()), None, "{foreign}");
+        }
+    }
+
+    #[test]
+    fn whoever_sits_in_the_leaf_is_at_home_two_above() {
+        let case = |path: &str, directory: &str| {
+            let mut own = Own { path: path.into(), directory: directory.into() };
+            leave_leaf(&mut own, b"verger.x");
+            (String::from_utf8(own.path).unwrap(), String::from_utf8(own.directory).unwrap())
+        };
+        assert_eq!(case("/a/verger.x/self", "/sys/a/verger.x/self"), ("/a".into(), "/sys/a".into()));
+        assert_eq!(case("/verger.x/self", "/sys/verger.x/self"), ("/".into(), "/sys".into()));
+        assert_eq!(case("/verger.y/self", "/sys/verger.y/self").0, "/verger.y/self");
+        assert_eq!(case("/", "/sys").0, "/");
+    }
+
+    #[test]
+    fn values_are_found_by_whole_keys() {
+        let text = b"low 0\noom 3\noom_kill 2\noom_group_kill 1\n";
+        assert_eq!(value(text, b"oom_kill "), Some(2));
+        assert_eq!(value(text, b"oom "), Some(3));
+        assert_eq!(value(text, b"max "), None);
+        assert_eq!(value(b"populated x\n", b"populated "), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! Becoming another program in the same process: `verger run` does it once, a daemon that broke does it to come back.
+//!
+//! A [`Replacement`] is made while all is well (it allocates) and executed when nothing may be relied on any more: then it
+//! only makes system calls. What it undoes first: our signal mask and SIGPIPE's disposition go back to what they were at
+//! the start, and every descriptor closes but 0, 1, 2 and those named.
+//!
+//! *Mind:* `execve(2)` in any thread ends all other threads, fires the parent-death signal of children that the main thread
+//! forked, and marks a robust futex word as if its owner had died.
+
+#![expect(unsafe_code, reason = "executes with pointers, from a signal handler too")]
+
+use core::ffi::{CStr, c_char};
+use core::fmt;
+use std::ffi::CString;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+
+use crate::signals::{self, KernelAction};
+use crate::{Errno, raw};
+
+/// Where the program is.
+#[derive(Debug)]
+pub enum Image {
+    /// At a path; a relative one is taken from the working directory at the time.
+    Path(CString),
+    /// In an open file, a sealed memory file too (`execveat(2)`, `AT_EMPTY_PATH`). A script cannot be executed so when the
+    /// file is close-on-exec: its interpreter would not find it.
+    File(OwnedFd),
+}
+
+/// A program with all it needs, ready to take this process's place.
+pub struct Replacement {
+    image: Image,
+    /// Null-ended arrays into `texts`.
+    argv: Box<[*const c_char]>,
+    envp: Box<[*const c_char]>,
+    keep: Box<[i32]>,
+    _texts: Box<[CString]>,
+}
+
+// SAFETY: the pointers lead into `_texts`, heap memory that this value owns and nobody changes.
+unsafe impl Send for Replacement {}
+// SAFETY: as above; shared use only reads.
+unsafe impl Sync for Replacement {}
+
+impl fmt::Debug for Replacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replacement").field("image", &self.image).field("keep", &self.keep).finish_non_exhaustive()
+    }
+}
+
+impl Replacement {
+    /// A program, its whole argument vector and environment, and the descriptors (beside 0, 1 and 2) that it keeps under
+    /// their present numbers. Those must still be open when it is executed.
+    pub fn new(image: Image, argv: &[&CStr], envp: &[&CStr], keep: &[BorrowedFd<'_>]) -> Replacement {
+        let texts: Box<[CString]> = argv.iter().chain(envp).map(|text| CString::from(*text)).collect();
+        let ended = |texts: &[CString]| -> Box<[*const c_char]> {
+            texts.iter().map(|text| text.as_ptr()).chain([core::ptr::null()]).collect()
+        };
+        let (arguments, variables) = texts.split_at(argv.len());
+        let (argv, envp) = (ended(arguments), ended(variables));
+        let keep = keep.iter().map(AsRawFd::as_raw_fd).collect();
+        Replacement { image, argv, envp, keep, _texts: texts }
+    }
+
+    /// Executes it; comes back only with what prevented it, and then everything is as it was but for descriptors that were
+    /// not close-on-exec: they are now.
+    ///
+    /// # Errors
+    /// `execve(2)`'s: `ENOENT`, `EACCES`, `ENOEXEC`, `E2BIG`, `ENOMEM`, …
+    pub fn execute(&self) -> Errno {
+        let mask = signals::mask();
+        let ignored = signals::ignored();
+        let errno = self.execute_raw();
+        signals::set_mask(mask);
+        if ignored.contains(libc::SIGPIPE as u8) {
+            // It was ignored a moment ago, so it can be again.
+            let _always = signals::set_disposition(libc::SIGPIPE as u8, signals::Disposition::Ignored);
+        }
+        errno
+    }
+
+    /// Executes it with system calls only, so that a signal handler may do it.
+    pub(crate) fn execute_raw(&self) -> Errno {
+        let start = signals::at_start();
+        let pipe = KernelAction {
+            handler: usize::from(start.ignored.contains(libc::SIGPIPE as u8)),
+            ..KernelAction::default()
+        };
+        let mask = start.blocked.bits();
+        let (path, directory, flags) = match &self.image {
+            Image::Path(path) => (path.as_ptr(), libc::AT_FDCWD, 0),
+            Image::File(file) => (c"".as_ptr(), file.as_raw_fd(), libc::AT_EMPTY_PATH),
+        };
+        // SAFETY: numbers, and pointers to things that live in this call or in `self`: the arrays end in null and lead to
+        // NUL-ended texts. Marking descriptors close-on-exec closes none.
+        let result = unsafe {
+            raw::syscall4(libc::SYS_rt_sigaction, libc::SIGPIPE as usize, (&raw const pipe) as usize, 0, 8);
+            let marked = raw::syscall3(libc::SYS_close_range, 3, u32::MAX as usize, libc::CLOSE_RANGE_CLOEXEC as usize);
+            if marked < 0 {
+                mark_one_by_one();
+            }
+            for fd in &self.keep {
+                raw::syscall3(libc::SYS_fcntl, *fd as usize, libc::F_SETFD as usize, 0);
+            }
+            raw::syscall4(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, (&raw const mask) as usize, 0, 8);
+            let result = raw::syscall5(
+                libc::SYS_execveat,
+                directory as isize as usize,
+                path as usize,
+                self.argv.as_ptr() as usize,
+                self.envp.as_ptr() as usize,
+                flags as usize,
+            );
+            for fd in &self.keep {
+                raw::syscall3(libc::SYS_fcntl, *fd as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize);
+            }
+            result
+        };
+        raw::check(result).err().unwrap_or(Errno::NOEXEC)
+    }
+}
+
+/// Marks what is open beyond 2 close-on-exec, where the kernel cannot mark a range (before 5.11). Looks at as many numbers as
+/// the limit allows, 65536 at most.
+fn mark_one_by_one() {
+    let mut limit = [0u64; 2];
+    // SAFETY: numbers, and sixteen bytes to write the limit to; a number that is not open is an error and no more.
+    unsafe {
+        raw::syscall4(libc::SYS_prlimit64, 0, libc::RLIMIT_NOFILE as usize, 0, (&raw mut limit) as usize);
+        for fd in 3..(limit[0].min(65_536) as usize) {
+            raw::syscall3(libc::SYS_fcntl, fd, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize);
+        }
+    }
+}

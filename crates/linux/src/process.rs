@@ -1,0 +1,456 @@
+//! Looking at processes and signalling them: by number for our own unreaped children, by descriptor for all others.
+//!
+//! A pid is a promise only as long as nobody reaps its process. For a child of ours that nobody is us. For any other process
+//! open a [`PidFd`] first, check that it is the one meant ([`stat`]'s start time, [`in_cgroup`]), then signal through it.
+//!
+//! Everything reads into small buffers on the stack or the caller's; nothing allocates, nothing blocks (`/proc` may wait for
+//! a process's memory lock when asked for its command line: [`command_line`] says so).
+
+#![expect(unsafe_code, reason = "kill, fork and an ioctl that rustix does not wrap")]
+
+use core::ffi::CStr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::process::PidfdFlags;
+use verger_engine::runs::{Ended, Pid};
+
+use crate::path::{self, Text};
+use crate::{Errno, files, raw};
+
+/// The first line of `/proc/PID/stat` (`proc_pid_stat(5)`), as far as it is of use here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The process.
+    pub pid: Pid,
+    comm: [u8; COMM_BYTES_MAX],
+    comm_length: u8,
+    /// `R` running, `S` sleeping, `D` uninterruptible, `T` stopped, `t` traced, `Z` zombie, `X` dead, `I` idle kernel thread.
+    pub state: u8,
+    /// Its parent; 0 when that is outside our pid namespace.
+    pub parent: u32,
+    /// Its process group.
+    pub group: u32,
+    /// Its session.
+    pub session: u32,
+    /// The kernel's flags (`PF_…` in its `sched.h`).
+    pub flags: u32,
+    /// Niceness.
+    pub nice: i32,
+    /// How many threads it has.
+    pub threads: u32,
+    /// When it started, in clock ticks (1/100 s) since boot: with the pid it tells two processes apart.
+    pub start: u64,
+    /// Its wait status, where it is a zombie and we may look (`PTRACE_MODE_READ`); else 0.
+    pub wait_status: u32,
+}
+
+/// The kernel keeps 15 bytes of a program's name, but shows up to 64 of a kernel worker's.
+const COMM_BYTES_MAX: usize = 64;
+
+impl Stat {
+    /// The name of the program (or what it calls itself), with whatever bytes it chose.
+    pub fn comm(&self) -> &[u8] {
+        self.comm.get(..usize::from(self.comm_length)).unwrap_or_default()
+    }
+
+    /// Whether it is dead already, and only its entry is left.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.state, b'Z' | b'X' | b'x')
+    }
+
+    /// Reads the text of `/proc/PID/stat`. The name is in parentheses and may hold blanks, parentheses and newlines: the last
+    /// `)` ends it.
+    pub fn parse(text: &[u8]) -> Option<Stat> {
+        let open = text.iter().position(|byte| *byte == b'(')?;
+        let close = text.iter().rposition(|byte| *byte == b')')?;
+        let pid = path::pid(text.get(..open)?.trim_ascii())?;
+        let name = text.get(open + 1..close)?;
+        let mut comm = [0; COMM_BYTES_MAX];
+        let kept = name.len().min(COMM_BYTES_MAX);
+        comm[..kept].copy_from_slice(&name[..kept]);
+        let mut fields = text.get(close + 1..)?.trim_ascii().split(|byte| *byte == b' ');
+        // The state is field 3; `nth` goes on from the field after the last one taken.
+        let state = *fields.next()?.first()?;
+        let parent = number(fields.next()?)?;
+        let group = number(fields.next()?)?;
+        let session = number(fields.next()?)?;
+        let flags = number(fields.nth(2)?)?; // 9
+        let nice = signed(fields.nth(9)?)?; // 19
+        let threads = number(fields.next()?)?;
+        let start = path::number(fields.nth(1)?)?; // 22
+        // The last of 52; a kernel with fewer has none.
+        let wait_status = fields.nth(29).and_then(number).unwrap_or(0);
+        Some(Stat {
+            pid: Pid(pid),
+            comm,
+            comm_length: kept as u8,
+            state,
+            parent,
+            group,
+            session,
+            flags,
+            nice,
+            threads,
+            start,
+            wait_status,
+        })
+    }
+}
+
+fn number(text: &[u8]) -> Option<u32> {
+    path::number(text).and_then(|value| u32::try_from(value).ok())
+}
+
+fn signed(text: &[u8]) -> Option<i32> {
+    match text.strip_prefix(b"-") {
+        Some(digits) => path::number(digits).and_then(|value| i32::try_from(value).ok()).map(|value| -value),
+        None => path::number(text).and_then(|value| i32::try_from(value).ok()),
+    }
+}
+
+/// The path of a process's file in `/proc`.
+fn proc_path(pid: Pid, file: &[u8]) -> Text<64> {
+    Text::new().push(b"/proc/").number(u64::from(pid.0)).push(b"/").push(file)
+}
+
+fn read<'b>(pid: Pid, file: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
+    files::read_file(files::here(), proc_path(pid, file).c_str()?, buffer)
+}
+
+/// What the kernel says of a process.
+///
+/// # Errors
+/// `ENOENT` or `ESRCH`: there is no such process (or no `/proc`); `EIO`: the kernel's text is not what it should be.
+pub fn stat(pid: Pid) -> Result<Stat, Errno> {
+    let mut buffer = [0; 1024];
+    Stat::parse(read(pid, b"stat", &mut buffer)?).ok_or(Errno::IO)
+}
+
+/// Whether a process that we know to exist, a zombie too, has executed a program since it was forked. Without `/proc` it is
+/// taken not to.
+pub fn has_executed(pid: Pid) -> bool {
+    /// "Forked but didn't exec", in the kernel's `sched.h`.
+    const PF_FORKNOEXEC: u32 = 0x40;
+    stat(pid).is_ok_and(|stat| stat.flags & PF_FORKNOEXEC == 0)
+}
+
+/// The cgroup (v2) of a process, from the root of our cgroup namespace; empty when it is in none.
+///
+/// # Errors
+/// `ENOENT`, `ESRCH`: no such process. `ENAMETOOLONG`: the line does not fit into `buffer`.
+pub fn cgroup(pid: Pid, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    let room = buffer.len();
+    let text = read(pid, b"cgroup", buffer)?;
+    if text.len() == room {
+        return Err(Errno::NAMETOOLONG);
+    }
+    Ok(cgroup_line(text).unwrap_or_default())
+}
+
+/// The path behind `0::` in the text of a `/proc/PID/cgroup`.
+pub(crate) fn cgroup_line(text: &[u8]) -> Option<&[u8]> {
+    files::lines(text).find_map(|line| line.strip_prefix(b"0::"))
+}
+
+/// Whether a process is in this cgroup (v2) or below it. `cgroup` is a path from the root of our cgroup namespace.
+///
+/// # Errors
+/// As [`cgroup()`].
+pub fn in_cgroup(pid: Pid, path: &[u8]) -> Result<bool, Errno> {
+    let mut buffer = [0; 4096];
+    let theirs = cgroup(pid, &mut buffer)?;
+    let path = path.strip_suffix(b"/").unwrap_or(path);
+    Ok(theirs.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+}
+
+/// Whether a process is in this process group and alive.
+///
+/// # Errors
+/// As [`stat`].
+pub fn in_group(pid: Pid, group: u32) -> Result<bool, Errno> {
+    stat(pid).map(|stat| stat.group == group && !stat.is_dead())
+}
+
+/// A process's argument vector, each ended by a NUL, as far as it fits; empty for a kernel thread or a zombie. May block while
+/// the process's memory is being changed.
+///
+/// # Errors
+/// `ENOENT`, `ESRCH`: no such process; `EACCES`: we may not look.
+pub fn command_line(pid: Pid, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    read(pid, b"cmdline", buffer)
+}
+
+/// The kernel function a process sleeps in, for telling why it does not end; `0` when it runs or we may not know.
+///
+/// # Errors
+/// `ENOENT`, `ESRCH`: no such process.
+pub fn wait_channel(pid: Pid, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    read(pid, b"wchan", buffer)
+}
+
+/// The identity of this boot, as 36 bytes of a UUID (`random(4)`).
+///
+/// # Errors
+/// `ENOENT` without `/proc`; `EIO` when it is not 36 bytes.
+pub fn boot_id() -> Result<[u8; 36], Errno> {
+    let mut buffer = [0; 64];
+    let text = files::read_file(files::here(), c"/proc/sys/kernel/random/boot_id", &mut buffer)?;
+    text.trim_ascii().try_into().map_err(|_| Errno::IO)
+}
+
+/// Sends a signal to an unreaped child of ours (`kill(2)`); 0 only asks whether we could.
+///
+/// # Errors
+/// `ESRCH`: it is gone (or the number names no single process); `EPERM`: it changed its user; `EINVAL`: no such signal.
+pub fn signal(pid: Pid, signal: u8) -> Result<(), Errno> {
+    if pid.0 == 0 {
+        return Err(Errno::SRCH);
+    }
+    kill(i32::try_from(pid.0).map_err(|_| Errno::SRCH)?, signal)
+}
+
+/// Sends a signal to every process of a group whose leader's pid cannot have been given to a stranger.
+///
+/// # Errors
+/// `ESRCH`: nobody is in it; `EPERM`: nobody in it may be signalled by us. Groups 0 (ours) and 1 (everybody, to `kill(2)`) are
+/// `ESRCH` too.
+pub fn signal_group(group: u32, signal: u8) -> Result<(), Errno> {
+    if group <= 1 {
+        return Err(Errno::SRCH);
+    }
+    kill(-i32::try_from(group).map_err(|_| Errno::SRCH)?, signal)
+}
+
+fn kill(target: i32, signal: u8) -> Result<(), Errno> {
+    // SAFETY: numbers only.
+    let result = unsafe { raw::syscall2(libc::SYS_kill, target as isize as usize, usize::from(signal)) };
+    raw::check(result).map(drop)
+}
+
+/// How a process ended, from a wait status as `wait(2)` encodes it.
+pub(crate) fn ended(status: u32) -> Ended {
+    match status & 0x7f {
+        0 => Ended::Exited((status >> 8) as u8),
+        signal => Ended::Signaled { signal: signal as u8, core: status & 0x80 != 0 },
+    }
+}
+
+/// How a zombie ended that is somebody else's child. `None`: it is no zombie, or we may not know.
+pub fn zombie_end(pid: Pid) -> Option<Ended> {
+    let stat = stat(pid).ok().filter(Stat::is_dead)?;
+    if stat.wait_status == 0 {
+        // Status 0, or no right to see it? This link is behind the same door.
+        let mut link = [0; 8];
+        let path = proc_path(pid, b"root");
+        let looked = rustix::fs::readlinkat_raw(files::here(), path.c_str().ok()?, &mut link[..]);
+        if let Err(Errno::ACCESS | Errno::PERM) = looked {
+            return None;
+        }
+    }
+    Some(ended(stat.wait_status))
+}
+
+/// A process held by a descriptor (`pidfd_open(2)`): its number cannot come to mean another one. Readable once it has
+/// exited; close-on-exec.
+#[derive(Debug)]
+pub struct PidFd(OwnedFd);
+
+impl PidFd {
+    /// Opens the process that has this number *now*.
+    ///
+    /// # Errors
+    /// `ESRCH`: none has; `ENOSYS` before Linux 5.3; `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn open(pid: Pid) -> Result<PidFd, Errno> {
+        let pid = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw).ok_or(Errno::SRCH)?;
+        rustix::process::pidfd_open(pid, PidfdFlags::empty()).map(PidFd)
+    }
+
+    /// Sends a signal (`pidfd_send_signal(2)`); 0 only asks.
+    ///
+    /// # Errors
+    /// `ESRCH`: it has been reaped; `EPERM`; `EINVAL`: no such signal.
+    pub fn signal(&self, signal: u8) -> Result<(), Errno> {
+        // SAFETY: numbers, and no siginfo.
+        let result = unsafe {
+            raw::syscall4(libc::SYS_pidfd_send_signal, self.0.as_raw_fd() as usize, usize::from(signal), 0, 0)
+        };
+        raw::check(result).map(drop)
+    }
+
+    /// How it ended, where the kernel keeps that for whoever holds the descriptor: from Linux 6.15 on, and only after its
+    /// parent has reaped it (then the descriptor also polls as hung up). `None`: not reaped yet, or an older kernel.
+    pub fn end(&self) -> Option<Ended> {
+        const WANT_EXIT: u64 = 1 << 3;
+        let mut told = PidfdInfo { mask: WANT_EXIT, ..PidfdInfo::default() };
+        // _IOWR(0xff, 11, struct pidfd_info), with the structure's first version: 64 bytes.
+        const PIDFD_GET_INFO: usize = 0xc040_ff0b;
+        // SAFETY: the kernel writes at most the 64 bytes that the request number says.
+        let result = unsafe {
+            raw::syscall3(libc::SYS_ioctl, self.0.as_raw_fd() as usize, PIDFD_GET_INFO, (&raw mut told) as usize)
+        };
+        (result >= 0 && told.mask & WANT_EXIT != 0).then(|| ended(told.exit_code as u32))
+    }
+}
+
+impl AsFd for PidFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<PidFd> for OwnedFd {
+    fn from(pidfd: PidFd) -> OwnedFd {
+        pidfd.0
+    }
+}
+
+impl From<OwnedFd> for PidFd {
+    /// A pidfd that was received or kept; anything else fails at its first use.
+    fn from(fd: OwnedFd) -> PidFd {
+        PidFd(fd)
+    }
+}
+
+/// The kernel's `struct pidfd_info`, first version.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pid: u32,
+    thread_group: u32,
+    parent: u32,
+    ids: [u32; 8],
+    exit_code: i32,
+}
+
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
+
+/// Which of the two this process is after [`fork_alone`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forked {
+    /// The new one.
+    Child,
+    /// The old one, and the new one's pid.
+    Parent(Pid),
+}
+
+/// Splits this process in two (`fork(2)`), for a companion that needs our memory and descriptors as they are. Only while it
+/// has one thread: of others the child would have the locks and not the hands to open them.
+///
+/// # Errors
+/// `EBUSY`: there is more than one thread, or no `/proc` to know it from; `EAGAIN`, `ENOMEM`.
+pub fn fork_alone() -> Result<Forked, Errno> {
+    if stat(Pid(std::process::id())).map_err(|_| Errno::BUSY)?.threads != 1 {
+        return Err(Errno::BUSY);
+    }
+    // SAFETY: there is no other thread, so the child is as whole as the parent.
+    let pid = unsafe { libc::fork() };
+    match u32::try_from(pid) {
+        Ok(0) => Ok(Forked::Child),
+        Ok(pid) => Ok(Forked::Parent(Pid(pid))),
+        Err(_) => Err(last_errno()),
+    }
+}
+
+/// What libc's last failed call in this thread said.
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
+
+/// Calls `visit` with every process that `/proc` lists, until it says to stop. Processes that come and go meanwhile may or
+/// may not be among them.
+///
+/// # Errors
+/// `ENOENT` without `/proc`; what reading a directory gives.
+pub(crate) fn each(mut visit: impl FnMut(Pid) -> core::ops::ControlFlow<()>) -> Result<(), Errno> {
+    let proc = files::open_dir(files::here(), c"/proc")?;
+    let mut buffer = [const { core::mem::MaybeUninit::uninit() }; 4096];
+    let mut list = rustix::fs::RawDir::new(proc, &mut buffer);
+    while let Some(entry) = list.next() {
+        if let Some(pid) = path::pid(CStr::to_bytes(entry?.file_name()))
+            && visit(Pid(pid)).is_break()
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = "4711 (a) b (c)) S 1 4711 4712 0 -1 4194560 1 2 3 4 5 6 7 8 20 -5 3 0 987654 10 11 12 13 14 15 16 17 \
+                        18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 9472\n";
+
+    #[test]
+    fn names_with_parentheses_and_blanks() {
+        let stat = Stat::parse(LINE.as_bytes()).unwrap();
+        assert_eq!(stat.pid, Pid(4711));
+        assert_eq!(stat.comm(), b"a) b (c)");
+        assert_eq!((stat.state, stat.parent, stat.group, stat.session), (b'S', 1, 4711, 4712));
+        assert_eq!((stat.flags, stat.nice, stat.threads, stat.start), (4_194_560, -5, 3, 987_654));
+        assert_eq!(ended(stat.wait_status), Ended::Exited(37));
+    }
+
+    #[test]
+    fn broken_lines_are_refused() {
+        for cut in 0..60 {
+            // Nothing may panic; what is too short for the start time is refused.
+            assert_eq!(Stat::parse(&LINE.as_bytes()[..cut]), None, "{cut}");
+        }
+        for text in ["", ")(", "1 () ", "1 (x) S -1 2 3", "x (x) S 1 2 3", "1 (x", "4294967296 (x) S 1 1 1 1 1 1"] {
+            assert_eq!(Stat::parse(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn our_own_line_is_read() {
+        let own = stat(Pid(std::process::id())).unwrap();
+        assert_eq!(own.pid.0, std::process::id());
+        assert_eq!(own.parent, std::os::unix::process::parent_id());
+        assert!(own.threads >= 1 && !own.is_dead() && own.start > 0);
+        assert_eq!(in_group(own.pid, own.group), Ok(true));
+        assert_eq!(in_group(own.pid, own.group + 1), Ok(false));
+        assert_eq!(stat(Pid(0)), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn cgroups_are_compared_by_whole_names() {
+        let mut buffer = [0; 4096];
+        let own = Pid(std::process::id());
+        let path = cgroup(own, &mut buffer).unwrap().to_vec();
+        assert!(path.starts_with(b"/"));
+        assert_eq!(in_cgroup(own, &path), Ok(true));
+        assert_eq!(in_cgroup(own, b"/"), Ok(true));
+        assert_eq!(in_cgroup(own, &[&path[..], b"x"].concat()), Ok(false));
+        assert_eq!(cgroup_line(b"5:pids:/x\n0::/a/b\n"), Some(&b"/a/b"[..]));
+        assert_eq!(cgroup_line(b"5:pids:/x\n10::/a/b\n"), None);
+    }
+
+    #[test]
+    fn signals_never_reach_more_than_was_meant() {
+        assert_eq!(signal(Pid(0), 0), Err(Errno::SRCH));
+        assert_eq!(signal(Pid(u32::MAX), 0), Err(Errno::SRCH));
+        assert_eq!(signal_group(0, 0), Err(Errno::SRCH));
+        assert_eq!(signal_group(1, 0), Err(Errno::SRCH));
+        assert_eq!(signal(Pid(std::process::id()), 0), Ok(()));
+        assert_eq!(signal(Pid(std::process::id()), 65), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn one_boot_has_one_identity() {
+        let id = boot_id().unwrap();
+        assert_eq!(id, boot_id().unwrap());
+        assert_eq!(id[8], b'-');
+    }
+
+    #[test]
+    fn wait_statuses() {
+        assert_eq!(ended(0), Ended::Exited(0));
+        assert_eq!(ended(37 << 8), Ended::Exited(37));
+        assert_eq!(ended(9), Ended::Signaled { signal: 9, core: false });
+        assert_eq!(ended(11 | 0x80), Ended::Signaled { signal: 11, core: true });
+    }
+}

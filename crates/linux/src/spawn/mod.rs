@@ -1,0 +1,403 @@
+//! Making processes: a child that becomes exactly what a [`Recipe`] says, or the step and error number that prevented it.
+//!
+//! A child is made with `clone3(2)`, sharing our memory (`CLONE_VM`) on a stack of its own while the calling thread stands
+//! still (`CLONE_VFORK`): so the cost does not grow with our memory, and what it has to say it says by writing into a shared
+//! page; there is no pipe. It shares our descriptor table too until it copies the part it needs: other services' descriptors
+//! are never held open by it, not even for a moment.
+//!
+//! *Always true:*
+//! - One function is the child's side for every [`Way`] (`child`), and it goes through [`Step`] in order.
+//! - A step is noted before it is tried. A child that dies before its program runs is a failed start, never a run.
+//! - A child whose start failed is reaped here before the failure is told, and nobody else may reap it: the daemon's reaper
+//!   looks with [`crate::reap::peek`], which reaps nothing, and takes only pids it was told.
+//! - `spawn` blocks the calling thread as long as the child needs to its `execve`: a dead disk can make that for ever.
+//!   [`InFlight`] lets another thread see it and end it.
+//! - A parent-death signal hangs on the *thread* that called `spawn`: keep it alive.
+//!
+//! *Not here:* what a service's user, group or program *name* means ([`crate::users`], [`resolve`] are asked before),
+//! retries, and the containment itself ([`crate::contain`]).
+
+#![expect(unsafe_code, reason = "clone on a stack of its own")]
+
+mod child;
+mod flight;
+mod program;
+mod recipe;
+mod wiring;
+mod words;
+
+use core::ffi::c_void;
+use core::fmt;
+use core::ptr::NonNull;
+use core::sync::atomic::Ordering;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
+
+use verger_engine::runs::{Ended, Exit, Pid, StartFailure, Step};
+
+pub use flight::InFlight;
+pub use program::{DEFAULT_PATH, PATH_BYTES_MAX, resolve};
+pub use recipe::{Others, Recipe, Session};
+pub use words::{Arena, Filling, PointerArray, Pointers, WordsError};
+
+use crate::signals::{self, SignalSet};
+use crate::{Errno, process, raw, reap};
+use child::{Last, Orders};
+use flight::Flight;
+use wiring::Wiring;
+
+/// How a process is made and comes into its cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `clone3` straight into the cgroup (`CLONE_INTO_CGROUP`, Linux 5.7).
+    IntoCgroup,
+    /// `clone3`; the child writes itself into `cgroup.procs`. For kernels that kill a child on its way into a cgroup when we
+    /// ourselves sit in one that was killed once (see [`crate::contain`]).
+    JoinCgroup,
+    /// Plain `clone`, a copy of our memory, the child joins by itself: where `clone3` is not to be had (before Linux 5.3, or
+    /// refused by a container's seccomp filter).
+    Fork,
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Way::IntoCgroup => "clone3 into the cgroup",
+            Way::JoinCgroup => "clone3, joining the cgroup by itself",
+            Way::Fork => "fork",
+        })
+    }
+}
+
+/// A child that executes its program, or has done so and ended already: it is the caller's to reap.
+///
+/// There is one child this can be wrong about: one that a stranger (an administrator, the kernel short of memory) killed
+/// between its last step and its program, and that was not quite dead when its maker looked. Whoever wants to tell that from
+/// a program's own death asks [`process::has_executed`] before reaping a child that a signal ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "somebody has to reap it"]
+pub struct Spawned {
+    /// Its pid, good until it is reaped.
+    pub pid: Pid,
+}
+
+/// Why there is no such child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpawnError {
+    /// The step and the error number; number 0 when something killed the child before its program ran.
+    pub failure: StartFailure,
+    /// The pid it had, if it came to be; it is reaped already.
+    pub pid: Option<Pid>,
+}
+
+impl fmt::Display for SpawnError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {}: ", self.failure.step)?;
+        match self.failure.errno {
+            0 => f.write_str("killed before its program ran"),
+            errno => write!(f, "{}", Errno::from_raw_os_error(i32::from(errno))),
+        }
+    }
+}
+
+impl std::error::Error for SpawnError {}
+
+/// Makes processes for one thread. It owns the stack they begin on and the page they report in.
+///
+/// Not to be carried over a fork: its page would be shared with the other process.
+pub struct Spawner {
+    way: Way,
+    stack: Stack,
+    flight: Arc<Flight>,
+    wiring: Wiring,
+    close_range: bool,
+    /// Ignored when this was made; `CLONE_CLEAR_SIGHAND` leaves them so.
+    ignored: SignalSet,
+    bounding: u64,
+    parent: u32,
+    parent_fd: Option<OwnedFd>,
+}
+
+/// The dumpable flag before any child that changed its credentials could clear it, for all spawners: one of them might look
+/// just while another one's child has it cleared.
+static DUMPABLE: OnceLock<bool> = OnceLock::new();
+
+impl Spawner {
+    /// A spawner that begins with this way; it falls back to [`Way::Fork`] by itself when the kernel does not know `clone3` or
+    /// one of its flags. `descriptors` is how many a recipe may name without an allocation.
+    ///
+    /// It notes which signals this process ignores: make it after such decisions.
+    ///
+    /// # Errors
+    /// `ENOMEM`, `EAGAIN` (locked memory), `EMFILE`.
+    pub fn new(way: Way, descriptors: usize) -> Result<Spawner, Errno> {
+        DUMPABLE.get_or_init(|| {
+            // SAFETY: numbers only.
+            unsafe { raw::syscall1(libc::SYS_prctl, libc::PR_GET_DUMPABLE as usize) == 1 }
+        });
+        let parent = std::process::id();
+        // SAFETY: numbers only; the range is the one number that is never open, so nothing is closed.
+        let ranged = unsafe { raw::syscall3(libc::SYS_close_range, u32::MAX as usize, u32::MAX as usize, 0) };
+        Ok(Spawner {
+            way,
+            stack: Stack::new()?,
+            flight: Arc::new(Flight::new()?),
+            wiring: Wiring::with_capacity(descriptors),
+            close_range: ranged == 0,
+            ignored: signals::ignored(),
+            bounding: bounding_set(),
+            parent,
+            // Without pidfds (before Linux 5.3) a parent's death across a pid namespace goes unnoticed in one short moment.
+            parent_fd: process::PidFd::open(Pid(parent)).ok().map(Into::into),
+        })
+    }
+
+    /// How the next process will be made.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// Decides how the next process will be made.
+    pub fn set_way(&mut self, way: Way) {
+        self.way = way;
+    }
+
+    /// For another thread: a look at the child that is being made ready, and the means to end it.
+    pub fn in_flight(&self) -> InFlight {
+        InFlight(Arc::clone(&self.flight))
+    }
+
+    /// Makes a process as the recipe says. Blocks until its program is executed or the start has failed; does not allocate.
+    ///
+    /// # Errors
+    /// The step that failed. `Fork` with `EAGAIN` (a limit on processes) or `ENOMEM`; `Cgroup` with `EBUSY`, `EOPNOTSUPP` (a
+    /// cgroup that may not hold processes), `ENOENT`, `ENODEV` (it was removed), `EACCES`; `Descriptors` with `EINVAL` (a number
+    /// twice), `EMFILE`, `EBADF` (a number beyond the limit); else what the manual page of the step's call says.
+    pub fn spawn(&mut self, recipe: &Recipe<'_>) -> Result<Spawned, SpawnError> {
+        self.make(recipe, Last::Exec).map(|(pid, _)| Spawned { pid })
+    }
+
+    /// Makes a process that does nothing in this cgroup, and says how it fared: whether the present [`Way`] leads into
+    /// cgroups at all.
+    ///
+    /// # Errors
+    /// As [`Spawner::spawn`]: `Fork` with error number 0 is the kernel's trap (see [`crate::contain`]).
+    pub fn try_cgroup(&mut self, directory: BorrowedFd<'_>) -> Result<(), SpawnError> {
+        let mut recipe = Recipe::new(c"", Pointers::EMPTY, Pointers::EMPTY);
+        recipe.cgroup = Some(directory);
+        let (pid, exit) = self.make(&recipe, Last::Exit)?;
+        match exit.map(|exit| exit.ended) {
+            Some(Ended::Exited(0)) => Ok(()),
+            Some(_) | None => {
+                Err(SpawnError { failure: StartFailure { step: self.flight.step(), errno: 0 }, pid: Some(pid) })
+            }
+        }
+    }
+
+    fn make(&mut self, recipe: &Recipe<'_>, last: Last) -> Result<(Pid, Option<Exit>), SpawnError> {
+        loop {
+            let failure = match self.launch(recipe, last) {
+                Ok(pid) => return self.settle(pid, last),
+                Err(failure) => failure,
+            };
+            // What old kernels and filters say to a call or a flag they do not know. Nothing we pass is wrong otherwise.
+            const UNKNOWN: [i32; 4] = [libc::ENOSYS, libc::EPERM, libc::EINVAL, libc::E2BIG];
+            let unknown = failure.step == Step::Fork && UNKNOWN.contains(&i32::from(failure.errno));
+            if unknown && self.way != Way::Fork {
+                self.way = Way::Fork;
+            } else {
+                return Err(SpawnError { failure, pid: None });
+            }
+        }
+    }
+
+    /// Makes the process; the pid is still in flight when this comes back.
+    fn launch(&mut self, recipe: &Recipe<'_>, last: Last) -> Result<Pid, StartFailure> {
+        let failure = |step, errno| StartFailure { step, errno: raw::code(errno) };
+        let cgroup = recipe.cgroup.map(|directory| directory.as_raw_fd());
+        let death_watch = recipe.death_signal.and(self.parent_fd.as_ref()).map(AsRawFd::as_raw_fd);
+        let mut private = [if self.way == Way::IntoCgroup { None } else { cgroup }, death_watch];
+        let inherit = recipe.others == Others::Inherit;
+        // When all else is closed a spare number may be one that is open; else it must be free.
+        self.wiring
+            .plan(recipe.descriptors, &mut private, |fd| inherit && is_open(fd))
+            .map_err(|errno| failure(Step::Descriptors, errno))?;
+        let [join, parent_fd] = private;
+        let share = self.way != Way::Fork && self.close_range && !inherit;
+        let orders = Orders {
+            recipe,
+            report: self.flight.report(),
+            moves: &self.wiring.moves,
+            gaps: &self.wiring.gaps,
+            unshare_above: share.then_some(self.wiring.highest),
+            close_range: self.close_range,
+            join,
+            reset: if self.way == Way::Fork { SignalSet::ALL } else { self.ignored },
+            parent: self.parent,
+            parent_fd,
+            bounding: self.bounding,
+            last,
+        };
+        self.flight.begin();
+        let pid_cell = self.flight.report().pid.as_ptr();
+        let argument = (&raw const orders).cast_mut().cast::<c_void>();
+        // No handler of ours may run in the child: it would find our memory and not our thread.
+        let mask = signals::set_mask(SignalSet::ALL);
+        let result = if self.way == Way::Fork {
+            let flags = libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
+            // SAFETY: the child has its own copy of everything, `orders` and the stack too; the pid cell is a good u32.
+            unsafe { raw::clone(flags as usize, self.stack.top(), pid_cell, child::begin, argument) }
+        } else {
+            let mut flags =
+                (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID) as u64 | CLONE_CLEAR_SIGHAND;
+            if share {
+                flags |= libc::CLONE_FILES as u64;
+            }
+            let into = cgroup.filter(|_| self.way == Way::IntoCgroup);
+            if into.is_some() {
+                flags |= CLONE_INTO_CGROUP;
+            }
+            let arguments = CloneArguments {
+                flags,
+                parent_tid: pid_cell as u64,
+                exit_signal: libc::SIGCHLD as u64,
+                stack: self.stack.bottom() as u64,
+                stack_size: Stack::BYTES as u64,
+                cgroup: into.unwrap_or(0) as u64,
+                ..CloneArguments::default()
+            };
+            let arguments = &raw const arguments;
+            // SAFETY: good arguments with a stack that nobody else uses; CLONE_VFORK holds this thread, and with it
+            // `orders` and all that it borrows, until the child is done with our memory; every signal is blocked.
+            unsafe { raw::clone3(arguments.cast(), size_of::<CloneArguments>(), child::begin, argument) }
+        };
+        if self.way != Way::Fork && recipe.changes_credentials() && DUMPABLE.get() == Some(&true) {
+            // The kernel has cleared the flag of the memory the child worked on, which is ours.
+            // SAFETY: numbers only.
+            unsafe { raw::syscall2(libc::SYS_prctl, libc::PR_SET_DUMPABLE as usize, 1) };
+        }
+        signals::set_mask(mask);
+        raw::check(result).map(|pid| Pid(pid as u32)).map_err(|errno| {
+            // Errors about the cgroup that it was to be born into, as against those of making a process.
+            const OF_CGROUP: [Errno; 6] =
+                [Errno::BUSY, Errno::OPNOTSUPP, Errno::NODEV, Errno::ACCESS, Errno::NOENT, Errno::BADF];
+            let of_cgroup = self.way == Way::IntoCgroup && cgroup.is_some() && OF_CGROUP.contains(&errno);
+            failure(if of_cgroup { Step::Cgroup } else { Step::Fork }, errno)
+        })
+    }
+
+    /// Whether a child that came to its last step executed its program. It may have been killed just before; and the thread
+    /// that waits for it goes on a little before the dead child can be waited for. So one that is known to be killed is waited
+    /// for, and the kernel is asked whether it ever executed anything; else it is asked only about one that is dead already.
+    fn has_run(&self, pid: Pid) -> bool {
+        if self.flight.was_killed() {
+            reap::wait_until_dead(pid);
+        }
+        !reap::died_of_signal(pid) || process::has_executed(pid)
+    }
+
+    /// Finds out what became of the child, now that this thread goes on: `CLONE_VFORK` lets it when the program is executed or
+    /// the child is dead.
+    fn settle(&mut self, pid: Pid, last: Last) -> Result<(Pid, Option<Exit>), SpawnError> {
+        let report = self.flight.report();
+        let step = self.flight.step();
+        let failed = report.failed.load(Ordering::Acquire) != 0;
+        let errno = report.errno.load(Ordering::Relaxed) as u16;
+        let ran = match last {
+            _ if failed => false,
+            Last::Exit => false,
+            Last::Exec => step == Step::Exec && self.has_run(pid),
+        };
+        self.flight.end();
+        if ran {
+            return Ok((pid, None));
+        }
+        let exit = reap::wait_pid(pid).ok();
+        if last == Last::Exit && !failed {
+            return Ok((pid, exit));
+        }
+        Err(SpawnError { failure: StartFailure { step, errno: if failed { errno } else { 0 } }, pid: Some(pid) })
+    }
+}
+
+impl fmt::Debug for Spawner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Spawner").field("way", &self.way).finish_non_exhaustive()
+    }
+}
+
+/// The kernel's `struct clone_args` up to Linux 5.7.
+#[repr(C)]
+#[derive(Default)]
+struct CloneArguments {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// The stack of children that share our memory, with a page below it that may not be touched.
+struct Stack {
+    mapping: NonNull<c_void>,
+}
+
+// SAFETY: memory that this value owns; only children write to it, and only while its owner stands still.
+unsafe impl Send for Stack {}
+
+impl Stack {
+    const BYTES: usize = 64 * 1024;
+    const GUARD: usize = 64 * 1024; // The largest page size of arm64, so that it is whole pages everywhere.
+
+    fn new() -> Result<Stack, Errno> {
+        use rustix::mm::{MapFlags, MprotectFlags, ProtFlags, mmap_anonymous, mprotect};
+        // SAFETY: a new mapping, chosen by the kernel, without access; then access to its upper part.
+        let mapping = unsafe {
+            let whole = Stack::GUARD + Stack::BYTES;
+            let mapping = mmap_anonymous(core::ptr::null_mut(), whole, ProtFlags::empty(), MapFlags::PRIVATE)?;
+            let stack = Stack { mapping: NonNull::new(mapping).ok_or(Errno::NOMEM)? };
+            mprotect(stack.bottom(), Stack::BYTES, MprotectFlags::READ | MprotectFlags::WRITE)?;
+            stack
+        };
+        Ok(mapping)
+    }
+
+    fn bottom(&self) -> *mut c_void {
+        self.mapping.as_ptr().wrapping_byte_add(Stack::GUARD)
+    }
+
+    fn top(&self) -> *mut c_void {
+        self.bottom().wrapping_byte_add(Stack::BYTES)
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` with this length; no child runs on it. The kernel cannot refuse it.
+        let _always = unsafe { rustix::mm::munmap(self.mapping.as_ptr(), Stack::GUARD + Stack::BYTES) };
+    }
+}
+
+fn is_open(fd: i32) -> bool {
+    // SAFETY: numbers only.
+    unsafe { raw::syscall2(libc::SYS_fcntl, fd as usize, libc::F_GETFD as usize) >= 0 }
+}
+
+/// The capabilities in our bounding set.
+fn bounding_set() -> u64 {
+    (0..64)
+        .filter(|capability| {
+            // SAFETY: numbers only. An unknown capability is EINVAL.
+            unsafe { raw::syscall2(libc::SYS_prctl, libc::PR_CAPBSET_READ as usize, *capability) == 1 }
+        })
+        .fold(0, |set, capability| set | 1 << capability)
+}

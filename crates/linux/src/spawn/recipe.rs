@@ -1,0 +1,123 @@
+//! What a child shall be, in borrowed parts.
+
+use core::ffi::CStr;
+use std::os::fd::BorrowedFd;
+
+use verger_engine::image::{ResourceLimit, SchedulingPolicy};
+
+use super::Pointers;
+use crate::signals::SignalSet;
+
+/// Everything that distinguishes a child from a copy of us. [`Recipe::new`] asks for nothing but an execution with empty
+/// signal mask, default dispositions and no descriptors; every `None` means "as ours".
+#[derive(Clone, Copy)]
+pub struct Recipe<'a> {
+    /// The program's path; a relative one is taken from `working_directory`.
+    pub program: &'a CStr,
+    /// The whole argument vector, `argv[0]` included.
+    pub argv: Pointers<'a>,
+    /// The whole environment.
+    pub envp: Pointers<'a>,
+    /// What sits on which number. All are put there at once: swaps and overlaps come out right. They lose their close-on-exec
+    /// mark in the child only.
+    pub descriptors: &'a [(u32, BorrowedFd<'a>)],
+    /// What happens to all other descriptors.
+    pub others: Others,
+    /// Session and process group.
+    pub session: Session,
+    /// The terminal that becomes the controlling one of the child's own session (`TIOCSCTTY`).
+    pub terminal: Option<BorrowedFd<'a>>,
+    /// The directory of the cgroup (v2) it is to live in.
+    pub cgroup: Option<BorrowedFd<'a>>,
+    /// Scheduling policy and real-time priority (`sched_setscheduler(2)`).
+    pub scheduling: Option<(SchedulingPolicy, u8)>,
+    /// CPUs it may run on, bit by bit (`sched_setaffinity(2)`); empty means as ours.
+    pub affinity: &'a [u64],
+    /// Niceness (`setpriority(2)`).
+    pub nice: Option<i8>,
+    /// Its badness when memory runs out, -1000 to 1000 (`/proc/PID/oom_score_adj`).
+    pub oom_score_adjust: Option<i16>,
+    /// Resource limits (`prlimit(2)`).
+    pub resource_limits: &'a [ResourceLimit],
+    /// Execution domain (`personality(2)`): `ADDR_NO_RANDOMIZE` is 0x0040000.
+    pub personality: Option<u32>,
+    /// File creation mask (`umask(2)`).
+    pub umask: Option<u16>,
+    /// Supplementary groups (`setgroups(2)`).
+    pub groups: Option<&'a [u32]>,
+    /// Real, effective and saved group (`setresgid(2)`).
+    pub gid: Option<u32>,
+    /// Real, effective and saved user (`setresuid(2)`).
+    pub uid: Option<u32>,
+    /// Working directory, entered with the child's rights.
+    pub working_directory: Option<&'a CStr>,
+    /// The capabilities it keeps, bit by bit (`capabilities(7)`): permitted, effective, inheritable and ambient are exactly
+    /// these, and the bounding set loses all others.
+    pub capabilities: Option<u64>,
+    /// `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// The signal it gets when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`). The kernel forgets it when the program
+    /// is set-uid or has file capabilities.
+    pub death_signal: Option<u8>,
+    /// Signals that it ignores; all others are at their defaults.
+    pub ignored_signals: SignalSet,
+    /// Signals that it begins with blocked.
+    pub blocked_signals: SignalSet,
+}
+
+impl<'a> Recipe<'a> {
+    /// A child that executes this program, and else is as careful as can be.
+    pub fn new(program: &'a CStr, argv: Pointers<'a>, envp: Pointers<'a>) -> Recipe<'a> {
+        Recipe {
+            program,
+            argv,
+            envp,
+            descriptors: &[],
+            others: Others::Close,
+            session: Session::Own,
+            terminal: None,
+            cgroup: None,
+            scheduling: None,
+            affinity: &[],
+            nice: None,
+            oom_score_adjust: None,
+            resource_limits: &[],
+            personality: None,
+            umask: None,
+            groups: None,
+            gid: None,
+            uid: None,
+            working_directory: None,
+            capabilities: None,
+            no_new_privileges: false,
+            death_signal: None,
+            ignored_signals: SignalSet::NONE,
+            blocked_signals: SignalSet::NONE,
+        }
+    }
+
+    /// Whether the kernel will clear the dumpable flag of whoever's memory the child works on.
+    pub(super) fn changes_credentials(&self) -> bool {
+        self.uid.is_some() || self.gid.is_some() || self.groups.is_some() || self.capabilities.is_some()
+    }
+}
+
+/// Descriptors that a recipe does not name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Others {
+    /// None of them is open in the program.
+    Close,
+    /// They are inherited unless marked close-on-exec, as `supervise` does it.
+    Inherit,
+}
+
+/// Session and process group of a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// A session of its own (`setsid(2)`), and with it a process group.
+    Own,
+    /// Our session, a process group of its own (`setpgid(2)`).
+    Group,
+    /// Our session and our process group.
+    Ours,
+}

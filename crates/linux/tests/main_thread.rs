@@ -1,0 +1,232 @@
+//! What needs the main thread of a process with one thread, so that no test harness can be around it: splitting in two,
+//! holding a word over an exec, coming back after a fault.
+//!
+//! Called without arguments it calls itself once for each check; each companion is this program with the name of its part.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::print_stdout, reason = "it is its own harness")]
+
+use std::ffi::CString;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::process::{Command, Stdio};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use verger_engine::runs::{Ended, Pid};
+use verger_linux::exec::{Image, Replacement};
+use verger_linux::memory::{Holder, Layout, Shared, View, hold};
+use verger_linux::process::{Forked, fork_alone, stat};
+use verger_linux::signals::{Disposition, SignalFd, SignalSet};
+use verger_linux::spawn::{PointerArray, Pointers, Recipe, Spawner, Way};
+use verger_linux::{Errno, process, reap, signals};
+
+type Check = (&'static str, fn());
+
+const CHECKS: &[Check] = &[
+    ("one thread can split in two", split),
+    ("blocked signals are read with their senders", read_signals),
+    ("an exec ends a hold of the main thread", hold_over_exec),
+    ("a fault executes the replacement", fault),
+    ("a second fault kills", second_fault),
+    ("a replacement that cannot be executed lets the fault kill", hopeless_fault),
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [mark, part, rest @ ..] = &arguments[..]
+        && mark == "--part"
+    {
+        return companion(part, rest);
+    }
+    // As libtest's own programs answer to `cargo test -- --list` and filters: just enough.
+    if arguments.iter().any(|argument| argument == "--list") {
+        return;
+    }
+    for (name, check) in CHECKS {
+        check();
+        println!("test {name} ... ok");
+    }
+    println!("\ntest result: ok. {} passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n", CHECKS.len());
+}
+
+fn part(part: &str, rest: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["--part", part]).args(rest).stdin(Stdio::null());
+    command
+}
+
+fn companion(name: &str, rest: &[String]) {
+    match name {
+        "split" => split_in_two(),
+        "signals" => signals_by_descriptor(),
+        "hold" => hold_and_execute(&rest[0]),
+        "fault" => fault_as(&rest[0], false),
+        "hopeless" => fault_as(&rest[0], true),
+        "back" => {
+            // What came back: same pid, and signals as they were at the very start.
+            let start = signals::at_start();
+            // glibc's `posix_spawn` leaves its own two signals ignored in whatever it starts.
+            let ignored = start.ignored.without(32).without(33).bits();
+            println!("back as {} ignoring {ignored:x} blocking {:x}", std::process::id(), start.blocked.bits());
+            if rest.first().is_some_and(|word| word == "fault-again") {
+                std::process::abort();
+            }
+        }
+        _ => panic!("{name}?"),
+    }
+}
+
+fn split() {
+    let output = part("split", &[]).stdout(Stdio::piped()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let mut lines: Vec<&str> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["child with 1 thread", "no more with two threads", "parent saw status 7"]);
+}
+
+fn split_in_two() {
+    match fork_alone().unwrap() {
+        Forked::Child => {
+            println!("child with {} thread", stat(Pid(std::process::id())).unwrap().threads);
+            std::process::exit(7);
+        }
+        Forked::Parent(child) => {
+            assert_eq!(reap::wait_pid(child).unwrap().ended, Ended::Exited(7));
+            println!("parent saw status 7");
+        }
+    }
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let thread = std::thread::spawn(move || wait.recv());
+    assert_eq!(fork_alone(), Err(Errno::BUSY));
+    println!("no more with two threads");
+    drop(go);
+    assert!(thread.join().unwrap().is_err());
+}
+
+fn read_signals() {
+    assert!(part("signals", &[]).status().unwrap().success());
+}
+
+fn signals_by_descriptor() {
+    signals::set_disposition(17, Disposition::Ignored).unwrap();
+    signals::block_all();
+    let all = SignalSet::ALL.except(SignalSet::FAULTS);
+    // The kernel does not let these two be blocked.
+    assert_eq!(signals::mask(), all.without(9).without(19));
+    assert!(!signals::ignored().contains(17), "or children would vanish unseen");
+    let fd = SignalFd::new(all).unwrap();
+    assert_eq!(fd.take(), Ok(None));
+    let own = Pid(std::process::id());
+    for signal in [15, 1, 64, 33, 15] {
+        process::signal(own, signal).unwrap();
+    }
+    let mut seen = Vec::new();
+    while let Some(received) = fd.take().unwrap() {
+        assert_eq!((received.code, received.pid, received.uid), (0, own.0, 0));
+        seen.push(received.signal);
+    }
+    seen.sort_unstable();
+    assert_eq!(seen, [1, 15, 33, 64], "two equal ones came as one");
+    let mut spawner = Spawner::new(Way::IntoCgroup, 4).unwrap();
+    let arguments = [c"sh", c"-c", c"exit 5"];
+    let mut array = PointerArray::with_capacity(3);
+    let mut filling = array.begin();
+    arguments.iter().for_each(|text| filling.push(text).unwrap());
+    let child = spawner.spawn(&Recipe::new(c"/bin/sh", filling.end(), Pointers::EMPTY)).unwrap().pid;
+    poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
+    let received = fd.take().unwrap().unwrap();
+    assert_eq!((received.signal, received.pid, received.code), (17, child.0, libc::CLD_EXITED));
+    assert_eq!(reap::take(child).unwrap().unwrap().ended, Ended::Exited(5));
+    assert_eq!(SignalFd::new(SignalSet::NONE).unwrap().take(), Ok(None));
+}
+
+const LAYOUT: Layout = Layout { words32: 2, words64: 0 };
+const HERE: std::os::fd::BorrowedFd<'static> = rustix::fs::CWD;
+
+fn hold_over_exec() {
+    let path = std::env::temp_dir().join(format!("verger-linux-hold-{}", std::process::id()));
+    let path = CString::new(path.to_str().unwrap()).unwrap();
+    let _board = Shared::create(HERE, &path, 0o600, LAYOUT).unwrap();
+    let view = View::open(HERE, &path, LAYOUT).unwrap();
+    let mut child =
+        part("hold", &[path.to_str().unwrap()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // `cat` has our word back when it is cat.
+    use std::io::Write;
+    child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    assert_eq!(Holder::of(view.load32(0).unwrap()), Holder::Died);
+    assert_eq!(view.load32(1), Some(child.id()), "it was held by the main thread before");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().success());
+    rustix::fs::unlink(&path).unwrap();
+}
+
+fn hold_and_execute(path: &str) {
+    let path = CString::new(path).unwrap();
+    let board: &'static Shared = Box::leak(Box::new(Shared::open(HERE, &path, LAYOUT).unwrap()));
+    hold(&board.words32()[0]).unwrap();
+    let value = board.words32()[0].load(std::sync::atomic::Ordering::Acquire);
+    if let Holder::Lives(thread) = Holder::of(value) {
+        board.words32()[1].store(thread, std::sync::atomic::Ordering::Release);
+    }
+    panic!("{}", Replacement::new(Image::Path(c"/bin/cat".into()), &[c"/bin/cat"], &[], &[]).execute());
+}
+
+const KINDS: [&str; 4] = ["read", "overflow", "abort", "worker"];
+
+fn fault() {
+    for kind in KINDS {
+        let mut child = part("fault", &[kind]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        let mut words = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut words).unwrap();
+        assert!(child.wait().unwrap().success(), "{kind}: {text} {words}");
+        assert_eq!(text, format!("back as {} ignoring 0 blocking 0\n", child.id()), "{kind}");
+        let signal = if kind == "abort" { "ABRT" } else { "SEGV" };
+        assert_eq!(words, format!("fault: SIG{signal}, executing again\n"), "{kind}");
+    }
+}
+
+fn second_fault() {
+    use std::os::unix::process::ExitStatusExt;
+    let output = part("fault", &["fault-again"]).output().unwrap();
+    assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
+}
+
+fn hopeless_fault() {
+    use std::os::unix::process::ExitStatusExt;
+    for kind in KINDS {
+        let output = part("hopeless", &[kind]).output().unwrap();
+        let signal = if kind == "abort" { libc::SIGABRT } else { libc::SIGSEGV };
+        assert_eq!(output.status.signal(), Some(signal), "{kind}: {output:?}");
+    }
+}
+
+#[expect(unsafe_code, reason = "a fault on purpose")]
+fn fault_as(kind: &str, hopeless: bool) {
+    signals::block_all();
+    let image = if hopeless { c"/none" } else { c"/proc/self/exe" };
+    let mut arguments = vec![c"again", c"--part", c"back"];
+    if kind == "fault-again" {
+        arguments.push(c"fault-again");
+    }
+    let replacement = Replacement::new(Image::Path(image.into()), &arguments, &[], &[std::io::stdout().as_fd()]);
+    signals::replace_on_fault(Box::leak(Box::new(replacement))).unwrap();
+    fn read() -> u8 {
+        let nowhere: *const u8 = std::ptr::without_provenance(std::hint::black_box(8));
+        // SAFETY: none; that is the point.
+        unsafe { nowhere.read_volatile() }
+    }
+    #[expect(unconditional_recursion, reason = "a stack overflow on purpose")]
+    fn overflow(depth: u64) -> u64 {
+        std::hint::black_box([depth; 64]);
+        overflow(depth + 1) + 1
+    }
+    let _never: u64 = match kind {
+        "read" => read().into(),
+        "overflow" => overflow(0),
+        "worker" => std::thread::spawn(read).join().unwrap().into(),
+        _ => std::process::abort(),
+    };
+}
