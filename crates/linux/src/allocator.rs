@@ -61,6 +61,11 @@ pub fn count<T>(work: impl FnOnce() -> T) -> (u64, T) {
     (HERE.get() - before, result)
 }
 
+/// How often this thread has allocated since it began.
+pub fn here() -> u64 {
+    HERE.get()
+}
+
 /// How often any thread has allocated since the program began.
 pub fn everywhere() -> u64 {
     EVERYWHERE.load(Ordering::Relaxed)

@@ -1,5 +1,5 @@
-//! The reviewed list of what must hold, seen from outside the engine. Each has a number, and each is broken by at least
-//! one of the committed mutants.
+//! The reviewed list of what must hold, seen from outside the engine. Each has a number; the committed mutants break them
+//! (I10, I14: tests beside the seeds).
 //!
 //! | | what holds |
 //! |---|---|

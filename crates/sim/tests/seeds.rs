@@ -10,7 +10,12 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use verger_linux::allocator;
 use verger_sim::story::{Failure, Report, Telling, tell};
+
+/// Counts what each thread allocates: a step of the engine takes no memory.
+#[global_allocator]
+static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 const EVENTS: u64 = 5000;
 const SEEDS_LEAST: u64 = 2000;
@@ -38,8 +43,10 @@ fn every_seed_ends_well_and_everything_was_met() {
                     if failed || (at >= least && Instant::now() >= until) {
                         return;
                     }
-                    let told =
-                        tell(base + at, Telling { events: EVENTS, allocations: None, traced: false, aloud: false });
+                    let told = tell(
+                        base + at,
+                        Telling { events: EVENTS, allocations: Some(allocator::here), traced: false, aloud: false },
+                    );
                     let mut all = all.lock().unwrap();
                     match told {
                         Ok(report) => {
@@ -67,8 +74,22 @@ fn every_seed_ends_well_and_everything_was_met() {
 #[test]
 fn a_seed_tells_the_same_story_every_time() {
     for seed in [3, 77, 4711] {
-        let telling = Telling { events: EVENTS, allocations: None, traced: false, aloud: false };
+        let telling = Telling { events: EVENTS, allocations: Some(allocator::here), traced: false, aloud: false };
         let (one, other) = (tell(seed, telling).unwrap(), tell(seed, telling).unwrap());
         assert_eq!((one.digest, one.steps, one.coverage), (other.digest, other.steps, other.coverage));
     }
+}
+
+#[test]
+fn memory_taken_by_a_step_is_noticed() {
+    fn ever_more() -> u64 {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    }
+    let before = allocator::here();
+    drop(std::hint::black_box(vec![1u8]));
+    assert!(allocator::here() > before, "the allocator does not count");
+    let failure =
+        tell(0, Telling { events: 10, allocations: Some(ever_more), traced: false, aloud: false }).unwrap_err();
+    assert!(failure.what.starts_with("I14"), "{failure}");
 }

@@ -16,15 +16,15 @@ pub(crate) struct Neighbour {
     pub(crate) kind: EdgeKind,
 }
 
-/// Edges from each slot to what it needs, and from each slot to what uses it.
-#[derive(Clone, Debug)]
+/// Edges from each slot to what it needs, and from each slot to what uses it. The default one has room for nothing.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Graph {
     needs: Side,
     users: Side,
 }
 
 /// Neighbours of all slots, those of slot `s` at `from[s]..from[s + 1]`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 struct Side {
     from: Vec<u32>,
     packed: Vec<u32>,

@@ -3,7 +3,6 @@
 //! A run keeps the image it was started from; a service that has changed takes its new description with its next run. The
 //! graph and the order of names are made anew, wants are spread anew. Either all of a plan is taken or nothing.
 
-use super::graph::Graph;
 use super::phase::{Asked, LastOrder, Phase, Want};
 use super::{END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
 use crate::causes::{Actor, Cause, RootId, RootKind};
@@ -242,7 +241,7 @@ impl Life {
     }
 
     pub(super) fn rebuild_graph(&mut self, images: &Images) {
-        let mut graph = core::mem::replace(&mut self.graph, Graph::new(0, 0));
+        let mut graph = core::mem::take(&mut self.graph);
         graph.rebuild(&|edge| {
             for (user, slot) in (0u32..).zip(&self.slots) {
                 let Some(home) = slot.home else { continue };
