@@ -9,12 +9,14 @@
 //! - [`frame`]: cutting a stream of bytes into messages, and writing them.
 //! - [`view`]: what an engine knows, as messages.
 //! - [`rights`]: who may say what.
+//! - [`board`]: the status page in shared memory.
 //! - [`place`]: where sockets and pages lie, and in which variables that is said.
 //!
 //! *Not here:* sentences for people (the command line's), what a call leads to (the daemon's), sockets and maps.
 
 #![forbid(unsafe_code)]
 
+pub mod board;
 pub mod frame;
 pub mod interface;
 pub mod message;
