@@ -1,0 +1,419 @@
+//! One service's record: what readers are shown, and what a daemon that comes back must know.
+//!
+//! | word | low half | high half |
+//! |---|---|---|
+//! | 0 | sequence number | |
+//! | 1 | run: 64 bits, never used twice | |
+//! | 2 | when it was begun, ns | |
+//! | 3 | when the phase was entered, ns | |
+//! | 4 | when the phase ends by itself, ns; all ones: never | |
+//! | 5 | when the kernel says the main process began, clock ticks | |
+//! | 6 | pid; 0: none | pid of who is in the way; 0: none |
+//! | 7 | restarts ever | ends in a row |
+//! | 8 | where the give-up window began, ns | |
+//! | 9 | restarts in the window | slot that it waits for, plus one; 0: none |
+//! | 10 | of the failure: restarts, or step × 65536 + errno, or fault | last exit in 18 bits (below); 0: none |
+//! | 11 | codes (below) | of the last order: step × 65536 + errno in 24 bits |
+//!
+//! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (3), failure 3 (0 none, 1 gave up,
+//! 2 start, 3 exited, 4 not ready, 5 internal), last order 2 (0 stop, 1 restart, 2 shutdown, 3 start failed), lived in 1,
+//! length of the name 7 (1 to 64): 24 bits. An exit: kind 8 (1 exited, 2 signal, 3 unknown), status or signal 8, core 1, out
+//! of memory 1. So everything fits with room for two more small facts; times and runs are never cut, and two pids share
+//! a word because the kernel's have at most 22 bits.
+//!
+//! Twelve words are 96 bytes: two records in three cache lines, and 10 000 services in less than 1 MiB.
+//! A slot that nobody lives in is zeros. Bits that are not named are zero, and a record in which they are not is no record.
+
+use verger_engine::life::{Failure, FaultKind, Found, LastOrder, PhaseKind, Status, Want};
+use verger_engine::runs::{
+    Containment, Exit, Pid, RunId, ServiceId, Usage, pack_exit, pack_failure, unpack_exit, unpack_failure,
+};
+use verger_engine::time::Moment;
+
+use super::RECORD_WORDS;
+
+/// What the board holds about a service, beside its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Bytes of its name, 1 to 64.
+    pub name_length: u8,
+    /// Whether it is asked for itself.
+    pub asked: bool,
+    /// What should be.
+    pub want: Want,
+    /// What is so.
+    pub phase: PhaseKind,
+    /// Whether dependents may go on.
+    pub ready: bool,
+    /// Its run; the last one when it has none.
+    pub run: RunId,
+    /// When that run was begun.
+    pub began: Moment,
+    /// When it entered its phase.
+    pub since: Moment,
+    /// When the phase ends by itself; never, if it does not.
+    pub until: Moment,
+    /// The main process.
+    pub pid: Option<Pid>,
+    /// When the kernel says it began, in clock ticks since boot.
+    pub started: u64,
+    /// What holds its processes.
+    pub containment: Containment,
+    /// The slot of the service it waits for.
+    pub on: Option<u32>,
+    /// Who is in the way of its end.
+    pub in_the_way: Option<Pid>,
+    /// Why it has failed.
+    pub failure: Option<Failure>,
+    /// How its last run ended (what it used is not kept).
+    pub last_exit: Option<Exit>,
+    /// What last decided about it.
+    pub last_order: LastOrder,
+    /// Restarts ever.
+    pub restarts: u32,
+    /// Ends in a row without a healthy run between.
+    pub failures: u32,
+    /// Where the window of the give-up limit began.
+    pub window_from: Moment,
+    /// Restarts in it.
+    pub window_restarts: u32,
+}
+
+/// Where each code lies in the low half of word 11: first bit, number of bits.
+const PHASE: (u32, u32) = (0, 4);
+const WANT: (u32, u32) = (4, 2);
+const ASKED: (u32, u32) = (6, 1);
+const READY: (u32, u32) = (7, 1);
+const CONTAINMENT: (u32, u32) = (8, 3);
+const FAILURE: (u32, u32) = (11, 3);
+const ORDER: (u32, u32) = (14, 2);
+const LIVED_IN: (u32, u32) = (16, 1);
+const NAME_LENGTH: (u32, u32) = (17, 7);
+
+impl Record {
+    /// The record of a service with a name of this length.
+    pub fn of(status: &Status, name_length: u8) -> Record {
+        Record {
+            name_length,
+            asked: status.asked,
+            want: status.want,
+            phase: status.phase,
+            ready: status.ready,
+            run: status.run,
+            began: status.began,
+            since: status.since,
+            until: status.until,
+            pid: status.pid,
+            started: status.started,
+            containment: status.containment,
+            on: status.on,
+            in_the_way: status.in_the_way,
+            failure: status.failure,
+            last_exit: status.last_exit.map(|exit| Exit { usage: Usage::NONE, ..exit }),
+            last_order: status.last_order,
+            restarts: status.restarts,
+            failures: status.failures,
+            window_from: status.window_from,
+            window_restarts: status.window_restarts,
+        }
+    }
+
+    /// What a daemon that comes back tells its engine; `service` is how that engine calls the service with this name now.
+    pub fn found(&self, service: ServiceId) -> Found {
+        Found {
+            service,
+            asked: self.asked,
+            phase: self.phase,
+            run: self.run,
+            began: self.began,
+            pid: self.pid,
+            started: self.started,
+            containment: self.containment,
+            until: self.until,
+            failure: self.failure,
+            last_exit: self.last_exit,
+            last_order: self.last_order,
+            restarts: self.restarts,
+            failures: self.failures,
+            window_from: self.window_from,
+            window_restarts: self.window_restarts,
+        }
+    }
+
+    /// The record as words. The first, the sequence number, is 0: it is the writer's.
+    pub fn encode(&self) -> [u64; RECORD_WORDS] {
+        let (failure, failure_value) = match self.failure {
+            None => (0, 0),
+            Some(Failure::GaveUp { restarts }) => (1, restarts),
+            Some(Failure::Start(failure)) => (2, pack_failure(failure)),
+            Some(Failure::Exited) => (3, 0),
+            Some(Failure::NotReady) => (4, 0),
+            Some(Failure::Internal(fault)) => (5, u32::from(fault.code())),
+        };
+        let (order, order_value) = match self.last_order {
+            LastOrder::Stop => (0, 0),
+            LastOrder::Restart => (1, 0),
+            LastOrder::Shutdown => (2, 0),
+            LastOrder::StartFailed(failure) => (3, pack_failure(failure)),
+        };
+        let codes = [
+            (PHASE, u32::from(self.phase.code())),
+            (WANT, u32::from(self.want.code())),
+            (ASKED, u32::from(self.asked)),
+            (READY, u32::from(self.ready)),
+            (CONTAINMENT, u32::from(self.containment.code())),
+            (FAILURE, failure),
+            (ORDER, order),
+            (LIVED_IN, 1),
+            (NAME_LENGTH, u32::from(self.name_length)),
+        ];
+        let codes = codes.iter().fold(0, |word, ((first, _), code)| word | code << first);
+        let pid = |pid: Option<Pid>| pid.map_or(0, |pid| pid.0);
+        [
+            0,
+            self.run.0,
+            self.began.0,
+            self.since.0,
+            self.until.0,
+            self.started,
+            halves(pid(self.pid), pid(self.in_the_way)),
+            halves(self.restarts, self.failures),
+            self.window_from.0,
+            halves(self.window_restarts, self.on.map_or(0, |on| on.wrapping_add(1))),
+            halves(failure_value, self.last_exit.map_or(0, pack_exit)),
+            halves(codes, order_value),
+        ]
+    }
+}
+
+/// Reads a record from its words, whatever the sequence number. `None`: nobody lives there, or it is no record.
+pub fn decode(words: &[u64]) -> Option<Record> {
+    let words: &[u64; RECORD_WORDS] = words.try_into().ok()?;
+    let low = |at: usize| words[at] as u32;
+    let high = |at: usize| (words[at] >> 32) as u32;
+    let code = |(first, bits): (u32, u32)| low(11) >> first & ((1 << bits) - 1);
+    let small = |place| code(place) as u8;
+    let pid = |pid: u32| (pid != 0).then_some(Pid(pid));
+    let failure = match code(FAILURE) {
+        0 => None,
+        1 => Some(Failure::GaveUp { restarts: low(10) }),
+        2 => Some(Failure::Start(unpack_failure(low(10))?)),
+        3 => Some(Failure::Exited),
+        4 => Some(Failure::NotReady),
+        5 => Some(Failure::Internal(FaultKind::from_code(u8::try_from(low(10)).ok()?)?)),
+        _ => return None,
+    };
+    let last_order = match code(ORDER) {
+        0 => LastOrder::Stop,
+        1 => LastOrder::Restart,
+        2 => LastOrder::Shutdown,
+        _ => LastOrder::StartFailed(unpack_failure(high(11))?),
+    };
+    let record = Record {
+        name_length: small(NAME_LENGTH),
+        asked: code(ASKED) != 0,
+        want: Want::from_code(small(WANT))?,
+        phase: PhaseKind::from_code(small(PHASE))?,
+        ready: code(READY) != 0,
+        run: RunId(words[1]),
+        began: Moment(words[2]),
+        since: Moment(words[3]),
+        until: Moment(words[4]),
+        pid: pid(low(6)),
+        started: words[5],
+        containment: Containment::from_code(small(CONTAINMENT))?,
+        on: high(9).checked_sub(1),
+        in_the_way: pid(high(6)),
+        failure,
+        last_exit: unpack_exit(high(10)),
+        last_order,
+        restarts: low(7),
+        failures: high(7),
+        window_from: Moment(words[8]),
+        window_restarts: low(9),
+    };
+    let named = (1..=64).contains(&record.name_length);
+    // What does not come back as it was has bits that mean nothing.
+    (named && record.encode()[1..] == words[1..]).then_some(record)
+}
+
+fn halves(low: u32, high: u32) -> u64 {
+    u64::from(low) | u64::from(high) << 32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use verger_engine::runs::{Ended, StartFailure, Step};
+
+    fn plain() -> Record {
+        Record {
+            name_length: 1,
+            asked: false,
+            want: Want::Down,
+            phase: PhaseKind::Down,
+            ready: false,
+            run: RunId::NONE,
+            began: Moment(0),
+            since: Moment(0),
+            until: Moment::NEVER,
+            pid: None,
+            started: 0,
+            containment: Containment::None,
+            on: None,
+            in_the_way: None,
+            failure: None,
+            last_exit: None,
+            last_order: LastOrder::Stop,
+            restarts: 0,
+            failures: 0,
+            window_from: Moment(0),
+            window_restarts: 0,
+        }
+    }
+
+    /// One record for every value of every field.
+    fn variants() -> Vec<Record> {
+        let failures =
+            || Step::ALL.iter().flat_map(|step| [0, 1, u16::MAX].map(|errno| StartFailure { step: *step, errno }));
+        let mut all = vec![plain()];
+        all.extend(PhaseKind::ALL.iter().map(|phase| Record { phase: *phase, ..plain() }));
+        all.extend(Want::ALL.iter().map(|want| Record { want: *want, ..plain() }));
+        all.extend(Containment::ALL.iter().map(|containment| Record { containment: *containment, ..plain() }));
+        all.extend(FaultKind::ALL.iter().map(|it| Record { failure: Some(Failure::Internal(*it)), ..plain() }));
+        all.extend(failures().map(|it| Record { failure: Some(Failure::Start(it)), ..plain() }));
+        all.extend(failures().map(|it| Record { last_order: LastOrder::StartFailed(it), ..plain() }));
+        for failure in [Failure::Exited, Failure::NotReady] {
+            all.push(Record { failure: Some(failure), ..plain() });
+        }
+        for last_order in [LastOrder::Restart, LastOrder::Shutdown] {
+            all.push(Record { last_order, ..plain() });
+        }
+        for number in [1, 2, 0xffff, 0x10000, u32::MAX] {
+            all.push(Record { failure: Some(Failure::GaveUp { restarts: number }), ..plain() });
+            all.push(Record { restarts: number, ..plain() });
+            all.push(Record { failures: number, ..plain() });
+            all.push(Record { window_restarts: number, ..plain() });
+            all.push(Record { pid: Some(Pid(number)), ..plain() });
+            all.push(Record { in_the_way: Some(Pid(number)), ..plain() });
+            all.push(Record { on: Some(number - 1), ..plain() });
+        }
+        for number in [1, 1 << 32, u64::MAX] {
+            all.push(Record { run: RunId(number), ..plain() });
+            all.push(Record { began: Moment(number), ..plain() });
+            all.push(Record { since: Moment(number), ..plain() });
+            all.push(Record { until: Moment(number), ..plain() });
+            all.push(Record { started: number, ..plain() });
+            all.push(Record { window_from: Moment(number), ..plain() });
+        }
+        for oom in [false, true] {
+            for code in 0..=255 {
+                let core = code % 2 == 1;
+                for ended in [Ended::Exited(code), Ended::Signaled { signal: code, core }, Ended::Unknown] {
+                    all.push(Record { last_exit: Some(Exit { ended, oom, usage: Usage::NONE }), ..plain() });
+                }
+            }
+        }
+        for (asked, ready) in [(true, false), (false, true), (true, true)] {
+            all.push(Record { asked, ready, ..plain() });
+        }
+        all.extend((1..=64).map(|name_length| Record { name_length, ..plain() }));
+        all
+    }
+
+    #[test]
+    fn every_value_of_every_field_comes_back() {
+        let all = variants();
+        for record in &all {
+            assert_eq!(decode(&record.encode()), Some(*record));
+        }
+        // And no two different ones look the same.
+        let mut seen = std::collections::BTreeMap::new();
+        for record in &all {
+            let before = seen.insert(record.encode(), *record);
+            assert!(before.is_none_or(|before| before == *record));
+        }
+    }
+
+    #[test]
+    fn the_places_are_where_the_table_says() {
+        let record = Record { pid: Some(Pid(0x1111)), in_the_way: Some(Pid(0x2222)), ..plain() };
+        assert_eq!(record.encode()[6], 0x2222_0000_1111);
+        let record = Record { window_restarts: 3, on: Some(0), ..plain() };
+        assert_eq!(record.encode()[9], 0x1_0000_0003);
+        let start = StartFailure { step: Step::Exec, errno: 2 };
+        let record = Record {
+            failure: Some(Failure::Start(start)),
+            last_exit: Some(Exit::signal(9)),
+            last_order: LastOrder::StartFailed(start),
+            phase: PhaseKind::Failed,
+            want: Want::Again,
+            asked: true,
+            ready: true,
+            containment: Containment::Cgroup,
+            name_length: 64,
+            ..plain()
+        };
+        let words = record.encode();
+        assert_eq!(words[10], 0x0000_0902_001a_0002);
+        assert_eq!(words[11], 0x001a_0002 << 32 | 64 << 17 | 1 << 16 | 3 << 14 | 2 << 11 | 2 << 8 | 0xe0 | 10);
+    }
+
+    #[test]
+    fn what_is_no_record_is_none() {
+        assert_eq!(decode(&[0; RECORD_WORDS]), None, "nobody lives there");
+        assert_eq!(decode(&plain().encode()[1..]), None);
+        assert_eq!(decode(&[]), None);
+        let with = |at: usize, bits: u64| {
+            let mut words = plain().encode();
+            words[at] ^= bits;
+            decode(&words)
+        };
+        assert_eq!(with(0, 0xabc), Some(plain()), "the sequence number is the writer's");
+        for (at, bits, why) in [
+            (11, 0xb, "a phase that is none"),
+            (11, 3 << 4, "a want that is none"),
+            (11, 3 << 8, "a containment that is none"),
+            (11, 6 << 11, "a failure that is none"),
+            (11, 1 << 16, "nobody lives there"),
+            (11, 1 << 17, "a name without length"),
+            (11, 64 << 17, "a name that is too long"),
+            (11, 1 << 24, "a bit without meaning"),
+            (11, 1 << 63, "a bit without meaning"),
+            (11, 3 << 14, "a failed start without a step"),
+            (11, 5 << 11, "a fault without a kind"),
+            (10, 1, "a value without a failure"),
+            (10, 1 << 50, "a bit without meaning"),
+            (10, 9 << 32, "an exit that is none"),
+        ] {
+            assert_eq!(with(at, bits), None, "{why}");
+        }
+    }
+
+    #[test]
+    fn no_words_make_it_panic() {
+        let mut state = 0x9e37_79b9_7f4a_7c15u64;
+        let mut next = || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state
+        };
+        let all = variants();
+        let mut read = 0;
+        for round in 0..200_000 {
+            let mut words = all[round % all.len()].encode();
+            for _ in 0..next() % 4 {
+                let at = (next() % RECORD_WORDS as u64) as usize;
+                words[at] ^= if next() % 2 == 0 { next() } else { 1 << (next() % 64) };
+            }
+            if let Some(record) = decode(&words) {
+                assert_eq!(record.encode()[1..], words[1..]);
+                read += 1;
+            }
+            let noise: Vec<u64> = (0..RECORD_WORDS).map(|_| next()).collect();
+            let _may_be_anything = decode(&noise);
+        }
+        assert!(read > 50_000, "{read}");
+    }
+}

@@ -1,0 +1,28 @@
+//! What verger speaks and shares: the varlink messages of its control socket, and the layout of its status page.
+//!
+//! Values in, values out: no socket, no clock, no file, no thread, no environment. Daemon and client use the same types,
+//! readers and writers from here, so neither can drift from the other; tests for other languages' clients lie beside the
+//! sources (`golden/`).
+//!
+//! - [`interface`]: the texts of the interfaces, which a daemon hands out to whoever asks.
+//! - [`message`]: what is said: calls, replies, errors, and the types in them.
+//! - [`frame`]: cutting a stream of bytes into messages, and writing them.
+//! - [`view`]: what an engine knows, as messages.
+//! - [`rights`]: who may say what.
+//! - [`board`]: the status page in shared memory.
+//! - [`place`]: where sockets and pages lie, and in which variables that is said.
+//!
+//! *Not here:* sentences for people (the command line's), what a call leads to (the daemon's), sockets and maps.
+
+#![forbid(unsafe_code)]
+
+pub mod board;
+pub mod frame;
+pub mod interface;
+pub mod message;
+pub mod place;
+pub mod rights;
+pub mod view;
+mod word;
+
+pub use word::Word;

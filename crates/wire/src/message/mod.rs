@@ -1,0 +1,20 @@
+//! What is said over the control socket: calls, replies, errors, and the types in them.
+//!
+//! The types are those of the interface text (see [`crate::interface`]), field by field; tests hold them against it both
+//! ways. A field that does not apply is absent. Whoever reads a reply ignores fields it does not know; whoever reads a
+//! call refuses them, by name.
+
+mod call;
+mod cause;
+mod daemon;
+mod error;
+mod fields;
+mod reply;
+mod service;
+
+pub use call::{Asked, Breakage, Call, KEY_BYTES_MAX, NAMES_MAX, Order, Unreadable, key_number, read_call};
+pub use cause::{Actor, Cause, CauseKind, Origin, OriginKind, Root, Transition, Wanted};
+pub use daemon::{Description, Finding, Level, Plan, State};
+pub use error::{Error, Obstacle, WrongState};
+pub use reply::{Done, InterfaceDescription, Nothing, ServiceInfo, Services, WatchReply, Why};
+pub use service::{DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Service, signal_text};

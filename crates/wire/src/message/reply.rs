@@ -1,0 +1,80 @@
+//! What is answered to each call.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Service, Transition, Wanted};
+
+/// The reply of methods that give nothing back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Nothing {}
+
+/// The reply of `List`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Services {
+    /// The services asked for.
+    pub services: Vec<Service>,
+}
+
+/// The reply of `Start`, `Stop`, `Restart` and `Signal`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The run that is ready, has ended or got the signal; absent when the service never had one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<u64>,
+}
+
+/// The reply of `Why`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Why {
+    /// The service as it is.
+    pub service: Service,
+    /// From what is seen, each what led to the one before, to the root.
+    pub chain: Vec<Transition>,
+    /// Why it is wanted as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Wanted>,
+    /// Its last transitions, newest first.
+    pub history: Vec<Transition>,
+}
+
+/// One reply of `Watch`: see the interface for which fields come together.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WatchReply {
+    /// What happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transition: Option<Transition>,
+    /// The one service it is about, as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
+    /// All services that are watched, as they are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub services: Option<Vec<Service>>,
+    /// How many replies were dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost: Option<u64>,
+    /// A service that is no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gone: Option<String>,
+}
+
+/// The reply of `org.varlink.service.GetInfo`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceInfo {
+    /// Who makes it.
+    pub vendor: String,
+    /// What it is.
+    pub product: String,
+    /// Its version.
+    pub version: String,
+    /// Where to read about it; may be empty.
+    pub url: String,
+    /// The interfaces it offers.
+    pub interfaces: Vec<String>,
+}
+
+/// The reply of `org.varlink.service.GetInterfaceDescription`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceDescription {
+    /// The text of the interface.
+    pub description: String,
+}

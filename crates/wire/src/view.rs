@@ -1,0 +1,316 @@
+//! What an engine knows, as messages; and what came of a command, as a reply or an error.
+//!
+//! All of these read an engine between steps (or while effects are taken) and change nothing. Sentences are not made here.
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+use verger_engine::Engine;
+use verger_engine::causes::{self, Link, RootKind};
+use verger_engine::image::Image;
+use verger_engine::life::{self, Outcome, PhaseKind, Status};
+use verger_engine::runs::{Pid, ServiceId, StartFailure, Step};
+use verger_engine::time::Moment;
+
+use crate::message::{
+    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, Done, Error, Exit, Failure, FailureKind, LastOrder, Obstacle,
+    OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState, signal_text,
+};
+
+/// A moment in whole microseconds, rounded down.
+pub fn micros(moment: Moment) -> u64 {
+    moment.0 / 1_000
+}
+
+/// What is shown of the service in a slot; `None` when nobody lives there.
+pub fn service(engine: &Engine, slot: u32) -> Option<Service> {
+    Some(shown(engine, &engine.status(slot)?))
+}
+
+fn shown(engine: &Engine, status: &Status) -> Service {
+    let slot = status.service.slot;
+    let described = engine.description(slot);
+    Service {
+        name: engine.name(slot).to_owned(),
+        description: described.map_or(String::new(), |it| it.description().to_owned()),
+        want: status.want,
+        phase: status.phase,
+        ready: status.ready,
+        asked: status.asked,
+        run: status.run.0,
+        start_us: status.run.is_some().then(|| micros(status.began)),
+        pid: status.pid.map(number),
+        containment: status.containment,
+        since_us: micros(status.since),
+        until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
+        waits_for: status.on.and_then(|on| name(engine, on)),
+        in_the_way: status.in_the_way.map(number),
+        restarts: status.restarts,
+        failures: status.failures,
+        last_exit: status.last_exit.as_ref().map(Exit::from),
+        failure: status.failure.map(failure),
+        last_order: last_order(status.last_order),
+        autostart: described.is_some_and(|it| it.autostart()),
+        essential: described.is_some_and(|it| it.essential()),
+        decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
+    }
+}
+
+fn number(pid: Pid) -> u32 {
+    pid.0
+}
+
+fn name(engine: &Engine, slot: u32) -> Option<String> {
+    let name = engine.name(slot);
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
+/// The reply of `List` and the first of `Watch`: `{"services":[…]}`, each service made only while it is written.
+#[derive(Debug)]
+pub struct Listing<'e> {
+    engine: &'e Engine,
+    slots: Option<Vec<u32>>,
+    lost: Option<u64>,
+}
+
+impl<'e> Listing<'e> {
+    /// The services of these names in this order; without names all, in the order of their names.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] for the first name that nobody has.
+    pub fn of(engine: &'e Engine, names: Option<&[String]>) -> Result<Listing<'e>, Error> {
+        let slot = |name: &String| match engine.find(name) {
+            Some(id) => Ok(id.slot),
+            None => Err(Error::NotFound { name: name.clone() }),
+        };
+        let slots = names.map(|names| names.iter().map(slot).collect::<Result<Vec<u32>, Error>>()).transpose()?;
+        Ok(Listing { engine, slots, lost: None })
+    }
+
+    /// The services in these slots that still live there, and how many replies of `Watch` were dropped before.
+    pub fn after_loss(engine: &'e Engine, slots: Option<Vec<u32>>, lost: u64) -> Listing<'e> {
+        Listing { engine, slots, lost: Some(lost) }
+    }
+}
+
+impl Serialize for Listing<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        struct Shown<'l, 'e>(&'l Listing<'e>);
+
+        impl Serialize for Shown<'_, '_> {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let engine = self.0.engine;
+                match &self.0.slots {
+                    None => serializer.collect_seq(engine.services().map(|status| shown(engine, &status))),
+                    Some(slots) => serializer.collect_seq(slots.iter().filter_map(|slot| service(engine, *slot))),
+                }
+            }
+        }
+
+        let mut reply = serializer.serialize_struct("Services", 2)?;
+        reply.serialize_field("services", &Shown(self))?;
+        match self.lost {
+            Some(lost) => reply.serialize_field("lost", &lost)?,
+            None => reply.skip_field("lost")?,
+        }
+        reply.end()
+    }
+}
+
+/// A kept transition; `None` when it is kept no longer.
+pub fn transition(engine: &Engine, link: Link) -> Option<Transition> {
+    let (transition, root) = engine.transition(link)?;
+    Some(written(engine, link, &transition, root?))
+}
+
+fn written(engine: &Engine, link: Link, transition: &causes::Transition, origin: &causes::Root) -> Transition {
+    Transition {
+        service: engine.name(link.slot).to_owned(),
+        number: link.seq,
+        at_us: micros(transition.at),
+        run: transition.run.0,
+        from: transition.from,
+        to: transition.to,
+        cause: cause(engine, &transition.cause),
+        root: root(engine, origin),
+    }
+}
+
+/// Why the service in a slot is as it is; `None` when nobody lives there.
+pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
+    let service = service(engine, slot)?;
+    let step = |(link, transition, root): (Link, causes::Transition, Option<&causes::Root>)| {
+        Some(written(engine, link, &transition, root?))
+    };
+    let wanted = engine.why_wanted(slot).and_then(|(why, origin)| {
+        let (cause, root) = (cause(engine, &why), root(engine, origin?));
+        Some(Wanted { cause, root })
+    });
+    let chain = engine.chain(slot).filter_map(step).collect();
+    let history = engine.history(slot).filter_map(step).collect();
+    Some(Why { service, chain, wanted, history })
+}
+
+/// What led to a transition.
+pub fn cause(engine: &Engine, cause: &causes::Cause) -> Cause {
+    let mut said = Cause::plain(cause_kind(cause));
+    if let Some(link) = cause.link() {
+        said.service = name(engine, link.slot);
+        said.number = Some(link.seq);
+    }
+    if let causes::Cause::Exited(exit) = cause {
+        said.exit = Some(exit.into());
+    } else if let causes::Cause::StartFailed(failure) = cause {
+        (said.step, said.errno) = step_and_errno(*failure);
+    } else if let causes::Cause::Stuck(who) = cause {
+        said.pid = who.map(number);
+    } else if let causes::Cause::Fault(what) = cause {
+        said.fault = Some(*what);
+    }
+    said
+}
+
+/// The kind of a cause.
+pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
+    match cause {
+        causes::Cause::Asked => CauseKind::Asked,
+        causes::Cause::Needed(_) => CauseKind::Needed,
+        causes::Cause::Unneeded(_) => CauseKind::Unneeded,
+        causes::Cause::DownWith(_) => CauseKind::DownWith,
+        causes::Cause::RestartedWith(_) => CauseKind::RestartedWith,
+        causes::Cause::Awaits(_) => CauseKind::Awaits,
+        causes::Cause::Arrived(_) => CauseKind::Arrived,
+        causes::Cause::OutOfReach(_) => CauseKind::OutOfReach,
+        causes::Cause::WithinReach(_) => CauseKind::WithinReach,
+        causes::Cause::HeldBy(_) => CauseKind::HeldBy,
+        causes::Cause::LetGo(_) => CauseKind::LetGo,
+        causes::Cause::Ready => CauseKind::Ready,
+        causes::Cause::Exited(_) => CauseKind::Exited,
+        causes::Cause::Ended => CauseKind::Ended,
+        causes::Cause::StartFailed(_) => CauseKind::StartFailed,
+        causes::Cause::NotReadyInTime => CauseKind::NotReadyInTime,
+        causes::Cause::Rested => CauseKind::Rested,
+        causes::Cause::Stuck(_) => CauseKind::Stuck,
+        causes::Cause::Removed => CauseKind::Removed,
+        causes::Cause::Fault(_) => CauseKind::Fault,
+        causes::Cause::Found => CauseKind::Found,
+    }
+}
+
+/// An outside event.
+pub fn root(engine: &Engine, root: &causes::Root) -> Root {
+    Root { event: root.event, at_us: micros(root.at), what: origin(engine, &root.what) }
+}
+
+/// An outside event without its place in time.
+pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
+    match *what {
+        RootKind::Plan { by } => Origin { by: Some(actor(by)), ..Origin::plain(OriginKind::Plan) },
+        RootKind::Command { verb, slot, by } => Origin {
+            by: Some(actor(by)),
+            verb: Some(verb),
+            service: name(engine, slot),
+            ..Origin::plain(OriginKind::Command)
+        },
+        RootKind::Shutdown { signal, by } => Origin {
+            by: Some(actor(by)),
+            signal: (signal != 0).then(|| signal_text(signal)),
+            ..Origin::plain(OriginKind::Shutdown)
+        },
+        RootKind::Exited { slot, exit } => {
+            Origin { service: name(engine, slot), exit: Some((&exit).into()), ..Origin::plain(OriginKind::Exited) }
+        }
+        RootKind::StartFailed { slot, failure } => {
+            let (step, errno) = step_and_errno(failure);
+            Origin { service: name(engine, slot), step, errno, ..Origin::plain(OriginKind::StartFailed) }
+        }
+        RootKind::Fault { slot, what } => {
+            Origin { service: name(engine, slot), fault: Some(what), ..Origin::plain(OriginKind::Fault) }
+        }
+        RootKind::Revival => Origin::plain(OriginKind::Revival),
+    }
+}
+
+fn actor(by: causes::Actor) -> Actor {
+    Actor { uid: by.uid, pid: (by.pid != 0).then_some(by.pid) }
+}
+
+fn step_and_errno(failure: StartFailure) -> (Option<Step>, Option<u16>) {
+    (Some(failure.step), Some(failure.errno))
+}
+
+/// Why a service has failed.
+pub fn failure(failure: life::Failure) -> Failure {
+    let plain = |kind| Failure { kind, restarts: None, step: None, errno: None, fault: None };
+    match failure {
+        life::Failure::GaveUp { restarts } => Failure { restarts: Some(restarts), ..plain(FailureKind::GaveUp) },
+        life::Failure::Start(failure) => {
+            let (step, errno) = step_and_errno(failure);
+            Failure { step, errno, ..plain(FailureKind::Start) }
+        }
+        life::Failure::Exited => plain(FailureKind::Exited),
+        life::Failure::NotReady => plain(FailureKind::NotReady),
+        life::Failure::Internal(fault) => Failure { fault: Some(fault), ..plain(FailureKind::Internal) },
+    }
+}
+
+fn last_order(order: life::LastOrder) -> LastOrder {
+    let plain = |kind| LastOrder { kind, step: None, errno: None };
+    match order {
+        life::LastOrder::Stop => plain(OrderKind::Stop),
+        life::LastOrder::Restart => plain(OrderKind::Restart),
+        life::LastOrder::Shutdown => plain(OrderKind::Shutdown),
+        life::LastOrder::StartFailed(failure) => {
+            let (step, errno) = step_and_errno(failure);
+            LastOrder { step, errno, ..plain(OrderKind::StartFailed) }
+        }
+    }
+}
+
+/// A plan in short.
+pub fn plan(image: &Image) -> Plan {
+    Plan { name: image.name().to_owned(), digest: format!("{:016x}", image.digest()), services: image.len() }
+}
+
+/// What came of a command, to be said to whoever asked for it. `name` is the service as it was asked for, `service` the
+/// one that was found by it.
+///
+/// # Errors
+/// What is to be said instead of a reply.
+pub fn answer(engine: &Engine, name: &str, service: ServiceId, outcome: &Outcome) -> Result<Done, Error> {
+    let status = engine.status(service.slot).filter(|status| status.service == service);
+    let now = status.map_or(PhaseKind::Down, |status| status.phase);
+    let wrong = |phase, cause| WrongState::plain(name, phase, cause);
+    Err(match *outcome {
+        Outcome::Done { run } => return Ok(Done { run: run.is_some().then_some(run.0) }),
+        Outcome::Failed(why) => {
+            let wrong = wrong(PhaseKind::Failed, Obstacle::Failed);
+            Error::WrongState(WrongState { failure: Some(failure(why)), ..wrong })
+        }
+        Outcome::Blocked { on } => {
+            let wrong = wrong(PhaseKind::Blocked, Obstacle::Blocked);
+            Error::WrongState(WrongState { blocked_by: self::name(engine, on), ..wrong })
+        }
+        Outcome::Finished => Error::WrongState(wrong(PhaseKind::Done, Obstacle::Finished)),
+        Outcome::Stuck { who } => {
+            let wrong = wrong(PhaseKind::Stuck, Obstacle::Stuck);
+            Error::WrongState(WrongState { in_the_way: who.map(number), ..wrong })
+        }
+        Outcome::TimedOut { phase, on } => Error::Timeout {
+            name: name.to_owned(),
+            phase,
+            waits_for: on.and_then(|on| self::name(engine, on)),
+            cause: led_to(engine, service.slot),
+        },
+        Outcome::Cancelled { by } => Error::Cancelled { name: name.to_owned(), by: Box::new(origin(engine, &by)) },
+        Outcome::NotFound => Error::NotFound { name: name.to_owned() },
+        Outcome::NotRunning => Error::WrongState(wrong(now, Obstacle::NotRunning)),
+        Outcome::Busy => Error::Busy {},
+        Outcome::ShuttingDown => Error::WrongState(wrong(now, Obstacle::ShuttingDown)),
+    })
+}
+
+/// What led to the present phase of a service; to its want, when it has not moved yet.
+fn led_to(engine: &Engine, slot: u32) -> CauseKind {
+    let newest = engine.history(slot).next().map(|(_, transition, _)| transition.cause);
+    let cause = newest.or_else(|| Some(engine.why_wanted(slot)?.0));
+    cause.as_ref().map_or(CauseKind::Asked, cause_kind)
+}

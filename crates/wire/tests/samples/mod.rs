@@ -1,0 +1,199 @@
+//! One value of every type that is spoken: `full` with everything that may be absent, or without.
+
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use verger_engine::image::Right;
+use verger_engine::life::{FaultKind, PhaseKind, Verb, Want};
+use verger_engine::runs::{Containment, Step};
+use verger_wire::message::*;
+
+pub(crate) fn exit(full: bool) -> Exit {
+    let signal = full.then(|| "SIGSEGV".to_owned());
+    Exit { code: full.then_some(139), signal, core_dumped: true, out_of_memory: false }
+}
+
+pub(crate) fn failure(full: bool) -> Failure {
+    Failure {
+        kind: FailureKind::GaveUp,
+        restarts: full.then_some(5),
+        step: full.then_some(Step::WorkingDirectory),
+        errno: full.then_some(2),
+        fault: full.then_some(FaultKind::RunMismatch),
+    }
+}
+
+pub(crate) fn last_order(full: bool) -> LastOrder {
+    LastOrder { kind: OrderKind::StartFailed, step: full.then_some(Step::Exec), errno: full.then_some(13) }
+}
+
+pub(crate) fn service(full: bool) -> Service {
+    Service {
+        name: "web".to_owned(),
+        description: "answers on port 80".to_owned(),
+        want: Want::Up,
+        phase: PhaseKind::Waiting,
+        ready: false,
+        asked: true,
+        run: 7,
+        start_us: full.then_some(1_000_000),
+        pid: full.then_some(4711),
+        containment: Containment::Cgroup,
+        since_us: 1_500_000,
+        until_us: full.then_some(2_000_000),
+        waits_for: full.then(|| "db".to_owned()),
+        in_the_way: full.then_some(4712),
+        restarts: 3,
+        failures: 2,
+        last_exit: full.then(|| exit(full)),
+        failure: full.then(|| failure(full)),
+        last_order: last_order(full),
+        autostart: true,
+        essential: false,
+        decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
+    }
+}
+
+pub(crate) fn cause(full: bool) -> Cause {
+    Cause {
+        kind: CauseKind::NotReadyInTime,
+        service: full.then(|| "db".to_owned()),
+        number: full.then_some(4),
+        exit: full.then(|| exit(full)),
+        step: full.then_some(Step::NoNewPrivileges),
+        errno: full.then_some(1),
+        pid: full.then_some(4712),
+        fault: full.then_some(FaultKind::CountBelowZero),
+    }
+}
+
+pub(crate) fn actor(full: bool) -> Actor {
+    Actor { uid: 1000, pid: full.then_some(815) }
+}
+
+pub(crate) fn origin(full: bool) -> Origin {
+    Origin {
+        kind: OriginKind::StartFailed,
+        by: full.then(|| actor(full)),
+        verb: full.then_some(Verb::Restart),
+        service: full.then(|| "db".to_owned()),
+        signal: full.then(|| "SIGRTMIN+3".to_owned()),
+        exit: full.then(|| exit(full)),
+        step: full.then_some(Step::Fork),
+        errno: full.then_some(11),
+        fault: full.then_some(FaultKind::Injected),
+    }
+}
+
+pub(crate) fn root(full: bool) -> Root {
+    Root { event: 12, at_us: 1_400_000, what: origin(full) }
+}
+
+pub(crate) fn transition(full: bool) -> Transition {
+    Transition {
+        service: "web".to_owned(),
+        number: 5,
+        at_us: 1_500_000,
+        run: 7,
+        from: PhaseKind::Down,
+        to: PhaseKind::Waiting,
+        cause: cause(full),
+        root: root(full),
+    }
+}
+
+pub(crate) fn why(full: bool) -> Why {
+    Why {
+        service: service(full),
+        chain: vec![transition(full), transition(full)],
+        wanted: full.then(|| Wanted { cause: cause(full), root: root(full) }),
+        history: vec![transition(full)],
+    }
+}
+
+pub(crate) fn watch() -> WatchReply {
+    WatchReply {
+        transition: Some(transition(true)),
+        service: Some(service(true)),
+        services: Some(vec![service(true)]),
+        lost: Some(17),
+        gone: Some("old".to_owned()),
+    }
+}
+
+pub(crate) fn plan() -> Plan {
+    Plan { name: "shop".to_owned(), digest: "00deadbeef00cafe".to_owned(), services: 2 }
+}
+
+pub(crate) fn finding(full: bool) -> Finding {
+    Finding {
+        topic: "cgroup".to_owned(),
+        level: Level::Problem,
+        text: "no cgroup can be made here".to_owned(),
+        hint: full.then(|| "delegate one: Delegate=yes".to_owned()),
+    }
+}
+
+pub(crate) fn description(full: bool) -> Description {
+    Description {
+        version: "0.1.0".to_owned(),
+        instance: "default".to_owned(),
+        pid: 1,
+        boot_id: "01234567-89ab-cdef-0123-456789abcdef".to_owned(),
+        state: State::Serving,
+        plan: full.then(plan),
+        started_us: 900_000,
+        now_us: 5_000_000,
+        spawn: "clone3".to_owned(),
+        containment: Containment::Group,
+        findings: vec![finding(full)],
+    }
+}
+
+pub(crate) fn info() -> ServiceInfo {
+    ServiceInfo {
+        vendor: "verger".to_owned(),
+        product: "vergerd".to_owned(),
+        version: "0.1.0".to_owned(),
+        url: String::new(),
+        interfaces: vec!["org.varlink.service".to_owned(), "io.verger.Control".to_owned()],
+    }
+}
+
+/// One of each of our own errors.
+pub(crate) fn errors(full: bool) -> Vec<Error> {
+    let name = || "web".to_owned();
+    vec![
+        Error::NotFound { name: name() },
+        Error::Refused { right: Right::Operate },
+        Error::WrongState(WrongState {
+            name: name(),
+            phase: PhaseKind::Blocked,
+            cause: Obstacle::ShuttingDown,
+            failure: full.then(|| failure(full)),
+            blocked_by: full.then(|| "db".to_owned()),
+            in_the_way: full.then_some(4712),
+        }),
+        Error::Invalid { field: "name".to_owned(), expected: "a name".to_owned() },
+        Error::Busy {},
+        Error::Timeout {
+            name: name(),
+            phase: PhaseKind::Waiting,
+            waits_for: full.then(|| "db".to_owned()),
+            cause: CauseKind::HeldBy,
+        },
+        Error::Cancelled { name: name(), by: Box::new(origin(full)) },
+        Error::Stale {},
+        Error::Limit { which: "connections".to_owned() },
+        Error::Internal { text: "the board is torn".to_owned() },
+    ]
+}
+
+/// One of each of varlink's own errors.
+pub(crate) fn varlinks_errors() -> Vec<Error> {
+    vec![
+        Error::InterfaceNotFound { interface: "a.b".to_owned() },
+        Error::MethodNotFound { method: "a.b.C".to_owned() },
+        Error::MethodNotImplemented { method: "a.b.C".to_owned() },
+        Error::InvalidParameter { parameter: "interface".to_owned() },
+    ]
+}
