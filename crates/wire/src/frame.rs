@@ -86,23 +86,30 @@ impl Frames {
         self.end += count;
     }
 
-    /// The next whole message, without its NUL; `None` when there is none yet.
+    /// Whether a whole message is there.
     ///
     /// # Errors
     /// [`TooLong`]; and from then on always: there is no telling where the next message would begin.
-    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend what it holds")]
-    pub fn next(&mut self) -> Result<Option<&[u8]>, TooLong> {
+    pub fn has_next(&mut self) -> Result<bool, TooLong> {
         let found = self.buffer[self.looked..self.end].iter().position(|byte| *byte == 0);
-        let end = found.map_or(self.end, |at| self.looked + at);
-        if end - self.start > self.limit {
+        self.looked = found.map_or(self.end, |at| self.looked + at);
+        if self.looked - self.start > self.limit {
             return Err(TooLong { limit: self.limit });
         }
-        self.looked = end;
-        if found.is_none() {
+        Ok(found.is_some())
+    }
+
+    /// The next whole message, without its NUL; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// As [`Frames::has_next`].
+    #[expect(clippy::should_implement_trait, reason = "an iterator cannot lend what it holds")]
+    pub fn next(&mut self) -> Result<Option<&[u8]>, TooLong> {
+        if !self.has_next()? {
             return Ok(None);
         }
-        let message = self.start..end;
-        self.start = end + 1;
+        let message = self.start..self.looked;
+        self.start = self.looked + 1;
         self.looked = self.start;
         Ok(Some(&self.buffer[message]))
     }
@@ -164,7 +171,13 @@ pub fn write_reply<P: Serialize>(out: &mut Vec<u8>, parameters: &P, continues: b
     write(out, &ReplyMessage { parameters, continues });
 }
 
-/// Appends an error as the reply.
+/// Appends the reply of a method that gives nothing back: a message without parameters, since not every client takes empty
+/// ones for none.
+pub fn write_nothing(out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{}\0");
+}
+
+/// Appends an error as the reply. An error without parameters has none, for the same reason.
 pub fn write_error(out: &mut Vec<u8>, error: &Error) {
     write(out, error);
 }
@@ -304,8 +317,9 @@ mod tests {
         write_call(&mut out, &Call::Watch { names: Some(vec!["a".into()]) }, true);
         write_oneway(&mut out, &Call::Shutdown { hasty: true });
         write_reply(&mut out, &crate::message::Done { run: Some(3) }, false);
-        write_reply(&mut out, &crate::message::Nothing {}, true);
-        write_error(&mut out, &Error::Busy {});
+        write_reply(&mut out, &crate::message::Done { run: None }, true);
+        write_nothing(&mut out);
+        write_error(&mut out, &Error::Busy);
         write_error(&mut out, &Error::NotFound { name: "a\0b".into() });
         let text = String::from_utf8(out).unwrap();
         let messages: Vec<&str> = text.split_terminator('\0').collect();
@@ -317,7 +331,8 @@ mod tests {
                 r#"{"method":"io.verger.Control.Shutdown","parameters":{"hasty":true},"oneway":true}"#,
                 r#"{"parameters":{"run":3}}"#,
                 r#"{"parameters":{},"continues":true}"#,
-                r#"{"error":"io.verger.Control.Busy","parameters":{}}"#,
+                "{}",
+                r#"{"error":"io.verger.Control.Busy"}"#,
                 r#"{"error":"io.verger.Control.NotFound","parameters":{"name":"a\u0000b"}}"#,
             ]
         );

@@ -303,7 +303,7 @@ pub fn answer(engine: &Engine, name: &str, service: ServiceId, outcome: &Outcome
         Outcome::Cancelled { by } => Error::Cancelled { name: name.to_owned(), by: Box::new(origin(engine, &by)) },
         Outcome::NotFound => Error::NotFound { name: name.to_owned() },
         Outcome::NotRunning => Error::WrongState(wrong(now, Obstacle::NotRunning)),
-        Outcome::Busy => Error::Busy {},
+        Outcome::Busy => Error::Busy,
         Outcome::ShuttingDown => Error::WrongState(wrong(now, Obstacle::ShuttingDown)),
     })
 }

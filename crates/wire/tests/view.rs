@@ -236,7 +236,7 @@ fn every_outcome_has_its_answer() {
     let cancelled = desk.answer("web", Outcome::Cancelled { by });
     assert_eq!(serde_json::to_value(cancelled.unwrap_err()).unwrap(), expected);
     assert_eq!(desk.answer("web", Outcome::NotFound), Err(Error::NotFound { name: "web".to_owned() }));
-    assert_eq!(desk.answer("web", Outcome::Busy), Err(Error::Busy {}));
+    assert_eq!(desk.answer("web", Outcome::Busy), Err(Error::Busy));
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub enum Error {
     },
     /// As many commands are waiting as there is room for.
     #[serde(rename = "io.verger.Control.Busy")]
-    Busy {},
+    Busy,
     /// The time was over first; the work goes on.
     #[serde(rename = "io.verger.Control.Timeout")]
     Timeout {
@@ -110,7 +110,7 @@ pub enum Error {
     },
     /// What the caller based its request on has changed meanwhile.
     #[serde(rename = "io.verger.Control.Stale")]
-    Stale {},
+    Stale,
     /// A limit that was fixed at the start is reached.
     #[serde(rename = "io.verger.Control.Limit")]
     Limit {
@@ -157,10 +157,10 @@ impl Error {
             Error::Refused { .. } => "Refused",
             Error::WrongState(_) => "WrongState",
             Error::Invalid { .. } => "Invalid",
-            Error::Busy {} => "Busy",
+            Error::Busy => "Busy",
             Error::Timeout { .. } => "Timeout",
             Error::Cancelled { .. } => "Cancelled",
-            Error::Stale {} => "Stale",
+            Error::Stale => "Stale",
             Error::Limit { .. } => "Limit",
             Error::Internal { .. } => "Internal",
             Error::InterfaceNotFound { .. } => "InterfaceNotFound",
@@ -179,10 +179,10 @@ impl fmt::Display for Error {
             Error::Refused { right } => write!(f, "the right to {right} is needed"),
             Error::WrongState(WrongState { name, phase, cause, .. }) => write!(f, "`{name}` is {phase} ({cause})"),
             Error::Invalid { field, expected } => write!(f, "`{field}` should be {expected}"),
-            Error::Busy {} => f.write_str("too many commands are waiting"),
+            Error::Busy => f.write_str("too many commands are waiting"),
             Error::Timeout { name, phase, .. } => write!(f, "`{name}` was still {phase} when the time was over"),
             Error::Cancelled { name, by } => write!(f, "`{name}` was asked for the opposite ({})", by.kind),
-            Error::Stale {} => f.write_str("it has changed meanwhile"),
+            Error::Stale => f.write_str("it has changed meanwhile"),
             Error::Limit { which } => write!(f, "the limit of {which} is reached"),
             Error::Internal { text } => write!(f, "a fault of the daemon: {text}"),
             Error::InterfaceNotFound { interface } => write!(f, "there is no interface {interface}"),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Service, Transition, Wanted};
 
-/// The reply of methods that give nothing back.
+/// The reply of methods that give nothing back, to be read. (It is written by [`crate::frame::write_nothing`].)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Nothing {}
 

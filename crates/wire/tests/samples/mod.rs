@@ -174,7 +174,7 @@ pub(crate) fn errors(full: bool) -> Vec<Error> {
             in_the_way: full.then_some(4712),
         }),
         Error::Invalid { field: "name".to_owned(), expected: "a name".to_owned() },
-        Error::Busy {},
+        Error::Busy,
         Error::Timeout {
             name: name(),
             phase: PhaseKind::Waiting,
@@ -182,7 +182,7 @@ pub(crate) fn errors(full: bool) -> Vec<Error> {
             cause: CauseKind::HeldBy,
         },
         Error::Cancelled { name: name(), by: Box::new(origin(full)) },
-        Error::Stale {},
+        Error::Stale,
         Error::Limit { which: "connections".to_owned() },
         Error::Internal { text: "the board is torn".to_owned() },
     ]
