@@ -28,6 +28,7 @@ pub mod clock;
 pub mod contain;
 pub mod exec;
 mod files;
+mod inherit;
 pub mod machine;
 pub mod memory;
 mod path;
@@ -39,4 +40,5 @@ pub mod signals;
 pub mod spawn;
 pub mod users;
 
+pub use inherit::inherited;
 pub use rustix::io::Errno;

@@ -358,6 +358,18 @@ fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
+/// Calls `visit` with every child of ours, zombies included, that `/proc` shows.
+pub fn each_child(mut visit: impl FnMut(Pid)) {
+    let own = Pid(std::process::id());
+    // Without /proc nobody is seen; whoever needs them seen has been told so.
+    let _as_far_as_it_can_be_read = each(|pid| {
+        if stat(pid).is_ok_and(|stat| stat.parent == own.0) {
+            visit(pid);
+        }
+        core::ops::ControlFlow::Continue(())
+    });
+}
+
 /// Calls `visit` with every process that `/proc` lists, until it says to stop. Processes that come and go meanwhile may or
 /// may not be among them.
 ///

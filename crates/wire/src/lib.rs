@@ -25,4 +25,5 @@ pub mod rights;
 pub mod view;
 mod word;
 
+pub use serde::Serialize;
 pub use word::Word;

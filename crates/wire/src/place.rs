@@ -3,6 +3,9 @@
 //! The runtime directory is `$VERGER_RUNTIME_DIR` if set; else, for root, `/run/verger`; else `$XDG_RUNTIME_DIR/verger`;
 //! else `/tmp/verger-UID`. The instance's own directory lies in it, by the instance's name.
 
+use std::ffi::OsString;
+use std::path::PathBuf;
+
 /// The instance that is meant when nobody names one.
 pub const DEFAULT_INSTANCE: &str = "default";
 
@@ -26,3 +29,45 @@ pub const LOCK_FILE: &str = "lock";
 
 /// The variable that tells a service the number of its inherited control connection.
 pub const CONTROL_VARIABLE: &str = "VERGER_CONTROL";
+
+/// The recording of the daemon's life, in the instance's directory.
+pub const RECORDING_FILE: &str = "recording";
+/// A copy of the compiled plan, in the instance's directory: what a recording is read with.
+pub const PLAN_FILE: &str = "plan";
+/// The folder of notify sockets, in the instance's directory.
+pub const NOTIFY_FOLDER: &str = "notify";
+
+/// The runtime directory of a user, from the variables that may say otherwise (`variable` looks one up). The second value
+/// says whether it lies where everybody may make directories, so that its owner has to be looked at.
+pub fn runtime_dir(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> (PathBuf, bool) {
+    let set = |name: &str| variable(name).filter(|value| !value.is_empty());
+    if let Some(path) = set(RUNTIME_DIR_VARIABLE) {
+        return (path.into(), false);
+    }
+    if uid == 0 {
+        return (ROOT_RUNTIME_DIR.into(), false);
+    }
+    match set(XDG_RUNTIME_DIR_VARIABLE) {
+        Some(path) => (PathBuf::from(path).join(USER_RUNTIME_NAME), false),
+        None => (format!("{TMP_RUNTIME_PREFIX}{uid}").into(), true),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runtime_directory_is_where_the_first_page_says() {
+        let dir = |uid, set: &[(&str, &str)]| {
+            let look = |name: &str| set.iter().find(|(other, _)| *other == name).map(|(_, value)| (*value).into());
+            runtime_dir(uid, look)
+        };
+        let own = (RUNTIME_DIR_VARIABLE, "/x");
+        let xdg = (XDG_RUNTIME_DIR_VARIABLE, "/run/user/7");
+        assert_eq!(dir(0, &[own, xdg]), ("/x".into(), false));
+        assert_eq!(dir(0, &[xdg]), ("/run/verger".into(), false));
+        assert_eq!(dir(7, &[xdg]), ("/run/user/7/verger".into(), false));
+        assert_eq!(dir(7, &[(RUNTIME_DIR_VARIABLE, "")]), ("/tmp/verger-7".into(), true));
+    }
+}

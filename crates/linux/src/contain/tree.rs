@@ -383,7 +383,7 @@ impl Tree {
     ///
     /// # Errors
     /// `EBUSY`: a run is left in it, or controllers keep us from going back.
-    pub fn dismantle(self) -> Result<(), Errno> {
+    pub fn dismantle(&self) -> Result<(), Errno> {
         let own = Pid(std::process::id());
         if process::in_cgroup(own, &self.path)? {
             files::write_file(self.base.as_fd(), c"cgroup.procs", b"0")?;

@@ -1,0 +1,421 @@
+//! From a command line to a daemon that can run: what is made once, in the order in which it must be.
+//!
+//! Signals are blocked before anything else can be interrupted; the folder is locked before anything of a former daemon is
+//! touched; what that one left is ended before anything new is begun; the keeper is forked before the first thread.
+
+use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use verger_engine::causes::Actor;
+use verger_engine::image::{IMAGE_BYTES_MAX, Image, Limits};
+use verger_engine::life::Scope;
+use verger_engine::runs::{Containment, Pid, RunId, RunRef};
+use verger_engine::time::{Moment, Span};
+use verger_engine::{Engine, Event};
+use verger_linux::channel::{self, Kind};
+use verger_linux::contain::{self, Controller, Group, Tree, Unavailable};
+use verger_linux::machine::{self, Init};
+use verger_linux::memory::{self, Mapping};
+use verger_linux::signals::{self, SignalFd, SignalSet};
+use verger_linux::spawn::{Spawner, Way};
+use verger_linux::{clock, process};
+use verger_wire::board::{Identity, Name};
+use verger_wire::interface::Offer;
+use verger_wire::message::{Finding, Level};
+use verger_wire::place;
+
+use crate::control::Control;
+use crate::daemon::{Daemon, Facts, Watchdog};
+use crate::environment::Environment;
+use crate::folder::Folder;
+use crate::keeper;
+use crate::log::Log;
+use crate::notify::{NotifyFolder, Upward};
+use crate::options::Options;
+use crate::page::{self, Left, Page};
+use crate::poll::{Poll, Token};
+use crate::recording::Recording;
+use crate::starter::{Ground, Starter};
+use crate::trouble::{Trouble, while_doing};
+use crate::world::World;
+
+/// Room that a daemon without a plan reserves.
+const EMPTY_LIMITS: Limits = Limits { services: 64, edges: 256, images: 4, commands: 64, connections: 64 };
+
+/// A plan as it was given: its bytes, sealed.
+struct Given {
+    file: OwnedFd,
+    image: Image,
+}
+
+/// What is ready when a daemon can run.
+pub(crate) struct Ready {
+    pub(crate) daemon: Daemon,
+    pub(crate) folder: Folder,
+    /// The plan's sealed file: kept open for a next life of this process.
+    pub(crate) plan: Option<OwnedFd>,
+}
+
+/// Makes everything.
+///
+/// # Errors
+/// What keeps the daemon from beginning; nothing has been started then.
+pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
+    let init = machine::init();
+    hold_standard_descriptors();
+    if init == Init::OfMachine {
+        machine::mount_early(|_| {});
+        let _without = machine::take_control_alt_delete();
+    }
+    signals::block_all();
+    let mut findings = Vec::new();
+    let mut log = Log::new(!options.quiet);
+    let given = match take_plan(options) {
+        Ok(given) => given,
+        // The first process of a machine must not end: it comes up empty, and can be told what to do.
+        Err(trouble) if init == Init::OfMachine => {
+            log.warn(format_args!("{trouble}"));
+            log.warn(format_args!("coming up without services; the control socket is open"));
+            None
+        }
+        Err(trouble) => return Err(trouble),
+    };
+    let folder = Folder::take(&options.instance)?;
+    let left = page::left_in(folder.as_fd());
+    let boot_id = boot_id();
+    let left = left.filter(|left| left.identity.boot_id == boot_number(&boot_id));
+    if options.resume
+        && let Some(keeper) = folder.signed_keeper()
+    {
+        // It would take our own next end for that of the daemon before us, or hold what we do not hold any more.
+        let _gone = process::signal(Pid(keeper), 9);
+    }
+
+    if init == Init::No {
+        let _old_kernel = machine::adopt_orphans();
+    }
+    let open_files = raise_open_files();
+    let (tree, way) = containment(options, init, &mut findings);
+    if !options.resume {
+        end_leftovers(tree.as_ref(), left.as_ref());
+    }
+    let keeper = match (&tree, init) {
+        (Some(tree), Init::No) => match keeper::make(tree) {
+            Ok(keeper) => Some(keeper),
+            Err(errno) => {
+                note(&mut findings, "keeper", Level::Note, format!("there is no keeper: {errno}"), None);
+                None
+            }
+        },
+        (Some(_) | None, _) => None,
+    };
+    folder.sign(keeper.as_ref().map(|keeper| keeper.pid.0));
+    what_holds(&mut findings, tree.is_some(), keeper.is_some(), init);
+
+    let limits = given.as_ref().map_or(EMPTY_LIMITS, |given| with_room(given.image.limits()));
+    let notify =
+        NotifyFolder::make(&folder.join(place::NOTIFY_FOLDER)).map_err(while_doing("cannot make the notify folder"))?;
+    let ground = Ground {
+        environment: Environment::inherited(),
+        tree,
+        has_keeper: keeper.is_some(),
+        is_init: init != Init::No,
+        notify_prefix: notify.prefix(),
+        open_files,
+        way,
+    };
+    let best = if ground.tree.is_some() { Containment::Cgroup } else { Containment::Group };
+    let starter = Starter::new(ground, limits.services as usize).map_err(while_doing("cannot make workers"))?;
+
+    let poll = Poll::new().map_err(while_doing("cannot make an epoll"))?;
+    let watched = SignalSet::ALL.except(SignalSet::FAULTS).without(9).without(19);
+    let signal_fd = SignalFd::new(watched).map_err(while_doing("cannot watch signals"))?;
+    let listener = channel::listen(&folder.c_path(place::CONTROL_SOCKET), Kind::Stream, 0o666)
+        .map_err(while_doing("cannot listen at the control socket"))?;
+    let add = |fd: &dyn Fn() -> Result<(), Errno>| fd().map_err(while_doing("cannot watch a descriptor"));
+    add(&|| poll.add(&signal_fd, Token::Signals))?;
+    add(&|| poll.add(starter.wake(), Token::Started))?;
+    add(&|| poll.add(&listener, Token::Caller))?;
+    if let Some(keeper) = &keeper {
+        add(&|| poll.add(keeper, Token::Keeper))?;
+    }
+
+    let now = clock::now();
+    let instance = Name::new(&options.instance).ok_or_else(|| Trouble::new("the instance has no name"))?;
+    let identity = Identity { pid: std::process::id(), boot_id: boot_number(&boot_id), instance, started_at: now };
+    let page = Page::make(folder.as_fd(), &identity, limits.services).map_err(while_doing("cannot make the board"))?;
+    let first = left.as_ref().map_or(RunId(1), |left| left.next_run);
+    let mut daemon = Daemon {
+        engine: Engine::new(limits, first),
+        world: World::new(starter, notify, limits.services),
+        control: Control::new(limits.connections, Offer { debug: options.debug }),
+        page,
+        recording: Recording::new(&folder.join(place::RECORDING_FILE)),
+        log,
+        poll,
+        signals: signal_fd,
+        listener,
+        keeper,
+        upward: Upward::from_environment(),
+        facts: Facts {
+            instance: options.instance.clone(),
+            boot_id,
+            started_at: now,
+            uid: rustix::process::geteuid().as_raw(),
+            spawn: way.to_string(),
+            containment: best,
+            findings,
+        },
+        told_ready: false,
+        watchdog: watchdog(now),
+        ended: None,
+        now,
+        record_again_at: Moment(0),
+    };
+    let plan = given.map(|given| {
+        let _only_for_recordings = std::fs::write(folder.join(place::PLAN_FILE), given.image.bytes());
+        match left.filter(|_| options.resume) {
+            Some(left) => take_up(&mut daemon, given.image, &left),
+            None => {
+                let event = Event::Plan {
+                    image: given.image,
+                    scope: Scope::Whole,
+                    by: Actor { uid: daemon.facts.uid, pid: 0 },
+                };
+                daemon.begin_recording();
+                daemon.step(event);
+            }
+        }
+        given.file
+    });
+    daemon.begin_recording();
+    Ok(Ready { daemon, folder, plan })
+}
+
+/// A process that was started with 0, 1 or 2 closed must not give those numbers to something that is nobody's output.
+fn hold_standard_descriptors() {
+    while let Ok(fd) = rustix::fs::open(c"/dev/null", OFlags::RDWR, Mode::empty()) {
+        if fd.as_raw_fd() > 2 {
+            return;
+        }
+        // Held for good.
+        let _number = fd.into_raw_fd();
+    }
+}
+
+/// Takes the compiled plan from where the command line says.
+fn take_plan(options: &Options) -> Result<Option<Given>, Trouble> {
+    let file = if let Some(number) = options.image_fd {
+        verger_linux::inherited(number).map_err(while_doing(&format!("descriptor {number} is not a compiled plan")))?
+    } else if let Some(path) = &options.plan {
+        let words = format!("cannot read {}", path.display());
+        let file = std::fs::File::open(path).map_err(while_doing(&words))?;
+        memory::sealed_copy(c"verger-plan", file, IMAGE_BYTES_MAX as u64).map_err(while_doing(&words))?
+    } else {
+        return Ok(None);
+    };
+    let mapping = Mapping::new(&file, IMAGE_BYTES_MAX as u64).map_err(while_doing("cannot take the compiled plan"))?;
+    let image = Image::verify(Arc::new(mapping)).map_err(|error| {
+        Trouble::new(error.to_string()).hint("compile it again with `verger compile` of this version")
+    })?;
+    Ok(Some(Given { file, image }))
+}
+
+/// Some room more than the plan needs: plans grow.
+fn with_room(limits: Limits) -> Limits {
+    Limits { services: limits.services.saturating_add(16), edges: limits.edges.saturating_add(64), ..limits }
+}
+
+fn boot_id() -> String {
+    process::boot_id().map_or_else(|_| String::new(), |id| String::from_utf8_lossy(&id).into_owned())
+}
+
+fn boot_number(boot_id: &str) -> u128 {
+    let digits: String = boot_id.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).unwrap_or(0)
+}
+
+/// Ours is raised to what is allowed; gives what services are to have, which is what we had.
+fn raise_open_files() -> Option<(u64, u64)> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let had = (current.unwrap_or(u64::MAX), maximum.unwrap_or(u64::MAX));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    raised.is_ok().then_some(had)
+}
+
+fn note(findings: &mut Vec<Finding>, topic: &str, level: Level, text: impl Into<String>, hint: Option<&str>) {
+    findings.push(Finding { topic: topic.into(), level, text: text.into(), hint: hint.map(str::to_owned) });
+}
+
+/// Finds out how processes are to be made, and whether they can have cgroups.
+fn containment(options: &Options, init: Init, findings: &mut Vec<Finding>) -> (Option<Tree>, Way) {
+    let forced = std::env::var_os("VERGER_SPAWN").is_some_and(|way| way == "fork");
+    let wanted = if forced { Way::Fork } else { Way::IntoCgroup };
+    let found = Tree::open(&options.instance).and_then(|tree| {
+        let mut spawner = Spawner::new(wanted, 4).map_err(Unavailable::Make)?;
+        let way = contain::probe(&tree, &mut spawner)?;
+        Ok((tree, way))
+    });
+    let (tree, way) = match found {
+        Ok((tree, way)) => (Some(tree), way),
+        Err(why) => {
+            let delegation = "give this user a cgroup of its own (delegation), or run in a writable cgroup namespace";
+            let hint = matches!(why, Unavailable::Make(_) | Unavailable::ReadOnly).then_some(delegation);
+            note(findings, "cgroups", Level::Problem, why.to_string(), hint);
+            (None, wanted)
+        }
+    };
+    let text = if forced { "fork, as VERGER_SPAWN asks".to_string() } else { way.to_string() };
+    note(findings, "spawn", Level::Good, format!("processes are made with {text}"), None);
+    if let Some(tree) = &tree {
+        enable_controllers(tree, init, findings);
+    }
+    (tree, way)
+}
+
+/// Controllers tell more (an end for want of memory) and, later, set limits. Without them everything else works.
+fn enable_controllers(tree: &Tree, init: Init, findings: &mut Vec<Finding>) {
+    let wanted = [Controller::Memory, Controller::Pids, Controller::Cpu];
+    let mut busy = false;
+    tree.enable(&wanted, |_, result| busy |= result == Err(Errno::BUSY));
+    if busy && init != Init::No {
+        // We are what keeps them from being enabled: nobody else is above the runs.
+        let _refused = tree.move_self_to_leaf();
+    }
+    let mut missing = Vec::new();
+    tree.enable(&wanted, |controller, result| {
+        if result.is_err() {
+            missing.push(controller.word());
+        }
+    });
+    let path = String::from_utf8_lossy(tree.path()).into_owned();
+    if missing.is_empty() {
+        note(findings, "cgroups", Level::Good, format!("each run has a cgroup of its own below {path}"), None);
+    } else {
+        let text =
+            format!("each run has a cgroup of its own below {path}, without the controllers {}", missing.join(", "));
+        note(findings, "cgroups", Level::Note, text, None);
+    }
+}
+
+fn what_holds(findings: &mut Vec<Finding>, cgroups: bool, keeper: bool, init: Init) {
+    let (level, text) = match (init, cgroups, keeper) {
+        (Init::OfMachine | Init::OfNamespace, _, _) => {
+            (Level::Good, "if the daemon ends, the kernel ends everything with it")
+        }
+        (Init::No, true, true) => {
+            (Level::Good, "if the daemon is killed, its keeper ends every run with all it started")
+        }
+        (Init::No, true, false) => {
+            (Level::Note, "if the daemon is killed, runs end with it; what they started is ended at the next start")
+        }
+        (Init::No, false, _) => {
+            (Level::Problem, "if the daemon is killed, main processes end with it; others that they started may stay")
+        }
+    };
+    note(findings, "when the daemon dies", level, text, None);
+    if !cgroups {
+        let text = "services are held by process groups: what leaves its group is not seen";
+        note(findings, "containment", Level::Problem, text, None);
+    }
+}
+
+/// Ends what a daemon that died has left: every run's cgroup, and the groups of runs that had none.
+fn end_leftovers(tree: Option<&Tree>, left: Option<&Left>) {
+    for entry in left.iter().flat_map(|left| &left.entries) {
+        let record = &entry.record;
+        let Some(pid) = record.pid.filter(|_| record.phase.is_live()) else { continue };
+        // A number that was given to somebody else since has another start time.
+        let same = process::stat(pid).is_ok_and(|stat| stat.start == record.started && record.started != 0);
+        if same {
+            let _gone = process::signal(pid, 9);
+        }
+        if record.containment == Containment::Group && (same || process::stat(pid).is_err()) {
+            end_group(pid);
+        }
+    }
+    let Some(tree) = tree else { return };
+    for _ in 0..LEFTOVER_ROUNDS {
+        let mut found = false;
+        let looked = tree.each_run(|run| {
+            found = true;
+            let _gone = tree.kill(run);
+            if let Ok(events) = tree.events(run)
+                && events.populated() == Ok(true)
+            {
+                let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+                let mut asked = [rustix::event::PollFd::new(&events, rustix::event::PollFlags::PRI)];
+                let _later = rustix::event::poll(&mut asked, Some(&moment));
+            }
+            let _still_dying = tree.remove(run);
+        });
+        if looked.is_err() || !found {
+            return;
+        }
+    }
+}
+
+/// What takes longer to die than this is left to itself: its directory is not used again, and the next start looks again.
+const LEFTOVER_ROUNDS: u32 = 20;
+
+/// Ends a process group whose leader is gone, if it is still the one it was: it has members, and no new leader.
+fn end_group(leader: Pid) {
+    if process::stat(leader).is_err() {
+        let _nobody_left = Group(leader).kill();
+    }
+}
+
+fn watchdog(now: Moment) -> Watchdog {
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+    let for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+    match number("WATCHDOG_USEC").filter(|usec| *usec > 0 && for_us) {
+        // Twice as often as asked, as sd_watchdog_enabled(3) advises.
+        Some(usec) => Watchdog { every: Span::from_micros(usec / 2), next: now },
+        None => Watchdog { every: Span::FOREVER, next: Moment::NEVER },
+    }
+}
+
+/// Goes on where the daemon that this process was broke off: from what its board showed.
+fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
+    daemon.engine.continue_from(left.next_run);
+    daemon.step(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
+    let mut known = Vec::new();
+    for entry in &left.entries {
+        let Some(service) = daemon.engine.find(entry.name.as_str()) else { continue };
+        let found = entry.record.found(service);
+        if let Some(pid) = found.pid.filter(|_| found.phase.is_live()) {
+            daemon.world.found(RunRef { service, run: found.run }, pid, found.containment);
+            known.push((found.run, pid));
+        }
+        daemon.step(Event::Found(found));
+    }
+    end_unknown(daemon, &known);
+    daemon.step(Event::Resume);
+    if left.was_ending {
+        daemon.step(Event::Shutdown { signal: 0, by: Actor::default() });
+    }
+    // What ended while nobody listened.
+    daemon.world.reap(&daemon.engine);
+}
+
+/// A run that was being started when the daemon broke was never shown: it is ended, and started anew.
+fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
+    let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
+    process::each_child(|child| {
+        if Some(child) != keeper && !known.iter().any(|(_, pid)| *pid == child) {
+            let _gone = process::signal(child, 9);
+            let _no_group = Group(child).kill();
+        }
+    });
+    if let Some(tree) = &daemon.world.starter.ground().tree {
+        let _as_far_as_it_can_be_read = tree.each_run(|run| {
+            if !known.iter().any(|(id, _)| *id == run.run()) {
+                let _gone = tree.kill(run);
+                let _later = tree.remove(run);
+            }
+        });
+    }
+}

@@ -1,0 +1,479 @@
+//! Control connections: bytes in, calls out; replies in, bytes out; in the order of the calls, whatever takes how long.
+//!
+//! Nobody here waits for anybody. A caller that sends half a message holds some memory and nothing else; one that does not
+//! read its answers is not read from, and dropped when it has taken nothing for [`STALLED`]; one that watches and reads too
+//! slowly is told how much it lost. How many there can be is fixed at the start.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+use verger_engine::causes::Actor;
+use verger_engine::image::Right;
+use verger_engine::life::CommandId;
+use verger_engine::runs::ServiceId;
+use verger_engine::time::{Moment, Span};
+use verger_wire::frame::{CALL_BYTES_MAX, Frames};
+use verger_wire::interface::Offer;
+use verger_wire::message::{Asked, Error, Unreadable, read_call};
+
+use crate::poll::{Poll, Token};
+
+/// Calls of one connection that can wait for their outcome at once.
+const CALLS_MAX: usize = 256;
+/// While so much waits to be taken, no further call of that connection is looked at, bytes.
+const OUT_ENOUGH: usize = 256 * 1024;
+/// A watcher with so much waiting loses what comes, bytes.
+const WATCH_MAX: usize = 1 << 20;
+/// All connections together hold no more than this before long replies are refused, bytes.
+const TOTAL_MAX: usize = 64 << 20;
+/// A caller that has taken nothing of what waits for it for so long is dropped.
+const STALLED: Span = Span::from_secs(30);
+/// Read from one connection in one turn, bytes: the others want their turn too.
+const READ_A_TURN: usize = 256 * 1024;
+
+/// One caller.
+struct Connection {
+    fd: OwnedFd,
+    right: Option<Right>,
+    who: Actor,
+    /// The service that inherited the connection, if it did.
+    service: Option<ServiceId>,
+    frames: Frames,
+    /// Replies in the order of their calls.
+    replies: VecDeque<Reply>,
+    out: Vec<u8>,
+    written: usize,
+    /// When something of what waits was last taken.
+    taken_at: Moment,
+    watch: Option<Watching>,
+    /// The peer has said all it has to say.
+    ended: bool,
+    /// What epoll was told last.
+    reading: bool,
+    writing: bool,
+}
+
+/// A reply, or the place kept for it.
+enum Reply {
+    Ready(Vec<u8>),
+    Awaited { command: CommandId, name: String, service: ServiceId, oneway: bool },
+}
+
+/// What a watcher watches.
+struct Watching {
+    /// The slots; `None` is all.
+    slots: Option<Vec<u32>>,
+    lost: u64,
+}
+
+/// All callers.
+pub(crate) struct Control {
+    connections: Vec<Option<Connection>>,
+    /// The places that are taken: there may be room for a thousand callers, and mostly there is one.
+    open: Vec<u32>,
+    /// Where the last connection was put: the next is sought behind it.
+    last: usize,
+    offer: Offer,
+    next_command: u64,
+    /// Memory that waits to be taken, bytes.
+    total: usize,
+}
+
+/// Something to be answered.
+pub(crate) struct Question {
+    pub(crate) connection: u32,
+    pub(crate) asked: Asked,
+    pub(crate) right: Option<Right>,
+    pub(crate) who: Actor,
+}
+
+impl Control {
+    pub(crate) fn new(connections: u32, offer: Offer) -> Control {
+        let mut places = Vec::with_capacity(connections as usize);
+        places.resize_with(connections as usize, || None);
+        Control {
+            open: Vec::with_capacity(places.len()),
+            connections: places,
+            last: 0,
+            offer,
+            next_command: 0,
+            total: 0,
+        }
+    }
+
+    pub(crate) fn offer(&self) -> Offer {
+        self.offer
+    }
+
+    /// Takes a connection in. One too many is closed at once.
+    pub(crate) fn add(
+        &mut self,
+        poll: &Poll,
+        fd: OwnedFd,
+        right: Option<Right>,
+        who: Actor,
+        service: Option<ServiceId>,
+        now: Moment,
+    ) -> bool {
+        let count = self.connections.len();
+        let free = (1..=count).map(|ahead| (self.last + ahead) % count).find(|at| self.connections[*at].is_none());
+        let Some(at) = free else { return false };
+        if poll.add(&fd, Token::Connection(at as u32)).is_err() {
+            return false;
+        }
+        self.last = at;
+        self.open.push(at as u32);
+        self.connections[at] = Some(Connection {
+            fd,
+            right,
+            who,
+            service,
+            frames: Frames::new(CALL_BYTES_MAX),
+            replies: VecDeque::new(),
+            out: Vec::new(),
+            written: 0,
+            taken_at: now,
+            watch: None,
+            ended: false,
+            reading: true,
+            writing: false,
+        });
+        true
+    }
+
+    /// The connections that a service inherited go with its run.
+    pub(crate) fn drop_of(&mut self, service: ServiceId) {
+        let inherited = |connection: &Connection| connection.service == Some(service);
+        loop {
+            let found = self.places().find(|at| self.at(*at).is_some_and(inherited));
+            let Some(at) = found else { return };
+            self.drop(at);
+        }
+    }
+
+    fn places(&self) -> impl Iterator<Item = u32> {
+        self.open.iter().copied()
+    }
+
+    fn at(&self, at: u32) -> Option<&Connection> {
+        self.connections.get(at as usize)?.as_ref()
+    }
+
+    fn get(&mut self, at: u32) -> Option<&mut Connection> {
+        self.connections.get_mut(at as usize)?.as_mut()
+    }
+
+    fn drop(&mut self, at: u32) {
+        if let Some(gone) = self.connections[at as usize].take() {
+            self.total -= gone.out.len();
+            self.open.retain(|open| *open != at);
+        }
+    }
+
+    /// Reads what a caller sends, as much as is good for one turn.
+    pub(crate) fn read(&mut self, at: u32) {
+        let Some(connection) = self.get(at) else { return };
+        let mut read = 0;
+        while read < READ_A_TURN && !connection.is_full() {
+            // Whole messages are taken before more is read, so nobody fills memory with calls.
+            match connection.frames.has_next() {
+                Ok(false) => {}
+                Ok(true) | Err(_) => return,
+            }
+            match rustix::io::read(&connection.fd, connection.frames.room()) {
+                Ok(0) => {
+                    connection.ended = true;
+                    return;
+                }
+                Ok(count) => {
+                    connection.frames.filled(count);
+                    read += count;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return,
+                Err(_) => return self.drop(at),
+            }
+        }
+    }
+
+    /// The next call of a connection that can be taken up now. What is no call gets its answer here, or closes the
+    /// connection.
+    pub(crate) fn next_question(&mut self, at: u32) -> Option<Question> {
+        let offer = self.offer;
+        loop {
+            let connection = self.get(at)?;
+            if connection.is_full() {
+                return None;
+            }
+            let message = match connection.frames.next() {
+                Ok(Some(message)) => message,
+                Ok(None) => {
+                    connection.frames.release();
+                    return None;
+                }
+                Err(_) => {
+                    let expected = format!("a message of at most {CALL_BYTES_MAX} bytes, ended by a NUL");
+                    self.refuse(at, &Error::Invalid { field: "message".into(), expected });
+                    self.get(at)?.ended = true;
+                    return None;
+                }
+            };
+            match read_call(message, offer) {
+                Ok(asked) => {
+                    return Some(Question { connection: at, asked, right: connection.right, who: connection.who });
+                }
+                Err(Unreadable::NotACall) => {
+                    let expected = "a varlink call: a JSON object with `method` and `parameters`".to_string();
+                    self.refuse(at, &Error::Invalid { field: "message".into(), expected });
+                    self.get(at)?.ended = true;
+                    return None;
+                }
+                Err(Unreadable::Refused { error, oneway }) => {
+                    if !oneway {
+                        self.refuse(at, &error);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Answers the next call of a connection.
+    pub(crate) fn reply<P: verger_wire::Serialize>(&mut self, at: u32, parameters: &P) {
+        let mut bytes = Vec::new();
+        verger_wire::frame::write_reply(&mut bytes, parameters, false);
+        self.push(at, Reply::Ready(bytes));
+    }
+
+    /// Answers the next call of a connection with an error.
+    pub(crate) fn refuse(&mut self, at: u32, error: &Error) {
+        let mut bytes = Vec::new();
+        verger_wire::frame::write_error(&mut bytes, error);
+        self.push(at, Reply::Ready(bytes));
+    }
+
+    /// Keeps the place of the next answer of a connection for the outcome of a command; gives the command's number.
+    pub(crate) fn promise(&mut self, at: u32, name: &str, service: ServiceId, oneway: bool) -> CommandId {
+        self.next_command += 1;
+        // The place is part of the number, so that an answer finds its way without a search.
+        let command = CommandId(self.next_command << 16 | u64::from(at & 0xffff));
+        self.push(at, Reply::Awaited { command, name: name.to_owned(), service, oneway });
+        command
+    }
+
+    fn push(&mut self, at: u32, reply: Reply) {
+        if let Some(connection) = self.get(at) {
+            connection.replies.push_back(reply);
+            self.advance(at);
+        }
+    }
+
+    /// Who waits for the outcome of a command: the name it was asked by, and the service.
+    pub(crate) fn awaited(&self, command: CommandId) -> Option<(&str, ServiceId)> {
+        let connection = self.connections.get((command.0 & 0xffff) as usize)?.as_ref()?;
+        connection.replies.iter().find_map(|reply| match reply {
+            Reply::Awaited { command: id, name, service, .. } if *id == command => Some((name.as_str(), *service)),
+            Reply::Awaited { .. } | Reply::Ready(_) => None,
+        })
+    }
+
+    /// Puts the outcome of a command into the place kept for it. The caller may have gone.
+    pub(crate) fn keep_promise(&mut self, command: CommandId, bytes: Vec<u8>) {
+        let at = (command.0 & 0xffff) as u32;
+        let Some(connection) = self.get(at) else { return };
+        for reply in &mut connection.replies {
+            if let Reply::Awaited { command: id, oneway, .. } = reply
+                && *id == command
+            {
+                *reply = Reply::Ready(if *oneway { Vec::new() } else { bytes });
+                break;
+            }
+        }
+        self.advance(at);
+    }
+
+    /// Moves the replies that are ready, as far as none before them is awaited, to what goes out.
+    fn advance(&mut self, at: u32) {
+        let Some(connection) = self.get(at) else { return };
+        let before = connection.out.len();
+        while let Some(Reply::Ready(_)) = connection.replies.front() {
+            if let Some(Reply::Ready(bytes)) = connection.replies.pop_front() {
+                connection.put(&bytes);
+            }
+        }
+        self.total += self.grown(at, before);
+    }
+
+    fn grown(&mut self, at: u32, before: usize) -> usize {
+        self.get(at).map_or(0, |connection| connection.out.len() - before)
+    }
+
+    /// Whether so much waits to be taken by everybody together that a long reply would be too much.
+    pub(crate) fn is_short_of_memory(&self) -> bool {
+        self.total > TOTAL_MAX
+    }
+
+    // ── watching ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// From now on a connection is told what happens to these slots (`None`: to all). Nothing else is answered on it any more.
+    pub(crate) fn watch<P: verger_wire::Serialize>(&mut self, at: u32, slots: Option<Vec<u32>>, first: &P) {
+        let mut bytes = Vec::new();
+        verger_wire::frame::write_reply(&mut bytes, first, true);
+        self.push(at, Reply::Ready(bytes));
+        if let Some(connection) = self.get(at) {
+            connection.watch = Some(Watching { slots, lost: 0 });
+        }
+    }
+
+    /// Whether anybody watches this slot.
+    pub(crate) fn is_watched(&self, slot: u32) -> bool {
+        self.places().any(|at| self.at(at).is_some_and(|connection| connection.watches(slot)))
+    }
+
+    /// Tells all who watch a slot.
+    pub(crate) fn tell<P: verger_wire::Serialize>(&mut self, slot: u32, news: &P) {
+        let mut bytes = Vec::new();
+        verger_wire::frame::write_reply(&mut bytes, news, true);
+        for at in 0..self.open.len() {
+            let Some(connection) = self.connections[self.open[at] as usize].as_mut() else { continue };
+            if !connection.watches(slot) {
+                continue;
+            }
+            let Some(watch) = &mut connection.watch else { continue };
+            if watch.lost > 0 || connection.out.len() - connection.written > WATCH_MAX {
+                watch.lost += 1;
+            } else {
+                self.total += bytes.len();
+                connection.put(&bytes);
+            }
+        }
+    }
+
+    /// A watcher that has lost something and has taken all that waited: its place, what it watches, how much it lost.
+    pub(crate) fn caught_up(&mut self) -> Option<(u32, Option<Vec<u32>>, u64)> {
+        self.open.iter().find_map(|at| {
+            let connection = self.connections[*at as usize].as_mut()?;
+            let drained = connection.out.is_empty();
+            let watch = connection.watch.as_mut().filter(|watch| watch.lost > 0 && drained)?;
+            Some((*at, watch.slots.clone(), std::mem::take(&mut watch.lost)))
+        })
+    }
+
+    /// Tells a watcher that has lost something all of what is so now.
+    pub(crate) fn tell_all<P: verger_wire::Serialize>(&mut self, at: u32, snapshot: &P) {
+        let mut bytes = Vec::new();
+        verger_wire::frame::write_reply(&mut bytes, snapshot, true);
+        self.total += bytes.len();
+        if let Some(connection) = self.get(at) {
+            connection.put(&bytes);
+        }
+    }
+
+    // ── going out ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Sends what waits, as far as it is taken, and adjusts what each connection is watched for. Drops those that are done
+    /// and those that take nothing.
+    pub(crate) fn flush(&mut self, poll: &Poll, now: Moment) {
+        let mut next = 0;
+        while let Some(at) = self.open.get(next).copied() {
+            let Some(connection) = self.connections[at as usize].as_mut() else { break };
+            let before = connection.out.len();
+            let patient = |connection: &Connection| connection.out.is_empty() || now < connection.taken_at + STALLED;
+            let alive = connection.send(now) && !connection.is_done() && patient(connection);
+            if alive {
+                connection.adjust(poll, at);
+                next += 1;
+            }
+            self.total -= before - connection.out.len();
+            if !alive {
+                // Another place comes to where this one was in the list.
+                self.drop(at);
+            }
+        }
+    }
+
+    /// When the next caller is dropped for taking nothing; never, when nothing waits.
+    pub(crate) fn drop_at(&self) -> Moment {
+        let waiting = self.places().filter_map(|at| self.at(at)).filter(|connection| !connection.out.is_empty());
+        waiting.map(|connection| connection.taken_at + STALLED).min().unwrap_or(Moment::NEVER)
+    }
+
+    /// Connections with calls that were left because there was too much to take: they can go on now.
+    pub(crate) fn resumable(&mut self) -> Option<u32> {
+        self.open.iter().copied().find(|at| {
+            let connection = self.connections[*at as usize].as_mut();
+            connection.is_some_and(|connection| !connection.is_full() && connection.frames.has_next() != Ok(false))
+        })
+    }
+}
+
+impl Connection {
+    fn put(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    fn watches(&self, slot: u32) -> bool {
+        let watched = |watch: &Watching| watch.slots.as_ref().is_none_or(|slots| slots.contains(&slot));
+        self.watch.as_ref().is_some_and(watched)
+    }
+
+    /// Whether no further call is looked at for now: there is enough to do, or it watches, and is told and not asked.
+    fn is_full(&self) -> bool {
+        self.watch.is_some() || self.replies.len() >= CALLS_MAX || self.out.len() - self.written > OUT_ENOUGH
+    }
+
+    /// Whether nothing more will come or go. A peer that has said all it has to say still gets its answers.
+    fn is_done(&self) -> bool {
+        self.ended && self.out.is_empty() && (self.watch.is_some() || self.replies.is_empty())
+    }
+
+    /// Sends what waits. False: the peer is gone.
+    fn send(&mut self, now: Moment) -> bool {
+        while self.written < self.out.len() {
+            let rest = &self.out[self.written..];
+            match rustix::net::send(&self.fd, rest, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(count) => {
+                    self.written += count;
+                    self.taken_at = now;
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return true,
+                Err(_) => return false,
+            }
+        }
+        if !self.out.is_empty() {
+            // Memory is given back: a connection may be idle for long.
+            (self.out, self.written) = (Vec::new(), 0);
+        }
+        self.taken_at = now;
+        true
+    }
+
+    fn adjust(&mut self, poll: &Poll, at: u32) {
+        // A watcher is still listened to, to notice when it goes.
+        let (read, write) = (!self.ended && (self.watch.is_some() || !self.is_full()), !self.out.is_empty());
+        if (read, write) != (self.reading, self.writing)
+            && poll.watch(&self.fd, Token::Connection(at), read, write).is_ok()
+        {
+            (self.reading, self.writing) = (read, write);
+        }
+    }
+}
+
+impl Control {
+    /// Reads and throws away what a watcher sends, to notice its end. False: it is no watcher.
+    pub(crate) fn read_watcher(&mut self, at: u32) -> bool {
+        let Some(connection) = self.get(at) else { return false };
+        if connection.watch.is_none() {
+            return false;
+        }
+        let mut bytes = [0; 4096];
+        match rustix::io::read(&connection.fd, &mut bytes[..]) {
+            Ok(0) => self.drop(at),
+            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(_) => self.drop(at),
+        }
+        true
+    }
+}

@@ -1,0 +1,519 @@
+//! The loop: a descriptor becomes ready, becomes an event, the engine decides, its effects become calls.
+//!
+//! One thread, and nothing in it waits but `epoll_wait`. Each turn: take what is ready and tell it to the engine, event by
+//! event; let time pass; send what waits to be sent; promise on the board when the next turn will be.
+
+use std::os::fd::OwnedFd;
+
+use verger_engine::causes::Actor;
+use verger_engine::life::{FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
+use verger_engine::runs::ServiceId;
+use verger_engine::time::{Moment, Span};
+use verger_engine::{Effect, Engine, Event};
+use verger_linux::channel;
+use verger_linux::clock;
+use verger_linux::signals::SignalFd;
+use verger_wire::board::State;
+use verger_wire::message::{
+    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Nothing, Order, ServiceInfo, WatchReply,
+};
+use verger_wire::view::{self, Listing};
+
+use crate::control::{Control, Question};
+use crate::keeper::Keeper;
+use crate::log::Log;
+use crate::notify::Upward;
+use crate::page::Page;
+use crate::poll::{Poll, Token};
+use crate::recording::Recording;
+use crate::words;
+use crate::world::World;
+
+/// Everything a daemon consists of.
+pub(crate) struct Daemon {
+    pub(crate) engine: Engine,
+    pub(crate) world: World,
+    pub(crate) control: Control,
+    pub(crate) page: Page,
+    pub(crate) recording: Recording,
+    pub(crate) log: Log,
+    pub(crate) poll: Poll,
+    pub(crate) signals: SignalFd,
+    /// The control socket.
+    pub(crate) listener: OwnedFd,
+    pub(crate) keeper: Option<Keeper>,
+    pub(crate) upward: Upward,
+    pub(crate) facts: Facts,
+    /// Whether whoever started us was told that we are ready.
+    pub(crate) told_ready: bool,
+    /// When to tell them again that we live; never, if nobody asked.
+    pub(crate) watchdog: Watchdog,
+    /// Everything has ended: with this status.
+    pub(crate) ended: Option<u8>,
+    pub(crate) now: Moment,
+    /// A fresh start of recording failed: not before this is it tried again.
+    pub(crate) record_again_at: Moment,
+}
+
+/// What is known from the start and told to whoever asks.
+pub(crate) struct Facts {
+    pub(crate) instance: String,
+    pub(crate) boot_id: String,
+    pub(crate) started_at: Moment,
+    pub(crate) uid: u32,
+    pub(crate) spawn: String,
+    pub(crate) containment: verger_engine::runs::Containment,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// The signs of life that whoever started us wants (`WATCHDOG_USEC`, `sd_watchdog_enabled(3)`).
+pub(crate) struct Watchdog {
+    pub(crate) every: Span,
+    pub(crate) next: Moment,
+}
+
+const SIGHUP: u8 = 1;
+const SIGINT: u8 = 2;
+const SIGQUIT: u8 = 3;
+const SIGTERM: u8 = 15;
+const SIGCHLD: u8 = 17;
+const SIGPWR: u8 = 30;
+/// Recording that failed is tried again so much later.
+const RECORD_AGAIN: Span = Span::from_secs(60);
+
+impl Daemon {
+    /// Runs until everything has ended; the exit status.
+    pub(crate) fn run(&mut self) -> u8 {
+        loop {
+            self.turn();
+            if let Some(status) = self.ended {
+                return status;
+            }
+            let due = self.due();
+            self.page.end_turn(due);
+            if let Err(errno) = self.poll.wait(self.now, due) {
+                self.log.warn(format_args!("epoll_wait: {errno}"));
+            }
+            self.now = clock::now();
+            self.page.begin_turn(self.now);
+            let mut at = 0;
+            while let Some(ready) = self.poll.ready(at) {
+                at += 1;
+                self.take(ready.token, ready.writable);
+                self.hear_world();
+            }
+        }
+    }
+
+    /// Everything that is due without anybody asking.
+    fn turn(&mut self) {
+        self.hear_world();
+        if self.engine.wake_at() <= self.now {
+            self.step(Event::Tick);
+            self.hear_world();
+        }
+        if self.world.starter.look(self.now) {
+            self.log.warn(format_args!("starts are held up: another worker takes them on"));
+        }
+        while let Some(at) = self.control.resumable() {
+            self.converse(at);
+            self.hear_world();
+            if self.control.resumable() == Some(at) {
+                break;
+            }
+        }
+        while let Some((at, slots, lost)) = self.control.caught_up() {
+            let listing = Listing::after_loss(&self.engine, slots, lost);
+            self.control.tell_all(at, &listing);
+        }
+        self.control.flush(&self.poll, self.now);
+        self.keep_recording();
+        self.say_upward();
+        self.log.flush(self.now);
+    }
+
+    /// When something is due at the latest.
+    fn due(&mut self) -> Moment {
+        let dues = [
+            self.engine.wake_at(),
+            self.world.starter.look_at(),
+            self.control.drop_at(),
+            self.log.retry_at(),
+            self.watchdog.next,
+        ];
+        let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
+        dues.into_iter().fold(again, Moment::min)
+    }
+
+    fn take(&mut self, token: Token, writable: bool) {
+        match token {
+            Token::Signals => self.take_signals(),
+            Token::Started => self.world.started(&self.engine),
+            Token::Caller => self.take_callers(),
+            Token::Connection(at) => {
+                // What waits to be sent goes out at the end of the turn.
+                let _sent_later = writable;
+                if !self.control.read_watcher(at) {
+                    self.control.read(at);
+                    self.converse(at);
+                }
+            }
+            Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
+            Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
+            Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
+            Token::Keeper => self.keeper_died(),
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(received)) = self.signals.take() {
+            let by = Actor { uid: received.uid, pid: received.pid };
+            match received.signal {
+                SIGCHLD => self.world.reap(&self.engine),
+                SIGTERM | SIGINT | SIGQUIT | SIGPWR => {
+                    self.log.tell(format_args!("{}: ending everything", words::signal(received.signal)));
+                    self.step(Event::Shutdown { signal: received.signal, by });
+                }
+                SIGHUP => self.log.warn(format_args!("SIGHUP: nothing is reloaded; use `verger`")),
+                _ => {}
+            }
+        }
+    }
+
+    fn keeper_died(&mut self) {
+        if let Some(keeper) = self.keeper.take() {
+            self.poll.remove(&keeper);
+            self.log.warn(format_args!(
+                "the keeper (process {}) has died: if the daemon is killed, services stay until it is started again",
+                keeper.pid.0
+            ));
+        }
+    }
+
+    fn take_callers(&mut self) {
+        loop {
+            match channel::accept(&self.listener) {
+                Ok(Some(caller)) => self.take_caller(caller),
+                Ok(None) => return,
+                Err(errno) => {
+                    // Out of descriptors: it still waits, and would wake us at once again. Whoever is let go makes room.
+                    self.log.warn(format_args!("a caller could not be heard: {errno}"));
+                    return;
+                }
+            }
+        }
+    }
+
+    fn take_caller(&mut self, caller: OwnedFd) {
+        let Ok(peer) = channel::peer(&caller) else { return };
+        let restricted = peer.pid.is_some_and(|pid| self.world.is_restricted(&self.engine, pid));
+        let right = verger_wire::rights::at_the_socket(peer.uid, self.facts.uid, restricted);
+        let who = Actor { uid: peer.uid, pid: peer.pid.map_or(0, |pid| pid.0) };
+        if !self.control.add(&self.poll, caller, right, who, None, self.now) {
+            self.log.warn(format_args!("a caller was turned away: there are as many as there is room for"));
+        }
+    }
+
+    // ── events and effects ──────────────────────────────────────────────────────────────────────────────────────
+
+    /// Tells the engine what the world has to say, until it has nothing more to say.
+    pub(crate) fn hear_world(&mut self) {
+        while let Some(event) = self.world.told.pop_front() {
+            self.step(Event::Run(event));
+        }
+    }
+
+    /// Tells the engine one event and does what follows.
+    pub(crate) fn step(&mut self, event: Event) {
+        self.recording.note(self.now, &event);
+        let mut effects = self.engine.step(self.now, event);
+        let (world, control, page, log, poll) =
+            (&mut self.world, &mut self.control, &mut self.page, &mut self.log, &self.poll);
+        while let Some(effect) = effects.next() {
+            let engine = effects.engine();
+            match effect {
+                Effect::Run(effect) => {
+                    if let Some(inherited) = world.perform(engine, poll, &effect, self.now) {
+                        let who = Actor { uid: self.facts.uid, pid: 0 };
+                        let (right, service) = (Some(inherited.right), Some(inherited.service));
+                        control.add(poll, inherited.end, right, who, service, self.now);
+                    }
+                    if let verger_engine::runs::RunEffect::Release { run } = effect {
+                        control.drop_of(run.service);
+                    }
+                }
+                Effect::Life(effect) => {
+                    tell(engine, control, page, log, &effect);
+                    match effect {
+                        LifeEffect::Planned { .. } => world.planned(engine),
+                        LifeEffect::Ended { status } => self.ended = Some(status),
+                        LifeEffect::Moved { .. }
+                        | LifeEffect::Changed { .. }
+                        | LifeEffect::Answer { .. }
+                        | LifeEffect::PlanRefused(_)
+                        | LifeEffect::Forgotten { .. }
+                        | LifeEffect::Fault { .. } => {}
+                    }
+                }
+            }
+        }
+        drop(effects);
+        if self.engine.is_closing() && self.told_ready {
+            self.upward.say("STOPPING=1");
+            self.told_ready = false;
+            self.page.set_state(State::Ending);
+        }
+    }
+
+    /// Begins the recording anew, from the present state.
+    pub(crate) fn begin_recording(&mut self) {
+        if let Err(errno) = self.recording.begin(&self.engine) {
+            self.record_again_at = self.now + RECORD_AGAIN;
+            self.log.warn(format_args!("this daemon's life is not being recorded: {errno}"));
+        }
+    }
+
+    fn keep_recording(&mut self) {
+        self.recording.flush();
+        let broken = self.recording.is_broken() && self.now >= self.record_again_at;
+        if self.recording.is_full() || broken {
+            self.begin_recording();
+        }
+    }
+
+    /// Tells whoever started us that all that is wanted at first is there, and that we live.
+    fn say_upward(&mut self) {
+        if !self.told_ready && !self.engine.is_closing() && self.has_arrived() {
+            self.told_ready = true;
+            self.upward.say("READY=1");
+            self.page.set_state(if self.engine.is_empty() { State::Empty } else { State::Serving });
+        }
+        if self.now >= self.watchdog.next {
+            self.upward.say("WATCHDOG=1");
+            self.watchdog.next = self.now + self.watchdog.every;
+        }
+    }
+
+    /// Whether nothing is on its way up for the first time: what is wanted runs, or has been tried.
+    fn has_arrived(&self) -> bool {
+        self.engine.services().all(|status| match status.phase {
+            PhaseKind::Waiting | PhaseKind::Starting => false,
+            PhaseKind::Down
+            | PhaseKind::Blocked
+            | PhaseKind::Running
+            | PhaseKind::Held
+            | PhaseKind::Stopping
+            | PhaseKind::Stuck
+            | PhaseKind::Resting
+            | PhaseKind::Done
+            | PhaseKind::Failed => true,
+        })
+    }
+
+    // ── callers ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Takes up the calls of one connection, one after the other: each finds what those before it have made of things.
+    fn converse(&mut self, at: u32) {
+        while let Some(question) = self.control.next_question(at) {
+            let Question { connection, asked, right, who } = question;
+            let allowed = verger_wire::rights::check(verger_wire::rights::needed(&asked.call), right);
+            let answered = allowed.and_then(|()| self.answer(connection, &asked.call, asked.more, asked.oneway, who));
+            if let Err(error) = answered
+                && !asked.oneway
+            {
+                self.control.refuse(connection, &error);
+            }
+            self.hear_world();
+        }
+    }
+
+    fn answer(&mut self, at: u32, call: &Call, more: bool, oneway: bool, who: Actor) -> Result<(), Error> {
+        let long = matches!(call, Call::List { .. } | Call::Watch { .. } | Call::Why { .. });
+        if long && self.control.is_short_of_memory() {
+            return Err(Error::Limit { which: "answers that nobody takes".into() });
+        }
+        match call {
+            Call::Start(order) => return self.order(at, Verb::Start, order, oneway, who),
+            Call::Stop(order) => return self.order(at, Verb::Stop, order, oneway, who),
+            Call::Restart(order) => return self.order(at, Verb::Restart, order, oneway, who),
+            Call::Signal { name, signal } => {
+                return self.request(at, Verb::Signal, *signal, &Order::new(name), oneway, who);
+            }
+            Call::Shutdown { hasty } => {
+                self.step(Event::Shutdown { signal: 0, by: who });
+                if *hasty {
+                    self.step(Event::Shutdown { signal: 0, by: who });
+                }
+                self.reply(at, oneway, &Nothing {});
+            }
+            Call::Inject { kind, name } => self.inject(at, *kind, name.as_deref(), oneway)?,
+            Call::Watch { names } => {
+                let listing = Listing::of(&self.engine, names.as_deref())?;
+                if more {
+                    let slots = names
+                        .as_ref()
+                        .map(|names| names.iter().filter_map(|name| Some(self.engine.find(name)?.slot)).collect());
+                    self.control.watch(at, slots, &listing);
+                } else if !oneway {
+                    self.control.reply(at, &listing);
+                }
+            }
+            Call::List { names } => {
+                let listing = Listing::of(&self.engine, names.as_deref())?;
+                if !oneway {
+                    self.control.reply(at, &listing);
+                }
+            }
+            Call::Why { name } => {
+                let service = self.find(name)?;
+                let why = view::why(&self.engine, service.slot).ok_or(Error::NotFound { name: name.clone() })?;
+                self.reply(at, oneway, &why);
+            }
+            Call::Describe => {
+                let description = self.describe();
+                self.reply(at, oneway, &description);
+            }
+            Call::GetInfo => {
+                let interfaces = self.control.offer().names().map(str::to_owned).collect();
+                let info = ServiceInfo {
+                    vendor: "verger".into(),
+                    product: "vergerd".into(),
+                    version: env!("CARGO_PKG_VERSION").into(),
+                    url: String::new(),
+                    interfaces,
+                };
+                self.reply(at, oneway, &info);
+            }
+            Call::GetInterfaceDescription { interface } => {
+                let text = self.control.offer().text(interface);
+                let text = text.ok_or(Error::InterfaceNotFound { interface: interface.clone() })?;
+                self.reply(at, oneway, &InterfaceDescription { description: text.to_owned() });
+            }
+        }
+        Ok(())
+    }
+
+    fn reply<P: verger_wire::Serialize>(&mut self, at: u32, oneway: bool, parameters: &P) {
+        if !oneway {
+            self.control.reply(at, parameters);
+        }
+    }
+
+    fn find(&self, name: &str) -> Result<ServiceId, Error> {
+        self.engine.find(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })
+    }
+
+    fn order(&mut self, at: u32, verb: Verb, order: &Order, oneway: bool, who: Actor) -> Result<(), Error> {
+        self.request(at, verb, 0, order, oneway, who)
+    }
+
+    fn request(
+        &mut self,
+        at: u32,
+        verb: Verb,
+        signal: u8,
+        order: &Order,
+        oneway: bool,
+        who: Actor,
+    ) -> Result<(), Error> {
+        let service = self.find(&order.name)?;
+        let id = self.control.promise(at, &order.name, service, oneway);
+        let patience = order.timeout_ms.map_or(Span::FOREVER, Span::from_millis);
+        let deadline = self.now + patience;
+        let request = Request { id, verb, signal, service, by: who, deadline, key: order.key_number() };
+        self.step(Event::Command(request));
+        Ok(())
+    }
+
+    fn inject(&mut self, at: u32, kind: Breakage, name: Option<&str>, oneway: bool) -> Result<(), Error> {
+        match kind {
+            Breakage::Panic => panic!("a test asked for it"),
+            Breakage::Fault => {
+                let expected = || Error::Invalid { field: "name".into(), expected: "the service to break".into() };
+                let service = self.find(name.ok_or_else(expected)?)?;
+                self.step(Event::Fault { service, what: FaultKind::Injected });
+                self.reply(at, oneway, &Nothing {});
+            }
+        }
+        Ok(())
+    }
+
+    fn describe(&self) -> Description {
+        let state = match (self.engine.is_closing(), self.engine.is_empty()) {
+            (true, _) => State::Ending,
+            (false, true) => State::Empty,
+            (false, false) => State::Serving,
+        };
+        Description {
+            version: env!("CARGO_PKG_VERSION").into(),
+            instance: self.facts.instance.clone(),
+            pid: std::process::id(),
+            boot_id: self.facts.boot_id.clone(),
+            state,
+            plan: self.engine.images().iter().last().map(|(_, image)| view::plan(image)),
+            started_us: view::micros(self.facts.started_at),
+            now_us: view::micros(self.now),
+            spawn: self.facts.spawn.clone(),
+            containment: self.facts.containment,
+            findings: self.facts.findings.clone(),
+        }
+    }
+}
+
+/// Tells everybody who wants to know: the board, those who watch, those who asked, the log.
+fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, effect: &LifeEffect) {
+    match effect {
+        LifeEffect::Moved { service, link } => {
+            page.put(engine, service.slot);
+            if let Some((transition, _)) = engine.transition(*link) {
+                words::transition(log, engine, service.slot, &transition);
+            }
+            if control.is_watched(service.slot) {
+                let (transition, service) = (view::transition(engine, *link), view::service(engine, service.slot));
+                control.tell(link.slot, &WatchReply { transition, service, ..WatchReply::default() });
+            }
+        }
+        LifeEffect::Changed { service } => {
+            page.put(engine, service.slot);
+            if control.is_watched(service.slot) {
+                let news = WatchReply { service: view::service(engine, service.slot), ..WatchReply::default() };
+                control.tell(service.slot, &news);
+            }
+        }
+        LifeEffect::Answer { command, outcome } => {
+            let Some((name, service)) = control.awaited(*command) else { return };
+            let mut bytes = Vec::new();
+            match view::answer(engine, name, service, outcome) {
+                Ok(done) => verger_wire::frame::write_reply::<Done>(&mut bytes, &done, false),
+                Err(error) => verger_wire::frame::write_error(&mut bytes, &error),
+            }
+            control.keep_promise(*command, bytes);
+            if let Outcome::Busy = outcome {
+                log.warn(format_args!("a command was refused: as many wait as there is room for"));
+            }
+        }
+        LifeEffect::Planned { added, changed, removed } => {
+            page.planned(engine);
+            log.tell(format_args!("plan: {added} services new, {changed} changed, {removed} gone"));
+            for status in engine.services() {
+                let slot = status.service.slot;
+                if control.is_watched(slot) {
+                    let news = WatchReply { service: view::service(engine, slot), ..WatchReply::default() };
+                    control.tell(slot, &news);
+                }
+            }
+        }
+        LifeEffect::PlanRefused(refusal) => {
+            log.warn(format_args!("the plan was not taken: {}", words::refusal(refusal)))
+        }
+        LifeEffect::Forgotten { service } => {
+            let name = page.name(service.slot).map(|name| name.as_str().to_owned());
+            page.clear(service.slot);
+            control.tell(service.slot, &WatchReply { gone: name, ..WatchReply::default() });
+        }
+        LifeEffect::Fault { service, what } => {
+            log.warn(format_args!("internal fault at `{}`: {what}; it is set to failed", engine.name(service.slot)));
+        }
+        LifeEffect::Ended { .. } => {}
+    }
+}

@@ -1,0 +1,187 @@
+//! The runtime folder of an instance, and the lock that makes its daemon the only one.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock};
+use rustix::io::Errno;
+use verger_engine::time::{Moment, Span};
+use verger_wire::place;
+
+use crate::trouble::Trouble;
+
+/// The folder, and the lock held on it.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    fd: OwnedFd,
+    /// Held as long as the process lives, and as long as its keeper does: only then is everything of it gone.
+    lock: OwnedFd,
+}
+
+/// How long the daemon before is given to be gone altogether, once it is seen to have died.
+const PATIENCE: Span = Span::from_secs(5);
+/// The path of a socket has at most 107 bytes (`unix(7)`); the longest name in the folder is `notify/4294967295`.
+const PATH_BYTES_MAX: usize = 107 - "/notify/4294967295".len();
+
+impl Folder {
+    /// Makes the folder and locks it.
+    ///
+    /// # Errors
+    /// It cannot be made; it is somebody else's; a daemon of this instance lives.
+    pub(crate) fn take(instance: &str) -> Result<Folder, Trouble> {
+        let uid = rustix::process::geteuid().as_raw();
+        let (base, in_the_open) = place::runtime_dir(uid, |name| std::env::var_os(name));
+        make(&base, if in_the_open { 0o700 } else { 0o755 })?;
+        if in_the_open {
+            check_owner(&base, uid)?;
+        }
+        let path = base.join(instance);
+        make(&path, 0o755)?;
+        if path.as_os_str().as_bytes().len() > PATH_BYTES_MAX {
+            let words = format!("the runtime folder {} has a path of more than {PATH_BYTES_MAX} bytes", path.display());
+            return Err(Trouble::new(words).hint(format!("set {} to a shorter one", place::RUNTIME_DIR_VARIABLE)));
+        }
+        let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| cannot_use(&path, errno))?;
+        let lock = lock(&path, instance)?;
+        Ok(Folder { path, fd, lock })
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// As a C string, for a socket's path.
+    pub(crate) fn c_path(&self, name: &str) -> CString {
+        CString::new(self.join(name).into_os_string().as_bytes()).unwrap_or_default()
+    }
+
+    /// Writes down who holds the lock.
+    pub(crate) fn sign(&self, keeper: Option<u32>) {
+        let text = match keeper {
+            Some(keeper) => format!("{}\n{keeper}\n", std::process::id()),
+            None => format!("{}\n", std::process::id()),
+        };
+        let written =
+            rustix::fs::ftruncate(&self.lock, 0).and_then(|()| rustix::io::pwrite(&self.lock, text.as_bytes(), 0));
+        // For people only: the lock is what counts.
+        let _for_people_only = written;
+    }
+
+    /// The keeper that was written down, by us in a former life of this process.
+    pub(crate) fn signed_keeper(&self) -> Option<u32> {
+        read_numbers(&self.lock).1
+    }
+
+    /// The daemon ends in order: nothing is left of the folder.
+    pub(crate) fn clear(&self) {
+        for name in [place::CONTROL_SOCKET, place::BOARD_FILE, place::RECORDING_FILE, place::PLAN_FILE, BROKEN_FILE] {
+            let _was_not_there = fs::remove_file(self.join(name));
+        }
+        let _was_not_there = fs::remove_dir_all(self.join(place::NOTIFY_FOLDER));
+        // Last: from here on another may take the folder. It may have done so before the folder could be removed.
+        let _taken = fs::remove_file(self.join(place::LOCK_FILE));
+        let _taken = fs::remove_dir(&self.path);
+    }
+}
+
+/// Where is written down how often this daemon broke.
+pub(crate) const BROKEN_FILE: &str = "broken";
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn cannot_use(path: &Path, why: impl std::fmt::Display) -> Trouble {
+    Trouble::new(format!("cannot use the runtime folder {}: {why}", path.display()))
+        .hint(format!("set {} to a folder of yours", place::RUNTIME_DIR_VARIABLE))
+}
+
+fn make(path: &Path, mode: u32) -> Result<(), Trouble> {
+    match fs::DirBuilder::new().recursive(true).mode(mode).create(path) {
+        Ok(()) => {
+            // The umask may have taken rights away that others need to reach sockets.
+            if fs::metadata(path)
+                .is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o777 != mode)
+            {
+                let _stays_as_it_is = fs::set_permissions(path, fs::Permissions::from_mode(mode));
+            }
+            Ok(())
+        }
+        Err(error) => Err(cannot_use(path, error)),
+    }
+}
+
+/// In `/tmp` somebody else may have been faster.
+fn check_owner(path: &Path, uid: u32) -> Result<(), Trouble> {
+    let found = fs::symlink_metadata(path).map_err(|error| cannot_use(path, error))?;
+    if found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(cannot_use(path, "it is somebody else's, or open to others"))
+}
+
+fn lock(path: &Path, instance: &str) -> Result<OwnedFd, Trouble> {
+    let name = path.join(place::LOCK_FILE);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let begun = verger_linux::clock::now();
+    loop {
+        let file =
+            rustix::fs::open(&name, flags, Mode::from_raw_mode(0o644)).map_err(|errno| cannot_use(path, errno))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if is_still_there(&file, &name) => return Ok(file),
+            // The one before removed it a moment ago.
+            Ok(()) => continue,
+            Err(Errno::AGAIN) => {}
+            Err(errno) => return Err(cannot_use(path, errno)),
+        }
+        let (daemon, _) = read_numbers(&file);
+        let lives = daemon.is_none_or(|pid| fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+        if lives || verger_linux::clock::now() >= begun + PATIENCE {
+            let who = daemon.map_or_else(String::new, |pid| format!(" (process {pid})"));
+            let words = format!("instance `{instance}` is already running{who}");
+            return Err(Trouble::new(words).hint("`verger status` shows it; `--instance NAME` makes another one"));
+        }
+        // Its daemon has died and its keeper is still ending what it left.
+        wait_a_moment(&file);
+    }
+}
+
+fn is_still_there(file: &OwnedFd, name: &Path) -> bool {
+    let (held, there) = (rustix::fs::fstat(file), rustix::fs::stat(name));
+    matches!((held, there), (Ok(held), Ok(there)) if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino))
+}
+
+/// Waits until the lock may be free: nothing tells, so a little at a time.
+fn wait_a_moment(_: &OwnedFd) {
+    let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+    let _over = rustix::event::poll(&mut [], Some(&moment));
+}
+
+/// The daemon and its keeper, as written in a lock file.
+fn read_numbers(file: &OwnedFd) -> (Option<u32>, Option<u32>) {
+    let mut bytes = [0; 64];
+    let count = rustix::io::pread(file, &mut bytes[..], 0).unwrap_or(0);
+    let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+    let mut numbers = text.lines().map(|line| line.parse().ok());
+    (numbers.next().flatten(), numbers.next().flatten())
+}
+
+/// The times (seconds of the monotonic clock) at which this daemon broke, with this one; those within the last minute.
+pub(crate) fn note_breakage(folder: &Folder, now: Moment) -> usize {
+    let seconds = now.0 / 1_000_000_000;
+    let path = folder.join(BROKEN_FILE);
+    let before = fs::read_to_string(&path).unwrap_or_default();
+    let recent = before.lines().filter_map(|line| line.parse::<u64>().ok()).filter(|at| at + 60 > seconds);
+    let times: Vec<u64> = recent.chain([seconds]).collect();
+    let text: String = times.iter().map(|at| format!("{at}\n")).collect();
+    let _counts_less_then = fs::write(&path, text);
+    times.len()
+}

@@ -1,0 +1,73 @@
+//! The keeper: a small process that outlives the daemon, and ends what it leaves behind.
+//!
+//! It is forked before the first thread and sleeps on the daemon's pidfd. When the daemon dies, however that happens, it kills
+//! every run's cgroup and goes. It parses nothing and allocates nothing. When the daemon ends in order there is nothing left
+//! to kill. Not needed when the daemon is a namespace's pid 1: then the kernel does it.
+//!
+//! This is the first half of what a keeper is for; handing surviving runs to the next daemon comes later.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use verger_engine::runs::Pid;
+use verger_linux::contain::Tree;
+use verger_linux::process::{Forked, PidFd, fork_alone};
+use verger_linux::signals;
+
+/// Makes the keeper. Gives its pidfd: it becomes readable when the keeper has died.
+///
+/// # Errors
+/// `EBUSY` when there is a second thread already; `EAGAIN`, `ENOMEM`, `EMFILE`.
+pub(crate) fn make(tree: &Tree) -> Result<Keeper, Errno> {
+    let daemon = PidFd::open(Pid(std::process::id()))?;
+    match fork_alone()? {
+        Forked::Child => keep(&daemon, tree),
+        Forked::Parent(pid) => Ok(Keeper { pid, fd: PidFd::open(pid)?.into() }),
+    }
+}
+
+/// The keeper, as the daemon sees it.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pub(crate) pid: Pid,
+    pub(crate) fd: OwnedFd,
+}
+
+/// The keeper's whole life.
+fn keep(daemon: &PidFd, tree: &Tree) -> ! {
+    // What is meant for the daemon and its terminal is not for us: a Ctrl-C must not end the keeper before the daemon.
+    signals::block_all();
+    let _already_leader = rustix::process::setsid();
+    let mut asked = [PollFd::new(daemon, PollFlags::IN)];
+    while let Err(Errno::INTR) = poll(&mut asked, None) {}
+    for _ in 0..ROUNDS {
+        let mut left = false;
+        let looked = tree.each_run(|run| {
+            left = true;
+            let _gone = tree.kill(run);
+            if let Ok(events) = tree.events(run) {
+                let mut asked = [PollFd::new(&events, PollFlags::PRI)];
+                if events.populated() == Ok(true) {
+                    let _later = poll(&mut asked, Some(&PATIENCE));
+                }
+            }
+            let _still_dying = tree.remove(run);
+        });
+        if looked.is_err() || !left {
+            break;
+        }
+    }
+    let _somebody_is_left = tree.dismantle();
+    std::process::exit(0)
+}
+
+/// A daemon that was starting something when it died may add a run to those seen first.
+const ROUNDS: u32 = 8;
+const PATIENCE: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+
+impl AsFd for Keeper {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,160 @@
+//! What the daemon says to people: lines on standard error, of which none may ever hold it up.
+//!
+//! A line is written at once when descriptor 2 can take it. When it cannot (a full pipe, a stopped terminal) or will not
+//! (`/dev/full`), lines wait in memory of fixed size; what does not fit is counted, and after recovery one line says how many
+//! were lost. The descriptor may be shared with others, so it is not made non-blocking: it is asked first whether it can take
+//! as much as a pipe takes whole.
+
+use std::fmt::Write;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use verger_engine::time::{Moment, Span};
+
+/// Waiting lines take no more than this, bytes.
+const ROOM: usize = 8 * 1024;
+/// A pipe that is ready takes so much in one piece (`PIPE_BUF`, `pipe(7)`).
+const PIECE: usize = 4096;
+/// After a refusal it is tried again so much later.
+const RETRY: Span = Span::from_millis(500);
+
+/// The daemon's voice.
+#[derive(Debug)]
+pub(crate) struct Log {
+    waiting: Vec<u8>,
+    lost: u64,
+    retry_at: Moment,
+    /// Whether what merely happens is told too.
+    talkative: bool,
+}
+
+impl Log {
+    pub(crate) fn new(talkative: bool) -> Log {
+        Log { waiting: Vec::with_capacity(ROOM), lost: 0, retry_at: Moment::NEVER, talkative }
+    }
+
+    /// Something happened.
+    pub(crate) fn tell(&mut self, line: std::fmt::Arguments<'_>) {
+        if self.talkative {
+            self.say("", line);
+        }
+    }
+
+    /// Something is not as it should be, and goes on.
+    pub(crate) fn warn(&mut self, line: std::fmt::Arguments<'_>) {
+        self.say("warning: ", line);
+    }
+
+    fn say(&mut self, kind: &str, line: std::fmt::Arguments<'_>) {
+        let before = self.waiting.len();
+        let mut room = Room { buffer: &mut self.waiting };
+        if writeln!(room, "verger: {kind}{line}").is_err() {
+            self.waiting.truncate(before);
+            self.lost += 1;
+        }
+    }
+
+    /// When it should be tried again to get rid of waiting lines; never, if there are none.
+    pub(crate) fn retry_at(&self) -> Moment {
+        self.retry_at
+    }
+
+    /// Gets rid of as many lines as descriptor 2 takes now.
+    pub(crate) fn flush(&mut self, now: Moment) {
+        if self.waiting.is_empty() || (self.retry_at != Moment::NEVER && now < self.retry_at) {
+            return;
+        }
+        self.flush_to(rustix::stdio::stderr(), now);
+    }
+
+    fn flush_to(&mut self, to: impl AsFd, now: Moment) {
+        self.retry_at = Moment::NEVER;
+        let mut written = 0;
+        while written < self.waiting.len() {
+            let end = self.waiting.len().min(written + PIECE);
+            // Whole lines, as far as they fit into a piece.
+            let piece = &self.waiting[written..end];
+            let whole = piece.iter().rposition(|byte| *byte == b'\n').map_or(piece.len(), |at| at + 1);
+            match can_take(to.as_fd()).and_then(|()| rustix::io::write(&to, &piece[..whole])) {
+                Ok(count) => written += count,
+                Err(Errno::INTR) => {}
+                Err(_) => {
+                    self.retry_at = now + RETRY;
+                    break;
+                }
+            }
+        }
+        self.waiting.drain(..written);
+        if self.lost > 0 && self.waiting.is_empty() {
+            let lost = std::mem::take(&mut self.lost);
+            self.warn(format_args!("{lost} lines were lost: standard error did not take them"));
+        }
+    }
+
+    /// The last chance: what is still waiting goes out, or not at all.
+    pub(crate) fn flush_last(&mut self) {
+        self.flush(Moment::NEVER - Span(1));
+        self.flush(Moment::NEVER - Span(1));
+    }
+}
+
+/// Whether a write of a piece will not block.
+fn can_take(to: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut asked = [PollFd::new(&to, PollFlags::OUT)];
+    poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+    if asked[0].revents().contains(PollFlags::OUT) { Ok(()) } else { Err(Errno::AGAIN) }
+}
+
+/// A buffer that does not grow.
+struct Room<'b> {
+    buffer: &'b mut Vec<u8>,
+}
+
+impl std::fmt::Write for Room<'_> {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        if self.buffer.len() + text.len() > self.buffer.capacity() {
+            return Err(std::fmt::Error);
+        }
+        self.buffer.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pipe::{PipeFlags, pipe_with};
+
+    #[test]
+    fn a_full_pipe_holds_nobody_up_and_loses_are_told() {
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        while rustix::io::write(&write, &[b'x'; 4096]).is_ok() {}
+        let mut log = Log::new(true);
+        for at in 0..1000 {
+            log.tell(format_args!("line {at}"));
+        }
+        log.flush_to(&write, Moment(5));
+        assert_eq!(log.retry_at(), Moment(5) + RETRY);
+        let mut drained = vec![0; 1 << 20];
+        while rustix::io::read(&read, &mut drained[..]).is_ok_and(|count| count == drained.len()) {}
+        log.flush_to(&write, Moment(6));
+        log.flush_to(&write, Moment(6));
+        let count = rustix::io::read(&read, &mut drained[..]).unwrap();
+        let text = String::from_utf8(drained[..count].to_vec()).unwrap();
+        assert!(text.starts_with("verger: line 0\nverger: line 1\n"), "{text}");
+        assert!(text.trim_end().ends_with("lines were lost: standard error did not take them"), "{text}");
+        assert_eq!(log.retry_at(), Moment::NEVER);
+    }
+
+    #[test]
+    fn a_full_device_is_tried_again_later() {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut log = Log::new(false);
+        log.tell(format_args!("nobody wants to know"));
+        log.warn(format_args!("x"));
+        log.flush_to(&full, Moment(1));
+        assert_eq!(log.retry_at(), Moment(1) + RETRY);
+        assert_eq!(log.waiting, b"verger: warning: x\n");
+    }
+}

@@ -1,0 +1,88 @@
+//! `vergerd`: keeps the services of a compiled plan in order.
+//!
+//! One loop ([`daemon`]) turns descriptors into events, tells them to the engine, and turns its effects into calls. Starts
+//! happen on threads of their own ([`starter`]), since a program may lie on a dead disk. [`begin`] makes everything, [`mend`]
+//! says what happens when the daemon itself breaks.
+
+#![forbid(unsafe_code)]
+
+mod begin;
+mod control;
+mod daemon;
+mod environment;
+mod folder;
+mod handles;
+mod keeper;
+mod log;
+mod mend;
+mod notify;
+mod options;
+mod page;
+mod pids;
+mod poll;
+mod recipe;
+mod recording;
+mod starter;
+mod trouble;
+mod words;
+mod world;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use options::{Asked, Options};
+use verger_linux::machine::{self, End, Init};
+
+fn main() -> ExitCode {
+    let options = match options::read(std::env::args_os().skip(1)) {
+        Ok(Asked::Run(options)) => options,
+        Ok(Asked::Help) => return say(options::HELP),
+        Ok(Asked::Version) => return say(concat!("vergerd ", env!("CARGO_PKG_VERSION"), "\n")),
+        Err(words) => {
+            let _nobody_reads = writeln!(std::io::stderr(), "Error: {words}\nHint: vergerd --help");
+            return ExitCode::from(2);
+        }
+    };
+    ExitCode::from(serve(&options))
+}
+
+fn say(words: &str) -> ExitCode {
+    let written = std::io::stdout().write_all(words.as_bytes());
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn serve(options: &Options) -> u8 {
+    let mut ready = match begin::begin(options) {
+        Ok(ready) => ready,
+        Err(trouble) => {
+            let _nobody_reads = writeln!(std::io::stderr(), "{trouble}");
+            return 1;
+        }
+    };
+    if options.resume && mend::is_hopeless(&ready) {
+        return mend::last_stand(&mut ready.daemon);
+    }
+    mend::prepare(options, &ready);
+    let status = ready.daemon.run();
+    end(ready, status)
+}
+
+/// Everything has ended: leaves nothing behind.
+fn end(ready: begin::Ready, status: u8) -> u8 {
+    let begin::Ready { mut daemon, folder, plan: _ } = ready;
+    daemon.control.flush(&daemon.poll, daemon.now);
+    daemon.log.tell(format_args!("everything has ended"));
+    daemon.log.flush_last();
+    daemon.page.let_go();
+    if let Some(tree) = &daemon.world.starter.ground().tree {
+        let _stuck_ones_are_left = tree.dismantle();
+    }
+    folder.clear();
+    if machine::init() == Init::OfMachine {
+        rustix::fs::sync();
+        // An exit of pid 1 would be a kernel panic.
+        let errno = machine::end(End::PowerOff);
+        let _nobody_reads = writeln!(std::io::stderr(), "verger: cannot power off: {errno}");
+    }
+    status
+}

@@ -1,0 +1,92 @@
+//! When the daemon itself breaks: it executes itself again, in the same process, with the same children.
+//!
+//! A panic or a fault writes one line and executes `vergerd --resume`, which takes up what the board shows: nothing is lost but
+//! the connections. A daemon that breaks three times within a minute would break for ever: then it leaves its children
+//! running, restarts nothing, gives no more signs of life, and waits for SIGTERM.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+
+use verger_linux::exec::{Image, Replacement};
+use verger_linux::{clock, process, reap, signals};
+
+use crate::begin::Ready;
+use crate::daemon::Daemon;
+use crate::folder::note_breakage;
+use crate::options::Options;
+
+/// So many breakages within a minute are too many.
+const TOO_MANY: usize = 3;
+const SIGKILL: u8 = 9;
+const SIGTERM: u8 = 15;
+const SIGINT: u8 = 2;
+
+/// Prepares for a panic or a fault, while all is well: nothing may be made then.
+pub(crate) fn prepare(options: &Options, ready: &Ready) {
+    let text = |words: &str| CString::new(words).unwrap_or_default();
+    let mut argv = vec![text("vergerd"), text("--resume"), text("--instance"), text(&options.instance)];
+    let mut keep = Vec::new();
+    if let Some(plan) = &ready.plan {
+        use std::os::fd::AsRawFd;
+        argv.extend([text("--image-fd"), text(&plan.as_raw_fd().to_string())]);
+        keep.push(plan.as_fd());
+    }
+    for (asked, word) in [(options.quiet, "--quiet"), (options.debug, "--debug")] {
+        argv.extend(asked.then(|| text(word)));
+    }
+    let envp: Vec<CString> = std::env::vars_os()
+        .filter_map(|(name, value)| CString::new([name.into_vec(), b"=".to_vec(), value.into_vec()].concat()).ok())
+        .collect();
+    let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
+    let envp: Vec<&CStr> = envp.iter().map(CString::as_c_str).collect();
+    // By the name the kernel has for it: the file may have been replaced by an update meanwhile.
+    let image = Image::Path(c"/proc/self/exe".to_owned());
+    let replacement: &'static Replacement = Box::leak(Box::new(Replacement::new(image, &argv, &envp, &keep)));
+    if let Err(errno) = signals::replace_on_fault(replacement) {
+        eprintln!("verger: warning: a fault of the daemon will end it: {errno}");
+    }
+    std::panic::set_hook(Box::new(move |panic| {
+        eprintln!("verger: {panic}; executing again");
+        crate::recording::flush_last();
+        let errno = replacement.execute();
+        eprintln!("verger: cannot execute again: {errno}");
+        std::process::abort();
+    }));
+}
+
+/// Whether this daemon has broken too often to be tried again.
+pub(crate) fn is_hopeless(ready: &Ready) -> bool {
+    note_breakage(&ready.folder, clock::now()) >= TOO_MANY
+}
+
+/// Keeps the children and does nothing else, until it is told to end them.
+pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
+    daemon
+        .log
+        .warn(format_args!("broken {TOO_MANY} times within a minute: services are left running and not restarted"));
+    daemon.log.warn(format_args!("SIGTERM ends them, and this daemon"));
+    daemon.log.flush_last();
+    loop {
+        while reap::peek().is_some_and(|child| reap::take(child).is_ok()) {}
+        while let Ok(Some(received)) = daemon.signals.take() {
+            if matches!(received.signal, SIGTERM | SIGINT) {
+                end_all(daemon);
+                return 1;
+            }
+        }
+        let mut asked = [rustix::event::PollFd::new(&daemon.signals, rustix::event::PollFlags::IN)];
+        let _signal = rustix::event::poll(&mut asked, None);
+    }
+}
+
+fn end_all(daemon: &Daemon) {
+    if let Some(tree) = &daemon.world.starter.ground().tree {
+        let _as_far_as_it_can_be_read = tree.each_run(|run| {
+            let _gone = tree.kill(run);
+        });
+    }
+    process::each_child(|child| {
+        let _gone = process::signal(child, SIGKILL);
+    });
+}

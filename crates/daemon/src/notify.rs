@@ -1,0 +1,104 @@
+//! Notify sockets, as `sd_notify(3)` knows them: one for each service whose readiness is told that way, and our own words to
+//! whoever started us.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use verger_linux::channel::{self, Kind};
+
+use crate::recipe::decimal;
+
+/// The folder where the sockets of services lie, each under the number of its slot.
+#[derive(Debug)]
+pub(crate) struct NotifyFolder {
+    path: PathBuf,
+}
+
+impl NotifyFolder {
+    /// Makes the folder. Everybody may enter it (a service may run as any user), nobody may list it.
+    pub(crate) fn make(path: &Path) -> Result<NotifyFolder, std::io::Error> {
+        use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+        match std::fs::DirBuilder::new().mode(0o711).create(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+            _ => std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o711))?,
+        }
+        Ok(NotifyFolder { path: path.to_owned() })
+    }
+
+    /// `NOTIFY_SOCKET=` and the folder, to which a slot's number is appended.
+    pub(crate) fn prefix(&self) -> Vec<u8> {
+        [b"NOTIFY_SOCKET=", self.path.as_os_str().as_bytes(), b"/"].concat()
+    }
+
+    /// The socket of a slot; the one of a former run is replaced.
+    pub(crate) fn listen(&self, slot: u32) -> Result<OwnedFd, Errno> {
+        let mut path = [0u8; PATH_BYTES];
+        let mut digits = [0; 10];
+        let parts = [self.path.as_os_str().as_bytes(), b"/", decimal(slot, &mut digits), b"\0"];
+        let mut used = 0;
+        for part in parts {
+            path.get_mut(used..used + part.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(part);
+            used += part.len();
+        }
+        let path = std::ffi::CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?;
+        let socket = channel::listen(path, Kind::Datagram, 0o666)?;
+        channel::name_senders(&socket)?;
+        Ok(socket)
+    }
+}
+
+/// The longest path of a socket (`unix(7)`), with its NUL.
+const PATH_BYTES: usize = 108;
+
+/// Whether a message says that its sender is ready: a line `READY=1` among its lines.
+pub(crate) fn says_ready(message: &[u8]) -> bool {
+    message.split(|byte| *byte == b'\n').any(|line| line == b"READY=1")
+}
+
+/// Whoever started us, and wants to be told how we fare.
+#[derive(Debug, Default)]
+pub(crate) struct Upward {
+    address: Option<CString>,
+}
+
+impl Upward {
+    /// Reads the address that we were given.
+    pub(crate) fn from_environment() -> Upward {
+        let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
+        Upward { address: address.and_then(|address| CString::new(address.as_bytes()).ok()) }
+    }
+
+    /// Says something; nobody has to listen.
+    pub(crate) fn say(&self, words: &str) {
+        let Some(address) = &self.address else { return };
+        let _nobody_has_to_listen = send_to(address, words.as_bytes());
+    }
+}
+
+fn send_to(address: &CString, words: &[u8]) -> Result<(), Errno> {
+    use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?;
+    let address = match address.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddrUnix::new_abstract_name(name)?,
+        None => SocketAddrUnix::new(address.as_c_str())?,
+    };
+    sendto(&socket, words, SendFlags::NOSIGNAL, &address).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn readiness_is_a_whole_line() {
+        assert!(says_ready(b"READY=1"));
+        assert!(says_ready(b"STATUS=up\nREADY=1\n"));
+        assert!(!says_ready(b"READY=10"));
+        assert!(!says_ready(b"NOTREADY=1"));
+        assert!(!says_ready(b""));
+    }
+}

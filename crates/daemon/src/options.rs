@@ -1,0 +1,104 @@
+//! The command line of `vergerd`. `verger` writes it; a person may.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::ValueExt;
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Run(Box<Options>),
+    Help,
+    Version,
+}
+
+/// How this daemon is to be.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// A compiled plan in a file.
+    pub(crate) plan: Option<PathBuf>,
+    /// A compiled plan in an inherited descriptor (a sealed memory file).
+    pub(crate) image_fd: Option<i32>,
+    /// Which instance this is.
+    pub(crate) instance: String,
+    /// Say only what goes wrong: somebody else tells what happens.
+    pub(crate) quiet: bool,
+    /// We were this process before, and broke: take up what the board shows.
+    pub(crate) resume: bool,
+    /// Offer `io.verger.Debug`, for tests.
+    pub(crate) debug: bool,
+}
+
+pub(crate) const HELP: &str = "\
+Usage: vergerd [OPTIONS]
+
+Runs the services of a compiled plan until it is told to end them (SIGTERM or SIGINT; a second one: faster).
+It is usually started by `verger run` or `verger up`, which compile the plan.
+
+  --plan FILE       take the compiled plan in FILE (`verger compile`)
+  --image-fd N      take the compiled plan in descriptor N, a sealed memory file
+  --instance NAME   be the instance NAME (default: default)
+  --quiet           say only what goes wrong
+  --debug           offer the interface io.verger.Debug, for tests
+  --version, --help
+
+Environment: VERGER_RUNTIME_DIR (where sockets go), VERGER_SPAWN=fork (do not use clone3),
+NOTIFY_SOCKET, WATCHDOG_USEC (whoever started us is told as sd_notify(3) says).
+Exit status: 0 everything ended as asked, 1 it could not begin, 2 wrong usage, else that of the essential service.
+";
+
+/// Reads the command line, program name left out.
+pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, String> {
+    let mut options = Options { instance: verger_wire::place::DEFAULT_INSTANCE.to_string(), ..Options::default() };
+    let mut parser = lexopt::Parser::from_args(words);
+    let mut read = || -> Result<Asked, lexopt::Error> {
+        while let Some(word) = parser.next()? {
+            match word {
+                lexopt::Arg::Long("plan") => options.plan = Some(parser.value()?.into()),
+                lexopt::Arg::Long("image-fd") => options.image_fd = Some(parser.value()?.parse()?),
+                lexopt::Arg::Long("instance") => options.instance = parser.value()?.string()?,
+                lexopt::Arg::Long("quiet") => options.quiet = true,
+                lexopt::Arg::Long("resume") => options.resume = true,
+                lexopt::Arg::Long("debug") => options.debug = true,
+                lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Asked::Help),
+                lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => return Ok(Asked::Version),
+                lexopt::Arg::Long(_) | lexopt::Arg::Short(_) | lexopt::Arg::Value(_) => {
+                    return Err(word.unexpected());
+                }
+            }
+        }
+        Ok(Asked::Run(Box::new(std::mem::take(&mut options))))
+    };
+    let asked = read().map_err(|error| error.to_string())?;
+    if let Asked::Run(options) = &asked {
+        if let Err(flaw) = verger_engine::names::check_name(&options.instance) {
+            return Err(format!("`{}` is not a name for an instance: {flaw}", options.instance));
+        }
+        if options.plan.is_some() && options.image_fd.is_some() {
+            return Err("--plan and --image-fd exclude each other".to_string());
+        }
+    }
+    Ok(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Result<Asked, String> {
+        read(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_command_line_is_read() {
+        let Ok(Asked::Run(options)) = asked("--image-fd 7 --instance car --quiet") else { panic!() };
+        let expected = Options { image_fd: Some(7), instance: "car".into(), quiet: true, ..Options::default() };
+        assert_eq!(*options, expected);
+        assert_eq!(asked("--plan x --help"), Ok(Asked::Help));
+        assert_eq!(asked("--image-fd 3 --plan x"), Err("--plan and --image-fd exclude each other".into()));
+        assert!(asked("--image-fd x").is_err());
+        assert!(asked("--instance a/b").is_err());
+        assert!(asked("serve").is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! The board: the status page of this instance, as a file that the daemon maps and readers map too.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+use verger_engine::Engine;
+use verger_engine::runs::RunId;
+use verger_engine::time::Moment;
+use verger_linux::memory::{Layout, Shared, hold};
+use verger_wire::board::{
+    CHANGES, Entry, Identity, Name, OWNER, Reader, Record, Slices, State, WORDS32, Writer, words64,
+};
+use verger_wire::place::BOARD_FILE;
+
+/// The page being written.
+pub(crate) struct Page {
+    shared: &'static Shared,
+    writer: Writer<'static>,
+    changed: bool,
+}
+
+/// What a former daemon of this instance left on its page.
+pub(crate) struct Left {
+    pub(crate) entries: Vec<Entry>,
+    pub(crate) next_run: RunId,
+    pub(crate) was_ending: bool,
+    /// The former daemon's own facts.
+    pub(crate) identity: Identity,
+}
+
+fn file_name() -> CString {
+    CString::new(BOARD_FILE).unwrap_or_default()
+}
+
+/// Reads the page that a former daemon left; `None` when there is none that can be read.
+pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Option<Left> {
+    let file = rustix::fs::openat(
+        folder,
+        file_name(),
+        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .ok()?;
+    let bytes = rustix::fs::fstat(&file).ok()?.st_size as u64;
+    let words64 = verger_wire::board::words64_in(bytes)?;
+    let shared = Shared::open(folder, &file_name(), Layout { words32: WORDS32, words64 }).ok()?;
+    let reader = Reader::new(Slices { words32: shared.words32(), words64: shared.words64() }).ok()?;
+    Some(Left {
+        // A record that was torn by the daemon's end is one that is not known.
+        entries: reader.entries().filter_map(Result::ok).collect(),
+        next_run: reader.next_run(),
+        was_ending: reader.state() == Ok(State::Ending),
+        identity: *reader.identity(),
+    })
+}
+
+impl Page {
+    /// Makes the page anew, with room for so many services. The calling thread holds it: however it ends, the kernel says so
+    /// to the readers.
+    ///
+    /// # Errors
+    /// Why the file cannot be made.
+    pub(crate) fn make(folder: BorrowedFd<'_>, identity: &Identity, slots: u32) -> Result<Page, Errno> {
+        // Readers of the former page keep what they have mapped; it says that its owner died.
+        match rustix::fs::unlinkat(folder, file_name(), rustix::fs::AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+        let layout = Layout { words32: WORDS32, words64: words64(slots) };
+        let shared: &'static Shared = Box::leak(Box::new(Shared::create(folder, &file_name(), 0o600, layout)?));
+        let memory = Slices { words32: shared.words32(), words64: shared.words64() };
+        let writer = Writer::format(memory, identity, slots).map_err(|_| Errno::INVAL)?;
+        hold(&shared.words32()[OWNER])?;
+        Ok(Page { shared, writer, changed: false })
+    }
+
+    /// Writes what is shown of the service in a slot.
+    pub(crate) fn put(&mut self, engine: &Engine, slot: u32) {
+        let (Some(status), Some(name)) = (engine.status(slot), Name::new(engine.name(slot))) else { return };
+        self.writer.set_next_run(engine.next_run());
+        self.writer.put(slot, &Record::of(&status, name.length()));
+        self.changed = true;
+    }
+
+    /// A plan was taken: writes every service, with its name.
+    pub(crate) fn planned(&mut self, engine: &Engine) {
+        self.writer.set_next_run(engine.next_run());
+        for status in engine.services() {
+            let slot = status.service.slot;
+            if let Some(name) = Name::new(engine.name(slot)) {
+                self.writer.settle(slot, &name, &Record::of(&status, name.length()));
+            }
+        }
+        if let Some((_, image)) = engine.images().iter().last() {
+            self.writer.set_plan(image.digest());
+        }
+        self.changed = true;
+    }
+
+    /// Nobody lives in a slot any more.
+    pub(crate) fn clear(&mut self, slot: u32) {
+        self.writer.clear(slot);
+        self.changed = true;
+    }
+
+    /// The name that a slot is shown under.
+    pub(crate) fn name(&self, slot: u32) -> Option<Name> {
+        let memory = Slices { words32: self.shared.words32(), words64: self.shared.words64() };
+        Some(Reader::new(memory).ok()?.read(slot).ok()??.name)
+    }
+
+    pub(crate) fn set_state(&mut self, state: State) {
+        self.writer.set_state(state);
+        self.changed = true;
+    }
+
+    pub(crate) fn begin_turn(&self, now: Moment) {
+        self.writer.begin_turn(now);
+    }
+
+    /// Promises when the next turn begins at the latest, and wakes whoever waits for a change.
+    pub(crate) fn end_turn(&mut self, due: Moment) {
+        self.writer.end_turn(due);
+        if std::mem::take(&mut self.changed) {
+            self.writer.changed();
+            self.shared.wake(CHANGES, u32::MAX);
+        }
+    }
+
+    /// The daemon ends in order: nobody holds the page any more.
+    pub(crate) fn let_go(&self) {
+        self.shared.words32()[OWNER].store(0, std::sync::atomic::Ordering::Release);
+    }
+}
+
+impl AsFd for Page {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.as_fd()
+    }
+}

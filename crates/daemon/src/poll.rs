@@ -1,0 +1,154 @@
+//! What the loop waits for: one epoll, and a token that says whose descriptor became ready.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+use verger_engine::time::{Moment, Span};
+
+/// Whose descriptor it is. Whoever gets a token finds out by reading without blocking whether there is still anything to
+/// read: the one it was meant for may have gone a moment before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Token {
+    /// Signals to the daemon, SIGCHLD among them.
+    Signals,
+    /// A worker has finished a start.
+    Started,
+    /// Somebody connects to the control socket.
+    Caller,
+    /// A control connection, by its place.
+    Connection(u32),
+    /// The notify socket of the service in a slot.
+    Notify(u32),
+    /// The readiness descriptor of the service in a slot.
+    Ready(u32),
+    /// The events file of the cgroup of the service in a slot.
+    Emptied(u32),
+    /// The keeper's end.
+    Keeper,
+}
+
+impl Token {
+    fn pack(self) -> u64 {
+        let (kind, index) = match self {
+            Token::Signals => (0, 0),
+            Token::Started => (1, 0),
+            Token::Caller => (2, 0),
+            Token::Connection(at) => (3, at),
+            Token::Notify(slot) => (4, slot),
+            Token::Ready(slot) => (5, slot),
+            Token::Emptied(slot) => (6, slot),
+            Token::Keeper => (7, 0),
+        };
+        kind << 32 | u64::from(index)
+    }
+
+    fn unpack(packed: u64) -> Option<Token> {
+        let index = packed as u32;
+        Some(match packed >> 32 {
+            0 => Token::Signals,
+            1 => Token::Started,
+            2 => Token::Caller,
+            3 => Token::Connection(index),
+            4 => Token::Notify(index),
+            5 => Token::Ready(index),
+            6 => Token::Emptied(index),
+            7 => Token::Keeper,
+            _ => return None,
+        })
+    }
+}
+
+/// What became ready, and how.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ready {
+    pub(crate) token: Token,
+    /// There is room to write (a connection asked to be told).
+    pub(crate) writable: bool,
+}
+
+/// The epoll.
+pub(crate) struct Poll {
+    epoll: OwnedFd,
+    events: Vec<epoll::Event>,
+}
+
+/// As many at a time; the rest waits for the next turn.
+const BATCH: usize = 128;
+
+impl Poll {
+    pub(crate) fn new() -> Result<Poll, Errno> {
+        Ok(Poll { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, events: Vec::with_capacity(BATCH) })
+    }
+
+    /// Tells when there is something to read.
+    pub(crate) fn add(&self, fd: impl AsFd, token: Token) -> Result<(), Errno> {
+        self.add_for(fd, token, epoll::EventFlags::IN)
+    }
+
+    /// Tells when there is something out of the ordinary (`cgroup.events` has changed).
+    pub(crate) fn add_for_priority(&self, fd: impl AsFd, token: Token) -> Result<(), Errno> {
+        self.add_for(fd, token, epoll::EventFlags::PRI)
+    }
+
+    fn add_for(&self, fd: impl AsFd, token: Token, flags: epoll::EventFlags) -> Result<(), Errno> {
+        epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token.pack()), flags)
+    }
+
+    /// Changes what a descriptor is watched for.
+    pub(crate) fn watch(&self, fd: impl AsFd, token: Token, read: bool, write: bool) -> Result<(), Errno> {
+        let mut flags = epoll::EventFlags::empty();
+        flags.set(epoll::EventFlags::IN, read);
+        flags.set(epoll::EventFlags::OUT, write);
+        epoll::modify(&self.epoll, fd, epoll::EventData::new_u64(token.pack()), flags)
+    }
+
+    /// Watches a descriptor no more. (Closing it does the same, unless somebody else has it too.)
+    pub(crate) fn remove(&self, fd: impl AsFd) {
+        let _gone_already = epoll::delete(&self.epoll, fd);
+    }
+
+    /// Waits until something is ready or the moment has come. What is ready is asked for by [`Poll::ready`].
+    pub(crate) fn wait(&mut self, now: Moment, until: Moment) -> Result<(), Errno> {
+        self.events.clear();
+        let limit = (until != Moment::NEVER).then(|| timespec(until.since(now)));
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// The `at`-th thing that became ready in the last wait.
+    pub(crate) fn ready(&self, at: usize) -> Option<Ready> {
+        let event = self.events.get(at)?;
+        let flags = event.flags;
+        let token = Token::unpack(event.data.u64()).unwrap_or(Token::Signals);
+        Some(Ready { token, writable: flags.contains(epoll::EventFlags::OUT) })
+    }
+}
+
+fn timespec(span: Span) -> Timespec {
+    Timespec { tv_sec: (span.0 / 1_000_000_000) as i64, tv_nsec: (span.0 % 1_000_000_000) as i64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_come_back() {
+        for token in [
+            Token::Signals,
+            Token::Started,
+            Token::Caller,
+            Token::Connection(7),
+            Token::Notify(u32::MAX),
+            Token::Ready(0),
+            Token::Emptied(9),
+            Token::Keeper,
+        ] {
+            assert_eq!(Token::unpack(token.pack()), Some(token));
+        }
+        assert_eq!(Token::unpack(99 << 32), None);
+    }
+}

@@ -1,0 +1,382 @@
+//! Cooks a start: from a service's description to a process, on a worker's thread, in memory made once.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use verger_engine::image::{ContainmentWish, ResourceLimit, ServiceView, Session as SessionWish, SourceView};
+use verger_engine::runs::{Containment, StartFailure, Step};
+use verger_linux::contain::RunName;
+use verger_linux::process;
+use verger_linux::spawn::{self, Arena, PATH_BYTES_MAX, PointerArray, Pointers, Recipe, Session, Spawner, WordsError};
+use verger_linux::users::{self, SYSTEM};
+
+use crate::environment::{name_part, value_of};
+use crate::starter::{Ground, Job, Started};
+
+/// Descriptors that one service can be given.
+pub(crate) const DESCRIPTORS: usize = 64;
+/// Arguments, and variables with those inherited.
+const TEXTS: usize = 8192;
+/// Texts that are put together for one start: `NOTIFY_SOCKET=…`, `HOME=…`.
+const ARENA_BYTES: usize = 16 * 1024;
+const GROUPS: usize = 256;
+/// CPUs are numbered below 8192.
+const CPU_WORDS: usize = 128;
+/// `RLIMIT_NOFILE`.
+const OPEN_FILES: u8 = 7;
+/// `ADDR_NO_RANDOMIZE`.
+const FIXED_ADDRESSES: u32 = 0x0004_0000;
+const SIGKILL: u8 = 9;
+
+/// A worker's tools.
+pub(crate) struct Kitchen {
+    spawner: Spawner,
+    argv: PointerArray,
+    envp: PointerArray,
+    arena: Arena,
+    program: Box<[u8; PATH_BYTES_MAX]>,
+    path: Box<[u8; PATH_BYTES_MAX]>,
+    users: Box<[u8]>,
+    groups: Box<[u32; GROUPS]>,
+    cpus: Box<[u64; CPU_WORDS]>,
+}
+
+/// Whom a service runs as.
+struct Identity<'k> {
+    uid: Option<u32>,
+    gid: Option<u32>,
+    groups: Option<&'k [u32]>,
+    /// Variables that say so.
+    variables: [Option<&'k CStr>; 4],
+}
+
+fn failure(step: Step, errno: Errno) -> StartFailure {
+    StartFailure { step, errno: errno.raw_os_error() as u16 }
+}
+
+/// Too many words, or words too long, as `execve(2)` would say it.
+fn too_much(_: WordsError) -> StartFailure {
+    failure(Step::Exec, Errno::TOOBIG)
+}
+
+impl Kitchen {
+    pub(crate) fn new(spawner: Spawner) -> Kitchen {
+        Kitchen {
+            spawner,
+            argv: PointerArray::with_capacity(TEXTS),
+            envp: PointerArray::with_capacity(TEXTS),
+            arena: Arena::with_capacity(ARENA_BYTES),
+            program: Box::new([0; PATH_BYTES_MAX]),
+            path: Box::new([0; PATH_BYTES_MAX]),
+            users: vec![0; users::BUFFER_BYTES].into_boxed_slice(),
+            groups: Box::new([0; GROUPS]),
+            cpus: Box::new([0; CPU_WORDS]),
+        }
+    }
+
+    /// Makes the process of a job. `child` is called before there can be one.
+    pub(crate) fn start(&mut self, ground: &Ground, job: &Job, child: impl FnOnce()) -> Result<Started, StartFailure> {
+        let service = job.image.service(job.record);
+        self.arena.clear();
+        let Kitchen { spawner, argv, envp, arena, program, path, users, groups, cpus } = self;
+
+        let identity = identify(&service, arena, users, &mut groups[..])?;
+        let mut opened: [Option<OwnedFd>; DESCRIPTORS] = [const { None }; DESCRIPTORS];
+        open_files(&service, &mut opened, &mut path[..])?;
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|errno| failure(Step::Open, errno))?;
+        let (descriptors, count, control_number) = wire(&service, job, &opened, &null)?;
+
+        let search = service.environment().find_map(|text| value_of(without_nul(text), "PATH"));
+        let search =
+            search.or_else(|| if service.inherit_environment() { ground.environment.get("PATH") } else { None });
+        let program = spawn::resolve(service.program().as_bytes(), search, &mut program[..])?;
+
+        let mut arguments = argv.begin();
+        for text in service.argv() {
+            arguments.push_bytes(text).map_err(too_much)?;
+        }
+        let variables = variables(&service, ground, job, &identity, control_number, arena, envp)?;
+
+        let mut recipe = Recipe::new(program, arguments.end(), variables);
+        recipe.descriptors = &descriptors[..count];
+        recipe.session = match service.session() {
+            SessionWish::Own => Session::Own,
+            SessionWish::Group => Session::Group,
+        };
+        recipe.scheduling = service.scheduling();
+        recipe.affinity = affinity(&service, &mut cpus[..]);
+        recipe.nice = service.nice();
+        recipe.oom_score_adjust = service.oom_score_adjust();
+        let (limits, limit_count) = limits(&service, ground);
+        recipe.resource_limits = &limits[..limit_count];
+        recipe.personality = (!service.randomize_addresses()).then_some(FIXED_ADDRESSES);
+        recipe.umask = service.umask();
+        (recipe.uid, recipe.gid, recipe.groups) = (identity.uid, identity.gid, identity.groups);
+        let directory = service.working_directory_with_nul();
+        recipe.working_directory = CStr::from_bytes_with_nul(directory).ok().filter(|text| !text.is_empty());
+        recipe.capabilities = service.capabilities();
+        recipe.no_new_privileges = service.no_new_privileges();
+
+        let name = RunName::new(service.name(), job.run.run);
+        let cgroup = containment(&service, ground, &name)?;
+        recipe.cgroup = cgroup.as_ref().map(|directory| directory.as_fd());
+        let contained = if cgroup.is_some() { Containment::Cgroup } else { Containment::Group };
+        // The last belt, where nobody else ends the run when the daemon is killed.
+        let kept = ground.is_init || (cgroup.is_some() && ground.has_keeper);
+        recipe.death_signal = (!kept).then_some(SIGKILL);
+
+        child();
+        match spawner.spawn(&recipe) {
+            Ok(spawned) => {
+                let started = process::stat(spawned.pid).map_or(0, |stat| stat.start);
+                let uid = identity.uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+                Ok(Started { pid: spawned.pid, started, containment: contained, uid })
+            }
+            Err(error) => {
+                if let (Some(tree), Some(_)) = (&ground.tree, &cgroup) {
+                    let _leftover_is_found_at_the_next_start = tree.remove(&name);
+                }
+                Err(error.failure)
+            }
+        }
+    }
+}
+
+/// Makes the run's own cgroup, where one is to be had.
+fn containment(service: &ServiceView<'_>, ground: &Ground, name: &RunName) -> Result<Option<OwnedFd>, StartFailure> {
+    match (service.containment(), &ground.tree) {
+        (ContainmentWish::Group, _) | (ContainmentWish::Auto, None) => Ok(None),
+        // Asked for and not to be had: that is for somebody to mend.
+        (ContainmentWish::Cgroup, None) => Err(failure(Step::Program, Errno::OPNOTSUPP)),
+        (ContainmentWish::Auto | ContainmentWish::Cgroup, Some(tree)) => {
+            tree.make(name).map(Some).map_err(|errno| failure(Step::Containment, errno))
+        }
+    }
+}
+
+/// Looks up user and groups, by name or number, in `/etc/passwd` and `/etc/group`.
+fn identify<'k>(
+    service: &ServiceView<'_>,
+    arena: &'k Arena,
+    buffer: &mut [u8],
+    groups: &'k mut [u32],
+) -> Result<Identity<'k>, StartFailure> {
+    let mut identity = Identity { uid: None, gid: None, groups: None, variables: [None; 4] };
+    let mut count = None;
+    if !service.user().is_empty() {
+        let user = SYSTEM.user(service.user().as_bytes(), buffer)?;
+        let (uid, gid) = (user.uid, user.gid);
+        let text = |name: &[u8], value: &[u8]| {
+            if value.is_empty() { Ok(None) } else { arena.text(&[name, value]).map(Some).map_err(too_much) }
+        };
+        identity.variables = [
+            text(b"HOME=", user.home)?,
+            text(b"USER=", user.name)?,
+            text(b"LOGNAME=", user.name)?,
+            text(b"SHELL=", user.shell)?,
+        ];
+        // A daemon without rights may say whom it runs as anyway; there is nothing to change then.
+        if uid != rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root() {
+            identity.uid = Some(uid);
+            identity.gid = gid;
+            // Its name in the buffer is about to be overwritten: the arena has it.
+            let name = identity.variables[1].map_or(&b""[..], |text| &text.to_bytes()[b"USER=".len()..]);
+            if let Some(primary) = gid {
+                count = Some(SYSTEM.groups_of(name, primary, groups, buffer)?);
+            }
+        }
+    }
+    if !service.group().is_empty() {
+        let gid = SYSTEM.group(service.group().as_bytes(), buffer)?;
+        if gid != rustix::process::getegid().as_raw() || rustix::process::geteuid().is_root() {
+            identity.gid = Some(gid);
+        }
+    }
+    if let Some(given) = service.groups() {
+        let mut listed = 0;
+        for name in given {
+            let gid = SYSTEM.group(name.as_bytes(), buffer)?;
+            *groups.get_mut(listed).ok_or(failure(Step::Group, Errno::OVERFLOW))? = gid;
+            listed += 1;
+        }
+        count = Some(listed);
+    }
+    let groups: &'k [u32] = groups;
+    identity.groups = count.map(|count| &groups[..count]);
+    Ok(identity)
+}
+
+/// Opens the files that sit on descriptors, in the order of the descriptors.
+fn open_files(
+    service: &ServiceView<'_>,
+    opened: &mut [Option<OwnedFd>; DESCRIPTORS],
+    path: &mut [u8],
+) -> Result<(), StartFailure> {
+    for ((number, source), place) in service.descriptors().zip(opened.iter_mut()) {
+        let SourceView::File(name) = source else { continue };
+        let flags = match number {
+            0 => OFlags::RDONLY,
+            _ => OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE,
+        };
+        let file = open(name, flags | OFlags::CLOEXEC | OFlags::NOCTTY, path);
+        *place = Some(file.map_err(|errno| failure(Step::Open, errno))?);
+    }
+    Ok(())
+}
+
+/// Opens a file by a name without NUL.
+fn open(name: &str, flags: OFlags, buffer: &mut [u8]) -> Result<OwnedFd, Errno> {
+    let room = buffer.get_mut(..=name.len()).ok_or(Errno::NAMETOOLONG)?;
+    room[..name.len()].copy_from_slice(name.as_bytes());
+    room[name.len()] = 0;
+    let name = CStr::from_bytes_with_nul(room).map_err(|_| Errno::INVAL)?;
+    rustix::fs::open(name, flags, Mode::from_raw_mode(0o640))
+}
+
+type Wired<'w> = ([(u32, BorrowedFd<'w>); DESCRIPTORS], usize, Option<u32>);
+
+/// Says what sits on which number: the plan's descriptors, the readiness pipe, the control connection (on the first number
+/// that is free). Gives also the control connection's number.
+fn wire<'w>(
+    service: &ServiceView<'_>,
+    job: &'w Job,
+    opened: &'w [Option<OwnedFd>; DESCRIPTORS],
+    null: &'w OwnedFd,
+) -> Result<Wired<'w>, StartFailure> {
+    let mut wired = [(0, null.as_fd()); DESCRIPTORS];
+    let mut count = 0;
+    let mut add = |number: u32, fd: BorrowedFd<'w>| {
+        *wired.get_mut(count).ok_or(failure(Step::Descriptors, Errno::MFILE))? = (number, fd);
+        count += 1;
+        Ok(())
+    };
+    let mut highest = 2;
+    for ((number, source), file) in service.descriptors().zip(opened) {
+        highest = highest.max(number);
+        let fd = match source {
+            SourceView::Null => null.as_fd(),
+            SourceView::Inherit => match number {
+                0 => rustix::stdio::stdin(),
+                1 => rustix::stdio::stdout(),
+                2 => rustix::stdio::stderr(),
+                // The daemon has nothing else that is anybody's business.
+                _ => null.as_fd(),
+            },
+            SourceView::File(_) => file.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd(),
+            SourceView::Handle { handle, end } => {
+                job.handles.get(handle, end).map_err(|errno| failure(Step::Open, errno))?
+            }
+        };
+        add(number, fd)?;
+    }
+    if let Some((number, fd)) = &job.ready {
+        highest = highest.max(*number);
+        add(*number, fd.as_fd())?;
+    }
+    let control = job.control.as_ref().map(|_| highest + 1);
+    if let (Some(number), Some(fd)) = (control, &job.control) {
+        add(number, fd.as_fd())?;
+    }
+    Ok((wired, count, control))
+}
+
+/// The environment: what is inherited, less what is set anew; who the user is; what the plan says; what we tell.
+fn variables<'k>(
+    service: &ServiceView<'k>,
+    ground: &'k Ground,
+    job: &'k Job,
+    identity: &Identity<'k>,
+    control: Option<u32>,
+    arena: &'k Arena,
+    array: &'k mut PointerArray,
+) -> Result<Pointers<'k>, StartFailure> {
+    let mut filling = array.begin();
+    let in_plan = |text: &[u8]| service.environment().any(|other| name_part(other) == name_part(text));
+    let said =
+        |text: &[u8]| identity.variables.iter().flatten().any(|other| name_part(other.to_bytes()) == name_part(text));
+    if service.inherit_environment() {
+        for text in ground.environment.iter() {
+            if !in_plan(text.as_bytes()) && !said(text.as_bytes()) {
+                filling.push(text).map_err(too_much)?;
+            }
+        }
+    }
+    for text in identity.variables.into_iter().flatten() {
+        if !in_plan(text.to_bytes()) {
+            filling.push(text).map_err(too_much)?;
+        }
+    }
+    for text in service.environment() {
+        filling.push_bytes(text).map_err(too_much)?;
+    }
+    let mut digits = [0; 10];
+    if job.notify {
+        let slot = decimal(job.run.service.slot, &mut digits);
+        filling.push(arena.text(&[&ground.notify_prefix, slot]).map_err(too_much)?).map_err(too_much)?;
+    }
+    if let Some(number) = control {
+        let number = decimal(number, &mut digits);
+        filling.push(arena.text(&[b"VERGER_CONTROL=", number]).map_err(too_much)?).map_err(too_much)?;
+    }
+    Ok(filling.end())
+}
+
+fn affinity<'k>(service: &ServiceView<'_>, words: &'k mut [u64]) -> &'k [u64] {
+    words.fill(0);
+    let mut used = 0;
+    for cpu in service.cpu_affinity() {
+        let at = cpu as usize / 64;
+        if let Some(word) = words.get_mut(at) {
+            *word |= 1 << (cpu % 64);
+            used = used.max(at + 1);
+        }
+    }
+    &words[..used]
+}
+
+/// The plan's limits, and the daemon's own first limit of open files where the plan says nothing: ours was raised.
+fn limits(service: &ServiceView<'_>, ground: &Ground) -> ([ResourceLimit; 17], usize) {
+    let mut limits = [ResourceLimit { resource: 0, soft: 0, hard: 0 }; 17];
+    let mut count = 0;
+    let planned = service.resource_limits().take(16);
+    let own = ground.open_files.filter(|_| !service.resource_limits().any(|limit| limit.resource == OPEN_FILES));
+    let own = own.map(|(soft, hard)| ResourceLimit { resource: OPEN_FILES, soft, hard });
+    for (place, limit) in limits.iter_mut().zip(planned.chain(own)) {
+        *place = limit;
+        count += 1;
+    }
+    (limits, count)
+}
+
+/// A number in digits, without allocating.
+pub(crate) fn decimal(mut value: u32, digits: &mut [u8; 10]) -> &[u8] {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            return &digits[at..];
+        }
+    }
+}
+
+fn without_nul(text: &[u8]) -> &[u8] {
+    text.strip_suffix(&[0]).unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_digits() {
+        let mut digits = [0; 10];
+        for value in [0, 7, 10, 1234, u32::MAX] {
+            assert_eq!(decimal(value, &mut digits), value.to_string().as_bytes());
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Starts, on threads of their own: so that a program on a dead disk stalls neither the loop nor anybody else's start.
+//!
+//! The loop puts [`Job`]s into a queue; a worker makes the process and puts [`Done`] into another, and wakes the loop. Two
+//! workers begin; when a job has waited [`PATIENCE`] because all of them are held up, another is made, [`WORKERS_MAX`] at most.
+//! A worker never ends: the parent-death signal of what it started hangs on it.
+//!
+//! Whose child is an unknown zombie? The reaper must not take one that a worker is about to report. So a worker says what
+//! it is doing ([`Doing`]), and [`Starter::may_be_ours`] answers.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
+use rustix::io::Errno;
+use verger_engine::image::Image;
+use verger_engine::runs::{Containment, Pid, RunRef, StartFailure, Step};
+use verger_engine::time::{Moment, Span};
+use verger_linux::contain::Tree;
+use verger_linux::spawn::{InFlight, Spawner, Way};
+
+use crate::environment::Environment;
+use crate::handles::Handles;
+use crate::recipe::Kitchen;
+
+/// How many workers there are at first.
+const WORKERS: usize = 2;
+/// How many there may be.
+const WORKERS_MAX: usize = 8;
+/// A job that has waited so long gets another worker.
+const PATIENCE: Span = Span::from_millis(500);
+/// A worker's stack. What it needs beyond is made once on the heap.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// One start, with all that has to be passed to the child.
+pub(crate) struct Job {
+    pub(crate) run: RunRef,
+    /// Keeps the image in memory while the worker reads it, whatever becomes of it in the engine.
+    pub(crate) image: Image,
+    pub(crate) record: u32,
+    /// The end of the readiness pipe that the program writes to, and the number it gets.
+    pub(crate) ready: Option<(u32, OwnedFd)>,
+    /// The program's end of an inherited control connection.
+    pub(crate) control: Option<OwnedFd>,
+    /// Whether the program is told the notify socket of its slot.
+    pub(crate) notify: bool,
+    /// The image's handles.
+    pub(crate) handles: Arc<Handles>,
+    /// Since when it waits.
+    pub(crate) since: Moment,
+}
+
+/// What came of a start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Done {
+    pub(crate) run: RunRef,
+    pub(crate) result: Result<Started, StartFailure>,
+}
+
+/// A process that was started.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Started {
+    pub(crate) pid: Pid,
+    /// Kernel's start time, clock ticks since boot.
+    pub(crate) started: u64,
+    pub(crate) containment: Containment,
+    /// Whom it runs as.
+    pub(crate) uid: u32,
+}
+
+/// What every worker needs to know, once and for all.
+pub(crate) struct Ground {
+    pub(crate) environment: Environment,
+    /// Where runs get their cgroups, if there are any.
+    pub(crate) tree: Option<Tree>,
+    /// Whether somebody else sees to it that runs in cgroups end when the daemon does.
+    pub(crate) has_keeper: bool,
+    /// Whether the kernel ends everything when the daemon ends: it is a namespace's pid 1.
+    pub(crate) is_init: bool,
+    /// `NOTIFY_SOCKET=` and the folder of the notify sockets, with a `/`.
+    pub(crate) notify_prefix: Vec<u8>,
+    /// The limit of open files that services get (ours was raised); soft and hard.
+    pub(crate) open_files: Option<(u64, u64)>,
+    pub(crate) way: Way,
+}
+
+struct Shared {
+    ground: Ground,
+    jobs: Mutex<VecDeque<Job>>,
+    available: Condvar,
+    done: Mutex<VecDeque<Done>>,
+    wake: OwnedFd,
+}
+
+/// What a worker is doing.
+#[repr(u8)]
+enum Doing {
+    /// Nothing, or preparing: it has no child.
+    NoChild = 0,
+    /// Making a process, or about to report one: an unknown child may be its.
+    Child = 1,
+}
+
+struct Worker {
+    /// The run it is busy with. Held while it is killed from outside, so that no other's child is hit.
+    current: Mutex<Option<RunRef>>,
+    doing: AtomicU8,
+    in_flight: InFlight,
+}
+
+/// The queue, the workers, and what they have done.
+pub(crate) struct Starter {
+    shared: Arc<Shared>,
+    workers: Vec<Arc<Worker>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A worker that panicked ends the daemon anyway; what it left is as good as before.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Starter {
+    /// Makes the first workers. `room`: as many starts can wait at once.
+    pub(crate) fn new(ground: Ground, room: usize) -> Result<Starter, Errno> {
+        let shared = Arc::new(Shared {
+            ground,
+            jobs: Mutex::new(VecDeque::with_capacity(room)),
+            available: Condvar::new(),
+            done: Mutex::new(VecDeque::with_capacity(room)),
+            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+        });
+        let mut starter = Starter { shared, workers: Vec::with_capacity(WORKERS_MAX) };
+        for _ in 0..WORKERS {
+            starter.hire()?;
+        }
+        Ok(starter)
+    }
+
+    /// What all workers know.
+    pub(crate) fn ground(&self) -> &Ground {
+        &self.shared.ground
+    }
+
+    /// Becomes readable when something is done.
+    pub(crate) fn wake(&self) -> impl AsFd + '_ {
+        &self.shared.wake
+    }
+
+    /// Puts a job into the queue.
+    pub(crate) fn put(&self, job: Job) {
+        lock(&self.shared.jobs).push_back(job);
+        self.shared.available.notify_one();
+    }
+
+    /// Notes that what was done will be looked at now.
+    pub(crate) fn calm(&self) {
+        let mut count = [0; 8];
+        let _nothing_new = rustix::io::read(&self.shared.wake, &mut count);
+    }
+
+    /// Takes the next thing that was done.
+    pub(crate) fn take(&self) -> Option<Done> {
+        lock(&self.shared.done).pop_front()
+    }
+
+    /// Ends a start: takes it out of the queue, or kills the child that is on its way to its program. A start that has just
+    /// succeeded is not touched; it is a run then, and dies as runs do.
+    pub(crate) fn kill(&self, run: RunRef) -> Option<Done> {
+        let mut jobs = lock(&self.shared.jobs);
+        if let Some(at) = jobs.iter().position(|job| job.run == run) {
+            jobs.remove(at);
+            return Some(Done { run, result: Err(StartFailure { step: Step::Fork, errno: 0 }) });
+        }
+        drop(jobs);
+        for worker in &self.workers {
+            let current = lock(&worker.current);
+            if *current == Some(run) {
+                worker.in_flight.kill();
+                break;
+            }
+        }
+        None
+    }
+
+    /// Whether a dead child that nobody knows may be one that a worker is about to report.
+    pub(crate) fn may_be_ours(&self, pid: Pid) -> bool {
+        let by_a_worker = self.workers.iter().any(|worker| {
+            let child = worker.doing.load(Ordering::Acquire) == Doing::Child as u8;
+            // While it is in flight its pid is known; a moment later it is not, and it is being reported.
+            child && worker.in_flight.pid().is_none_or(|in_flight| in_flight == pid)
+        });
+        by_a_worker || !lock(&self.shared.done).is_empty()
+    }
+
+    /// When it should be looked whether another worker is needed; never, when no job waits or there are enough.
+    pub(crate) fn look_at(&self) -> Moment {
+        if self.workers.len() == WORKERS_MAX {
+            return Moment::NEVER;
+        }
+        lock(&self.shared.jobs).front().map_or(Moment::NEVER, |job| job.since + PATIENCE)
+    }
+
+    /// Makes another worker if a job has waited too long; whether it did.
+    pub(crate) fn look(&mut self, now: Moment) -> bool {
+        now >= self.look_at() && self.hire().is_ok()
+    }
+
+    fn hire(&mut self) -> Result<(), Errno> {
+        let shared = Arc::clone(&self.shared);
+        let spawner = Spawner::new(shared.ground.way, crate::recipe::DESCRIPTORS)?;
+        let worker = Arc::new(Worker {
+            current: Mutex::new(None),
+            doing: AtomicU8::new(Doing::NoChild as u8),
+            in_flight: spawner.in_flight(),
+        });
+        let own = Arc::clone(&worker);
+        let name = format!("start-{}", self.workers.len() + 1);
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
+        thread
+            .spawn(move || work(&shared, &own, Kitchen::new(spawner)))
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+        self.workers.push(worker);
+        Ok(())
+    }
+}
+
+/// A worker's life.
+fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
+    loop {
+        let job = {
+            let mut jobs = lock(&shared.jobs);
+            loop {
+                match jobs.pop_front() {
+                    Some(job) => break job,
+                    None => jobs = shared.available.wait(jobs).unwrap_or_else(PoisonError::into_inner),
+                }
+            }
+        };
+        let run = job.run;
+        *lock(&worker.current) = Some(run);
+        let child = || worker.doing.store(Doing::Child as u8, Ordering::Release);
+        let result = kitchen.start(&shared.ground, &job, child);
+        *lock(&worker.current) = None;
+        drop(job);
+        lock(&shared.done).push_back(Done { run, result });
+        // Only now: from here on the pid is known through what was done.
+        worker.doing.store(Doing::NoChild as u8, Ordering::Release);
+        let _never_full = rustix::io::write(&shared.wake, &1u64.to_ne_bytes());
+    }
+}

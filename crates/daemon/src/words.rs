@@ -1,0 +1,88 @@
+//! What happens, in words for people: the daemon's own log, where nobody else tells it.
+
+use verger_engine::Engine;
+use verger_engine::causes::{Cause, Transition};
+use verger_engine::life::{Failure, PhaseKind, PlanRefusal};
+use verger_engine::runs::{StartFailure, signal_name};
+
+use crate::log::Log;
+
+/// A signal by its name.
+pub(crate) fn signal(signal: u8) -> String {
+    signal_name(signal).map_or_else(|| format!("signal {signal}"), |name| format!("SIG{name}"))
+}
+
+/// Tells a transition: `pong: running (pid 12)`, `web: resting for 200ms (exited with status 1)`.
+pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: &Transition) {
+    let name = engine.name(slot);
+    let Some(status) = engine.status(slot) else { return };
+    let on = |link: verger_engine::causes::Link| engine.name(link.slot);
+    match (transition.to, transition.cause) {
+        (PhaseKind::Failed, _) => {
+            let why = failure(status.failure, transition.cause);
+            log.warn(format_args!("{name}: failed: {why}"));
+        }
+        (PhaseKind::Resting, cause) => {
+            let rest = status.until.since(transition.at);
+            log.warn(format_args!("{name}: {}; started again in {rest}", ended(cause)));
+        }
+        (PhaseKind::Starting, cause @ (Cause::Exited(_) | Cause::NotReadyInTime)) => {
+            log.warn(format_args!("{name}: {}; started again", ended(cause)));
+        }
+        (PhaseKind::Running, _) => match status.pid {
+            Some(pid) => log.tell(format_args!("{name}: running (pid {})", pid.0)),
+            None => log.tell(format_args!("{name}: running")),
+        },
+        (PhaseKind::Stuck, _) => {
+            let who = status.in_the_way.map_or_else(|| "somebody".to_string(), |pid| format!("process {}", pid.0));
+            log.warn(format_args!("{name}: stuck: {who} was killed and does not go away"));
+        }
+        (to, Cause::Awaits(link) | Cause::WithinReach(link)) => log.tell(format_args!("{name}: {to} for {}", on(link))),
+        (to, Cause::OutOfReach(link)) => log.warn(format_args!("{name}: {to}: {} has failed", on(link))),
+        (to, Cause::HeldBy(link)) => log.tell(format_args!("{name}: {to} until {} has ended", on(link))),
+        (PhaseKind::Done, cause @ Cause::Exited(_)) => log.tell(format_args!("{name}: done: {}", ended(cause))),
+        (to, _) => log.tell(format_args!("{name}: {to}")),
+    }
+}
+
+fn ended(cause: Cause) -> String {
+    if let Cause::Exited(exit) = cause {
+        return exit.to_string();
+    }
+    if let Cause::StartFailed(why) = cause {
+        return start_failure(why);
+    }
+    let words = if cause == Cause::NotReadyInTime { "was not ready in time" } else { cause.word() };
+    words.to_string()
+}
+
+fn failure(failure: Option<Failure>, cause: Cause) -> String {
+    match failure {
+        Some(Failure::GaveUp { restarts }) => format!("{}; given up after {restarts} restarts", ended(cause)),
+        Some(Failure::Start(why)) => start_failure(why),
+        Some(Failure::NotReady) => "was not ready in time".to_string(),
+        Some(Failure::Internal(what)) => format!("internal fault ({what})"),
+        Some(Failure::Exited) | None => ended(cause),
+    }
+}
+
+/// A failed start: its step and the kernel's words.
+pub(crate) fn start_failure(failure: StartFailure) -> String {
+    match failure.errno {
+        0 => format!("could not be started: killed at step {}", failure.step),
+        errno => {
+            let errno = rustix::io::Errno::from_raw_os_error(i32::from(errno));
+            format!("could not be started: step {}: {errno}", failure.step)
+        }
+    }
+}
+
+/// Why a plan was not taken.
+pub(crate) fn refusal(refusal: &PlanRefusal) -> String {
+    match refusal {
+        PlanRefusal::Services { room } => format!("there is room for {room} services ([limits] services)"),
+        PlanRefusal::Edges { room } => format!("there is room for {room} dependencies ([limits] edges)"),
+        PlanRefusal::Images { room } => format!("{room} plans are still in use ([limits] images)"),
+        PlanRefusal::ShuttingDown => "everything is ending".to_string(),
+    }
+}

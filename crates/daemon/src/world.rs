@@ -1,0 +1,463 @@
+//! The hands: does what the engine orders about runs, and tells what became of it.
+//!
+//! One entry per slot holds what exists in the kernel for the present run: its main process while it is unreaped, its notify
+//! socket, its readiness pipe, the descriptor that tells when its cgroup is empty. An idle run holds one descriptor at most
+//! (the notify socket, if it uses one).
+//!
+//! An order that is answered at once is answered into [`World::told`]: what the engine decides is carried out before it hears
+//! of it.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
+use verger_engine::image::{Image, Ready, Right};
+use verger_engine::runs::{Containment, Ended, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step};
+use verger_engine::time::Moment;
+use verger_engine::{Engine, Home, ImageId};
+use verger_linux::channel;
+use verger_linux::contain::{Events, Group, RunName, Tree};
+use verger_linux::{process, reap};
+
+use crate::handles::Handles;
+use crate::notify::NotifyFolder;
+use crate::pids::Pids;
+use crate::poll::{Poll, Token};
+use crate::starter::{Done, Job, Starter};
+
+const SIGKILL: u8 = 9;
+
+/// What exists in the kernel for the run of a slot.
+#[derive(Debug)]
+struct Living {
+    run: RunRef,
+    containment: Containment,
+    /// The main process. Its number stays that of its group after it was reaped.
+    pid: Option<Pid>,
+    /// Whom it runs as.
+    uid: u32,
+    reaped: bool,
+    notify: Option<OwnedFd>,
+    ready: Option<OwnedFd>,
+    emptied: Option<Events>,
+}
+
+/// The hands.
+pub(crate) struct World {
+    pub(crate) starter: Starter,
+    living: Vec<Option<Living>>,
+    pids: Pids,
+    notify: NotifyFolder,
+    /// The handles of each held image.
+    handles: Vec<(ImageId, Image, Arc<Handles>)>,
+    /// What the engine has to hear.
+    pub(crate) told: VecDeque<RunEvent>,
+    /// A dead child was left alone because a worker may be about to report it.
+    look_again: bool,
+}
+
+/// A control connection that a new run inherits; the loop takes it into its own.
+pub(crate) struct Inherited {
+    pub(crate) service: ServiceId,
+    pub(crate) end: OwnedFd,
+    pub(crate) right: Right,
+}
+
+impl World {
+    pub(crate) fn new(starter: Starter, notify: NotifyFolder, services: u32) -> World {
+        let mut living = Vec::with_capacity(services as usize);
+        living.resize_with(services as usize, || None);
+        World {
+            starter,
+            living,
+            pids: Pids::new(services),
+            notify,
+            handles: Vec::new(),
+            told: VecDeque::with_capacity(4 * services as usize + 16),
+            look_again: false,
+        }
+    }
+
+    /// A plan has been taken: its handles are opened, those of images that are no longer held are closed.
+    pub(crate) fn planned(&mut self, engine: &Engine) {
+        let former = std::mem::take(&mut self.handles);
+        for (id, image) in engine.images().iter() {
+            let known = former.iter().find(|(other, held, _)| *other == id && held.digest() == image.digest());
+            let handles = match known {
+                Some((_, _, handles)) => Arc::clone(handles),
+                None => Arc::new(Handles::open(image, former.last().map(|(_, image, handles)| (image, &**handles)))),
+            };
+            self.handles.push((id, image.clone(), handles));
+        }
+    }
+
+    /// Carries out one order.
+    pub(crate) fn perform(
+        &mut self,
+        engine: &Engine,
+        poll: &Poll,
+        effect: &RunEffect,
+        now: Moment,
+    ) -> Option<Inherited> {
+        match *effect {
+            RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home, now),
+            RunEffect::Signal { run, signal, scope } => self.signal(engine, run, signal, scope),
+            RunEffect::Kill { run } => self.kill(engine, run),
+            RunEffect::Sweep { run } => self.sweep(engine, poll, run),
+            RunEffect::Release { run } => self.release(run),
+        }
+        None
+    }
+
+    fn tree(&self) -> Option<&Tree> {
+        self.starter.ground().tree.as_ref()
+    }
+
+    fn living(&mut self, run: RunRef) -> Option<&mut Living> {
+        self.living.get_mut(run.service.slot as usize)?.as_mut().filter(|living| living.run == run)
+    }
+
+    fn cannot_start(&mut self, run: RunRef, step: Step, errno: Errno) {
+        let failure = StartFailure { step, errno: errno.raw_os_error() as u16 };
+        self.told.push_back(RunEvent::SpawnFailed { run, failure });
+    }
+
+    fn spawn(&mut self, engine: &Engine, poll: &Poll, run: RunRef, home: Home, now: Moment) -> Option<Inherited> {
+        let slot = run.service.slot;
+        let living = Living {
+            run,
+            containment: Containment::None,
+            pid: None,
+            uid: u32::MAX,
+            reaped: false,
+            notify: None,
+            ready: None,
+            emptied: None,
+        };
+        self.living[slot as usize] = Some(living);
+        let image = engine.images().get(home.image)?;
+        let service = image.service(home.record);
+        let known = self.handles.iter().find(|(id, _, _)| *id == home.image);
+        let handles = known.map_or_else(Arc::default, |(_, _, handles)| Arc::clone(handles));
+        let mut job = Job {
+            run,
+            image: image.clone(),
+            record: home.record,
+            ready: None,
+            control: None,
+            notify: false,
+            handles,
+            since: now,
+        };
+        let prepared = match service.ready() {
+            Ready::Notify => self.listen(poll, slot).map(|()| job.notify = true),
+            Ready::Fd(number) => self.pipe(poll, slot).map(|end| job.ready = Some((number, end))),
+            Ready::Started | Ready::AliveFor(_) | Ready::Exit => Ok(()),
+        };
+        let mut inherited = None;
+        let prepared = prepared.and_then(|()| {
+            let Some(right) = service.control() else { return Ok(()) };
+            let (ours, theirs) = control_pair()?;
+            job.control = Some(theirs);
+            inherited = Some(Inherited { service: run.service, end: ours, right });
+            Ok(())
+        });
+        match prepared {
+            Ok(()) => self.starter.put(job),
+            Err(errno) => self.cannot_start(run, Step::Open, errno),
+        }
+        inherited
+    }
+
+    /// The notify socket of a run, where its readiness is awaited.
+    fn listen(&mut self, poll: &Poll, slot: u32) -> Result<(), Errno> {
+        let socket = self.notify.listen(slot)?;
+        poll.add(&socket, Token::Notify(slot))?;
+        if let Some(Some(living)) = self.living.get_mut(slot as usize) {
+            living.notify = Some(socket);
+        }
+        Ok(())
+    }
+
+    /// The readiness pipe of a run: the end to write is given back.
+    fn pipe(&mut self, poll: &Poll, slot: u32) -> Result<OwnedFd, Errno> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&read, true)?;
+        poll.add(&read, Token::Ready(slot))?;
+        if let Some(Some(living)) = self.living.get_mut(slot as usize) {
+            living.ready = Some(read);
+        }
+        Ok(write)
+    }
+
+    // ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Takes what the workers have done, then looks again at children that may have been theirs.
+    pub(crate) fn started(&mut self, engine: &Engine) {
+        self.starter.calm();
+        while let Some(done) = self.starter.take() {
+            self.done(done);
+        }
+        if self.look_again {
+            self.reap(engine);
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        let run = done.run;
+        match done.result {
+            Ok(started) => {
+                self.pids.insert(started.pid, run.service.slot);
+                if let Some(living) = self.living(run) {
+                    living.pid = Some(started.pid);
+                    living.containment = started.containment;
+                    living.uid = started.uid;
+                }
+                let (pid, containment) = (started.pid, started.containment);
+                self.told.push_back(RunEvent::Spawned { run, pid, started: started.started, containment });
+            }
+            Err(failure) => self.told.push_back(RunEvent::SpawnFailed { run, failure }),
+        }
+    }
+
+    /// Reaps every child that has ended: ours, and orphans that came to us.
+    pub(crate) fn reap(&mut self, engine: &Engine) {
+        self.look_again = false;
+        while let Some(pid) = reap::peek() {
+            match self.pids.get(pid) {
+                Some(slot) => self.reap_ours(engine, pid, slot),
+                None if self.starter.may_be_ours(pid) => {
+                    // It may be reported any moment now.
+                    self.look_again = true;
+                    return;
+                }
+                // An orphan that came to us, or the keeper.
+                None => _ = reap::take(pid),
+            }
+        }
+    }
+
+    fn reap_ours(&mut self, engine: &Engine, pid: Pid, slot: u32) {
+        let Ok(Some(mut exit)) = reap::take(pid) else { return };
+        self.pids.remove(pid);
+        let Some(living) = self.living[slot as usize].as_mut().filter(|living| living.pid == Some(pid)) else { return };
+        living.reaped = true;
+        let (run, containment) = (living.run, living.containment);
+        if containment == Containment::Cgroup && matches!(exit.ended, Ended::Signaled { signal: SIGKILL, .. }) {
+            exit.oom = self.was_oom(&name_of(engine, run));
+        }
+        self.told.push_back(RunEvent::Exited { run, exit });
+    }
+
+    fn was_oom(&self, name: &RunName) -> bool {
+        self.tree().and_then(|tree| tree.oom_kills(name).ok().flatten()).is_some_and(|kills| kills > 0)
+    }
+
+    /// A child of ours was known before the daemon's own end.
+    pub(crate) fn found(&mut self, run: RunRef, pid: Pid, containment: Containment) {
+        self.pids.insert(pid, run.service.slot);
+        self.living[run.service.slot as usize] = Some(Living {
+            run,
+            containment,
+            pid: Some(pid),
+            uid: u32::MAX,
+            reaped: false,
+            notify: None,
+            ready: None,
+            emptied: None,
+        });
+    }
+
+    // ── orders about a run ──────────────────────────────────────────────────────────────────────────────────────
+
+    fn signal(&mut self, engine: &Engine, run: RunRef, signal: u8, scope: Scope) {
+        let name = name_of(engine, run);
+        let Some(living) = self.living(run) else { return };
+        let (pid, reaped, containment) = (living.pid, living.reaped, living.containment);
+        match (scope, pid) {
+            (Scope::Main, Some(pid)) if !reaped => {
+                // A zombie takes any signal; a user we may not signal is found out by the stop that does not end.
+                let _refused = process::signal(pid, signal);
+            }
+            (Scope::All, Some(pid)) if containment == Containment::Group => {
+                let _nobody_left = Group(pid).signal(signal);
+            }
+            (Scope::All, _) if containment == Containment::Cgroup => {
+                if let Some(tree) = self.tree() {
+                    let _nobody_left = tree.signal(&name, signal);
+                }
+            }
+            (Scope::Main | Scope::All, _) => {}
+        }
+    }
+
+    fn kill(&mut self, engine: &Engine, run: RunRef) {
+        let name = name_of(engine, run);
+        if let Some(done) = self.starter.kill(run) {
+            return self.done(done);
+        }
+        let Some(living) = self.living(run) else { return };
+        let (pid, reaped, containment) = (living.pid, living.reaped, living.containment);
+        if let Some(pid) = pid {
+            if !reaped {
+                let _gone = process::signal(pid, SIGKILL);
+            }
+            if containment == Containment::Group {
+                let _nobody_left = Group(pid).kill();
+            }
+        }
+        if containment == Containment::Cgroup
+            && let Some(tree) = self.tree()
+        {
+            let _nobody_left = tree.kill(&name);
+        }
+    }
+
+    /// Looks whether anybody is left of a run, and removes its cgroup if not.
+    fn sweep(&mut self, engine: &Engine, poll: &Poll, run: RunRef) {
+        let name = name_of(engine, run);
+        let Some(living) = self.living(run) else { return };
+        let (pid, containment, watched) = (living.pid, living.containment, living.emptied.is_some());
+        let left = match (containment, pid) {
+            (Containment::Group, Some(pid)) => Group(pid).first_member().unwrap_or(None),
+            (Containment::Cgroup, _) => self.left_in_cgroup(&name),
+            (Containment::None | Containment::Group, _) => None,
+        };
+        if left.is_some() && containment == Containment::Cgroup && !watched {
+            self.watch_emptying(poll, run, &name);
+        }
+        self.told.push_back(RunEvent::Swept { run, left });
+    }
+
+    fn left_in_cgroup(&self, name: &RunName) -> Option<Pid> {
+        let tree = self.tree()?;
+        match tree.remove(name) {
+            Ok(()) => None,
+            // Somebody is in it. Who has no number here (another pid namespace) is still somebody.
+            Err(_) => Some(tree.first_member(name).ok().flatten().unwrap_or(Pid(0))),
+        }
+    }
+
+    /// From now on the kernel tells when the cgroup of a run is empty.
+    fn watch_emptying(&mut self, poll: &Poll, run: RunRef, name: &RunName) {
+        let Some(events) = self.tree().and_then(|tree| tree.events(name).ok()) else { return };
+        // Without it the engine looks again by itself, more and more rarely.
+        if poll.add_for_priority(&events, Token::Emptied(run.service.slot)).is_ok()
+            && let Some(living) = self.living(run)
+        {
+            living.emptied = Some(events);
+        }
+    }
+
+    /// The kernel says that something has changed about who is in a cgroup.
+    pub(crate) fn emptied(&mut self, engine: &Engine, slot: u32) {
+        let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
+        let run = living.run;
+        let empty = living.emptied.as_ref().is_some_and(|events| events.populated() != Ok(true));
+        if empty && self.left_in_cgroup(&name_of(engine, run)).is_none() {
+            self.told.push_back(RunEvent::Swept { run, left: None });
+        }
+    }
+
+    /// A run is over: lets go of everything kept for it.
+    fn release(&mut self, run: RunRef) {
+        if self.living(run).is_some() {
+            self.living[run.service.slot as usize] = None;
+        }
+    }
+
+    // ── readiness ───────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Reads what a program wrote to its readiness descriptor: a newline is the word.
+    pub(crate) fn read_ready(&mut self, poll: &Poll, slot: u32) {
+        let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        let Some(pipe) = &living.ready else { return };
+        let mut bytes = [0; 256];
+        let said = match rustix::io::read(pipe, &mut bytes) {
+            Ok(0) => false,
+            Ok(count) => match bytes[..count].contains(&b'\n') {
+                true => true,
+                // Something else; the newline may yet come.
+                false => return,
+            },
+            Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(_) => false,
+        };
+        poll.remove(pipe);
+        let run = living.run;
+        living.ready = None;
+        if said {
+            self.told.push_back(RunEvent::Ready { run });
+        }
+    }
+
+    /// Reads what came to a service's notify socket.
+    pub(crate) fn read_notify(&mut self, engine: &Engine, slot: u32) {
+        let own_uid = rustix::process::getuid().as_raw();
+        for _ in 0..NOTIFICATIONS_A_TURN {
+            let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
+            let Some(socket) = &living.notify else { return };
+            let mut bytes = [0; 4096];
+            // Descriptors that come along are closed: nobody asked for them.
+            let Ok(Some(received)) = channel::receive(socket, &mut bytes, &mut []) else { return };
+            let Some(sender) = received.sender else { continue };
+            if !crate::notify::says_ready(&bytes[..received.length]) {
+                continue;
+            }
+            let member = self.is_member(engine, living, sender.pid);
+            let gone = sender.pid.is_none_or(|pid| process::stat(pid).is_err());
+            // A helper that has ended already is taken by its word, if it was of a user who may do with the service what he
+            // likes anyway.
+            let trusted = [0, own_uid, living.uid].contains(&sender.uid);
+            if member || (gone && trusted) {
+                let run = living.run;
+                self.told.push_back(RunEvent::Ready { run });
+            }
+        }
+    }
+
+    fn is_member(&self, engine: &Engine, living: &Living, pid: Option<Pid>) -> bool {
+        let Some(pid) = pid else { return false };
+        if living.pid == Some(pid) {
+            return true;
+        }
+        self.contains(engine, living, pid)
+    }
+
+    fn contains(&self, engine: &Engine, living: &Living, pid: Pid) -> bool {
+        match (living.containment, living.pid, self.tree()) {
+            (Containment::Cgroup, _, Some(tree)) => {
+                let name = name_of(engine, living.run);
+                let path = [tree.path(), b"/", name.as_bytes()].concat();
+                process::in_cgroup(pid, &path).unwrap_or(false)
+            }
+            (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
+            (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
+        }
+    }
+
+    /// Whether a process belongs to a service that is refused at the control socket.
+    pub(crate) fn is_restricted(&self, engine: &Engine, pid: Pid) -> bool {
+        self.living.iter().flatten().any(|living| {
+            let restricted = engine.description(living.run.service.slot).is_some_and(|service| service.restricted());
+            restricted && self.is_member(engine, living, Some(pid))
+        })
+    }
+}
+
+/// A service that talks without end does not keep the others waiting.
+const NOTIFICATIONS_A_TURN: usize = 16;
+
+/// The cgroup of a run is called after its service and its number.
+fn name_of(engine: &Engine, run: RunRef) -> RunName {
+    RunName::new(engine.name(run.service.slot), run.run)
+}
+
+fn control_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    Ok((ours, theirs))
+}
