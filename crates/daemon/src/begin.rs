@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use verger_engine::causes::Actor;
-use verger_engine::image::{IMAGE_BYTES_MAX, Image, Limits};
+use verger_engine::image::{IMAGE_BYTES_MAX, Image, Limits, Right};
 use verger_engine::life::Scope;
 use verger_engine::runs::{Containment, Pid, RunId, RunRef};
 use verger_engine::time::{Moment, Span};
@@ -103,7 +103,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         end_leftovers(tree.as_ref(), left.as_ref());
     }
     let keeper = match (&tree, init) {
-        (Some(tree), Init::No) => match keeper::make(tree) {
+        (Some(tree), Init::No) => match keeper::make(tree, &folder) {
             Ok(keeper) => Some(keeper),
             Err(errno) => {
                 note(&mut findings, "keeper", Level::Note, format!("there is no keeper: {errno}"), None);
@@ -175,6 +175,15 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         now,
         record_again_at: Moment(0),
     };
+    if let Some(number) = options.control_fd.filter(|_| !options.resume) {
+        let words = format!("descriptor {number} is not a control connection");
+        let caller = verger_linux::inherited(number).map_err(while_doing(&words))?;
+        rustix::io::ioctl_fionbio(&caller, true).map_err(while_doing(&words))?;
+        let who = Actor { uid: daemon.facts.uid, pid: std::os::unix::process::parent_id() };
+        if daemon.control.add(&daemon.poll, caller, Some(Right::Configure), who, None, now) && options.end_with_caller {
+            daemon.control.belongs_to_owner();
+        }
+    }
     let plan = given.map(|given| {
         let _only_for_recordings = std::fs::write(folder.join(place::PLAN_FILE), given.image.bytes());
         match left.filter(|_| options.resume) {

@@ -79,6 +79,9 @@ pub(crate) struct Control {
     next_command: u64,
     /// Memory that waits to be taken, bytes.
     total: usize,
+    /// The place of the connection with which everything ends.
+    owner: Option<u32>,
+    owner_gone: bool,
 }
 
 /// Something to be answered.
@@ -100,6 +103,8 @@ impl Control {
             offer,
             next_command: 0,
             total: 0,
+            owner: None,
+            owner_gone: false,
         }
     }
 
@@ -143,6 +148,16 @@ impl Control {
         true
     }
 
+    /// The connection added last is the owner's.
+    pub(crate) fn belongs_to_owner(&mut self) {
+        self.owner = Some(self.last as u32);
+    }
+
+    /// Whether the owner's connection has ended since the last time this was asked.
+    pub(crate) fn owner_is_gone(&mut self) -> bool {
+        std::mem::take(&mut self.owner_gone)
+    }
+
     /// The connections that a service inherited go with its run.
     pub(crate) fn drop_of(&mut self, service: ServiceId) {
         let inherited = |connection: &Connection| connection.service == Some(service);
@@ -169,6 +184,9 @@ impl Control {
         if let Some(gone) = self.connections[at as usize].take() {
             self.total -= gone.out.len();
             self.open.retain(|open| *open != at);
+            if self.owner == Some(at) {
+                (self.owner, self.owner_gone) = (None, true);
+            }
         }
     }
 

@@ -127,6 +127,11 @@ impl Daemon {
             self.control.tell_all(at, &listing);
         }
         self.control.flush(&self.poll, self.now);
+        if self.control.owner_is_gone() {
+            self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
+            self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
+            self.hear_world();
+        }
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);

@@ -52,6 +52,11 @@ impl Folder {
         Ok(Folder { path, fd, lock })
     }
 
+    /// The lock, to be shared.
+    pub(crate) fn lock(&self) -> BorrowedFd<'_> {
+        self.lock.as_fd()
+    }
+
     pub(crate) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

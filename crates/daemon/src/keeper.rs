@@ -12,19 +12,20 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use verger_engine::runs::Pid;
 use verger_linux::contain::Tree;
-use verger_linux::process::{Forked, PidFd, fork_alone};
+use verger_linux::process::{PidFd, fork_companion};
 use verger_linux::signals;
 
-/// Makes the keeper. Gives its pidfd: it becomes readable when the keeper has died.
+use crate::folder::Folder;
+
+/// Makes the keeper. It shares the lock of the daemon's folder: as long as it is at work, no other daemon begins.
 ///
 /// # Errors
 /// `EBUSY` when there is a second thread already; `EAGAIN`, `ENOMEM`, `EMFILE`.
-pub(crate) fn make(tree: &Tree) -> Result<Keeper, Errno> {
+pub(crate) fn make(tree: &Tree, folder: &Folder) -> Result<Keeper, Errno> {
     let daemon = PidFd::open(Pid(std::process::id()))?;
-    match fork_alone()? {
-        Forked::Child => keep(&daemon, tree),
-        Forked::Parent(pid) => Ok(Keeper { pid, fd: PidFd::open(pid)?.into() }),
-    }
+    let [base, root] = tree.descriptors();
+    let pid = fork_companion(&[daemon.as_fd(), base, root, folder.lock()], || keep(&daemon, tree))?;
+    Ok(Keeper { pid, fd: PidFd::open(pid)?.into() })
 }
 
 /// The keeper, as the daemon sees it.
@@ -35,7 +36,7 @@ pub(crate) struct Keeper {
 }
 
 /// The keeper's whole life.
-fn keep(daemon: &PidFd, tree: &Tree) -> ! {
+fn keep(daemon: &PidFd, tree: &Tree) {
     // What is meant for the daemon and its terminal is not for us: a Ctrl-C must not end the keeper before the daemon.
     signals::block_all();
     let _already_leader = rustix::process::setsid();
@@ -59,7 +60,6 @@ fn keep(daemon: &PidFd, tree: &Tree) -> ! {
         }
     }
     let _somebody_is_left = tree.dismantle();
-    std::process::exit(0)
 }
 
 /// A daemon that was starting something when it died may add a run to those seen first.

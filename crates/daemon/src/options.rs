@@ -28,6 +28,10 @@ pub(crate) struct Options {
     pub(crate) resume: bool,
     /// Offer `io.verger.Debug`, for tests.
     pub(crate) debug: bool,
+    /// An inherited control connection: whoever started us talks to us from the first moment.
+    pub(crate) control_fd: Option<i32>,
+    /// When that connection ends, so does everything: whoever started us is gone.
+    pub(crate) end_with_caller: bool,
 }
 
 pub(crate) const HELP: &str = "\
@@ -39,6 +43,8 @@ It is usually started by `verger run` or `verger up`, which compile the plan.
   --plan FILE       take the compiled plan in FILE (`verger compile`)
   --image-fd N      take the compiled plan in descriptor N, a sealed memory file
   --instance NAME   be the instance NAME (default: default)
+  --control-fd N    talk varlink on descriptor N too, with all rights
+  --end-with-caller end everything when that connection ends
   --quiet           say only what goes wrong
   --debug           offer the interface io.verger.Debug, for tests
   --version, --help
@@ -61,6 +67,8 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
                 lexopt::Arg::Long("quiet") => options.quiet = true,
                 lexopt::Arg::Long("resume") => options.resume = true,
                 lexopt::Arg::Long("debug") => options.debug = true,
+                lexopt::Arg::Long("control-fd") => options.control_fd = Some(parser.value()?.parse()?),
+                lexopt::Arg::Long("end-with-caller") => options.end_with_caller = true,
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Asked::Help),
                 lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => return Ok(Asked::Version),
                 lexopt::Arg::Long(_) | lexopt::Arg::Short(_) | lexopt::Arg::Value(_) => {
@@ -77,6 +85,9 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
         }
         if options.plan.is_some() && options.image_fd.is_some() {
             return Err("--plan and --image-fd exclude each other".to_string());
+        }
+        if options.end_with_caller && options.control_fd.is_none() {
+            return Err("--end-with-caller needs --control-fd".to_string());
         }
     }
     Ok(asked)

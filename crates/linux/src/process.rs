@@ -9,7 +9,7 @@
 #![expect(unsafe_code, reason = "kill, fork and an ioctl that rustix does not wrap")]
 
 use core::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::process::PidfdFlags;
 use verger_engine::runs::{Ended, Pid};
@@ -350,6 +350,60 @@ pub fn fork_alone() -> Result<Forked, Errno> {
         Ok(0) => Ok(Forked::Child),
         Ok(pid) => Ok(Forked::Parent(Pid(pid))),
         Err(_) => Err(last_errno()),
+    }
+}
+
+/// Splits off a companion that lives `life` and then exits with status 0. It has these descriptors and no other: 0, 1 and 2
+/// lead to `/dev/null`, so that it holds nobody's pipe or terminal open.
+///
+/// # Errors
+/// As [`fork_alone`].
+pub fn fork_companion(keep: &[BorrowedFd<'_>], life: impl FnOnce()) -> Result<Pid, Errno> {
+    match fork_alone()? {
+        Forked::Parent(pid) => Ok(pid),
+        Forked::Child => {
+            close_all_but(keep);
+            life();
+            // No destructors: what they would close belongs to the other process's story.
+            // SAFETY: ends this process.
+            unsafe { libc::_exit(0) }
+        }
+    }
+}
+
+/// Closes every descriptor but these. Only for a process that runs nothing afterwards that owns another.
+fn close_all_but(keep: &[BorrowedFd<'_>]) {
+    let null = rustix::fs::open(c"/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty());
+    if let Ok(null) = &null {
+        for number in 0..3 {
+            // SAFETY: puts /dev/null on a standard number.
+            unsafe { raw::syscall3(libc::SYS_dup3, null.as_raw_fd() as usize, number, 0) };
+        }
+    }
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).chain([0, 1, 2]).collect();
+    kept.sort_unstable();
+    kept.dedup();
+    let mut first = 0;
+    for fd in kept {
+        if first < fd {
+            close_between(first, fd - 1);
+        }
+        first = fd + 1;
+    }
+    close_between(first, u32::MAX);
+    // Closed just now.
+    let _number = null.map(IntoRawFd::into_raw_fd);
+}
+
+fn close_between(first: u32, last: u32) {
+    // SAFETY: numbers only; the caller's word is that nobody needs what is closed.
+    let done = unsafe { raw::syscall3(libc::SYS_close_range, first as usize, last as usize, 0) };
+    if done < 0 {
+        // Before Linux 5.9: as far as descriptors usually go.
+        for number in first..=last.min(4096) {
+            // SAFETY: as above.
+            unsafe { raw::syscall1(libc::SYS_close, number as usize) };
+        }
     }
 }
 

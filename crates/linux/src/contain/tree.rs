@@ -201,6 +201,11 @@ impl Tree {
         open().map_err(|errno| if errno == Errno::ROFS { Unavailable::ReadOnly } else { Unavailable::Make(errno) })
     }
 
+    /// The descriptors it works through: for a process that keeps nothing else.
+    pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.base.as_fd(), self.root.as_fd()]
+    }
+
     /// The tree's path from the root of our cgroup namespace, for `status` and `doctor`.
     pub fn path(&self) -> &[u8] {
         &self.path
