@@ -51,10 +51,9 @@ fn identity() -> Identity {
 }
 
 /// A record in which everything follows from one number.
-fn record(number: u64, name: &Name) -> Record {
+fn record(number: u64) -> Record {
     let small = number as u32;
     Record {
-        name_length: name.length(),
         asked: number.is_multiple_of(2),
         want: Want::Up,
         phase: PhaseKind::Failed,
@@ -97,7 +96,7 @@ fn what_is_read_was_written_so() {
     let memory = Memory::new(2);
     let (writer, names) = (memory.format(&identity()), names());
     let tenant = |number: u64| &names[(number / 7 % 2) as usize];
-    writer.settle(1, tenant(0), &record(0, tenant(0)));
+    writer.settle(1, tenant(0), &record(0));
     let over = AtomicBool::new(false);
     let written = std::thread::scope(|scope| {
         let writing = scope.spawn(|| {
@@ -106,9 +105,9 @@ fn what_is_read_was_written_so() {
                 number += 1;
                 let name = tenant(number);
                 if number % 7 == 0 {
-                    writer.settle(1, name, &record(number, name));
+                    writer.settle(1, name, &record(number));
                 } else {
-                    writer.put(1, &record(number, name));
+                    writer.put(1, &record(number));
                 }
                 writer.changed();
                 // A daemon does not write without end; a reader that never finds a gap says that the record is torn.
@@ -124,7 +123,7 @@ fn what_is_read_was_written_so() {
         while different < DIFFERENT && begun.elapsed() < Duration::from_secs(2) {
             let entry = board.read(1).unwrap().unwrap();
             let number = entry.record.run.0;
-            assert_eq!(entry, Entry { slot: 1, name: *tenant(number), record: record(number, tenant(number)) });
+            assert_eq!(entry, Entry { slot: 1, name: *tenant(number), record: record(number) });
             assert!(number >= last, "time goes one way");
             different += u32::from(number != last);
             last = number;
@@ -142,8 +141,8 @@ fn what_is_read_was_written_so() {
 fn services_are_found_by_name_and_listed_in_order() {
     let memory = Memory::new(4);
     let (writer, [first, second]) = (memory.format(&identity()), names());
-    writer.settle(3, &second, &record(3, &second));
-    writer.settle(1, &first, &record(1, &first));
+    writer.settle(3, &second, &record(3));
+    writer.settle(1, &first, &record(1));
     let board = memory.board();
     assert_eq!(board.find("second").unwrap().unwrap().record.run, RunId(3));
     assert_eq!(board.find("third").unwrap(), None);
@@ -158,7 +157,7 @@ fn services_are_found_by_name_and_listed_in_order() {
 fn a_record_that_was_never_finished_is_not_believed() {
     let memory = Memory::new(1);
     let (writer, [first, _]) = (memory.format(&identity()), names());
-    writer.settle(0, &first, &record(1, &first));
+    writer.settle(0, &first, &record(1));
     memory.words64[HEADER_WORDS].fetch_add(1, Ordering::Relaxed);
     assert_eq!(memory.board().read(0), Err(BoardError::Torn { slot: 0 }));
     assert_eq!(memory.board().all(), Err(BoardError::Torn { slot: 0 }));

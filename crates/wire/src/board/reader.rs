@@ -29,7 +29,8 @@ pub enum BoardError {
     },
     /// It is shorter than it says.
     Cut,
-    /// A record is being written, and stays so: the writer was interrupted, or killed. Try again while it lives.
+    /// A record is being written, and stays so: the writer was interrupted, writes without a pause, or was killed. Try again
+    /// while it lives.
     Torn {
         /// The slot.
         slot: u32,
@@ -200,8 +201,8 @@ impl<W: Words> Reader<W> {
         if record.iter().all(|word| *word == 0) {
             return Ok(None);
         }
-        let entry = decode(record).and_then(|record| {
-            let name = Name::from_words(name, record.name_length)?;
+        let entry = decode(record).and_then(|(record, length)| {
+            let name = Name::from_words(name, length)?;
             Some(Entry { slot, name, record })
         });
         entry.map(Some).ok_or(BoardError::Damaged { slot: Some(slot) })
