@@ -208,16 +208,17 @@ impl<W: Words> Reader<W> {
         entry.map(Some).ok_or(BoardError::Damaged { slot: Some(slot) })
     }
 
-    /// The service with this name. Looks at one word of each slot; with its slot at hand, [`Reader::read`] is quicker.
+    /// The service with this name. Looks at the names of all slots; with its slot at hand, [`Reader::read`] is quicker.
     ///
     /// # Errors
     /// As [`Reader::read`].
     pub fn find(&self, name: &str) -> Result<Option<Entry>, BoardError> {
         let Some(wanted) = Name::new(name) else { return Ok(None) };
-        let first = wanted.words()[0];
+        let words = wanted.words();
         for slot in 0..self.slots {
-            // A name that is just being written may be missed: then it was not there yet.
-            if self.load(name_at(self.slots, slot)) != first {
+            // A first look, without the lock: a name that is just being written may be missed, and was not there yet then.
+            let at = name_at(self.slots, slot);
+            if (at..).zip(&words).any(|(at, word)| self.load(at) != *word) {
                 continue;
             }
             match self.read(slot)? {
