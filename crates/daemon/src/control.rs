@@ -264,6 +264,13 @@ impl Control {
         self.push(at, Reply::Ready(bytes));
     }
 
+    /// Answers the next call of a connection: done, and there is nothing more to say.
+    pub(crate) fn reply_nothing(&mut self, at: u32) {
+        let mut bytes = Vec::new();
+        verger_wire::frame::write_nothing(&mut bytes);
+        self.push(at, Reply::Ready(bytes));
+    }
+
     /// Answers the next call of a connection with an error.
     pub(crate) fn refuse(&mut self, at: u32, error: &Error) {
         let mut bytes = Vec::new();

@@ -15,7 +15,7 @@ use verger_linux::clock;
 use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
-    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Nothing, Order, ServiceInfo, WatchReply,
+    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Order, ServiceInfo, WatchReply,
 };
 use verger_wire::view::{self, Listing};
 
@@ -349,7 +349,7 @@ impl Daemon {
                 if *hasty {
                     self.step(Event::Shutdown { signal: 0, by: who });
                 }
-                self.reply(at, oneway, &Nothing {});
+                self.reply_nothing(at, oneway);
             }
             Call::Inject { kind, name } => self.inject(at, *kind, name.as_deref(), oneway)?,
             Call::Watch { names } => {
@@ -404,6 +404,12 @@ impl Daemon {
         }
     }
 
+    fn reply_nothing(&mut self, at: u32, oneway: bool) {
+        if !oneway {
+            self.control.reply_nothing(at);
+        }
+    }
+
     fn find(&self, name: &str) -> Result<ServiceId, Error> {
         self.engine.find(name).ok_or_else(|| Error::NotFound { name: name.to_owned() })
     }
@@ -437,7 +443,7 @@ impl Daemon {
                 let expected = || Error::Invalid { field: "name".into(), expected: "the service to break".into() };
                 let service = self.find(name.ok_or_else(expected)?)?;
                 self.step(Event::Fault { service, what: FaultKind::Injected });
-                self.reply(at, oneway, &Nothing {});
+                self.reply_nothing(at, oneway);
             }
         }
         Ok(())

@@ -77,9 +77,9 @@ impl Page {
 
     /// Writes what is shown of the service in a slot.
     pub(crate) fn put(&mut self, engine: &Engine, slot: u32) {
-        let (Some(status), Some(name)) = (engine.status(slot), Name::new(engine.name(slot))) else { return };
+        let Some(status) = engine.status(slot) else { return };
         self.writer.set_next_run(engine.next_run());
-        self.writer.put(slot, &Record::of(&status, name.length()));
+        self.writer.put(slot, &Record::of(&status));
         self.changed = true;
     }
 
@@ -89,7 +89,7 @@ impl Page {
         for status in engine.services() {
             let slot = status.service.slot;
             if let Some(name) = Name::new(engine.name(slot)) {
-                self.writer.settle(slot, &name, &Record::of(&status, name.length()));
+                self.writer.settle(slot, &name, &Record::of(&status));
             }
         }
         if let Some((_, image)) = engine.images().iter().last() {

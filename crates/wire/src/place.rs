@@ -47,8 +47,9 @@ pub fn runtime_dir(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> (Pa
     if uid == 0 {
         return (ROOT_RUNTIME_DIR.into(), false);
     }
-    match set(XDG_RUNTIME_DIR_VARIABLE) {
-        Some(path) => (PathBuf::from(path).join(USER_RUNTIME_NAME), false),
+    // The specification says that a relative path is to be ignored.
+    match set(XDG_RUNTIME_DIR_VARIABLE).map(PathBuf::from).filter(|path| path.is_absolute()) {
+        Some(path) => (path.join(USER_RUNTIME_NAME), false),
         None => (format!("{TMP_RUNTIME_PREFIX}{uid}").into(), true),
     }
 }
@@ -69,5 +70,6 @@ mod tests {
         assert_eq!(dir(0, &[xdg]), ("/run/verger".into(), false));
         assert_eq!(dir(7, &[xdg]), ("/run/user/7/verger".into(), false));
         assert_eq!(dir(7, &[(RUNTIME_DIR_VARIABLE, "")]), ("/tmp/verger-7".into(), true));
+        assert_eq!(dir(7, &[(XDG_RUNTIME_DIR_VARIABLE, "run")]), ("/tmp/verger-7".into(), true));
     }
 }

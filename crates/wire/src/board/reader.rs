@@ -29,7 +29,8 @@ pub enum BoardError {
     },
     /// It is shorter than it says.
     Cut,
-    /// A record is being written, and stays so: the writer was interrupted, or killed. Try again while it lives.
+    /// A record is being written, and stays so: the writer was interrupted, writes without a pause, or was killed. Try again
+    /// while it lives.
     Torn {
         /// The slot.
         slot: u32,
@@ -110,6 +111,11 @@ impl<W: Words> Reader<W> {
             started_at: Moment(load(place::STARTED_AT)?),
         };
         Ok(Reader { words, identity, slots })
+    }
+
+    /// The words it reads.
+    pub fn words(&self) -> &W {
+        &self.words
     }
 
     /// Which daemon wrote it, as read when it was opened.
@@ -200,23 +206,24 @@ impl<W: Words> Reader<W> {
         if record.iter().all(|word| *word == 0) {
             return Ok(None);
         }
-        let entry = decode(record).and_then(|record| {
-            let name = Name::from_words(name, record.name_length)?;
+        let entry = decode(record).and_then(|(record, length)| {
+            let name = Name::from_words(name, length)?;
             Some(Entry { slot, name, record })
         });
         entry.map(Some).ok_or(BoardError::Damaged { slot: Some(slot) })
     }
 
-    /// The service with this name. Looks at one word of each slot; with its slot at hand, [`Reader::read`] is quicker.
+    /// The service with this name. Looks at the names of all slots; with its slot at hand, [`Reader::read`] is quicker.
     ///
     /// # Errors
     /// As [`Reader::read`].
     pub fn find(&self, name: &str) -> Result<Option<Entry>, BoardError> {
         let Some(wanted) = Name::new(name) else { return Ok(None) };
-        let first = wanted.words()[0];
+        let words = wanted.words();
         for slot in 0..self.slots {
-            // A name that is just being written may be missed: then it was not there yet.
-            if self.load(name_at(self.slots, slot)) != first {
+            // A first look, without the lock: a name that is just being written may be missed, and was not there yet then.
+            let at = name_at(self.slots, slot);
+            if (at..).zip(&words).any(|(at, word)| self.load(at) != *word) {
                 continue;
             }
             match self.read(slot)? {

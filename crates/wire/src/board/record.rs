@@ -35,8 +35,6 @@ use super::RECORD_WORDS;
 /// What the board holds about a service, beside its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Bytes of its name, 1 to 64.
-    pub name_length: u8,
     /// Whether it is asked for itself.
     pub asked: bool,
     /// What should be.
@@ -91,10 +89,9 @@ const LIVED_IN: (u32, u32) = (16, 1);
 const NAME_LENGTH: (u32, u32) = (17, 7);
 
 impl Record {
-    /// The record of a service with a name of this length.
-    pub fn of(status: &Status, name_length: u8) -> Record {
+    /// The record of a service.
+    pub fn of(status: &Status) -> Record {
         Record {
-            name_length,
             asked: status.asked,
             want: status.want,
             phase: status.phase,
@@ -140,8 +137,9 @@ impl Record {
         }
     }
 
-    /// The record as words. The first, the sequence number, is 0: it is the writer's.
-    pub fn encode(&self) -> [u64; RECORD_WORDS] {
+    /// The record as words, for a service whose name has this many bytes, 1 to 64. The first word, the sequence number, is
+    /// 0: it is the writer's.
+    pub fn encode(&self, name_length: u8) -> [u64; RECORD_WORDS] {
         let (failure, failure_value) = match self.failure {
             None => (0, 0),
             Some(Failure::GaveUp { restarts }) => (1, restarts),
@@ -165,7 +163,7 @@ impl Record {
             (FAILURE, failure),
             (ORDER, order),
             (LIVED_IN, 1),
-            (NAME_LENGTH, u32::from(self.name_length)),
+            (NAME_LENGTH, u32::from(name_length)),
         ];
         let codes = codes.iter().fold(0, |word, ((first, _), code)| word | code << first);
         let pid = |pid: Option<Pid>| pid.map_or(0, |pid| pid.0);
@@ -186,8 +184,15 @@ impl Record {
     }
 }
 
-/// Reads a record from its words, whatever the sequence number. `None`: nobody lives there, or it is no record.
-pub fn decode(words: &[u64]) -> Option<Record> {
+/// The length of the name, in the last word of a record; 0: nobody lives there.
+pub(super) fn name_length(codes: u64) -> u8 {
+    let (first, bits) = NAME_LENGTH;
+    (codes as u32 >> first & ((1 << bits) - 1)) as u8
+}
+
+/// Reads a record from its words, whatever the sequence number, and the length of the name beside it, in bytes. `None`:
+/// nobody lives there, or it is no record.
+pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
     let words: &[u64; RECORD_WORDS] = words.try_into().ok()?;
     let low = |at: usize| words[at] as u32;
     let high = |at: usize| (words[at] >> 32) as u32;
@@ -210,7 +215,6 @@ pub fn decode(words: &[u64]) -> Option<Record> {
         _ => LastOrder::StartFailed(unpack_failure(high(11))?),
     };
     let record = Record {
-        name_length: small(NAME_LENGTH),
         asked: code(ASKED) != 0,
         want: Want::from_code(small(WANT))?,
         phase: PhaseKind::from_code(small(PHASE))?,
@@ -232,9 +236,10 @@ pub fn decode(words: &[u64]) -> Option<Record> {
         window_from: Moment(words[8]),
         window_restarts: low(9),
     };
-    let named = (1..=64).contains(&record.name_length);
+    let length = name_length(words[11]);
     // What does not come back as it was has bits that mean nothing.
-    (named && record.encode()[1..] == words[1..]).then_some(record)
+    let sound = (1..=64).contains(&length) && record.encode(length)[1..] == words[1..];
+    sound.then_some((record, length))
 }
 
 fn halves(low: u32, high: u32) -> u64 {
@@ -248,7 +253,6 @@ mod tests {
 
     fn plain() -> Record {
         Record {
-            name_length: 1,
             asked: false,
             want: Want::Down,
             phase: PhaseKind::Down,
@@ -317,7 +321,6 @@ mod tests {
         for (asked, ready) in [(true, false), (false, true), (true, true)] {
             all.push(Record { asked, ready, ..plain() });
         }
-        all.extend((1..=64).map(|name_length| Record { name_length, ..plain() }));
         all
     }
 
@@ -325,12 +328,15 @@ mod tests {
     fn every_value_of_every_field_comes_back() {
         let all = variants();
         for record in &all {
-            assert_eq!(decode(&record.encode()), Some(*record));
+            assert_eq!(decode(&record.encode(7)), Some((*record, 7)));
+        }
+        for length in 1..=64 {
+            assert_eq!(decode(&plain().encode(length)), Some((plain(), length)));
         }
         // And no two different ones look the same.
         let mut seen = std::collections::BTreeMap::new();
         for record in &all {
-            let before = seen.insert(record.encode(), *record);
+            let before = seen.insert(record.encode(1), *record);
             assert!(before.is_none_or(|before| before == *record));
         }
     }
@@ -338,9 +344,9 @@ mod tests {
     #[test]
     fn the_places_are_where_the_table_says() {
         let record = Record { pid: Some(Pid(0x1111)), in_the_way: Some(Pid(0x2222)), ..plain() };
-        assert_eq!(record.encode()[6], 0x2222_0000_1111);
+        assert_eq!(record.encode(1)[6], 0x2222_0000_1111);
         let record = Record { window_restarts: 3, on: Some(0), ..plain() };
-        assert_eq!(record.encode()[9], 0x1_0000_0003);
+        assert_eq!(record.encode(1)[9], 0x1_0000_0003);
         let start = StartFailure { step: Step::Exec, errno: 2 };
         let record = Record {
             failure: Some(Failure::Start(start)),
@@ -351,10 +357,9 @@ mod tests {
             asked: true,
             ready: true,
             containment: Containment::Cgroup,
-            name_length: 64,
             ..plain()
         };
-        let words = record.encode();
+        let words = record.encode(64);
         assert_eq!(words[10], 0x0000_0902_001a_0002);
         assert_eq!(words[11], 0x001a_0002 << 32 | 64 << 17 | 1 << 16 | 3 << 14 | 2 << 11 | 2 << 8 | 0xe0 | 10);
     }
@@ -362,14 +367,14 @@ mod tests {
     #[test]
     fn what_is_no_record_is_none() {
         assert_eq!(decode(&[0; RECORD_WORDS]), None, "nobody lives there");
-        assert_eq!(decode(&plain().encode()[1..]), None);
+        assert_eq!(decode(&plain().encode(1)[1..]), None);
         assert_eq!(decode(&[]), None);
         let with = |at: usize, bits: u64| {
-            let mut words = plain().encode();
+            let mut words = plain().encode(1);
             words[at] ^= bits;
             decode(&words)
         };
-        assert_eq!(with(0, 0xabc), Some(plain()), "the sequence number is the writer's");
+        assert_eq!(with(0, 0xabc), Some((plain(), 1)), "the sequence number is the writer's");
         for (at, bits, why) in [
             (11, 0xb, "a phase that is none"),
             (11, 3 << 4, "a want that is none"),
@@ -402,13 +407,13 @@ mod tests {
         let all = variants();
         let mut read = 0;
         for round in 0..200_000 {
-            let mut words = all[round % all.len()].encode();
+            let mut words = all[round % all.len()].encode(round as u8 % 64 + 1);
             for _ in 0..next() % 4 {
                 let at = (next() % RECORD_WORDS as u64) as usize;
                 words[at] ^= if next() % 2 == 0 { next() } else { 1 << (next() % 64) };
             }
-            if let Some(record) = decode(&words) {
-                assert_eq!(record.encode()[1..], words[1..]);
+            if let Some((record, length)) = decode(&words) {
+                assert_eq!(record.encode(length)[1..], words[1..]);
                 read += 1;
             }
             let noise: Vec<u64> = (0..RECORD_WORDS).map(|_| next()).collect();

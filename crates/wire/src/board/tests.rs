@@ -38,9 +38,8 @@ fn identity() -> Identity {
     }
 }
 
-fn record(name: &Name, run: u64) -> Record {
+fn record(run: u64) -> Record {
     Record {
-        name_length: name.length(),
         asked: true,
         want: Want::Up,
         phase: PhaseKind::Running,
@@ -77,12 +76,12 @@ fn what_is_written_is_read() {
     board.set_state(State::Serving);
     board.set_plan(0xfeed);
     board.set_next_run(RunId(9));
-    board.settle(2, &web, &record(&web, 7));
-    board.settle(0, &db, &record(&db, 8));
+    board.settle(2, &web, &record(7));
+    board.settle(0, &db, &record(8));
     board.changed();
     assert_eq!((reader.state(), reader.plan(), reader.next_run()), (Ok(State::Serving), Some((0xfeed, 1)), RunId(9)));
     assert_eq!(reader.changes(), 1);
-    let entry = Entry { slot: 2, name: web, record: record(&web, 7) };
+    let entry = Entry { slot: 2, name: web, record: record(7) };
     assert_eq!(reader.read(2), Ok(Some(entry)));
     assert_eq!(reader.find("web-with-a-long-name"), Ok(Some(entry)));
     assert_eq!(reader.find("web-with"), Ok(None), "the same first word, another name");
@@ -91,7 +90,7 @@ fn what_is_written_is_read() {
     let names: Vec<String> = reader.entries().map(|entry| entry.unwrap().name.to_string()).collect();
     assert_eq!(names, ["db", "web-with-a-long-name"]);
 
-    board.put(2, &Record { restarts: 5, ..record(&web, 9) });
+    board.put(2, &Record { restarts: 5, ..record(9) });
     assert_eq!(reader.read(2).unwrap().unwrap().record.restarts, 5);
     board.clear(2);
     assert_eq!(reader.find("web-with-a-long-name"), Ok(None));
@@ -124,12 +123,12 @@ fn a_record_that_stays_half_written_is_torn_until_somebody_writes_it() {
     let board = Writer::format(memory.slices(), &identity(), 1).unwrap();
     let reader = Reader::new(memory.slices()).unwrap();
     let name = Name::new("db").unwrap();
-    board.settle(0, &name, &record(&name, 1));
+    board.settle(0, &name, &record(1));
     let sequence = memory.words64[HEADER_WORDS].load(Ordering::Relaxed);
     memory.set(HEADER_WORDS, sequence + 1);
     assert_eq!(reader.read(0), Err(BoardError::Torn { slot: 0 }));
     assert_eq!(reader.find("db"), Err(BoardError::Torn { slot: 0 }));
-    board.put(0, &record(&name, 2));
+    board.put(0, &record(2));
     assert_eq!(reader.read(0).unwrap().unwrap().record.run, RunId(2));
     assert_eq!(memory.words64[HEADER_WORDS].load(Ordering::Relaxed), sequence + 4, "odd, then even");
 }
@@ -147,13 +146,13 @@ fn what_is_no_board_is_refused() {
         let memory = Memory::new(2);
         let board = Writer::format(memory.slices(), &identity(), 2).unwrap();
         let name = Name::new("db").unwrap();
-        board.settle(0, &name, &record(&name, 1));
+        board.settle(0, &name, &record(1));
         memory.set(at, word);
         let reader = Reader::new(memory.slices())?;
         reader.state()?;
         reader.read(0)
     };
-    let whole = Entry { slot: 0, name: Name::new("db").unwrap(), record: record(&Name::new("db").unwrap(), 1) };
+    let whole = Entry { slot: 0, name: Name::new("db").unwrap(), record: record(1) };
     assert_eq!(refused(31, 0), Ok(Some(whole)));
     assert_eq!(refused(0, MAGIC + 1), Err(BoardError::NotABoard));
     assert_eq!(refused(1, 32 << 32 | 2), Err(BoardError::OtherVersion { found: 2 }));

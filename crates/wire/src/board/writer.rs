@@ -7,6 +7,7 @@ use verger_engine::runs::RunId;
 use verger_engine::time::Moment;
 
 use super::header::state_code;
+use super::record::name_length;
 use super::{
     CHANGES, HEADER_WORDS, Identity, MAGIC, NAME_WORDS, Name, RECORD_WORDS, Record, Slices, State, VERSION, WORDS32,
     name_at, record_at, words64,
@@ -88,18 +89,20 @@ impl<'b> Writer<'b> {
         Ok(writer)
     }
 
-    /// Writes the record of a slot whose tenant has not changed.
+    /// Writes the record of a slot whose tenant, which must have settled there, has not changed.
     ///
     /// # Panics
     /// If there is no such slot. So do the others.
     pub fn put(&self, slot: u32, record: &Record) {
-        self.write(slot, &record.encode(), None);
+        assert!(slot < self.slots, "slot {slot} of {}", self.slots);
+        let codes = self.words64[record_at(slot) + RECORD_WORDS - 1].load(Ordering::Relaxed);
+        debug_assert_ne!(name_length(codes), 0, "nobody lives in slot {slot}");
+        self.write(slot, &record.encode(name_length(codes)), None);
     }
 
     /// Writes the record and the name of a slot's new tenant.
     pub fn settle(&self, slot: u32, name: &Name, record: &Record) {
-        debug_assert_eq!(name.length(), record.name_length);
-        self.write(slot, &record.encode(), Some(name.words()));
+        self.write(slot, &record.encode(name.length()), Some(name.words()));
     }
 
     /// Nobody lives in a slot any more.

@@ -1,0 +1,116 @@
+//! One method for each of the daemon's, with its types.
+
+use verger_wire::message::{
+    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Service, ServiceInfo, Services, Why,
+};
+
+use crate::{ClientError, Connection, Watch};
+
+/// The errors of all of these: [`ClientError::Remote`] with what the daemon answered; [`ClientError::TimedOut`],
+/// [`ClientError::Closed`], [`ClientError::Protocol`], [`ClientError::Io`] when it did not.
+impl Connection {
+    /// What the daemon is, and what it could make of its machine.
+    ///
+    /// # Errors
+    /// As for all of these.
+    pub fn describe(&mut self) -> Result<Description, ClientError> {
+        self.call(&Call::Describe)
+    }
+
+    /// The services of these names, in that order; without names all, in the order of their names.
+    ///
+    /// # Errors
+    /// `NotFound`; as for all of these.
+    pub fn list(&mut self, names: Option<&[&str]>) -> Result<Vec<Service>, ClientError> {
+        let Services { services } = self.call(&Call::List { names: owned(names) })?;
+        Ok(services)
+    }
+
+    /// Wants a service up, and waits until it is ready.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongState`, `Timeout`, `Cancelled`, `Busy`; as for all of these.
+    pub fn start(&mut self, order: &Order) -> Result<Done, ClientError> {
+        self.call(&Call::Start(order.clone()))
+    }
+
+    /// Wants a service down, and waits until nothing of it is left.
+    ///
+    /// # Errors
+    /// As [`Connection::start`].
+    pub fn stop(&mut self, order: &Order) -> Result<Done, ClientError> {
+        self.call(&Call::Stop(order.clone()))
+    }
+
+    /// Wants another run of a service, and waits until that is ready.
+    ///
+    /// # Errors
+    /// As [`Connection::start`].
+    pub fn restart(&mut self, order: &Order) -> Result<Done, ClientError> {
+        self.call(&Call::Restart(order.clone()))
+    }
+
+    /// Sends a signal, by its number, to the main process of a service.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongState`; as for all of these.
+    pub fn signal(&mut self, name: &str, signal: u8) -> Result<Done, ClientError> {
+        self.call(&Call::Signal { name: name.to_owned(), signal })
+    }
+
+    /// Why a service is as it is.
+    ///
+    /// # Errors
+    /// `NotFound`; as for all of these.
+    pub fn why(&mut self, name: &str) -> Result<Why, ClientError> {
+        self.call(&Call::Why { name: name.to_owned() })
+    }
+
+    /// Tells what happens to these services; without names to all. The connection is for nothing else from then on.
+    ///
+    /// # Errors
+    /// `NotFound` comes with the first event; these are of the sending.
+    pub fn watch(self, names: Option<&[&str]>) -> Result<Watch, ClientError> {
+        Watch::begin(self, owned(names))
+    }
+
+    /// Ends everything, in order, and then the daemon; comes back when that has begun. `hasty`: without patience.
+    ///
+    /// # Errors
+    /// As for all of these.
+    pub fn shutdown(&mut self, hasty: bool) -> Result<(), ClientError> {
+        let Nothing {} = self.call(&Call::Shutdown { hasty })?;
+        Ok(())
+    }
+
+    /// Breaks something, in a daemon that was told to offer that. Of a panic there is no answer.
+    ///
+    /// # Errors
+    /// `InterfaceNotFound` when it was not; as for all of these.
+    pub fn inject(&mut self, kind: Breakage, name: Option<&str>) -> Result<(), ClientError> {
+        let Nothing {} = self.call(&Call::Inject { kind, name: name.map(str::to_owned) })?;
+        Ok(())
+    }
+
+    /// What service this is, and which interfaces it has.
+    ///
+    /// # Errors
+    /// As for all of these.
+    pub fn info(&mut self) -> Result<ServiceInfo, ClientError> {
+        self.call(&Call::GetInfo)
+    }
+
+    /// The text of an interface.
+    ///
+    /// # Errors
+    /// `InterfaceNotFound`; as for all of these.
+    pub fn interface(&mut self, interface: &str) -> Result<String, ClientError> {
+        let InterfaceDescription { description } =
+            self.call(&Call::GetInterfaceDescription { interface: interface.to_owned() })?;
+        Ok(description)
+    }
+}
+
+fn owned(names: Option<&[&str]>) -> Option<Vec<String>> {
+    names.map(|names| names.iter().map(|name| (*name).to_owned()).collect())
+}
