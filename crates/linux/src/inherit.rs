@@ -10,9 +10,9 @@ use crate::{Errno, raw};
 /// else of this process opens or closes descriptors: the number must still mean what whoever started us meant.
 ///
 /// # Errors
-/// `EBADF`: nothing is open there; 0, 1 and 2 are not to be taken.
+/// `EBADF`: nothing is open there.
 pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
-    if number <= 2 {
+    if number < 0 {
         return Err(Errno::BADF);
     }
     // SAFETY: numbers only; one that is not open is an error.
