@@ -287,30 +287,43 @@ fn the_probe_sees_the_trap() {
     });
 }
 
-/// A v1 pids cgroup around this process, so that a bomb stays small.
-struct PidsLimit(String);
+/// A cgroup with a limit on processes around this one, so that a bomb stays small: of the v1 hierarchy where the controller
+/// sits there, else of the v2 one.
+struct PidsLimit {
+    above: String,
+    path: String,
+}
 
 impl PidsLimit {
     fn new(name: &str) -> PidsLimit {
-        let path = format!("/sys/fs/cgroup/pids/verger-test-{name}-{}", std::process::id());
-        std::fs::create_dir(&path).expect("this test needs a v1 pids hierarchy to write to");
+        let v1 = "/sys/fs/cgroup/pids";
+        let above = if std::fs::exists(v1).unwrap() {
+            v1.to_owned()
+        } else {
+            let above = "/sys/fs/cgroup".to_owned();
+            std::fs::write(format!("{above}/cgroup.subtree_control"), "+pids")
+                .expect("this test needs a pids controller");
+            above
+        };
+        let path = format!("{above}/verger-test-{name}-{}", std::process::id());
+        std::fs::create_dir(&path).unwrap();
         std::fs::write(format!("{path}/cgroup.procs"), "0").unwrap();
-        PidsLimit(path)
+        PidsLimit { above, path }
     }
 
     fn set(&self, limit: &str) {
-        std::fs::write(format!("{}/pids.max", self.0), limit).unwrap();
+        std::fs::write(format!("{}/pids.max", self.path), limit).unwrap();
     }
 
     fn now(&self) -> u32 {
-        std::fs::read_to_string(format!("{}/pids.current", self.0)).unwrap().trim().parse().unwrap()
+        std::fs::read_to_string(format!("{}/pids.current", self.path)).unwrap().trim().parse().unwrap()
     }
 }
 
 impl Drop for PidsLimit {
     fn drop(&mut self) {
-        std::fs::write("/sys/fs/cgroup/pids/cgroup.procs", "0").unwrap();
-        std::fs::remove_dir(&self.0).unwrap();
+        std::fs::write(format!("{}/cgroup.procs", self.above), "0").unwrap();
+        std::fs::remove_dir(&self.path).unwrap();
     }
 }
 
