@@ -13,6 +13,7 @@ use rustix::event::PollFlags;
 use verger_engine::runs::{Ended, Pid};
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::process::PidFd;
+use verger_linux::seccomp::{Instead, forbid};
 use verger_linux::signals::{Disposition, SignalSet};
 use verger_linux::spawn::{Others, Spawner, Way};
 use verger_linux::{Errno, machine, memory, process, reap, signals};
@@ -212,17 +213,23 @@ fn what_a_process_is_doing() {
 #[test]
 fn a_replacement_keeps_what_was_named_and_nothing_else() {
     require_root();
-    let mut child = again("companion_that_becomes_a_shell").stdout(Stdio::piped()).spawn().unwrap();
-    let mut text = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
-    assert!(child.wait().unwrap().success(), "{text}");
-    let pid = child.id();
-    // Signals as they were when it began, so as we began too: glibc's `posix_spawn` adds its own two.
-    let start = signals::at_start();
-    let ignored = start.ignored.without(32).without(33).bits();
-    let state = format!("as {pid} with 0 1 2 50 and A=1 ignoring {ignored} blocking {}\n", start.blocked.bits());
-    assert!(text.contains(&state), "{text}");
-    assert!(text.contains("first: No such file"), "{text}");
+    for kernel in ["new", "old"] {
+        let mut child = again("companion_that_becomes_a_shell")
+            .env("VERGER_TEST_KERNEL", kernel)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut text = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
+        assert!(child.wait().unwrap().success(), "{text}");
+        let pid = child.id();
+        // Signals as they were when it began, so as we began too: glibc's `posix_spawn` adds its own two.
+        let start = signals::at_start();
+        let ignored = start.ignored.without(32).without(33).bits();
+        let state = format!("as {pid} with 0 1 2 50 and A=1 ignoring {ignored} blocking {}\n", start.blocked.bits());
+        assert!(text.contains(&state), "{text}");
+        assert!(text.contains("first: No such file"), "{text}");
+    }
 }
 
 #[test]
@@ -236,6 +243,9 @@ fn companion_that_becomes_a_shell() {
     let lost = rustix::io::fcntl_dupfd_cloexec(&file, 51).unwrap();
     rustix::io::fcntl_setfd(&lost, rustix::io::FdFlags::empty()).unwrap();
     assert_eq!((kept.as_raw_fd(), lost.as_raw_fd()), (50, 51));
+    if std::env::var("VERGER_TEST_KERNEL").as_deref() == Ok("old") {
+        forbid(&[(libc::SYS_close_range, None, Instead::Fail(libc::ENOSYS as u16))]).unwrap();
+    }
     signals::block_all();
     let (mask, ignored) = (signals::mask(), signals::ignored());
     let failed = Replacement::new(Image::Path(c"/none".into()), &[c"none"], &[], &[kept.as_fd()]).execute();

@@ -159,7 +159,7 @@ fn descriptors_are_swapped_and_shifted_all_at_once() {
             // Each wants the number of another: circles of all lengths, and copies of some elsewhere.
             let mut wanted: Vec<_> = (0..5).map(|at| (numbers[(at + turn) % 5], files[at].as_fd())).collect();
             wanted.extend([(0, files[turn].as_fd()), (1, out), (2, out), (250, files[0].as_fd())]);
-            let reads: Vec<String> = numbers.iter().map(|number| format!("cat /proc/self/fd/{number}")).collect();
+            let reads: Vec<String> = numbers.iter().map(|number| format!("cat /proc/$$/fd/{number}")).collect();
             let script = format!("{OPEN}; {}; echo", reads.join("; "));
             let arguments = ["/bin/sh", "-c", &script];
             let spawned = start_by(&mut spawner, &arguments, out, |recipe| recipe.descriptors = &wanted).unwrap();
