@@ -121,6 +121,8 @@ struct Grandchild {
     parent: Pid,
     end: std::fs::File,
     end_of_parent: std::fs::File,
+    /// Read no more, but kept: a parent that finds nobody to write to may end by itself.
+    _words: std::fs::File,
 }
 
 fn grandchild(spawner: &mut Spawner, end: &str) -> Grandchild {
@@ -142,7 +144,7 @@ fn grandchild(spawner: &mut Spawner, end: &str) -> Grandchild {
         std::thread::yield_now();
     }
     let pid = Pid(std::str::from_utf8(&text).unwrap().trim().parse().unwrap());
-    Grandchild { pid, parent: parent.pid, end: ending.into(), end_of_parent: end_of_parent.into() }
+    Grandchild { pid, parent: parent.pid, end: ending.into(), end_of_parent: end_of_parent.into(), _words: words }
 }
 
 #[test]
@@ -153,7 +155,7 @@ fn how_a_stranger_ended() {
         for (end, ended) in
             [("exit 37", Ended::Exited(37)), ("kill -11 $$", Ended::Signaled { signal: 11, core: false })]
         {
-            let Grandchild { pid, parent, end, end_of_parent } = grandchild(&mut spawner, end);
+            let Grandchild { pid, parent, end, end_of_parent, _words } = grandchild(&mut spawner, end);
             let held = PidFd::open(pid).unwrap();
             assert_eq!(process::zombie_end(pid), None);
             drop(end);
