@@ -230,7 +230,10 @@ impl Shared {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(at, name, flags, Mode::from_raw_mode(mode))?;
         // Room for all of it now: a page that cannot be had later would be a SIGBUS.
-        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, layout.bytes() as u64)?;
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, layout.bytes() as u64) {
+            Err(Errno::OPNOTSUPP) => ftruncate(&file, layout.bytes() as u64)?,
+            other => other?,
+        }
         Shared::map(file, layout)
     }
 

@@ -157,7 +157,8 @@ pub(crate) fn cgroup_line(text: &[u8]) -> Option<&[u8]> {
 /// # Errors
 /// As [`cgroup()`].
 pub fn in_cgroup(pid: Pid, path: &[u8]) -> Result<bool, Errno> {
-    let mut buffer = [0; 4096];
+    // Room for a dozen v1 hierarchies beside the one that counts.
+    let mut buffer = [0; 8192];
     let theirs = cgroup(pid, &mut buffer)?;
     let path = path.strip_suffix(b"/").unwrap_or(path);
     Ok(theirs.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))

@@ -94,8 +94,9 @@ pub fn wait_pid(pid: Pid) -> Result<Exit, Errno> {
     }
 }
 
-/// Waits until this child has ended, and leaves it a zombie. Blocks.
-pub(crate) fn wait_until_dead(pid: Pid) {
+/// Waits until this child has ended, and leaves it a zombie: its number stays its own, and its children have been handed on.
+/// Blocks. Returns at once for what is not our child.
+pub fn wait_until_dead(pid: Pid) {
     while let Err(Errno::INTR) = waitid(libc::P_PID, pid.0, libc::WEXITED | libc::WNOWAIT, None) {}
 }
 

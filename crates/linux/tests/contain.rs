@@ -10,8 +10,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use common::{Tree, WAYS, alone, alone_in_way, null, pipe, require_root, run_by, start_by, wait_for};
 use rustix::event::PollFlags;
 use verger_engine::runs::{Ended, Pid, RunId, Step};
-use verger_linux::contain::{Controller, Events, Group, Killed, RunName, Signalled, Tree as Plain, probe};
+use verger_linux::contain::{Controller, Events, Group, Killed, RunName, Signalled, Tree as Plain, Unavailable, probe};
 use verger_linux::process::PidFd;
+use verger_linux::seccomp::{Instead, forbid};
 use verger_linux::spawn::{Session, Spawner, Way};
 use verger_linux::{Errno, machine, process, reap};
 
@@ -113,6 +114,28 @@ fn without_cgroup_kill_they_are_killed_one_by_one() {
     wait_until_empty(&life.events);
     tree.remove(&life.run).unwrap();
     reap::wait_pid(life.main).unwrap();
+}
+
+#[test]
+fn without_pidfds_members_are_signalled_by_number() {
+    alone("without_pidfds_members_are_signalled_by_number", || {
+        let tree = Tree::new("numbers");
+        let life = live(&tree, Way::JoinCgroup, "x", &format!("sleep 1000 {QUIET} &"));
+        forbid(&[(libc::SYS_pidfd_open, None, Instead::Fail(libc::ENOSYS as u16))]).unwrap();
+        assert_eq!(tree.signal(&life.run, 9), Ok(Signalled { reached: 2, refused: 0 }));
+        wait_until_empty(&life.events);
+        tree.remove(&life.run).unwrap();
+        reap::wait_pid(life.main).unwrap();
+        // And a spawner does without one of itself.
+        let mut spawner = Spawner::new(Way::JoinCgroup, 4).unwrap();
+        let (_, exit) = run_by(&mut spawner, &["/bin/true"], |recipe| recipe.death_signal = Some(9)).unwrap();
+        assert!(exit.is_success());
+    });
+}
+
+#[test]
+fn an_instance_has_a_plain_name() {
+    assert_eq!(Plain::open("../x").err(), Some(Unavailable::Make(Errno::INVAL)));
 }
 
 #[test]
@@ -287,30 +310,43 @@ fn the_probe_sees_the_trap() {
     });
 }
 
-/// A v1 pids cgroup around this process, so that a bomb stays small.
-struct PidsLimit(String);
+/// A cgroup with a limit on processes around this one, so that a bomb stays small: of the v1 hierarchy where the controller
+/// sits there, else of the v2 one.
+struct PidsLimit {
+    above: String,
+    path: String,
+}
 
 impl PidsLimit {
     fn new(name: &str) -> PidsLimit {
-        let path = format!("/sys/fs/cgroup/pids/verger-test-{name}-{}", std::process::id());
-        std::fs::create_dir(&path).expect("this test needs a v1 pids hierarchy to write to");
+        let v1 = "/sys/fs/cgroup/pids";
+        let above = if std::fs::exists(v1).unwrap() {
+            v1.to_owned()
+        } else {
+            let above = "/sys/fs/cgroup".to_owned();
+            std::fs::write(format!("{above}/cgroup.subtree_control"), "+pids")
+                .expect("this test needs a pids controller");
+            above
+        };
+        let path = format!("{above}/verger-test-{name}-{}", std::process::id());
+        std::fs::create_dir(&path).unwrap();
         std::fs::write(format!("{path}/cgroup.procs"), "0").unwrap();
-        PidsLimit(path)
+        PidsLimit { above, path }
     }
 
     fn set(&self, limit: &str) {
-        std::fs::write(format!("{}/pids.max", self.0), limit).unwrap();
+        std::fs::write(format!("{}/pids.max", self.path), limit).unwrap();
     }
 
     fn now(&self) -> u32 {
-        std::fs::read_to_string(format!("{}/pids.current", self.0)).unwrap().trim().parse().unwrap()
+        std::fs::read_to_string(format!("{}/pids.current", self.path)).unwrap().trim().parse().unwrap()
     }
 }
 
 impl Drop for PidsLimit {
     fn drop(&mut self) {
-        std::fs::write("/sys/fs/cgroup/pids/cgroup.procs", "0").unwrap();
-        std::fs::remove_dir(&self.0).unwrap();
+        std::fs::write(format!("{}/cgroup.procs", self.above), "0").unwrap();
+        std::fs::remove_dir(&self.path).unwrap();
     }
 }
 

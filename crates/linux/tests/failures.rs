@@ -17,7 +17,7 @@ use verger_linux::contain::RunName;
 use verger_linux::process::{PidFd, has_executed};
 use verger_linux::reap;
 use verger_linux::seccomp::{Instead, Rule, forbid};
-use verger_linux::spawn::{Others, Recipe, Session, Spawner, Way, resolve};
+use verger_linux::spawn::{Others, PointerArray, Pointers, Recipe, Session, Spawner, Way, resolve};
 
 /// What is asked for, the step and the error number that answer it.
 type Refused<'a, 'f> = (&'static str, Step, i32, &'f dyn Fn(&mut Recipe<'a>));
@@ -89,7 +89,7 @@ fn programs_that_cannot_be_executed() {
     for way in WAYS {
         alone_in_way("programs_that_cannot_be_executed", way, || {
             let place = Place::new(&format!("programs-{way:?}"));
-            let busy = place.file("busy", "", 0o755);
+            let busy = place.file("true", "", 0o755);
             std::fs::copy("/bin/true", &busy).unwrap();
             for (name, text, mode, errno) in [
                 ("plain", "#!/bin/sh\n", 0o644, EACCES),
@@ -114,7 +114,7 @@ fn programs_that_cannot_be_executed() {
 fn an_environment_that_is_too_large() {
     require_root();
     let text = c(&"x".repeat(100_000));
-    let mut array = verger_linux::spawn::PointerArray::with_capacity(1000);
+    let mut array = PointerArray::with_capacity(1000);
     let mut filling = array.begin();
     for _ in 0..1000 {
         filling.push(&text).unwrap();
@@ -177,8 +177,10 @@ fn a_process_without_room_for_descriptors() {
             };
             assert_eq!(errno.raw_os_error(), EMFILE);
             let number = [(1, file.as_fd())];
-            let mut recipe =
-                Recipe::new(c"/bin/true", verger_linux::spawn::Pointers::EMPTY, verger_linux::spawn::Pointers::EMPTY);
+            let mut array = PointerArray::with_capacity(1);
+            let mut filling = array.begin();
+            filling.push(c"true").unwrap();
+            let mut recipe = Recipe::new(c"/bin/true", filling.end(), Pointers::EMPTY);
             for others in [Others::Inherit, Others::Close] {
                 (recipe.others, recipe.descriptors) = (others, &number);
                 let spawned = spawner.spawn(&recipe).unwrap();

@@ -152,29 +152,27 @@ fn descriptors_are_swapped_and_shifted_all_at_once() {
         let files: Vec<OwnedFd> =
             names.iter().map(|name| std::fs::File::open(place.file(name, name, 0o644)).unwrap().into()).collect();
         let numbers: Vec<u32> = files.iter().map(|file| file.as_raw_fd() as u32).collect();
-        let (mut words, output) = pipe();
-        let out = output.as_fd();
-        let mut spawner = Spawner::new(way, 8).unwrap();
-        for turn in 1..5 {
-            // Each wants the number of another: circles of all lengths, and copies of some elsewhere.
-            let mut wanted: Vec<_> = (0..5).map(|at| (numbers[(at + turn) % 5], files[at].as_fd())).collect();
-            wanted.extend([(0, files[turn].as_fd()), (1, out), (2, out), (250, files[0].as_fd())]);
-            let reads: Vec<String> = numbers.iter().map(|number| format!("cat /proc/self/fd/{number}")).collect();
-            let script = format!("{OPEN}; {}; echo", reads.join("; "));
-            let arguments = ["/bin/sh", "-c", &script];
-            let spawned = start_by(&mut spawner, &arguments, out, |recipe| recipe.descriptors = &wanted).unwrap();
-            assert!(reap::wait_pid(spawned.pid).unwrap().is_success());
-        }
-        drop(output);
-        let mut text = String::new();
-        words.read_to_string(&mut text).unwrap();
         let mut open: Vec<u32> = numbers.iter().copied().chain([0, 1, 2, 250]).collect();
         open.sort_unstable();
         let open: String = open.iter().map(|number| format!("{number} ")).collect();
-        let expected: String = (1..5)
-            .map(|turn| format!("{open}{}\n", (0..5).map(|at| names[(at + 5 - turn) % 5]).collect::<String>()))
-            .collect();
-        assert_eq!(text, expected, "{way}");
+        let reads: Vec<String> = numbers.iter().map(|number| format!("cat /proc/$$/fd/{number}")).collect();
+        let script = format!("{OPEN}; {}", reads.join("; "));
+        let arguments = ["/bin/sh", "-c", &script];
+        let mut spawner = Spawner::new(way, 8).unwrap();
+        for turn in 1..5 {
+            let (mut words, output) = pipe();
+            let out = output.as_fd();
+            // Each wants the number of another: circles of all lengths, and copies of some elsewhere.
+            let mut wanted: Vec<_> = (0..5).map(|at| (numbers[(at + turn) % 5], files[at].as_fd())).collect();
+            wanted.extend([(0, files[turn].as_fd()), (1, out), (2, out), (250, files[0].as_fd())]);
+            let spawned = start_by(&mut spawner, &arguments, out, |recipe| recipe.descriptors = &wanted).unwrap();
+            drop(output);
+            let mut text = String::new();
+            words.read_to_string(&mut text).unwrap();
+            assert!(reap::wait_pid(spawned.pid).unwrap().is_success());
+            let expected: String = (0..5).map(|at| names[(at + 5 - turn) % 5]).collect();
+            assert_eq!(text, format!("{open}{expected}"), "{way}");
+        }
     }
 }
 

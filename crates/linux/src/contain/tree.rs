@@ -182,6 +182,9 @@ impl Tree {
     /// # Errors
     /// [`Unavailable`], but not `Enter`: for that, [`super::probe`].
     pub fn open(instance: &str) -> Result<Tree, Unavailable> {
+        if instance.contains('/') {
+            return Err(Unavailable::Make(Errno::INVAL));
+        }
         let name = Text::<128>::new().push(b"verger.").push(instance.as_bytes());
         let mut own = mount::find()?;
         leave_leaf(&mut own, name.bytes());
