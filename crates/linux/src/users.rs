@@ -335,13 +335,13 @@ mod tests {
     fn names_before_numbers_before_nothing() {
         let files = Files::new(
             "lookup",
-            "# the machine's\nroot:x:0:0:root:/root:/bin/sh\nbroken\n1000:x:7:7::/seven:\njo:x:1000:100:Jo:/home/jo:/bin/zsh",
+            "# the machine's\nroot:x:0:0:root:/root:/bin/sh\nbroken\n1000:x:7:7::/seven:\njo:x:1000:100:Jo:/house/jo:/bin/zsh",
             "root:x:0:\n100:x:9:\nusers:x:100:jo",
         );
         let database = files.database();
         let buffer = &mut [0; 256];
         let user = database.user(b"jo", buffer).unwrap();
-        assert_eq!((user.uid, user.gid, user.home, user.shell), (1000, Some(100), &b"/home/jo"[..], &b"/bin/zsh"[..]));
+        assert_eq!((user.uid, user.gid, user.home, user.shell), (1000, Some(100), &b"/house/jo"[..], &b"/bin/zsh"[..]));
         assert_eq!(database.user(b"1000", buffer).unwrap().uid, 7);
         assert_eq!(database.user(b"0", buffer).unwrap().name, b"root");
         let stranger = database.user(b"4000", buffer).unwrap();

@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod shared;
 
 use std::os::fd::AsFd;
 
-use common::{Tree, WAYS, alone_in_way, null, wait_for};
 use rustix::event::PollFlags;
+use shared::{Tree, WAYS, alone_in_way, null, wait_for};
 use verger_engine::runs::RunId;
 use verger_engine::time::Span;
 use verger_linux::allocator::{Counting, count, everywhere};

@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod shared;
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 
-use common::{Tree, WAYS, alone, alone_in_way, null, pipe, require_root, run_by, start_by, wait_for};
 use rustix::event::PollFlags;
+use shared::{Tree, WAYS, alone, alone_in_way, null, pipe, require_root, run_by, start_by, wait_for};
 use verger_engine::runs::{Ended, Pid, RunId, Step};
 use verger_linux::contain::{Controller, Events, Group, Killed, RunName, Signalled, Tree as Plain, Unavailable, probe};
 use verger_linux::process::PidFd;

@@ -2,15 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod shared;
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use common::{
+use libc::{EACCES, EBADF, EINVAL, EMFILE, ENOENT, ENOEXEC, ENOMEM, ENOSYS, ENOTDIR, ENOTTY, EPERM, ETXTBSY};
+use shared::{
     Place, Tree, WAYS, alone_as, alone_in_way, c, failure, failure_by, null, require_root, run, run_by, start_by,
     wait_for,
 };
-use libc::{EACCES, EBADF, EINVAL, EMFILE, ENOENT, ENOEXEC, ENOMEM, ENOSYS, ENOTDIR, ENOTTY, EPERM, ETXTBSY};
 use verger_engine::image::{ResourceLimit, SchedulingPolicy};
 use verger_engine::runs::{Ended, RunId, Step};
 use verger_linux::contain::RunName;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod shared;
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -10,10 +10,10 @@ use std::os::fd::AsFd;
 use std::sync::mpsc;
 use std::time::Instant;
 
-use common::{
+use rustix::event::PollFlags;
+use shared::{
     Tree, WAYS, alone, alone_in_way, assert_reaped, failure_by, null, require_root, run_by, start_by, wait_for,
 };
-use rustix::event::PollFlags;
 use verger_engine::runs::{Ended, Pid, RunId, Step};
 use verger_linux::contain::RunName;
 use verger_linux::spawn::{Spawner, Way};
@@ -70,6 +70,9 @@ fn a_child_that_is_held_up_is_seen_and_can_be_ended() {
 
 /// What a child does whose maker was killed before it could ask for a signal: it ends by itself.
 fn orphaned_at_birth(test: &str, namespace: bool) {
+    if shared::plays("spawns into the cold") {
+        return spawn_into_the_cold();
+    }
     for way in WAYS {
         alone_in_way(test, way, || {
             machine::adopt_orphans().unwrap();
@@ -77,7 +80,7 @@ fn orphaned_at_birth(test: &str, namespace: bool) {
             for dies in [false, true] {
                 let (run, directory, events) = frozen(&tree, &format!("dies-{dies}"));
                 rustix::io::fcntl_setfd(&directory, rustix::io::FdFlags::empty()).unwrap();
-                let mut companion = common::again("companion_that_spawns_into_the_cold")
+                let mut companion = shared::companion(test, "spawns into the cold")
                     .env("VERGER_TEST_WAY", format!("{way:?}"))
                     .env("VERGER_TEST_CGROUP", std::os::fd::AsRawFd::as_raw_fd(&directory).to_string())
                     .env("VERGER_TEST_NAMESPACE", namespace.to_string())
@@ -117,12 +120,10 @@ fn nor_does_one_in_another_pid_namespace() {
     orphaned_at_birth("nor_does_one_in_another_pid_namespace", true);
 }
 
-#[test]
-#[ignore = "the companion of another test"]
 #[expect(unsafe_code, reason = "unshare, and a descriptor by its number")]
-fn companion_that_spawns_into_the_cold() {
+fn spawn_into_the_cold() {
     use std::os::fd::FromRawFd;
-    let Some(way) = common::way_of_companion() else { return };
+    let way = shared::way_of_companion();
     let told = |name: &str| std::env::var(name).unwrap();
     // SAFETY: the caller left it open for us.
     let directory = unsafe { std::os::fd::OwnedFd::from_raw_fd(told("VERGER_TEST_CGROUP").parse().unwrap()) };

@@ -2,11 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod shared;
 
 use std::os::unix::process::ExitStatusExt;
 
-use common::{Place, again, alone};
+use shared::{Place, alone, companion};
 use verger_linux::machine::{self, End, Init, MOUNTS};
 use verger_linux::{Errno, clock};
 
@@ -27,12 +27,15 @@ fn unshare(flags: i32) {
 
 #[test]
 fn an_empty_root_is_furnished_and_a_namespace_is_ended() {
+    if shared::plays("the first") {
+        return be_the_first();
+    }
     // How a namespace's end shows to its parent (`reboot(2)`).
     for (how, signal) in [("PowerOff", libc::SIGINT), ("Halt", libc::SIGINT), ("Restart", libc::SIGHUP)] {
-        common::alone_as("an_empty_root_is_furnished_and_a_namespace_is_ended", how, || {
+        shared::alone_as("an_empty_root_is_furnished_and_a_namespace_is_ended", how, || {
             let root = Place::new("root");
             unshare(libc::CLONE_NEWPID);
-            let status = again("companion_that_is_the_first")
+            let status = companion("an_empty_root_is_furnished_and_a_namespace_is_ended", "the first")
                 .env("VERGER_TEST_ROOT", root.0.to_str().unwrap())
                 .env("VERGER_TEST_END", how)
                 .status()
@@ -44,10 +47,8 @@ fn an_empty_root_is_furnished_and_a_namespace_is_ended() {
     }
 }
 
-#[test]
-#[ignore = "the companion of another test"]
-fn companion_that_is_the_first() {
-    let Ok(root) = std::env::var("VERGER_TEST_ROOT") else { return };
+fn be_the_first() {
+    let root = std::env::var("VERGER_TEST_ROOT").unwrap();
     assert_eq!(std::process::id(), 1);
     // Namespaces of its own, so that neither the machine's mounts nor its name nor its hierarchy's flags change.
     unshare(libc::CLONE_NEWNS | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP);

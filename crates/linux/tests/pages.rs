@@ -2,14 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod shared;
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::Ordering;
 
-use common::{Place, c};
+use shared::{Place, c};
 use verger_engine::time::Span;
 use verger_linux::Errno;
 use verger_linux::memory::{Holder, Layout, Mapping, SealError, Shared, View, Woken, hold, sealed, sealed_copy};
@@ -39,7 +39,7 @@ fn only_sealed_files_are_taken_and_only_so_long_ones() {
     assert_eq!(Mapping::new(&plain, 100).err(), Some(SealError::NotSealed));
     let open = Shared::anonymous(c"words", Layout { words32: 0, words64: 1 }).unwrap();
     assert_eq!(Mapping::new(&open, 100).err(), Some(SealError::NotSealed));
-    let (pipe, _write) = common::pipe();
+    let (pipe, _write) = shared::pipe();
     assert_eq!(Mapping::new(&pipe, 100).err(), Some(SealError::NotSealed));
     let copy = sealed_copy(c"copy", &plain, 4).unwrap();
     assert_eq!(Mapping::new(&copy, 3).err(), Some(SealError::TooLong { bytes: 4 }));
@@ -113,7 +113,7 @@ fn a_reader_can_wait_for_a_word() {
 
 /// Starts a companion that holds word 0 of the board, and waits until it does.
 fn held(path: &std::ffi::CStr, then: &str) -> std::process::Child {
-    let mut companion = common::again("companion_that_holds_a_word")
+    let mut companion = shared::companion("the_death_of_a_holder_is_seen_however_it_comes", "holds a word")
         .env("VERGER_TEST_BOARD", path.to_str().unwrap())
         .env("VERGER_TEST_THEN", then)
         .stdin(std::process::Stdio::piped())
@@ -131,10 +131,8 @@ fn held(path: &std::ffi::CStr, then: &str) -> std::process::Child {
 
 const BOARD: Layout = Layout { words32: 2, words64: 0 };
 
-#[test]
-#[ignore = "the companion of another test"]
-fn companion_that_holds_a_word() {
-    let Ok(path) = std::env::var("VERGER_TEST_BOARD") else { return };
+fn hold_a_word() {
+    let path = std::env::var("VERGER_TEST_BOARD").unwrap();
     let path = c(&path);
     let board: &'static Shared = Box::leak(Box::new(Shared::open(HERE, &path, BOARD).unwrap()));
     hold(&board.words32()[0]).unwrap();
@@ -159,6 +157,9 @@ fn companion_that_holds_a_word() {
 
 #[test]
 fn the_death_of_a_holder_is_seen_however_it_comes() {
+    if shared::plays("holds a word") {
+        return hold_a_word();
+    }
     let place = Place::new("holder");
     let path = c(&place.path("board"));
     let _board = Shared::create(HERE, &path, 0o600, BOARD).unwrap();

@@ -2,20 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-mod common;
+mod shared;
 
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Stdio;
 
-use common::{WAYS, again, alone, alone_in_way, null, pipe, require_root, run_by, start_by, wait_for};
 use rustix::event::PollFlags;
+use shared::{WAYS, alone, alone_in_way, companion, null, pipe, require_root, run_by, start_by, wait_for};
 use verger_engine::runs::{Ended, Pid};
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::process::PidFd;
 use verger_linux::seccomp::{Instead, forbid};
 use verger_linux::signals::{Disposition, SignalSet};
-use verger_linux::spawn::{Others, Spawner, Way};
+use verger_linux::spawn::{Others, PointerArray, Spawner, Way};
 use verger_linux::{Errno, machine, memory, process, reap, signals};
 
 #[test]
@@ -90,13 +90,21 @@ fn only_real_signals_have_dispositions() {
 
 #[test]
 fn signals_are_noted_as_they_were_before_main() {
+    if shared::plays("tells its start") {
+        return tell_the_start();
+    }
     require_root();
+    let mut environment = PointerArray::with_capacity(1);
+    let mut filling = environment.begin();
+    filling.push(c"VERGER_TEST_COMPANION=tells its start").unwrap();
+    let environment = filling.end();
     // As `nohup` or a shell's trap leave them; Rust's runtime adds SIGPIPE later.
     for way in WAYS {
         let (text, exit) = run_by(
             &mut Spawner::new(way, 4).unwrap(),
-            &["/proc/self/exe", "companion_that_tells_its_start", "--exact", "--ignored", "--nocapture"],
+            &["/proc/self/exe", "signals_are_noted_as_they_were_before_main", "--exact", "--nocapture"],
             |recipe| {
+                recipe.envp = environment;
                 recipe.ignored_signals = SignalSet::NONE.with(1).with(2);
                 recipe.blocked_signals = SignalSet::NONE.with(15);
             },
@@ -107,9 +115,7 @@ fn signals_are_noted_as_they_were_before_main() {
     }
 }
 
-#[test]
-#[ignore = "the companion of another test"]
-fn companion_that_tells_its_start() {
+fn tell_the_start() {
     let start = signals::at_start();
     let pipe = start.ignored.contains(13);
     println!("ignored {:x} blocked {:x} pipe {pipe}", start.ignored.bits(), start.blocked.bits());
@@ -215,9 +221,12 @@ fn what_a_process_is_doing() {
 
 #[test]
 fn a_replacement_keeps_what_was_named_and_nothing_else() {
+    if shared::plays("becomes a shell") {
+        return become_a_shell();
+    }
     require_root();
     for kernel in ["new", "old"] {
-        let mut child = again("companion_that_becomes_a_shell")
+        let mut child = companion("a_replacement_keeps_what_was_named_and_nothing_else", "becomes a shell")
             .env("VERGER_TEST_KERNEL", kernel)
             .stdout(Stdio::piped())
             .spawn()
@@ -235,12 +244,7 @@ fn a_replacement_keeps_what_was_named_and_nothing_else() {
     }
 }
 
-#[test]
-#[ignore = "the companion of another test"]
-fn companion_that_becomes_a_shell() {
-    if !common::is_companion() {
-        return;
-    }
+fn become_a_shell() {
     let file = null();
     let kept = rustix::io::fcntl_dupfd_cloexec(&file, 50).unwrap();
     let lost = rustix::io::fcntl_dupfd_cloexec(&file, 51).unwrap();
@@ -268,18 +272,16 @@ fn companion_that_becomes_a_shell() {
 
 #[test]
 fn a_program_in_memory_can_be_executed() {
+    if shared::plays("becomes its copy") {
+        return become_a_copy();
+    }
     require_root();
-    let output = again("companion_that_becomes_its_own_copy").output().unwrap();
+    let output = companion("a_program_in_memory_can_be_executed", "becomes its copy").output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && text.contains("from memory"), "{text}");
 }
 
-#[test]
-#[ignore = "the companion of another test"]
-fn companion_that_becomes_its_own_copy() {
-    if !common::is_companion() {
-        return;
-    }
+fn become_a_copy() {
     let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
     let file = rustix::fs::memfd_create("program", flags).unwrap();
     let mut file = std::fs::File::from(file);
@@ -290,8 +292,11 @@ fn companion_that_becomes_its_own_copy() {
 
 #[test]
 fn a_sealed_file_of_ours_is_no_program() {
+    if shared::plays("executes an image") {
+        return execute_an_image();
+    }
     require_root();
-    let output = again("companion_that_executes_an_image").output().unwrap();
+    let output = companion("a_sealed_file_of_ours_is_no_program", "executes an image").output().unwrap();
     let refused = String::from_utf8_lossy(&output.stdout).contains("refused: true");
     // Before Linux 6.3 a memory file cannot be marked so, and the companion became the program.
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
@@ -301,12 +306,7 @@ fn a_sealed_file_of_ours_is_no_program() {
     assert_eq!(refused, version >= (6, 3), "{version:?}");
 }
 
-#[test]
-#[ignore = "the companion of another test"]
-fn companion_that_executes_an_image() {
-    if !common::is_companion() {
-        return;
-    }
+fn execute_an_image() {
     let bytes = std::fs::read("/bin/true").unwrap();
     let image = Image::File(memory::sealed(c"image", &bytes).unwrap());
     let errno = Replacement::new(image, &[c"true"], &[], &[]).execute();

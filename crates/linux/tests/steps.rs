@@ -1,11 +1,13 @@
 //! Each step of the child's side is seen from inside the program it led to, for every way of making a process.
 
-mod common;
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod shared;
 
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use common::{Place, WAYS, alone_in_way, c, null, pipe, require_root, run, shell, start_by, status};
+use shared::{Place, WAYS, alone_in_way, c, null, pipe, require_root, run, shell, start_by, status};
 use verger_engine::image::{ResourceLimit, SchedulingPolicy};
 use verger_engine::runs::Pid;
 use verger_linux::signals::{self, SignalSet};
@@ -310,15 +312,19 @@ fn capabilities_are_exactly_those_kept() {
 
 #[test]
 fn the_death_signal_survives_all_that_clears_it() {
+    if shared::plays("starts one with a death signal") {
+        return start_with_a_death_signal();
+    }
     require_root();
     for way in WAYS {
         // A companion makes a child that holds our pipe, and is killed: the pipe ends because the child died too.
         let (mut words, output) = pipe();
-        let mut companion = common::again("companion_with_a_death_signal")
-            .env("VERGER_TEST_WAY", format!("{way:?}"))
-            .stdout(output)
-            .spawn()
-            .unwrap();
+        let mut companion =
+            shared::companion("the_death_signal_survives_all_that_clears_it", "starts one with a death signal")
+                .env("VERGER_TEST_WAY", format!("{way:?}"))
+                .stdout(output)
+                .spawn()
+                .unwrap();
         let mut text = Vec::new();
         let mut byte = [0];
         while !text.ends_with(b"child runs\n") && words.read(&mut byte).unwrap() == 1 {
@@ -331,10 +337,8 @@ fn the_death_signal_survives_all_that_clears_it() {
     }
 }
 
-#[test]
-#[ignore = "the companion of another test"]
-fn companion_with_a_death_signal() {
-    let Some(way) = common::way_of_companion() else { return };
+fn start_with_a_death_signal() {
+    let way = shared::way_of_companion();
     let mut spawner = Spawner::new(way, 8).unwrap();
     let out = std::io::stdout();
     let arguments = ["/bin/sh", "-c", "echo child runs; exec sleep 1000"];

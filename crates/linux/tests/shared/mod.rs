@@ -54,19 +54,25 @@ pub fn alone_as(test: &str, mark: &str, body: impl FnOnce()) {
     }
 }
 
-/// Set in every process made by [`again`].
+/// Names the part that a companion plays.
 const COMPANION: &str = "VERGER_TEST_COMPANION";
 
-/// Whether this process was made by [`again`].
-pub fn is_companion() -> bool {
-    std::env::var_os(COMPANION).is_some()
+/// Whether this process was made to play this part in a test: the test then does that, and nothing else.
+pub fn plays(part: &str) -> bool {
+    std::env::var(COMPANION).is_ok_and(|own| own == part)
+}
+
+/// This test binary again, to play a part in a test (which asks [`plays`]).
+pub fn companion(test: &str, part: &str) -> Command {
+    let mut command = again(test);
+    command.env(COMPANION, part);
+    command
 }
 
 /// This test binary again, with only this test.
 pub fn again(test: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.env(COMPANION, test);
-    command.args([test, "--exact", "--include-ignored", "--nocapture", "--test-threads=1"]).stdin(Stdio::null());
+    command.args([test, "--exact", "--nocapture", "--test-threads=1"]).stdin(Stdio::null());
     // Whatever becomes of the outer one, a hung inner one must not stay behind.
     #[expect(unsafe_code, reason = "the parent-death signal of a test's companion")]
     // SAFETY: one system call that touches no memory.
@@ -79,10 +85,10 @@ pub fn again(test: &str) -> Command {
     command
 }
 
-/// The way that a companion is told to use; none when nobody told it, and it has nothing to do.
-pub fn way_of_companion() -> Option<Way> {
-    let told = std::env::var("VERGER_TEST_WAY").ok()?;
-    WAYS.into_iter().find(|way| format!("{way:?}") == told)
+/// The way that a companion is told to use.
+pub fn way_of_companion() -> Way {
+    let told = std::env::var("VERGER_TEST_WAY").unwrap();
+    WAYS.into_iter().find(|way| format!("{way:?}") == told).unwrap()
 }
 
 /// A pipe: the end to read from, the end to write to.
