@@ -6,6 +6,7 @@
 //! Kept small on purpose: a new user's first command builds this before anything is to be seen.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod call;
 mod guest;
 mod house;
@@ -64,6 +65,12 @@ const VERBS: &[Verb] = &[
         arguments: "",
         about: "break one rule of the engine after the other: the simulator notices",
         run: mutants::mutants,
+    },
+    Verb {
+        name: "bench",
+        arguments: "[ROW]…",
+        about: "measure against the floor, into bench/README.md",
+        run: bench::bench,
     },
     Verb {
         name: "guest", arguments: "[SCENARIO]…", about: "run scenarios in an emulated machine", run: guest::guest
