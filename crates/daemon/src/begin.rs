@@ -126,6 +126,9 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         notify_prefix: notify.prefix(),
         open_files,
         way,
+        null: rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+            .map_err(while_doing("cannot open /dev/null"))?,
+        uid: rustix::process::geteuid().as_raw(),
     };
     let best = if ground.tree.is_some() { Containment::Cgroup } else { Containment::Group };
     let starter = Starter::new(ground, limits.services as usize).map_err(while_doing("cannot make workers"))?;
@@ -194,7 +197,6 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
                     scope: Scope::Whole,
                     by: Actor { uid: daemon.facts.uid, pid: 0 },
                 };
-                daemon.begin_recording();
                 daemon.step(event);
             }
         }

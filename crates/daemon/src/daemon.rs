@@ -6,7 +6,7 @@
 use std::os::fd::OwnedFd;
 
 use verger_engine::causes::Actor;
-use verger_engine::life::{FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
+use verger_engine::life::{FaultKind, LifeEffect, Outcome, Request, Verb};
 use verger_engine::runs::ServiceId;
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -96,6 +96,7 @@ impl Daemon {
             }
             self.now = clock::now();
             self.page.begin_turn(self.now);
+            self.log.begin_turn(self.now);
             let mut at = 0;
             while let Some(ready) = self.poll.ready(at) {
                 at += 1;
@@ -223,7 +224,7 @@ impl Daemon {
 
     /// Tells the engine what the world has to say, until it has nothing more to say.
     pub(crate) fn hear_world(&mut self) {
-        while let Some(event) = self.world.told.pop_front() {
+        while let Some(event) = self.world.tell() {
             self.step(Event::Run(event));
         }
     }
@@ -288,7 +289,7 @@ impl Daemon {
 
     /// Tells whoever started us that all that is wanted at first is there, and that we live.
     fn say_upward(&mut self) {
-        if !self.told_ready && !self.engine.is_closing() && self.has_arrived() {
+        if !self.told_ready && !self.engine.is_closing() && !self.engine.is_arriving() {
             self.told_ready = true;
             self.upward.say("READY=1");
             self.page.set_state(if self.engine.is_empty() { State::Empty } else { State::Serving });
@@ -297,22 +298,6 @@ impl Daemon {
             self.upward.say("WATCHDOG=1");
             self.watchdog.next = self.now + self.watchdog.every;
         }
-    }
-
-    /// Whether nothing is on its way up for the first time: what is wanted runs, or has been tried.
-    fn has_arrived(&self) -> bool {
-        self.engine.services().all(|status| match status.phase {
-            PhaseKind::Waiting | PhaseKind::Starting => false,
-            PhaseKind::Down
-            | PhaseKind::Blocked
-            | PhaseKind::Running
-            | PhaseKind::Held
-            | PhaseKind::Stopping
-            | PhaseKind::Stuck
-            | PhaseKind::Resting
-            | PhaseKind::Done
-            | PhaseKind::Failed => true,
-        })
     }
 
     // ── callers ─────────────────────────────────────────────────────────────────────────────────────────────────

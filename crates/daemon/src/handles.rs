@@ -11,6 +11,20 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use verger_engine::image::{HandleView, Image};
 
+/// A plan as runs need it: what it says, and what it has opened for them.
+#[derive(Debug)]
+pub(crate) struct Held {
+    pub(crate) image: Image,
+    pub(crate) handles: Handles,
+}
+
+impl Held {
+    /// Opens what an image declares; what a former plan has opened already is carried over.
+    pub(crate) fn open(image: &Image, former: Option<&Held>) -> Held {
+        Held { image: image.clone(), handles: Handles::open(image, former.map(|held| (&held.image, &held.handles))) }
+    }
+}
+
 /// The handles of one image, by number and end.
 #[derive(Debug, Default)]
 pub(crate) struct Handles {
@@ -22,7 +36,7 @@ const NO_SUCH_END: Errno = Errno::BADF;
 
 impl Handles {
     /// Opens what an image declares. What cannot be opened is told when a service asks for it: the others go on.
-    pub(crate) fn open(image: &Image, former: Option<(&Image, &Handles)>) -> Handles {
+    fn open(image: &Image, former: Option<(&Image, &Handles)>) -> Handles {
         let ends = (0..image.handle_count()).map(|at| {
             let declared = image.handle(at);
             match former.and_then(|(old, handles)| handles.carried_over(old, declared)) {

@@ -4,6 +4,9 @@
 //! (`/dev/full`), lines wait in memory of fixed size; what does not fit is counted, and after recovery one line says how many
 //! were lost. The descriptor may be shared with others, so it is not made non-blocking: it is asked first whether it can take
 //! as much as a pipe takes whole.
+//!
+//! Services that crash without end would fill a disk with it: after a burst, lines come at a steady rate, and one line says
+//! how many were left out. Who wants all of them has `verger events`.
 
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,6 +22,13 @@ const PIECE: usize = 4096;
 /// After a refusal it is tried again so much later.
 const RETRY: Span = Span::from_millis(500);
 
+/// So many lines may come at once.
+const BURST: u32 = 1000;
+/// After a burst, a line each.
+const PACE: Span = Span::from_millis(20);
+/// How many were left out is told so often.
+const LEFT_OUT_TOLD: Span = Span::from_secs(1);
+
 /// The daemon's voice.
 #[derive(Debug)]
 pub(crate) struct Log {
@@ -27,11 +37,40 @@ pub(crate) struct Log {
     retry_at: Moment,
     /// Whether what merely happens is told too.
     talkative: bool,
+    /// So many lines may be said now.
+    allowance: u32,
+    /// Since when there has been more of it.
+    allowed_at: Moment,
+    left_out: u64,
+    left_out_told: Moment,
 }
 
 impl Log {
     pub(crate) fn new(talkative: bool) -> Log {
-        Log { waiting: Vec::with_capacity(ROOM), lost: 0, retry_at: Moment::NEVER, talkative }
+        Log {
+            waiting: Vec::with_capacity(ROOM),
+            lost: 0,
+            retry_at: Moment::NEVER,
+            talkative,
+            allowance: BURST,
+            allowed_at: Moment(0),
+            left_out: 0,
+            left_out_told: Moment(0),
+        }
+    }
+
+    /// What follows happens at `now`: time passed makes room for lines.
+    pub(crate) fn begin_turn(&mut self, now: Moment) {
+        let earned = now.since(self.allowed_at).0 / PACE.0;
+        if earned > 0 {
+            self.allowance = self.allowance.saturating_add(u32::try_from(earned).unwrap_or(BURST)).min(BURST);
+            self.allowed_at = now;
+        }
+        if self.left_out > 0 && now >= self.left_out_told + LEFT_OUT_TOLD {
+            let left_out = std::mem::take(&mut self.left_out);
+            self.left_out_told = now;
+            self.put("warning: ", format_args!("{left_out} lines were left out; `verger events` has them all"));
+        }
     }
 
     /// Something happened.
@@ -47,6 +86,15 @@ impl Log {
     }
 
     fn say(&mut self, kind: &str, line: std::fmt::Arguments<'_>) {
+        let Some(allowance) = self.allowance.checked_sub(1) else {
+            self.left_out += 1;
+            return;
+        };
+        self.allowance = allowance;
+        self.put(kind, line);
+    }
+
+    fn put(&mut self, kind: &str, line: std::fmt::Arguments<'_>) {
         let before = self.waiting.len();
         let mut room = Room { buffer: &mut self.waiting };
         if writeln!(room, "verger: {kind}{line}").is_err() {
@@ -88,7 +136,7 @@ impl Log {
         self.waiting.drain(..written);
         if self.lost > 0 && self.waiting.is_empty() {
             let lost = std::mem::take(&mut self.lost);
-            self.warn(format_args!("{lost} lines were lost: standard error did not take them"));
+            self.put("warning: ", format_args!("{lost} lines were lost: standard error did not take them"));
         }
     }
 
@@ -145,6 +193,34 @@ mod tests {
         assert!(text.starts_with("verger: line 0\nverger: line 1\n"), "{text}");
         assert!(text.trim_end().ends_with("lines were lost: standard error did not take them"), "{text}");
         assert_eq!(log.retry_at(), Moment::NEVER);
+    }
+
+    #[test]
+    fn a_storm_is_cut_short_and_that_is_told() {
+        let (read, write) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let mut log = Log::new(true);
+        let mut text = Vec::new();
+        let mut take = |log: &mut Log| {
+            log.flush_to(&write, Moment(0));
+            let mut bytes = [0; ROOM];
+            let count = rustix::io::read(&read, &mut bytes[..]).unwrap_or(0);
+            text.extend_from_slice(&bytes[..count]);
+        };
+        for turn in 0..10_000 {
+            log.begin_turn(Moment(turn * 1_000_000));
+            log.tell(format_args!("again"));
+            take(&mut log);
+        }
+        let text = String::from_utf8(text).unwrap();
+        let said = text.matches("verger: again\n").count();
+        // The burst, and ten seconds at fifty a second.
+        assert!((1000 + 490..=1000 + 510).contains(&said), "{said}");
+        let left_out: usize = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("verger: warning: ")?.split_once(" lines were left out"))
+            .map(|(count, _)| count.parse::<usize>().unwrap())
+            .sum();
+        assert!(said + left_out > 8_900 && said + left_out <= 10_000, "{said} and {left_out}");
     }
 
     #[test]

@@ -78,16 +78,14 @@ impl Kitchen {
 
     /// Makes the process of a job. `child` is called before there can be one.
     pub(crate) fn start(&mut self, ground: &Ground, job: &Job, child: impl FnOnce()) -> Result<Started, StartFailure> {
-        let service = job.image.service(job.record);
+        let service = job.held.image.service(job.record);
         self.arena.clear();
         let Kitchen { spawner, argv, envp, arena, program, path, users, groups, cpus } = self;
 
         let identity = identify(&service, arena, users, &mut groups[..])?;
         let mut opened: [Option<OwnedFd>; DESCRIPTORS] = [const { None }; DESCRIPTORS];
         open_files(&service, &mut opened, &mut path[..])?;
-        let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
-            .map_err(|errno| failure(Step::Open, errno))?;
-        let (descriptors, count, control_number) = wire(&service, job, &opened, &null)?;
+        let (descriptors, count, control_number) = wire(&service, job, &opened, &ground.null)?;
 
         let search = service.environment().find_map(|text| value_of(without_nul(text), "PATH"));
         let search =
@@ -132,7 +130,7 @@ impl Kitchen {
         match spawner.spawn(&recipe) {
             Ok(spawned) => {
                 let started = process::stat(spawned.pid).map_or(0, |stat| stat.start);
-                let uid = identity.uid.unwrap_or_else(|| rustix::process::geteuid().as_raw());
+                let uid = identity.uid.unwrap_or(ground.uid);
                 Ok(Started { pid: spawned.pid, started, containment: contained, uid })
             }
             Err(error) => {
@@ -267,7 +265,7 @@ fn wire<'w>(
             },
             SourceView::File(_) => file.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd(),
             SourceView::Handle { handle, end } => {
-                job.handles.get(handle, end).map_err(|errno| failure(Step::Open, errno))?
+                job.held.handles.get(handle, end).map_err(|errno| failure(Step::Open, errno))?
             }
         };
         add(number, fd)?;

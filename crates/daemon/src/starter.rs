@@ -14,14 +14,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use verger_engine::image::Image;
 use verger_engine::runs::{Containment, Pid, RunRef, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 use verger_linux::contain::Tree;
 use verger_linux::spawn::{InFlight, Spawner, Way};
 
 use crate::environment::Environment;
-use crate::handles::Handles;
+use crate::handles::Held;
 use crate::recipe::Kitchen;
 
 /// How many workers there are at first.
@@ -36,8 +35,8 @@ const STACK_BYTES: usize = 64 * 1024;
 /// One start, with all that has to be passed to the child.
 pub(crate) struct Job {
     pub(crate) run: RunRef,
-    /// Keeps the image in memory while the worker reads it, whatever becomes of it in the engine.
-    pub(crate) image: Image,
+    /// Keeps the plan in memory while the worker reads it, whatever becomes of it in the engine.
+    pub(crate) held: Arc<Held>,
     pub(crate) record: u32,
     /// The end of the readiness pipe that the program writes to, and the number it gets.
     pub(crate) ready: Option<(u32, OwnedFd)>,
@@ -45,8 +44,6 @@ pub(crate) struct Job {
     pub(crate) control: Option<OwnedFd>,
     /// Whether the program is told the notify socket of its slot.
     pub(crate) notify: bool,
-    /// The image's handles.
-    pub(crate) handles: Arc<Handles>,
     /// Since when it waits.
     pub(crate) since: Moment,
 }
@@ -83,6 +80,10 @@ pub(crate) struct Ground {
     /// The limit of open files that services get (ours was raised); soft and hard.
     pub(crate) open_files: Option<(u64, u64)>,
     pub(crate) way: Way,
+    /// What a descriptor that is wired to nothing leads to.
+    pub(crate) null: OwnedFd,
+    /// The daemon's own user.
+    pub(crate) uid: u32,
 }
 
 struct Shared {
@@ -161,7 +162,13 @@ impl Starter {
 
     /// Takes the next thing that was done.
     pub(crate) fn take(&self) -> Option<Done> {
-        lock(&self.shared.done).pop_front()
+        let mut done = lock(&self.shared.done);
+        let first = done.pop_front();
+        if done.is_empty() {
+            // As everywhere in the daemon: a ring that goes on and on would touch all its memory.
+            done.clear();
+        }
+        first
     }
 
     /// Ends a start: takes it out of the queue, or kills the child that is on its way to its program. A start that has just
@@ -232,7 +239,12 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
             let mut jobs = lock(&shared.jobs);
             loop {
                 match jobs.pop_front() {
-                    Some(job) => break job,
+                    Some(job) => {
+                        if jobs.is_empty() {
+                            jobs.clear();
+                        }
+                        break job;
+                    }
                     None => jobs = shared.available.wait(jobs).unwrap_or_else(PoisonError::into_inner),
                 }
             }

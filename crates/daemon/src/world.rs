@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use verger_engine::image::{Image, Ready, Right};
+use verger_engine::image::{Ready, Right};
 use verger_engine::runs::{Containment, Ended, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step};
 use verger_engine::time::Moment;
 use verger_engine::{Engine, Home, ImageId};
@@ -21,7 +21,7 @@ use verger_linux::channel;
 use verger_linux::contain::{Events, Group, RunName, Tree};
 use verger_linux::{process, reap};
 
-use crate::handles::Handles;
+use crate::handles::Held;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
@@ -50,10 +50,10 @@ pub(crate) struct World {
     living: Vec<Option<Living>>,
     pids: Pids,
     notify: NotifyFolder,
-    /// The handles of each held image.
-    handles: Vec<(ImageId, Image, Arc<Handles>)>,
+    /// The plans that the engine holds.
+    held: Vec<(ImageId, Arc<Held>)>,
     /// What the engine has to hear.
-    pub(crate) told: VecDeque<RunEvent>,
+    told: VecDeque<RunEvent>,
     /// A dead child was left alone because a worker may be about to report it.
     look_again: bool,
 }
@@ -74,22 +74,32 @@ impl World {
             living,
             pids: Pids::new(services),
             notify,
-            handles: Vec::new(),
+            held: Vec::new(),
             told: VecDeque::with_capacity(4 * services as usize + 16),
             look_again: false,
         }
     }
 
+    /// What the engine has to hear next.
+    pub(crate) fn tell(&mut self) -> Option<RunEvent> {
+        let event = self.told.pop_front();
+        if event.is_none() {
+            // The ring goes back to its beginning, so that it touches no more memory than what waits at once.
+            self.told.clear();
+        }
+        event
+    }
+
     /// A plan has been taken: its handles are opened, those of images that are no longer held are closed.
     pub(crate) fn planned(&mut self, engine: &Engine) {
-        let former = std::mem::take(&mut self.handles);
+        let former = std::mem::take(&mut self.held);
         for (id, image) in engine.images().iter() {
-            let known = former.iter().find(|(other, held, _)| *other == id && held.digest() == image.digest());
-            let handles = match known {
-                Some((_, _, handles)) => Arc::clone(handles),
-                None => Arc::new(Handles::open(image, former.last().map(|(_, image, handles)| (image, &**handles)))),
+            let known = former.iter().find(|(other, held)| *other == id && held.image.digest() == image.digest());
+            let held = match known {
+                Some((_, held)) => Arc::clone(held),
+                None => Arc::new(Held::open(image, former.last().map(|(_, held)| &**held))),
             };
-            self.handles.push((id, image.clone(), handles));
+            self.held.push((id, held));
         }
     }
 
@@ -137,20 +147,10 @@ impl World {
             emptied: None,
         };
         self.living[slot as usize] = Some(living);
+        let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held))?;
+        let mut job = Job { run, held, record: home.record, ready: None, control: None, notify: false, since: now };
         let image = engine.images().get(home.image)?;
         let service = image.service(home.record);
-        let known = self.handles.iter().find(|(id, _, _)| *id == home.image);
-        let handles = known.map_or_else(Arc::default, |(_, _, handles)| Arc::clone(handles));
-        let mut job = Job {
-            run,
-            image: image.clone(),
-            record: home.record,
-            ready: None,
-            control: None,
-            notify: false,
-            handles,
-            since: now,
-        };
         let prepared = match service.ready() {
             Ready::Notify => self.listen(poll, slot).map(|()| job.notify = true),
             Ready::Fd(number) => self.pipe(poll, slot).map(|end| job.ready = Some((number, end))),

@@ -183,6 +183,11 @@ impl Engine {
         self.life.is_closing()
     }
 
+    /// Whether a service is on its way up: waiting or starting.
+    pub fn is_arriving(&self) -> bool {
+        self.life.is_arriving()
+    }
+
     /// A kept transition with its root.
     pub fn transition(&self, link: Link) -> Option<(Transition, Option<&Root>)> {
         self.life.transition(link)

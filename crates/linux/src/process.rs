@@ -123,7 +123,10 @@ fn read<'b>(pid: Pid, file: &[u8], buffer: &'b mut [u8]) -> Result<&'b [u8], Err
 /// `ENOENT` or `ESRCH`: there is no such process (or no `/proc`); `EIO`: the kernel's text is not what it should be.
 pub fn stat(pid: Pid) -> Result<Stat, Errno> {
     let mut buffer = [0; 1024];
-    Stat::parse(read(pid, b"stat", &mut buffer)?).ok_or(Errno::IO)
+    // One read: the kernel gives the line as a whole, and what we want of it comes long before 1024 bytes.
+    let file = files::open(files::here(), proc_path(pid, b"stat").c_str()?, rustix::fs::OFlags::RDONLY)?;
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer))?;
+    Stat::parse(buffer.get(..count).unwrap_or_default()).ok_or(Errno::IO)
 }
 
 /// Whether a process that we know to exist, a zombie too, has executed a program since it was forked. Without `/proc` it is

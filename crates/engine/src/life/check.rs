@@ -40,6 +40,8 @@ impl Life {
         self.check_images(runs)?;
         self.check_commands()?;
         let stuck = self.slots.iter().filter(|slot| matches!(slot.phase, Phase::Stuck { .. })).count();
+        let arriving = self.slots.iter().filter(|slot| slot.phase.kind().is_arriving()).count();
+        hold!(arriving == self.arriving as usize, "{} services arrive, and {} are counted", arriving, self.arriving);
         hold!(stuck == self.stuck as usize, "{} services are stuck, and {} are counted", stuck, self.stuck);
         Ok(())
     }

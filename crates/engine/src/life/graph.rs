@@ -33,6 +33,9 @@ struct Side {
 /// Says every edge to a listener: who has it, to whom it leads, its kind.
 type EachEdge<'v> = &'v dyn Fn(&mut dyn FnMut(u32, u32, EdgeKind));
 
+/// Where to begin to look among edges when nothing is known yet.
+pub(crate) const LAST: u32 = u32::MAX;
+
 /// Marks an edge that only orders.
 const AFTER: u32 = 1 << 31;
 
@@ -148,11 +151,14 @@ impl<'g> Edges<'g> {
         self.packed.iter().map(|packed| unpack(*packed))
     }
 
-    /// The first neighbour, beginning at edge `start` and going once around, that is so. Beginning where the last look
-    /// ended makes waiting for many neighbours in turn cost their number, not its square.
+    /// The nearest neighbour at or before edge `start`, going once around, that is so. The last edge is the one to begin
+    /// with: who was started last is likely the last to arrive, so that whoever waits for many looks again a few times and
+    /// not once for each. Beginning where the last look ended keeps the cost at their number, whatever the order.
     pub(crate) fn find_from(&self, start: u32, so: impl Fn(Neighbour) -> bool) -> Option<(u32, Neighbour)> {
-        let start = if start < self.len() { start } else { 0 };
-        (start..self.len()).chain(0..start).map(|at| (at, self.get(at))).find(|(_, neighbour)| so(*neighbour))
+        let last = self.len().checked_sub(1)?;
+        let start = start.min(last);
+        let around = (0..=start).rev().chain((start + 1..=last).rev());
+        around.map(|at| (at, self.get(at))).find(|(_, neighbour)| so(*neighbour))
     }
 }
 
@@ -185,7 +191,9 @@ mod tests {
         }
         let needs = graph.needs(2);
         assert_eq!(needs.find_from(1, |_| true).map(|(at, n)| (at, n.slot)), Some((1, 1)));
-        assert_eq!(needs.find_from(1, |n| n.slot == 0).map(|(at, _)| at), Some(0));
-        assert_eq!(needs.find_from(9, |n| n.slot == 5), None);
+        assert_eq!(needs.find_from(LAST, |_| true).map(|(at, n)| (at, n.slot)), Some((1, 1)));
+        assert_eq!(needs.find_from(0, |n| n.slot == 1).map(|(at, _)| at), Some(1));
+        assert_eq!(needs.find_from(LAST, |n| n.slot == 5), None);
+        assert_eq!(graph.needs(4).find_from(LAST, |_| true), None);
     }
 }

@@ -183,6 +183,8 @@ pub(crate) struct Life {
     mode: Mode,
     /// Services in `stuck`.
     stuck: u32,
+    /// Services that are waiting or starting.
+    arriving: u32,
     /// A broken invariant found in the middle of a walk, to be dealt with after it.
     found_fault: Option<(u32, FaultKind)>,
     /// Number of the event being heard.
@@ -211,6 +213,7 @@ impl Life {
             outbox: Outbox::new(),
             mode: Mode::Serving,
             stuck: 0,
+            arriving: 0,
             found_fault: None,
             event: 0,
             now: Moment(0),
@@ -367,12 +370,16 @@ impl Life {
             // It waits for another one now, or has another deadline: no transition.
             if old != phase {
                 self.outbox.put(LifeEffect::Changed { service });
-                self.ripen_neighbours(slot);
+                // Whom it waits for is nobody else's business; why it stops is.
+                if phase.on().is_none() {
+                    self.ripen_neighbours(slot);
+                }
             }
             return;
         }
         here.since = self.now;
         self.stuck = self.stuck + u32::from(to == PhaseKind::Stuck) - u32::from(from == PhaseKind::Stuck);
+        self.arriving = self.arriving + u32::from(to.is_arriving()) - u32::from(from.is_arriving());
         self.note(slot, from, to, why);
         self.ripen(slot);
         self.ripen_neighbours(slot);

@@ -251,4 +251,9 @@ impl PhaseKind {
             | PhaseKind::Failed => false,
         }
     }
+
+    /// Whether it is on its way up: to be waited for by whoever asks whether everything has arrived.
+    pub fn is_arriving(self) -> bool {
+        matches!(self, PhaseKind::Waiting | PhaseKind::Starting)
+    }
 }

@@ -89,6 +89,7 @@ impl Life {
                 runs.images_mut().retain(home.image);
             }
             self.stuck += u32::from(slot.phase.kind() == PhaseKind::Stuck);
+            self.arriving += u32::from(slot.phase.kind().is_arriving());
             self.slots.push(slot);
             self.timers.set(at, reader.moment()?);
             self.journal.restore(at, reader)?;

@@ -4,7 +4,7 @@
 //! stands among its edges; when that one moves, the look goes on from there. So the answer to "what is it waiting for?" is
 //! the thing the engine itself goes by.
 
-use super::graph::Neighbour;
+use super::graph::{LAST, Neighbour};
 use super::phase::{Because, FaultKind, Phase, PhaseKind, Want};
 use super::{Life, Mode, Why};
 use crate::causes::Cause;
@@ -74,7 +74,7 @@ impl Life {
 
     /// Starts a run, or waits for what has to be ready first. The service has no run.
     pub(super) fn begin(&mut self, runs: &mut Runs, slot: u32, why: Why) {
-        match self.unmet(slot, 0) {
+        match self.unmet(slot, LAST) {
             Some((edge, need)) => self.wait_for(slot, edge, need),
             None => self.start(runs, slot, why),
         }
@@ -118,7 +118,7 @@ impl Life {
         }
     }
 
-    /// The first thing a service needs and has not got, beginning at an edge.
+    /// One thing that a service needs and has not got; looked for from an edge.
     fn unmet(&self, slot: u32, edge: u32) -> Option<(u32, Neighbour)> {
         self.graph.needs(slot).find_from(edge, |need| match need.kind {
             EdgeKind::Requires => !self.is_ready(need.slot),
@@ -192,7 +192,7 @@ impl Life {
 
     /// Ends its run, or waits until those that depend on it have ended.
     fn leave(&mut self, runs: &mut Runs, slot: u32, why: Why) {
-        match self.still_up(slot, 0) {
+        match self.still_up(slot, LAST) {
             Some((edge, user)) => self.hold_for(slot, edge, user),
             None => self.stop(runs, slot, why),
         }
@@ -225,7 +225,7 @@ impl Life {
         self.move_to(slot, Phase::Held { on, edge }, Why { cause, root });
     }
 
-    /// The first dependent that has to end before a service may, beginning at an edge.
+    /// One dependent that has to end before a service may; looked for from an edge.
     fn still_up(&self, slot: u32, edge: u32) -> Option<(u32, Neighbour)> {
         self.graph.users(slot).find_from(edge, |user| self.goes_first(user.slot))
     }

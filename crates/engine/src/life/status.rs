@@ -169,6 +169,11 @@ impl Life {
         matches!(self.mode, Mode::Closing { .. } | Mode::Ended)
     }
 
+    /// Whether a service is on its way up.
+    pub(crate) fn is_arriving(&self) -> bool {
+        self.arriving > 0
+    }
+
     /// How many services there are.
     pub(crate) fn len(&self) -> u32 {
         self.by_name.len() as u32
