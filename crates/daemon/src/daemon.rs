@@ -476,7 +476,11 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
     match effect {
         LifeEffect::Moved { service, link } => {
             page.put(engine, service.slot);
-            if let Some((transition, _)) = engine.transition(*link) {
+            // Whoever started us and holds our hand hears all of it, and tells it in its own way.
+            let told_elsewhere = control.has_owner() && !log.is_talkative();
+            if let Some((transition, _)) = engine.transition(*link)
+                && !told_elsewhere
+            {
                 words::transition(log, engine, service.slot, &transition);
             }
             if control.is_watched(service.slot) {

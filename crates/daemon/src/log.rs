@@ -34,6 +34,11 @@ impl Log {
         Log { waiting: Vec::with_capacity(ROOM), lost: 0, retry_at: Moment::NEVER, talkative }
     }
 
+    /// Whether what merely happens is told too.
+    pub(crate) fn is_talkative(&self) -> bool {
+        self.talkative
+    }
+
     /// Something happened.
     pub(crate) fn tell(&mut self, line: std::fmt::Arguments<'_>) {
         if self.talkative {
