@@ -39,9 +39,8 @@ pub(crate) fn shown(complaint: &Complaint, sources: &Sources, paint: Paint) -> S
             None => group.element(place(&also.file, also.line, also.column)),
         };
     }
-    let hint = complaint.hint.as_ref().map(|hint| {
-        Group::with_title(Level::HELP.with_name("Hint").secondary_title(hint))
-    });
+    let hint =
+        complaint.hint.as_ref().map(|hint| Group::with_title(Level::HELP.with_name("Hint").secondary_title(hint)));
     let renderer = if paint.is_coloured() { Renderer::styled() } else { Renderer::plain() };
     let report: Vec<Group<'_>> = std::iter::once(group).chain(hint).collect();
     renderer.render(&report)
@@ -77,9 +76,10 @@ fn place(file: &str, line: u32, column: u32) -> Origin<'_> {
 
 /// A complaint as JSON.
 pub(crate) fn as_json(complaint: &Complaint) -> Value {
-    let also = complaint.also.as_ref().map(|also| {
-        json!({ "file": also.file, "line": also.line, "column": also.column, "label": also.label })
-    });
+    let also = complaint
+        .also
+        .as_ref()
+        .map(|also| json!({ "file": also.file, "line": also.line, "column": also.column, "label": also.label }));
     let severity = if complaint.severity == Severity::Error { "error" } else { "warning" };
     let mut value = json!({
         "severity": severity,

@@ -32,11 +32,7 @@ pub(crate) fn unknown(typed: &str, services: &[Service]) -> Trouble {
 }
 
 /// The names that are meant, for calls to the daemon: patterns are made out, plain names left for it to judge.
-pub(crate) fn expand(
-    setting: &Setting,
-    connection: &mut Connection,
-    typed: &[String],
-) -> Result<Vec<String>, Trouble> {
+pub(crate) fn expand(setting: &Setting, connection: &mut Connection, typed: &[String]) -> Result<Vec<String>, Trouble> {
     if !typed.iter().any(|one| glob::is_pattern(one)) {
         return Ok(typed.to_vec());
     }
@@ -67,9 +63,8 @@ mod tests {
 
     #[test]
     fn names_and_patterns_pick_services() {
-        let services: Vec<Service> = ["cam-1", "cam-2", "db"]
-            .map(|name| Service { name: name.to_owned(), ..web(PhaseKind::Down) })
-            .into();
+        let services: Vec<Service> =
+            ["cam-1", "cam-2", "db"].map(|name| Service { name: name.to_owned(), ..web(PhaseKind::Down) }).into();
         for (typed, picked, missing) in [
             (vec![], "cam-1 cam-2 db", ""),
             (vec!["db", "cam-*"], "cam-1 cam-2 db", ""),

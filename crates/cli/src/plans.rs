@@ -23,12 +23,13 @@ struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let words = |error: std::io::Error| {
-            error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase()
-        };
+        let words =
+            |error: std::io::Error| error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
         let mut bytes = Vec::new();
         // One byte more than a plan may have shows that there are too many; a device never ends.
-        File::open(path).and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes)).map_err(words)?;
+        File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
+            .map_err(words)?;
         Ok(bytes)
     }
 
@@ -74,6 +75,13 @@ pub(crate) fn show_complaints(setting: &Setting, reading: &Reading) -> (usize, u
     }
     let count = |severity| reading.complaints.iter().filter(|complaint| complaint.severity == severity).count();
     (count(Severity::Error), count(Severity::Warning))
+}
+
+/// Tells what a text asks for that verger does not do.
+pub(crate) fn tell_not_applied(setting: &Setting, reading: Option<&Reading>) {
+    for omitted in reading.iter().flat_map(|reading| &reading.not_applied) {
+        setting.terminal.tell(&format!("{} {omitted}", setting.terminal.err.hint("Note:")));
+    }
 }
 
 /// What a plan in a file comes to, for whoever runs it: a compiled one as it is, any other compiled.
@@ -194,7 +202,10 @@ impl Machine {
             let path = std::path::Path::new(&service.working_directory).join(program);
             let errno = self.ask("path", &path.display().to_string(), None, || executable(&path))?;
             return Some(match errno {
-                EACCES => missing(format!("`{program}` is not executable"), "`chmod +x` it; until then this service cannot start"),
+                EACCES => missing(
+                    format!("`{program}` is not executable"),
+                    "`chmod +x` it; until then this service cannot start",
+                ),
                 errno => missing(
                     format!("`{program}` is not there: {}", words::errno(errno)),
                     "until it is, this service cannot start; the others can",

@@ -86,9 +86,9 @@ pub(crate) fn file(setting: &Setting, name: &str) -> Result<Vec<u8>, Trouble> {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let left = format!("instance `{}` has left no {name} here", setting.instance);
-            Err(Trouble::new(left).detail(format!("{} does not exist", path.display())).hint(
-                "a daemon that has ended in order takes it along; one that runs, or was killed, leaves it there",
-            ))
+            Err(Trouble::new(left)
+                .detail(format!("{} does not exist", path.display()))
+                .hint("a daemon that has ended in order takes it along; one that runs, or was killed, leaves it there"))
         }
         Err(error) => Err(cannot(&format!("read {}", path.display()))(error)),
     }

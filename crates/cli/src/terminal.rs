@@ -86,8 +86,13 @@ impl Terminal {
 
     /// Writes data.
     pub(crate) fn say(&self, text: &str) -> Result<(), Trouble> {
+        self.say_bytes(text.as_bytes())
+    }
+
+    /// Writes data that is no text.
+    pub(crate) fn say_bytes(&self, bytes: &[u8]) -> Result<(), Trouble> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(unwritten)
+        out.write_all(bytes).and_then(|()| out.flush()).map_err(unwritten)
     }
 
     /// Writes data, one line of JSON.

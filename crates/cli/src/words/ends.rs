@@ -34,7 +34,9 @@ const ENOTDIR: u16 = 20;
 pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
     Some(match (step, number) {
         (Step::Program, ENOENT) => "give the program's whole path in `command`, or put its folder on `PATH`",
-        (Step::Exec, ENOENT | ENOTDIR) => "look at the path in `command`; of a script, at the interpreter after `#!` too",
+        (Step::Exec, ENOENT | ENOTDIR) => {
+            "look at the path in `command`; of a script, at the interpreter after `#!` too"
+        }
         (Step::Program | Step::Exec, EACCES) => {
             "make the program executable (`chmod +x`) and its folders open to the service's user"
         }
@@ -47,13 +49,17 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
         (Step::WorkingDirectory, ENOENT | ENOTDIR) => "make the folder, or change `working_directory` in the plan",
         (Step::WorkingDirectory, EACCES) => "open the folder to the service's user, or change `working_directory`",
         (Step::Open, _) => "look at the files that its descriptors are connected to (`stdout`, `stderr`, …)",
-        (Step::Fork, EAGAIN) => "a limit on processes is reached; it is tried again by itself (`verger doctor` shows limits)",
+        (Step::Fork, EAGAIN) => {
+            "a limit on processes is reached; it is tried again by itself (`verger doctor` shows limits)"
+        }
         (Step::Containment | Step::Cgroup, _) => "`verger doctor` tells whether runs can have cgroups here",
         (Step::Scheduling | Step::Nice, EPERM | EACCES) => {
             "that takes CAP_SYS_NICE, or RLIMIT_RTPRIO and RLIMIT_NICE: start the daemon as root, or leave the key out"
         }
         (Step::OomScore, EACCES) => "only root can lower it: start the daemon as root, or leave out `oom_score_adjust`",
-        (Step::ResourceLimits, EPERM) => "only root can raise a hard limit: lower it in the plan, or start the daemon as root",
+        (Step::ResourceLimits, EPERM) => {
+            "only root can raise a hard limit: lower it in the plan, or start the daemon as root"
+        }
         (Step::Capabilities, EPERM) => "the daemon has not got these capabilities itself, so it cannot give them",
         (
             Step::User

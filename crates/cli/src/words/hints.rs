@@ -43,7 +43,8 @@ pub(crate) fn hints(why: &Why) -> Vec<String> {
 /// What to do about processes that were killed and are still there.
 pub(crate) fn run_is_stuck(in_the_way: Option<u32>) -> Vec<String> {
     let what = "a process that survives SIGKILL waits inside the kernel, or is held by a debugger";
-    let look = in_the_way.map(|pid| format!("`cat /proc/{pid}/wchan` and `grep TracerPid /proc/{pid}/status` tell which"));
+    let look =
+        in_the_way.map(|pid| format!("`cat /proc/{pid}/wchan` and `grep TracerPid /proc/{pid}/status` tell which"));
     std::iter::once(what.to_owned()).chain(look).collect()
 }
 
@@ -55,9 +56,15 @@ fn failed(service: &Service) -> Vec<String> {
         FailureKind::Start => {
             failure.step.and_then(|step| start_hint(step, failure.errno.unwrap_or(0))).map(str::to_owned)
         }
-        FailureKind::NotReady => Some("`ready` in the plan says how it tells, `start_timeout` how long it may take".to_owned()),
-        FailureKind::Exited => Some("`restart` in the plan says whether it is started again after such an end".to_owned()),
-        FailureKind::Internal => Some("this is a bug of verger: `verger record FILE` keeps what is needed to find it".to_owned()),
+        FailureKind::NotReady => {
+            Some("`ready` in the plan says how it tells, `start_timeout` how long it may take".to_owned())
+        }
+        FailureKind::Exited => {
+            Some("`restart` in the plan says whether it is started again after such an end".to_owned())
+        }
+        FailureKind::Internal => {
+            Some("this is a bug of verger: `verger record FILE` keeps what is needed to find it".to_owned())
+        }
         FailureKind::GaveUp => None,
     };
     first.into_iter().chain([again]).collect()
@@ -96,7 +103,13 @@ mod tests {
         let failed = |failure| Service { failure: Some(failure), ..web(PhaseKind::Failed) };
         let refused = Failure { step: Some(Step::Exec), errno: Some(13), ..plain(FailureKind::Start) };
         let down = Service { want: Want::Down, ..web(PhaseKind::Down) };
-        let chain = || vec![link("web", CauseKind::Awaits, "api"), link("api", CauseKind::Awaits, "db"), link("db", CauseKind::Rested, "")];
+        let chain = || {
+            vec![
+                link("web", CauseKind::Awaits, "api"),
+                link("api", CauseKind::Awaits, "db"),
+                link("db", CauseKind::Rested, ""),
+            ]
+        };
         for (service, chain, words) in [
             (failed(plain(FailureKind::GaveUp)), vec![], "once that is mended: `verger start web`"),
             (

@@ -144,10 +144,7 @@ mod tests {
             (on(PhaseKind::Held), "stops once db has ended"),
             (web(PhaseKind::Stopping), ""),
             (Service { want: Want::Again, ..web(PhaseKind::Stopping) }, "to be started again"),
-            (
-                Service { in_the_way: Some(123), ..web(PhaseKind::Stuck) },
-                "process 123 was killed and does not go away",
-            ),
+            (Service { in_the_way: Some(123), ..web(PhaseKind::Stuck) }, "process 123 was killed and does not go away"),
             (web(PhaseKind::Stuck), "it was killed and does not go away"),
             (
                 Service { until_us: Some(6_200_000), ..crashed(PhaseKind::Resting) },
@@ -187,14 +184,9 @@ mod tests {
             P::Running,
             P::Stopping,
             Cause::plain(CauseKind::Asked),
-            Origin {
-                service: Some("db".to_owned()),
-                exit: Some(exited(1)),
-                ..Origin::plain(OriginKind::Exited)
-            },
+            Origin { service: Some("db".to_owned()), exit: Some(exited(1)), ..Origin::plain(OriginKind::Exited) },
         )];
-        let resting =
-            Service { last_exit: Some(exited(1)), until_us: Some(5_200_000), restarts: 4, ..web(P::Resting) };
+        let resting = Service { last_exit: Some(exited(1)), until_us: Some(5_200_000), restarts: 4, ..web(P::Resting) };
         for (service, chain, words) in [
             (on(P::Waiting), vec![], "web waits for db"),
             (web(P::Waiting), vec![], "web waits"),
@@ -215,7 +207,11 @@ mod tests {
             ),
             (web(P::Down), stopped("web", CauseKind::Asked, ""), "web is down: it was stopped by uid 0 (pid 812)"),
             (web(P::Down), stopped("api", CauseKind::Unneeded, "api"), "web is down: api does not need it any more"),
-            (web(P::Stopping), vec![shut(P::Stopping)], "web is stopping (pid 4711): uid 0 (pid 1) sent SIGTERM: everything ends"),
+            (
+                web(P::Stopping),
+                vec![shut(P::Stopping)],
+                "web is stopping (pid 4711): uid 0 (pid 1) sent SIGTERM: everything ends",
+            ),
             (web(P::Down), crashed, "web is down: db exited with status 1"),
             (web(P::Down), vec![], "web is down"),
         ] {

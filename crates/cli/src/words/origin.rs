@@ -107,10 +107,7 @@ mod tests {
         ] {
             assert_eq!(origin(&is, Some(about)), words);
         }
-        assert_eq!(
-            deed(&by_command(Verb::Stop, "db")).as_deref(),
-            Some("db was stopped by uid 0 (pid 812)")
-        );
+        assert_eq!(deed(&by_command(Verb::Stop, "db")).as_deref(), Some("db was stopped by uid 0 (pid 812)"));
         assert_eq!(deed(&by_shutdown(None, Some(9))), None);
     }
 }

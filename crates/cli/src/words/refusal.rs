@@ -70,9 +70,7 @@ fn wrong_state(cannot: String, wrong: &WrongState) -> Trouble {
             };
             Trouble::new(format!("{cannot}{who}")).hints(run_is_stuck(wrong.in_the_way))
         }
-        Obstacle::NotRunning => {
-            Trouble::new(format!("{cannot}it is {}, and has no process", wrong.phase)).hint(why)
-        }
+        Obstacle::NotRunning => Trouble::new(format!("{cannot}it is {}, and has no process", wrong.phase)).hint(why),
         Obstacle::ShuttingDown => Trouble::new(format!("{cannot}everything is ending")),
     }
 }
@@ -97,7 +95,8 @@ mod tests {
     fn every_refusal_is_told_with_what_to_do() {
         let wrong = |phase, cause| WrongState::plain("web", phase, cause);
         let failure = |kind| Failure { kind, restarts: Some(5), step: None, errno: None, fault: None };
-        let gave_up = WrongState { failure: Some(failure(FailureKind::GaveUp)), ..wrong(PhaseKind::Failed, Obstacle::Failed) };
+        let gave_up =
+            WrongState { failure: Some(failure(FailureKind::GaveUp)), ..wrong(PhaseKind::Failed, Obstacle::Failed) };
         let start = Failure { restarts: None, step: Some(Step::Exec), errno: Some(2), ..failure(FailureKind::Start) };
         let start = WrongState { failure: Some(start), ..wrong(PhaseKind::Failed, Obstacle::Failed) };
         let blocked = WrongState { blocked_by: Some("db".into()), ..wrong(PhaseKind::Blocked, Obstacle::Blocked) };
@@ -174,6 +173,9 @@ mod tests {
             told(None, &Error::NotFound { name: "wbe".into() }),
             "there is no service `wbe`\nHint: `verger status` lists all there are"
         );
-        assert!(told(None, &Error::Internal { text: "x".into() }).starts_with("a fault of the daemon: x\nHint: this is a bug"));
+        assert!(
+            told(None, &Error::Internal { text: "x".into() })
+                .starts_with("a fault of the daemon: x\nHint: this is a bug")
+        );
     }
 }

@@ -155,7 +155,10 @@ mod tests {
         assert_eq!(ago(300_100_000).as_deref(), Some("99.9 s ago"));
         assert_eq!(ago(208_000_000).as_deref(), Some("3m12s ago"));
         assert_eq!(clock.time(400_000_000).len(), "14:02:11".len());
-        assert_eq!(clock.stamp(399_123_456).split_once('.').map(|(_, millis)| millis.to_owned()).as_deref(), Some("123"));
+        assert_eq!(
+            clock.stamp(399_123_456).split_once('.').map(|(_, millis)| millis.to_owned()).as_deref(),
+            Some("123")
+        );
         let later = Clock::of(400_000_000_000, clock.offset_us());
         assert!(later.time(0).starts_with("2026-01-1"), "{}", later.time(0));
     }

@@ -331,8 +331,7 @@ mod tests {
     fn the_service_at_hand_adds_what_the_transition_does_not_know() {
         let gave_up = Failure { kind: FailureKind::GaveUp, restarts: Some(5), step: None, errno: None, fault: None };
         let resting = Service { until_us: Some(1_200_000), ..web(PhaseKind::Resting) };
-        let failed =
-            Service { failure: Some(gave_up), last_exit: Some(exited(1)), ..web(PhaseKind::Failed) };
+        let failed = Service { failure: Some(gave_up), last_exit: Some(exited(1)), ..web(PhaseKind::Failed) };
         let ended = Service { last_exit: Some(exited(0)), ..web(PhaseKind::Down) };
         for (cause, now, words) in [
             (plain(CauseKind::Ready), web(PhaseKind::Running), "running (pid 4711)"),

@@ -95,7 +95,12 @@ mod tests {
                 "api does not need it any more (uid 0 (pid 812) asked to stop api)",
             ),
             (Want::Down, Cause::plain(CauseKind::Removed), plan(), "the plan no longer has it"),
-            (Want::Up, Cause::plain(CauseKind::Found), Origin::plain(OriginKind::Revival), "so it was before the daemon's own end"),
+            (
+                Want::Up,
+                Cause::plain(CauseKind::Found),
+                Origin::plain(OriginKind::Revival),
+                "so it was before the daemon's own end",
+            ),
         ] {
             let is = Wanted { cause, root: at_root(root) };
             assert_eq!(reason("web", want, &is), words);
