@@ -153,6 +153,11 @@ impl Control {
         self.owner = Some(self.last as u32);
     }
 
+    /// Whether there is an owner, who hears everything by that connection.
+    pub(crate) fn has_owner(&self) -> bool {
+        self.owner.is_some()
+    }
+
     /// Whether the owner's connection has ended since the last time this was asked.
     pub(crate) fn owner_is_gone(&mut self) -> bool {
         std::mem::take(&mut self.owner_gone)

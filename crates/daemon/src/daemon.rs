@@ -165,7 +165,7 @@ impl Daemon {
                 }
             }
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
-            Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
+            Token::Ready(slot) => self.world.read_ready(&self.engine, &self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
             Token::Keeper => self.keeper_died(),
         }
@@ -461,7 +461,11 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
     match effect {
         LifeEffect::Moved { service, link } => {
             page.put(engine, service.slot);
-            if let Some((transition, _)) = engine.transition(*link) {
+            // Whoever started us and holds our hand hears all of it, and tells it in its own way.
+            let told_elsewhere = control.has_owner() && !log.is_talkative();
+            if let Some((transition, _)) = engine.transition(*link)
+                && !told_elsewhere
+            {
                 words::transition(log, engine, service.slot, &transition);
             }
             if control.is_watched(service.slot) {

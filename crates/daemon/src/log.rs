@@ -73,6 +73,11 @@ impl Log {
         }
     }
 
+    /// Whether what merely happens is told too.
+    pub(crate) fn is_talkative(&self) -> bool {
+        self.talkative
+    }
+
     /// Something happened.
     pub(crate) fn tell(&mut self, line: std::fmt::Arguments<'_>) {
         if self.talkative {

@@ -371,7 +371,10 @@ impl World {
     // ── readiness ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Reads what a program wrote to its readiness descriptor: a newline is the word.
-    pub(crate) fn read_ready(&mut self, poll: &Poll, slot: u32) {
+    pub(crate) fn read_ready(&mut self, engine: &Engine, poll: &Poll, slot: u32) {
+        if !self.is_known(engine, slot) {
+            return;
+        }
         let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         let Some(pipe) = &living.ready else { return };
         let mut bytes = [0; 256];
@@ -395,6 +398,9 @@ impl World {
 
     /// Reads what came to a service's notify socket.
     pub(crate) fn read_notify(&mut self, engine: &Engine, slot: u32) {
+        if !self.is_known(engine, slot) {
+            return;
+        }
         let own_uid = rustix::process::getuid().as_raw();
         for _ in 0..NOTIFICATIONS_A_TURN {
             let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
@@ -416,6 +422,17 @@ impl World {
                 self.told.push_back(RunEvent::Ready { run });
             }
         }
+    }
+
+    /// Whether the process of a run is known. A quick program speaks before its worker has had the time to report it, and
+    /// nobody could say yet whether it is the one who may: what it said stays where it is, to be read a moment later.
+    fn is_known(&mut self, engine: &Engine, slot: u32) -> bool {
+        let known =
+            |world: &World| world.living.get(slot as usize).and_then(Option::as_ref).is_some_and(|it| it.pid.is_some());
+        if !known(self) {
+            self.started(engine);
+        }
+        known(self)
     }
 
     fn is_member(&self, engine: &Engine, living: &Living, pid: Option<Pid>) -> bool {

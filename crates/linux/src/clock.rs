@@ -7,6 +7,8 @@
 
 #![expect(unsafe_code, reason = "clock_gettime by libc")]
 
+#![expect(unsafe_code, reason = "the time zone is known to the C library alone")]
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::time::{
@@ -53,6 +55,43 @@ pub fn set_wall(nanos: i128) -> Result<(), Errno> {
     let split = |nanos: i128| Some((i64::try_from(nanos / NANOS as i128).ok()?, (nanos % NANOS as i128) as i64));
     let (tv_sec, tv_nsec) = split(nanos).filter(|_| nanos >= 0).ok_or(Errno::INVAL)?;
     rustix::time::clock_settime(ClockId::Realtime, Timespec { tv_sec, tv_nsec })
+}
+
+/// A time of the wall clock as people here read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Local {
+    /// The year.
+    pub year: i32,
+    /// The month, from 1.
+    pub month: u8,
+    /// The day of the month, from 1.
+    pub day: u8,
+    /// The hour, 0 to 23.
+    pub hour: u8,
+    /// The minute.
+    pub minute: u8,
+    /// The second; 60 is a leap second.
+    pub second: u8,
+}
+
+/// Seconds since 1970-01-01 UTC in this machine's time zone (`TZ`, else `/etc/localtime`; without either UTC). May read that
+/// file, once. `None` beyond the years that there are.
+pub fn local(seconds: i64) -> Option<Local> {
+    // SAFETY: all zeros are a `tm`: numbers and a pointer to a name, which nobody follows here.
+    let mut parts: libc::tm = unsafe { core::mem::zeroed() };
+    // SAFETY: two places that live here. It reads the environment, which nothing in this workspace writes to (that takes an
+    // `unsafe` of its own).
+    let known = unsafe { !libc::localtime_r(&raw const seconds, &raw mut parts).is_null() };
+    let small = |number: i32| u8::try_from(number).ok();
+    known.then_some(())?;
+    Some(Local {
+        year: parts.tm_year.checked_add(1900)?,
+        month: small(parts.tm_mon + 1)?,
+        day: small(parts.tm_mday)?,
+        hour: small(parts.tm_hour)?,
+        minute: small(parts.tm_min)?,
+        second: small(parts.tm_sec)?,
+    })
 }
 
 /// A descriptor that is readable from a moment of the monotonic clock on (`timerfd_create(2)`); close-on-exec, never blocking.
@@ -143,5 +182,15 @@ mod tests {
         assert!(now() >= first && since_boot() >= boot && boot >= first.0);
         assert!(wall() > 1_600_000_000 * i128::from(NANOS));
         assert_eq!(set_wall(-1), Err(Errno::INVAL));
+    }
+
+    #[test]
+    fn a_wall_clock_is_read_as_people_here_do() {
+        // Wherever this runs, a day later is the day after at the same time, in the middle of January.
+        let noon = local(1_768_478_400).unwrap();
+        assert_eq!((noon.year, noon.month), (2026, 1));
+        assert_eq!(local(1_768_478_400 + 86_400), Some(Local { day: noon.day + 1, ..noon }));
+        assert_eq!(local(1_768_478_401).map(|time| time.second), Some(noon.second + 1));
+        assert_eq!(local(i64::MAX), None);
     }
 }

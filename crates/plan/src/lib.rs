@@ -39,11 +39,13 @@ mod value;
 pub use compile::compile;
 pub use complaint::{Also, COMPLAINTS_MAX, Complaint, QUOTED_MAX, Severity};
 pub use names::mapped;
+pub use near::nearest;
 pub use not_applied::NotApplied;
 pub use places::Places;
 pub use reference::reference;
 pub use schema::schema;
 pub use sources::{FileId, LineColumn, Place, Sources};
+pub use value::duration::read_duration;
 
 use verger_engine::image::Plan;
 

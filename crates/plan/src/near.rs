@@ -9,7 +9,7 @@ const WORDS_MAX: usize = 2000;
 
 /// The known word nearest to `wrong`, if one is near enough to be worth suggesting: one slip in three characters.
 /// Among equally near ones the first. Case, `-` and `_` do not count.
-pub(crate) fn nearest<'w>(wrong: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+pub fn nearest<'w>(wrong: &str, known: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let wrong = plain(wrong)?;
     let slips_max = (wrong.len() / 3).max(1);
     let mut best: Option<(usize, &str)> = None;

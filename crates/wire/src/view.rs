@@ -10,6 +10,7 @@ use verger_engine::life::{self, Outcome, PhaseKind, Status};
 use verger_engine::runs::{Pid, ServiceId, StartFailure, Step};
 use verger_engine::time::Moment;
 
+use crate::board::Entry;
 use crate::message::{
     Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, Done, Error, Exit, Failure, FailureKind, LastOrder, Obstacle,
     OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState, signal_text,
@@ -50,6 +51,36 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         last_order: last_order(status.last_order),
         autostart: described.is_some_and(|it| it.autostart()),
         essential: described.is_some_and(|it| it.essential()),
+        decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
+    }
+}
+
+/// What the board holds of a service, as a message; `name` says who lives in a slot. The board has no description, nor what
+/// the plan says of it: those are empty and false here.
+pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service {
+    let record = &entry.record;
+    Service {
+        name: entry.name.as_str().to_owned(),
+        description: String::new(),
+        want: record.want,
+        phase: record.phase,
+        ready: record.ready,
+        asked: record.asked,
+        run: record.run.0,
+        start_us: record.run.is_some().then(|| micros(record.began)),
+        pid: record.pid.map(number),
+        containment: record.containment,
+        since_us: micros(record.since),
+        until_us: (record.until != Moment::NEVER).then(|| micros(record.until)),
+        waits_for: record.on.and_then(name),
+        in_the_way: record.in_the_way.map(number),
+        restarts: record.restarts,
+        failures: record.failures,
+        last_exit: record.last_exit.as_ref().map(Exit::from),
+        failure: record.failure.map(failure),
+        last_order: last_order(record.last_order),
+        autostart: false,
+        essential: false,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
     }
 }

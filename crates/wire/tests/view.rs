@@ -15,6 +15,7 @@ use verger_engine::runs::{
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_wire::Word;
+use verger_wire::board::{Entry, Name, Record};
 use verger_wire::message::{Done, Error, Obstacle};
 use verger_wire::view;
 
@@ -132,6 +133,28 @@ fn a_service_is_shown_with_what_applies_and_nothing_else() {
     assert_eq!((&shown["restarts"], &shown["failures"], &shown["run"]), (&json!(1), &json!(1), &json!(2)));
     assert_eq!(shown.get("pid"), None);
     assert_eq!(desk.shown("db")["description"], "keeps what is sold");
+}
+
+/// What the board keeps is the same service, but for what only the plan says.
+#[test]
+fn a_service_on_the_board_is_the_same_service() {
+    let mut desk = web_and_db();
+    let crash = Exit { ended: Ended::Signaled { signal: 11, core: true }, oom: true, usage: Usage::NONE };
+    for turn in 0..4 {
+        for name in ["web", "db"] {
+            let status = desk.engine.status(desk.slot(name)).unwrap();
+            let entry = Entry { slot: desk.slot(name), name: Name::new(name).unwrap(), record: Record::of(&status) };
+            let recorded = view::recorded(&entry, |slot| Some(desk.engine.name(slot).to_owned()));
+            let mut expected = view::service(&desk.engine, desk.slot(name)).unwrap();
+            (expected.description, expected.autostart, expected.essential) = (String::new(), false, false);
+            assert_eq!(recorded, expected, "turn {turn}");
+        }
+        match turn {
+            0 => drop(desk.spawn()),
+            1 => desk.end(crash),
+            _ => desk.ask(Verb::Stop, "db"),
+        }
+    }
 }
 
 #[test]

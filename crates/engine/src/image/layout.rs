@@ -9,7 +9,7 @@
 use crate::time::Span;
 
 /// What an image begins with.
-pub(super) const MAGIC: [u8; 8] = *b"verger\x00\x01";
+pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
 pub const VERSION: u32 = 1;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.

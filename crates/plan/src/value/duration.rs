@@ -48,6 +48,14 @@ impl Flaw {
     }
 }
 
+/// Reads a duration as plans have it, for command lines: `"200ms"`, `"1h30m"`, `"forever"`.
+///
+/// # Errors
+/// What is expected, in words that follow `expected`; or what to do about it.
+pub fn read_duration(text: &str) -> Result<Span, String> {
+    parse(text).map_err(|flaw| flaw.hint(text).unwrap_or_else(|| format!("expected {LOOKS}")))
+}
+
 /// Reads a duration: numbers with units, larger units first, and only the last number with a point.
 pub(crate) fn parse(text: &str) -> Result<Span, Flaw> {
     if text == "forever" {

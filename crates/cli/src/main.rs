@@ -1,0 +1,31 @@
+//! `verger`: every verb a person types, and the words in which things are told.
+//!
+//! The verbs are one table ([`verbs`]), each in a file of its own. What they share is what they are about: [`reach`] finds the
+//! daemon, [`seen`] reads its board, [`plans`] reads plans, [`launch`] starts daemons, [`words`] has every phrase once,
+//! [`terminal`] knows where words go. Under the name `starter_cmd` it is another tool altogether ([`starter_cmd`]).
+//!
+//! *What always holds:* it has no door that other clients have not; standard output is data and standard error is words; a
+//! trouble ends in one place, as a sentence with a hint and an exit status.
+
+#![forbid(unsafe_code)]
+
+mod complaints;
+mod glob;
+mod launch;
+mod names;
+mod plans;
+mod reach;
+mod seen;
+mod setting;
+mod table;
+mod terminal;
+mod trouble;
+mod verbs;
+mod words;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+    ExitCode::from(verbs::carry_out(words))
+}

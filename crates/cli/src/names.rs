@@ -1,0 +1,85 @@
+//! Which services are meant: names, patterns, all.
+
+use verger_client::Connection;
+use verger_wire::message::Service;
+
+use crate::glob;
+use crate::reach;
+use crate::setting::Setting;
+use crate::trouble::Trouble;
+
+/// The services that somebody means, by what was typed; in the order of the services.
+pub(crate) fn pick<'s>(services: &'s [Service], typed: &[String]) -> (Vec<&'s Service>, Vec<Trouble>) {
+    let means = |typed: &str, service: &Service| match glob::is_pattern(typed) {
+        true => glob::matches(typed, &service.name),
+        false => typed == service.name,
+    };
+    let picked = services.iter().filter(|service| typed.is_empty() || typed.iter().any(|one| means(one, service)));
+    let nobody = typed.iter().filter(|one| !services.iter().any(|service| means(one, service)));
+    (picked.collect(), nobody.map(|one| unknown(one, services)).collect())
+}
+
+/// There is no such service; which one may have been meant.
+pub(crate) fn unknown(typed: &str, services: &[Service]) -> Trouble {
+    if glob::is_pattern(typed) {
+        return Trouble::new(format!("no service matches `{typed}`")).hint("`verger status` lists all there are");
+    }
+    let trouble = Trouble::new(format!("there is no service `{typed}`"));
+    match verger_plan::nearest(typed, services.iter().map(|service| service.name.as_str())) {
+        Some(near) => trouble.hint(format!("did you mean `{near}`?")),
+        None => trouble.hint("`verger status` lists all there are"),
+    }
+}
+
+/// The names that are meant, for calls to the daemon: patterns are made out, plain names left for it to judge.
+pub(crate) fn expand(setting: &Setting, connection: &mut Connection, typed: &[String]) -> Result<Vec<String>, Trouble> {
+    if !typed.iter().any(|one| glob::is_pattern(one)) {
+        return Ok(typed.to_vec());
+    }
+    let services = connection.list(None).map_err(|error| reach::trouble(setting, None, &error))?;
+    let mut names: Vec<String> = Vec::new();
+    for one in typed {
+        let matching: Vec<&Service> = match glob::is_pattern(one) {
+            true => services.iter().filter(|service| glob::matches(one, &service.name)).collect(),
+            false => services.iter().filter(|service| service.name == *one).collect(),
+        };
+        if matching.is_empty() {
+            return Err(unknown(one, &services));
+        }
+        for service in matching {
+            if !names.contains(&service.name) {
+                names.push(service.name.clone());
+            }
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::samples::web;
+    use verger_engine::life::PhaseKind;
+
+    #[test]
+    fn names_and_patterns_pick_services() {
+        let services: Vec<Service> =
+            ["cam-1", "cam-2", "db"].map(|name| Service { name: name.to_owned(), ..web(PhaseKind::Down) }).into();
+        for (typed, picked, missing) in [
+            (vec![], "cam-1 cam-2 db", ""),
+            (vec!["db", "cam-*"], "cam-1 cam-2 db", ""),
+            (vec!["cam-?", "cam-1"], "cam-1 cam-2", ""),
+            (vec!["bd"], "", "there is no service `bd`: did you mean `db`?"),
+            (vec!["x*", "db"], "db", "no service matches `x*`: `verger status` lists all there are"),
+            (vec!["nothing-like-it"], "", "there is no service `nothing-like-it`: `verger status` lists all there are"),
+        ] {
+            let typed: Vec<String> = typed.into_iter().map(str::to_owned).collect();
+            let (found, troubles) = pick(&services, &typed);
+            let names: Vec<&str> = found.iter().map(|service| service.name.as_str()).collect();
+            assert_eq!(names.join(" "), picked);
+            let said: Vec<String> =
+                troubles.iter().map(|trouble| format!("{}: {}", trouble.words, trouble.hints.join(" "))).collect();
+            assert_eq!(said.join(" "), missing);
+        }
+    }
+}

@@ -1,0 +1,282 @@
+//! Plans in files: read, checked against this machine, compiled.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+
+use verger_engine::image::{MAGIC, Plan, Service};
+use verger_engine::runs::StartFailure;
+use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
+use verger_linux::users::{BUFFER_BYTES, SYSTEM};
+use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Reading, Severity, Sources};
+
+use crate::complaints;
+use crate::setting::Setting;
+use crate::trouble::Trouble;
+use crate::words;
+
+/// The file name that means standard input.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
+/// The machine's files.
+struct Disk;
+
+impl Files for Disk {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        let words =
+            |error: std::io::Error| error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
+        let mut bytes = Vec::new();
+        // One byte more than a plan may have shows that there are too many; a device never ends.
+        File::open(path)
+            .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
+            .map_err(words)?;
+        Ok(bytes)
+    }
+
+    fn identity(&self, path: &str) -> String {
+        std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), |real| real.display().to_string())
+    }
+}
+
+/// Whether a plan is for the machine it is read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Where {
+    /// Users and programs must be there.
+    Here,
+    /// It runs somewhere else: only the text is looked at.
+    Elsewhere,
+}
+
+/// Reads the plan in a file, with all that is to be said about it.
+pub(crate) fn read(path: &str, place: Where) -> Reading {
+    let mut reading = if path == STANDARD_INPUT {
+        let mut bytes = Vec::new();
+        let read = std::io::stdin().lock().take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+        let bytes = if read.is_ok() { bytes } else { Vec::new() };
+        verger_plan::read_bytes("<standard input>", &bytes, &Disk)
+    } else {
+        verger_plan::read(path, &Disk)
+    };
+    if let (Some(plan), Where::Here) = (&reading.plan, place) {
+        let found = on_this_machine(plan, &reading);
+        if found.iter().any(|complaint| complaint.severity == Severity::Error) {
+            reading.plan = None;
+        }
+        reading.complaints.extend(found);
+    }
+    reading
+}
+
+/// Shows all complaints; says how many errors and warnings there were.
+pub(crate) fn show_complaints(setting: &Setting, reading: &Reading) -> (usize, usize) {
+    for complaint in &reading.complaints {
+        setting.terminal.tell(&complaints::shown(complaint, &reading.sources, setting.terminal.err));
+        setting.terminal.tell("");
+    }
+    let count = |severity| reading.complaints.iter().filter(|complaint| complaint.severity == severity).count();
+    (count(Severity::Error), count(Severity::Warning))
+}
+
+/// Tells what a text asks for that verger does not do.
+pub(crate) fn tell_not_applied(setting: &Setting, reading: Option<&Reading>) {
+    for omitted in reading.iter().flat_map(|reading| &reading.not_applied) {
+        setting.terminal.tell(&format!("{} {omitted}", setting.terminal.err.hint("Note:")));
+    }
+}
+
+/// What a plan in a file comes to, for whoever runs it: a compiled one as it is, any other compiled.
+pub(crate) struct Ready {
+    pub(crate) image: Vec<u8>,
+    /// How the plan was read; `None` when it was compiled already.
+    pub(crate) reading: Option<Reading>,
+}
+
+/// Reads and compiles the plan in a file, telling what is wrong with it.
+pub(crate) fn ready(setting: &Setting, path: &str, place: Where) -> Result<Ready, Trouble> {
+    if let Some(image) = compiled(path) {
+        return Ok(Ready { image, reading: None });
+    }
+    let reading = read(path, place);
+    let (errors, _) = show_complaints(setting, &reading);
+    let Some(plan) = &reading.plan else {
+        return Err(Trouble::new(format!("{path} has {}", words::count(errors, "error"))));
+    };
+    let image = verger_plan::compile(plan).map_err(|complaint| Trouble::new(complaint.to_string()))?;
+    Ok(Ready { image, reading: Some(reading) })
+}
+
+/// The bytes of a file that holds a compiled plan; `None` if it holds anything else.
+fn compiled(path: &str) -> Option<Vec<u8>> {
+    let mut file = File::open(path).ok().filter(|_| path != STANDARD_INPUT)?;
+    let mut bytes = [0; MAGIC.len()];
+    file.read_exact(&mut bytes).ok()?;
+    let mut image = bytes.to_vec();
+    (bytes == MAGIC).then_some(())?;
+    file.take(verger_engine::image::IMAGE_BYTES_MAX as u64).read_to_end(&mut image).ok()?;
+    Some(image)
+}
+
+/// What on this machine is not as the plan needs it.
+fn on_this_machine(plan: &Plan, reading: &Reading) -> Vec<Complaint> {
+    let mut machine = Machine { known: BTreeMap::new() };
+    let mut found = Vec::new();
+    let mut left_out = 0;
+    for service in &plan.services {
+        for fault in machine.look(service) {
+            if reading.complaints.len() + found.len() < COMPLAINTS_MAX {
+                found.push(fault.complaint(service, reading));
+            } else {
+                left_out += 1;
+            }
+        }
+    }
+    if let Some(last) = found.last().filter(|_| left_out > 0) {
+        let (message, severity) = (format!("and {left_out} more"), Severity::Warning);
+        found.push(Complaint { message, severity, expected: None, hint: None, also: None, ..last.clone() });
+    }
+    found
+}
+
+/// Something that is not there.
+struct Missing {
+    severity: Severity,
+    /// The keys that may have asked for it, the likeliest first.
+    keys: &'static [&'static str],
+    message: String,
+    hint: Option<String>,
+}
+
+impl Missing {
+    fn complaint(self, service: &Service, reading: &Reading) -> Complaint {
+        let place = self.keys.iter().find_map(|key| reading.places.key(&service.name, key));
+        let place = place.or_else(|| reading.places.service(&service.name));
+        let sources: &Sources = &reading.sources;
+        let at = place.map(|place| (place, sources.line_column(place)));
+        Complaint {
+            severity: self.severity,
+            file: at.map_or(service.origin.file.as_str(), |(place, _)| sources.name(place.file)).to_owned(),
+            span: at.map_or(0..0, |(place, _)| place.span()),
+            line: at.map_or(0, |(_, at)| at.line),
+            column: at.map_or(0, |(_, at)| at.column),
+            message: self.message,
+            expected: None,
+            hint: self.hint,
+            also: None,
+        }
+    }
+}
+
+/// What was looked up already: ten thousand services may run the same program.
+struct Machine {
+    known: BTreeMap<(&'static str, String, Option<Vec<u8>>), Option<u16>>,
+}
+
+impl Machine {
+    fn look(&mut self, service: &Service) -> Vec<Missing> {
+        let mut found = Vec::new();
+        if !service.user.is_empty()
+            && let Some(errno) = self.ask("user", &service.user, None, || user(&service.user))
+        {
+            found.push(unknown("user", &["user"], service, &service.user, errno));
+        }
+        let groups = service.groups.iter().flatten().map(|group| (group, &["groups"] as &'static [&'static str]));
+        let group = Some((&service.group, &["group"] as &'static [&'static str]));
+        for (group, keys) in group.into_iter().chain(groups).filter(|(group, _)| !group.is_empty()) {
+            if let Some(errno) = self.ask("group", group, None, || self::group(group)) {
+                found.push(unknown("group", keys, service, group, errno));
+            }
+        }
+        found.extend(self.look_for_program(service));
+        found
+    }
+
+    fn look_for_program(&mut self, service: &Service) -> Option<Missing> {
+        let program = &service.program;
+        let missing = |message: String, hint: &str| Missing {
+            severity: Severity::Warning,
+            keys: &["program", "command"],
+            message,
+            hint: Some(hint.to_owned()),
+        };
+        if program.contains('/') {
+            let path = std::path::Path::new(&service.working_directory).join(program);
+            let errno = self.ask("path", &path.display().to_string(), None, || executable(&path))?;
+            return Some(match errno {
+                EACCES => missing(
+                    format!("`{program}` is not executable"),
+                    "`chmod +x` it; until then this service cannot start",
+                ),
+                errno => missing(
+                    format!("`{program}` is not there: {}", words::errno(errno)),
+                    "until it is, this service cannot start; the others can",
+                ),
+            });
+        }
+        let own = service.environment.iter().rev().find(|(name, _)| name == "PATH");
+        let path = match own {
+            Some((_, path)) => Some(path.as_bytes().to_vec()),
+            None if service.inherit_environment => {
+                std::env::var_os("PATH").map(std::os::unix::ffi::OsStringExt::into_vec)
+            }
+            None => None,
+        };
+        let errno = self.ask("name", program, path.clone(), || {
+            resolve(program.as_bytes(), path.as_deref(), &mut [0; PATH_BYTES_MAX]).err().map(errno_of)
+        })?;
+        Some(match errno {
+            EACCES => missing(
+                format!("`{program}` is on PATH, and not executable"),
+                "`chmod +x` it; until then this service cannot start",
+            ),
+            _ => missing(
+                format!("there is no `{program}` on PATH"),
+                "until there is, this service cannot start; the others can",
+            ),
+        })
+    }
+
+    fn ask(
+        &mut self,
+        kind: &'static str,
+        name: &str,
+        path: Option<Vec<u8>>,
+        look: impl FnOnce() -> Option<u16>,
+    ) -> Option<u16> {
+        *self.known.entry((kind, name.to_owned(), path)).or_insert_with(look)
+    }
+}
+
+const ENOENT: u16 = 2;
+const EACCES: u16 = 13;
+
+fn errno_of(failure: StartFailure) -> u16 {
+    failure.errno
+}
+
+fn user(name: &str) -> Option<u16> {
+    SYSTEM.user(name.as_bytes(), &mut vec![0; BUFFER_BYTES]).err().map(errno_of)
+}
+
+fn group(name: &str) -> Option<u16> {
+    SYSTEM.group(name.as_bytes(), &mut vec![0; BUFFER_BYTES]).err().map(errno_of)
+}
+
+fn executable(path: &std::path::Path) -> Option<u16> {
+    let errno = |errno: rustix::io::Errno| u16::try_from(errno.raw_os_error()).unwrap_or(0);
+    match std::fs::metadata(path) {
+        Err(error) => Some(error.raw_os_error().and_then(|number| u16::try_from(number).ok()).unwrap_or(ENOENT)),
+        Ok(found) if !found.is_file() => Some(EACCES),
+        Ok(_) => rustix::fs::access(path, rustix::fs::Access::EXEC_OK).err().map(errno),
+    }
+}
+
+fn unknown(what: &str, keys: &'static [&'static str], service: &Service, name: &str, errno: u16) -> Missing {
+    let (message, hint) = match errno {
+        ENOENT => (
+            format!("unknown {what} `{name}` in service `{}`", service.name),
+            Some(format!("make the {what}, or check with `--elsewhere` what is for another machine")),
+        ),
+        errno => (format!("the {what} `{name}` cannot be looked up: {}", words::errno(errno)), None),
+    };
+    Missing { severity: Severity::Error, keys, message, hint }
+}

@@ -1,0 +1,147 @@
+//! What is seen of an instance's services without asking anybody: the board. Where there is none to be read, the daemon is
+//! asked.
+
+use serde_json::{Map, Value, json};
+use verger_client::page::{Entry, Liveness, State};
+use verger_client::{Board, Mapped, OpenError};
+use verger_engine::time::Moment;
+use verger_wire::Word;
+use verger_wire::message::Service;
+use verger_wire::view::{micros, recorded};
+
+use crate::reach;
+use crate::setting::Setting;
+use crate::trouble::Trouble;
+
+/// The services of an instance, and its daemon.
+pub(crate) struct Seen {
+    pub(crate) services: Vec<Service>,
+    pub(crate) liveness: Liveness,
+    daemon: Map<String, Value>,
+    /// Whether the plan's own words (description, autostart, …) are known too.
+    whole: bool,
+}
+
+/// What a service's record on the board does not have.
+const PLANS_OWN: [&str; 4] = ["description", "autostart", "essential", "decided_by"];
+
+impl Seen {
+    /// A service as JSON: the wire's fields, less what is not known.
+    pub(crate) fn service_json(&self, service: &Service) -> Value {
+        let mut value = serde_json::to_value(service).unwrap_or_default();
+        if let (false, Some(fields)) = (self.whole, value.as_object_mut()) {
+            for field in PLANS_OWN {
+                fields.remove(field);
+            }
+        }
+        value
+    }
+
+    /// Everything as JSON; of the services those that are `shown`.
+    pub(crate) fn json(&self, shown: &[&Service]) -> Value {
+        let services: Vec<Value> = shown.iter().map(|service| self.service_json(service)).collect();
+        json!({ "services": services, "daemon": self.daemon })
+    }
+}
+
+/// Looks at the board; asks the daemon where there is no board that can be read.
+pub(crate) fn look(setting: &Setting) -> Result<Seen, Trouble> {
+    match open(setting)? {
+        Ok(board) => Ok(on_board(&board)),
+        Err(why) => ask(setting, &why),
+    }
+}
+
+/// The board of the instance, or why it cannot be read.
+pub(crate) fn open(setting: &Setting) -> Result<Result<Board<Mapped>, OpenError>, Trouble> {
+    Ok(Board::open(&reach::address(setting)?.board()))
+}
+
+/// Everything that a board shows. A record that was being written when its daemon died is left out.
+pub(crate) fn on_board(board: &Board<Mapped>) -> Seen {
+    let slots = 0..board.reader().slots();
+    let mut entries: Vec<Entry> = slots.filter_map(|slot| board.read(slot).ok().flatten()).collect();
+    entries.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
+    let name = |slot| board.read(slot).ok().flatten().map(|entry| entry.name.to_string());
+    let liveness = board.liveness();
+    Seen {
+        services: entries.iter().map(|entry| recorded(entry, name)).collect(),
+        liveness,
+        daemon: daemon(board, liveness),
+        whole: false,
+    }
+}
+
+/// The service with this name, as the board shows it: what takes no call.
+pub(crate) fn one(board: &Board<Mapped>, name: &str) -> Option<Service> {
+    let entry = board.find(name).ok()??;
+    let other = |slot| board.read(slot).ok().flatten().map(|entry| entry.name.to_string());
+    Some(recorded(&entry, other))
+}
+
+fn daemon(board: &Board<Mapped>, liveness: Liveness) -> Map<String, Value> {
+    let reader = board.reader();
+    let identity = reader.identity();
+    let (word, overdue) = match liveness {
+        Liveness::Alive => ("alive", None),
+        Liveness::Stuck { overdue } => ("stuck", Some(overdue.as_millis())),
+        Liveness::Ended => ("ended", None),
+        Liveness::Died => ("died", None),
+    };
+    let state = reader.state().map_or(Value::Null, |state: State| json!(state.spoken().to_string()));
+    let fields = [
+        ("instance", json!(identity.instance.as_str())),
+        ("pid", json!(identity.pid)),
+        ("liveness", json!(word)),
+        ("overdue_ms", overdue.map_or(Value::Null, |overdue| json!(overdue))),
+        ("state", state),
+        ("started_us", json!(micros(identity.started_at))),
+        ("now_us", json!(micros(verger_client::now()))),
+        ("plan", reader.plan().map_or(Value::Null, |(digest, _)| json!(format!("{digest:016x}")))),
+    ];
+    let known = fields.into_iter().filter(|(_, value)| !value.is_null());
+    known.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// What the daemon itself says.
+fn ask(setting: &Setting, why: &OpenError) -> Result<Seen, Trouble> {
+    let failed = |error| {
+        let trouble = reach::trouble(setting, None, &error);
+        match why {
+            OpenError::Io(error) if error.kind() == std::io::ErrorKind::NotFound => trouble,
+            OpenError::Io(_) | OpenError::Board(_) => trouble.detail(format!("and its board cannot be read: {why}")),
+        }
+    };
+    let mut connection = reach::connect(setting)?;
+    let described = connection.describe().map_err(failed)?;
+    let services = connection.list(None).map_err(failed)?;
+    let plan = described.plan.as_ref().map_or(Value::Null, |plan| json!(plan.digest));
+    let daemon = json!({
+        "instance": described.instance,
+        "pid": described.pid,
+        "liveness": "alive",
+        "state": described.state,
+        "started_us": described.started_us,
+        "now_us": described.now_us,
+        "plan": plan,
+    });
+    let daemon = match daemon {
+        Value::Object(fields) => fields,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
+    };
+    Ok(Seen { services, liveness: Liveness::Alive, daemon, whole: true })
+}
+
+/// What is to be said first about a daemon that is not as it should be.
+pub(crate) fn about_daemon(setting: &Setting, liveness: Liveness) -> Option<String> {
+    let instance = &setting.instance;
+    match liveness {
+        Liveness::Alive => None,
+        Liveness::Stuck { overdue } => Some(format!(
+            "the daemon of instance `{instance}` has not answered for {}s",
+            (Moment(0) + overdue).since(Moment(0)).as_millis() / 1_000
+        )),
+        Liveness::Ended => Some(format!("the daemon of instance `{instance}` has ended; this is how it left things")),
+        Liveness::Died => Some(format!("the daemon of instance `{instance}` died; this is the last it knew")),
+    }
+}

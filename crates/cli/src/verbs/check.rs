@@ -1,0 +1,91 @@
+//! `verger check`: whether plans are sound, without running anything.
+
+use serde_json::{Value, json};
+use verger_plan::{Format, Reading, Severity};
+
+use crate::complaints;
+use crate::plans::{self, Where};
+use crate::setting::Setting;
+use crate::trouble::{FAILED, Trouble};
+use crate::words;
+
+/// Check plans without running anything
+///
+/// Every complaint is told, each with its place, what was expected and what to do. What a text asks for and verger does not
+/// do is listed as not applied. Exit status: 0 no errors (there may be warnings), 1 errors.
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// The plans: TOML, JSON, or AOS configurations; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<String>,
+    /// They are for another machine: do not look whether users and programs are there
+    #[arg(long)]
+    elsewhere: bool,
+    /// Print what was found as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Check {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        let place = if self.elsewhere { Where::Elsewhere } else { Where::Here };
+        let mut sound = true;
+        let mut files = Vec::new();
+        for file in &self.files {
+            let reading = plans::read(file, place);
+            sound &= reading.plan.is_some();
+            match self.json {
+                true => files.push(as_json(file, &reading)),
+                false => tell(setting, file, &reading)?,
+            }
+        }
+        if self.json {
+            setting.terminal.say_json(&json!({ "sound": sound, "files": files }))?;
+        }
+        if sound { Ok(()) } else { Err(Trouble::said(FAILED)) }
+    }
+}
+
+fn tell(setting: &Setting, file: &str, reading: &Reading) -> Result<(), Trouble> {
+    let (errors, warnings) = plans::show_complaints(setting, reading);
+    plans::tell_not_applied(setting, Some(reading));
+    let mut found = match &reading.plan {
+        Some(plan) => vec![format!("sound, {}", words::count(plan.services.len(), "service"))],
+        None => vec![words::count(errors, "error")],
+    };
+    found.extend((warnings > 0).then(|| words::count(warnings, "warning")));
+    found.extend(
+        (!reading.not_applied.is_empty())
+            .then(|| format!("{} not applied", words::count(reading.not_applied.len(), "key"))),
+    );
+    setting.terminal.say(&format!("{file}: {}\n", found.join(", ")))
+}
+
+fn as_json(file: &str, reading: &Reading) -> Value {
+    let format = match reading.format {
+        Format::NativeToml => "toml",
+        Format::NativeJson => "json",
+        Format::AosJson => "aos",
+        Format::Unknown => "unknown",
+    };
+    let not_applied: Vec<Value> = reading
+        .not_applied
+        .iter()
+        .map(|it| {
+            json!({
+                "service": it.service, "key": it.key, "file": it.file, "line": it.line, "column": it.column,
+                "reason": it.reason,
+            })
+        })
+        .collect();
+    let errors = reading.complaints.iter().filter(|it| it.severity == Severity::Error).count();
+    json!({
+        "file": file,
+        "format": format,
+        "sound": reading.plan.is_some(),
+        "services": reading.plan.as_ref().map(|plan| plan.services.len()),
+        "errors": errors,
+        "complaints": reading.complaints.iter().map(complaints::as_json).collect::<Vec<Value>>(),
+        "not_applied": not_applied,
+    })
+}

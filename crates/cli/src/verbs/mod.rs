@@ -1,0 +1,125 @@
+//! The table of verbs: what a person can type, and where each is carried out.
+//!
+//! A verb is a file: its options, its help, what it does. The parser, the help, the completions and the manual pages are all
+//! made from this one table.
+//!
+//! *Exit status of every verb, unless its help says otherwise:* 0 it was done, 1 it was not, 2 it was not understood.
+
+mod check;
+mod compile;
+mod run;
+mod schema;
+mod status;
+mod up;
+mod version;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::setting::{Global, Setting};
+use crate::trouble::{DONE, FAILED, Trouble, USAGE};
+
+/// The whole command line.
+#[derive(Debug, clap::Parser)]
+#[command(name = "verger", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(about = "Starts a machine's processes in order, keeps them in order, and ends them so that nothing is left")]
+#[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage; `verger status` has its own.")]
+struct Line {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Up(up::Up),
+    Run(run::Run),
+    Compile(compile::Compile),
+    Check(check::Check),
+    Schema(schema::Schema),
+    Status(status::Status),
+    Version(version::Version),
+}
+
+impl Verb {
+    fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        match self {
+            Verb::Up(verb) => verb.carry_out(setting),
+            Verb::Run(verb) => verb.carry_out(setting),
+            Verb::Compile(verb) => verb.carry_out(setting),
+            Verb::Check(verb) => verb.carry_out(setting),
+            Verb::Schema(verb) => verb.carry_out(setting),
+            Verb::Status(verb) => verb.carry_out(setting),
+            Verb::Version(verb) => verb.carry_out(setting),
+        }
+    }
+}
+
+/// Carries out a command line; the exit status.
+pub(crate) fn carry_out(words: Vec<OsString>) -> u8 {
+    let usage = if is_about_status(&words) { status::USAGE } else { USAGE };
+    let line = match Line::try_parse_from(words) {
+        Ok(line) => line,
+        Err(error) => return misunderstood(&error, usage),
+    };
+    let setting = Setting::from(line.global);
+    match line.verb.carry_out(&setting) {
+        Ok(()) => DONE,
+        Err(trouble) => {
+            setting.terminal.complain(&trouble);
+            trouble.status
+        }
+    }
+}
+
+/// Says what was not understood, or the help that was asked for.
+fn misunderstood(error: &clap::Error, usage: u8) -> u8 {
+    let shown = error.print();
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            // Whoever closes a pipe has seen enough.
+            let seen = shown.is_ok_and(|()| true);
+            if seen { DONE } else { FAILED }
+        }
+        _ => usage,
+    }
+}
+
+/// Whether the verb is the one whose exit status for wrong usage is another.
+fn is_about_status(words: &[OsString]) -> bool {
+    let mut words = words.iter().skip(1);
+    while let Some(word) = words.next() {
+        match word.to_str() {
+            Some("--instance" | "--color") => {
+                let _value = words.next();
+            }
+            Some(option) if option.starts_with('-') => {}
+            Some(verb) => return verb == "status",
+            None => return false,
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_table_is_sound() {
+        Line::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_usage_of_status_is_known_as_such() {
+        let about = |line: &str| is_about_status(&line.split(' ').map(OsString::from).collect::<Vec<_>>());
+        assert!(about("verger status --nonsense"));
+        assert!(about("verger --instance x --color=never status -z"));
+        assert!(!about("verger --instance status why"));
+        assert!(!about("verger"));
+    }
+}

@@ -1,0 +1,178 @@
+//! `verger status`: how services are, read from the board without asking anybody.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use verger_client::page::Liveness;
+use verger_client::{Board, Mapped};
+use verger_engine::life::PhaseKind;
+use verger_wire::Word;
+use verger_wire::message::Service;
+
+use crate::names;
+use crate::seen::{self, Seen};
+use crate::setting::Setting;
+use crate::table::{Cell, table};
+use crate::terminal::Paint;
+use crate::trouble::{DONE, Trouble};
+use crate::words::{self, Clock, Tone};
+
+/// The daemon died (LSB: dead, and its files are still there).
+const DIED: u8 = 1;
+/// Something that was asked for is not running.
+const NOT_RUNNING: u8 = 3;
+/// There is no such service.
+const UNKNOWN: u8 = 4;
+/// It was not understood.
+pub(super) const USAGE: u8 = 64;
+/// How often a table that is watched is drawn at most: nobody reads faster.
+const REDRAW: Duration = Duration::from_millis(50);
+/// How often it is drawn at least where somebody sees it: it shows how long things take.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// Show how services are, without asking the daemon
+///
+/// It is read from the daemon's board, a page of shared memory: it costs the daemon nothing, and works when the daemon hangs
+/// or is dead, which is said.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit status, as the Linux Standard Base has it:
+  0   what was named is running, or done if it is to end by itself (no names: the daemon lives)
+  1   the daemon died and has left its board behind
+  3   something that was named is not running, or there is no daemon
+  4   there is no such service
+  64  wrong usage")]
+pub(super) struct Status {
+    /// Services, by name or pattern (`cam-*`); none means all
+    #[arg(value_name = "NAME|GLOB")]
+    names: Vec<String>,
+    /// Print it as JSON: {"services":[{"name","phase","ready","pid","run",…}],"daemon":{…}}
+    #[arg(long)]
+    json: bool,
+    /// Show it again whenever it changes (as JSON: a line each time)
+    #[arg(short, long)]
+    watch: bool,
+}
+
+impl Status {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        if self.watch {
+            return self.watch(setting);
+        }
+        let seen = seen::look(setting).map_err(|trouble| Trouble { status: NOT_RUNNING, ..trouble })?;
+        let status = self.show(setting, &seen)?;
+        if status == DONE { Ok(()) } else { Err(Trouble::said(status)) }
+    }
+
+    /// Shows what is seen; the exit status.
+    fn show(&self, setting: &Setting, seen: &Seen) -> Result<u8, Trouble> {
+        let (picked, missing) = names::pick(&seen.services, &self.names);
+        match self.json {
+            true => setting.terminal.say_json(&seen.json(&picked))?,
+            false => {
+                if let Some(words) = seen::about_daemon(setting, seen.liveness) {
+                    let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
+                    setting.terminal.tell(&format!("{label} {words}"));
+                }
+                if !picked.is_empty() || missing.is_empty() {
+                    setting.terminal.say(&drawn(&picked, &Clock::here(), setting.terminal.out))?;
+                }
+            }
+        }
+        for trouble in &missing {
+            setting.terminal.complain(trouble);
+        }
+        Ok(match seen.liveness {
+            _ if !missing.is_empty() => UNKNOWN,
+            Liveness::Died => DIED,
+            Liveness::Ended => NOT_RUNNING,
+            Liveness::Alive | Liveness::Stuck { .. } if self.names.is_empty() => DONE,
+            Liveness::Alive | Liveness::Stuck { .. } if picked.iter().all(|it| is_running(it)) => DONE,
+            Liveness::Alive | Liveness::Stuck { .. } => NOT_RUNNING,
+        })
+    }
+
+    /// Shows it again and again, until somebody ends us or the daemon ends.
+    fn watch(&self, setting: &Setting) -> Result<(), Trouble> {
+        let none = |trouble| Trouble { status: NOT_RUNNING, ..trouble };
+        let board = seen::open(setting).map_err(none)?.map_err(|_| none(crate::reach::nobody(setting)))?;
+        let live = std::io::stdout().is_terminal() && !self.json;
+        loop {
+            let changes = board.reader().changes();
+            let seen = seen::on_board(&board);
+            if live {
+                // Home, and clear what is below: no flicker as from clearing first.
+                setting.terminal.say("\x1b[H\x1b[2J")?;
+            }
+            let status = self.show(setting, &seen)?;
+            if matches!(seen.liveness, Liveness::Ended | Liveness::Died) || status == UNKNOWN {
+                return Err(Trouble::said(status));
+            }
+            if !live && !self.json {
+                setting.terminal.say("\n")?;
+            }
+            wait(&board, changes, live);
+        }
+    }
+}
+
+/// Waits for a change, or until what is shown of the time is old. The end of a daemon wakes nobody, so it is looked for.
+fn wait(board: &Board<Mapped>, seen: u32, live: bool) {
+    // sleep: nobody reads faster, and a storm of changes is not to be drawn one by one
+    std::thread::sleep(REDRAW);
+    loop {
+        board.memory().wait(seen, Some(REFRESH));
+        let gone = matches!(board.liveness(), Liveness::Ended | Liveness::Died);
+        if live || gone || board.reader().changes() != seen {
+            return;
+        }
+    }
+}
+
+/// Whether it is as a service that is up should be.
+fn is_running(service: &Service) -> bool {
+    service.ready || service.phase == PhaseKind::Done
+}
+
+fn drawn(services: &[&Service], clock: &Clock, paint: Paint) -> String {
+    let rows: Vec<Vec<Cell>> = services
+        .iter()
+        .map(|service| {
+            let since = if service.since_us == 0 { None } else { Some(words::lasting(clock.since(service.since_us))) };
+            vec![
+                Cell::new(&service.name),
+                Cell::toned(service.phase.spoken().to_string(), words::tone(service.phase)),
+                Cell::maybe(service.pid),
+                Cell::maybe(since),
+                Cell::new(service.restarts.to_string()),
+                Cell::new(words::note(service, clock)),
+            ]
+        })
+        .collect();
+    table(&["NAME", "PHASE", "PID", "FOR", "RESTARTS", "NOTE"], &rows, paint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::samples::{exited, web};
+
+    #[test]
+    fn the_table_of_services() {
+        let resting = Service {
+            name: "api".to_owned(),
+            until_us: Some(5_200_000),
+            last_exit: Some(exited(1)),
+            restarts: 3,
+            ..web(PhaseKind::Resting)
+        };
+        let never = Service { name: "x".to_owned(), since_us: 0, ..web(PhaseKind::Down) };
+        let text = drawn(&[&resting, &web(PhaseKind::Running), &never], &Clock::of(5_000_000, 0), Paint::PLAIN);
+        assert_eq!(
+            text,
+            "NAME  PHASE    PID   FOR  RESTARTS  NOTE\n\
+             api   resting  -     4s   3         exited with status 1, starts again in 200ms\n\
+             web   running  4711  4s   0\n\
+             x     down     -     -    0\n"
+        );
+    }
+}

@@ -1,0 +1,292 @@
+//! `verger up`: a daemon of our own, shown live, ended with us.
+//!
+//! The daemon is our child and holds us by a connection: when we end, however that is, it ends everything. Signals that end
+//! programs reach it through us, so that each of them counts once.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::PidfdFlags;
+use verger_client::{Address, ClientError, Connection, Watch, WatchEvent};
+use verger_engine::life::PhaseKind;
+use verger_engine::runs::{Ended, Pid};
+use verger_linux::signals::{self, SignalFd, SignalSet};
+use verger_linux::{process, reap};
+use verger_wire::message::{Service, Transition};
+
+use crate::launch::{self, Started};
+use crate::plans::{self, Where};
+use crate::reach;
+use crate::setting::Setting;
+use crate::trouble::{FAILED, Trouble, cannot};
+use crate::words::{self, Clock, Tone};
+
+/// Run a plan here and now, and show what happens
+///
+/// The services and their daemon live as long as this command. Ctrl-C (or SIGTERM, or SIGHUP) ends everything in order; a
+/// second one faster. What services write to their standard output and error is seen here too, unless the plan says
+/// otherwise. The exit status is that of the service marked `essential` whose end ended everything; 0 when everything ended
+/// as asked.
+#[derive(Debug, clap::Args)]
+pub(super) struct Up {
+    /// The plan: TOML, JSON, an AOS configuration, or a compiled one; `-` is standard input
+    file: String,
+}
+
+const SIGHUP: u8 = 1;
+const SIGINT: u8 = 2;
+const SIGQUIT: u8 = 3;
+const SIGTERM: u8 = 15;
+
+/// How long a daemon that has closed its connection is given to end, before it counts as one that broke and came back.
+const ENDING: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// What has begun to come is there after so long.
+const MOMENT: Duration = Duration::from_millis(1);
+
+impl Up {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        let ready = plans::ready(setting, &self.file, Where::Here)?;
+        plans::tell_not_applied(setting, ready.reading.as_ref());
+        // Before there is a daemon: no signal may end us and leave it to find out.
+        let signals = heed_signals()?;
+        let Started { pid, connection } = launch::start_daemon(&ready.image, &setting.instance)?;
+        let end = watch_end(pid)?;
+        let mut show = Show::new(setting);
+        let watch = connection.watch(None).map_err(|error| reach::trouble(setting, None, &error));
+        let mut up = Company { setting, pid, signals, end, asked: 0, watch: watch.ok() };
+        up.stay(&mut show)?;
+        let exit = reap::wait_pid(pid).map_err(cannot("wait for the daemon"))?;
+        match exit.ended {
+            Ended::Exited(0) => Ok(()),
+            // It has said why.
+            Ended::Exited(status) => Err(Trouble::said(status)),
+            Ended::Signaled { .. } | Ended::Unknown => {
+                let how = verger_wire::message::Exit::from(&exit);
+                Err(Trouble::new(format!("the daemon {}", words::exit(&how))).with_status(FAILED))
+            }
+        }
+    }
+}
+
+/// Holds back the signals that are for the daemon.
+fn heed_signals() -> Result<SignalFd, Trouble> {
+    let heeded = [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().filter(|it| !signals::at_start().ignored.contains(*it));
+    let heeded = heeded.fold(SignalSet::NONE, SignalSet::with);
+    let _as_before = signals::set_mask(heeded);
+    SignalFd::new(heeded).map_err(cannot("watch signals"))
+}
+
+/// A descriptor that becomes readable when the daemon ends.
+fn watch_end(pid: Pid) -> Result<OwnedFd, Trouble> {
+    let child = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw).ok_or(Errno::SRCH);
+    let opened = child.and_then(|child| rustix::process::pidfd_open(child, PidfdFlags::empty()));
+    opened.map_err(cannot("watch the daemon"))
+}
+
+/// We and our daemon.
+struct Company<'s> {
+    setting: &'s Setting,
+    pid: Pid,
+    signals: SignalFd,
+    /// Readable once the daemon has ended.
+    end: OwnedFd,
+    /// How often it was asked to end.
+    asked: u32,
+    watch: Option<Watch>,
+}
+
+impl Company<'_> {
+    /// Shows what happens and passes on what is asked, until the daemon has ended.
+    fn stay(&mut self, show: &mut Show<'_>) -> Result<(), Trouble> {
+        loop {
+            self.show_what_came(show)?;
+            let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN), PollFd::new(&self.end, PollFlags::IN)];
+            fds.extend(self.watch.as_ref().map(|watch| PollFd::new(watch, PollFlags::IN)));
+            match poll(&mut fds, None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(cannot("wait for the daemon")(errno)),
+            }
+            let [signalled, ended] = [0, 1].map(|at| fds.get(at).is_some_and(|fd| !fd.revents().is_empty()));
+            drop(fds);
+            if signalled {
+                self.pass_on_signals();
+            }
+            if ended {
+                // What it said last may still be there to be read.
+                return self.show_what_came(show);
+            }
+        }
+    }
+
+    fn show_what_came(&mut self, show: &mut Show<'_>) -> Result<(), Trouble> {
+        while let Some(watch) = &mut self.watch {
+            match watch.next_within(MOMENT) {
+                Ok(Some(event)) => show.event(event),
+                Ok(None) => return Ok(()),
+                Err(ClientError::Closed) => self.watch = self.watch_again(show)?,
+                Err(error) => {
+                    self.setting.terminal.complain(&reach::trouble(self.setting, None, &error));
+                    self.watch = None;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The connection has ended: with the daemon, or because the daemon broke and took up its services again.
+    fn watch_again(&self, show: &mut Show<'_>) -> Result<Option<Watch>, Trouble> {
+        let mut end = [PollFd::new(&self.end, PollFlags::IN)];
+        if poll(&mut end, Some(&ENDING)).is_ok_and(|ready| ready > 0) {
+            return Ok(None);
+        }
+        let address = Address::find(&self.setting.instance);
+        let again = address.map_err(ClientError::from).and_then(|address| Connection::open(&address)?.watch(None));
+        match again {
+            Ok(watch) => {
+                show.say(Tone::Uneasy, "the daemon broke and has come back; its services are as they were");
+                Ok(Some(watch))
+            }
+            Err(error) => {
+                self.setting.terminal.complain(&reach::trouble(self.setting, None, &error));
+                Ok(None)
+            }
+        }
+    }
+
+    fn pass_on_signals(&mut self) {
+        while let Ok(Some(received)) = self.signals.take() {
+            let name = verger_wire::message::signal_text(received.signal);
+            self.asked += 1;
+            let words = match self.asked {
+                1 => format!("{name}: ending everything in order (once more: faster)"),
+                _ => format!("{name}: ending everything faster"),
+            };
+            // A terminal has shown `^C` where our line begins.
+            let begin = if received.signal == SIGINT && self.setting.terminal.err.is_coloured() { "\r" } else { "" };
+            self.setting.terminal.tell(&format!("{begin}{words}"));
+            // To a daemon that runs by itself SIGHUP means something else: there is no terminal that it could lose.
+            let signal = if received.signal == SIGHUP { SIGTERM } else { received.signal };
+            let _has_ended_meanwhile = process::signal(self.pid, signal);
+        }
+    }
+}
+
+/// What happens, line by line.
+struct Show<'s> {
+    setting: &'s Setting,
+    /// How wide names are.
+    width: usize,
+    phases: BTreeMap<String, (usize, PhaseKind)>,
+    /// Whether it has been said that all is up.
+    said_up: bool,
+}
+
+impl<'s> Show<'s> {
+    fn new(setting: &'s Setting) -> Show<'s> {
+        Show { setting, width: 0, phases: BTreeMap::new(), said_up: false }
+    }
+
+    fn say(&self, tone: Tone, words: &str) {
+        self.setting.terminal.tell(&self.setting.terminal.err.tone(tone, words));
+    }
+
+    fn event(&mut self, event: WatchEvent) {
+        match event {
+            WatchEvent::Snapshot { services, lost } => self.snapshot(&services, lost),
+            WatchEvent::Moved { transition, service } => self.moved(&transition, service.as_deref()),
+            WatchEvent::Changed(service) => self.note(&service.name, service.phase),
+            WatchEvent::Gone(name) => {
+                let _not_shown = self.phases.remove(&name);
+            }
+        }
+        self.say_when_all_is_up();
+    }
+
+    fn note(&mut self, name: &str, phase: PhaseKind) {
+        let next = self.phases.len();
+        self.phases.entry(name.to_owned()).or_insert((next, phase)).1 = phase;
+        self.width = self.width.max(name.chars().count());
+    }
+
+    fn snapshot(&mut self, services: &[Service], lost: Option<u64>) {
+        if let Some(lost) = lost {
+            self.say(Tone::Uneasy, &format!("{lost} changes came faster than they could be shown; now it is so:"));
+        }
+        let before = std::mem::take(&mut self.phases);
+        services.iter().for_each(|service| self.note(&service.name, service.phase));
+        let clock = Clock::here();
+        for service in services {
+            let known = before.get(&service.name).is_some_and(|(_, phase)| *phase == service.phase);
+            // Nothing has happened to one that nobody has asked for.
+            if known || (service.phase == PhaseKind::Down && service.since_us == 0) {
+                continue;
+            }
+            let note = words::note(service, &clock);
+            let phase = service.phase.to_string();
+            let words = match service.phase {
+                PhaseKind::Waiting if !note.is_empty() => note,
+                PhaseKind::Starting | PhaseKind::Stopping => phase,
+                _ if note.is_empty() => phase,
+                _ => format!("{phase}: {note}"),
+            };
+            self.line(&clock, service.since_us, &service.name, service.phase, &words);
+        }
+    }
+
+    fn moved(&mut self, transition: &Transition, service: Option<&Service>) {
+        self.note(&transition.service, transition.to);
+        let words = words::moved(transition, service);
+        self.line(&Clock::here(), transition.at_us, &transition.service, transition.to, &words);
+        let failure = service.filter(|it| it.phase == PhaseKind::Failed).and_then(|it| it.failure.as_ref());
+        if let Some(failure) = failure {
+            let first = failure.step.and_then(|step| words::start_hint(step, failure.errno.unwrap_or(0)));
+            let more = format!("`verger why {}` tells more", transition.service);
+            let hint = first.map_or(more, str::to_owned);
+            self.setting.terminal.tell(&format!("{} {hint}", self.setting.terminal.err.hint("Hint:")));
+        }
+    }
+
+    fn line(&self, clock: &Clock, at_us: u64, name: &str, phase: PhaseKind, words: &str) {
+        let paint = self.setting.terminal.err;
+        let nth = self.phases.get(name).map_or(0, |(nth, _)| *nth);
+        let shown = paint.name(nth, format!("{name:<width$}", width = self.width));
+        let (stamp, words) = (paint.faint(clock.stamp(at_us)), paint.tone(words::tone(phase), words));
+        self.setting.terminal.tell(&format!("{stamp}  {shown}  {words}"));
+    }
+
+    /// Once: that everything that was to come up has, and what can be done now.
+    fn say_when_all_is_up(&mut self) {
+        let on_its_way = |phase: PhaseKind| match phase {
+            PhaseKind::Waiting | PhaseKind::Starting | PhaseKind::Resting => true,
+            PhaseKind::Down
+            | PhaseKind::Blocked
+            | PhaseKind::Running
+            | PhaseKind::Held
+            | PhaseKind::Stopping
+            | PhaseKind::Stuck
+            | PhaseKind::Done
+            | PhaseKind::Failed => false,
+        };
+        if self.said_up || self.phases.is_empty() || self.phases.values().any(|(_, phase)| on_its_way(*phase)) {
+            return;
+        }
+        self.said_up = true;
+        let count = |wanted: PhaseKind| self.phases.values().filter(|(_, phase)| *phase == wanted).count();
+        let (up, failed) = (count(PhaseKind::Running), count(PhaseKind::Failed) + count(PhaseKind::Blocked));
+        let mut words = format!("{} up", words::count(up, "service"));
+        if failed > 0 {
+            words.push_str(&format!(", {failed} failed"));
+        }
+        let instance = match self.setting.instance.as_str() {
+            verger_wire::place::DEFAULT_INSTANCE => String::new(),
+            other => format!(" --instance {other}"),
+        };
+        self.say(
+            Tone::Faint,
+            &format!("{words}; `verger{instance} status` in another terminal shows them, Ctrl-C ends them in order"),
+        );
+    }
+}

@@ -1,0 +1,148 @@
+//! What to do about how a service is, where there is something to do.
+
+use verger_engine::life::{PhaseKind, Want};
+use verger_wire::message::{FailureKind, OriginKind, Service, Why};
+
+use super::ends::start_hint;
+
+/// What to do, from the service and its chain. Each stands after `Hint: `.
+pub(crate) fn hints(why: &Why) -> Vec<String> {
+    let service = &why.service;
+    let name = &service.name;
+    match service.phase {
+        PhaseKind::Failed => failed(service),
+        PhaseKind::Blocked | PhaseKind::Waiting => match last_other(why) {
+            Some(other) => {
+                let mut hints = vec![format!("`verger why {other}` tells about {other}")];
+                if service.phase == PhaseKind::Blocked {
+                    hints.push(format!("once that is mended, `verger start {name}` tries both again"));
+                }
+                hints
+            }
+            None => Vec::new(),
+        },
+        PhaseKind::Resting => vec![format!("`verger start {name}` starts it at once")],
+        PhaseKind::Held => match &service.waits_for {
+            Some(other) => vec![format!("`verger why {other}` tells what keeps {other}")],
+            None => Vec::new(),
+        },
+        PhaseKind::Stuck => run_is_stuck(service.in_the_way),
+        PhaseKind::Down if service.want == Want::Down && !is_ending(why) => {
+            let starts = match why.chain.last().and_then(|link| link.root.what.service.as_deref()) {
+                Some(other) if other != name && is_command(why) => format!("`verger start {name}` starts {other} too"),
+                Some(_) | None => format!("`verger start {name}` starts it"),
+            };
+            vec![starts]
+        }
+        PhaseKind::Down | PhaseKind::Starting | PhaseKind::Running | PhaseKind::Stopping | PhaseKind::Done => {
+            Vec::new()
+        }
+    }
+}
+
+/// What to do about processes that were killed and are still there.
+pub(crate) fn run_is_stuck(in_the_way: Option<u32>) -> Vec<String> {
+    let what = "a process that survives SIGKILL waits inside the kernel, or is held by a debugger";
+    let look =
+        in_the_way.map(|pid| format!("`cat /proc/{pid}/wchan` and `grep TracerPid /proc/{pid}/status` tell which"));
+    std::iter::once(what.to_owned()).chain(look).collect()
+}
+
+fn failed(service: &Service) -> Vec<String> {
+    let name = &service.name;
+    let again = format!("once that is mended: `verger start {name}`");
+    let Some(failure) = &service.failure else { return vec![again] };
+    let first = match failure.kind {
+        FailureKind::Start => {
+            failure.step.and_then(|step| start_hint(step, failure.errno.unwrap_or(0))).map(str::to_owned)
+        }
+        FailureKind::NotReady => {
+            Some("`ready` in the plan says how it tells, `start_timeout` how long it may take".to_owned())
+        }
+        FailureKind::Exited => {
+            Some("`restart` in the plan says whether it is started again after such an end".to_owned())
+        }
+        FailureKind::Internal => {
+            Some("this is a bug of verger: `verger record FILE` keeps what is needed to find it".to_owned())
+        }
+        FailureKind::GaveUp => None,
+    };
+    first.into_iter().chain([again]).collect()
+}
+
+/// The last service on the chain that is not the one that was asked about.
+fn last_other(why: &Why) -> Option<&str> {
+    let other = why.chain.iter().rev().map(|link| link.service.as_str()).find(|name| *name != why.service.name);
+    other.or(why.service.waits_for.as_deref())
+}
+
+fn is_command(why: &Why) -> bool {
+    why.chain.last().is_some_and(|link| link.root.what.kind == OriginKind::Command)
+}
+
+fn is_ending(why: &Why) -> bool {
+    why.wanted.as_ref().is_some_and(|wanted| wanted.root.what.kind == OriginKind::Shutdown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{by_command, moving, pointing, web};
+    use super::*;
+    use verger_engine::life::Verb;
+    use verger_engine::runs::Step;
+    use verger_wire::message::{CauseKind, Failure, Transition};
+
+    fn link(service: &str, kind: CauseKind, to: &str) -> Transition {
+        let link = moving(PhaseKind::Running, PhaseKind::Down, pointing(kind, to), by_command(Verb::Stop, "db"));
+        Transition { service: service.to_owned(), ..link }
+    }
+
+    #[test]
+    fn there_is_a_hint_where_there_is_something_to_do() {
+        let plain = |kind| Failure { kind, restarts: None, step: None, errno: None, fault: None };
+        let failed = |failure| Service { failure: Some(failure), ..web(PhaseKind::Failed) };
+        let refused = Failure { step: Some(Step::Exec), errno: Some(13), ..plain(FailureKind::Start) };
+        let down = Service { want: Want::Down, ..web(PhaseKind::Down) };
+        let chain = || {
+            vec![
+                link("web", CauseKind::Awaits, "api"),
+                link("api", CauseKind::Awaits, "db"),
+                link("db", CauseKind::Rested, ""),
+            ]
+        };
+        for (service, chain, words) in [
+            (failed(plain(FailureKind::GaveUp)), vec![], "once that is mended: `verger start web`"),
+            (
+                failed(refused),
+                vec![],
+                "make the program executable (`chmod +x`) and its folders open to the service's user\n\
+                 once that is mended: `verger start web`",
+            ),
+            (
+                web(PhaseKind::Blocked),
+                chain(),
+                "`verger why db` tells about db\nonce that is mended, `verger start web` tries both again",
+            ),
+            (web(PhaseKind::Waiting), chain(), "`verger why db` tells about db"),
+            (web(PhaseKind::Waiting), vec![], ""),
+            (web(PhaseKind::Resting), vec![], "`verger start web` starts it at once"),
+            (
+                Service { waits_for: Some("api".to_owned()), ..web(PhaseKind::Held) },
+                vec![],
+                "`verger why api` tells what keeps api",
+            ),
+            (down.clone(), vec![link("web", CauseKind::DownWith, "db")], "`verger start web` starts db too"),
+            (down, vec![], "`verger start web` starts it"),
+            (web(PhaseKind::Running), vec![], ""),
+            (
+                Service { in_the_way: Some(9), ..web(PhaseKind::Stuck) },
+                vec![],
+                "a process that survives SIGKILL waits inside the kernel, or is held by a debugger\n\
+                 `cat /proc/9/wchan` and `grep TracerPid /proc/9/status` tell which",
+            ),
+        ] {
+            let why = Why { service, history: chain.clone(), chain, wanted: None };
+            assert_eq!(hints(&why).join("\n"), words);
+        }
+    }
+}

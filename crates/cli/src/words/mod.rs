@@ -1,0 +1,31 @@
+//! Everything that is said about services, their ends, their causes and what was refused: each phrase once.
+//!
+//! Facts come in as the wire's messages, words come out; no colour, no layout, no terminal. `up`, `status`, `why`, `events`,
+//! `replay` and the errors of all verbs speak through here, so the same thing is called the same everywhere.
+//!
+//! *Not here:* who reads them and where they stand (the verbs), the daemon's own log.
+
+mod ends;
+mod hints;
+mod note;
+mod origin;
+mod refusal;
+#[cfg(test)]
+pub(crate) mod samples;
+mod time;
+mod transition;
+mod wanted;
+
+pub(crate) use ends::{errno, exit, start_failure, start_hint};
+pub(crate) use hints::{hints, run_is_stuck};
+pub(crate) use note::{headline, note};
+pub(crate) use origin::origin;
+pub(crate) use refusal::refusal;
+pub(crate) use time::{Clock, brief, lasting};
+pub(crate) use transition::{Tone, moved, tone};
+pub(crate) use wanted::wanted;
+
+/// `1 service`, `3 services`.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}

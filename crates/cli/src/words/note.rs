@@ -1,0 +1,221 @@
+//! How a service is, in a few words and in a sentence.
+
+use verger_engine::life::{PhaseKind, Want};
+use verger_engine::runs::RunId;
+use verger_wire::message::{CauseKind, OrderKind, OriginKind, Service, Why};
+
+use super::ends::{exit, failure, start_failure};
+use super::origin::{deed, origin};
+use super::time::{Clock, brief, lasting};
+
+/// What the phase alone does not say: `waits for db`, `exited with status 1, starts again in 1.2s`. May be empty.
+pub(crate) fn note(service: &Service, clock: &Clock) -> String {
+    let on = service.waits_for.as_deref();
+    match service.phase {
+        PhaseKind::Waiting => on.map_or_else(String::new, |on| format!("waits for {on}")),
+        PhaseKind::Blocked => on.map_or_else(String::new, |on| format!("requires {on}, which has failed")),
+        PhaseKind::Starting => "not ready yet".to_owned(),
+        PhaseKind::Running => String::new(),
+        PhaseKind::Held => on.map_or_else(String::new, |on| format!("stops once {on} has ended")),
+        PhaseKind::Stopping if service.want == Want::Again => "to be started again".to_owned(),
+        PhaseKind::Stopping => String::new(),
+        PhaseKind::Stuck => match service.in_the_way {
+            Some(pid) => format!("process {pid} was killed and does not go away"),
+            None => "it was killed and does not go away".to_owned(),
+        },
+        PhaseKind::Resting => {
+            let again = match service.until_us {
+                Some(until) => format!("starts again in {}", brief(clock.until(until))),
+                None => "starts again".to_owned(),
+            };
+            match last_end(service) {
+                Some(how) => format!("{how}, {again}"),
+                None => again,
+            }
+        }
+        PhaseKind::Failed => match &service.failure {
+            Some(why) => failure(why, service.last_exit.as_ref()),
+            None => String::new(),
+        },
+        PhaseKind::Done | PhaseKind::Down => service.last_exit.as_ref().map_or_else(String::new, exit),
+    }
+}
+
+/// How it last ended, or failed to start when it never ran.
+fn last_end(service: &Service) -> Option<String> {
+    let order = &service.last_order;
+    match &service.last_exit {
+        Some(how) => Some(exit(how)),
+        None if order.kind == OrderKind::StartFailed => Some(start_failure(order.step, order.errno)),
+        None => None,
+    }
+}
+
+/// The answer to "why" in one sentence, from the service and its chain: `web is down: db was stopped by uid 0 (pid 812)`.
+pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
+    let service = &why.service;
+    let (name, note) = (&service.name, note(service, clock));
+    let pid = service.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
+    let with_note = |words: String| if note.is_empty() { words } else { format!("{words}: {note}") };
+    match service.phase {
+        PhaseKind::Waiting | PhaseKind::Held if !note.is_empty() => format!("{name} {note}"),
+        PhaseKind::Waiting => format!("{name} waits"),
+        PhaseKind::Held => format!("{name} is to be stopped{pid}"),
+        PhaseKind::Blocked => with_note(format!("{name} is blocked")),
+        PhaseKind::Starting => with_note(format!("{name} is starting{pid}")),
+        PhaseKind::Running => {
+            format!("{name} is running{pid}, ready for {}", lasting(clock.since(service.since_us)))
+        }
+        PhaseKind::Stopping => with_reason(format!("{name} is stopping{pid}"), why),
+        PhaseKind::Stuck => with_note(format!("{name} is stuck")),
+        PhaseKind::Resting => {
+            let nth = match service.restarts {
+                0 => String::new(),
+                restarts => format!(" (restart {restarts})"),
+            };
+            format!("{}{nth}", with_note(format!("{name} is resting")))
+        }
+        PhaseKind::Done => with_note(format!("{name} is done")),
+        PhaseKind::Failed => with_note(format!("{name} has failed")),
+        PhaseKind::Down if why.history.is_empty() && RunId(service.run) == RunId::NONE => {
+            format!("{name} is down: nobody has asked for it")
+        }
+        PhaseKind::Down => with_reason(format!("{name} is down"), why),
+    }
+}
+
+/// Adds why it is down or goes down: what somebody did, to it or to another one.
+fn with_reason(words: String, why: &Why) -> String {
+    let name = why.service.name.as_str();
+    let Some(root) = why.chain.last().map(|link| &link.root.what) else { return words };
+    let unneeded = why.chain.iter().find(|link| link.service == name && link.cause.kind == CauseKind::Unneeded);
+    match (root.kind, root.service.as_deref()) {
+        (OriginKind::Command, Some(other)) if other != name && unneeded.is_none() => match deed(root) {
+            Some(deed) => format!("{words}, because {deed}"),
+            None => words,
+        },
+        (OriginKind::Command, Some(_)) if unneeded.is_none() => match deed(root) {
+            // `web is down: web was stopped by …` says the name twice.
+            Some(deed) => format!("{words}: it{}", deed.strip_prefix(name).unwrap_or(&deed)),
+            None => words,
+        },
+        (OriginKind::Command | OriginKind::Plan, _) => match unneeded.and_then(|link| link.cause.service.as_deref()) {
+            Some(user) => format!("{words}: {user} does not need it any more"),
+            None => words,
+        },
+        (
+            OriginKind::Shutdown
+            | OriginKind::Exited
+            | OriginKind::StartFailed
+            | OriginKind::Fault
+            | OriginKind::Revival,
+            _,
+        ) => format!("{words}: {}", origin(root, Some(name))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{by_command, by_shutdown, exited, moving, pointing, web};
+    use super::*;
+    use verger_engine::life::Verb;
+    use verger_engine::runs::Step;
+    use verger_wire::message::{Cause, Failure, FailureKind, LastOrder, Origin, Transition};
+
+    fn clock() -> Clock {
+        Clock::of(5_000_000, 0)
+    }
+
+    fn on(phase: PhaseKind) -> Service {
+        Service { waits_for: Some("db".to_owned()), ..web(phase) }
+    }
+
+    #[test]
+    fn every_phase_has_its_note() {
+        let crashed = |phase| Service { last_exit: Some(exited(1)), ..web(phase) };
+        let failure = Failure { kind: FailureKind::GaveUp, restarts: Some(5), step: None, errno: None, fault: None };
+        let refused = LastOrder { kind: OrderKind::StartFailed, step: Some(Step::Fork), errno: Some(11) };
+        for (service, words) in [
+            (on(PhaseKind::Waiting), "waits for db"),
+            (web(PhaseKind::Waiting), ""),
+            (on(PhaseKind::Blocked), "requires db, which has failed"),
+            (web(PhaseKind::Starting), "not ready yet"),
+            (crashed(PhaseKind::Running), ""),
+            (on(PhaseKind::Held), "stops once db has ended"),
+            (web(PhaseKind::Stopping), ""),
+            (Service { want: Want::Again, ..web(PhaseKind::Stopping) }, "to be started again"),
+            (Service { in_the_way: Some(123), ..web(PhaseKind::Stuck) }, "process 123 was killed and does not go away"),
+            (web(PhaseKind::Stuck), "it was killed and does not go away"),
+            (
+                Service { until_us: Some(6_200_000), ..crashed(PhaseKind::Resting) },
+                "exited with status 1, starts again in 1.2s",
+            ),
+            (
+                Service { until_us: Some(5_050_000), last_order: refused, ..web(PhaseKind::Resting) },
+                "could not be started: step fork: Resource temporarily unavailable, starts again in 50ms",
+            ),
+            (web(PhaseKind::Resting), "starts again"),
+            (
+                Service { failure: Some(failure), ..crashed(PhaseKind::Failed) },
+                "gave up after 5 restarts: exited with status 1",
+            ),
+            (web(PhaseKind::Failed), ""),
+            (crashed(PhaseKind::Done), "exited with status 1"),
+            (crashed(PhaseKind::Down), "exited with status 1"),
+            (web(PhaseKind::Down), ""),
+        ] {
+            assert_eq!(note(&service, &clock()), words);
+        }
+    }
+
+    fn why(service: Service, chain: Vec<Transition>) -> Why {
+        Why { service, history: chain.clone(), chain, wanted: None }
+    }
+
+    #[test]
+    fn every_phase_has_its_sentence() {
+        use PhaseKind as P;
+        let stopped = |service: &str, kind: CauseKind, by: &str| {
+            let cause = if kind == CauseKind::Asked { Cause::plain(kind) } else { pointing(kind, by) };
+            vec![moving(P::Running, P::Stopping, cause, by_command(Verb::Stop, service))]
+        };
+        let shut = |to| moving(P::Running, to, Cause::plain(CauseKind::Asked), by_shutdown(Some("SIGTERM"), Some(1)));
+        let crashed = vec![moving(
+            P::Running,
+            P::Stopping,
+            Cause::plain(CauseKind::Asked),
+            Origin { service: Some("db".to_owned()), exit: Some(exited(1)), ..Origin::plain(OriginKind::Exited) },
+        )];
+        let resting = Service { last_exit: Some(exited(1)), until_us: Some(5_200_000), restarts: 4, ..web(P::Resting) };
+        for (service, chain, words) in [
+            (on(P::Waiting), vec![], "web waits for db"),
+            (web(P::Waiting), vec![], "web waits"),
+            (on(P::Held), vec![], "web stops once db has ended"),
+            (web(P::Held), vec![], "web is to be stopped (pid 4711)"),
+            (on(P::Blocked), vec![], "web is blocked: requires db, which has failed"),
+            (web(P::Starting), vec![], "web is starting (pid 4711): not ready yet"),
+            (web(P::Running), vec![], "web is running (pid 4711), ready for 4s"),
+            (web(P::Stuck), vec![], "web is stuck: it was killed and does not go away"),
+            (resting, vec![], "web is resting: exited with status 1, starts again in 200ms (restart 4)"),
+            (Service { last_exit: Some(exited(0)), ..web(P::Done) }, vec![], "web is done: exited with status 0"),
+            (web(P::Failed), vec![], "web has failed"),
+            (Service { run: 0, ..web(P::Down) }, vec![], "web is down: nobody has asked for it"),
+            (
+                web(P::Down),
+                stopped("db", CauseKind::DownWith, "db"),
+                "web is down, because db was stopped by uid 0 (pid 812)",
+            ),
+            (web(P::Down), stopped("web", CauseKind::Asked, ""), "web is down: it was stopped by uid 0 (pid 812)"),
+            (web(P::Down), stopped("api", CauseKind::Unneeded, "api"), "web is down: api does not need it any more"),
+            (
+                web(P::Stopping),
+                vec![shut(P::Stopping)],
+                "web is stopping (pid 4711): uid 0 (pid 1) sent SIGTERM: everything ends",
+            ),
+            (web(P::Down), crashed, "web is down: db exited with status 1"),
+            (web(P::Down), vec![], "web is down"),
+        ] {
+            assert_eq!(headline(&why(service, chain), &clock()), words);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Why a service is wanted as it is.
+
+use verger_engine::life::Want;
+use verger_wire::message::{CauseKind, OriginKind, Wanted};
+
+use super::origin::origin;
+use super::time::Clock;
+
+/// Who wanted it, and since when: `wanted up, 12.3 s ago, at 14:02:11: the plan starts it by itself`.
+pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, clock: &Clock) -> String {
+    let what = match want {
+        Want::Down => "wanted down",
+        Want::Up => "wanted up",
+        Want::Again => "wanted down, then up",
+    };
+    format!("{what} since {}: {}", clock.ago(wanted.root.at_us), reason(name, want, wanted))
+}
+
+fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
+    let other = wanted.cause.service.as_deref().unwrap_or("a service that is no more");
+    let root = &wanted.root.what;
+    let because = match wanted.cause.kind {
+        CauseKind::Needed => format!("{other} needs it"),
+        CauseKind::Unneeded => format!("{other} does not need it any more"),
+        CauseKind::DownWith => format!("it requires {other}, which goes down"),
+        CauseKind::RestartedWith => format!("it requires {other}, which is restarted"),
+        CauseKind::Removed => return "the plan no longer has it".to_owned(),
+        CauseKind::Found => return "so it was before the daemon's own end".to_owned(),
+        CauseKind::Asked
+        | CauseKind::Awaits
+        | CauseKind::Arrived
+        | CauseKind::OutOfReach
+        | CauseKind::WithinReach
+        | CauseKind::HeldBy
+        | CauseKind::LetGo
+        | CauseKind::Ready
+        | CauseKind::Exited
+        | CauseKind::Ended
+        | CauseKind::StartFailed
+        | CauseKind::NotReadyInTime
+        | CauseKind::Rested
+        | CauseKind::Stuck
+        | CauseKind::Fault => {
+            return match (root.kind, want) {
+                (OriginKind::Plan, Want::Up | Want::Again) => "the plan starts it by itself".to_owned(),
+                (OriginKind::Plan, Want::Down) => "the plan does not start it by itself".to_owned(),
+                (
+                    OriginKind::Command
+                    | OriginKind::Shutdown
+                    | OriginKind::Exited
+                    | OriginKind::StartFailed
+                    | OriginKind::Fault
+                    | OriginKind::Revival,
+                    _,
+                ) => origin(root, Some(name)),
+            };
+        }
+    };
+    format!("{because} ({})", origin(root, Some(name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{at_root, by_command, by_shutdown, pointing};
+    use super::*;
+    use verger_engine::life::Verb;
+    use verger_wire::message::{Cause, Origin};
+
+    #[test]
+    fn every_want_has_its_reason() {
+        let plan = || Origin::plain(OriginKind::Plan);
+        let asked = || Cause::plain(CauseKind::Asked);
+        for (want, cause, root, words) in [
+            (Want::Up, asked(), plan(), "the plan starts it by itself"),
+            (Want::Down, asked(), plan(), "the plan does not start it by itself"),
+            (Want::Up, asked(), by_command(Verb::Start, "web"), "uid 0 (pid 812) asked to start it"),
+            (Want::Down, asked(), by_shutdown(Some("SIGINT"), None), "SIGINT: everything ends"),
+            (Want::Up, pointing(CauseKind::Needed, "api"), plan(), "api needs it (the plan was loaded)"),
+            (
+                Want::Down,
+                pointing(CauseKind::DownWith, "db"),
+                by_command(Verb::Stop, "db"),
+                "it requires db, which goes down (uid 0 (pid 812) asked to stop db)",
+            ),
+            (
+                Want::Again,
+                pointing(CauseKind::RestartedWith, "db"),
+                by_command(Verb::Restart, "db"),
+                "it requires db, which is restarted (uid 0 (pid 812) asked to restart db)",
+            ),
+            (
+                Want::Down,
+                pointing(CauseKind::Unneeded, "api"),
+                by_command(Verb::Stop, "api"),
+                "api does not need it any more (uid 0 (pid 812) asked to stop api)",
+            ),
+            (Want::Down, Cause::plain(CauseKind::Removed), plan(), "the plan no longer has it"),
+            (
+                Want::Up,
+                Cause::plain(CauseKind::Found),
+                Origin::plain(OriginKind::Revival),
+                "so it was before the daemon's own end",
+            ),
+        ] {
+            let is = Wanted { cause, root: at_root(root) };
+            assert_eq!(reason("web", want, &is), words);
+        }
+    }
+}
