@@ -70,7 +70,7 @@ struct Watching {
 
 /// All callers.
 pub(crate) struct Control {
-    connections: Vec<Option<Connection>>,
+    connections: Vec<Option<Box<Connection>>>,
     /// The places that are taken: there may be room for a thousand callers, and mostly there is one.
     open: Vec<u32>,
     /// Where the last connection was put: the next is sought behind it.
@@ -130,7 +130,7 @@ impl Control {
         }
         self.last = at;
         self.open.push(at as u32);
-        self.connections[at] = Some(Connection {
+        self.connections[at] = Some(Box::new(Connection {
             fd,
             right,
             who,
@@ -144,7 +144,7 @@ impl Control {
             ended: false,
             reading: true,
             writing: false,
-        });
+        }));
         true
     }
 
@@ -178,11 +178,11 @@ impl Control {
     }
 
     fn at(&self, at: u32) -> Option<&Connection> {
-        self.connections.get(at as usize)?.as_ref()
+        self.connections.get(at as usize)?.as_deref()
     }
 
     fn get(&mut self, at: u32) -> Option<&mut Connection> {
-        self.connections.get_mut(at as usize)?.as_mut()
+        self.connections.get_mut(at as usize)?.as_deref_mut()
     }
 
     fn drop(&mut self, at: u32) {

@@ -8,7 +8,6 @@ use rustix::io::Errno;
 use verger_engine::image::{ContainmentWish, ResourceLimit, ServiceView, Session as SessionWish, SourceView};
 use verger_engine::runs::{Containment, StartFailure, Step};
 use verger_linux::contain::RunName;
-use verger_linux::process;
 use verger_linux::spawn::{self, Arena, PATH_BYTES_MAX, PointerArray, Pointers, Recipe, Session, Spawner, WordsError};
 use verger_linux::users::{self, SYSTEM};
 
@@ -36,8 +35,8 @@ pub(crate) struct Kitchen {
     argv: PointerArray,
     envp: PointerArray,
     arena: Arena,
-    program: Box<[u8; PATH_BYTES_MAX]>,
-    path: Box<[u8; PATH_BYTES_MAX]>,
+    program: Box<[u8]>,
+    path: Box<[u8]>,
     users: Box<[u8]>,
     groups: Box<[u32; GROUPS]>,
     cpus: Box<[u64; CPU_WORDS]>,
@@ -68,8 +67,8 @@ impl Kitchen {
             argv: PointerArray::with_capacity(TEXTS),
             envp: PointerArray::with_capacity(TEXTS),
             arena: Arena::with_capacity(ARENA_BYTES),
-            program: Box::new([0; PATH_BYTES_MAX]),
-            path: Box::new([0; PATH_BYTES_MAX]),
+            program: vec![0; PATH_BYTES_MAX].into_boxed_slice(),
+            path: vec![0; PATH_BYTES_MAX].into_boxed_slice(),
             users: vec![0; users::BUFFER_BYTES].into_boxed_slice(),
             groups: Box::new([0; GROUPS]),
             cpus: Box::new([0; CPU_WORDS]),
@@ -129,9 +128,8 @@ impl Kitchen {
         child();
         match spawner.spawn(&recipe) {
             Ok(spawned) => {
-                let started = process::stat(spawned.pid).map_or(0, |stat| stat.start);
                 let uid = identity.uid.unwrap_or(ground.uid);
-                Ok(Started { pid: spawned.pid, started, containment: contained, uid })
+                Ok(Started { pid: spawned.pid, started: spawned.started, containment: contained, uid })
             }
             Err(error) => {
                 if let (Some(tree), Some(_)) = (&ground.tree, &cgroup) {

@@ -5,9 +5,7 @@
 //!
 //! It is libc that finds the vDSO: rustix does it too, but on kernels before 6.4 its first look reads `/proc` into a vector.
 
-#![expect(unsafe_code, reason = "clock_gettime by libc")]
-
-#![expect(unsafe_code, reason = "the time zone is known to the C library alone")]
+#![expect(unsafe_code, reason = "clock_gettime and the time zone, by libc")]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -39,6 +37,13 @@ pub fn now() -> Moment {
 /// Nanoseconds since boot, sleep of the machine included (`CLOCK_BOOTTIME`).
 pub fn since_boot() -> u64 {
     nanos(read(libc::CLOCK_BOOTTIME))
+}
+
+/// Ticks since boot, sleep included, in which the kernel gives the start times of processes (`USER_HZ`, a hundred a second
+/// on every architecture that we know; `proc_pid_stat(5)`, field 22).
+pub(crate) fn ticks_since_boot() -> u64 {
+    const TICK: u64 = NANOS / 100;
+    since_boot() / TICK
 }
 
 /// The wall clock: nanoseconds since 1970-01-01 UTC. It jumps.

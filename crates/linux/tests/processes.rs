@@ -334,3 +334,19 @@ fn many_open_descriptors_do_not_matter() {
         });
     }
 }
+
+#[test]
+fn a_start_is_known_by_the_tick_that_the_kernel_says() {
+    require_root();
+    let null = null();
+    for way in WAYS {
+        let mut spawner = Spawner::new(way, 4).unwrap();
+        for _ in 0..200 {
+            let spawned = start_by(&mut spawner, &["/bin/true"], null.as_fd(), |_| {}).unwrap();
+            // Alive or dead: it is not reaped yet.
+            let stat = process::stat(spawned.pid).unwrap();
+            assert_eq!(spawned.started, stat.start, "{way}");
+            reap::wait_pid(spawned.pid).unwrap();
+        }
+    }
+}
