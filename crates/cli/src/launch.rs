@@ -80,15 +80,18 @@ pub(crate) struct Started {
 
 /// Starts the daemon as our child, with a connection that it holds us by.
 ///
+/// Without an image it has no plan, and nothing to do but to answer.
+///
 /// It gets a process group of its own, so that a Ctrl-C reaches it once, through us, however it was sent: the terminal signals
 /// a whole group, `kill` one process, and `timeout` both.
-pub(crate) fn start_daemon(image: &[u8], instance: &str) -> Result<Started, Trouble> {
+pub(crate) fn start_daemon(image: Option<&[u8]>, instance: &str) -> Result<Started, Trouble> {
     let program = find_daemon()?;
-    let file = seal(image)?;
+    let file = image.map(seal).transpose()?;
     let (ours, theirs) = UnixStream::pair().map_err(cannot("make a connection"))?;
     let (image, control) = (IMAGE.to_string(), CONTROL.to_string());
-    let words = [DAEMON, "--image-fd", &image, "--control-fd", &control, "--end-with-caller", "--quiet"];
-    let argv: Vec<CString> = words.into_iter().chain(["--instance", instance]).map(text).collect();
+    let mut words = vec![DAEMON, "--control-fd", &control, "--end-with-caller", "--quiet", "--instance", instance];
+    words.extend(file.iter().flat_map(|_| ["--image-fd", &image]));
+    let argv: Vec<CString> = words.into_iter().map(text).collect();
     let envp = environment();
     let (mut arguments, mut variables) = (room(&argv), room(&envp));
     let arguments = fill(&mut arguments, &argv).map_err(cannot("pass on the arguments"))?;
@@ -96,8 +99,9 @@ pub(crate) fn start_daemon(image: &[u8], instance: &str) -> Result<Started, Trou
     let program_path = path(&program);
     let mut recipe = Recipe::new(&program_path, arguments, variables);
     let [stdin, stdout, stderr] = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    let descriptors: [(u32, BorrowedFd<'_>); 5] =
-        [(0, stdin), (1, stdout), (2, stderr), (IMAGE, file.as_fd()), (CONTROL, theirs.as_fd())];
+    let mut descriptors: Vec<(u32, BorrowedFd<'_>)> =
+        vec![(0, stdin), (1, stdout), (2, stderr), (CONTROL, theirs.as_fd())];
+    descriptors.extend(file.as_ref().map(|file| (IMAGE, file.as_fd())));
     recipe.descriptors = &descriptors;
     recipe.session = Session::Group;
     recipe.ignored_signals = signals::at_start().ignored;

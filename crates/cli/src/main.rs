@@ -18,6 +18,7 @@ mod reach;
 mod seen;
 mod setting;
 mod table;
+mod tape;
 mod terminal;
 mod trouble;
 mod verbs;

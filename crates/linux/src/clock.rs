@@ -5,7 +5,7 @@
 //!
 //! It is libc that finds the vDSO: rustix does it too, but on kernels before 6.4 its first look reads `/proc` into a vector.
 
-#![expect(unsafe_code, reason = "clock_gettime and the time zone, by libc")]
+#![expect(unsafe_code, reason = "clock_gettime by libc; the time zone is known to the C library alone")]
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

@@ -7,15 +7,24 @@
 
 mod check;
 mod compile;
+mod completions;
+mod doctor;
+mod events;
+mod orders;
+mod record;
+mod replay;
 mod run;
 mod schema;
+mod shutdown;
+mod signal;
 mod status;
 mod up;
 mod version;
+mod why;
 
 use std::ffi::OsString;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use clap::error::ErrorKind;
 
 use crate::setting::{Global, Setting};
@@ -41,6 +50,17 @@ enum Verb {
     Check(check::Check),
     Schema(schema::Schema),
     Status(status::Status),
+    Start(orders::Start),
+    Stop(orders::Stop),
+    Restart(orders::Restart),
+    Signal(signal::Signal),
+    Shutdown(shutdown::Shutdown),
+    Why(why::Why),
+    Events(events::Events),
+    Replay(replay::Replay),
+    Record(record::Record),
+    Doctor(doctor::Doctor),
+    Completions(completions::Completions),
     Version(version::Version),
 }
 
@@ -53,9 +73,25 @@ impl Verb {
             Verb::Check(verb) => verb.carry_out(setting),
             Verb::Schema(verb) => verb.carry_out(setting),
             Verb::Status(verb) => verb.carry_out(setting),
+            Verb::Start(verb) => verb.carry_out(setting),
+            Verb::Stop(verb) => verb.carry_out(setting),
+            Verb::Restart(verb) => verb.carry_out(setting),
+            Verb::Signal(verb) => verb.carry_out(setting),
+            Verb::Shutdown(verb) => verb.carry_out(setting),
+            Verb::Why(verb) => verb.carry_out(setting),
+            Verb::Events(verb) => verb.carry_out(setting),
+            Verb::Replay(verb) => verb.carry_out(setting),
+            Verb::Record(verb) => verb.carry_out(setting),
+            Verb::Doctor(verb) => verb.carry_out(setting),
+            Verb::Completions(verb) => verb.carry_out(setting),
             Verb::Version(verb) => verb.carry_out(setting),
         }
     }
+}
+
+/// The table, for whatever is made from it.
+fn command() -> clap::Command {
+    Line::command()
 }
 
 /// Carries out a command line; the exit status.
@@ -107,11 +143,10 @@ fn is_about_status(words: &[OsString]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_table_is_sound() {
-        Line::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl Up {
         plans::tell_not_applied(setting, ready.reading.as_ref());
         // Before there is a daemon: no signal may end us and leave it to find out.
         let signals = heed_signals()?;
-        let Started { pid, connection } = launch::start_daemon(&ready.image, &setting.instance)?;
+        let Started { pid, connection } = launch::start_daemon(Some(&ready.image), &setting.instance)?;
         let end = watch_end(pid)?;
         let mut show = Show::new(setting);
         let watch = connection.watch(None).map_err(|error| reach::trouble(setting, None, &error));
@@ -113,6 +113,7 @@ impl Company<'_> {
             drop(fds);
             if signalled {
                 self.pass_on_signals();
+                show.said_up = true;
             }
             if ended {
                 // What it said last may still be there to be read.
@@ -260,22 +261,23 @@ impl<'s> Show<'s> {
     /// Once: that everything that was to come up has, and what can be done now.
     fn say_when_all_is_up(&mut self) {
         let on_its_way = |phase: PhaseKind| match phase {
-            PhaseKind::Waiting | PhaseKind::Starting | PhaseKind::Resting => true,
-            PhaseKind::Down
-            | PhaseKind::Blocked
-            | PhaseKind::Running
+            PhaseKind::Waiting
+            | PhaseKind::Starting
+            | PhaseKind::Resting
             | PhaseKind::Held
             | PhaseKind::Stopping
-            | PhaseKind::Stuck
-            | PhaseKind::Done
-            | PhaseKind::Failed => false,
+            | PhaseKind::Stuck => true,
+            PhaseKind::Down | PhaseKind::Blocked | PhaseKind::Running | PhaseKind::Done | PhaseKind::Failed => false,
         };
         if self.said_up || self.phases.is_empty() || self.phases.values().any(|(_, phase)| on_its_way(*phase)) {
             return;
         }
-        self.said_up = true;
         let count = |wanted: PhaseKind| self.phases.values().filter(|(_, phase)| *phase == wanted).count();
         let (up, failed) = (count(PhaseKind::Running), count(PhaseKind::Failed) + count(PhaseKind::Blocked));
+        if up + failed == 0 {
+            return;
+        }
+        self.said_up = true;
         let mut words = format!("{} up", words::count(up, "service"));
         if failed > 0 {
             words.push_str(&format!(", {failed} failed"));

@@ -1,0 +1,177 @@
+//! `verger start`, `stop`, `restart`: what is wanted of services, and waiting until it is so.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use verger_client::{ClientError, Connection};
+use verger_engine::life::{self, Want};
+use verger_engine::time::Span;
+use verger_wire::message::{Call, Done, Error, Order, Service};
+
+use crate::names;
+use crate::reach;
+use crate::setting::Setting;
+use crate::trouble::{FAILED, Trouble};
+use crate::words;
+
+/// Start services and what they require, and wait until they are ready
+///
+/// A service that runs already is left alone; one that rests is started at once; one that is being stopped is started again
+/// afterwards. The wait may be cut short (Ctrl-C, `--timeout`): the work goes on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Start {
+    #[command(flatten)]
+    targets: Targets,
+}
+
+/// Stop services and what requires them, and wait until nothing of them is left
+///
+/// A service that rests or waits is stopped too: it does not come up by itself any more. The wait may be cut short (Ctrl-C,
+/// `--timeout`): the work goes on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Stop {
+    #[command(flatten)]
+    targets: Targets,
+}
+
+/// Give services another run, and wait until that is ready
+///
+/// What requires them is restarted with them. One that is down is started. The wait may be cut short (Ctrl-C, `--timeout`):
+/// the work goes on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Restart {
+    #[command(flatten)]
+    targets: Targets,
+}
+
+#[derive(Debug, clap::Args)]
+struct Targets {
+    /// Services, by name or pattern (`cam-*`)
+    #[arg(value_name = "NAME|GLOB", required_unless_present = "all", conflicts_with = "all")]
+    names: Vec<String>,
+    /// All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one
+    #[arg(long)]
+    all: bool,
+    /// Wait no longer than this, for example 10s or 1m30s
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Span>,
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn duration(text: &str) -> Result<Span, String> {
+    verger_plan::read_duration(text)
+}
+
+impl Start {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        self.targets.carry_out(setting, life::Verb::Start, |service| service.autostart)
+    }
+}
+
+impl Stop {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        self.targets.carry_out(setting, life::Verb::Stop, |_| true)
+    }
+}
+
+impl Restart {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        self.targets.carry_out(setting, life::Verb::Restart, |service| service.want != Want::Down)
+    }
+}
+
+impl Targets {
+    fn carry_out(&self, setting: &Setting, verb: life::Verb, all: impl Fn(&Service) -> bool) -> Result<(), Trouble> {
+        let mut connection = reach::connect(setting)?;
+        let names = named(setting, &mut connection, &self.names, self.all, all)?;
+        let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
+        // The daemon answers in time by itself; whoever waits without end waits as long as it takes.
+        connection.set_patience(timeout_ms.map(|limit| Duration::from_millis(limit) + reach::PATIENCE));
+        let answers = call_all(&mut connection, verb, &names, timeout_ms)
+            .map_err(|error| reach::trouble(setting, Some(verb), &error))?;
+        report(setting, verb, &names, &answers, self.json)
+    }
+}
+
+/// The services that are meant; all that `all` picks, if all are.
+pub(super) fn named(
+    setting: &Setting,
+    connection: &mut Connection,
+    typed: &[String],
+    is_all: bool,
+    all: impl Fn(&Service) -> bool,
+) -> Result<Vec<String>, Trouble> {
+    if !is_all {
+        return names::expand(setting, connection, typed);
+    }
+    let services = connection.list(None).map_err(|error| reach::trouble(setting, None, &error))?;
+    Ok(services.into_iter().filter(all).map(|service| service.name).collect())
+}
+
+/// What the daemon answered to each.
+type Answers = Vec<Result<Done, Error>>;
+
+fn call_all(
+    connection: &mut Connection,
+    verb: life::Verb,
+    names: &[String],
+    timeout_ms: Option<u64>,
+) -> Result<Answers, ClientError> {
+    let call = |name: &String| {
+        let order = Order { timeout_ms, ..Order::new(name) };
+        match verb {
+            life::Verb::Start => Call::Start(order),
+            life::Verb::Stop => Call::Stop(order),
+            life::Verb::Restart => Call::Restart(order),
+            life::Verb::Signal => Call::Signal { name: name.clone(), signal: 0 },
+        }
+    };
+    connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>())
+}
+
+/// Says what came of each; fails if one did.
+pub(super) fn report(
+    setting: &Setting,
+    verb: life::Verb,
+    names: &[String],
+    answers: &[Result<Done, Error>],
+    as_json: bool,
+) -> Result<(), Trouble> {
+    let done = match verb {
+        life::Verb::Start => "started",
+        life::Verb::Stop => "stopped",
+        life::Verb::Restart => "restarted",
+        life::Verb::Signal => "signalled",
+    };
+    let mut told: Vec<Value> = Vec::new();
+    for (name, answer) in names.iter().zip(answers) {
+        match answer {
+            Ok(Done { run }) if as_json => told.push(json!({ "name": name, "done": true, "run": run })),
+            Ok(_) => setting.terminal.say(&format!("{name} {done}\n"))?,
+            Err(error) if as_json => {
+                let mut fields = serde_json::to_value(error).unwrap_or_default();
+                if let Some(fields) = fields.as_object_mut() {
+                    fields.insert("name".to_owned(), json!(name));
+                    fields.insert("done".to_owned(), json!(false));
+                }
+                told.push(fields);
+            }
+            Err(error) => setting.terminal.complain(&refused(setting, verb, error)),
+        }
+    }
+    if as_json {
+        setting.terminal.say_json(&json!({ "services": told }))?;
+    }
+    if answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
+}
+
+/// What was refused, with a name that may have been meant.
+fn refused(setting: &Setting, verb: life::Verb, error: &Error) -> Trouble {
+    let Error::NotFound { name } = error else { return words::refusal(Some(verb), error) };
+    match reach::connect(setting).map(|mut connection| connection.list(None)) {
+        Ok(Ok(services)) => names::unknown(name, &services),
+        Ok(Err(_)) | Err(_) => words::refusal(Some(verb), error),
+    }
+}
