@@ -21,7 +21,9 @@ const CONTROL: u32 = 4;
 
 /// Finds the daemon's program: beside our own, else on `PATH`.
 pub(crate) fn find_daemon() -> Result<PathBuf, Trouble> {
-    let own = std::env::current_exe().ok();
+    // The first process of a machine has no /proc to ask yet; the kernel called it by its path.
+    let called = || std::env::args_os().next().map(PathBuf::from).filter(|word| word.is_absolute());
+    let own = std::env::current_exe().ok().or_else(called);
     find_in(own.as_deref().and_then(Path::parent), std::env::var_os("PATH").as_deref())
 }
 

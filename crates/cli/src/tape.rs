@@ -111,7 +111,9 @@ impl Tape {
     fn unreadable(&self, error: &ReadError) -> Trouble {
         let trouble = Trouble::new(format!("{} cannot be replayed: {error}", self.path.display()));
         match error {
-            ReadError::OtherVersion { .. } => trouble.hint("replay it with the `verger` of the version that recorded it"),
+            ReadError::OtherVersion { .. } => {
+                trouble.hint("replay it with the `verger` of the version that recorded it")
+            }
             ReadError::MissingImage { .. } => trouble.hint("its plan is another one: `--plan FILE` says where that is"),
             ReadError::Cut | ReadError::BadValue { .. } => trouble,
         }

@@ -93,7 +93,10 @@ fn kernel() -> Finding {
     if version >= KERNEL {
         return finding("kernel", Level::Good, format!("Linux {release} on {machine}"), None);
     }
-    let text = format!("Linux {release} on {machine}: older than {}.{}, the first that has all that is used", KERNEL.0, KERNEL.1);
+    let text = format!(
+        "Linux {release} on {machine}: older than {}.{}, the first that has all that is used",
+        KERNEL.0, KERNEL.1
+    );
     finding("kernel", Level::Note, text, Some("what is missing is done in other ways, or not at all: see below"))
 }
 

@@ -74,7 +74,9 @@ impl<'s> Journal<'s> {
         for why in past {
             all.extend(why.history.into_iter().map(|transition| (transition, why.service.clone())));
         }
-        all.sort_by(|(a, _), (b, _)| (a.at_us, a.root.event, &a.service, a.number).cmp(&(b.at_us, b.root.event, &b.service, b.number)));
+        all.sort_by(|(a, _), (b, _)| {
+            (a.at_us, a.root.event, &a.service, a.number).cmp(&(b.at_us, b.root.event, &b.service, b.number))
+        });
         all.iter().try_for_each(|(transition, service)| self.show(transition, Some(service)))
     }
 
@@ -108,7 +110,10 @@ impl<'s> Journal<'s> {
         if self.json {
             return self.setting.terminal.say_json(&json!({ "lost": lost }));
         }
-        let words = format!("{} came faster than they could be shown", words::count(usize::try_from(lost).unwrap_or(usize::MAX), "change"));
+        let words = format!(
+            "{} came faster than they could be shown",
+            words::count(usize::try_from(lost).unwrap_or(usize::MAX), "change")
+        );
         self.setting.terminal.say(&format!("{}\n", self.setting.terminal.out.tone(Tone::Uneasy, words)))
     }
 }

@@ -24,8 +24,8 @@ mod why;
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
 use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 
 use crate::setting::{Global, Setting};
 use crate::trouble::{DONE, FAILED, Trouble, USAGE};

@@ -86,7 +86,13 @@ impl Teller<'_> {
             let said = match self.replay.json {
                 true => self.setting.terminal.say_json(transition),
                 false => {
-                    let line = line(self.told.lasted, &transition.service, service.as_ref(), transition, self.setting.terminal.out);
+                    let line = line(
+                        self.told.lasted,
+                        &transition.service,
+                        service.as_ref(),
+                        transition,
+                        self.setting.terminal.out,
+                    );
                     self.setting.terminal.say(&line)
                 }
             };
@@ -112,15 +118,23 @@ fn after(since: Span) -> String {
     format!("+{}.{:03}", millis / 1_000, millis % 1_000)
 }
 
-fn outcome(setting: &Setting, tape: &Tape, engine: &Engine, told: &Told, end: &End, as_json: bool) -> Result<(), Trouble> {
+fn outcome(
+    setting: &Setting,
+    tape: &Tape,
+    engine: &Engine,
+    told: &Told,
+    end: &End,
+    as_json: bool,
+) -> Result<(), Trouble> {
     let cut = match end {
         End::Whole => None,
         End::Cut(error) => Some(error.to_string()),
     };
     if as_json {
-        let disagreement = told.disagreement.as_ref().map(|(event, after, how)| {
-            json!({ "event": event, "after_us": after.0 / 1_000, "what": how })
-        });
+        let disagreement = told
+            .disagreement
+            .as_ref()
+            .map(|(event, after, how)| json!({ "event": event, "after_us": after.0 / 1_000, "what": how }));
         setting.terminal.say_json(&json!({
             "events": told.events, "changes": told.changes, "services": engine.len(),
             "agrees": told.disagreement.is_none(), "disagreement": disagreement, "cut": cut,
@@ -144,7 +158,10 @@ fn outcome(setting: &Setting, tape: &Tape, engine: &Engine, told: &Told, end: &E
             None => "this engine gives the same orders, to the end".to_owned(),
             Some((event, after, how)) => {
                 let agreed = event.saturating_sub(1);
-                format!("this engine gives the same orders up to event {agreed}; at event {event} ({}) {how}", self::after(*after))
+                format!(
+                    "this engine gives the same orders up to event {agreed}; at event {event} ({}) {how}",
+                    self::after(*after)
+                )
             }
         };
         setting.terminal.say(&format!("{verdict}\n"))?;

@@ -35,8 +35,7 @@ fn signal(text: &str) -> Result<u8, String> {
 impl Signal {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
         let mut connection = reach::connect(setting)?;
-        let names =
-            orders::named(setting, &mut connection, &self.names, self.all, |service| service.pid.is_some())?;
+        let names = orders::named(setting, &mut connection, &self.names, self.all, |service| service.pid.is_some())?;
         let call = |name: &String| Call::Signal { name: name.clone(), signal: self.signal };
         let answers = connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>());
         let verb = life::Verb::Signal;

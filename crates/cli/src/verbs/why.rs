@@ -81,7 +81,12 @@ fn told(why: &Answer, clock: &Clock, paint: Paint) -> String {
     if let Some(root) = lines.last().map(|link| &link.root) {
         text.push('\n');
         text.push_str(&links(&lines, why, clock, paint));
-        text.push_str(&format!("{} {}, {}\n", paint.strong("root:"), words::origin(&root.what, None), clock.ago(root.at_us)));
+        text.push_str(&format!(
+            "{} {}, {}\n",
+            paint.strong("root:"),
+            words::origin(&root.what, None),
+            clock.ago(root.at_us)
+        ));
     }
     let before = before(why);
     if !before.is_empty() {
@@ -119,6 +124,7 @@ fn before(why: &Answer) -> Vec<&Transition> {
         | PhaseKind::Stopping
         | PhaseKind::Done => return Vec::new(),
     }
-    let in_chain = |it: &Transition| why.chain.iter().any(|link| link.service == it.service && link.number == it.number);
+    let in_chain =
+        |it: &Transition| why.chain.iter().any(|link| link.service == it.service && link.number == it.number);
     why.history.iter().filter(|transition| !in_chain(transition)).collect()
 }

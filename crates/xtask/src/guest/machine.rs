@@ -31,7 +31,6 @@ pub(crate) struct GuestFile {
 /// Where a file's bytes come from.
 pub(crate) enum Source {
     Host(PathBuf),
-    #[expect(dead_code, reason = "scenarios with a plan need it; the first one has none")]
     Bytes(Vec<u8>),
 }
 

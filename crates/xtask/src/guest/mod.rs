@@ -22,8 +22,10 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 struct Scenario {
     name: &'static str,
-    /// What is in the machine, given where our programs for it lie.
-    files: fn(&Path) -> Vec<GuestFile>,
+    /// What is in the machine.
+    files: fn(&Programs) -> Vec<GuestFile>,
+    /// What the kernel is told.
+    cmdline: &'static str,
     claims: &'static [Claim],
 }
 
@@ -33,9 +35,18 @@ struct Claim {
     holds: fn(&Console) -> bool,
 }
 
-const SCENARIOS: &[Scenario] = &[Scenario {
+/// Where programs lie.
+struct Programs {
+    /// What runs only in the machine.
+    guest: PathBuf,
+    /// What a user gets.
+    product: PathBuf,
+}
+
+const BOOTS: Scenario = Scenario {
     name: "boots",
-    files: |programs| vec![GuestFile { path: "/init", from: Source::Host(programs.join("guest-init")), mode: 0o755 }],
+    files: |programs| vec![program("/init", &programs.guest, "guest-init")],
+    cmdline: "",
     claims: &[
         Claim { what: "our program is process 1", holds: |it| it.after("guest-init: pid ") == Some("1") },
         Claim {
@@ -47,7 +58,59 @@ const SCENARIOS: &[Scenario] = &[Scenario {
         },
         Claim { what: "it powers off", holds: |it| it.end == End::PoweredOff },
     ],
-}];
+};
+
+/// verger is the first process of the machine; `blackbox/guest/machine.toml` is what it runs.
+const MACHINE: Scenario = Scenario {
+    name: "machine",
+    files: |programs| {
+        vec![
+            program("/bin/verger", &programs.product, "verger"),
+            program("/bin/vergerd", &programs.product, "vergerd"),
+            program("/bin/guest-story", &programs.guest, "guest-story"),
+            GuestFile { path: "/etc/machine.toml", from: Source::Bytes(PLAN.as_bytes().to_vec()), mode: 0o644 },
+        ]
+    },
+    cmdline: "rdinit=/bin/verger -- run /etc/machine.toml",
+    claims: &[
+        Claim { what: "verger is process 1", holds: |it| it.after("story: process 1 is ") == Some("vergerd") },
+        Claim { what: "it has mounted what it needs", holds: |it| it.after("story: kernel ").is_some() },
+        Claim {
+            what: "each run has a cgroup of its own",
+            holds: |it| it.after("story: containment ") == Some("cgroup"),
+        },
+        Claim {
+            what: "a rest of 1500 ms lasts as long while the clock goes forward and back by hours",
+            holds: |it| {
+                let rested =
+                    it.after("story: rested for ").and_then(|rest| rest.split(' ').next()?.parse::<u64>().ok());
+                rested.is_some_and(|ms| (1500..=2500).contains(&ms))
+            },
+        },
+        Claim { what: "and nothing else happens", holds: |it| it.after("story: steady is ") == Some("as it was") },
+        Claim {
+            what: "who is killed for want of memory is reported so",
+            holds: |it| {
+                let exit = it.after("story: eater ended ").unwrap_or_default();
+                exit.contains(r#""signal":"SIGKILL""#) && exit.contains(r#""out_of_memory":true"#)
+            },
+        },
+        Claim {
+            what: "and `verger why` says it in words",
+            holds: |it| it.lines.iter().any(|line| line.starts_with("story: why: ") && line.contains("memory")),
+        },
+        Claim { what: "the story is told to its end", holds: |it| it.after("story: told").is_some() },
+        Claim { what: "it powers off when everything has ended", holds: |it| it.end == End::PoweredOff },
+    ],
+};
+
+const SCENARIOS: &[Scenario] = &[BOOTS, MACHINE];
+
+const PLAN: &str = include_str!("../../../../blackbox/guest/machine.toml");
+
+fn program(path: &'static str, folder: &Path, name: &str) -> GuestFile {
+    GuestFile { path, from: Source::Host(folder.join(name)), mode: 0o755 }
+}
 
 /// `cargo xtask guest`.
 pub(crate) fn guest(words: Vec<OsString>) -> Result<(), Trouble> {
@@ -76,7 +139,8 @@ fn run(workspace: &Workspace, scenarios: &[&Scenario]) -> Result<Tally, Trouble>
     }
     needs::programs(&[Need { program: EMULATOR, package: "qemu-system-x86" }])?;
     let kernel = kernel::get(workspace, kernel::MAIN)?;
-    let programs = ship::build(workspace, &ship::GUEST)?;
+    let programs =
+        Programs { guest: ship::build(workspace, &ship::GUEST)?, product: ship::build(workspace, &ship::PRODUCT)? };
     let mut tally = Tally::default();
     for scenario in scenarios {
         let console = boot(scenario, &kernel, &programs)?;
@@ -89,11 +153,11 @@ fn run(workspace: &Workspace, scenarios: &[&Scenario]) -> Result<Tally, Trouble>
     Ok(tally)
 }
 
-fn boot(scenario: &Scenario, kernel: &Path, programs: &Path) -> Result<Console, Trouble> {
+fn boot(scenario: &Scenario, kernel: &Path, programs: &Programs) -> Result<Console, Trouble> {
     let guest = Guest {
         kernel: PathBuf::from(kernel),
         files: (scenario.files)(programs),
-        cmdline: String::new(),
+        cmdline: scenario.cmdline.to_owned(),
         memory_mib: 256,
         devices: Vec::new(),
         limit: LIMIT,

@@ -1,0 +1,110 @@
+//! `guest-story`: what happens in a machine whose first process is verger, told line by line on its console.
+//!
+//! Called `tell` it is the story, a one-shot service among others; called `rest`, `fail` or `eat` it is one of those others.
+//! It decides nothing: each line says what was seen, and the claims about it stand where the machine is booted.
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use verger_client::message::{Order, Service, Transition};
+use verger_client::{Address, Connection, Watch, WatchEvent};
+use verger_linux::clock;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+/// Nothing in an emulated machine takes longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+const HOUR: i128 = 3_600_000_000_000;
+
+fn main() -> Outcome {
+    match std::env::args().nth(1).as_deref() {
+        Some("tell") => tell().inspect_err(|why| println!("story: broken off: {why}")),
+        Some("rest") => loop {
+            std::thread::park();
+        },
+        Some("fail") => std::process::exit(3),
+        Some("eat") => eat(),
+        other => Err(format!("{other:?} is no part: tell, rest, fail or eat").into()),
+    }
+}
+
+fn tell() -> Outcome {
+    println!("story: process 1 is {}", fs::read_to_string("/proc/1/comm")?.trim());
+    println!("story: kernel {}", fs::read_to_string("/proc/sys/kernel/osrelease")?.trim());
+    println!("story: controllers {}", fs::read_to_string("/sys/fs/cgroup/cgroup.controllers")?.trim());
+    println!("story: containment {}", one(&mut connect()?, "steady")?.containment);
+    clock_is_set()?;
+    memory_runs_out()?;
+    println!("story: told");
+    // Ends everything, and with it this very program.
+    connect()?.shutdown(false)?;
+    loop {
+        std::thread::park();
+    }
+}
+
+/// While a service rests, the wall clock goes forward and back by hours.
+fn clock_is_set() -> Outcome {
+    let before = one(&mut connect()?, "steady")?;
+    let mut watch = connect()?.watch(Some(&["failing"]))?;
+    let resting = moved(&mut watch, "resting")?;
+    clock::set_wall(clock::wall() + 3 * HOUR)?;
+    clock::set_wall(clock::wall() - 7 * HOUR)?;
+    clock::set_wall(clock::wall() + 2 * HOUR)?;
+    let starting = moved(&mut watch, "starting")?;
+    println!("story: rested for {} ms", (starting.at_us - resting.at_us) / 1000);
+    let after = one(&mut connect()?, "steady")?;
+    let same = (before.run, before.pid, before.restarts, before.since_us)
+        == (after.run, after.pid, after.restarts, after.since_us);
+    println!("story: steady is {}", if same { "as it was" } else { "another" });
+    Ok(())
+}
+
+/// A service takes more memory than its cgroup may.
+fn memory_runs_out() -> Outcome {
+    let mut control = connect()?;
+    let mut watch = connect()?.watch(Some(&["eater"]))?;
+    control.start(&Order::new("eater"))?;
+    moved(&mut watch, "failed")?;
+    let exit = one(&mut control, "eater")?.last_exit.ok_or("the eater has no end")?;
+    println!("story: eater ended {}", serde_json::to_string(&exit)?);
+    let told = std::process::Command::new("/bin/verger").args(["why", "eater"]).output()?;
+    for line in String::from_utf8_lossy(&told.stdout).lines() {
+        println!("story: why: {line}");
+    }
+    Ok(())
+}
+
+/// Bounds its own cgroup, as an administrator would, and then takes all there is.
+fn eat() -> Outcome {
+    let own = fs::read_to_string("/proc/self/cgroup")?;
+    let path = own.trim().strip_prefix("0::/").ok_or("no cgroup")?;
+    fs::write(Path::new("/sys/fs/cgroup").join(path).join("memory.max"), "16M")?;
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        taken.push(vec![1; 1 << 20]);
+    }
+}
+
+fn connect() -> Outcome<Connection> {
+    let mut connection = Connection::open(&Address::find("default")?)?;
+    connection.set_patience(Some(PATIENCE));
+    Ok(connection)
+}
+
+fn one(control: &mut Connection, name: &str) -> Outcome<Service> {
+    Ok(control.list(Some(&[name]))?.pop().ok_or("no such service")?)
+}
+
+fn moved(watch: &mut Watch, to: &str) -> Outcome<Transition> {
+    loop {
+        match watch.next_within(PATIENCE)? {
+            Some(WatchEvent::Moved { transition, .. }) if transition.to.to_string() == to => return Ok(*transition),
+            Some(_) => {}
+            None => return Err(format!("nothing comes to be {to}").into()),
+        }
+    }
+}
