@@ -43,3 +43,4 @@ pub use way::Way;
 pub use verger_client::message;
 pub use verger_client::message::{Error, Order, Service, Transition};
 pub use verger_engine::life::PhaseKind as Phase;
+pub use verger_engine::runs::Step;
