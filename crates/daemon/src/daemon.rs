@@ -154,7 +154,7 @@ impl Daemon {
     fn take(&mut self, token: Token, writable: bool) {
         match token {
             Token::Signals => self.take_signals(),
-            Token::Started => self.world.started(&self.engine),
+            Token::Started => self.world.started(&self.engine, &self.poll),
             Token::Caller => self.take_callers(),
             Token::Connection(at) => {
                 // What waits to be sent goes out at the end of the turn.
@@ -212,6 +212,8 @@ impl Daemon {
 
     fn take_caller(&mut self, caller: OwnedFd) {
         let Ok(peer) = channel::peer(&caller) else { return };
+        // It may be of a run that has just been started.
+        self.world.started(&self.engine, &self.poll);
         let restricted = peer.pid.is_some_and(|pid| self.world.is_restricted(&self.engine, pid));
         let right = verger_wire::rights::at_the_socket(peer.uid, self.facts.uid, restricted);
         let who = Actor { uid: peer.uid, pid: peer.pid.map_or(0, |pid| pid.0) };

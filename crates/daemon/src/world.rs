@@ -114,7 +114,7 @@ impl World {
         match *effect {
             RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home, now),
             RunEffect::Signal { run, signal, scope } => self.signal(engine, run, signal, scope),
-            RunEffect::Kill { run } => self.kill(engine, run),
+            RunEffect::Kill { run } => self.kill(engine, poll, run),
             RunEffect::Sweep { run } => self.sweep(engine, poll, run),
             RunEffect::Release { run } => self.release(run),
         }
@@ -171,10 +171,10 @@ impl World {
         inherited
     }
 
-    /// The notify socket of a run, where its readiness is awaited.
+    /// The notify socket of a run, where its readiness is awaited. It is read once the run is known ([`World::done`]).
     fn listen(&mut self, poll: &Poll, slot: u32) -> Result<(), Errno> {
         let socket = self.notify.listen(slot)?;
-        poll.add(&socket, Token::Notify(slot))?;
+        poll.add_for_later(&socket, Token::Notify(slot))?;
         if let Some(Some(living)) = self.living.get_mut(slot as usize) {
             living.notify = Some(socket);
         }
@@ -195,17 +195,17 @@ impl World {
     // ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes what the workers have done, then looks again at children that may have been theirs.
-    pub(crate) fn started(&mut self, engine: &Engine) {
+    pub(crate) fn started(&mut self, engine: &Engine, poll: &Poll) {
         self.starter.calm();
         while let Some(done) = self.starter.take() {
-            self.done(done);
+            self.done(poll, done);
         }
         if self.look_again {
             self.reap(engine);
         }
     }
 
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, poll: &Poll, done: Done) {
         let run = done.run;
         match done.result {
             Ok(started) => {
@@ -214,6 +214,10 @@ impl World {
                     living.pid = Some(started.pid);
                     living.containment = started.containment;
                     living.uid = started.uid;
+                    // Not before: who sends can be judged only when it is known who the run is. What came until now waits.
+                    if let Some(socket) = &living.notify {
+                        let _cannot_fail = poll.watch(socket, Token::Notify(run.service.slot), true, false);
+                    }
                 }
                 let (pid, containment) = (started.pid, started.containment);
                 self.told.push_back(RunEvent::Spawned { run, pid, started: started.started, containment });
@@ -293,10 +297,10 @@ impl World {
         }
     }
 
-    fn kill(&mut self, engine: &Engine, run: RunRef) {
+    fn kill(&mut self, engine: &Engine, poll: &Poll, run: RunRef) {
         let name = name_of(engine, run);
         if let Some(done) = self.starter.kill(run) {
-            return self.done(done);
+            return self.done(poll, done);
         }
         let Some(living) = self.living(run) else { return };
         let (pid, reaped, containment) = (living.pid, living.reaped, living.containment);
