@@ -230,7 +230,8 @@ fn take_plan(options: &Options) -> Result<Option<Given>, Trouble> {
     };
     let mapping = Mapping::new(&file, IMAGE_BYTES_MAX as u64).map_err(while_doing("cannot take the compiled plan"))?;
     let image = Image::verify(Arc::new(mapping)).map_err(|error| {
-        Trouble::new(error.to_string()).hint("compile it again with `verger compile` of this version")
+        let place = options.plan.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()));
+        Trouble::new(format!("{place}{error}")).hint("compile it again with `verger compile` of this version")
     })?;
     Ok(Some(Given { file, image }))
 }
