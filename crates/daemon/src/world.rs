@@ -459,6 +459,11 @@ impl World {
         }
     }
 
+    /// Whether a process belongs to a run.
+    pub(crate) fn belongs(&self, engine: &Engine, pid: Pid) -> bool {
+        self.living.iter().flatten().any(|living| self.is_member(engine, living, Some(pid)))
+    }
+
     /// Whether a process belongs to a service that is refused at the control socket.
     pub(crate) fn is_restricted(&self, engine: &Engine, pid: Pid) -> bool {
         self.living.iter().flatten().any(|living| {
