@@ -165,7 +165,7 @@ impl Daemon {
                 }
             }
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
-            Token::Ready(slot) => self.world.read_ready(&self.engine, &self.poll, slot),
+            Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
             Token::Keeper => self.keeper_died(),
         }

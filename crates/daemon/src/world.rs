@@ -171,7 +171,7 @@ impl World {
         inherited
     }
 
-    /// The notify socket of a run, where its readiness is awaited. It is read once the run is known ([`World::done`]).
+    /// The notify socket of a run, where its readiness is awaited. It is read once the run is known.
     fn listen(&mut self, poll: &Poll, slot: u32) -> Result<(), Errno> {
         let socket = self.notify.listen(slot)?;
         poll.add_for_later(&socket, Token::Notify(slot))?;
@@ -181,11 +181,11 @@ impl World {
         Ok(())
     }
 
-    /// The readiness pipe of a run: the end to write is given back.
+    /// The readiness pipe of a run, read once the run is known: the end to write is given back.
     fn pipe(&mut self, poll: &Poll, slot: u32) -> Result<OwnedFd, Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read, true)?;
-        poll.add(&read, Token::Ready(slot))?;
+        poll.add_for_later(&read, Token::Ready(slot))?;
         if let Some(Some(living)) = self.living.get_mut(slot as usize) {
             living.ready = Some(read);
         }
@@ -214,9 +214,13 @@ impl World {
                     living.pid = Some(started.pid);
                     living.containment = started.containment;
                     living.uid = started.uid;
-                    // Not before: who sends can be judged only when it is known who the run is. What came until now waits.
-                    if let Some(socket) = &living.notify {
-                        let _cannot_fail = poll.watch(socket, Token::Notify(run.service.slot), true, false);
+                    // Not before: a quick program speaks before its worker has reported it, and nobody could say yet
+                    // whether it is the one who may. What came until now waits.
+                    let slot = run.service.slot;
+                    for (end, token) in [(&living.notify, Token::Notify(slot)), (&living.ready, Token::Ready(slot))] {
+                        if let Some(end) = end {
+                            let _cannot_fail = poll.watch(end, token, true, false);
+                        }
                     }
                 }
                 let (pid, containment) = (started.pid, started.containment);
@@ -375,12 +379,10 @@ impl World {
     // ── readiness ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Reads what a program wrote to its readiness descriptor: a newline is the word.
-    pub(crate) fn read_ready(&mut self, engine: &Engine, poll: &Poll, slot: u32) {
-        if !self.is_known(engine, slot) {
-            return;
-        }
+    pub(crate) fn read_ready(&mut self, poll: &Poll, slot: u32) {
         let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        let Some(pipe) = &living.ready else { return };
+        // A pipe that was closed again is told whatever it is watched for.
+        let Some(pipe) = living.ready.as_ref().filter(|_| living.pid.is_some()) else { return };
         let mut bytes = [0; 256];
         let said = match rustix::io::read(pipe, &mut bytes) {
             Ok(0) => false,
@@ -402,9 +404,6 @@ impl World {
 
     /// Reads what came to a service's notify socket.
     pub(crate) fn read_notify(&mut self, engine: &Engine, slot: u32) {
-        if !self.is_known(engine, slot) {
-            return;
-        }
         let own_uid = rustix::process::getuid().as_raw();
         for _ in 0..NOTIFICATIONS_A_TURN {
             let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
@@ -426,17 +425,6 @@ impl World {
                 self.told.push_back(RunEvent::Ready { run });
             }
         }
-    }
-
-    /// Whether the process of a run is known. A quick program speaks before its worker has had the time to report it, and
-    /// nobody could say yet whether it is the one who may: what it said stays where it is, to be read a moment later.
-    fn is_known(&mut self, engine: &Engine, slot: u32) -> bool {
-        let known =
-            |world: &World| world.living.get(slot as usize).and_then(Option::as_ref).is_some_and(|it| it.pid.is_some());
-        if !known(self) {
-            self.started(engine);
-        }
-        known(self)
     }
 
     fn is_member(&self, engine: &Engine, living: &Living, pid: Option<Pid>) -> bool {
