@@ -29,6 +29,7 @@ use verger_wire::place;
 
 use crate::control::Control;
 use crate::daemon::{Daemon, Facts, Watchdog};
+use crate::door::Door;
 use crate::environment::Environment;
 use crate::folder::Folder;
 use crate::keeper;
@@ -153,7 +154,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         log,
         poll,
         signals: signal_fd,
-        listener,
+        door: Door::over(listener),
         keeper,
         upward: Upward::from_environment(),
         facts: Facts {

@@ -9,6 +9,7 @@
 mod begin;
 mod control;
 mod daemon;
+mod door;
 mod environment;
 mod folder;
 mod handles;
