@@ -25,6 +25,7 @@ pub struct Machine {
     chronicle: OnceCell<Chronicle>,
     files_may_stay: Cell<bool>,
     somebody_goes_on: Cell<bool>,
+    contained: bool,
 }
 
 pub(crate) struct Parts {
@@ -35,6 +36,7 @@ pub(crate) struct Parts {
     pub(crate) stderr: Output,
     pub(crate) stdout: Output,
     pub(crate) chronicle: Option<Chronicle>,
+    pub(crate) contained: bool,
 }
 
 impl Machine {
@@ -59,6 +61,7 @@ impl Machine {
             chronicle,
             files_may_stay: Cell::new(false),
             somebody_goes_on: Cell::new(false),
+            contained: parts.contained,
         }
     }
 
@@ -82,9 +85,21 @@ impl Machine {
         Address::of_directory(self.runtime.join(&self.instance))
     }
 
-    /// The daemon's process, when nothing was put before it.
+    /// The daemon's process, as seen from here: of a container's first one, the child of what made the container.
     pub fn process(&self) -> Process {
-        Process(self.child.id())
+        let child = Process(self.child.id());
+        if !self.contained {
+            return child;
+        }
+        let inner = || child.children().first().copied().or_else(|| (!child.lives()).then_some(child));
+        eventually("the container has a first process", PATIENCE, inner)
+    }
+
+    /// A process of a container by the number it has there, as seen from here.
+    pub fn outside(&self, inner: u32) -> Process {
+        let is = |it: &Process| it.status("NSpid").rsplit('\t').next() == Some(&inner.to_string());
+        let all = leftovers::processes_of(&self.instance).into_iter().map(Process);
+        all.filter(|it| it.exists()).find(is).unwrap_or_else(|| panic!("there is no process {inner} in it"))
     }
 
     /// What it and its services write to stderr.

@@ -63,11 +63,11 @@ impl Process {
     }
 
     /// Its children, of all its threads.
-    pub fn children(self) -> Vec<u32> {
+    pub fn children(self) -> Vec<Process> {
         let mut children = Vec::new();
         for task in self.tasks() {
             let text = fs::read_to_string(task.join("children")).unwrap_or_default();
-            children.extend(text.split_whitespace().map(|word| word.parse::<u32>().unwrap()));
+            children.extend(text.split_whitespace().map(|word| Process(word.parse().unwrap())));
         }
         children
     }

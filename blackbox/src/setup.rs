@@ -28,6 +28,7 @@ pub struct Setup {
     descriptor: bool,
     stderr: Option<OwnedFd>,
     way: Way,
+    contained: bool,
 }
 
 impl Setup {
@@ -46,6 +47,7 @@ impl Setup {
             descriptor: true,
             stderr: None,
             way: Way::here(),
+            contained: false,
         }
     }
 
@@ -89,6 +91,12 @@ impl Setup {
     pub fn within(mut self, words: &[&str]) -> Setup {
         self.within.extend(words.iter().map(OsString::from));
         self
+    }
+
+    /// As the first process of a container: of a pid namespace with its own `/proc`.
+    pub fn contained(mut self) -> Setup {
+        self.contained = true;
+        self.within(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
     }
 
     /// Another runtime directory than one in the test's folder.
@@ -146,6 +154,7 @@ impl Setup {
             stderr,
             stdout,
             chronicle,
+            contained: self.contained,
         })
     }
 
