@@ -29,6 +29,7 @@ use verger_wire::place;
 
 use crate::control::Control;
 use crate::daemon::{Daemon, Facts, Watchdog};
+use crate::door::Door;
 use crate::environment::Environment;
 use crate::folder::Folder;
 use crate::keeper;
@@ -83,17 +84,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         }
         Err(trouble) => return Err(trouble),
     };
-    let folder = Folder::take(&options.instance)?;
+    let folder = Folder::take(&options.instance, options.resume)?;
     let left = page::left_in(folder.as_fd());
     let boot_id = boot_id();
     let left = left.filter(|left| left.identity.boot_id == boot_number(&boot_id));
-    if options.resume
-        && let Some(keeper) = folder.signed_keeper()
-    {
-        // It would take our own next end for that of the daemon before us, or hold what we do not hold any more.
-        let _gone = process::signal(Pid(keeper), 9);
-    }
-
     if init == Init::No {
         let _old_kernel = machine::adopt_orphans();
     }
@@ -160,7 +154,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         log,
         poll,
         signals: signal_fd,
-        listener,
+        door: Door::over(listener),
         keeper,
         upward: Upward::from_environment(),
         facts: Facts {
@@ -230,7 +224,8 @@ fn take_plan(options: &Options) -> Result<Option<Given>, Trouble> {
     };
     let mapping = Mapping::new(&file, IMAGE_BYTES_MAX as u64).map_err(while_doing("cannot take the compiled plan"))?;
     let image = Image::verify(Arc::new(mapping)).map_err(|error| {
-        Trouble::new(error.to_string()).hint("compile it again with `verger compile` of this version")
+        let place = options.plan.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()));
+        Trouble::new(format!("{place}{error}")).hint("compile it again with `verger compile` of this version")
     })?;
     Ok(Some(Given { file, image }))
 }
@@ -348,7 +343,13 @@ fn end_leftovers(tree: Option<&Tree>, left: Option<&Left>) {
             end_group(pid);
         }
     }
-    let Some(tree) = tree else { return };
+    if let Some(tree) = tree {
+        end_runs(tree);
+    }
+}
+
+/// Ends every run that has a cgroup, with all it started, and waits a while until that is so.
+pub(crate) fn end_runs(tree: &Tree) {
     for _ in 0..LEFTOVER_ROUNDS {
         let mut found = false;
         let looked = tree.each_run(|run| {
@@ -412,11 +413,13 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
     daemon.world.reap(&daemon.engine);
 }
 
-/// A run that was being started when the daemon broke was never shown: it is ended, and started anew.
+/// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known
+/// run stays: its orphans are children of ours too.
 fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
     let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
     process::each_child(|child| {
-        if Some(child) != keeper && !known.iter().any(|(_, pid)| *pid == child) {
+        let is_known = Some(child) == keeper || known.iter().any(|(_, pid)| *pid == child);
+        if !is_known && !daemon.world.belongs(&daemon.engine, child) {
             let _gone = process::signal(child, 9);
             let _no_group = Group(child).kill();
         }

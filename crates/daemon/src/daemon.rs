@@ -20,6 +20,7 @@ use verger_wire::message::{
 use verger_wire::view::{self, Listing};
 
 use crate::control::{Control, Question};
+use crate::door::Door;
 use crate::keeper::Keeper;
 use crate::log::Log;
 use crate::notify::Upward;
@@ -39,8 +40,7 @@ pub(crate) struct Daemon {
     pub(crate) log: Log,
     pub(crate) poll: Poll,
     pub(crate) signals: SignalFd,
-    /// The control socket.
-    pub(crate) listener: OwnedFd,
+    pub(crate) door: Door,
     pub(crate) keeper: Option<Keeper>,
     pub(crate) upward: Upward,
     pub(crate) facts: Facts,
@@ -128,6 +128,7 @@ impl Daemon {
             self.control.tell_all(at, &listing);
         }
         self.control.flush(&self.poll, self.now);
+        self.door.look(&self.poll, self.now);
         if self.control.owner_is_gone() {
             self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
             self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
@@ -145,6 +146,7 @@ impl Daemon {
             self.world.starter.look_at(),
             self.control.drop_at(),
             self.log.retry_at(),
+            self.door.again_at(),
             self.watchdog.next,
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
@@ -154,7 +156,7 @@ impl Daemon {
     fn take(&mut self, token: Token, writable: bool) {
         match token {
             Token::Signals => self.take_signals(),
-            Token::Started => self.world.started(&self.engine),
+            Token::Started => self.world.started(&self.engine, &self.poll),
             Token::Caller => self.take_callers(),
             Token::Connection(at) => {
                 // What waits to be sent goes out at the end of the turn.
@@ -165,7 +167,7 @@ impl Daemon {
                 }
             }
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
-            Token::Ready(slot) => self.world.read_ready(&self.engine, &self.poll, slot),
+            Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
             Token::Keeper => self.keeper_died(),
         }
@@ -197,21 +199,15 @@ impl Daemon {
     }
 
     fn take_callers(&mut self) {
-        loop {
-            match channel::accept(&self.listener) {
-                Ok(Some(caller)) => self.take_caller(caller),
-                Ok(None) => return,
-                Err(errno) => {
-                    // Out of descriptors: it still waits, and would wake us at once again. Whoever is let go makes room.
-                    self.log.warn(format_args!("a caller could not be heard: {errno}"));
-                    return;
-                }
-            }
+        while let Some(caller) = self.door.next(&self.poll, &mut self.log, self.now) {
+            self.take_caller(caller);
         }
     }
 
     fn take_caller(&mut self, caller: OwnedFd) {
         let Ok(peer) = channel::peer(&caller) else { return };
+        // It may be of a run that has just been started.
+        self.world.started(&self.engine, &self.poll);
         let restricted = peer.pid.is_some_and(|pid| self.world.is_restricted(&self.engine, pid));
         let right = verger_wire::rights::at_the_socket(peer.uid, self.facts.uid, restricted);
         let who = Actor { uid: peer.uid, pid: peer.pid.map_or(0, |pid| pid.0) };

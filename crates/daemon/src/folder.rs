@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock};
 use rustix::io::Errno;
+use verger_engine::runs::Pid;
 use verger_engine::time::{Moment, Span};
+use verger_linux::process;
 use verger_wire::place;
 
 use crate::trouble::Trouble;
@@ -25,15 +27,20 @@ pub(crate) struct Folder {
 
 /// How long the daemon before is given to be gone altogether, once it is seen to have died.
 const PATIENCE: Span = Span::from_secs(5);
+const SIGKILL: u8 = 9;
 /// The path of a socket has at most 107 bytes (`unix(7)`); the longest name in the folder is `notify/4294967295`.
 const PATH_BYTES_MAX: usize = 107 - "/notify/4294967295".len();
 
 impl Folder {
     /// Makes the folder and locks it.
     ///
+    /// `resume` says that this process held it before and executed itself again. The keeper of that life is ended then: it
+    /// would take our own next end for that of the daemon before us, or hold what we do not hold any more; and it shares the
+    /// lock.
+    ///
     /// # Errors
     /// It cannot be made; it is somebody else's; a daemon of this instance lives.
-    pub(crate) fn take(instance: &str) -> Result<Folder, Trouble> {
+    pub(crate) fn take(instance: &str, resume: bool) -> Result<Folder, Trouble> {
         let uid = rustix::process::geteuid().as_raw();
         let (base, in_the_open) = place::runtime_dir(uid, |name| std::env::var_os(name));
         make(&base, if in_the_open { 0o700 } else { 0o755 })?;
@@ -48,7 +55,7 @@ impl Folder {
         }
         let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| cannot_use(&path, errno))?;
-        let lock = lock(&path, instance)?;
+        let lock = lock(&path, instance, resume)?;
         Ok(Folder { path, fd, lock })
     }
 
@@ -76,11 +83,6 @@ impl Folder {
             rustix::fs::ftruncate(&self.lock, 0).and_then(|()| rustix::io::pwrite(&self.lock, text.as_bytes(), 0));
         // For people only: the lock is what counts.
         let _for_people_only = written;
-    }
-
-    /// The keeper that was written down, by us in a former life of this process.
-    pub(crate) fn signed_keeper(&self) -> Option<u32> {
-        read_numbers(&self.lock).1
     }
 
     /// The daemon ends in order: nothing is left of the folder.
@@ -133,13 +135,22 @@ fn check_owner(path: &Path, uid: u32) -> Result<(), Trouble> {
     Err(cannot_use(path, "it is somebody else's, or open to others"))
 }
 
-fn lock(path: &Path, instance: &str) -> Result<OwnedFd, Trouble> {
+fn lock(path: &Path, instance: &str, resume: bool) -> Result<OwnedFd, Trouble> {
     let name = path.join(place::LOCK_FILE);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let begun = verger_linux::clock::now();
+    let mut former_life = resume;
     loop {
         let file =
             rustix::fs::open(&name, flags, Mode::from_raw_mode(0o644)).map_err(|errno| cannot_use(path, errno))?;
+        let (daemon, keeper) = read_numbers(&file);
+        let ours = resume && daemon == Some(std::process::id());
+        if ours
+            && std::mem::take(&mut former_life)
+            && let Some(keeper) = keeper
+        {
+            let _gone = process::signal(Pid(keeper), SIGKILL);
+        }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) if is_still_there(&file, &name) => return Ok(file),
             // The one before removed it a moment ago.
@@ -147,14 +158,13 @@ fn lock(path: &Path, instance: &str) -> Result<OwnedFd, Trouble> {
             Err(Errno::AGAIN) => {}
             Err(errno) => return Err(cannot_use(path, errno)),
         }
-        let (daemon, _) = read_numbers(&file);
-        let lives = daemon.is_none_or(|pid| fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+        let lives = !ours && daemon.is_none_or(|pid| fs::exists(format!("/proc/{pid}")).unwrap_or(true));
         if lives || verger_linux::clock::now() >= begun + PATIENCE {
             let who = daemon.map_or_else(String::new, |pid| format!(" (process {pid})"));
             let words = format!("instance `{instance}` is already running{who}");
             return Err(Trouble::new(words).hint("`verger status` shows it; `--instance NAME` makes another one"));
         }
-        // Its daemon has died and its keeper is still ending what it left.
+        // Its daemon has died and its keeper is still ending what it left, or is on its own way out.
         wait_a_moment(&file);
     }
 }

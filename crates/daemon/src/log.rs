@@ -142,6 +142,8 @@ impl Log {
         if self.lost > 0 && self.waiting.is_empty() {
             let lost = std::mem::take(&mut self.lost);
             self.put("warning: ", format_args!("{lost} lines were lost: standard error did not take them"));
+            // Nothing else may ever happen that would bring it out.
+            self.retry_at = now;
         }
     }
 

@@ -9,6 +9,7 @@
 mod begin;
 mod control;
 mod daemon;
+mod door;
 mod environment;
 mod folder;
 mod handles;
@@ -60,7 +61,8 @@ fn serve(options: &Options) -> u8 {
         }
     };
     if options.resume && mend::is_hopeless(&ready) {
-        return mend::last_stand(&mut ready.daemon);
+        let status = mend::last_stand(&mut ready.daemon);
+        return end(ready, status);
     }
     mend::prepare(options, &ready);
     let status = ready.daemon.run();

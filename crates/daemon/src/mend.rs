@@ -8,10 +8,11 @@ use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 
+use verger_linux::contain::Group;
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::{clock, process, reap, signals};
 
-use crate::begin::Ready;
+use crate::begin::{Ready, end_runs};
 use crate::daemon::Daemon;
 use crate::folder::note_breakage;
 use crate::options::Options;
@@ -80,13 +81,16 @@ pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
     }
 }
 
+/// Ends what still runs. The keeper goes by itself when we do.
 fn end_all(daemon: &Daemon) {
-    if let Some(tree) = &daemon.world.starter.ground().tree {
-        let _as_far_as_it_can_be_read = tree.each_run(|run| {
-            let _gone = tree.kill(run);
-        });
-    }
+    let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
     process::each_child(|child| {
-        let _gone = process::signal(child, SIGKILL);
+        if Some(child) != keeper {
+            let _gone = process::signal(child, SIGKILL);
+            let _no_group = Group(child).kill();
+        }
     });
+    if let Some(tree) = &daemon.world.starter.ground().tree {
+        end_runs(tree);
+    }
 }

@@ -91,6 +91,11 @@ impl Poll {
         self.add_for(fd, token, epoll::EventFlags::PRI)
     }
 
+    /// Tells nothing yet: [`Poll::watch`] says what it is watched for.
+    pub(crate) fn add_for_later(&self, fd: impl AsFd, token: Token) -> Result<(), Errno> {
+        self.add_for(fd, token, epoll::EventFlags::empty())
+    }
+
     fn add_for(&self, fd: impl AsFd, token: Token, flags: epoll::EventFlags) -> Result<(), Errno> {
         epoll::add(&self.epoll, fd, epoll::EventData::new_u64(token.pack()), flags)
     }

@@ -114,7 +114,7 @@ impl World {
         match *effect {
             RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home, now),
             RunEffect::Signal { run, signal, scope } => self.signal(engine, run, signal, scope),
-            RunEffect::Kill { run } => self.kill(engine, run),
+            RunEffect::Kill { run } => self.kill(engine, poll, run),
             RunEffect::Sweep { run } => self.sweep(engine, poll, run),
             RunEffect::Release { run } => self.release(run),
         }
@@ -171,21 +171,21 @@ impl World {
         inherited
     }
 
-    /// The notify socket of a run, where its readiness is awaited.
+    /// The notify socket of a run, where its readiness is awaited. It is read once the run is known.
     fn listen(&mut self, poll: &Poll, slot: u32) -> Result<(), Errno> {
         let socket = self.notify.listen(slot)?;
-        poll.add(&socket, Token::Notify(slot))?;
+        poll.add_for_later(&socket, Token::Notify(slot))?;
         if let Some(Some(living)) = self.living.get_mut(slot as usize) {
             living.notify = Some(socket);
         }
         Ok(())
     }
 
-    /// The readiness pipe of a run: the end to write is given back.
+    /// The readiness pipe of a run, read once the run is known: the end to write is given back.
     fn pipe(&mut self, poll: &Poll, slot: u32) -> Result<OwnedFd, Errno> {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read, true)?;
-        poll.add(&read, Token::Ready(slot))?;
+        poll.add_for_later(&read, Token::Ready(slot))?;
         if let Some(Some(living)) = self.living.get_mut(slot as usize) {
             living.ready = Some(read);
         }
@@ -195,17 +195,17 @@ impl World {
     // ── what is told ────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes what the workers have done, then looks again at children that may have been theirs.
-    pub(crate) fn started(&mut self, engine: &Engine) {
+    pub(crate) fn started(&mut self, engine: &Engine, poll: &Poll) {
         self.starter.calm();
         while let Some(done) = self.starter.take() {
-            self.done(done);
+            self.done(poll, done);
         }
         if self.look_again {
             self.reap(engine);
         }
     }
 
-    fn done(&mut self, done: Done) {
+    fn done(&mut self, poll: &Poll, done: Done) {
         let run = done.run;
         match done.result {
             Ok(started) => {
@@ -214,6 +214,14 @@ impl World {
                     living.pid = Some(started.pid);
                     living.containment = started.containment;
                     living.uid = started.uid;
+                    // Not before: a quick program speaks before its worker has reported it, and nobody could say yet
+                    // whether it is the one who may. What came until now waits.
+                    let slot = run.service.slot;
+                    for (end, token) in [(&living.notify, Token::Notify(slot)), (&living.ready, Token::Ready(slot))] {
+                        if let Some(end) = end {
+                            let _cannot_fail = poll.watch(end, token, true, false);
+                        }
+                    }
                 }
                 let (pid, containment) = (started.pid, started.containment);
                 self.told.push_back(RunEvent::Spawned { run, pid, started: started.started, containment });
@@ -293,10 +301,10 @@ impl World {
         }
     }
 
-    fn kill(&mut self, engine: &Engine, run: RunRef) {
+    fn kill(&mut self, engine: &Engine, poll: &Poll, run: RunRef) {
         let name = name_of(engine, run);
         if let Some(done) = self.starter.kill(run) {
-            return self.done(done);
+            return self.done(poll, done);
         }
         let Some(living) = self.living(run) else { return };
         let (pid, reaped, containment) = (living.pid, living.reaped, living.containment);
@@ -371,12 +379,10 @@ impl World {
     // ── readiness ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Reads what a program wrote to its readiness descriptor: a newline is the word.
-    pub(crate) fn read_ready(&mut self, engine: &Engine, poll: &Poll, slot: u32) {
-        if !self.is_known(engine, slot) {
-            return;
-        }
+    pub(crate) fn read_ready(&mut self, poll: &Poll, slot: u32) {
         let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
-        let Some(pipe) = &living.ready else { return };
+        // A pipe that was closed again is told whatever it is watched for.
+        let Some(pipe) = living.ready.as_ref().filter(|_| living.pid.is_some()) else { return };
         let mut bytes = [0; 256];
         let said = match rustix::io::read(pipe, &mut bytes) {
             Ok(0) => false,
@@ -398,9 +404,6 @@ impl World {
 
     /// Reads what came to a service's notify socket.
     pub(crate) fn read_notify(&mut self, engine: &Engine, slot: u32) {
-        if !self.is_known(engine, slot) {
-            return;
-        }
         let own_uid = rustix::process::getuid().as_raw();
         for _ in 0..NOTIFICATIONS_A_TURN {
             let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
@@ -424,17 +427,6 @@ impl World {
         }
     }
 
-    /// Whether the process of a run is known. A quick program speaks before its worker has had the time to report it, and
-    /// nobody could say yet whether it is the one who may: what it said stays where it is, to be read a moment later.
-    fn is_known(&mut self, engine: &Engine, slot: u32) -> bool {
-        let known =
-            |world: &World| world.living.get(slot as usize).and_then(Option::as_ref).is_some_and(|it| it.pid.is_some());
-        if !known(self) {
-            self.started(engine);
-        }
-        known(self)
-    }
-
     fn is_member(&self, engine: &Engine, living: &Living, pid: Option<Pid>) -> bool {
         let Some(pid) = pid else { return false };
         if living.pid == Some(pid) {
@@ -453,6 +445,11 @@ impl World {
             (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
             (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
         }
+    }
+
+    /// Whether a process belongs to a run.
+    pub(crate) fn belongs(&self, engine: &Engine, pid: Pid) -> bool {
+        self.living.iter().flatten().any(|living| self.is_member(engine, living, Some(pid)))
     }
 
     /// Whether a process belongs to a service that is refused at the control socket.

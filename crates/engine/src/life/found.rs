@@ -118,7 +118,10 @@ impl Life {
             | PhaseKind::Held
             | PhaseKind::Stopping
             | PhaseKind::Stuck
-            | PhaseKind::Resting => {}
+            | PhaseKind::Resting => {
+                // It does not move, but there is more to show of it now than the plan alone says.
+                self.changed(slot);
+            }
         }
         self.roots.release(root);
     }
@@ -170,5 +173,48 @@ impl Found {
             window_restarts: reader.small()?,
             window_from: reader.moment()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::Event;
+    use crate::causes::Actor;
+    use crate::desk::{Desk, image, service};
+    use crate::life::Scope;
+
+    #[test]
+    fn what_is_found_is_shown_whether_it_moves_or_not() {
+        let mut desk = Desk::new(vec![]);
+        let image = image(vec![service("down"), service("up")]);
+        desk.tell(Event::Plan { image, scope: Scope::Found, by: Actor::default() }).forget();
+        let found = |name: &str, phase, run, pid| Found {
+            service: desk.engine.find(name).unwrap(),
+            asked: phase == PhaseKind::Running,
+            phase,
+            run: RunId(run),
+            began: Moment(7),
+            pid,
+            started: 1,
+            containment: Containment::Cgroup,
+            until: Moment::NEVER,
+            failure: None,
+            last_exit: Some(Exit::status(3)),
+            last_order: LastOrder::Stop,
+            restarts: 4,
+            failures: 0,
+            window_from: Moment(0),
+            window_restarts: 0,
+        };
+        let (down, up) = (found("down", PhaseKind::Down, 5, None), found("up", PhaseKind::Running, 6, Some(Pid(60))));
+        desk.tell(Event::Found(down)).says("changed down");
+        desk.tell(Event::Found(up)).says("up: down -> running (found)");
+        desk.tell(Event::Resume).says("");
+        let status = desk.engine.status(desk.engine.find("down").unwrap().slot).unwrap();
+        assert_eq!((status.run, status.began, status.restarts), (RunId(5), Moment(7), 4));
+        assert_eq!(status.last_exit, Some(Exit::status(3)));
     }
 }

@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "descriptors",
         aliases: &["fds", "files", "descriptor"],
         default: "{}",
-        doc: "What sits on other descriptors, by number from 3: `{ 5 = \"log.r\" }`.",
+        doc: "What sits on other descriptors, by number from 3: `{ 5 = \"log.r\" }`. A file is opened to write to its end.",
         shape: Shape::Other {
             written: "table of the same",
             schema: || {
