@@ -17,6 +17,7 @@ mod plans;
 mod reach;
 mod seen;
 mod setting;
+mod starter_cmd;
 mod table;
 mod tape;
 mod terminal;
@@ -28,5 +29,10 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
-    ExitCode::from(verbs::carry_out(words))
+    let called = words.first().map_or_else(Default::default, |word| word.to_string_lossy().into_owned());
+    let status = match starter_cmd::is_called(&called) {
+        true => starter_cmd::carry_out(&words),
+        false => verbs::carry_out(words),
+    };
+    ExitCode::from(status)
 }

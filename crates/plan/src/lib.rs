@@ -23,6 +23,7 @@ mod compile;
 mod complaint;
 mod detect;
 mod keys;
+mod manual;
 mod names;
 mod native;
 mod near;
@@ -38,6 +39,7 @@ mod value;
 
 pub use compile::compile;
 pub use complaint::{Also, COMPLAINTS_MAX, Complaint, QUOTED_MAX, Severity};
+pub use manual::manual;
 pub use names::mapped;
 pub use near::nearest;
 pub use not_applied::NotApplied;

@@ -9,6 +9,7 @@ mod check;
 mod compile;
 mod completions;
 mod doctor;
+mod documents;
 mod events;
 mod orders;
 mod record;
@@ -62,6 +63,7 @@ enum Verb {
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Version(version::Version),
+    Documents(documents::Documents),
 }
 
 impl Verb {
@@ -85,6 +87,7 @@ impl Verb {
             Verb::Doctor(verb) => verb.carry_out(setting),
             Verb::Completions(verb) => verb.carry_out(setting),
             Verb::Version(verb) => verb.carry_out(setting),
+            Verb::Documents(verb) => verb.carry_out(setting),
         }
     }
 }

@@ -117,8 +117,7 @@ impl Status {
 
 /// Waits for a change, or until what is shown of the time is old. The end of a daemon wakes nobody, so it is looked for.
 fn wait(board: &Board<Mapped>, seen: u32, live: bool) {
-    // sleep: nobody reads faster, and a storm of changes is not to be drawn one by one
-    std::thread::sleep(REDRAW);
+    std::thread::sleep(REDRAW); // sleep: nobody reads faster; a storm of changes is not to be drawn one by one
     loop {
         board.memory().wait(seen, Some(REFRESH));
         let gone = matches!(board.liveness(), Liveness::Ended | Liveness::Died);

@@ -9,8 +9,8 @@
 //! | `held`, `stopping`, `stuck` | `STOPPING` |
 
 use crate::code::coded_enum;
-use crate::life::{LastOrder, PhaseKind, Status};
-use crate::runs::{Ended, Step};
+use crate::life::{LastOrder, PhaseKind};
+use crate::runs::{Ended, Exit, Step};
 
 coded_enum! {
     /// The states of an application, with the numbers of `aos.starter.State`.
@@ -51,8 +51,8 @@ coded_enum! {
 }
 
 /// The state of an application.
-pub fn state(status: &Status) -> State {
-    match status.phase {
+pub fn state(phase: PhaseKind) -> State {
+    match phase {
         PhaseKind::Down | PhaseKind::Done | PhaseKind::Failed => State::Stopped,
         PhaseKind::Waiting | PhaseKind::Blocked | PhaseKind::Resting => State::Waiting,
         PhaseKind::Starting => State::Starting,
@@ -64,8 +64,8 @@ pub fn state(status: &Status) -> State {
 /// The last stop reason of an application.
 ///
 /// Steps that AOS does not have are shown under the one whose failure they would have been there.
-pub fn last_stop_reason(status: &Status) -> LastStopReason {
-    match status.last_order {
+pub fn last_stop_reason(order: LastOrder) -> LastStopReason {
+    match order {
         LastOrder::Stop => LastStopReason::StopRequested,
         LastOrder::Restart => LastStopReason::RestartRequested,
         LastOrder::Shutdown => LastStopReason::Terminate,
@@ -96,8 +96,8 @@ pub fn last_stop_reason(status: &Status) -> LastStopReason {
 }
 
 /// The exit code as AOS gives it: the status, or the number of the signal. `None` before the first exit.
-pub fn last_exit_code(status: &Status) -> Option<u8> {
-    match status.last_exit?.ended {
+pub fn last_exit_code(last: Option<&Exit>) -> Option<u8> {
+    match last?.ended {
         Ended::Exited(code) => Some(code),
         Ended::Signaled { signal, .. } => Some(signal),
         Ended::Unknown => None,
@@ -114,7 +114,6 @@ mod tests {
     use crate::desk::{Desk, service};
     use crate::image::{Ready, RestartPolicy, Service, StopStep};
     use crate::life::Verb;
-    use crate::runs::Exit;
     use crate::time::Span;
 
     /// An application as the AOS configuration describes it: ready when it has lived 1 s, restarted after 3 s, asked to end
@@ -144,13 +143,13 @@ mod tests {
             State::Stopping => _ = desk.pass(Span::from_secs(1)).stop("app"),
             State::Waiting => _ = desk.exits("app", 1),
         }
-        assert_eq!(super::state(&desk.engine.status(0).unwrap()), state);
+        assert_eq!(super::state(desk.engine.status(0).unwrap().phase), state);
         desk
     }
 
     fn shown(desk: &Desk) -> String {
         let status = desk.engine.status(0).unwrap();
-        format!("{} {}", super::state(&status), last_stop_reason(&status))
+        format!("{} {}", super::state(status.phase), last_stop_reason(status.last_order))
     }
 
     /// Section 2.2 of the specification, state by event. Where verger differs (a fork that failed is retried), the row says so.
@@ -217,7 +216,7 @@ mod tests {
         let reason = |step| {
             let mut desk = Desk::new(vec![application(true)]);
             desk.start("app").refused("app", step, 2);
-            last_stop_reason(&desk.engine.status(0).unwrap())
+            last_stop_reason(desk.engine.status(0).unwrap().last_order)
         };
         assert_eq!(reason(Step::Fork), LastStopReason::ForkErr);
         assert_eq!(reason(Step::DeathSignal), LastStopReason::SetPrctlErr);
@@ -231,10 +230,10 @@ mod tests {
     #[test]
     fn an_exit_code_is_a_status_or_a_signal() {
         let mut desk = in_state(State::Running, true);
-        assert_eq!(last_exit_code(&desk.engine.status(0).unwrap()), None);
+        assert_eq!(last_exit_code(desk.engine.status(0).unwrap().last_exit.as_ref()), None);
         desk.exits("app", 3);
-        assert_eq!(last_exit_code(&desk.engine.status(0).unwrap()), Some(3));
+        assert_eq!(last_exit_code(desk.engine.status(0).unwrap().last_exit.as_ref()), Some(3));
         desk.pass(Span::from_secs(3)).spawned("app").ends("app", Exit::signal(9)).swept("app", None);
-        assert_eq!(last_exit_code(&desk.engine.status(0).unwrap()), Some(9));
+        assert_eq!(last_exit_code(desk.engine.status(0).unwrap().last_exit.as_ref()), Some(9));
     }
 }

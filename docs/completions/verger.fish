@@ -1,0 +1,175 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_verger_global_optspecs
+    string join \n instance= color= h/help V/version
+end
+
+function __fish_verger_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_verger_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_verger_using_subcommand
+    set -l cmd (__fish_verger_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c verger -n "__fish_verger_needs_command" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_needs_command" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_needs_command" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_needs_command" -s V -l version -d 'Print version'
+complete -c verger -n "__fish_verger_needs_command" -f -a "up" -d 'Run a plan here and now, and show what happens'
+complete -c verger -n "__fish_verger_needs_command" -f -a "run" -d 'Become the daemon with this plan: for a container\'s first process, or under another supervisor'
+complete -c verger -n "__fish_verger_needs_command" -f -a "compile" -d 'Compile a plan into the form that `vergerd` takes'
+complete -c verger -n "__fish_verger_needs_command" -f -a "check" -d 'Check plans without running anything'
+complete -c verger -n "__fish_verger_needs_command" -f -a "schema" -d 'Print the JSON Schema (2020-12) that a plan satisfies, in TOML as in JSON'
+complete -c verger -n "__fish_verger_needs_command" -f -a "status" -d 'Show how services are, without asking the daemon'
+complete -c verger -n "__fish_verger_needs_command" -f -a "start" -d 'Start services and what they require, and wait until they are ready'
+complete -c verger -n "__fish_verger_needs_command" -f -a "stop" -d 'Stop services and what requires them, and wait until nothing of them is left'
+complete -c verger -n "__fish_verger_needs_command" -f -a "restart" -d 'Give services another run, and wait until that is ready'
+complete -c verger -n "__fish_verger_needs_command" -f -a "signal" -d 'Send a signal to the main process of services'
+complete -c verger -n "__fish_verger_needs_command" -f -a "shutdown" -d 'End everything in order, and then the daemon'
+complete -c verger -n "__fish_verger_needs_command" -f -a "why" -d 'Tell why a service is as it is, back to the outside event it all goes back to'
+complete -c verger -n "__fish_verger_needs_command" -f -a "events" -d 'Show what happened to services, and with `--follow` what happens'
+complete -c verger -n "__fish_verger_needs_command" -f -a "replay" -d 'Tell a recorded life of a daemon again, and say whether this engine does the same'
+complete -c verger -n "__fish_verger_needs_command" -f -a "record" -d 'Keep a copy of the recording of the instance\'s daemon, and of the plan it is read with'
+complete -c verger -n "__fish_verger_needs_command" -f -a "doctor" -d 'Tell what the kernel and this machine give, and what to do where something is missing'
+complete -c verger -n "__fish_verger_needs_command" -f -a "completions" -d 'Print the completions for a shell'
+complete -c verger -n "__fish_verger_needs_command" -f -a "version" -d 'Print which version this is'
+complete -c verger -n "__fish_verger_needs_command" -f -a "documents" -d 'Write the manual pages, completions, schema and plan reference into a folder'
+complete -c verger -n "__fish_verger_using_subcommand up" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand up" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand run" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand run" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand run" -s q -l quiet -d 'Say only what goes wrong'
+complete -c verger -n "__fish_verger_using_subcommand run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand compile" -s o -l output -d 'Where the compiled plan goes; `-` is standard output' -r -F
+complete -c verger -n "__fish_verger_using_subcommand compile" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand compile" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand compile" -l elsewhere -d 'It is for another machine: do not look whether users and programs are there'
+complete -c verger -n "__fish_verger_using_subcommand compile" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand check" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand check" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand check" -l elsewhere -d 'They are for another machine: do not look whether users and programs are there'
+complete -c verger -n "__fish_verger_using_subcommand check" -l json -d 'Print what was found as JSON'
+complete -c verger -n "__fish_verger_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand schema" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand schema" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand status" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand status" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand status" -l json -d 'Print it as JSON: {"services":[{"name","phase","ready","pid","run",…}],"daemon":{…}}'
+complete -c verger -n "__fish_verger_using_subcommand status" -s w -l watch -d 'Show it again whenever it changes (as JSON: a line each time)'
+complete -c verger -n "__fish_verger_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand start" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r
+complete -c verger -n "__fish_verger_using_subcommand start" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand start" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand start" -l all -d 'All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one'
+complete -c verger -n "__fish_verger_using_subcommand start" -l json -d 'Print what came of it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand start" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand stop" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r
+complete -c verger -n "__fish_verger_using_subcommand stop" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand stop" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand stop" -l all -d 'All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one'
+complete -c verger -n "__fish_verger_using_subcommand stop" -l json -d 'Print what came of it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand restart" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r
+complete -c verger -n "__fish_verger_using_subcommand restart" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand restart" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand restart" -l all -d 'All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one'
+complete -c verger -n "__fish_verger_using_subcommand restart" -l json -d 'Print what came of it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand signal" -s s -l signal -d 'Which signal, by name or number: HUP, SIGUSR1, 15, RTMIN+3' -r
+complete -c verger -n "__fish_verger_using_subcommand signal" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand signal" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand signal" -l all -d 'All that have a process'
+complete -c verger -n "__fish_verger_using_subcommand signal" -l json -d 'Print what came of it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand signal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -l fast -d 'Without patience: kill what does not end at once'
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -l no-wait -d 'Do not wait until the daemon has ended'
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand why" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand why" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand why" -l json -d 'Print it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand why" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand events" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand events" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand events" -s f -l follow -d 'Go on as things happen, until the daemon ends'
+complete -c verger -n "__fish_verger_using_subcommand events" -l json -d 'Print each change as a line of JSON'
+complete -c verger -n "__fish_verger_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand replay" -l plan -d 'The compiled plan it is read with, if that is neither `FILE.plan` nor `plan` beside it' -r -F
+complete -c verger -n "__fish_verger_using_subcommand replay" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand replay" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand replay" -l json -d 'Print each change and the outcome as a line of JSON'
+complete -c verger -n "__fish_verger_using_subcommand replay" -s q -l quiet -d 'Do not show what happens, only the outcome'
+complete -c verger -n "__fish_verger_using_subcommand replay" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand record" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand record" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand record" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand doctor" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand doctor" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand doctor" -l json -d 'Print it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand completions" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand completions" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand version" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand version" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand version" -l json -d 'Print it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand version" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand documents" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand documents" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand documents" -s h -l help -d 'Print help'
