@@ -394,10 +394,20 @@ fn watchdog(now: Moment) -> Watchdog {
 fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
     daemon.engine.continue_from(left.next_run);
     daemon.step(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
+    // In the order of their slots, as the board has them.
+    let slots: Vec<(u32, u32)> = left
+        .entries
+        .iter()
+        .filter_map(|entry| Some((entry.slot, daemon.engine.find(entry.name.as_str())?.slot)))
+        .collect();
+    let slot_now = |then: u32| {
+        let at = slots.binary_search_by_key(&then, |(slot, _)| *slot).ok()?;
+        slots.get(at).map(|(_, now)| *now)
+    };
     let mut known = Vec::new();
     for entry in &left.entries {
         let Some(service) = daemon.engine.find(entry.name.as_str()) else { continue };
-        let found = entry.record.found(service);
+        let found = entry.record.found(service, slot_now);
         if let Some(pid) = found.pid.filter(|_| found.phase.is_live()) {
             daemon.world.found(RunRef { service, run: found.run }, pid, found.containment);
             known.push((found.run, pid));

@@ -100,12 +100,65 @@ pub struct RootId(pub u32);
 /// An outside event that transitions go back to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Root {
-    /// The number of the event in the order the engine heard them, from 1.
+    /// The number of the event in the order the engine heard them, from 1; 0: it was before the daemon's own end.
     pub event: u64,
     /// When it was heard.
     pub at: Moment,
     /// What it was.
     pub what: RootKind,
+}
+
+impl Root {
+    /// As three words, for pages and records of fixed size. The event's number and what a process used are left out: they
+    /// mean something only to the engine that heard it.
+    pub fn pack(root: Option<&Root>) -> [u64; 3] {
+        let Some(root) = root else { return [0; 3] };
+        let halves = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
+        let (kind, detail, slot, value) = match root.what {
+            RootKind::Plan { by } => (1, 0, 0, halves(by.uid, by.pid)),
+            RootKind::Command { verb, slot, by } => (2, verb.code(), slot, halves(by.uid, by.pid)),
+            RootKind::Shutdown { signal, by } => (3, signal, 0, halves(by.uid, by.pid)),
+            RootKind::Exited { slot, exit } => (4, 0, slot, u64::from(pack_exit(exit))),
+            RootKind::StartFailed { slot, failure } => (5, 0, slot, u64::from(pack_failure(failure))),
+            RootKind::Fault { slot, what } => (6, what.code(), slot, 0),
+            RootKind::Revival => (7, 0, 0, 0),
+        };
+        [root.at.0, halves(kind | u32::from(detail) << 8, slot), value]
+    }
+
+    /// Reads what [`Root::pack`] wrote; its event has number 0. The outer `None`: these words are no root.
+    pub fn unpack(words: [u64; 3]) -> Option<Option<Root>> {
+        let [at, what, value] = words;
+        let (kind, detail, slot) = (what as u8, (what >> 8) as u8, (what >> 32) as u32);
+        let by = Actor { uid: value as u32, pid: (value >> 32) as u32 };
+        let small = u32::try_from(value);
+        let what = match kind {
+            0 => return (words == [0; 3]).then_some(None),
+            1 => RootKind::Plan { by },
+            2 => RootKind::Command { verb: Verb::from_code(detail)?, slot, by },
+            3 => RootKind::Shutdown { signal: detail, by },
+            4 => RootKind::Exited { slot, exit: unpack_exit(small.ok()?)? },
+            5 => RootKind::StartFailed { slot, failure: unpack_failure(small.ok()?)? },
+            6 => RootKind::Fault { slot, what: FaultKind::from_code(detail)? },
+            7 => RootKind::Revival,
+            _ => return None,
+        };
+        let root = Root { event: 0, at: Moment(at), what };
+        // What does not come back as it was has bits that mean nothing.
+        (Root::pack(Some(&root)) == words).then_some(Some(root))
+    }
+
+    /// The same event, where services have other slots; `None` if the service it is about is not there.
+    pub fn moved(self, slot_now: impl Fn(u32) -> Option<u32>) -> Option<Root> {
+        let what = match self.what {
+            RootKind::Command { verb, slot, by } => RootKind::Command { verb, slot: slot_now(slot)?, by },
+            RootKind::Exited { slot, exit } => RootKind::Exited { slot: slot_now(slot)?, exit },
+            RootKind::StartFailed { slot, failure } => RootKind::StartFailed { slot: slot_now(slot)?, failure },
+            RootKind::Fault { slot, what } => RootKind::Fault { slot: slot_now(slot)?, what },
+            what @ (RootKind::Plan { .. } | RootKind::Shutdown { .. } | RootKind::Revival) => what,
+        };
+        Some(Root { what, ..self })
+    }
 }
 
 /// Who did something through a control connection, as the kernel vouches for.
@@ -551,7 +604,7 @@ impl Roots {
     }
 }
 
-fn save_root(root: &Root, writer: &mut Writer<'_>) {
+pub(crate) fn save_root(root: &Root, writer: &mut Writer<'_>) {
     writer.number(root.event);
     writer.moment(root.at);
     save_root_kind(&root.what, writer);
@@ -593,7 +646,7 @@ pub(crate) fn save_root_kind(what: &RootKind, writer: &mut Writer<'_>) {
     }
 }
 
-fn restore_root(reader: &mut Reader<'_>) -> Result<Root, ReadError> {
+pub(crate) fn restore_root(reader: &mut Reader<'_>) -> Result<Root, ReadError> {
     let (event, at) = (reader.number()?, reader.moment()?);
     Ok(Root { event, at, what: restore_root_kind(reader)? })
 }
@@ -651,6 +704,33 @@ mod tests {
             let one = transition(5, cause);
             assert_eq!(unpack(pack(&one)), Some(one));
         }
+    }
+
+    #[test]
+    fn every_root_survives_packing() {
+        let by = Actor { uid: 1000, pid: 4242 };
+        let failure = StartFailure { step: Step::Exec, errno: 2 };
+        for what in [
+            RootKind::Plan { by },
+            RootKind::Command { verb: Verb::Stop, slot: 7, by },
+            RootKind::Shutdown { signal: 15, by },
+            RootKind::Exited { slot: 9, exit: Exit { oom: true, ..Exit::signal(9) } },
+            RootKind::StartFailed { slot: u32::MAX, failure },
+            RootKind::Fault { slot: 1, what: FaultKind::Injected },
+            RootKind::Revival,
+        ] {
+            let root = Root { event: 0, at: Moment(77), what };
+            let words = Root::pack(Some(&root));
+            assert_eq!(Root::unpack(words), Some(Some(root)));
+            assert_eq!(Root::unpack([words[0], words[1] | 1 << 31, words[2]]), None, "a bit that means nothing");
+            let moved = root.moved(|slot| (slot == 9).then_some(3));
+            let about_another =
+                matches!(what, RootKind::Command { .. } | RootKind::StartFailed { .. } | RootKind::Fault { .. });
+            assert_eq!(moved.is_none(), about_another, "{what:?}");
+        }
+        assert_eq!(Root::unpack(Root::pack(None)), Some(None));
+        assert_eq!(Root::unpack([1, 0, 0]), None);
+        assert_eq!(Root::unpack([0, 8, 0]), None);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use verger_engine::causes::Actor;
+use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
 use verger_engine::life::{CommandId, FaultKind, Found, LifeEffect, Request, Scope, Status, Verb};
 use verger_engine::runs::{RunEffect, RunEvent, RunId, ServiceId};
@@ -373,7 +373,13 @@ impl Story {
         for (status, service) in here {
             self.report.coverage.note(status.phase, Meeting::Found);
             self.watch.found(service, status);
-            self.step(Event::Found(found(status, service)))?;
+            let slot_now = |then: u32| {
+                let (_, name) = shown.iter().find(|(status, _)| status.service.slot == then)?;
+                Some(self.engine.find(name)?.slot)
+            };
+            // A page has no room for the number of an event.
+            let root = status.root.and_then(|root| Root { event: 0, ..root }.moved(slot_now));
+            self.step(Event::Found(found(status, service, root)))?;
         }
         self.step(Event::Resume)?;
         if was_closing {
@@ -531,7 +537,7 @@ impl Story {
 const TRACE: usize = 80;
 
 /// What a daemon that comes back says of a service.
-fn found(status: &Status, service: ServiceId) -> Found {
+fn found(status: &Status, service: ServiceId, root: Option<Root>) -> Found {
     Found {
         service,
         asked: status.asked,
@@ -549,5 +555,6 @@ fn found(status: &Status, service: ServiceId) -> Found {
         failures: status.failures,
         window_from: status.window_from,
         window_restarts: status.window_restarts,
+        root,
     }
 }

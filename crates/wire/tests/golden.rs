@@ -12,7 +12,8 @@ mod samples;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use verger_engine::life::{Failure, FaultKind, LastOrder, PhaseKind, Want};
+use verger_engine::causes::{Actor, Root, RootKind};
+use verger_engine::life::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 use verger_engine::runs::{Containment, Ended, Exit, Pid, RunId, StartFailure, Step, Usage};
 use verger_engine::time::{Moment, Span};
 use verger_wire::board::{self, Identity, Name, Reader, Record, Slices, State, Writer, decode};
@@ -211,8 +212,24 @@ fn fields(record: &Record) -> Value {
         Ended::Signaled { signal, core } => json!({ "signal": signal, "core_dumped": core, "out_of_memory": exit.oom }),
         Ended::Unknown => json!({ "out_of_memory": exit.oom }),
     });
+    let root = record.root.map(|root| {
+        let at = root.at.0;
+        match root.what {
+            RootKind::Plan { by } => json!({ "at": at, "kind": "plan", "uid": by.uid, "pid": by.pid }),
+            RootKind::Command { verb, slot, by } => {
+                json!({ "at": at, "kind": "command", "verb": verb.word(), "slot": slot, "uid": by.uid, "pid": by.pid })
+            }
+            RootKind::Shutdown { signal, by } => {
+                json!({ "at": at, "kind": "shutdown", "signal": signal, "uid": by.uid, "pid": by.pid })
+            }
+            RootKind::Exited { slot, .. } => json!({ "at": at, "kind": "exited", "slot": slot }),
+            RootKind::StartFailed { slot, .. } => json!({ "at": at, "kind": "start-failed", "slot": slot }),
+            RootKind::Fault { slot, what } => json!({ "at": at, "kind": "fault", "slot": slot, "fault": what.word() }),
+            RootKind::Revival => json!({ "at": at, "kind": "revival" }),
+        }
+    });
     json!({
-        "asked": record.asked, "want": record.want.word(),
+        "root": root, "asked": record.asked, "want": record.want.word(),
         "phase": record.phase.word(), "ready": record.ready, "run": record.run.0, "began": moment(record.began),
         "since": moment(record.since), "until": moment(record.until), "pid": record.pid.map(|pid| pid.0),
         "started": record.started, "containment": record.containment.word(), "on": record.on,
@@ -244,10 +261,16 @@ fn running() -> Record {
         failures: 0,
         window_from: Moment(0),
         window_restarts: 0,
+        root: Some(Root { event: 0, at: Moment(900_000_000), what: RootKind::Plan { by: Actor { uid: 0, pid: 1 } } }),
     }
 }
 
+fn root(what: RootKind) -> Option<Root> {
+    Some(Root { event: 0, at: Moment(950_000_000), what })
+}
+
 fn records() -> Vec<(&'static str, Record)> {
+    let by = Actor { uid: 1000, pid: 4242 };
     let none = || Record { pid: None, started: 0, ready: false, containment: Containment::None, ..running() };
     let killed = Exit { ended: Ended::Signaled { signal: 9, core: false }, oom: true, usage: Usage::NONE };
     let refused = StartFailure { step: Step::Exec, errno: 13 };
@@ -264,6 +287,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 run: RunId(0),
                 began: Moment(0),
                 since: Moment(5),
+                root: None,
                 ..none()
             },
         ),
@@ -282,6 +306,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 in_the_way: Some(Pid(4_194_303)),
                 last_order: LastOrder::Restart,
                 containment: Containment::Group,
+                root: root(RootKind::Command { verb: Verb::Restart, slot: 99_999, by }),
                 ..running()
             },
         ),
@@ -291,6 +316,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 phase: PhaseKind::Resting,
                 until: Moment(1_450_000_000),
                 last_exit: Some(killed),
+                root: root(RootKind::Exited { slot: 1, exit: killed }),
                 restarts: 3,
                 failures: 2,
                 window_from: Moment(900_000_000),
@@ -298,7 +324,15 @@ fn records() -> Vec<(&'static str, Record)> {
                 ..none()
             },
         ),
-        ("done, with the longest name", Record { phase: PhaseKind::Done, last_exit: Some(Exit::status(0)), ..none() }),
+        (
+            "done, with the longest name",
+            Record {
+                phase: PhaseKind::Done,
+                last_exit: Some(Exit::status(0)),
+                root: root(RootKind::Revival),
+                ..none()
+            },
+        ),
         (
             "failed: gave up",
             Record {
@@ -315,6 +349,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 phase: PhaseKind::Failed,
                 failure: Some(Failure::Start(refused)),
                 last_order: LastOrder::StartFailed(refused),
+                root: root(RootKind::StartFailed { slot: 1, failure: refused }),
                 ..none()
             },
         ),
@@ -325,6 +360,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 failure: Some(Failure::Exited),
                 last_exit: Some(Exit::status(255)),
                 last_order: LastOrder::Shutdown,
+                root: root(RootKind::Shutdown { signal: 15, by }),
                 ..none()
             },
         ),

@@ -7,7 +7,7 @@
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Want};
 use super::save::{restore_failure, restore_last_order, save_failure, save_last_order};
 use super::{Life, Mode, Why};
-use crate::causes::{Cause, RootKind};
+use crate::causes::{Cause, Root, RootKind, restore_root, save_root};
 use crate::codec::{ReadError, Reader, Writer};
 use crate::runs::{Containment, Exit, Pid, RunId, Runs, ServiceId, pack_exit, some_pid, unpack_exit};
 use crate::time::Moment;
@@ -47,6 +47,8 @@ pub struct Found {
     pub window_from: Moment,
     /// Restarts in it.
     pub window_restarts: u32,
+    /// The outside event that its newest transition went back to, with slots as they are now.
+    pub root: Option<Root>,
 }
 
 impl Life {
@@ -66,7 +68,11 @@ impl Life {
         if !self.lives_here(found.service) || runs.get(slot).is_some() || self.journal.count(slot) > 0 {
             return;
         }
-        let root = self.root(RootKind::Revival);
+        // What it goes back to is older than the daemon's own end.
+        let root = match found.root {
+            Some(root) => self.roots.add(root),
+            None => self.root(RootKind::Revival),
+        };
         let why = Why { cause: Cause::Found, root };
         let service = &mut self.slots[slot as usize];
         service.run = found.run;
@@ -150,6 +156,10 @@ impl Found {
             writer.small(number);
         }
         writer.moment(self.window_from);
+        writer.yes(self.root.is_some());
+        if let Some(root) = self.root {
+            save_root(&root, writer);
+        }
     }
 
     /// Reads it back.
@@ -172,6 +182,7 @@ impl Found {
             failures: reader.small()?,
             window_restarts: reader.small()?,
             window_from: reader.moment()?,
+            root: if reader.yes()? { Some(restore_root(reader)?) } else { None },
         })
     }
 }
@@ -208,11 +219,18 @@ mod tests {
             failures: 0,
             window_from: Moment(0),
             window_restarts: 0,
+            root: Some(Root { event: 0, at: Moment(3), what: RootKind::Plan { by: Actor { uid: 7, pid: 70 } } }),
         };
         let (down, up) = (found("down", PhaseKind::Down, 5, None), found("up", PhaseKind::Running, 6, Some(Pid(60))));
         desk.tell(Event::Found(down)).says("changed down");
         desk.tell(Event::Found(up)).says("up: down -> running (found)");
         desk.tell(Event::Resume).says("");
+        let root = desk.engine.status(desk.engine.find("up").unwrap().slot).unwrap().root;
+        assert_eq!(
+            root.map(|root| (root.at, root.what)),
+            up.root.map(|root| (root.at, root.what)),
+            "it goes back further"
+        );
         let status = desk.engine.status(desk.engine.find("down").unwrap().slot).unwrap();
         assert_eq!((status.run, status.began, status.restarts), (RunId(5), Moment(7), 4));
         assert_eq!(status.last_exit, Some(Exit::status(3)));

@@ -28,7 +28,7 @@
 //! | 19 | the number of the next run |
 //! | 24 | when the daemon's present turn began |
 //! | 25 | when it promised to wake, or to have begun another turn |
-//! | 32 + 12 s | the [`Record`] of slot s, for each of the slots |
+//! | 32 + 15 s | the [`Record`] of slot s, for each of the slots |
 //! | after those + 8 s | the name of slot s: bytes packed eight to a word, the first one lowest; zeros fill it |
 //!
 //! Words not named are zero. Words 24 and 25 have a cache line of their own, since they are written every turn.
@@ -74,7 +74,7 @@ pub const VERSION: u32 = 1;
 /// 64-bit words before the first record.
 pub const HEADER_WORDS: usize = 32;
 /// 64-bit words of a record.
-pub const RECORD_WORDS: usize = 12;
+pub const RECORD_WORDS: usize = 15;
 /// 64-bit words of a name.
 pub const NAME_WORDS: usize = 8;
 

@@ -13,7 +13,10 @@
 //! | 8 | where the give-up window began, ns | |
 //! | 9 | restarts in the window | slot that it waits for, plus one; 0: none |
 //! | 10 | of the failure: restarts, or step × 65536 + errno, or fault | last exit in 18 bits (below); 0: none |
-//! | 11 | codes (below) | of the last order: step × 65536 + errno in 24 bits |
+//! | 11 | when the root of its newest transition was heard, ns | |
+//! | 12 | kind 8 (0: none) and detail 8 (verb, signal, fault) of that root | slot it was about |
+//! | 13 | by which user, or the exit or failure | by which pid |
+//! | 14 | codes (below) | of the last order: step × 65536 + errno in 24 bits |
 //!
 //! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (3), failure 3 (0 none, 1 gave up,
 //! 2 start, 3 exited, 4 not ready, 5 internal), last order 2 (0 stop, 1 restart, 2 shutdown, 3 start failed), lived in 1,
@@ -21,9 +24,10 @@
 //! of memory 1. So everything fits with room for two more small facts; times and runs are never cut, and two pids share
 //! a word because the kernel's have at most 22 bits.
 //!
-//! Twelve words are 96 bytes: two records in three cache lines, and 10 000 services in less than 1 MiB.
+//! Fifteen words are 120 bytes: less than two cache lines, and 10 000 services in less than 2 MiB, names included.
 //! A slot that nobody lives in is zeros. Bits that are not named are zero, and a record in which they are not is no record.
 
+use verger_engine::causes::Root;
 use verger_engine::life::{Failure, FaultKind, Found, LastOrder, PhaseKind, Status, Want};
 use verger_engine::runs::{
     Containment, Exit, Pid, RunId, ServiceId, Usage, pack_exit, pack_failure, unpack_exit, unpack_failure,
@@ -75,9 +79,11 @@ pub struct Record {
     pub window_from: Moment,
     /// Restarts in it.
     pub window_restarts: u32,
+    /// The outside event that its newest transition goes back to (without its number, and what a process used).
+    pub root: Option<Root>,
 }
 
-/// Where each code lies in the low half of word 11: first bit, number of bits.
+/// Where each code lies in the low half of the last word: first bit, number of bits.
 const PHASE: (u32, u32) = (0, 4);
 const WANT: (u32, u32) = (4, 2);
 const ASKED: (u32, u32) = (6, 1);
@@ -112,11 +118,13 @@ impl Record {
             failures: status.failures,
             window_from: status.window_from,
             window_restarts: status.window_restarts,
+            root: Root::unpack(Root::pack(status.root.as_ref())).flatten(),
         }
     }
 
-    /// What a daemon that comes back tells its engine; `service` is how that engine calls the service with this name now.
-    pub fn found(&self, service: ServiceId) -> Found {
+    /// What a daemon that comes back tells its engine; `service` is how that engine calls the service with this name now,
+    /// `slot_now` where the service in a slot is now.
+    pub fn found(&self, service: ServiceId, slot_now: impl Fn(u32) -> Option<u32>) -> Found {
         Found {
             service,
             asked: self.asked,
@@ -134,6 +142,7 @@ impl Record {
             failures: self.failures,
             window_from: self.window_from,
             window_restarts: self.window_restarts,
+            root: self.root.and_then(|root| root.moved(slot_now)),
         }
     }
 
@@ -167,6 +176,7 @@ impl Record {
         ];
         let codes = codes.iter().fold(0, |word, ((first, _), code)| word | code << first);
         let pid = |pid: Option<Pid>| pid.map_or(0, |pid| pid.0);
+        let [root_at, root_what, root_value] = Root::pack(self.root.as_ref());
         [
             0,
             self.run.0,
@@ -179,6 +189,9 @@ impl Record {
             self.window_from.0,
             halves(self.window_restarts, self.on.map_or(0, |on| on.wrapping_add(1))),
             halves(failure_value, self.last_exit.map_or(0, pack_exit)),
+            root_at,
+            root_what,
+            root_value,
             halves(codes, order_value),
         ]
     }
@@ -196,7 +209,7 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
     let words: &[u64; RECORD_WORDS] = words.try_into().ok()?;
     let low = |at: usize| words[at] as u32;
     let high = |at: usize| (words[at] >> 32) as u32;
-    let code = |(first, bits): (u32, u32)| low(11) >> first & ((1 << bits) - 1);
+    let code = |(first, bits): (u32, u32)| low(14) >> first & ((1 << bits) - 1);
     let small = |place| code(place) as u8;
     let pid = |pid: u32| (pid != 0).then_some(Pid(pid));
     let failure = match code(FAILURE) {
@@ -212,7 +225,7 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         0 => LastOrder::Stop,
         1 => LastOrder::Restart,
         2 => LastOrder::Shutdown,
-        _ => LastOrder::StartFailed(unpack_failure(high(11))?),
+        _ => LastOrder::StartFailed(unpack_failure(high(14))?),
     };
     let record = Record {
         asked: code(ASKED) != 0,
@@ -235,8 +248,9 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         failures: high(7),
         window_from: Moment(words[8]),
         window_restarts: low(9),
+        root: Root::unpack([words[11], words[12], words[13]])?,
     };
-    let length = name_length(words[11]);
+    let length = name_length(words[14]);
     // What does not come back as it was has bits that mean nothing.
     let sound = (1..=64).contains(&length) && record.encode(length)[1..] == words[1..];
     sound.then_some((record, length))
@@ -249,6 +263,8 @@ fn halves(low: u32, high: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use verger_engine::causes::{Actor, RootKind};
+    use verger_engine::life::Verb;
     use verger_engine::runs::{Ended, StartFailure, Step};
 
     fn plain() -> Record {
@@ -273,6 +289,7 @@ mod tests {
             failures: 0,
             window_from: Moment(0),
             window_restarts: 0,
+            root: None,
         }
     }
 
@@ -320,6 +337,10 @@ mod tests {
         }
         for (asked, ready) in [(true, false), (false, true), (true, true)] {
             all.push(Record { asked, ready, ..plain() });
+        }
+        let by = Actor { uid: u32::MAX, pid: 1 };
+        for what in [RootKind::Plan { by }, RootKind::Command { verb: Verb::Restart, slot: 3, by }, RootKind::Revival] {
+            all.push(Record { root: Some(Root { event: 0, at: Moment(u64::MAX), what }), ..plain() });
         }
         all
     }
