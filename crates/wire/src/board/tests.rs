@@ -60,6 +60,7 @@ fn record(run: u64) -> Record {
         failures: 0,
         window_from: Moment(0),
         window_restarts: 0,
+        root: None,
     }
 }
 
