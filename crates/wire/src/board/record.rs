@@ -378,11 +378,17 @@ mod tests {
             asked: true,
             ready: true,
             containment: Containment::Cgroup,
+            root: Some(Root {
+                event: 0,
+                at: Moment(5),
+                what: RootKind::Command { verb: Verb::Signal, slot: 7, by: Actor { uid: 1000, pid: 42 } },
+            }),
             ..plain()
         };
         let words = record.encode(64);
         assert_eq!(words[10], 0x0000_0902_001a_0002);
-        assert_eq!(words[11], 0x001a_0002 << 32 | 64 << 17 | 1 << 16 | 3 << 14 | 2 << 11 | 2 << 8 | 0xe0 | 10);
+        assert_eq!(words[11..14], [5, 0x0000_0007_0000_0402, 0x0000_002a_0000_03e8]);
+        assert_eq!(words[14], 0x001a_0002 << 32 | 64 << 17 | 1 << 16 | 3 << 14 | 2 << 11 | 2 << 8 | 0xe0 | 10);
     }
 
     #[test]
@@ -397,17 +403,20 @@ mod tests {
         };
         assert_eq!(with(0, 0xabc), Some((plain(), 1)), "the sequence number is the writer's");
         for (at, bits, why) in [
-            (11, 0xb, "a phase that is none"),
-            (11, 3 << 4, "a want that is none"),
-            (11, 3 << 8, "a containment that is none"),
-            (11, 6 << 11, "a failure that is none"),
-            (11, 1 << 16, "nobody lives there"),
-            (11, 1 << 17, "a name without length"),
-            (11, 64 << 17, "a name that is too long"),
-            (11, 1 << 24, "a bit without meaning"),
-            (11, 1 << 63, "a bit without meaning"),
-            (11, 3 << 14, "a failed start without a step"),
-            (11, 5 << 11, "a fault without a kind"),
+            (14, 0xb, "a phase that is none"),
+            (14, 3 << 4, "a want that is none"),
+            (14, 3 << 8, "a containment that is none"),
+            (14, 6 << 11, "a failure that is none"),
+            (14, 1 << 16, "nobody lives there"),
+            (14, 1 << 17, "a name without length"),
+            (14, 64 << 17, "a name that is too long"),
+            (14, 1 << 24, "a bit without meaning"),
+            (14, 1 << 63, "a bit without meaning"),
+            (14, 3 << 14, "a failed start without a step"),
+            (14, 5 << 11, "a fault without a kind"),
+            (11, 1, "a time without a root"),
+            (12, 8, "a root that is none"),
+            (12, 1 << 16 | 7, "a bit without meaning"),
             (10, 1, "a value without a failure"),
             (10, 1 << 50, "a bit without meaning"),
             (10, 9 << 32, "an exit that is none"),
