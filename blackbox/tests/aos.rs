@@ -316,7 +316,7 @@ fn who_ends_slowly_is_given_its_time_however_often_it_is_asked() {
     }
     let ended = exit(&machine.show("a"));
     assert_eq!((ended.code, ended.signal), (Some(0), None), "it was never killed");
-    assert_eq!(machine.stdout().text(), "asked\ngoing\n");
+    assert_eq!(machine.stdout().wait("going\n", PATIENCE), "asked\ngoing\n");
 }
 
 #[test]
@@ -406,7 +406,9 @@ fn programs_are_found_as_the_original_finds_them() {
         { "name": "named", "executable_name": "@@/second/it" }
     ] }"#;
     let machine = setup.env("PATH", path).with_aos(text).start();
-    machine.stdout().wait("two", PATIENCE);
+    for word in ["one", "two"] {
+        machine.stdout().wait(word, PATIENCE);
+    }
     for name in ["found", "it", "named"] {
         running(&machine, name);
     }
