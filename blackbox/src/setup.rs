@@ -64,9 +64,13 @@ impl Setup {
 
     /// A daemon with an AOS configuration; `@@` in it is the test's folder.
     pub fn aos(text: &str) -> Setup {
-        let setup = Setup::empty();
-        let text = text.replace("@@", &setup.folder.path().display().to_string());
-        setup.image(plans::aos(&text, &verger_plan::NoFiles))
+        Setup::empty().with_aos(text)
+    }
+
+    /// Gives it an AOS configuration; `@@` in it is the test's folder.
+    pub fn with_aos(self, text: &str) -> Setup {
+        let text = text.replace("@@", &self.folder.path().display().to_string());
+        self.image(plans::aos(&text, &verger_plan::NoFiles))
     }
 
     /// Gives it this as compiled plan.
@@ -85,6 +89,11 @@ impl Setup {
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Setup {
         self.variables.push((name.into(), value.as_ref().to_owned()));
         self
+    }
+
+    /// A variable that is not in its environment.
+    pub fn unset(self, name: &str) -> Setup {
+        self.within(&["env", "-u", name])
     }
 
     /// The beginning of a command line that goes before the daemon's: `unshare --pid`.

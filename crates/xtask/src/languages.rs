@@ -1,4 +1,4 @@
-//! The clients in other languages, tested by their own languages' means.
+//! Clients in other languages against the real daemon, tested by their own languages' means.
 
 use crate::report::Tally;
 use crate::test::Context;
@@ -6,8 +6,8 @@ use crate::workspace::Workspace;
 use crate::{Trouble, needs, ship, suites};
 use std::process::Command;
 
-/// Python's tests, run by Python's own unittest.
-const PYTHON_TESTS: &str = "python/tests";
+/// Python's tests, run by Python's own unittest, in an environment that has the independent varlink client.
+const PYTHON_TESTS: &str = "blackbox/python";
 
 pub(crate) fn belongs(workspace: &Workspace) -> bool {
     workspace.root.join(PYTHON_TESTS).is_dir()
@@ -20,6 +20,6 @@ pub(crate) fn run(context: &Context) -> Result<Tally, Trouble> {
     let mut tests = Command::new("sh");
     tests.args(["-c", "exec \"$@\" 2>&1", "sh"]).arg(python);
     tests.args(["-m", "unittest", "discover", "--start-directory", PYTHON_TESTS]);
-    tests.current_dir(&context.workspace.root).env("PYTHONPATH", "python").env("VERGER_PROGRAMS", programs);
+    tests.current_dir(&context.workspace.root).env("VERGER_PROGRAMS", programs);
     suites::run(context, &mut tests)
 }
