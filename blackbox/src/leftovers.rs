@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::Process;
 
 /// The variable that every process of an instance inherits, unless its plan says that it inherits none.
-pub(crate) const MARK: &str = "VERGER_BLACKBOX";
+pub const MARK: &str = "VERGER_BLACKBOX";
 
 /// How long what was killed may take to vanish.
 const VANISHING: Duration = Duration::from_secs(2);

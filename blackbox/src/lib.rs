@@ -30,7 +30,7 @@ mod way;
 pub use chronicle::{Chronicle, Mark, PATIENCE};
 pub use exclusive::{Exclusive, Thing};
 pub use folder::Folder;
-pub use leftovers::{group_folders, processes_of};
+pub use leftovers::{MARK, group_folders, processes_of};
 pub use machine::Machine;
 pub use output::Output;
 pub use plans::{aos, compiled, toml};

@@ -46,8 +46,13 @@ impl Output {
 
     /// Waits until something is in it; everything so far, then.
     pub fn wait(&self, part: &str, patience: Duration) -> String {
-        self.until(patience, |text| text.text.contains(part))
-            .unwrap_or_else(|text| panic!("within {patience:?} nothing says `{part}`:\n{text}"))
+        self.wait_until(&format!("says `{part}`"), patience, |text| text.contains(part))
+    }
+
+    /// Waits until what is in it is so (`what` says how); everything so far, then.
+    pub fn wait_until(&self, what: &str, patience: Duration, so: impl Fn(&str) -> bool) -> String {
+        self.until(patience, |text| so(&text.text))
+            .unwrap_or_else(|text| panic!("within {patience:?} nothing {what}:\n{text}"))
     }
 
     /// Waits until nobody holds its other end any more; whether that came.

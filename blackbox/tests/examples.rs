@@ -1,0 +1,91 @@
+//! The examples, as the README has a new user start them: each comes up, survives a kill, and ends in order on Ctrl-C.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use verger_blackbox::{Folder, MARK, Output, PATIENCE, cli, group_folders, processes_of, program, search_path};
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples").canonicalize().unwrap()
+}
+
+/// `verger up` on an example; what it says to both of its outputs, in one.
+struct Up {
+    child: std::process::Child,
+    said: Output,
+    runtime: PathBuf,
+    instance: String,
+    _folder: Folder,
+}
+
+impl Up {
+    fn start(example: &str) -> Up {
+        let (folder, instance) = Folder::new();
+        let runtime = folder.join("run");
+        let (read, write) = std::io::pipe().unwrap();
+        let mut command = Command::new(program("verger"));
+        command.arg("up").arg(examples().join(example)).args(["--instance", &instance, "--color", "never"]);
+        command.env("VERGER_RUNTIME_DIR", &runtime).env("PATH", search_path()).env(MARK, &instance);
+        command.stdin(Stdio::null()).stdout(write.try_clone().unwrap()).stderr(write);
+        let child = command.spawn().unwrap();
+        // Its ends of the pipe go with it.
+        drop(command);
+        Up { child, said: Output::of(read), runtime, instance, _folder: folder }
+    }
+
+    fn verger(&self, words: &[&str]) -> String {
+        let words: Vec<&str> = words.iter().copied().chain(["--instance", &self.instance]).collect();
+        let told = cli(&self.runtime, &words);
+        assert_eq!(told.code, Some(0), "{words:?}: {}", told.stderr);
+        told.stdout
+    }
+
+    fn pid(&self, name: &str) -> u32 {
+        let told: serde_json::Value = serde_json::from_str(&self.verger(&["status", "--json", name])).unwrap();
+        u32::try_from(told["services"][0]["pid"].as_u64().unwrap()).unwrap()
+    }
+}
+
+#[test]
+fn each_comes_up_survives_a_kill_and_ends_in_order() {
+    let mut names: Vec<String> = std::fs::read_dir(examples()).unwrap().map(|entry| name(&entry.unwrap())).collect();
+    // A configuration's part is no example of its own.
+    names.retain(|name| [".toml", ".json"].iter().any(|end| name.ends_with(end)) && !name.contains(".channels."));
+    names.sort();
+    // An AOS configuration knows no dependencies: there both end side by side.
+    let known = [("pingpong.aos.json", false), ("pingpong.toml", true)];
+    assert_eq!(names, known.map(|(name, _)| name), "what is new says here how it is tested");
+    for (example, in_order) in known {
+        comes_up_survives_and_ends(example, in_order);
+    }
+}
+
+fn name(entry: &std::fs::DirEntry) -> String {
+    entry.file_name().into_string().unwrap()
+}
+
+fn comes_up_survives_and_ends(example: &str, in_order: bool) {
+    let mut up = Up::start(example);
+    up.said.wait("2 services up", PATIENCE);
+    up.said.wait("pong 2 after", PATIENCE);
+    let killed = up.pid("pong");
+    kill_process(Pid::from_raw(killed.cast_signed()).unwrap(), Signal::KILL).unwrap();
+    up.said.wait("pong  was ended by SIGKILL", PATIENCE);
+    up.said.wait("pong: listening", PATIENCE);
+    up.said.wait_until("says that pong runs again", PATIENCE, |text| text.matches("pong  running (pid ").count() == 2);
+    assert_ne!(up.pid("pong"), killed, "{example}");
+    assert!(up.verger(&["why", "pong"]).contains("root: pong was ended by SIGKILL"), "{example}");
+
+    kill_process(Pid::from_child(&up.child), Signal::INT).unwrap();
+    let status = up.child.wait().unwrap();
+    assert!(up.said.closed_within(PATIENCE), "somebody still holds its output");
+    let said = up.said.text();
+    assert!(status.success(), "{example}: {status}\n{said}");
+    let at = |part: &str| said.rfind(part).unwrap_or_else(|| panic!("{example}: nothing says `{part}`:\n{said}"));
+    assert!(!in_order || at("ping  down") < at("pong  stopping"), "{example}: ends in another order:\n{said}");
+    assert_eq!(processes_of(&up.instance), Vec::<u32>::new(), "{example}");
+    assert_eq!(group_folders(&up.instance), Vec::<PathBuf>::new(), "{example}");
+}
