@@ -117,13 +117,12 @@ pub(crate) fn carry_out(words: Vec<OsString>) -> u8 {
 /// Says what was not understood, or the help that was asked for.
 fn misunderstood(error: &clap::Error, usage: u8) -> u8 {
     let shown = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Whoever closes a pipe has seen enough.
-            let seen = shown.is_ok_and(|()| true);
-            if seen { DONE } else { FAILED }
-        }
-        _ => usage,
+    let asked_for = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion].contains(&error.kind());
+    match (asked_for, shown) {
+        (true, Ok(())) => DONE,
+        (true, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => DONE,
+        (true, Err(_)) => FAILED,
+        (false, _) => usage,
     }
 }
 
