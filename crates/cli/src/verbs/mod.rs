@@ -33,7 +33,7 @@ use crate::trouble::{DONE, FAILED, Trouble, USAGE};
 
 /// The whole command line.
 #[derive(Debug, clap::Parser)]
-#[command(name = "verger", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "verger", version, max_term_width = 100)]
 #[command(about = "Starts a machine's processes in order, keeps them in order, and ends them so that nothing is left")]
 #[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage; `verger status` has its own.")]
 struct Line {
