@@ -168,8 +168,11 @@ impl Missing {
 
 /// What was looked up already: ten thousand services may run the same program.
 struct Machine {
-    known: BTreeMap<(&'static str, String, Option<Vec<u8>>), Option<u16>>,
+    known: BTreeMap<Asked, Option<u16>>,
 }
+
+/// A kind of thing, its name, and the search path if there is one: what makes an answer the same.
+type Asked = (&'static str, String, Option<Vec<u8>>);
 
 impl Machine {
     fn look(&mut self, service: &Service) -> Vec<Missing> {

@@ -9,6 +9,7 @@ use verger_wire::Word;
 use verger_wire::message::Service;
 use verger_wire::view::{micros, recorded};
 
+use crate::glob;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
@@ -44,12 +45,25 @@ impl Seen {
     }
 }
 
-/// Looks at the board; asks the daemon where there is no board that can be read.
-pub(crate) fn look(setting: &Setting) -> Result<Seen, Trouble> {
+/// Looks at the board; asks the daemon where there is no board that can be read. `typed` says who is meant: of plain names
+/// no others are looked at, unless one of them is nobody's.
+pub(crate) fn look(setting: &Setting, typed: &[String]) -> Result<Seen, Trouble> {
     match open(setting)? {
-        Ok(board) => Ok(on_board(&board)),
+        Ok(board) => Ok(named(&board, typed).unwrap_or_else(|| on_board(&board))),
         Err(why) => ask(setting, &why),
     }
+}
+
+/// Those with these names, if all of them are there and none is a pattern: thousands of others cost nothing then.
+fn named(board: &Board<Mapped>, typed: &[String]) -> Option<Seen> {
+    if typed.is_empty() || typed.iter().any(|one| glob::is_pattern(one)) {
+        return None;
+    }
+    let mut services: Vec<Service> = typed.iter().map(|name| one(board, name)).collect::<Option<_>>()?;
+    services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    services.dedup_by(|a, b| a.name == b.name);
+    let liveness = board.liveness();
+    Some(Seen { services, liveness, daemon: daemon(board, liveness), whole: false })
 }
 
 /// The board of the instance, or why it cannot be read.
@@ -72,8 +86,8 @@ pub(crate) fn on_board(board: &Board<Mapped>) -> Seen {
     }
 }
 
-/// The service with this name, as the board shows it: what takes no call.
-pub(crate) fn one(board: &Board<Mapped>, name: &str) -> Option<Service> {
+/// The service with this name, as the board shows it.
+fn one(board: &Board<Mapped>, name: &str) -> Option<Service> {
     let entry = board.find(name).ok()??;
     let other = |slot| board.read(slot).ok().flatten().map(|entry| entry.name.to_string());
     Some(recorded(&entry, other))

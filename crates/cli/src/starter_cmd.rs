@@ -74,7 +74,7 @@ fn act(setting: &Setting, line: &Line) -> Result<(), Trouble> {
 
 /// The services as the board shows them, if there is a daemon that they can be believed of.
 fn services(setting: &Setting) -> Result<Vec<Service>, Trouble> {
-    let seen = seen::look(setting).map_err(|trouble| no_status(trouble.words))?;
+    let seen = seen::look(setting, &[]).map_err(|trouble| no_status(trouble.words))?;
     match seen.liveness {
         Liveness::Alive | Liveness::Stuck { .. } => Ok(seen.services),
         Liveness::Ended | Liveness::Died => {

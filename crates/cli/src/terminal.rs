@@ -24,7 +24,8 @@ pub(crate) struct Paint(bool);
 const OF_NAMES: [&str; 5] = ["36", "35", "34", "96", "95"];
 
 impl Paint {
-    /// For texts that nobody sees.
+    /// For tests, and for texts that nobody sees.
+    #[cfg(test)]
     pub(crate) const PLAIN: Paint = Paint(false);
 
     pub(crate) fn is_coloured(self) -> bool {

@@ -2,7 +2,7 @@
 
 use crate::workspace::{Package, Workspace};
 use crate::{Trouble, call, failed, nothing_more};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,9 @@ pub(crate) struct Kit {
     /// Whose programs these are. A package that is not in the workspace (yet) is left out.
     packages: &'static [&'static str],
 }
+
+/// Names by which a program is another tool: it goes by what it was called.
+const OTHER_NAMES: &[(&str, &str)] = &[("starter_cmd", "verger"), ("aos_starter", "verger")];
 
 /// What a user gets, with the example programs beside it.
 pub(crate) const PRODUCT: Kit = Kit {
@@ -68,21 +71,23 @@ pub(crate) fn build(workspace: &Workspace, kit: &Kit) -> Result<PathBuf, Trouble
     Ok(folder)
 }
 
-/// Makes `folder` hold exactly `programs`, as hard links: a copy would count as dirty memory of whoever runs it until
+/// Makes `folder` hold exactly `programs`, each by all its names, as hard links: a copy would count as dirty memory of whoever runs it until
 /// it is written back, and spoil what the benchmarks read.
 fn gather(built: &Path, folder: &Path, programs: &BTreeSet<&str>) -> std::io::Result<()> {
+    let also = OTHER_NAMES.iter().copied().filter(|(_, program)| programs.contains(program));
+    let names: BTreeMap<&str, &str> = programs.iter().map(|program| (*program, *program)).chain(also).collect();
     fs::create_dir_all(folder)?;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if !entry.file_name().to_str().is_some_and(|name| programs.contains(name)) {
+        if !entry.file_name().to_str().is_some_and(|name| names.contains_key(name)) {
             fs::remove_file(entry.path())?;
         }
     }
-    for program in programs {
+    for (name, program) in names {
         // A new name that then takes the old one's place: a running program is never half of two.
-        let fresh = folder.join(format!(".{program}"));
+        let fresh = folder.join(format!(".{name}"));
         fs::hard_link(built.join(program), &fresh)?;
-        fs::rename(&fresh, folder.join(program))?;
+        fs::rename(&fresh, folder.join(name))?;
         // rename(2) does nothing at all when both are the same file already.
         if fresh.exists() {
             fs::remove_file(&fresh)?;
@@ -180,11 +185,12 @@ mod tests {
             gather(&built, &folder, &BTreeSet::from(["verger"])).unwrap();
             listing(&folder).unwrap()
         };
-        assert_eq!(names("1"), [("verger".to_owned(), 1)]);
+        let all = |bytes| ["aos_starter", "starter_cmd", "verger"].map(|name| (name.to_owned(), bytes));
+        assert_eq!(names("1"), all(1));
         // Again with nothing changed, then with a new file in the place of the old.
-        assert_eq!(names("1"), [("verger".to_owned(), 1)]);
+        assert_eq!(names("1"), all(1));
         fs::remove_file(built.join("verger")).unwrap();
-        assert_eq!(names("22"), [("verger".to_owned(), 2)]);
+        assert_eq!(names("22"), all(2));
         fs::remove_dir_all(&place).unwrap();
     }
 }

@@ -33,7 +33,7 @@ use crate::trouble::{DONE, FAILED, Trouble, USAGE};
 
 /// The whole command line.
 #[derive(Debug, clap::Parser)]
-#[command(name = "verger", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "verger", version, max_term_width = 100)]
 #[command(about = "Starts a machine's processes in order, keeps them in order, and ends them so that nothing is left")]
 #[command(after_help = "Exit status: 0 done, 1 failed, 2 wrong usage; `verger status` has its own.")]
 struct Line {
@@ -117,13 +117,12 @@ pub(crate) fn carry_out(words: Vec<OsString>) -> u8 {
 /// Says what was not understood, or the help that was asked for.
 fn misunderstood(error: &clap::Error, usage: u8) -> u8 {
     let shown = error.print();
-    match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            // Whoever closes a pipe has seen enough.
-            let seen = shown.is_ok_and(|()| true);
-            if seen { DONE } else { FAILED }
-        }
-        _ => usage,
+    let asked_for = [ErrorKind::DisplayHelp, ErrorKind::DisplayVersion].contains(&error.kind());
+    match (asked_for, shown) {
+        (true, Ok(())) => DONE,
+        (true, Err(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => DONE,
+        (true, Err(_)) => FAILED,
+        (false, _) => usage,
     }
 }
 

@@ -58,7 +58,7 @@ impl Status {
         if self.watch {
             return self.watch(setting);
         }
-        let seen = seen::look(setting).map_err(|trouble| Trouble { status: NOT_RUNNING, ..trouble })?;
+        let seen = seen::look(setting, &self.names).map_err(|trouble| Trouble { status: NOT_RUNNING, ..trouble })?;
         let status = self.show(setting, &seen)?;
         if status == DONE { Ok(()) } else { Err(Trouble::said(status)) }
     }

@@ -228,10 +228,20 @@ impl<'s> Show<'s> {
             let note = words::note(service, &clock);
             let phase = service.phase.to_string();
             let words = match service.phase {
-                PhaseKind::Waiting if !note.is_empty() => note,
                 PhaseKind::Starting | PhaseKind::Stopping => phase,
-                _ if note.is_empty() => phase,
-                _ => format!("{phase}: {note}"),
+                PhaseKind::Waiting if !note.is_empty() => note,
+                PhaseKind::Down
+                | PhaseKind::Waiting
+                | PhaseKind::Blocked
+                | PhaseKind::Running
+                | PhaseKind::Held
+                | PhaseKind::Stuck
+                | PhaseKind::Resting
+                | PhaseKind::Done
+                | PhaseKind::Failed => match note.is_empty() {
+                    true => phase,
+                    false => format!("{phase}: {note}"),
+                },
             };
             self.line(&clock, service.since_us, &service.name, service.phase, &words);
         }

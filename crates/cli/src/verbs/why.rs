@@ -2,9 +2,12 @@
 //!
 //! Where the daemon is gone and has left its recording behind, that is replayed and answers instead.
 
+use std::collections::BTreeSet;
+
 use verger_client::{Absence, ClientError, Connection};
 use verger_engine::life::PhaseKind;
-use verger_wire::message::{Error, Transition, Why as Answer};
+use verger_wire::message::{Error, Service, Transition, Why as Answer};
+use verger_wire::view;
 
 use crate::names;
 use crate::reach;
@@ -26,23 +29,37 @@ pub(super) struct Why {
 
 impl Why {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
-        let (why, clock) = match ask(setting, &self.name)? {
-            Some(why) => (why, Clock::here()),
+        let story = match ask(setting, &self.name)? {
+            Some(story) => story,
             None => remember(setting, &self.name)?,
         };
         if self.json {
-            return setting.terminal.say_json(&why);
+            return setting.terminal.say_json(&story.why);
         }
-        setting.terminal.say(&told(&why, &clock, setting.terminal.out))?;
-        for hint in words::hints(&why) {
+        setting.terminal.say(&story.told(setting.terminal.out))?;
+        for hint in words::hints(&story.why) {
             setting.terminal.say(&format!("{} {hint}\n", setting.terminal.out.hint("Hint:")))?;
         }
         Ok(())
     }
 }
 
+/// An answer, and what is needed to tell it.
+struct Story {
+    why: Answer,
+    /// The other services on the chain, as they are.
+    others: Vec<Service>,
+    clock: Clock,
+}
+
+/// The names of the other services on a chain.
+fn others(why: &Answer) -> Vec<&str> {
+    let names: BTreeSet<&str> = why.chain.iter().map(|link| link.service.as_str()).collect();
+    names.into_iter().filter(|name| *name != why.service.name).collect()
+}
+
 /// Asks the daemon; `None` if it is dead.
-fn ask(setting: &Setting, name: &str) -> Result<Option<Answer>, Trouble> {
+fn ask(setting: &Setting, name: &str) -> Result<Option<Story>, Trouble> {
     let mut connection = match Connection::open(&reach::address(setting)?) {
         Ok(connection) => connection,
         Err(ClientError::NotThere { why: Absence::NobodyListens, .. }) => return Ok(None),
@@ -50,7 +67,11 @@ fn ask(setting: &Setting, name: &str) -> Result<Option<Answer>, Trouble> {
     };
     connection.set_patience(Some(reach::PATIENCE));
     match connection.why(name) {
-        Ok(why) => Ok(Some(why)),
+        Ok(why) => {
+            // One of them may be no more: then its line says a little less.
+            let others = connection.list(Some(&others(&why)[..])).unwrap_or_default();
+            Ok(Some(Story { why, others, clock: Clock::here() }))
+        }
         Err(ClientError::Remote(Error::NotFound { .. })) => {
             let services = connection.list(None).map_err(|error| reach::trouble(setting, None, &error))?;
             Err(names::unknown(name, &services))
@@ -60,56 +81,59 @@ fn ask(setting: &Setting, name: &str) -> Result<Option<Answer>, Trouble> {
 }
 
 /// What a dead daemon's recording says.
-fn remember(setting: &Setting, name: &str) -> Result<(Answer, Clock), Trouble> {
+fn remember(setting: &Setting, name: &str) -> Result<Story, Trouble> {
     let tape = tape::of_instance(setting)?;
     let (engine, at) = tape.engine_at_end()?;
     let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
     let words = format!("{label} the daemon of instance `{}` died; this is what its recording says", setting.instance);
     setting.terminal.tell(&words);
-    let found = engine.find(name).and_then(|service| verger_wire::view::why(&engine, service.slot));
-    match found {
-        Some(why) => Ok((why, Clock::of(verger_wire::view::micros(at), Clock::here().offset_us()))),
+    let shown = |name: &str| engine.find(name).and_then(|service| view::service(&engine, service.slot));
+    match engine.find(name).and_then(|service| view::why(&engine, service.slot)) {
+        Some(why) => {
+            let others = others(&why).into_iter().filter_map(shown).collect();
+            Ok(Story { why, others, clock: Clock::of(view::micros(at), Clock::here().offset_us()) })
+        }
         None => Err(Trouble::new(format!("there is no service `{name}` in the recording"))),
     }
 }
 
-/// The whole answer.
-fn told(why: &Answer, clock: &Clock, paint: Paint) -> String {
-    let tone = words::tone(why.service.phase);
-    let mut text = format!("{}\n", paint.tone(tone, words::headline(why, clock)));
-    let lines: Vec<&Transition> = why.chain.iter().collect();
-    if let Some(root) = lines.last().map(|link| &link.root) {
-        text.push('\n');
-        text.push_str(&links(&lines, why, clock, paint));
-        text.push_str(&format!(
-            "{} {}, {}\n",
-            paint.strong("root:"),
-            words::origin(&root.what, None),
-            clock.ago(root.at_us)
-        ));
+impl Story {
+    /// The whole answer.
+    fn told(&self, paint: Paint) -> String {
+        let Story { why, clock, .. } = self;
+        let mut text = format!("{}\n", paint.tone(words::tone(why.service.phase), words::headline(why, clock)));
+        let chain: Vec<&Transition> = why.chain.iter().collect();
+        if let Some(root) = chain.last().map(|link| &link.root) {
+            let origin = words::origin(&root.what, None);
+            text.push('\n');
+            text.push_str(&self.links(&chain, paint));
+            text.push_str(&format!("{} {origin}, {}\n", paint.strong("root:"), clock.ago(root.at_us)));
+        }
+        let before = before(why);
+        if !before.is_empty() {
+            text.push_str("\nbefore that:\n");
+            text.push_str(&self.links(&before, paint));
+        }
+        if let Some(wanted) = &why.wanted {
+            let wanted = words::wanted(&why.service.name, why.service.want, wanted, clock);
+            text.push_str(&format!("\n{wanted}\n"));
+        }
+        text
     }
-    let before = before(why);
-    if !before.is_empty() {
-        text.push_str("\nbefore that:\n");
-        text.push_str(&links(&before, why, clock, paint));
-    }
-    if let Some(wanted) = &why.wanted {
-        text.push_str(&format!("\n{}\n", words::wanted(&why.service.name, why.service.want, wanted, clock)));
-    }
-    text
-}
 
-/// Changes, one a line, in columns.
-fn links(links: &[&Transition], why: &Answer, clock: &Clock, paint: Paint) -> String {
-    let width = links.iter().map(|link| link.service.chars().count()).max().unwrap_or(0);
-    let times: Vec<String> = links.iter().map(|link| clock.ago(link.at_us)).collect();
-    let room = times.iter().map(|time| time.chars().count()).max().unwrap_or(0);
-    let line = |(link, time): (&&Transition, &String)| {
-        let service = (link.service == why.service.name).then_some(&why.service);
-        let what = paint.tone(words::tone(link.to), words::moved(link, service));
-        format!("  {}  {:<width$}  {what}\n", paint.faint(format!("{time:>room$}")), link.service)
-    };
-    links.iter().zip(&times).map(line).collect()
+    /// Changes, one a line, in columns.
+    fn links(&self, links: &[&Transition], paint: Paint) -> String {
+        let width = links.iter().map(|link| link.service.chars().count()).max().unwrap_or(0);
+        let times: Vec<String> = links.iter().map(|link| self.clock.ago(link.at_us)).collect();
+        let room = times.iter().map(|time| time.chars().count()).max().unwrap_or(0);
+        let known = || self.others.iter().chain([&self.why.service]);
+        let line = |(link, time): (&&Transition, &String)| {
+            let service = known().find(|service| service.name == link.service);
+            let what = paint.tone(words::tone(link.to), words::moved(link, service));
+            format!("  {}  {:<width$}  {what}\n", paint.faint(format!("{time:>room$}")), link.service)
+        };
+        links.iter().zip(&times).map(line).collect()
+    }
 }
 
 /// What led there, where the service's own past is part of the answer: how often it tried, how it ended each time.

@@ -1,7 +1,7 @@
 //! What to do about how a service is, where there is something to do.
 
 use verger_engine::life::{PhaseKind, Want};
-use verger_wire::message::{FailureKind, OriginKind, Service, Why};
+use verger_wire::message::{FailureKind, OriginKind, Service, Transition, Why};
 
 use super::ends::start_hint;
 
@@ -13,7 +13,9 @@ pub(crate) fn hints(why: &Why) -> Vec<String> {
         PhaseKind::Failed => failed(service),
         PhaseKind::Blocked | PhaseKind::Waiting => match last_other(why) {
             Some(other) => {
-                let mut hints = vec![format!("`verger why {other}` tells about {other}")];
+                let mut hints: Vec<String> =
+                    why.chain.last().and_then(start_refused).map(str::to_owned).into_iter().collect();
+                hints.push(format!("`verger why {other}` tells about {other}"));
                 if service.phase == PhaseKind::Blocked {
                     hints.push(format!("once that is mended, `verger start {name}` tries both again"));
                 }
@@ -76,6 +78,11 @@ fn last_other(why: &Why) -> Option<&str> {
     other.or(why.service.waits_for.as_deref())
 }
 
+/// What to do about the start that failed at the end of the chain, if that is what it comes to.
+fn start_refused(link: &Transition) -> Option<&'static str> {
+    start_hint(link.cause.step?, link.cause.errno.unwrap_or(0))
+}
+
 fn is_command(why: &Why) -> bool {
     why.chain.last().is_some_and(|link| link.root.what.kind == OriginKind::Command)
 }
@@ -90,7 +97,7 @@ mod tests {
     use super::*;
     use verger_engine::life::Verb;
     use verger_engine::runs::Step;
-    use verger_wire::message::{CauseKind, Failure, Transition};
+    use verger_wire::message::{CauseKind, Failure};
 
     fn link(service: &str, kind: CauseKind, to: &str) -> Transition {
         let link = moving(PhaseKind::Running, PhaseKind::Down, pointing(kind, to), by_command(Verb::Stop, "db"));

@@ -16,8 +16,8 @@ mod time;
 mod transition;
 mod wanted;
 
-pub(crate) use ends::{errno, exit, start_failure, start_hint};
-pub(crate) use hints::{hints, run_is_stuck};
+pub(crate) use ends::{errno, exit, start_hint};
+pub(crate) use hints::hints;
 pub(crate) use note::{headline, note};
 pub(crate) use origin::origin;
 pub(crate) use refusal::refusal;

@@ -57,11 +57,6 @@ impl Clock {
         Clock { now_us, offset_us }
     }
 
-    /// The present moment, microseconds.
-    pub(crate) fn now_us(&self) -> u64 {
-        self.now_us
-    }
-
     /// What the wall clock is ahead of the monotonic one.
     pub(crate) fn offset_us(&self) -> i64 {
         self.offset_us

@@ -1,0 +1,307 @@
+//! The verbs, each with a real daemon and real processes: what they do, what they print, how they end.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod scene;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
+use scene::Scene;
+use serde_json::Value;
+use verger_engine::life::PhaseKind;
+
+const TWO: &str =
+    "[service.db]\ncommand = \"sleep 1000\"\n\n[service.web]\ncommand = \"sleep 1000\"\nrequires = [\"db\"]\n";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn status_is_read_from_the_board_and_ends_as_the_standard_base_has_it() {
+    let mut scene = Scene::begin("verbs-status", TWO);
+    let web = scene.until("web", |web| web.ready);
+    let (status, said, _) = scene.ask(&["status", "--json", "w*"]);
+    let services = &json(&said)["services"];
+    assert_eq!((status, services.as_array().map(Vec::len)), (0, Some(1)), "{said}");
+    let fields = ["name", "phase", "ready", "run"].map(|field| services[0][field].to_string());
+    assert_eq!(fields, ["\"web\"", "\"running\"", "true", &web.run.to_string()]);
+    assert_eq!(services[0]["pid"].as_u64(), web.pid.map(u64::from));
+    assert_eq!(json(&said)["daemon"]["liveness"], "alive");
+
+    let (status, said, _) = scene.ask(&["status"]);
+    assert_eq!(status, 0);
+    assert!(said.starts_with("NAME  PHASE    PID"), "{said}");
+    assert_eq!(scene.ask(&["stop", "web"]).0, 0);
+    assert_eq!(scene.ask(&["status", "web"]).0, 3);
+    assert_eq!(scene.ask(&["status", "db"]).0, 0);
+    let (status, said, words) = scene.ask(&["status", "wbe"]);
+    assert_eq!((status, said.as_str()), (4, ""));
+    assert!(words.contains("there is no service `wbe`") && words.contains("did you mean `web`?"), "{words}");
+    assert_eq!(scene.ask(&["status", "--nonsense"]).0, 64);
+
+    assert_eq!(scene.ask(&["shutdown"]).0, 0);
+    assert!(scene.end().success());
+    let (status, _, words) = scene.ask(&["status"]);
+    assert_eq!(status, 3);
+    assert!(words.contains("no daemon of instance"), "{words}");
+}
+
+#[test]
+fn a_daemon_that_died_is_not_taken_for_one_that_lives() {
+    let mut scene = Scene::begin("verbs-died", TWO);
+    scene.until("web", |web| web.ready);
+    kill_process(Pid::from_raw(scene.pid() as i32).unwrap(), Signal::KILL).unwrap();
+    scene.end();
+    let (status, said, words) = scene.ask(&["status"]);
+    assert_eq!(status, 1);
+    assert!(said.contains("web") && words.contains("died; this is the last it knew"), "{said}{words}");
+    assert_eq!(json(&scene.ask(&["status", "--json"]).1)["daemon"]["liveness"], "died");
+}
+
+#[test]
+fn verbs_wait_for_what_they_ask_for() {
+    let scene = Scene::begin("verbs-orders", TWO);
+    scene.until("web", |web| web.ready);
+    assert_eq!(scene.ask(&["stop", "--all"]), (0, "db stopped\nweb stopped\n".into(), String::new()));
+    // What it requires comes with it.
+    assert_eq!(scene.ask(&["start", "web"]), (0, "web started\n".into(), String::new()));
+    let before = scene.until("db", |db| db.ready);
+    let (status, said, _) = scene.ask(&["restart", "db", "--json"]);
+    let run = json(&said)["services"][0]["run"].as_u64().unwrap();
+    assert!(status == 0 && run > before.run, "{said}");
+    let web = scene.until("web", |web| web.ready);
+    assert_eq!(scene.ask(&["signal", "-s", "KILL", "web"]).0, 0);
+    scene.until("web", |again| again.ready && again.run > web.run);
+    let (status, said, words) = scene.ask(&["start", "web", "nobody"]);
+    assert_eq!((status, said.as_str()), (1, "web started\n"));
+    assert!(words.contains("there is no service `nobody`"), "{words}");
+    assert_eq!(scene.ask(&["start"]).0, 2);
+    assert_eq!(scene.ask(&["signal", "web"]).0, 2);
+}
+
+#[test]
+fn a_wait_has_an_end_when_asked_for() {
+    let plan =
+        "[service.slow]\ncommand = \"sleep 1000\"\nready = \"notify\"\nstart_timeout = \"1h\"\nautostart = false\n";
+    let scene = Scene::begin("verbs-timeout", plan);
+    scene.until("slow", |_| true);
+    let (status, said, words) = scene.ask(&["start", "slow", "--timeout", "50ms"]);
+    assert_eq!((status, said.as_str()), (1, ""));
+    assert!(
+        words.starts_with(
+            "Error: cannot start `slow`: the time is over, and it is still starting\nHint: the work goes on"
+        ),
+        "{words}"
+    );
+}
+
+#[test]
+fn events_are_told_once_each_and_go_on_while_they_happen() {
+    let scene = Scene::begin("verbs-events", TWO);
+    scene.until("web", |web| web.ready);
+    let (status, said, _) = scene.ask(&["events", "--json", "web"]);
+    let phases: Vec<String> = said.lines().map(|line| json(line)["to"].to_string()).collect();
+    assert_eq!((status, phases.join(" ").as_str()), (0, "\"waiting\" \"starting\" \"running\""));
+
+    let mut follow = scene.verger(&["events", "-f", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
+    let mut seen: Vec<(String, u64)> = Vec::new();
+    let mut until = |name: &str, phase: &str| {
+        for line in lines.by_ref() {
+            let event = json(&line.unwrap());
+            let service = event["service"].as_str().unwrap().to_owned();
+            let number = event["number"].as_u64().unwrap();
+            assert!(!seen.contains(&(service.clone(), number)), "twice: {service} {number}");
+            seen.push((service.clone(), number));
+            if service == name && event["to"] == phase {
+                return;
+            }
+        }
+        panic!("it ended before {name} was {phase}");
+    };
+    until("web", "running");
+    assert_eq!(scene.ask(&["stop", "web"]).0, 0);
+    until("web", "stopping");
+    until("web", "down");
+    assert_eq!(scene.ask(&["shutdown", "--fast"]).0, 0);
+    until("db", "down");
+    assert!(follow.wait().unwrap().success());
+}
+
+#[test]
+fn a_recording_is_kept_and_replayed_to_the_same_end() {
+    let scene = Scene::begin("verbs-replay", TWO);
+    scene.until("web", |web| web.ready);
+    assert_eq!(scene.ask(&["restart", "web"]).0, 0);
+    let copy = scene.path("copy");
+    let copy = copy.to_str().unwrap();
+    assert_eq!(scene.ask(&["record", copy]).0, 0);
+    let (status, said, words) = scene.ask(&["replay", copy]);
+    assert_eq!(status, 0, "{words}");
+    assert!(said.contains("web  running (pid "), "{said}");
+    assert!(said.ends_with("this engine gives the same orders, to the end\n"), "{said}");
+    let outcome = json(scene.ask(&["replay", "--json", "--quiet", copy]).1.trim());
+    assert_eq!((&outcome["agrees"], &outcome["cut"]), (&Value::Bool(true), &Value::Null), "{outcome}");
+
+    // Cut in the middle, as by the daemon's death: told up to there.
+    let bytes = std::fs::read(copy).unwrap();
+    std::fs::write(copy, &bytes[..bytes.len() - 3]).unwrap();
+    let (status, said, _) = scene.ask(&["replay", "--quiet", copy]);
+    assert!(status == 0 && said.contains("it breaks off after event "), "{said}");
+
+    // With another plan it cannot be replayed, without one neither.
+    let other = scene.write("other.toml", "[service.x]\ncommand = \"true\"\n");
+    let image = scene.path("other.plan");
+    assert_eq!(scene.ask(&["compile", other.to_str().unwrap(), "-o", image.to_str().unwrap()]).0, 0);
+    let (status, _, words) = scene.ask(&["replay", copy, "--plan", image.to_str().unwrap()]);
+    assert!(status == 1 && words.contains("its plan is another one"), "{words}");
+    std::fs::remove_file(format!("{copy}.plan")).unwrap();
+    let (status, _, words) = scene.ask(&["replay", copy]);
+    assert!(status == 1 && words.contains("is not there"), "{words}");
+}
+
+/// `verger up` with its lines.
+struct Up {
+    child: Child,
+    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
+}
+
+impl Up {
+    fn begin(scene: &Scene, plan: &str) -> Up {
+        let file = scene.write("up.toml", plan);
+        let mut command = scene.verger(&["up", file.to_str().unwrap()]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        Up { child, lines }
+    }
+
+    /// Reads lines until one has this in it.
+    fn until(&mut self, part: &str) -> String {
+        let mut all = String::new();
+        for line in self.lines.by_ref() {
+            let line = line.unwrap();
+            if line.contains(part) {
+                return line;
+            }
+            all.push_str(&format!("{line}\n"));
+        }
+        panic!("no `{part}` in\n{all}");
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_raw(self.child.id() as i32).unwrap(), signal).unwrap();
+    }
+
+    fn end(mut self) -> (Option<i32>, String) {
+        let rest: String = self.lines.by_ref().map(|line| line.unwrap() + "\n").collect();
+        let mut said = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap().code(), said + &rest)
+    }
+}
+
+#[test]
+fn up_shows_what_happens_and_ends_in_order() {
+    let scene = Scene::empty("verbs-up");
+    let plan = "[service.db]\ncommand = \"sh -c 'echo hello; exec sleep 1000'\"\n\n\
+                [service.web]\ncommand = \"sleep 1000\"\nrequires = [\"db\"]\n";
+    let mut up = Up::begin(&scene, plan);
+    up.until("db   running (pid ");
+    up.until("web  running (pid ");
+    up.until("2 services up");
+    assert_eq!(scene.ask(&["status", "web", "db"]).0, 0);
+    up.signal(Signal::INT);
+    up.until("SIGINT: ending everything in order");
+    up.until("web  down: was ended by SIGTERM");
+    up.until("db   down: was ended by SIGTERM");
+    let (status, rest) = up.end();
+    assert_eq!((status, rest.as_str()), (Some(0), "hello\n"));
+}
+
+#[test]
+fn a_second_signal_means_more_than_the_first() {
+    let scene = Scene::empty("verbs-hasty");
+    let plan = "[service.deaf]\ncommand = \"sh -c 'trap : TERM; echo ready >&3; while :; do sleep 1000 & wait; done'\"\n\
+                ready = \"fd\"\nstop = \"TERM 1h\"\n";
+    let mut up = Up::begin(&scene, plan);
+    up.until("deaf  running");
+    up.signal(Signal::HUP);
+    up.until("SIGHUP: ending everything in order");
+    up.until("deaf  stopping");
+    up.signal(Signal::TERM);
+    up.until("SIGTERM: ending everything faster");
+    up.until("deaf  down: was ended by SIGKILL");
+    assert_eq!(up.end().0, Some(0));
+}
+
+#[test]
+fn up_ends_with_the_status_of_the_essential_service() {
+    let scene = Scene::empty("verbs-essential");
+    let plan = "[service.job]\ncommand = \"sh -c 'exit 7'\"\nrestart = \"never\"\nessential = true\n\n[service.other]\ncommand = \"sleep 1000\"\n";
+    let up = Up::begin(&scene, plan);
+    let (status, words) = up.end();
+    assert_eq!(status, Some(7), "{words}");
+    assert!(words.contains("job    exited with status 7"), "{words}");
+}
+
+#[test]
+fn whoever_kills_up_ends_everything() {
+    let scene = Scene::empty("verbs-killed");
+    let mut up = Up::begin(&scene, TWO);
+    up.until("2 services up");
+    let pid = scene.until("web", |web| web.ready).pid.unwrap();
+    let service =
+        rustix::process::pidfd_open(Pid::from_raw(pid as i32).unwrap(), rustix::process::PidfdFlags::empty()).unwrap();
+    up.signal(Signal::KILL);
+    let mut ended = [rustix::event::PollFd::new(&service, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: 30, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut ended, Some(&limit)), Ok(1), "the service outlives its `verger up`");
+    up.child.wait().unwrap();
+}
+
+#[test]
+fn a_plan_with_an_error_starts_nothing() {
+    let scene = Scene::empty("verbs-wrong");
+    let file = scene.write("plan.toml", "[service.web]\ncommand = \"sleep 1\"\nreqires = [\"db\"]\n");
+    let file = file.to_str().unwrap();
+    for verb in ["up", "run", "check"] {
+        let (status, said, words) = scene.ask(&[verb, file]);
+        assert_eq!(status, 1, "{verb}: {said}");
+        assert!(words.contains("unknown key `reqires`") && words.contains("did you mean `requires`?"), "{words}");
+        assert!(words.contains("plan.toml:3:1"), "{words}");
+    }
+    let found = json(&scene.ask(&["check", "--json", file]).1);
+    let complaint = &found["files"][0]["complaints"][0];
+    assert_eq!((&complaint["line"], &complaint["column"]), (&Value::from(3), &Value::from(1)), "{found}");
+    assert!(!scene.path("run").exists(), "nothing was begun");
+}
+
+#[test]
+fn what_is_made_from_the_table_of_verbs() {
+    let scene = Scene::empty("verbs-made");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(scene.ask(&["completions", shell]).1.contains("doctor"), "{shell}");
+    }
+    assert_eq!(json(&scene.ask(&["schema"]).1)["$schema"], "https://json-schema.org/draft/2020-12/schema");
+    assert_eq!(scene.ask(&["version"]).1, format!("verger {}\n", env!("CARGO_PKG_VERSION")));
+    assert_eq!(scene.ask(&["nonsense"]).0, 2);
+    assert_eq!(scene.ask(&[]).0, 2);
+}
+
+#[test]
+fn the_doctor_asks_a_daemon_or_tries_one() {
+    let scene = Scene::empty("verbs-doctor");
+    let (_, said, words) = scene.ask(&["doctor", "--json"]);
+    let told = json(&said);
+    let topics: Vec<&str> = told["findings"].as_array().unwrap().iter().filter_map(|it| it["topic"].as_str()).collect();
+    for topic in ["kernel", "daemon", "spawn", "cgroups", "when the daemon dies", "open files"] {
+        assert!(topics.contains(&topic), "{topic}: {said}{words}");
+    }
+    let scene = Scene::begin("verbs-doctor-running", TWO);
+    scene.until("web", |web| web.phase == PhaseKind::Running);
+    let (_, said, _) = scene.ask(&["doctor"]);
+    assert!(said.contains("runs as instance"), "{said}");
+}
