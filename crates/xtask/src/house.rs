@@ -16,8 +16,11 @@ pub(crate) fn house(context: &Context) -> Result<Tally, Trouble> {
     tally.note("format", cargo(workspace, &["fmt", "--all", "--check"], None));
     let lints = ["clippy", "--locked", "--workspace", "--all-targets", "--quiet", "--", "--deny", "warnings"];
     tally.note("clippy", cargo(workspace, &lints, None));
-    let docs = ["doc", "--locked", "--workspace", "--no-deps", "--quiet"];
-    tally.note("documentation", cargo(workspace, &docs, Some(("RUSTDOCFLAGS", "--deny warnings"))));
+    let docs = ["doc", "--locked", "--workspace", "--no-deps", "--document-private-items", "--quiet"];
+    tally.note(
+        "documentation",
+        cargo(workspace, &docs, Some(("RUSTDOCFLAGS", "--deny warnings --allow rustdoc::private_intra_doc_links"))),
+    );
     if ship::has_target(OTHER) || ship::can_add_target(OTHER) {
         let check = ["check", "--locked", "--workspace", "--quiet", "--target", OTHER];
         tally.note(&format!("type-check for {OTHER}"), cargo(workspace, &check, None));

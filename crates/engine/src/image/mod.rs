@@ -2,8 +2,8 @@
 //!
 //! `verger` reads text and builds an image; the daemon gets the bytes, verifies them once and then only reads. So the
 //! process that may be PID 1 holds no parser, and a plan of ten thousand services costs it pages of a sealed file
-//! instead of heap. [`plan`](Plan) is what goes in, [`build`] writes it, [`Image::verify`] takes it, the views read it,
-//! [`difference`] compares two.
+//! instead of heap. [`plan`](Plan) is what goes in, [`build()`] writes it, [`Image::verify`] takes it, the views read it,
+//! [`difference()`] compares two.
 //!
 //! *Not here:* opening files, mapping memory (`verger-linux`), reading TOML or JSON (`verger-plan`).
 

@@ -1,6 +1,6 @@
 //! The plan as values: what a text format is read into and an image is built from.
 //!
-//! Nothing here is checked; [`super::build`] checks what must hold of any plan, and the crate that reads text checks
+//! Nothing here is checked; [`super::build()`] checks what must hold of any plan, and the crate that reads text checks
 //! earlier and better, since it knows the file and the line.
 
 use alloc::string::String;

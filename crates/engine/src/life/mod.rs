@@ -1,6 +1,6 @@
 //! The lifecycle: the built-in brain. Wants, order, readiness, restart; commands and their answers.
 //!
-//! It gives orders to [`Runs`] below it and hears [`News`] from there; it looks no deeper. How phases and wants relate is
+//! It gives orders to [`Runs`] below it and hears [`News`](crate::runs::News) from there; it looks no deeper. How phases and wants relate is
 //! told in [`phase`]; a change is made in two passes, as dinit does it: first what is wanted is spread through the graph
 //! (`spread`), which only marks services as ripe; then ripe services are settled one by one (`settle`), each moving what is
 //! towards what is wanted. Acting on half-spread wants would restart what should stay down.
