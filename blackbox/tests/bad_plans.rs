@@ -172,6 +172,14 @@ fn a_damaged_image_is_refused() {
 }
 
 #[test]
+fn an_image_of_another_version_is_refused_by_name() {
+    let mut other = image();
+    // Behind eight bytes that say what it is.
+    other[8] = other[8].wrapping_add(1);
+    image_refused(other, &["version", "verger compile"]);
+}
+
+#[test]
 fn something_else_than_an_image_is_refused() {
     image_refused(b"[service.a]\ncommand = 'true'\n".repeat(100), &["not a compiled plan", "verger compile"]);
     let program = std::fs::read("/bin/true").unwrap_or_else(|why| panic!("/bin/true: {why}"));

@@ -73,27 +73,29 @@ fn zombies(machine: &Machine) -> usize {
     machine.process().children().iter().filter(|it| it.state() == Some('Z')).count()
 }
 
-#[test]
-fn strangers_are_reaped() {
-    let machine = contained("[service.a]\ncommand = 'sleep 1000'");
-    machine.wait_ready("a");
-    let daemon = machine.process();
-    // Somebody enters the container, and leaves children behind that end later.
-    let script = "for i in 1 2 3 4 5; do (sleep 0.2 &) ; done; (sleep 1000 & echo $! > $0.stays)";
-    let note = machine.folder().join("note");
+/// Somebody enters the container, does something and goes, and leaves children behind; the one that was noted.
+fn strangers(machine: &Machine, script: &str) -> Process {
     let entered = Command::new("nsenter")
-        .args(["--target", &daemon.0.to_string(), "--pid", "--mount", "sh", "-c", script])
-        .arg(&note)
+        .args(["--target", &machine.process().0.to_string(), "--pid", "--mount", "sh", "-c", script])
+        .arg(machine.folder().join("note"))
         .env("VERGER_BLACKBOX", machine.instance())
         .stdin(Stdio::null())
         .status()
         .expect("it can be entered");
     assert!(entered.success());
+    machine.outside(machine.folder().read("note.stays").trim().parse().expect("it is a number"))
+}
+
+#[test]
+fn strangers_are_reaped() {
+    let machine = contained("[service.a]\ncommand = 'sleep 1000'");
+    machine.wait_ready("a");
+    let daemon = machine.process();
+    let stays = strangers(&machine, "for i in 1 2 3 4 5; do (sleep 0.2 &) ; done; (sleep 1000 & echo $! > $0.stays)");
     let five = || daemon.children().iter().filter(|it| it.arguments() == ["sleep", "0.2"]).count();
     eventually("they have come to it, have ended and are reaped", PATIENCE, || (five() == 0).then_some(()));
     eventually("none is left as a zombie", PATIENCE, || (zombies(&machine) == 0).then_some(()));
     // One that goes on is left in peace as long as there is a daemon, whatever services do.
-    let stays = machine.outside(machine.folder().read("note.stays").trim().parse().expect("it is a number"));
     machine.restart_service("a").expect("it restarts");
     assert!(stays.lives());
 }
@@ -129,15 +131,19 @@ fn when_it_is_killed_nothing_is_left() {
 }
 
 #[test]
-fn after_a_panic_it_is_still_the_first_process() {
+fn after_a_panic_it_is_still_the_first_process_and_leaves_strangers_in_peace() {
     let machine = Setup::plan("[service.a]\ncommand = 'sleep 1000'").arg("--debug").contained().start();
     let a = machine.wait_ready("a");
     let before = machine.process();
+    let stranger = strangers(&machine, "(sleep 1000 & echo $! > $0.stays)");
     assert!(machine.client().inject(Breakage::Panic, None).is_err());
-    let description = eventually("it answers again", PATIENCE, || machine.client().describe().ok());
+    let path = machine.address().control();
+    let answer = || verger_client::Connection::to_path(&path).ok()?.describe().ok();
+    let description = eventually("it answers again", PATIENCE, answer);
     assert_eq!((description.pid, machine.process()), (1, before));
     let again = machine.show("a");
     assert_eq!((again.run, again.pid, again.phase), (a.run, a.pid, Phase::Running));
+    assert!(stranger.lives());
 }
 
 #[test]

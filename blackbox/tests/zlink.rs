@@ -2,7 +2,6 @@
 //! read the interface.
 
 #![forbid(unsafe_code)]
-#![allow(clippy::unwrap_used, reason = "a test ends where it does not find what it needs")]
 
 use futures_util::{StreamExt, pin_mut};
 use rustix::process::Signal;

@@ -10,8 +10,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use verger_engine::causes::Actor;
-use verger_engine::image::{IMAGE_BYTES_MAX, Image, Limits, Right};
-use verger_engine::life::Scope;
+use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Right};
+use verger_engine::life::{PhaseKind, Scope};
 use verger_engine::runs::{Containment, Pid, RunId, RunRef};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Engine, Event};
@@ -409,13 +409,23 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
         let Some(service) = daemon.engine.find(entry.name.as_str()) else { continue };
         let found = entry.record.found(service, slot_now);
         if let Some(pid) = found.pid.filter(|_| found.phase.is_live()) {
-            daemon.world.found(RunRef { service, run: found.run }, pid, found.containment);
-            known.push((found.run, pid));
+            let run = RunRef { service, run: found.run };
+            daemon.world.found(run, pid, found.containment);
+            if found.phase == PhaseKind::Starting {
+                daemon.world.hear_again(&daemon.engine, &daemon.poll, run);
+            }
+            known.push((run, pid));
         }
         daemon.step(Event::Found(found));
     }
     end_unknown(daemon, &known);
     daemon.step(Event::Resume);
+    for (run, pid) in known {
+        // We broke after we had reaped it and before that was shown.
+        if !is_child(pid) {
+            daemon.world.lost(run);
+        }
+    }
     if left.was_ending {
         daemon.step(Event::Shutdown { signal: 0, by: Actor::default() });
     }
@@ -423,23 +433,40 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
     daemon.world.reap(&daemon.engine);
 }
 
+fn is_child(pid: Pid) -> bool {
+    process::stat(pid).is_ok_and(|stat| stat.parent == std::process::id())
+}
+
 /// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known
-/// run stays: its orphans are children of ours too.
-fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
+/// run stays: its orphans are children of ours too. And strangers stay, where they can be told from runs.
+fn end_unknown(daemon: &Daemon, known: &[(RunRef, Pid)]) {
     let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
+    let tree = daemon.world.starter.ground().tree.as_ref();
+    let in_cgroup = |slot| {
+        let wish = daemon.engine.description(slot).map(|service| service.containment());
+        wish.is_none_or(|wish| wish != ContainmentWish::Group)
+    };
+    // Then a run is in its own from the beginning, or it has not yet come to its program.
+    let all_in_cgroups = tree.is_some() && daemon.engine.services().all(|status| in_cgroup(status.service.slot));
     process::each_child(|child| {
         let is_known = Some(child) == keeper || known.iter().any(|(_, pid)| *pid == child);
-        if !is_known && !daemon.world.belongs(&daemon.engine, child) {
+        let is_stranger = || all_in_cgroups && !is_of_our_program(child);
+        if !is_known && !daemon.world.belongs(&daemon.engine, child) && !is_stranger() {
             let _gone = process::signal(child, 9);
             let _no_group = Group(child).kill();
         }
     });
-    if let Some(tree) = &daemon.world.starter.ground().tree {
+    if let Some(tree) = tree {
         let _as_far_as_it_can_be_read = tree.each_run(|run| {
-            if !known.iter().any(|(id, _)| *id == run.run()) {
+            if !known.iter().any(|(id, _)| id.run == run.run()) {
                 let _gone = tree.kill(run);
                 let _later = tree.remove(run);
             }
         });
     }
+}
+
+fn is_of_our_program(pid: Pid) -> bool {
+    let program = |who: &str| std::fs::read_link(format!("/proc/{who}/exe")).ok();
+    program(&pid.0.to_string()) == program("self")
 }

@@ -14,7 +14,9 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use verger_engine::image::{Ready, Right};
-use verger_engine::runs::{Containment, Ended, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step};
+use verger_engine::runs::{
+    Containment, Ended, Exit, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
+};
 use verger_engine::time::Moment;
 use verger_engine::{Engine, Home, ImageId};
 use verger_linux::channel;
@@ -276,6 +278,31 @@ impl World {
             ready: None,
             emptied: None,
         });
+    }
+
+    /// What a found run says about its readiness is heard again, as far as it says it by a socket with a name. A pipe is lost.
+    pub(crate) fn hear_again(&mut self, engine: &Engine, poll: &Poll, run: RunRef) {
+        let slot = run.service.slot;
+        let notifies = engine.description(slot).is_some_and(|service| service.ready() == Ready::Notify);
+        if notifies
+            && self.listen(poll, slot).is_ok()
+            && let Some(socket) = self.living(run).and_then(|living| living.notify.as_ref())
+        {
+            let _cannot_fail = poll.watch(socket, Token::Notify(slot), true, false);
+        }
+    }
+
+    /// The main process of a found run is not there any more, and nobody can say how it ended.
+    pub(crate) fn lost(&mut self, run: RunRef) {
+        let Some(living) = self.living(run) else { return };
+        living.reaped = true;
+        if let Some(pid) = living.pid
+            && self.pids.get(pid) == Some(run.service.slot)
+        {
+            self.pids.remove(pid);
+        }
+        let exit = Exit { ended: Ended::Unknown, oom: false, usage: Usage::NONE };
+        self.told.push_back(RunEvent::Exited { run, exit });
     }
 
     // ── orders about a run ──────────────────────────────────────────────────────────────────────────────────────
