@@ -13,7 +13,10 @@ pub fn manual() -> String {
          verger.toml \\- a plan: the services of a machine, and how they are kept in order\n\
          .SH DESCRIPTION\n",
     );
-    paragraph(&mut text, "A plan is written in TOML, or in JSON with the same tables and keys (comments are allowed). The smallest is");
+    paragraph(
+        &mut text,
+        "A plan is written in TOML, or in JSON with the same tables and keys (comments are allowed). The smallest is",
+    );
     text.push_str(".PP\n.nf\n.RS\n[service.web]\ncommand = \"web \\-\\-port 80\"\n.RE\n.fi\n");
     paragraph(
         &mut text,
@@ -30,7 +33,9 @@ pub fn manual() -> String {
     section(&mut text, "HANDLES: [handle.NAME]", HANDLE);
     paragraph(&mut text, "A handle has one of the two.");
     section(&mut text, "ROOM: [limits]", LIMITS);
-    text.push_str(".SH SEE ALSO\n.BR verger (1),\n.BR verger\\-check (1),\n.BR verger\\-schema (1),\n.BR vergerd (8)\n");
+    text.push_str(
+        ".SH SEE ALSO\n.BR verger (1),\n.BR verger\\-check (1),\n.BR verger\\-schema (1),\n.BR vergerd (8)\n",
+    );
     text
 }
 
@@ -65,7 +70,11 @@ fn phrased(words: &str) -> String {
             continue;
         }
         for (nth, part) in part.split('*').enumerate() {
-            let _ = if nth % 2 == 1 { write!(text, "\\fI{}\\fR", escaped(part)) } else { write!(text, "{}", escaped(part)) };
+            let _ = if nth % 2 == 1 {
+                write!(text, "\\fI{}\\fR", escaped(part))
+            } else {
+                write!(text, "{}", escaped(part))
+            };
         }
     }
     // A line that begins with a dot or a quote would be an order.

@@ -46,7 +46,8 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
 /// `vergerd(8)`, from what `vergerd --help` says: its command line is its own business.
 fn daemons_manual() -> Result<String, Trouble> {
     let program = launch::find_daemon()?;
-    let output = Command::new(&program).arg("--help").output().map_err(cannot(&format!("ask {}", program.display())))?;
+    let output =
+        Command::new(&program).arg("--help").output().map_err(cannot(&format!("ask {}", program.display())))?;
     let help = String::from_utf8_lossy(&output.stdout).into_owned();
     Ok(page(&help))
 }
@@ -78,6 +79,11 @@ mod tests {
     #[test]
     fn a_help_text_becomes_a_page() {
         let text = page("Usage: vergerd [X]\n\nRuns.\n  --plan FILE  take\n.odd\n");
-        assert!(text.contains(".SH SYNOPSIS\nvergerd [X]\n.SH DESCRIPTION\n.nf\nRuns.\n  \\-\\-plan FILE  take\n\\&.odd\n.fi\n"), "{text}");
+        assert!(
+            text.contains(
+                ".SH SYNOPSIS\nvergerd [X]\n.SH DESCRIPTION\n.nf\nRuns.\n  \\-\\-plan FILE  take\n\\&.odd\n.fi\n"
+            ),
+            "{text}"
+        );
     }
 }
