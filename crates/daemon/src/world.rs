@@ -470,7 +470,8 @@ impl World {
 
     fn is_member(&self, engine: &Engine, living: &Living, pid: Option<Pid>) -> bool {
         let Some(pid) = pid else { return false };
-        if living.pid == Some(pid) {
+        // A number that was reaped may be a stranger's.
+        if living.pid == Some(pid) && !living.reaped {
             return true;
         }
         self.contains(engine, living, pid)
@@ -493,12 +494,15 @@ impl World {
         self.living.iter().flatten().any(|living| self.is_member(engine, living, Some(pid)))
     }
 
-    /// Whether a process belongs to a service that is refused at the control socket.
+    /// Whether a process belongs to a service that is refused at the control socket. Of one that has gone since it called nobody
+    /// can say where it was: while such a service runs it may have been of that one, and have left the connection to another.
     pub(crate) fn is_restricted(&self, engine: &Engine, pid: Pid) -> bool {
-        self.living.iter().flatten().any(|living| {
-            let restricted = engine.description(living.run.service.slot).is_some_and(|service| service.restricted());
-            restricted && self.is_member(engine, living, Some(pid))
-        })
+        let restricted =
+            |living: &&Living| engine.description(living.run.service.slot).is_some_and(|service| service.restricted());
+        let mut runs = self.living.iter().flatten().filter(restricted).peekable();
+        runs.peek().is_some()
+            && (runs.any(|living| self.is_member(engine, living, Some(pid)))
+                || process::stat(pid).map_or(true, |stat| stat.is_dead()))
     }
 }
 
