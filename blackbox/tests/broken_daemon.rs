@@ -182,7 +182,11 @@ fn what_was_on_its_way_when_it_broke_arrives() {
     let mut stopper = machine.client();
     stopper.send(&verger_blackbox::message::Call::Stop(verger_blackbox::Order::new("ending"))).expect("it is sent");
     machine.wait_move(mark, "ending", Phase::Stopping);
-    let late = machine.show("late");
+    // A start that was never reported is begun anew; this one has been.
+    let late = eventually("late has a process", PATIENCE, || {
+        let late = machine.show("late");
+        late.pid.is_some().then_some(late)
+    });
     panic(&machine);
     let phases = |machine: &Machine| -> Vec<(String, Phase)> {
         all(machine).into_iter().map(|it| (it.name, it.phase)).collect()

@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use verger_engine::causes::Actor;
-use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Right};
+use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right};
 use verger_engine::life::{PhaseKind, Scope};
 use verger_engine::runs::{Containment, Pid, RunId, RunRef};
 use verger_engine::time::{Moment, Span};
@@ -41,7 +41,7 @@ use crate::poll::{Poll, Token};
 use crate::recording::Recording;
 use crate::starter::{Ground, Starter};
 use crate::trouble::{Trouble, while_doing};
-use crate::world::World;
+use crate::world::{Known, World};
 
 /// Room that a daemon without a plan reserves.
 const EMPTY_LIMITS: Limits = Limits { services: 64, edges: 256, images: 4, commands: 64, connections: 64 };
@@ -344,15 +344,18 @@ fn end_leftovers(tree: Option<&Tree>, left: Option<&Left>) {
         }
     }
     if let Some(tree) = tree {
-        end_runs(tree);
+        end_runs(tree, |_| true);
     }
 }
 
-/// Ends every run that has a cgroup, with all it started, and waits a while until that is so.
-pub(crate) fn end_runs(tree: &Tree) {
+/// Ends each of these runs that has a cgroup, with all it started, and waits a while until that is so.
+pub(crate) fn end_runs(tree: &Tree, which: impl Fn(RunId) -> bool) {
     for _ in 0..LEFTOVER_ROUNDS {
         let mut found = false;
         let looked = tree.each_run(|run| {
+            if !which(run.run()) {
+                return;
+            }
             found = true;
             let _gone = tree.kill(run);
             if let Ok(events) = tree.events(run)
@@ -407,25 +410,24 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
     let mut known = Vec::new();
     for entry in &left.entries {
         let Some(service) = daemon.engine.find(entry.name.as_str()) else { continue };
-        let found = entry.record.found(service, slot_now);
+        let mut found = entry.record.found(service, slot_now);
+        let ready = daemon.engine.description(service.slot).map(|service| service.ready());
+        let is_starting = found.phase == PhaseKind::Starting;
+        if is_starting && matches!(ready, Some(Readiness::Fd(_))) {
+            // The pipe it would say it into went with our former life: it can never be ready.
+            found.pid = None;
+        }
         if let Some(pid) = found.pid.filter(|_| found.phase.is_live()) {
             let run = RunRef { service, run: found.run };
-            daemon.world.found(run, pid, found.containment);
-            if found.phase == PhaseKind::Starting {
-                daemon.world.hear_again(&daemon.engine, &daemon.poll, run);
-            }
-            known.push((run, pid));
+            let listens = is_starting && ready == Some(Readiness::Notify);
+            let (started, containment) = (found.started, found.containment);
+            daemon.world.found(&daemon.poll, &Known { run, pid, started, containment, listens });
+            known.push((found.run, pid));
         }
         daemon.step(Event::Found(found));
     }
     end_unknown(daemon, &known);
     daemon.step(Event::Resume);
-    for (run, pid) in known {
-        // We broke after we had reaped it and before that was shown.
-        if !is_child(pid) {
-            daemon.world.lost(run);
-        }
-    }
     if left.was_ending {
         daemon.step(Event::Shutdown { signal: 0, by: Actor::default() });
     }
@@ -433,13 +435,9 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
     daemon.world.reap(&daemon.engine);
 }
 
-fn is_child(pid: Pid) -> bool {
-    process::stat(pid).is_ok_and(|stat| stat.parent == std::process::id())
-}
-
 /// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known
 /// run stays: its orphans are children of ours too. And strangers stay, where they can be told from runs.
-fn end_unknown(daemon: &Daemon, known: &[(RunRef, Pid)]) {
+fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
     let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
     let tree = daemon.world.starter.ground().tree.as_ref();
     let in_cgroup = |slot| {
@@ -457,12 +455,7 @@ fn end_unknown(daemon: &Daemon, known: &[(RunRef, Pid)]) {
         }
     });
     if let Some(tree) = tree {
-        let _as_far_as_it_can_be_read = tree.each_run(|run| {
-            if !known.iter().any(|(id, _)| id.run == run.run()) {
-                let _gone = tree.kill(run);
-                let _later = tree.remove(run);
-            }
-        });
+        end_runs(tree, |run| !known.iter().any(|(id, _)| *id == run));
     }
 }
 

@@ -32,6 +32,8 @@ const TOTAL_MAX: usize = 64 << 20;
 const STALLED: Span = Span::from_secs(30);
 /// Read from one connection in one turn, bytes: the others want their turn too.
 const READ_A_TURN: usize = 256 * 1024;
+/// The longest call of somebody without rights, bytes: all he may do is ask what interfaces there are.
+const STRANGERS_CALL_MAX: usize = 16 * 1024;
 
 /// One caller.
 struct Connection {
@@ -112,7 +114,8 @@ impl Control {
         self.offer
     }
 
-    /// Takes a connection in. One too many is closed at once.
+    /// Takes a connection in. One too many is closed at once; but who has rights takes the place of who has none, so that no
+    /// stranger keeps anybody out by coming first.
     pub(crate) fn add(
         &mut self,
         poll: &Poll,
@@ -122,6 +125,12 @@ impl Control {
         service: Option<ServiceId>,
         now: Moment,
     ) -> bool {
+        if right.is_some() && self.open.len() == self.connections.len() {
+            let stranger = self.places().find(|at| self.at(*at).is_some_and(|other| other.right.is_none()));
+            if let Some(stranger) = stranger {
+                self.drop(stranger);
+            }
+        }
         let count = self.connections.len();
         let free = (1..=count).map(|ahead| (self.last + ahead) % count).find(|at| self.connections[*at].is_none());
         let Some(at) = free else { return false };
@@ -135,7 +144,7 @@ impl Control {
             right,
             who,
             service,
-            frames: Frames::new(CALL_BYTES_MAX),
+            frames: Frames::new(if right.is_some() { CALL_BYTES_MAX } else { STRANGERS_CALL_MAX }),
             replies: VecDeque::new(),
             out: Vec::new(),
             written: 0,
@@ -199,7 +208,7 @@ impl Control {
     pub(crate) fn read(&mut self, at: u32) {
         let Some(connection) = self.get(at) else { return };
         let mut read = 0;
-        while read < READ_A_TURN && !connection.is_full() {
+        while read < READ_A_TURN && !connection.ended && !connection.is_full() {
             // Whole messages are taken before more is read, so nobody fills memory with calls.
             match connection.frames.has_next() {
                 Ok(false) => {}
@@ -237,9 +246,9 @@ impl Control {
                     return None;
                 }
                 Err(_) => {
-                    let expected = format!("a message of at most {CALL_BYTES_MAX} bytes, ended by a NUL");
-                    self.refuse(at, &Error::Invalid { field: "message".into(), expected });
-                    self.get(at)?.ended = true;
+                    let most = if connection.right.is_some() { CALL_BYTES_MAX } else { STRANGERS_CALL_MAX };
+                    let expected = format!("a message of at most {most} bytes, ended by a NUL");
+                    self.break_off(at, expected);
                     return None;
                 }
             };
@@ -249,8 +258,7 @@ impl Control {
                 }
                 Err(Unreadable::NotACall) => {
                     let expected = "a varlink call: a JSON object with `method` and `parameters`".to_string();
-                    self.refuse(at, &Error::Invalid { field: "message".into(), expected });
-                    self.get(at)?.ended = true;
+                    self.break_off(at, expected);
                     return None;
                 }
                 Err(Unreadable::Refused { error, oneway }) => {
@@ -259,6 +267,16 @@ impl Control {
                     }
                 }
             }
+        }
+    }
+
+    /// Nothing that comes on a connection is listened to any more, what has come already included: it would be looked at again and
+    /// again for as long as the peer does not take its answers.
+    fn break_off(&mut self, at: u32, expected: String) {
+        self.refuse(at, &Error::Invalid { field: "message".into(), expected });
+        if let Some(connection) = self.get(at) {
+            connection.frames = Frames::new(0);
+            connection.ended = true;
         }
     }
 
@@ -507,3 +525,6 @@ impl Control {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

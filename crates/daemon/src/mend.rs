@@ -91,6 +91,6 @@ fn end_all(daemon: &Daemon) {
         }
     });
     if let Some(tree) = &daemon.world.starter.ground().tree {
-        end_runs(tree);
+        end_runs(tree, |_| true);
     }
 }

@@ -46,6 +46,16 @@ struct Living {
     emptied: Option<Events>,
 }
 
+impl Living {
+    /// The process group that holds the run. Once its leader is reaped the kernel keeps the number for as long as the group has
+    /// a member: if somebody has it all the same, then the group is gone, and a group of that number is a stranger's.
+    fn group(&self) -> Option<Group> {
+        let leader = self.pid.filter(|_| self.containment == Containment::Group)?;
+        let is_a_strangers = self.reaped && process::stat(leader).is_ok();
+        (!is_a_strangers).then_some(Group(leader))
+    }
+}
+
 /// The hands.
 pub(crate) struct World {
     pub(crate) starter: Starter,
@@ -65,6 +75,17 @@ pub(crate) struct Inherited {
     pub(crate) service: ServiceId,
     pub(crate) end: OwnedFd,
     pub(crate) right: Right,
+}
+
+/// A run that was known before the daemon's own end.
+pub(crate) struct Known {
+    pub(crate) run: RunRef,
+    pub(crate) pid: Pid,
+    /// When the kernel says it began, clock ticks since boot; 0 when not known.
+    pub(crate) started: u64,
+    pub(crate) containment: Containment,
+    /// Whether its word that it is ready is awaited at a socket.
+    pub(crate) listens: bool,
 }
 
 impl World {
@@ -218,17 +239,22 @@ impl World {
                     living.uid = started.uid;
                     // Not before: a quick program speaks before its worker has reported it, and nobody could say yet
                     // whether it is the one who may. What came until now waits.
-                    let slot = run.service.slot;
-                    for (end, token) in [(&living.notify, Token::Notify(slot)), (&living.ready, Token::Ready(slot))] {
-                        if let Some(end) = end {
-                            let _cannot_fail = poll.watch(end, token, true, false);
-                        }
-                    }
+                    self.hear_from_now(poll, run.service.slot);
                 }
                 let (pid, containment) = (started.pid, started.containment);
                 self.told.push_back(RunEvent::Spawned { run, pid, started: started.started, containment });
             }
             Err(failure) => self.told.push_back(RunEvent::SpawnFailed { run, failure }),
+        }
+    }
+
+    /// What the run of a slot says about its readiness is read from now on.
+    fn hear_from_now(&self, poll: &Poll, slot: u32) {
+        let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
+        for (end, token) in [(&living.notify, Token::Notify(slot)), (&living.ready, Token::Ready(slot))] {
+            if let Some(end) = end {
+                let _cannot_fail = poll.watch(end, token, true, false);
+            }
         }
     }
 
@@ -265,44 +291,33 @@ impl World {
         self.tree().and_then(|tree| tree.oom_kills(name).ok().flatten()).is_some_and(|kills| kills > 0)
     }
 
-    /// A child of ours was known before the daemon's own end.
-    pub(crate) fn found(&mut self, run: RunRef, pid: Pid, containment: Containment) {
-        self.pids.insert(pid, run.service.slot);
-        self.living[run.service.slot as usize] = Some(Living {
+    /// A run was known before the daemon's own end. Its main process may have been reaped then, and nobody was told: how it
+    /// ended is lost, that it did is not.
+    pub(crate) fn found(&mut self, poll: &Poll, known: &Known) {
+        let Known { run, pid, started, containment, listens } = *known;
+        let slot = run.service.slot;
+        let is_another = |stat: process::Stat| started != 0 && stat.start != started;
+        let reaped = !reap::is_ours(pid) || process::stat(pid).is_ok_and(is_another);
+        self.living[slot as usize] = Some(Living {
             run,
             containment,
             pid: Some(pid),
             uid: u32::MAX,
-            reaped: false,
+            reaped,
             notify: None,
             ready: None,
             emptied: None,
         });
-    }
-
-    /// What a found run says about its readiness is heard again, as far as it says it by a socket with a name. A pipe is lost.
-    pub(crate) fn hear_again(&mut self, engine: &Engine, poll: &Poll, run: RunRef) {
-        let slot = run.service.slot;
-        let notifies = engine.description(slot).is_some_and(|service| service.ready() == Ready::Notify);
-        if notifies
-            && self.listen(poll, slot).is_ok()
-            && let Some(socket) = self.living(run).and_then(|living| living.notify.as_ref())
-        {
-            let _cannot_fail = poll.watch(socket, Token::Notify(slot), true, false);
+        if reaped {
+            let exit = Exit { ended: Ended::Unknown, oom: false, usage: Usage::default() };
+            self.told.push_back(RunEvent::Exited { run, exit });
+            return;
         }
-    }
-
-    /// The main process of a found run is not there any more, and nobody can say how it ended.
-    pub(crate) fn lost(&mut self, run: RunRef) {
-        let Some(living) = self.living(run) else { return };
-        living.reaped = true;
-        if let Some(pid) = living.pid
-            && self.pids.get(pid) == Some(run.service.slot)
-        {
-            self.pids.remove(pid);
+        self.pids.insert(pid, slot);
+        // What it said while nobody listened is lost: then it counts as not ready in time.
+        if listens && self.listen(poll, slot).is_ok() {
+            self.hear_from_now(poll, slot);
         }
-        let exit = Exit { ended: Ended::Unknown, oom: false, usage: Usage::NONE };
-        self.told.push_back(RunEvent::Exited { run, exit });
     }
 
     // ── orders about a run ──────────────────────────────────────────────────────────────────────────────────────
@@ -316,8 +331,10 @@ impl World {
                 // A zombie takes any signal; a user we may not signal is found out by the stop that does not end.
                 let _refused = process::signal(pid, signal);
             }
-            (Scope::All, Some(pid)) if containment == Containment::Group => {
-                let _nobody_left = Group(pid).signal(signal);
+            (Scope::All, _) if containment == Containment::Group => {
+                if let Some(group) = living.group() {
+                    let _nobody_left = group.signal(signal);
+                }
             }
             (Scope::All, _) if containment == Containment::Cgroup => {
                 if let Some(tree) = self.tree() {
@@ -334,16 +351,13 @@ impl World {
             return self.done(poll, done);
         }
         let Some(living) = self.living(run) else { return };
-        let (pid, reaped, containment) = (living.pid, living.reaped, living.containment);
-        if let Some(pid) = pid {
-            if !reaped {
-                let _gone = process::signal(pid, SIGKILL);
-            }
-            if containment == Containment::Group {
-                let _nobody_left = Group(pid).kill();
-            }
+        if let Some(pid) = living.pid.filter(|_| !living.reaped) {
+            let _gone = process::signal(pid, SIGKILL);
         }
-        if containment == Containment::Cgroup
+        if let Some(group) = living.group() {
+            let _nobody_left = group.kill();
+        }
+        if living.containment == Containment::Cgroup
             && let Some(tree) = self.tree()
         {
             let _nobody_left = tree.kill(&name);
@@ -354,11 +368,11 @@ impl World {
     fn sweep(&mut self, engine: &Engine, poll: &Poll, run: RunRef) {
         let name = name_of(engine, run);
         let Some(living) = self.living(run) else { return };
-        let (pid, containment, watched) = (living.pid, living.containment, living.emptied.is_some());
-        let left = match (containment, pid) {
-            (Containment::Group, Some(pid)) => Group(pid).first_member().unwrap_or(None),
-            (Containment::Cgroup, _) => self.left_in_cgroup(&name),
-            (Containment::None | Containment::Group, _) => None,
+        let (containment, watched) = (living.containment, living.emptied.is_some());
+        let left = match containment {
+            Containment::Group => living.group().and_then(|group| group.first_member().unwrap_or(None)),
+            Containment::Cgroup => self.left_in_cgroup(&name),
+            Containment::None => None,
         };
         if left.is_some() && containment == Containment::Cgroup && !watched {
             self.watch_emptying(poll, run, &name);
@@ -456,7 +470,8 @@ impl World {
 
     fn is_member(&self, engine: &Engine, living: &Living, pid: Option<Pid>) -> bool {
         let Some(pid) = pid else { return false };
-        if living.pid == Some(pid) {
+        // A number that was reaped may be a stranger's.
+        if living.pid == Some(pid) && !living.reaped {
             return true;
         }
         self.contains(engine, living, pid)
@@ -479,12 +494,15 @@ impl World {
         self.living.iter().flatten().any(|living| self.is_member(engine, living, Some(pid)))
     }
 
-    /// Whether a process belongs to a service that is refused at the control socket.
+    /// Whether a process belongs to a service that is refused at the control socket. Of one that has gone since it called nobody
+    /// can say where it was: while such a service runs it may have been of that one, and have left the connection to another.
     pub(crate) fn is_restricted(&self, engine: &Engine, pid: Pid) -> bool {
-        self.living.iter().flatten().any(|living| {
-            let restricted = engine.description(living.run.service.slot).is_some_and(|service| service.restricted());
-            restricted && self.is_member(engine, living, Some(pid))
-        })
+        let restricted =
+            |living: &&Living| engine.description(living.run.service.slot).is_some_and(|service| service.restricted());
+        let mut runs = self.living.iter().flatten().filter(restricted).peekable();
+        runs.peek().is_some()
+            && (runs.any(|living| self.is_member(engine, living, Some(pid)))
+                || process::stat(pid).map_or(true, |stat| stat.is_dead()))
     }
 }
 

@@ -100,6 +100,12 @@ pub fn wait_until_dead(pid: Pid) {
     while let Err(Errno::INTR) = waitid(libc::P_PID, pid.0, libc::WEXITED | libc::WNOWAIT, None) {}
 }
 
+/// Whether this is a child of ours that nobody has reaped, dead or alive. Never blocks, reaps nothing, needs no `/proc`.
+pub fn is_ours(pid: Pid) -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    pid.0 != 0 && waitid(libc::P_PID, pid.0, options, None).is_ok()
+}
+
 /// Whether an unreaped child of ours is dead by a signal.
 pub(crate) fn died_of_signal(pid: Pid) -> bool {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;

@@ -53,16 +53,19 @@ fn a_look_reaps_nothing_and_taking_reaps_once() {
             start_by(&mut spawner, &arguments, output.as_fd(), |recipe| recipe.descriptors = &descriptors).unwrap().pid;
         words.read_exact(&mut [0]).unwrap();
         assert_eq!((reap::peek(), reap::take(child)), (None, Ok(None)), "it lives");
+        assert!(reap::is_ours(child) && !reap::is_ours(Pid(std::process::id())) && !reap::is_ours(Pid(0)));
         assert_eq!(process::signal(child, 0), Ok(()));
         let held = PidFd::open(child).unwrap();
         drop(write);
         reap::wait_until_dead(child);
         reap::wait_until_dead(Pid(std::process::id()));
+        assert!(reap::is_ours(child), "dead, and not reaped");
         for _ in 0..3 {
             assert_eq!(reap::peek(), Some(child));
         }
         assert_eq!(reap::take(child).unwrap().unwrap().ended, Ended::Exited(1));
         assert_eq!((reap::peek(), reap::take(child)), (None, Err(Errno::CHILD)));
+        assert!(!reap::is_ours(child));
         assert_eq!(held.signal(9), Err(Errno::SRCH), "a number may be somebody else's by now, a descriptor never");
     });
 }
