@@ -188,3 +188,71 @@ impl Orders {
         Some(format!("run {} of {} {what}, and this engine has not ordered it", run.0, engine.name(service.slot)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use verger_engine::causes::Actor;
+    use verger_engine::life::Scope;
+    use verger_engine::recorder;
+    use verger_engine::runs::{Containment, Pid};
+    use verger_plan::NoFiles;
+
+    struct Bytes(Vec<u8>);
+
+    impl verger_engine::Sink for Bytes {
+        fn put(&mut self, bytes: &[u8]) {
+            self.0.extend_from_slice(bytes);
+        }
+    }
+
+    /// A recording of one service that is started; in it, its run has a number that is so much too high.
+    fn tape(too_high: u64) -> Tape {
+        let plan = verger_plan::read_bytes("x.toml", b"[service.web]\ncommand = \"web\"\n", &NoFiles).plan.unwrap();
+        let image = Image::verify(Arc::new(verger_plan::compile(&plan).unwrap())).unwrap();
+        let engine = Engine::new(image.limits(), RunId(1));
+        let mut bytes = Bytes(Vec::new());
+        recorder::begin(&engine, &mut bytes);
+        let (before, planned, spawned) = (Moment(0), Moment(10), Moment(20));
+        let plan = Event::Plan { image: image.clone(), scope: Scope::Whole, by: Actor::default() };
+        recorder::record(before, planned, &plan, &mut bytes);
+        let mut live = engine;
+        live.step(planned, plan).for_each(drop);
+        let run = RunRef { service: live.find("web").unwrap(), run: RunId(1 + too_high) };
+        let started = RunEvent::Spawned { run, pid: Pid(7), started: 3, containment: Containment::Group };
+        recorder::record(planned, spawned, &Event::Run(started), &mut bytes);
+        Tape { bytes: bytes.0, image, path: PathBuf::from("x") }
+    }
+
+    fn told(tape: &Tape) -> (Vec<Step>, End) {
+        let mut steps = Vec::new();
+        let (_, end) = tape.play(&mut |_, step| steps.push(step)).unwrap();
+        (steps, end)
+    }
+
+    #[test]
+    fn an_engine_that_gives_the_same_orders_agrees() {
+        let (steps, end) = told(&tape(0));
+        assert!(matches!(end, End::Whole));
+        let phases: Vec<String> = steps.iter().flat_map(|step| &step.transitions).map(|it| it.to.to_string()).collect();
+        assert_eq!(phases, ["starting", "running"]);
+        assert!(steps.iter().all(|step| step.disagreement.is_none()));
+    }
+
+    #[test]
+    fn news_of_a_run_that_was_not_ordered_is_where_they_part() {
+        let (steps, _) = told(&tape(4));
+        assert_eq!(steps[0].disagreement, None);
+        let how = "run 5 of web was started, and this engine has not ordered it";
+        assert_eq!((steps[1].number, steps[1].disagreement.as_deref()), (2, Some(how)));
+    }
+
+    #[test]
+    fn a_recording_that_is_cut_is_told_up_to_there() {
+        let whole = tape(0);
+        let cut = Tape { bytes: whole.bytes[..whole.bytes.len() - 2].to_vec(), ..whole };
+        let (steps, end) = told(&cut);
+        assert_eq!(steps.len(), 1);
+        assert!(matches!(end, End::Cut(ReadError::Cut)));
+    }
+}

@@ -84,10 +84,11 @@ fn verbs_wait_for_what_they_ask_for() {
 
 #[test]
 fn a_wait_has_an_end_when_asked_for() {
-    let plan =
-        "[service.slow]\ncommand = \"sleep 1000\"\nready = \"notify\"\nstart_timeout = \"1h\"\nautostart = false\n";
+    let plan = "[service.slow]\ncommand = \"sleep 1000\"\nready = \"notify\"\nstart_timeout = \"1h\"\n";
     let scene = Scene::begin("verbs-timeout", plan);
     scene.until("slow", |_| true);
+    // A daemon with something to do serves, also before it has come that far.
+    assert_eq!(json(&scene.ask(&["status", "--json"]).1)["daemon"]["state"], "serving");
     let (status, said, words) = scene.ask(&["start", "slow", "--timeout", "50ms"]);
     assert_eq!((status, said.as_str()), (1, ""));
     assert!(

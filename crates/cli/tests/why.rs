@@ -135,6 +135,7 @@ fn stopped_by_a_person_because_of_another() {
      [AGO]  web  down: was ended by SIGTERM
      [AGO]  web  stopping: api, which it requires, goes down
      [AGO]  api  stops once web has ended
+     [AGO]  api  is to end: db, which it requires, goes down
     root: uid [UID] (pid [PID]) asked to stop db, [AGO]
 
     wanted down since [AGO]: it requires api, which goes down (uid [UID] (pid [PID]) asked to stop db)
@@ -193,6 +194,7 @@ fn of_a_daemon_that_died_its_recording_answers() {
      [AGO]  web  down: was ended by SIGTERM
      [AGO]  web  stopping: api, which it requires, goes down
      [AGO]  api  stops once web has ended
+     [AGO]  api  is to end: db, which it requires, goes down
     root: uid [UID] (pid [PID]) asked to stop db, [AGO]
 
     wanted down since [AGO]: it requires api, which goes down (uid [UID] (pid [PID]) asked to stop db)

@@ -260,10 +260,11 @@ impl Daemon {
             }
         }
         drop(effects);
+        // A daemon that comes back after its own end reads here whether everything was being ended.
+        self.page.set_state(self.state());
         if self.engine.is_closing() && self.told_ready {
             self.upward.say("STOPPING=1");
             self.told_ready = false;
-            self.page.set_state(State::Ending);
         }
     }
 
@@ -288,7 +289,6 @@ impl Daemon {
         if !self.told_ready && !self.engine.is_closing() && !self.engine.is_arriving() {
             self.told_ready = true;
             self.upward.say("READY=1");
-            self.page.set_state(if self.engine.is_empty() { State::Empty } else { State::Serving });
         }
         if self.now >= self.watchdog.next {
             self.upward.say("WATCHDOG=1");
@@ -430,18 +430,22 @@ impl Daemon {
         Ok(())
     }
 
-    fn describe(&self) -> Description {
-        let state = match (self.engine.is_closing(), self.engine.is_empty()) {
+    /// What this daemon is about.
+    fn state(&self) -> State {
+        match (self.engine.is_closing(), self.engine.is_empty()) {
             (true, _) => State::Ending,
             (false, true) => State::Empty,
             (false, false) => State::Serving,
-        };
+        }
+    }
+
+    fn describe(&self) -> Description {
         Description {
             version: env!("CARGO_PKG_VERSION").into(),
             instance: self.facts.instance.clone(),
             pid: std::process::id(),
             boot_id: self.facts.boot_id.clone(),
-            state,
+            state: self.state(),
             plan: self.engine.images().iter().last().map(|(_, image)| view::plan(image)),
             started_us: view::micros(self.facts.started_at),
             now_us: view::micros(self.now),

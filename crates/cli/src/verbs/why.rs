@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use verger_client::{Absence, ClientError, Connection};
 use verger_engine::life::PhaseKind;
-use verger_wire::message::{Error, Service, Transition, Why as Answer};
+use verger_wire::message::{CauseKind, Error, Service, Transition, Why as Answer};
 use verger_wire::view;
 
 use crate::names;
@@ -49,7 +49,34 @@ struct Story {
     why: Answer,
     /// The other services on the chain, as they are.
     others: Vec<Service>,
+    /// Beyond the chain: who is wanted down because of whom.
+    wants: Vec<Led>,
     clock: Clock,
+}
+
+/// Why a service is wanted as it is: because of another one.
+struct Led {
+    at_us: u64,
+    service: String,
+    words: String,
+}
+
+/// So many wants are followed at most.
+const WANTS_MAX: usize = 16;
+
+/// Follows the wants from where the chain ends to the service that its root is about. One that has to wait before it may go
+/// down is held by those it waits for, and so the chain ends there: why it is to go down is in its want.
+fn wants(why: &Answer, ask: &mut dyn FnMut(&str) -> Option<Answer>) -> Vec<Led> {
+    let mut led = Vec::new();
+    let Some(last) = why.chain.last().filter(|link| link.cause.kind == CauseKind::HeldBy) else { return led };
+    let mut name = last.service.clone();
+    while led.len() < WANTS_MAX && last.root.what.service.as_ref() != Some(&name) {
+        let Some(wanted) = ask(&name).and_then(|why| why.wanted) else { break };
+        let Some((words, other)) = words::led_to_want(&wanted) else { break };
+        led.push(Led { at_us: wanted.root.at_us, service: name, words });
+        name = other.to_owned();
+    }
+    led
 }
 
 /// The names of the other services on a chain.
@@ -70,7 +97,8 @@ fn ask(setting: &Setting, name: &str) -> Result<Option<Story>, Trouble> {
         Ok(why) => {
             // One of them may be no more: then its line says a little less.
             let others = connection.list(Some(&others(&why)[..])).unwrap_or_default();
-            Ok(Some(Story { why, others, clock: Clock::here() }))
+            let wants = wants(&why, &mut |name| connection.why(name).ok());
+            Ok(Some(Story { why, others, wants, clock: Clock::here() }))
         }
         Err(ClientError::Remote(Error::NotFound { .. })) => {
             let services = connection.list(None).map_err(|error| reach::trouble(setting, None, &error))?;
@@ -87,11 +115,13 @@ fn remember(setting: &Setting, name: &str) -> Result<Story, Trouble> {
     let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
     let words = format!("{label} the daemon of instance `{}` died; this is what its recording says", setting.instance);
     setting.terminal.tell(&words);
+    let why = |name: &str| engine.find(name).and_then(|service| view::why(&engine, service.slot));
     let shown = |name: &str| engine.find(name).and_then(|service| view::service(&engine, service.slot));
-    match engine.find(name).and_then(|service| view::why(&engine, service.slot)) {
-        Some(why) => {
-            let others = others(&why).into_iter().filter_map(shown).collect();
-            Ok(Story { why, others, clock: Clock::of(view::micros(at), Clock::here().offset_us()) })
+    match why(name) {
+        Some(answer) => {
+            let others = others(&answer).into_iter().filter_map(shown).collect();
+            let wants = wants(&answer, &mut |name| why(name));
+            Ok(Story { why: answer, others, wants, clock: Clock::of(view::micros(at), Clock::here().offset_us()) })
         }
         None => Err(Trouble::new(format!("there is no service `{name}` in the recording"))),
     }
@@ -102,11 +132,10 @@ impl Story {
     fn told(&self, paint: Paint) -> String {
         let Story { why, clock, .. } = self;
         let mut text = format!("{}\n", paint.tone(words::tone(why.service.phase), words::headline(why, clock)));
-        let chain: Vec<&Transition> = why.chain.iter().collect();
-        if let Some(root) = chain.last().map(|link| &link.root) {
+        if let Some(root) = why.chain.last().map(|link| &link.root) {
             let origin = words::origin(&root.what, None);
             text.push('\n');
-            text.push_str(&self.links(&chain, paint));
+            text.push_str(&self.chain(paint));
             text.push_str(&format!("{} {origin}, {}\n", paint.strong("root:"), clock.ago(root.at_us)));
         }
         let before = before(why);
@@ -121,18 +150,33 @@ impl Story {
         text
     }
 
+    /// What a change was, in words.
+    fn words(&self, link: &Transition, paint: Paint) -> String {
+        let service = self.others.iter().chain([&self.why.service]).find(|service| service.name == link.service);
+        paint.tone(words::tone(link.to), words::moved(link, service))
+    }
+
     /// Changes, one a line, in columns.
     fn links(&self, links: &[&Transition], paint: Paint) -> String {
-        let width = links.iter().map(|link| link.service.chars().count()).max().unwrap_or(0);
-        let times: Vec<String> = links.iter().map(|link| self.clock.ago(link.at_us)).collect();
+        let changes = links.iter().map(|link| (link.at_us, link.service.as_str(), self.words(link, paint)));
+        self.columns(&changes.collect::<Vec<_>>(), paint)
+    }
+
+    /// The chain, and the wants beyond its end.
+    fn chain(&self, paint: Paint) -> String {
+        let links = self.why.chain.iter().map(|link| (link.at_us, link.service.as_str(), self.words(link, paint)));
+        let wants = self.wants.iter().map(|led| (led.at_us, led.service.as_str(), led.words.clone()));
+        self.columns(&links.chain(wants).collect::<Vec<_>>(), paint)
+    }
+
+    fn columns(&self, lines: &[(u64, &str, String)], paint: Paint) -> String {
+        let width = lines.iter().map(|(_, service, _)| service.chars().count()).max().unwrap_or(0);
+        let times: Vec<String> = lines.iter().map(|(at_us, _, _)| self.clock.ago(*at_us)).collect();
         let room = times.iter().map(|time| time.chars().count()).max().unwrap_or(0);
-        let known = || self.others.iter().chain([&self.why.service]);
-        let line = |(link, time): (&&Transition, &String)| {
-            let service = known().find(|service| service.name == link.service);
-            let what = paint.tone(words::tone(link.to), words::moved(link, service));
-            format!("  {}  {:<width$}  {what}\n", paint.faint(format!("{time:>room$}")), link.service)
+        let line = |((_, service, words), time): (&(u64, &str, String), &String)| {
+            format!("  {}  {service:<width$}  {words}\n", paint.faint(format!("{time:>room$}")))
         };
-        links.iter().zip(&times).map(line).collect()
+        lines.iter().zip(&times).map(line).collect()
     }
 }
 

@@ -23,7 +23,7 @@ pub(crate) use origin::origin;
 pub(crate) use refusal::refusal;
 pub(crate) use time::{Clock, brief, lasting};
 pub(crate) use transition::{Tone, moved, tone};
-pub(crate) use wanted::wanted;
+pub(crate) use wanted::{led_to_want, wanted};
 
 /// `1 service`, `3 services`.
 pub(crate) fn count(number: usize, what: &str) -> String {

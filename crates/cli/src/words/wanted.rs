@@ -16,6 +16,35 @@ pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, clock: &Clock) -> 
     format!("{what} since {}: {}", clock.ago(wanted.root.at_us), reason(name, want, wanted))
 }
 
+/// What led to the want of a service, where that was another one: `is to end: db, which it requires, goes down`; and which.
+pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
+    let other = wanted.cause.service.as_deref()?;
+    let words = match wanted.cause.kind {
+        CauseKind::DownWith => format!("is to end: {other}, which it requires, goes down"),
+        CauseKind::RestartedWith => format!("is to be restarted: {other}, which it requires, is restarted"),
+        CauseKind::Unneeded => format!("is to end: {other} does not need it any more"),
+        CauseKind::Needed => format!("is to start: {other} needs it"),
+        CauseKind::Asked
+        | CauseKind::Awaits
+        | CauseKind::Arrived
+        | CauseKind::OutOfReach
+        | CauseKind::WithinReach
+        | CauseKind::HeldBy
+        | CauseKind::LetGo
+        | CauseKind::Ready
+        | CauseKind::Exited
+        | CauseKind::Ended
+        | CauseKind::StartFailed
+        | CauseKind::NotReadyInTime
+        | CauseKind::Rested
+        | CauseKind::Stuck
+        | CauseKind::Removed
+        | CauseKind::Fault
+        | CauseKind::Found => return None,
+    };
+    Some((words, other))
+}
+
 fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
     let other = wanted.cause.service.as_deref().unwrap_or("a service that is no more");
     let root = &wanted.root.what;
@@ -65,6 +94,20 @@ mod tests {
     use super::*;
     use verger_engine::life::Verb;
     use verger_wire::message::{Cause, Origin};
+
+    #[test]
+    fn a_want_because_of_another_names_it() {
+        for (kind, words) in [
+            (CauseKind::DownWith, Some("is to end: db, which it requires, goes down")),
+            (CauseKind::RestartedWith, Some("is to be restarted: db, which it requires, is restarted")),
+            (CauseKind::Unneeded, Some("is to end: db does not need it any more")),
+            (CauseKind::Needed, Some("is to start: db needs it")),
+            (CauseKind::Asked, None),
+        ] {
+            let is = Wanted { cause: pointing(kind, "db"), root: at_root(by_command(Verb::Stop, "db")) };
+            assert_eq!(led_to_want(&is), words.map(|words| (words.to_owned(), "db")));
+        }
+    }
 
     #[test]
     fn every_want_has_its_reason() {
