@@ -177,7 +177,7 @@ fn what_was_on_its_way_when_it_broke_arrives() {
         .start();
     machine.wait_ready("ending");
     machine.wait("resting", Phase::Resting);
-    machine.wait("late", Phase::Starting);
+    machine.chronicle().wait_state("late", "being started", |it| it.phase == Phase::Starting && it.pid.is_some());
     let mark = machine.mark();
     let mut stopper = machine.client();
     stopper.send(&verger_blackbox::message::Call::Stop(verger_blackbox::Order::new("ending"))).expect("it is sent");

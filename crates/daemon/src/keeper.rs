@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use verger_engine::runs::Pid;
 use verger_linux::contain::Tree;
-use verger_linux::process::{PidFd, fork_companion};
+use verger_linux::process::{self, PidFd, fork_companion};
 use verger_linux::signals;
 
 use crate::folder::Folder;
@@ -33,6 +33,15 @@ pub(crate) fn make(tree: &Tree, folder: &Folder) -> Result<Keeper, Errno> {
 pub(crate) struct Keeper {
     pub(crate) pid: Pid,
     pub(crate) fd: OwnedFd,
+}
+
+impl Keeper {
+    /// Ends it before we do, when nothing is left for it to do: whoever waits for our end finds nobody of us then.
+    pub(crate) fn dismiss(self) {
+        let _gone_already = process::signal(self.pid, SIGKILL);
+        let mut asked = [PollFd::new(&self.fd, PollFlags::IN)];
+        let _long_enough = poll(&mut asked, Some(&PATIENCE));
+    }
 }
 
 /// The keeper's whole life.
@@ -62,6 +71,7 @@ fn keep(daemon: &PidFd, tree: &Tree) {
     let _somebody_is_left = tree.dismantle();
 }
 
+const SIGKILL: u8 = 9;
 /// A daemon that was starting something when it died may add a run to those seen first.
 const ROUNDS: u32 = 8;
 const PATIENCE: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };

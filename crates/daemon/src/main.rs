@@ -77,7 +77,10 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     daemon.log.flush_last();
     daemon.page.let_go();
     if let Some(tree) = &daemon.world.starter.ground().tree {
-        let _stuck_ones_are_left = tree.dismantle();
+        let stuck_ones_are_left = tree.dismantle().is_err();
+        if let Some(keeper) = daemon.keeper.filter(|_| !stuck_ones_are_left) {
+            keeper.dismiss();
+        }
     }
     folder.clear();
     if machine::init() == Init::OfMachine {

@@ -69,13 +69,14 @@ pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
     daemon.log.warn(format_args!("SIGTERM ends them, and this daemon"));
     daemon.log.flush_last();
     loop {
-        while reap::peek().is_some_and(|child| reap::take(child).is_ok()) {}
         while let Ok(Some(received)) = daemon.signals.take() {
             if matches!(received.signal, SIGTERM | SIGINT) {
                 end_all(daemon);
                 return 1;
             }
         }
+        // After the signals: who ends from here on sends another one.
+        while reap::peek().is_some_and(|child| reap::take(child).is_ok()) {}
         let mut asked = [rustix::event::PollFd::new(&daemon.signals, rustix::event::PollFlags::IN)];
         let _signal = rustix::event::poll(&mut asked, None);
     }

@@ -4,6 +4,7 @@ use verger_engine::Engine;
 use verger_engine::causes::{Cause, Transition};
 use verger_engine::life::{Failure, PhaseKind, PlanRefusal};
 use verger_engine::runs::{StartFailure, signal_name};
+use verger_engine::time::Span;
 
 use crate::log::Log;
 
@@ -23,7 +24,8 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
             log.warn(format_args!("{name}: failed: {why}"));
         }
         (PhaseKind::Resting, cause) => {
-            let rest = status.until.since(transition.at);
+            // In whole milliseconds: what is left of a rest after a breakage is any number.
+            let rest = Span::from_millis(status.until.since(transition.at).0.div_ceil(1_000_000));
             log.warn(format_args!("{name}: {}; started again in {rest}", ended(cause)));
         }
         (PhaseKind::Starting, cause @ (Cause::Exited(_) | Cause::NotReadyInTime)) => {
