@@ -85,12 +85,16 @@ impl Folder {
         let _for_people_only = written;
     }
 
-    /// The daemon ends in order: nothing is left of the folder.
-    pub(crate) fn clear(&self) {
+    /// The daemon ends in order: nothing is left of the folder. But if there are still `leftovers` of its runs, the lock is: the
+    /// keeper, which shares it, is about to end all that it finds, and nobody else may begin before.
+    pub(crate) fn clear(&self, leftovers: bool) {
         for name in [place::CONTROL_SOCKET, place::BOARD_FILE, place::RECORDING_FILE, place::PLAN_FILE, BROKEN_FILE] {
             let _was_not_there = fs::remove_file(self.join(name));
         }
         let _was_not_there = fs::remove_dir_all(self.join(place::NOTIFY_FOLDER));
+        if leftovers {
+            return;
+        }
         // Last: from here on another may take the folder. It may have done so before the folder could be removed.
         let _taken = fs::remove_file(self.join(place::LOCK_FILE));
         let _taken = fs::remove_dir(&self.path);
@@ -147,9 +151,11 @@ fn lock(path: &Path, instance: &str, resume: bool) -> Result<OwnedFd, Trouble> {
         let ours = resume && daemon == Some(std::process::id());
         if ours
             && std::mem::take(&mut former_life)
-            && let Some(keeper) = keeper
+            && let Some(keeper) = keeper.map(Pid)
+            // Unless it died before, and its number is a stranger's.
+            && process::stat(keeper).is_ok_and(|stat| stat.parent == std::process::id())
         {
-            let _gone = process::signal(Pid(keeper), SIGKILL);
+            let _gone = process::signal(keeper, SIGKILL);
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) if is_still_there(&file, &name) => return Ok(file),

@@ -76,10 +76,9 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     daemon.log.tell(format_args!("everything has ended"));
     daemon.log.flush_last();
     daemon.page.let_go();
-    if let Some(tree) = &daemon.world.starter.ground().tree {
-        let _stuck_ones_are_left = tree.dismantle();
-    }
-    folder.clear();
+    let tree = daemon.world.starter.ground().tree.as_ref();
+    let leftovers = tree.is_some_and(|tree| tree.dismantle().is_err());
+    folder.clear(leftovers && daemon.keeper.is_some());
     if machine::init() == Init::OfMachine {
         rustix::fs::sync();
         // An exit of pid 1 would be a kernel panic.
