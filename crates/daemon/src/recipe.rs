@@ -230,8 +230,11 @@ fn open(name: &str, flags: OFlags, buffer: &mut [u8]) -> Result<OwnedFd, Errno> 
     room[..name.len()].copy_from_slice(name.as_bytes());
     room[name.len()] = 0;
     let name = CStr::from_bytes_with_nul(room).map_err(|_| Errno::INVAL)?;
-    let file =
-        rustix::fs::open(name, flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::from_raw_mode(0o640))?;
+    let file = rustix::fs::open(
+        name,
+        flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY,
+        Mode::from_raw_mode(0o640),
+    )?;
     // For the program it blocks, as files do.
     rustix::fs::fcntl_setfl(&file, flags & OFlags::APPEND)?;
     Ok(file)
