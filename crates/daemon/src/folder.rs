@@ -45,10 +45,11 @@ impl Folder {
         let (base, in_the_open) = place::runtime_dir(uid, |name| std::env::var_os(name));
         make(&base, if in_the_open { 0o700 } else { 0o755 })?;
         if in_the_open {
-            check_owner(&base, uid)?;
+            check_owner(&base, uid, 0o077)?;
         }
         let path = base.join(instance);
         make(&path, 0o755)?;
+        check_owner(&path, uid, 0o022)?;
         if path.as_os_str().as_bytes().len() > PATH_BYTES_MAX {
             let words = format!("the runtime folder {} has a path of more than {PATH_BYTES_MAX} bytes", path.display());
             return Err(Trouble::new(words).hint(format!("set {} to a shorter one", place::RUNTIME_DIR_VARIABLE)));
@@ -85,12 +86,16 @@ impl Folder {
         let _for_people_only = written;
     }
 
-    /// The daemon ends in order: nothing is left of the folder.
-    pub(crate) fn clear(&self) {
+    /// The daemon ends in order: nothing is left of the folder. But if there are still `leftovers` of its runs, the lock is: the
+    /// keeper, which shares it, is about to end all that it finds, and nobody else may begin before.
+    pub(crate) fn clear(&self, leftovers: bool) {
         for name in [place::CONTROL_SOCKET, place::BOARD_FILE, place::RECORDING_FILE, place::PLAN_FILE, BROKEN_FILE] {
             let _was_not_there = fs::remove_file(self.join(name));
         }
         let _was_not_there = fs::remove_dir_all(self.join(place::NOTIFY_FOLDER));
+        if leftovers {
+            return;
+        }
         // Last: from here on another may take the folder. It may have done so before the folder could be removed.
         let _taken = fs::remove_file(self.join(place::LOCK_FILE));
         let _taken = fs::remove_dir(&self.path);
@@ -111,25 +116,29 @@ fn cannot_use(path: &Path, why: impl std::fmt::Display) -> Trouble {
         .hint(format!("set {} to a folder of yours", place::RUNTIME_DIR_VARIABLE))
 }
 
+/// Makes a folder with this mode, and those above it. One that is there already stays as it is: it may be anything, `/tmp` too.
 fn make(path: &Path, mode: u32) -> Result<(), Trouble> {
-    match fs::DirBuilder::new().recursive(true).mode(mode).create(path) {
-        Ok(()) => {
-            // The umask may have taken rights away that others need to reach sockets.
-            if fs::metadata(path)
-                .is_ok_and(|found| found.uid() == rustix::process::geteuid().as_raw() && found.mode() & 0o777 != mode)
-            {
-                let _stays_as_it_is = fs::set_permissions(path, fs::Permissions::from_mode(mode));
-            }
-            Ok(())
-        }
+    let builder = || {
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(mode);
+        builder
+    };
+    if let Some(above) = path.parent() {
+        builder().recursive(true).create(above).map_err(|error| cannot_use(path, error))?;
+    }
+    match builder().create(path) {
+        // The umask may have taken rights away that others need to reach sockets.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(|error| cannot_use(path, error)),
+        Err(_) if path.is_dir() => Ok(()),
         Err(error) => Err(cannot_use(path, error)),
     }
 }
 
-/// In `/tmp` somebody else may have been faster.
-fn check_owner(path: &Path, uid: u32) -> Result<(), Trouble> {
+/// Somebody else may have been faster, in `/tmp` above all: it must be our own, and `closed` is the part of its mode that must
+/// not be set.
+fn check_owner(path: &Path, uid: u32, closed: u32) -> Result<(), Trouble> {
     let found = fs::symlink_metadata(path).map_err(|error| cannot_use(path, error))?;
-    if found.is_dir() && found.uid() == uid && found.mode() & 0o077 == 0 {
+    if found.is_dir() && found.uid() == uid && found.mode() & closed == 0 {
         return Ok(());
     }
     Err(cannot_use(path, "it is somebody else's, or open to others"))
@@ -147,9 +156,11 @@ fn lock(path: &Path, instance: &str, resume: bool) -> Result<OwnedFd, Trouble> {
         let ours = resume && daemon == Some(std::process::id());
         if ours
             && std::mem::take(&mut former_life)
-            && let Some(keeper) = keeper
+            && let Some(keeper) = keeper.map(Pid)
+            // Unless it died before, and its number is a stranger's.
+            && process::stat(keeper).is_ok_and(|stat| stat.parent == std::process::id())
         {
-            let _gone = process::signal(Pid(keeper), SIGKILL);
+            let _gone = process::signal(keeper, SIGKILL);
         }
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) if is_still_there(&file, &name) => return Ok(file),
@@ -199,4 +210,36 @@ pub(crate) fn note_breakage(folder: &Folder, now: Moment) -> usize {
     let text: String = times.iter().map(|at| format!("{at}\n")).collect();
     let _counts_less_then = fs::write(&path, text);
     times.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_folder_that_was_there_stays_as_it_is() {
+        let base = std::env::temp_dir().join(format!("verger-folder-{}", std::process::id()));
+        let uid = rustix::process::geteuid().as_raw();
+        make(&base.join("a/b"), 0o755).unwrap();
+        assert_eq!((mode(&base.join("a")), mode(&base.join("a/b"))), (0o755, 0o755));
+        check_owner(&base.join("a/b"), uid, 0o022).unwrap();
+
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o1777)).unwrap();
+        make(&base, 0o755).unwrap();
+        assert_eq!(mode(&base), 0o1777);
+        assert!(check_owner(&base, uid, 0o022).is_err(), "everybody may write there");
+        assert!(check_owner(&base.join("a"), uid + 1, 0o022).is_err(), "somebody else's");
+
+        std::os::unix::fs::symlink(base.join("a"), base.join("link")).unwrap();
+        make(&base.join("link"), 0o700).unwrap();
+        assert_eq!(mode(&base.join("a")), 0o755);
+        assert!(check_owner(&base.join("link"), uid, 0o022).is_err(), "a way to somewhere else");
+        fs::write(base.join("file"), "").unwrap();
+        assert!(make(&base.join("file"), 0o755).is_err());
+        fs::remove_dir_all(&base).unwrap();
+    }
 }

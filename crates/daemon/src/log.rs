@@ -9,10 +9,12 @@
 //! how many were left out. Who wants all of them has `verger events`.
 
 use std::fmt::Write;
+use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
+use rustix::fs::FileType;
+use rustix::io::{Errno, ReadWriteFlags};
 use verger_engine::time::{Moment, Span};
 
 /// Waiting lines take no more than this, bytes.
@@ -129,7 +131,7 @@ impl Log {
             // Whole lines, as far as they fit into a piece.
             let piece = &self.waiting[written..end];
             let whole = piece.iter().rposition(|byte| *byte == b'\n').map_or(piece.len(), |at| at + 1);
-            match can_take(to.as_fd()).and_then(|()| rustix::io::write(&to, &piece[..whole])) {
+            match can_take(to.as_fd()).and_then(|()| write_now(to.as_fd(), &piece[..whole])) {
                 Ok(count) => written += count,
                 Err(Errno::INTR) => {}
                 Err(_) => {
@@ -159,6 +161,21 @@ fn can_take(to: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut asked = [PollFd::new(&to, PollFlags::OUT)];
     poll(&mut asked, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
     if asked[0].revents().contains(PollFlags::OUT) { Ok(()) } else { Err(Errno::AGAIN) }
+}
+
+/// Writes to a pipe without blocking, where the kernel can be told so for one call (Linux 6.4): services write to the same pipe,
+/// and one of them may have taken the room since it was asked for. Anything else is just written to.
+fn write_now(to: BorrowedFd<'_>, piece: &[u8]) -> Result<usize, Errno> {
+    /// "At the file's own position".
+    const HERE: u64 = u64::MAX;
+    let is_pipe = rustix::fs::fstat(to).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+    if is_pipe {
+        match rustix::io::pwritev2(to, &[IoSlice::new(piece)], HERE, ReadWriteFlags::NOWAIT) {
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            other => return other,
+        }
+    }
+    rustix::io::write(to, piece)
 }
 
 /// A buffer that does not grow.
@@ -200,6 +217,20 @@ mod tests {
         assert!(text.starts_with("verger: line 0\nverger: line 1\n"), "{text}");
         assert!(text.trim_end().ends_with("lines were lost: standard error did not take them"), "{text}");
         assert_eq!(log.retry_at(), Moment::NEVER);
+    }
+
+    #[test]
+    fn a_pipe_that_somebody_else_filled_meanwhile_holds_nobody_up() {
+        let (read, write) = pipe_with(PipeFlags::empty()).unwrap();
+        let (_other_read, other) = pipe_with(PipeFlags::empty()).unwrap();
+        if rustix::io::pwritev2(&other, &[IoSlice::new(b"x")], u64::MAX, ReadWriteFlags::NOWAIT).is_err() {
+            // A kernel before 6.4: then nothing but the look before holds.
+            return;
+        }
+        let room = rustix::pipe::fcntl_getpipe_size(&write).unwrap();
+        assert_eq!(write_now(write.as_fd(), &vec![b'x'; room]), Ok(room));
+        assert_eq!(write_now(write.as_fd(), b"one too many"), Err(Errno::AGAIN));
+        assert_eq!(rustix::io::read(&read, &mut [0; 8]), Ok(8));
     }
 
     #[test]

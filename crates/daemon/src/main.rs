@@ -76,13 +76,13 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     daemon.log.tell(format_args!("everything has ended"));
     daemon.log.flush_last();
     daemon.page.let_go();
-    if let Some(tree) = &daemon.world.starter.ground().tree {
-        let stuck_ones_are_left = tree.dismantle().is_err();
-        if let Some(keeper) = daemon.keeper.filter(|_| !stuck_ones_are_left) {
-            keeper.dismiss();
-        }
+    let tree = daemon.world.starter.ground().tree.as_ref();
+    let leftovers = tree.is_some_and(|tree| tree.dismantle().is_err());
+    let kept = leftovers && daemon.keeper.is_some();
+    if let Some(keeper) = daemon.keeper.filter(|_| !leftovers) {
+        keeper.dismiss();
     }
-    folder.clear();
+    folder.clear(kept);
     if machine::init() == Init::OfMachine {
         rustix::fs::sync();
         // An exit of pid 1 would be a kernel panic.

@@ -217,19 +217,27 @@ fn open_files(
             0 => OFlags::RDONLY,
             _ => OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE,
         };
-        let file = open(name, flags | OFlags::CLOEXEC | OFlags::NOCTTY, path);
+        let file = open(name, flags, path);
         *place = Some(file.map_err(|errno| failure(Step::Open, errno))?);
     }
     Ok(())
 }
 
-/// Opens a file by a name without NUL.
+/// Opens a file by a name without NUL. A FIFO is opened as it is: nobody at its other end is an error to write to, and an end
+/// to read from. Waited for, a few of them would take every worker, and nothing would be started any more.
 fn open(name: &str, flags: OFlags, buffer: &mut [u8]) -> Result<OwnedFd, Errno> {
     let room = buffer.get_mut(..=name.len()).ok_or(Errno::NAMETOOLONG)?;
     room[..name.len()].copy_from_slice(name.as_bytes());
     room[name.len()] = 0;
     let name = CStr::from_bytes_with_nul(room).map_err(|_| Errno::INVAL)?;
-    rustix::fs::open(name, flags, Mode::from_raw_mode(0o640))
+    let file = rustix::fs::open(
+        name,
+        flags | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY,
+        Mode::from_raw_mode(0o640),
+    )?;
+    // For the program it blocks, as files do.
+    rustix::fs::fcntl_setfl(&file, flags & OFlags::APPEND)?;
+    Ok(file)
 }
 
 type Wired<'w> = ([(u32, BorrowedFd<'w>); DESCRIPTORS], usize, Option<u32>);
@@ -367,6 +375,18 @@ fn without_nul(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fifo_that_nobody_reads_takes_no_worker() {
+        let name = std::env::temp_dir().join(format!("verger-fifo-{}", std::process::id()));
+        let path = name.to_str().unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::from_raw_mode(0o600)).unwrap();
+        let to_write = open(path, OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE, &mut [0; PATH_BYTES_MAX]);
+        let to_read = open(path, OFlags::RDONLY, &mut [0; PATH_BYTES_MAX]);
+        std::fs::remove_file(&name).unwrap();
+        assert_eq!(to_write.unwrap_err(), Errno::NXIO);
+        assert!(!rustix::fs::fcntl_getfl(to_read.unwrap()).unwrap().contains(OFlags::NONBLOCK));
+    }
 
     #[test]
     fn numbers_in_digits() {

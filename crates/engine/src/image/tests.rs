@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::layout::{CHECKED_FROM, HeaderRecord, checksum};
+use super::layout::{CHECKED_FROM, Field, HeaderRecord, List, ServiceRecord, checksum};
 use super::*;
 use crate::time::Span;
 
@@ -166,6 +166,30 @@ fn a_forged_image_is_refused_or_readable() {
         }
     }
     assert!(taken > 0, "the forging did nothing");
+}
+
+/// Two services that share an edge would be a plan with more edges than it says; a hundred thousand that share a million are
+/// more than there is memory for.
+#[test]
+fn services_that_share_their_edges_are_refused() {
+    let (mut web, mut other) = (service("web"), service("other"));
+    (web.requires, other.requires) = (vec!["db".into()], vec!["db".into()]);
+    let plan = Plan { services: vec![service("db"), other, web], ..Plan::default() };
+    let mut forged = build(&plan).unwrap();
+    let services = HeaderRecord::services(&forged);
+    assert_eq!((services.count, HeaderRecord::edges(&forged).count), (3, 2));
+    let web = services.start as usize + 2 * ServiceRecord::SIZE;
+    let both = List { start: 0, count: 2 };
+    let at = (web..web + ServiceRecord::SIZE - List::SIZE).find(|at| {
+        let mut changed = forged.clone();
+        both.put(&mut changed[*at..]);
+        ServiceRecord::edges(&changed[web..]) == both
+    });
+    both.put(&mut forged[at.unwrap()..]);
+    let sum = checksum(&forged[CHECKED_FROM..]);
+    forged[12..20].copy_from_slice(&sum.to_le_bytes());
+    let what = "services share their edges";
+    assert_eq!(Image::verify(Arc::new(forged)).unwrap_err(), ImageError::Malformed { what });
 }
 
 fn read_everything(image: &Image) {

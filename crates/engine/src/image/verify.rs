@@ -189,6 +189,7 @@ impl<'i> Checker<'i> {
         for record in self.records(self.tables.descriptors, DescriptorRecord::SIZE) {
             self.descriptor(record)?;
         }
+        let mut edges = 0u64;
         let mut before = "";
         for record in self.records(self.tables.services, ServiceRecord::SIZE) {
             let name = self.text(ServiceRecord::name(record))?;
@@ -196,6 +197,9 @@ impl<'i> Checker<'i> {
             sound(before < name, "services are not in the order of their names")?;
             before = name;
             self.service(record)?;
+            // Lists that overlap would be more edges than there is room for: each of a million to each of 100 000 services.
+            edges += u64::from(ServiceRecord::edges(record).count);
+            sound(edges <= u64::from(self.tables.edges.count), "services share their edges")?;
         }
         Ok(())
     }
