@@ -59,8 +59,8 @@ fn crashes(count: usize) -> Result<f64, String> {
         // Longer than what counts as healthy: nobody rests, nobody gives up.
         now = now + Span::from_secs(20);
         let run = victim.ok_or("a service was not started")?;
-        let exit = Exit { ended: Ended::Exited(1), oom: false, usage: Usage::NONE };
-        let (more, next) = tell(&mut engine, now, Event::Run(RunEvent::Exited { run, exit }));
+        let exit = Exit { ended: Ended::Exited(1), oom: false };
+        let (more, next) = tell(&mut engine, now, Event::Run(RunEvent::Exited { run, exit, usage: Usage::NONE }));
         let (ticks, _) = tell(&mut engine, now, Event::Tick);
         steps += more + ticks;
         victim = next;

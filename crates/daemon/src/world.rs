@@ -21,6 +21,7 @@ use verger_engine::time::Moment;
 use verger_engine::{Engine, Home, ImageId};
 use verger_linux::channel;
 use verger_linux::contain::{Events, Group, RunName, Tree};
+use verger_linux::reap::Reaped;
 use verger_linux::{process, reap};
 
 use crate::handles::Held;
@@ -276,7 +277,7 @@ impl World {
     }
 
     fn reap_ours(&mut self, engine: &Engine, pid: Pid, slot: u32) {
-        let Ok(Some(mut exit)) = reap::take(pid) else { return };
+        let Ok(Some(Reaped { mut exit, usage })) = reap::take(pid) else { return };
         self.pids.remove(pid);
         let Some(living) = self.living[slot as usize].as_mut().filter(|living| living.pid == Some(pid)) else { return };
         living.reaped = true;
@@ -284,7 +285,7 @@ impl World {
         if containment == Containment::Cgroup && matches!(exit.ended, Ended::Signaled { signal: SIGKILL, .. }) {
             exit.oom = self.was_oom(&name_of(engine, run));
         }
-        self.told.push_back(RunEvent::Exited { run, exit });
+        self.told.push_back(RunEvent::Exited { run, exit, usage });
     }
 
     fn was_oom(&self, name: &RunName) -> bool {
@@ -309,8 +310,8 @@ impl World {
             emptied: None,
         });
         if reaped {
-            let exit = Exit { ended: Ended::Unknown, oom: false, usage: Usage::default() };
-            self.told.push_back(RunEvent::Exited { run, exit });
+            let exit = Exit { ended: Ended::Unknown, oom: false };
+            self.told.push_back(RunEvent::Exited { run, exit, usage: Usage::NONE });
             return;
         }
         self.pids.insert(pid, slot);

@@ -105,7 +105,7 @@ impl Desk {
 
     /// The main process ends; others may be left.
     pub(crate) fn ends(&mut self, name: &str, exit: Exit) -> &mut Desk {
-        self.tell(Event::Run(RunEvent::Exited { run: self.run(name), exit }))
+        self.tell(Event::Run(RunEvent::Exited { run: self.run(name), exit, usage: crate::runs::Usage::NONE }))
     }
 
     pub(crate) fn swept(&mut self, name: &str, left: Option<u32>) -> &mut Desk {

@@ -13,8 +13,8 @@ use crate::event::Event;
 use crate::image::Image;
 use crate::life::{CommandId, FaultKind, Request, Scope, Verb};
 use crate::runs::{
-    Containment, Ended, Exit, Pid, RunEvent, RunId, RunRef, ServiceId, StartFailure, Usage, pack_failure, some_pid,
-    unpack_failure,
+    Containment, Pid, RunEvent, RunId, RunRef, ServiceId, StartFailure, Usage, pack_exit, pack_failure, some_pid,
+    unpack_exit, unpack_failure,
 };
 use crate::time::Moment;
 
@@ -159,9 +159,12 @@ fn save_run_event(event: &RunEvent, writer: &mut Writer<'_>) {
             writer.small(pack_failure(*failure));
         }
         RunEvent::Ready { .. } => run(2, writer),
-        RunEvent::Exited { exit, .. } => {
+        RunEvent::Exited { exit, usage, .. } => {
             run(3, writer);
-            save_exit(exit, writer);
+            writer.small(pack_exit(*exit));
+            for number in [usage.user_us, usage.system_us, usage.resident_max_kib] {
+                writer.number(number);
+            }
         }
         RunEvent::Swept { left, .. } => {
             run(4, writer);
@@ -181,7 +184,12 @@ fn restore_run_event(kind: u8, reader: &mut Reader<'_>) -> Result<RunEvent, Read
         },
         1 => RunEvent::SpawnFailed { run, failure: restore_failure(reader)? },
         2 => RunEvent::Ready { run },
-        3 => RunEvent::Exited { run, exit: restore_exit(reader)? },
+        3 => {
+            let exit = unpack_exit(reader.small()?).ok_or(ReadError::BadValue { what: "an exit" })?;
+            let (user_us, system_us) = (reader.number()?, reader.number()?);
+            let usage = Usage { user_us, system_us, resident_max_kib: reader.number()? };
+            RunEvent::Exited { run, exit, usage }
+        }
         4 => RunEvent::Swept { run, left: some_pid(reader.small()?) },
         _ => return Err(ReadError::BadValue { what: "an event" }),
     })
@@ -189,41 +197,6 @@ fn restore_run_event(kind: u8, reader: &mut Reader<'_>) -> Result<RunEvent, Read
 
 fn restore_failure(reader: &mut Reader<'_>) -> Result<StartFailure, ReadError> {
     unpack_failure(reader.small()?).ok_or(ReadError::BadValue { what: "a failed start" })
-}
-
-/// An exit with all it used: in a recording nothing is left out.
-fn save_exit(exit: &Exit, writer: &mut Writer<'_>) {
-    match exit.ended {
-        Ended::Exited(code) => {
-            writer.byte(0);
-            writer.byte(code);
-        }
-        Ended::Signaled { signal, core } => {
-            writer.byte(1 + u8::from(core));
-            writer.byte(signal);
-        }
-        Ended::Unknown => {
-            writer.byte(3);
-            writer.byte(0);
-        }
-    }
-    writer.yes(exit.oom);
-    for number in [exit.usage.user_us, exit.usage.system_us, exit.usage.resident_max_kib] {
-        writer.number(number);
-    }
-}
-
-fn restore_exit(reader: &mut Reader<'_>) -> Result<Exit, ReadError> {
-    let (kind, value) = (reader.byte()?, reader.byte()?);
-    let ended = match kind {
-        0 => Ended::Exited(value),
-        1 | 2 => Ended::Signaled { signal: value, core: kind == 2 },
-        3 => Ended::Unknown,
-        _ => return Err(ReadError::BadValue { what: "an exit" }),
-    };
-    let oom = reader.yes()?;
-    let usage = Usage { user_us: reader.number()?, system_us: reader.number()?, resident_max_kib: reader.number()? };
-    Ok(Exit { ended, oom, usage })
 }
 
 fn save_actor(by: &Actor, writer: &mut Writer<'_>) {

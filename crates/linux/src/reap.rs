@@ -61,6 +61,15 @@ fn waitid(kind: libc::idtype_t, id: u32, options: i32, usage: Option<&mut Rusage
     raw::check(result).map(|_| told)
 }
 
+/// How a child ended, and what it used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reaped {
+    /// How. Whether memory ran out is for the caller to add.
+    pub exit: Exit,
+    /// What it and the children it waited for used.
+    pub usage: Usage,
+}
+
 /// A child that has ended and is not reaped yet, if there is one (`waitid(2)`, `P_ALL`, `WNOWAIT`). Never blocks, reaps
 /// nothing; the same child is named again until it is taken.
 pub fn peek() -> Option<Pid> {
@@ -68,15 +77,14 @@ pub fn peek() -> Option<Pid> {
     waitid(libc::P_ALL, 0, options, None).ok().map(|told| Pid(told.pid)).filter(|pid| pid.0 != 0)
 }
 
-/// Reaps this child if it has ended, and says how and what it used; `None` while it lives. Never blocks. Whether memory ran
-/// out is for the caller to add.
+/// Reaps this child if it has ended, and says how and what it used; `None` while it lives. Never blocks.
 ///
 /// The largest size of a child made by [`crate::spawn`] is never less than ours was: until its program ran, it worked on our
 /// memory.
 ///
 /// # Errors
 /// `ECHILD`: it is not our child, or somebody has reaped it.
-pub fn take(pid: Pid) -> Result<Option<Exit>, Errno> {
+pub fn take(pid: Pid) -> Result<Option<Reaped>, Errno> {
     reap(pid, libc::WEXITED | libc::WNOHANG)
 }
 
@@ -87,7 +95,7 @@ pub fn take(pid: Pid) -> Result<Option<Exit>, Errno> {
 pub fn wait_pid(pid: Pid) -> Result<Exit, Errno> {
     loop {
         match reap(pid, libc::WEXITED) {
-            Ok(Some(exit)) => return Ok(exit),
+            Ok(Some(reaped)) => return Ok(reaped.exit),
             Ok(None) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
         }
@@ -113,7 +121,7 @@ pub(crate) fn died_of_signal(pid: Pid) -> bool {
         .is_ok_and(|told| told.pid == pid.0 && matches!(told.code, libc::CLD_KILLED | libc::CLD_DUMPED))
 }
 
-fn reap(pid: Pid, options: i32) -> Result<Option<Exit>, Errno> {
+fn reap(pid: Pid, options: i32) -> Result<Option<Reaped>, Errno> {
     if pid.0 == 0 {
         // To the kernel it would mean something else.
         return Err(Errno::CHILD);
@@ -129,5 +137,5 @@ fn reap(pid: Pid, options: i32) -> Result<Option<Exit>, Errno> {
         system_us: micros(used[2], used[3]),
         resident_max_kib: used[4] as u64,
     };
-    Ok(Some(Exit { ended: told.ended(), oom: false, usage }))
+    Ok(Some(Reaped { exit: Exit { ended: told.ended(), oom: false }, usage }))
 }

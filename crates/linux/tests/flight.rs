@@ -285,7 +285,7 @@ fn one_reaper_and_many_spawners() {
                     continue;
                 };
                 assert!(known.remove(&pid), "{way}: a child that nobody knows");
-                assert!(reap::take(pid).unwrap().unwrap().is_success());
+                assert!(reap::take(pid).unwrap().unwrap().exit.is_success());
                 ended += 1;
             }
             assert_eq!((ended, failed), (THREADS * EACH * 2 / 3, THREADS * EACH / 3), "{way}");

@@ -136,7 +136,7 @@ fn signals_by_descriptor() {
     poll(&mut [PollFd::new(&fd, PollFlags::IN)], None).unwrap();
     let received = fd.take().unwrap().unwrap();
     assert_eq!((received.signal, received.pid, received.code), (17, child.0, libc::CLD_EXITED));
-    assert_eq!(reap::take(child).unwrap().unwrap().ended, Ended::Exited(5));
+    assert_eq!(reap::take(child).unwrap().unwrap().exit.ended, Ended::Exited(5));
     assert_eq!(SignalFd::new(SignalSet::NONE).unwrap().take(), Ok(None));
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use verger_engine::Engine;
 use verger_engine::image::Ready;
 use verger_engine::runs::{
-    Containment, Exit, Pid, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId, StartFailure, Step,
+    Containment, Exit, Pid, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
 use verger_engine::time::{Moment, Span};
 
@@ -391,7 +391,7 @@ fn event(told: &Told) -> RunEvent {
         Told::Ready(run) => RunEvent::Ready { run: reference(run) },
         Told::Exited(run, how) => {
             let exit = if how < 256 { Exit::status(how as u8) } else { Exit::signal((how - 256) as u8) };
-            RunEvent::Exited { run: reference(run), exit }
+            RunEvent::Exited { run: reference(run), exit, usage: Usage::NONE }
         }
         Told::Swept(run, left) => RunEvent::Swept { run: reference(run), left: (left != 0).then_some(Pid(left)) },
     }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use serde_json::{Value, json};
 use verger_engine::causes::{Actor, Root, RootKind};
 use verger_engine::life::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
-use verger_engine::runs::{Containment, Ended, Exit, Pid, RunId, StartFailure, Step, Usage};
+use verger_engine::runs::{Containment, Ended, Exit, Pid, RunId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 use verger_wire::board::{self, Identity, Name, Reader, Record, Slices, State, Writer, decode};
 use verger_wire::frame::{Reply, write_call, write_error, write_nothing, write_oneway, write_reply};
@@ -272,10 +272,10 @@ fn root(what: RootKind) -> Option<Root> {
 fn records() -> Vec<(&'static str, Record)> {
     let by = Actor { uid: 1000, pid: 4242 };
     let none = || Record { pid: None, started: 0, ready: false, containment: Containment::None, ..running() };
-    let killed = Exit { ended: Ended::Signaled { signal: 9, core: false }, oom: true, usage: Usage::NONE };
+    let killed = Exit { ended: Ended::Signaled { signal: 9, core: false }, oom: true };
     let refused = StartFailure { step: Step::Exec, errno: 13 };
-    let crashed = Exit { ended: Ended::Signaled { signal: 11, core: true }, oom: false, usage: Usage::NONE };
-    let gone = Exit { ended: Ended::Unknown, oom: false, usage: Usage::NONE };
+    let crashed = Exit { ended: Ended::Signaled { signal: 11, core: true }, oom: false };
+    let gone = Exit { ended: Ended::Unknown, oom: false };
     vec![
         ("running", running()),
         (

@@ -71,7 +71,7 @@ impl Desk {
     /// The last ordered run ends, and nothing is left of it.
     fn end(&mut self, exit: Exit) {
         let run = *self.spawned.last().unwrap();
-        self.tell(Event::Run(RunEvent::Exited { run, exit }));
+        self.tell(Event::Run(RunEvent::Exited { run, exit, usage: Usage::NONE }));
         self.tell(Event::Run(RunEvent::Swept { run, left: None }));
     }
 
@@ -124,7 +124,7 @@ fn a_service_is_shown_with_what_applies_and_nothing_else() {
     expected.as_object_mut().unwrap().remove("waits_for");
     assert_eq!(desk.shown("web"), expected);
 
-    let crash = Exit { ended: Ended::Signaled { signal: 11, core: true }, oom: true, usage: Usage::NONE };
+    let crash = Exit { ended: Ended::Signaled { signal: 11, core: true }, oom: true };
     desk.end(crash);
     let shown = desk.shown("web");
     assert_eq!(shown["phase"], "resting");
@@ -139,7 +139,7 @@ fn a_service_is_shown_with_what_applies_and_nothing_else() {
 #[test]
 fn a_service_on_the_board_is_the_same_service() {
     let mut desk = web_and_db();
-    let crash = Exit { ended: Ended::Signaled { signal: 11, core: true }, oom: true, usage: Usage::NONE };
+    let crash = Exit { ended: Ended::Signaled { signal: 11, core: true }, oom: true };
     for turn in 0..4 {
         for name in ["web", "db"] {
             let status = desk.engine.status(desk.slot(name)).unwrap();

@@ -84,8 +84,6 @@ pub struct Exit {
     pub ended: Ended,
     /// Whether the kernel killed something in the containment for want of memory.
     pub oom: bool,
-    /// What it used.
-    pub usage: Usage,
 }
 
 impl Exit {
@@ -96,12 +94,12 @@ impl Exit {
 
     /// An exit with this status that used nothing worth saying.
     pub const fn status(code: u8) -> Exit {
-        Exit { ended: Ended::Exited(code), oom: false, usage: Usage::NONE }
+        Exit { ended: Ended::Exited(code), oom: false }
     }
 
     /// A death by this signal, without core.
     pub const fn signal(signal: u8) -> Exit {
-        Exit { ended: Ended::Signaled { signal, core: false }, oom: false, usage: Usage::NONE }
+        Exit { ended: Ended::Signaled { signal, core: false }, oom: false }
     }
 }
 
@@ -246,7 +244,7 @@ pub fn unpack_exit(packed: u32) -> Option<Exit> {
         3 => Ended::Unknown,
         _ => return None,
     };
-    Some(Exit { ended, oom: packed & 1 << 17 != 0, usage: Usage::NONE })
+    Some(Exit { ended, oom: packed & 1 << 17 != 0 })
 }
 
 /// A failed start in 32 bits. 0 is "none".

@@ -68,6 +68,8 @@ pub enum RunEvent {
         run: RunRef,
         /// How.
         exit: Exit,
+        /// What it and the children it waited for used. Decides nothing; kept for whoever reads the recording.
+        usage: Usage,
     },
     /// Somebody looked into the containment (asked to by [`RunEffect::Sweep`], or because the kernel said it is empty).
     Swept {

@@ -56,7 +56,7 @@ impl Bench {
     }
 
     fn exited(&mut self) -> Option<News> {
-        self.hear(RunEvent::Exited { run: self.run, exit: Exit::status(1) })
+        self.hear(RunEvent::Exited { run: self.run, exit: Exit::status(1), usage: Usage::NONE })
     }
 
     fn swept(&mut self, left: Option<u32>) -> Option<News> {
@@ -204,7 +204,7 @@ fn an_end_that_overtakes_its_start_is_an_end() {
     bench.start();
     for event in [
         RunEvent::Spawned { run: former, pid: Pid(9), started: 1, containment: Containment::None },
-        RunEvent::Exited { run: former, exit: Exit::status(0) },
+        RunEvent::Exited { run: former, exit: Exit::status(0), usage: Usage::NONE },
         RunEvent::Swept { run: former, left: None },
         RunEvent::Ready { run: former },
     ] {

@@ -30,7 +30,7 @@
 use verger_engine::causes::Root;
 use verger_engine::life::{Failure, FaultKind, Found, LastOrder, PhaseKind, Status, Want};
 use verger_engine::runs::{
-    Containment, Exit, Pid, RunId, ServiceId, Usage, pack_exit, pack_failure, unpack_exit, unpack_failure,
+    Containment, Exit, Pid, RunId, ServiceId, pack_exit, pack_failure, unpack_exit, unpack_failure,
 };
 use verger_engine::time::Moment;
 
@@ -112,7 +112,7 @@ impl Record {
             on: status.on,
             in_the_way: status.in_the_way,
             failure: status.failure,
-            last_exit: status.last_exit.map(|exit| Exit { usage: Usage::NONE, ..exit }),
+            last_exit: status.last_exit,
             last_order: status.last_order,
             restarts: status.restarts,
             failures: status.failures,
@@ -331,7 +331,7 @@ mod tests {
             for code in 0..=255 {
                 let core = code % 2 == 1;
                 for ended in [Ended::Exited(code), Ended::Signaled { signal: code, core }, Ended::Unknown] {
-                    all.push(Record { last_exit: Some(Exit { ended, oom, usage: Usage::NONE }), ..plain() });
+                    all.push(Record { last_exit: Some(Exit { ended, oom }), ..plain() });
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use verger_engine::life::{FaultKind, PhaseKind, Want};
-use verger_engine::runs::{self, Containment, Ended, Step, Usage, signal_name, signal_number};
+use verger_engine::runs::{self, Containment, Ended, Step, signal_name, signal_number};
 
 use crate::word::{self, spoken_enum};
 
@@ -33,7 +33,7 @@ impl Exit {
             (None, Some(signal)) => Ended::Signaled { signal, core: self.core_dumped },
             (None, None) => Ended::Unknown,
         };
-        runs::Exit { ended, oom: self.out_of_memory, usage: Usage::NONE }
+        runs::Exit { ended, oom: self.out_of_memory }
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn every_exit_comes_back() {
-        let unknown = runs::Exit { ended: Ended::Unknown, oom: true, usage: Usage::NONE };
+        let unknown = runs::Exit { ended: Ended::Unknown, oom: true };
         let core = Ended::Signaled { signal: 11, core: true };
         for exit in [
             runs::Exit::status(0),
