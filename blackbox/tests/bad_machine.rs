@@ -277,3 +277,41 @@ fn when_no_process_can_be_made_for_5_s_all_come_back_within_1_s_of_it() {
     assert!(before.iter().zip(&after).all(|(before, after)| before < after));
     assert!(names.iter().all(|name| told.service(name).is_some_and(|it| it.restarts == 1)), "only the end counted");
 }
+
+// ---- programs that are not reached ----
+
+#[test]
+fn starts_that_are_held_up_hold_no_others_up() {
+    // In a frozen control group nobody gets as far as its program: as on a disk that does not answer.
+    let plan = "[defaults]
+                autostart = false
+                [service.a]
+                command = 'sleep 1000'
+                [service.b]
+                command = 'sleep 1000'
+                [service.c]
+                command = 'sleep 1000'
+                [service.free]
+                command = 'sleep 1000'
+                containment = 'group'
+                [service.free-too]
+                command = 'sleep 1000'
+                containment = 'group'";
+    let machine = Machine::start(plan);
+    let folder = verger_blackbox::group_folders(machine.instance()).pop().expect("there are control groups here");
+    fs::write(folder.join("cgroup.freeze"), "1").expect("it can be frozen");
+    let mut client = machine.client();
+    for name in ["a", "b", "c"] {
+        let start = verger_blackbox::message::Call::Start(verger_blackbox::Order::new(name));
+        client.send(&start).expect("it is sent");
+        machine.wait(name, Phase::Starting);
+    }
+    for name in ["free", "free-too"] {
+        machine.start_service(name).expect("it is started by somebody else");
+    }
+    assert_eq!(["a", "b", "c"].map(|name| machine.show(name).phase), [Phase::Starting; 3]);
+    fs::write(folder.join("cgroup.freeze"), "0").expect("it can be let go");
+    for name in ["a", "b", "c"] {
+        machine.wait_ready(name);
+    }
+}

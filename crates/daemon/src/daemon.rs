@@ -235,7 +235,7 @@ impl Daemon {
             let engine = effects.engine();
             match effect {
                 Effect::Run(effect) => {
-                    if let Some(inherited) = world.perform(engine, poll, &effect, self.now) {
+                    if let Some(inherited) = world.perform(engine, poll, &effect) {
                         let who = Actor { uid: self.facts.uid, pid: 0 };
                         let (right, service) = (Some(inherited.right), Some(inherited.service));
                         control.add(poll, inherited.end, right, who, service, self.now);

@@ -1,7 +1,8 @@
 //! Starts, on threads of their own: so that a program on a dead disk stalls neither the loop nor anybody else's start.
 //!
 //! The loop puts [`Job`]s into a queue; a worker makes the process and puts [`Done`] into another, and wakes the loop. Two
-//! workers begin; when a job has waited [`PATIENCE`] because all of them are held up, another is made, [`WORKERS_MAX`] at most.
+//! workers begin; when one has been at the same job for [`PATIENCE`] and others wait, it is left to it and another is made,
+//! [`WORKERS_MAX`] at most. (That jobs wait long is no reason: a busy machine would only get busier.)
 //! A worker never ends: the parent-death signal of what it started hangs on it.
 //!
 //! Whose child is an unknown zombie? The reaper must not take one that a worker is about to report. So a worker says what
@@ -9,13 +10,14 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use verger_engine::runs::{Containment, Pid, RunRef, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
+use verger_linux::clock;
 use verger_linux::contain::Tree;
 use verger_linux::spawn::{InFlight, Spawner, Way};
 
@@ -27,7 +29,7 @@ use crate::recipe::Kitchen;
 const WORKERS: usize = 2;
 /// How many there may be.
 const WORKERS_MAX: usize = 8;
-/// A job that has waited so long gets another worker.
+/// A worker that has been at one job for so long is held up.
 const PATIENCE: Span = Span::from_millis(500);
 /// A worker's stack. What it needs beyond is made once on the heap.
 const STACK_BYTES: usize = 64 * 1024;
@@ -44,8 +46,6 @@ pub(crate) struct Job {
     pub(crate) control: Option<OwnedFd>,
     /// Whether the program is told the notify socket of its slot.
     pub(crate) notify: bool,
-    /// Since when it waits.
-    pub(crate) since: Moment,
 }
 
 /// What came of a start.
@@ -106,6 +106,8 @@ enum Doing {
 struct Worker {
     /// The run it is busy with. Held while it is killed from outside, so that no other's child is hit.
     current: Mutex<Option<RunRef>>,
+    /// Since when, nanoseconds; [`Moment::NEVER`] while it is not.
+    busy_since: AtomicU64,
     doing: AtomicU8,
     in_flight: InFlight,
 }
@@ -202,13 +204,19 @@ impl Starter {
 
     /// When it should be looked whether another worker is needed; never, when no job waits or there are enough.
     pub(crate) fn look_at(&self) -> Moment {
-        if self.workers.len() == WORKERS_MAX {
+        if self.workers.len() == WORKERS_MAX || lock(&self.shared.jobs).is_empty() {
             return Moment::NEVER;
         }
-        lock(&self.shared.jobs).front().map_or(Moment::NEVER, |job| job.since + PATIENCE)
+        let mut busy_since = [Moment::NEVER; WORKERS_MAX];
+        for (since, worker) in busy_since.iter_mut().zip(&self.workers) {
+            *since = Moment(worker.busy_since.load(Ordering::Relaxed));
+        }
+        busy_since.sort_unstable();
+        // As many as there are beyond the first two must be held up before there is one more.
+        busy_since[self.workers.len() - WORKERS] + PATIENCE
     }
 
-    /// Makes another worker if a job has waited too long; whether it did.
+    /// Makes another worker if one is held up and jobs wait; whether it did.
     pub(crate) fn look(&mut self, now: Moment) -> bool {
         now >= self.look_at() && self.hire().is_ok()
     }
@@ -218,6 +226,7 @@ impl Starter {
         let spawner = Spawner::new(shared.ground.way, crate::recipe::DESCRIPTORS)?;
         let worker = Arc::new(Worker {
             current: Mutex::new(None),
+            busy_since: AtomicU64::new(Moment::NEVER.0),
             doing: AtomicU8::new(Doing::NoChild as u8),
             in_flight: spawner.in_flight(),
         });
@@ -251,9 +260,11 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
         };
         let run = job.run;
         *lock(&worker.current) = Some(run);
+        worker.busy_since.store(clock::now().0, Ordering::Relaxed);
         let child = || worker.doing.store(Doing::Child as u8, Ordering::Release);
         let result = kitchen.start(&shared.ground, &job, child);
         *lock(&worker.current) = None;
+        worker.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
         drop(job);
         lock(&shared.done).push_back(Done { run, result });
         // Only now: from here on the pid is known through what was done.

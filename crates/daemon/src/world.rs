@@ -17,7 +17,6 @@ use verger_engine::image::{Ready, Right};
 use verger_engine::runs::{
     Containment, Ended, Exit, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
-use verger_engine::time::Moment;
 use verger_engine::{Engine, Home, ImageId};
 use verger_linux::channel;
 use verger_linux::contain::{Events, Group, RunName, Tree};
@@ -128,15 +127,9 @@ impl World {
     }
 
     /// Carries out one order.
-    pub(crate) fn perform(
-        &mut self,
-        engine: &Engine,
-        poll: &Poll,
-        effect: &RunEffect,
-        now: Moment,
-    ) -> Option<Inherited> {
+    pub(crate) fn perform(&mut self, engine: &Engine, poll: &Poll, effect: &RunEffect) -> Option<Inherited> {
         match *effect {
-            RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home, now),
+            RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home),
             RunEffect::Signal { run, signal, scope } => self.signal(engine, run, signal, scope),
             RunEffect::Kill { run } => self.kill(engine, poll, run),
             RunEffect::Sweep { run } => self.sweep(engine, poll, run),
@@ -158,7 +151,7 @@ impl World {
         self.told.push_back(RunEvent::SpawnFailed { run, failure });
     }
 
-    fn spawn(&mut self, engine: &Engine, poll: &Poll, run: RunRef, home: Home, now: Moment) -> Option<Inherited> {
+    fn spawn(&mut self, engine: &Engine, poll: &Poll, run: RunRef, home: Home) -> Option<Inherited> {
         let slot = run.service.slot;
         let living = Living {
             run,
@@ -172,7 +165,7 @@ impl World {
         };
         self.living[slot as usize] = Some(living);
         let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held))?;
-        let mut job = Job { run, held, record: home.record, ready: None, control: None, notify: false, since: now };
+        let mut job = Job { run, held, record: home.record, ready: None, control: None, notify: false };
         let image = engine.images().get(home.image)?;
         let service = image.service(home.record);
         let prepared = match service.ready() {
