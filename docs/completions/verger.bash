@@ -28,9 +28,6 @@ _verger() {
             verger,doctor)
                 cmd="verger__subcmd__doctor"
                 ;;
-            verger,documents)
-                cmd="verger__subcmd__documents"
-                ;;
             verger,events)
                 cmd="verger__subcmd__events"
                 ;;
@@ -88,9 +85,6 @@ _verger() {
             verger__subcmd__help,doctor)
                 cmd="verger__subcmd__help__subcmd__doctor"
                 ;;
-            verger__subcmd__help,documents)
-                cmd="verger__subcmd__help__subcmd__documents"
-                ;;
             verger__subcmd__help,events)
                 cmd="verger__subcmd__help__subcmd__events"
                 ;;
@@ -143,7 +137,7 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check schema status start stop restart signal shutdown why events replay record doctor completions version documents help"
+            opts="-h -V --instance --color --help --version up run compile check schema status start stop restart signal shutdown why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -260,28 +254,6 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        verger__subcmd__documents)
-            opts="-h --instance --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --instance)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         verger__subcmd__events)
             opts="-f -h --follow --json --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -305,7 +277,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help)
-            opts="up run compile check schema status start stop restart signal shutdown why events replay record doctor completions version documents help"
+            opts="up run compile check schema status start stop restart signal shutdown why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -361,20 +333,6 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__doctor)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        verger__subcmd__help__subcmd__documents)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -41,6 +41,8 @@ fn status_is_read_from_the_board_and_ends_as_the_standard_base_has_it() {
     assert_eq!((status, said.as_str()), (4, ""));
     assert!(words.contains("there is no service `wbe`") && words.contains("did you mean `web`?"), "{words}");
     assert_eq!(scene.ask(&["status", "--nonsense"]).0, 64);
+    assert_eq!(scene.ask(&["--instance", "a/b", "status"]).0, 64);
+    assert_eq!(scene.ask(&["--instance", "a/b", "why", "web"]).0, 2);
 
     assert_eq!(scene.ask(&["shutdown"]).0, 0);
     assert!(scene.end().success());

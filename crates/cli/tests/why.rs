@@ -201,3 +201,16 @@ fn of_a_daemon_that_died_its_recording_answers() {
     Hint: `verger start web` starts db too
     ");
 }
+
+#[test]
+fn of_a_daemon_that_hangs_too() {
+    let scene = Scene::begin("why-hangs", &three("command = \"sleep 1000\""));
+    scene.until("web", |web| web.phase == PhaseKind::Running);
+    let pid = rustix::process::Pid::from_raw(scene.pid() as i32).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    let (status, said, complaints) = scene.ask(&["why", "db"]);
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    assert_eq!(status, 0, "{complaints}");
+    assert!(complaints.contains("does not answer; this is what its recording says"), "{complaints}");
+    assert!(said.starts_with("db is running (pid "), "{said}");
+}

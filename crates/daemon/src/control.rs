@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 use verger_engine::causes::Actor;
@@ -439,6 +440,15 @@ impl Control {
                 self.drop(at);
             }
         }
+    }
+
+    /// Waits until somebody can take what is to be told him, no longer than until `limit`; whether there is anybody.
+    pub(crate) fn wait_for_takers(&self, now: Moment, limit: Moment) -> bool {
+        let waiting = self.places().filter_map(|at| self.at(at)).filter(|connection| !connection.out.is_empty());
+        let mut takers: Vec<PollFd<'_>> = waiting.map(|it| PollFd::new(&it.fd, PollFlags::OUT)).collect();
+        let left = limit.since(now).as_millis();
+        let left = Timespec { tv_sec: (left / 1_000) as i64, tv_nsec: (left % 1_000) as i64 * 1_000_000 };
+        !takers.is_empty() && rustix::event::poll(&mut takers, Some(&left)).is_ok()
     }
 
     /// When the next caller is dropped for taking nothing; never, when nothing waits.

@@ -78,6 +78,8 @@ const SIGQUIT: u8 = 3;
 const SIGTERM: u8 = 15;
 const SIGCHLD: u8 = 17;
 const SIGPWR: u8 = 30;
+/// How long those who watch are given to take what is left to be told. A watcher takes megabytes in that time.
+const LAST_WORDS: Span = Span::from_secs(1);
 /// Recording that failed is tried again so much later.
 const RECORD_AGAIN: Span = Span::from_secs(60);
 
@@ -123,11 +125,7 @@ impl Daemon {
                 break;
             }
         }
-        while let Some((at, slots, lost)) = self.control.caught_up() {
-            let listing = Listing::after_loss(&self.engine, slots, lost);
-            self.control.tell_all(at, &listing);
-        }
-        self.control.flush(&self.poll, self.now);
+        self.send();
         self.door.look(&self.poll, self.now);
         if self.control.owner_is_gone() {
             self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
@@ -137,6 +135,29 @@ impl Daemon {
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);
+    }
+
+    /// Sends what waits to be sent, as far as it is taken.
+    fn send(&mut self) {
+        while let Some((at, slots, lost)) = self.control.caught_up() {
+            let listing = Listing::after_loss(&self.engine, slots, lost);
+            self.control.tell_all(at, &listing);
+        }
+        self.control.flush(&self.poll, self.now);
+    }
+
+    /// Everything has ended: whoever watches and keeps taking is told to the end, as long as that lasts no longer than a moment.
+    pub(crate) fn say_last_words(&mut self) {
+        let limit = self.now + LAST_WORDS;
+        loop {
+            self.send();
+            // Whoever has taken everything now is told what he missed.
+            self.send();
+            if self.now >= limit || !self.control.wait_for_takers(self.now, limit) {
+                return;
+            }
+            self.now = clock::now();
+        }
     }
 
     /// When something is due at the latest.

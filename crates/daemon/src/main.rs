@@ -72,7 +72,7 @@ fn serve(options: &Options) -> u8 {
 /// Everything has ended: leaves nothing behind.
 fn end(ready: begin::Ready, status: u8) -> u8 {
     let begin::Ready { mut daemon, folder, plan: _ } = ready;
-    daemon.control.flush(&daemon.poll, daemon.now);
+    daemon.say_last_words();
     daemon.log.tell(format_args!("everything has ended"));
     daemon.log.flush_last();
     daemon.page.let_go();

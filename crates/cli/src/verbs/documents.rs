@@ -1,6 +1,6 @@
 //! `verger documents`: manual pages, completions, the schema and the reference of plans, as files.
 //!
-//! Not for users, and hidden from them: they are committed under `docs/`, and what packages them takes them from there.
+//! Not for users, and not in the table of verbs: they are committed under `docs/`, and what packages them takes them from there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,19 +10,21 @@ use clap_complete::Shell;
 
 use super::{completions, schema};
 use crate::launch;
-use crate::setting::Setting;
 use crate::trouble::{Trouble, cannot};
 
+/// What it is called.
+pub(super) const NAME: &str = "documents";
+
 /// Write the manual pages, completions, schema and plan reference into a folder
-#[derive(Debug, clap::Args)]
-#[command(hide = true)]
+#[derive(Debug, clap::Parser)]
+#[command(name = NAME)]
 pub(super) struct Documents {
     /// The folder
     folder: PathBuf,
 }
 
 impl Documents {
-    pub(super) fn carry_out(self, _setting: &Setting) -> Result<(), Trouble> {
+    pub(super) fn carry_out(self) -> Result<(), Trouble> {
         let folder = &self.folder;
         let man = folder.join("man");
         fs::create_dir_all(&man).map_err(cannot(&format!("make {}", man.display())))?;

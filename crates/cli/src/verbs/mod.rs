@@ -28,7 +28,9 @@ use std::ffi::OsString;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 
+use self::documents::Documents;
 use crate::setting::{Global, Setting};
+use crate::terminal::{Terminal, When};
 use crate::trouble::{DONE, FAILED, Trouble, USAGE};
 
 /// The whole command line.
@@ -63,7 +65,6 @@ enum Verb {
     Doctor(doctor::Doctor),
     Completions(completions::Completions),
     Version(version::Version),
-    Documents(documents::Documents),
 }
 
 impl Verb {
@@ -87,7 +88,6 @@ impl Verb {
             Verb::Doctor(verb) => verb.carry_out(setting),
             Verb::Completions(verb) => verb.carry_out(setting),
             Verb::Version(verb) => verb.carry_out(setting),
-            Verb::Documents(verb) => verb.carry_out(setting),
         }
     }
 }
@@ -98,17 +98,30 @@ fn command() -> clap::Command {
 }
 
 /// Carries out a command line; the exit status.
-pub(crate) fn carry_out(words: Vec<OsString>) -> u8 {
+pub(crate) fn carry_out(mut words: Vec<OsString>) -> u8 {
+    // Not in the table: it is the house's own, and in nobody's help, completions or manual.
+    if words.get(1).is_some_and(|word| word == documents::NAME) {
+        words.remove(0);
+        return match Documents::try_parse_from(words) {
+            Ok(verb) => ended(verb.carry_out(), Terminal::new(When::Auto)),
+            Err(error) => misunderstood(&error, USAGE),
+        };
+    }
     let usage = if is_about_status(&words) { status::USAGE } else { USAGE };
     let line = match Line::try_parse_from(words) {
         Ok(line) => line,
         Err(error) => return misunderstood(&error, usage),
     };
     let setting = Setting::from(line.global);
-    match line.verb.carry_out(&setting) {
+    ended(line.verb.carry_out(&setting), setting.terminal)
+}
+
+/// How a verb ended, told; the exit status.
+fn ended(outcome: Result<(), Trouble>, terminal: Terminal) -> u8 {
+    match outcome {
         Ok(()) => DONE,
         Err(trouble) => {
-            setting.terminal.complain(&trouble);
+            terminal.complain(&trouble);
             trouble.status
         }
     }

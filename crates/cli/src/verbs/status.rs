@@ -58,7 +58,7 @@ impl Status {
         if self.watch {
             return self.watch(setting);
         }
-        let seen = seen::look(setting, &self.names).map_err(|trouble| Trouble { status: NOT_RUNNING, ..trouble })?;
+        let seen = seen::look(setting, &self.names).map_err(nothing_seen)?;
         let status = self.show(setting, &seen)?;
         if status == DONE { Ok(()) } else { Err(Trouble::said(status)) }
     }
@@ -93,8 +93,8 @@ impl Status {
 
     /// Shows it again and again, until somebody ends us or the daemon ends.
     fn watch(&self, setting: &Setting) -> Result<(), Trouble> {
-        let none = |trouble| Trouble { status: NOT_RUNNING, ..trouble };
-        let board = seen::open(setting).map_err(none)?.map_err(|_| none(crate::reach::nobody(setting)))?;
+        let board =
+            seen::open(setting).map_err(nothing_seen)?.map_err(|_| nothing_seen(crate::reach::nobody(setting)))?;
         let live = std::io::stdout().is_terminal() && !self.json;
         loop {
             let changes = board.reader().changes();
@@ -113,6 +113,12 @@ impl Status {
             wait(&board, changes, live);
         }
     }
+}
+
+/// There is nothing to be seen: there is no daemon, or what was asked for makes no sense.
+fn nothing_seen(trouble: Trouble) -> Trouble {
+    let status = if trouble.status == crate::trouble::USAGE { USAGE } else { NOT_RUNNING };
+    trouble.with_status(status)
 }
 
 /// Waits for a change, or until what is shown of the time is old. The end of a daemon wakes nobody, so it is looked for.

@@ -128,6 +128,12 @@ impl Company<'_> {
                 Ok(Some(event)) => show.event(event),
                 Ok(None) => return Ok(()),
                 Err(ClientError::Closed) => self.watch = self.watch_again(show)?,
+                Err(error) if self.is_ending() => {
+                    // Cut in the middle of what it said: it was told faster than it could be shown.
+                    let _nothing_more_comes = error;
+                    show.say(Tone::Uneasy, "the daemon has ended; not all of what happened could be shown");
+                    self.watch = None;
+                }
                 Err(error) => {
                     self.setting.terminal.complain(&reach::trouble(self.setting, None, &error));
                     self.watch = None;
@@ -137,10 +143,15 @@ impl Company<'_> {
         Ok(())
     }
 
+    /// Whether the daemon ends now.
+    fn is_ending(&self) -> bool {
+        let mut end = [PollFd::new(&self.end, PollFlags::IN)];
+        poll(&mut end, Some(&ENDING)).is_ok_and(|ready| ready > 0)
+    }
+
     /// The connection has ended: with the daemon, or because the daemon broke and took up its services again.
     fn watch_again(&self, show: &mut Show<'_>) -> Result<Option<Watch>, Trouble> {
-        let mut end = [PollFd::new(&self.end, PollFlags::IN)];
-        if poll(&mut end, Some(&ENDING)).is_ok_and(|ready| ready > 0) {
+        if self.is_ending() {
             return Ok(None);
         }
         let address = Address::find(&self.setting.instance);
@@ -181,13 +192,15 @@ struct Show<'s> {
     /// How wide names are.
     width: usize,
     phases: BTreeMap<String, (usize, PhaseKind)>,
+    /// How many of them are on their way to another phase: counted, since there may be thousands.
+    moving: usize,
     /// Whether it has been said that all is up.
     said_up: bool,
 }
 
 impl<'s> Show<'s> {
     fn new(setting: &'s Setting) -> Show<'s> {
-        Show { setting, width: 0, phases: BTreeMap::new(), said_up: false }
+        Show { setting, width: 0, phases: BTreeMap::new(), moving: 0, said_up: false }
     }
 
     fn say(&self, tone: Tone, words: &str) {
@@ -200,7 +213,8 @@ impl<'s> Show<'s> {
             WatchEvent::Moved { transition, service } => self.moved(&transition, service.as_deref()),
             WatchEvent::Changed(service) => self.note(&service.name, service.phase),
             WatchEvent::Gone(name) => {
-                let _not_shown = self.phases.remove(&name);
+                let gone = self.phases.remove(&name);
+                self.moving -= usize::from(gone.is_some_and(|(_, phase)| is_moving(phase)));
             }
         }
         self.say_when_all_is_up();
@@ -208,7 +222,10 @@ impl<'s> Show<'s> {
 
     fn note(&mut self, name: &str, phase: PhaseKind) {
         let next = self.phases.len();
-        self.phases.entry(name.to_owned()).or_insert((next, phase)).1 = phase;
+        let (_, known) = self.phases.entry(name.to_owned()).or_insert((next, PhaseKind::Down));
+        self.moving -= usize::from(is_moving(*known));
+        self.moving += usize::from(is_moving(phase));
+        *known = phase;
         self.width = self.width.max(name.chars().count());
     }
 
@@ -217,6 +234,7 @@ impl<'s> Show<'s> {
             self.say(Tone::Uneasy, &format!("{lost} changes came faster than they could be shown; now it is so:"));
         }
         let before = std::mem::take(&mut self.phases);
+        self.moving = 0;
         services.iter().for_each(|service| self.note(&service.name, service.phase));
         let clock = Clock::here();
         for service in services {
@@ -270,16 +288,7 @@ impl<'s> Show<'s> {
 
     /// Once: that everything that was to come up has, and what can be done now.
     fn say_when_all_is_up(&mut self) {
-        let on_its_way = |phase: PhaseKind| match phase {
-            PhaseKind::Waiting
-            | PhaseKind::Starting
-            | PhaseKind::Resting
-            | PhaseKind::Held
-            | PhaseKind::Stopping
-            | PhaseKind::Stuck => true,
-            PhaseKind::Down | PhaseKind::Blocked | PhaseKind::Running | PhaseKind::Done | PhaseKind::Failed => false,
-        };
-        if self.said_up || self.phases.is_empty() || self.phases.values().any(|(_, phase)| on_its_way(*phase)) {
+        if self.said_up || self.phases.is_empty() || self.moving > 0 {
             return;
         }
         let count = |wanted: PhaseKind| self.phases.values().filter(|(_, phase)| *phase == wanted).count();
@@ -300,5 +309,18 @@ impl<'s> Show<'s> {
             Tone::Faint,
             &format!("{words}; `verger{instance} status` in another terminal shows them, Ctrl-C ends them in order"),
         );
+    }
+}
+
+/// Whether one in this phase is on its way to another.
+fn is_moving(phase: PhaseKind) -> bool {
+    match phase {
+        PhaseKind::Waiting
+        | PhaseKind::Starting
+        | PhaseKind::Resting
+        | PhaseKind::Held
+        | PhaseKind::Stopping
+        | PhaseKind::Stuck => true,
+        PhaseKind::Down | PhaseKind::Blocked | PhaseKind::Running | PhaseKind::Done | PhaseKind::Failed => false,
     }
 }

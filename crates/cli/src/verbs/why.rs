@@ -1,6 +1,6 @@
 //! `verger why`: the chain from what is seen to its root, in words, with times.
 //!
-//! Where the daemon is gone and has left its recording behind, that is replayed and answers instead.
+//! Where the daemon died or hangs, its recording is replayed and answers instead.
 
 use std::collections::BTreeSet;
 
@@ -30,8 +30,8 @@ pub(super) struct Why {
 impl Why {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
         let story = match ask(setting, &self.name)? {
-            Some(story) => story,
-            None => remember(setting, &self.name)?,
+            Ok(story) => story,
+            Err(silence) => remember(setting, &self.name, silence)?,
         };
         if self.json {
             return setting.terminal.say_json(&story.why);
@@ -85,11 +85,20 @@ fn others(why: &Answer) -> Vec<&str> {
     names.into_iter().filter(|name| *name != why.service.name).collect()
 }
 
-/// Asks the daemon; `None` if it is dead.
-fn ask(setting: &Setting, name: &str) -> Result<Option<Story>, Trouble> {
+/// Why a daemon does not answer, though its recording may.
+#[derive(Clone, Copy, Debug)]
+enum Silence {
+    Died,
+    Hangs,
+}
+
+/// Asks the daemon.
+fn ask(setting: &Setting, name: &str) -> Result<Result<Story, Silence>, Trouble> {
     let mut connection = match Connection::open(&reach::address(setting)?) {
         Ok(connection) => connection,
-        Err(ClientError::NotThere { why: Absence::NobodyListens, .. }) => return Ok(None),
+        Err(ClientError::NotThere { why: Absence::NobodyListens, .. }) => {
+            return Ok(Err(Silence::Died));
+        }
         Err(error) => return Err(reach::trouble(setting, None, &error)),
     };
     connection.set_patience(Some(reach::PATIENCE));
@@ -98,22 +107,28 @@ fn ask(setting: &Setting, name: &str) -> Result<Option<Story>, Trouble> {
             // One of them may be no more: then its line says a little less.
             let others = connection.list(Some(&others(&why)[..])).unwrap_or_default();
             let wants = wants(&why, &mut |name| connection.why(name).ok());
-            Ok(Some(Story { why, others, wants, clock: Clock::here() }))
+            Ok(Ok(Story { why, others, wants, clock: Clock::here() }))
         }
         Err(ClientError::Remote(Error::NotFound { .. })) => {
             let services = connection.list(None).map_err(|error| reach::trouble(setting, None, &error))?;
             Err(names::unknown(name, &services))
         }
+        Err(ClientError::TimedOut { .. }) => Ok(Err(Silence::Hangs)),
         Err(error) => Err(reach::trouble(setting, None, &error)),
     }
 }
 
-/// What a dead daemon's recording says.
-fn remember(setting: &Setting, name: &str) -> Result<Story, Trouble> {
+/// What the recording of a daemon says that does not.
+fn remember(setting: &Setting, name: &str, silence: Silence) -> Result<Story, Trouble> {
     let tape = tape::of_instance(setting)?;
     let (engine, at) = tape.engine_at_end()?;
     let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
-    let words = format!("{label} the daemon of instance `{}` died; this is what its recording says", setting.instance);
+    let silence = match silence {
+        Silence::Died => "died",
+        Silence::Hangs => "does not answer",
+    };
+    let words =
+        format!("{label} the daemon of instance `{}` {silence}; this is what its recording says", setting.instance);
     setting.terminal.tell(&words);
     let why = |name: &str| engine.find(name).and_then(|service| view::why(&engine, service.slot));
     let shown = |name: &str| engine.find(name).and_then(|service| view::service(&engine, service.slot));
