@@ -60,18 +60,17 @@ fn serve(options: &Options) -> u8 {
             return 1;
         }
     };
-    if options.resume && mend::is_hopeless(&ready) {
+    if ready.is_hopeless {
         let status = mend::last_stand(&mut ready.daemon);
         return end(ready, status);
     }
-    mend::prepare(options, &ready);
     let status = ready.daemon.run();
     end(ready, status)
 }
 
 /// Everything has ended: leaves nothing behind.
 fn end(ready: begin::Ready, status: u8) -> u8 {
-    let begin::Ready { mut daemon, folder, plan: _ } = ready;
+    let begin::Ready { mut daemon, folder, is_hopeless: _ } = ready;
     daemon.control.flush(&daemon.poll, daemon.now);
     daemon.log.tell(format_args!("everything has ended"));
     daemon.log.flush_last();

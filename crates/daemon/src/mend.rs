@@ -2,19 +2,20 @@
 //!
 //! A panic or a fault writes one line and executes `vergerd --resume`, which takes up what the board shows: nothing is lost but
 //! the connections. A daemon that breaks three times within a minute would break for ever: then it leaves its children
-//! running, restarts nothing, gives no more signs of life, and waits for SIGTERM.
+//! running, restarts nothing, gives no more signs of life, and waits for SIGTERM. Breaking while it takes things up counts too.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
 use verger_linux::contain::Group;
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::{clock, process, reap, signals};
 
-use crate::begin::{Ready, end_runs};
+use crate::begin::end_runs;
 use crate::daemon::Daemon;
-use crate::folder::note_breakage;
+use crate::folder::{Folder, note_breakage};
+use crate::log::last_words;
 use crate::options::Options;
 
 /// So many breakages within a minute are too many.
@@ -23,15 +24,14 @@ const SIGKILL: u8 = 9;
 const SIGTERM: u8 = 15;
 const SIGINT: u8 = 2;
 
-/// Prepares for a panic or a fault, while all is well: nothing may be made then.
-pub(crate) fn prepare(options: &Options, ready: &Ready) {
+/// Prepares for a panic or a fault, while all is well: nothing may be made then. `plan` is the sealed plan, which stays open.
+pub(crate) fn prepare(options: &Options, plan: Option<BorrowedFd<'_>>) {
     let text = |words: &str| CString::new(words).unwrap_or_default();
     let mut argv = vec![text("vergerd"), text("--resume"), text("--instance"), text(&options.instance)];
     let mut keep = Vec::new();
-    if let Some(plan) = &ready.plan {
-        use std::os::fd::AsRawFd;
+    if let Some(plan) = plan {
         argv.extend([text("--image-fd"), text(&plan.as_raw_fd().to_string())]);
-        keep.push(plan.as_fd());
+        keep.push(plan);
     }
     for (asked, word) in [(options.quiet, "--quiet"), (options.debug, "--debug")] {
         argv.extend(asked.then(|| text(word)));
@@ -45,20 +45,21 @@ pub(crate) fn prepare(options: &Options, ready: &Ready) {
     let image = Image::Path(c"/proc/self/exe".to_owned());
     let replacement: &'static Replacement = Box::leak(Box::new(Replacement::new(image, &argv, &envp, &keep)));
     if let Err(errno) = signals::replace_on_fault(replacement) {
-        eprintln!("verger: warning: a fault of the daemon will end it: {errno}");
+        last_words(format_args!("verger: warning: a fault of the daemon will end it: {errno}"));
     }
     std::panic::set_hook(Box::new(move |panic| {
-        eprintln!("verger: {panic}; executing again");
+        // Not `eprintln`: it waits for a reader, and panics when there is none.
+        last_words(format_args!("verger: {panic}; executing again"));
         crate::recording::flush_last();
         let errno = replacement.execute();
-        eprintln!("verger: cannot execute again: {errno}");
+        last_words(format_args!("verger: cannot execute again: {errno}"));
         std::process::abort();
     }));
 }
 
-/// Whether this daemon has broken too often to be tried again.
-pub(crate) fn is_hopeless(ready: &Ready) -> bool {
-    note_breakage(&ready.folder, clock::now()) >= TOO_MANY
+/// Notes that this daemon broke; whether it has done so too often to be tried again.
+pub(crate) fn is_hopeless(folder: &Folder) -> bool {
+    note_breakage(folder, clock::now()) >= TOO_MANY
 }
 
 /// Keeps the children and does nothing else, until it is told to end them.
