@@ -123,11 +123,8 @@ impl Daemon {
                 break;
             }
         }
-        while let Some((at, slots, lost)) = self.control.caught_up() {
-            let listing = Listing::after_loss(&self.engine, slots, lost);
-            self.control.tell_all(at, &listing);
-        }
         self.control.flush(&self.poll, self.now);
+        self.catch_up();
         self.door.look(&self.poll, self.now);
         if self.control.owner_is_gone() {
             self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
@@ -137,6 +134,20 @@ impl Daemon {
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);
+    }
+
+    /// Tells watchers that have lost something, and have just taken the last of what waited, how things are: nothing else may
+    /// happen for long.
+    fn catch_up(&mut self) {
+        let mut told = false;
+        while let Some((at, slots, lost)) = self.control.caught_up() {
+            let listing = Listing::after_loss(&self.engine, slots, lost);
+            self.control.tell_all(at, &listing);
+            told = true;
+        }
+        if told {
+            self.control.flush(&self.poll, self.now);
+        }
     }
 
     /// When something is due at the latest.
