@@ -236,7 +236,7 @@ fn hold_standard_descriptors() {
 
 /// Takes the compiled plan from where the command line says.
 fn take_plan(options: &Options) -> Result<Option<Given>, Trouble> {
-    let file = if let Some(number) = options.image_fd.filter(|number| *number > 2) {
+    let file = if let Some(number) = options.image_fd {
         verger_linux::inherited(number).map_err(while_doing(&format!("descriptor {number} is not a compiled plan")))?
     } else if let Some(path) = &options.plan {
         let words = format!("cannot read {}", path.display());

@@ -249,7 +249,10 @@ impl Daemon {
                     if let Some(inherited) = world.perform(engine, poll, &effect, self.now) {
                         let who = Actor { uid: self.facts.uid, pid: 0 };
                         let (right, service) = (Some(inherited.right), Some(inherited.service));
-                        control.add(poll, inherited.end, right, who, service, self.now);
+                        if !control.add(poll, inherited.end, right, who, service, self.now) {
+                            let name = engine.name(inherited.service.slot);
+                            log.warn(format_args!("{name}: its control connection is closed: there is no room for it"));
+                        }
                     }
                     if let verger_engine::runs::RunEffect::Release { run } = effect {
                         control.drop_of(run.service);

@@ -86,6 +86,10 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
         if options.plan.is_some() && options.image_fd.is_some() {
             return Err("--plan and --image-fd exclude each other".to_string());
         }
+        // Those three are everybody's, and opened where they are missing.
+        if [options.image_fd, options.control_fd].iter().flatten().any(|number| *number <= 2) {
+            return Err("--image-fd and --control-fd take a descriptor from 3 on".to_string());
+        }
         if options.end_with_caller && options.control_fd.is_none() {
             return Err("--end-with-caller needs --control-fd".to_string());
         }
@@ -109,6 +113,8 @@ mod tests {
         assert_eq!(asked("--plan x --help"), Ok(Asked::Help));
         assert_eq!(asked("--image-fd 3 --plan x"), Err("--plan and --image-fd exclude each other".into()));
         assert!(asked("--image-fd x").is_err());
+        assert!(asked("--image-fd 2").is_err(), "it would have begun without a plan");
+        assert!(asked("--control-fd 0").is_err());
         assert!(asked("--instance a/b").is_err());
         assert!(asked("serve").is_err());
     }
