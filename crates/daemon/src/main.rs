@@ -32,6 +32,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use options::{Asked, Options};
+use rustix::io::Errno;
 use verger_linux::machine::{self, End, Init};
 
 fn main() -> ExitCode {
@@ -76,7 +77,7 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     daemon.log.flush_last();
     daemon.page.let_go();
     let tree = daemon.world.starter.ground().tree.as_ref();
-    let leftovers = tree.is_some_and(|tree| tree.dismantle().is_err());
+    let leftovers = tree.is_some_and(|tree| tree.dismantle() == Err(Errno::BUSY));
     let kept = leftovers && daemon.keeper.is_some();
     if let Some(keeper) = daemon.keeper.filter(|_| !leftovers) {
         keeper.dismiss();

@@ -1,7 +1,8 @@
 //! When the daemon itself breaks: it executes itself again, in the same process, with the same children.
 //!
 //! A panic or a fault writes one line and executes `vergerd --resume`, which takes up what the board shows: nothing is lost but
-//! the connections. A daemon that breaks three times within a minute would break for ever: then it leaves its children
+//! the connections. (Where a parent-death signal is the last belt of a run, the kernel sends it now: the thread that started the
+//! run is gone. Such a run is begun anew.) A daemon that breaks three times within a minute would break for ever: then it leaves its children
 //! running, restarts nothing, gives no more signs of life, and waits for SIGTERM. Breaking while it takes things up counts too.
 
 use std::ffi::{CStr, CString};
