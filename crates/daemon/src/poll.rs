@@ -132,13 +132,22 @@ impl Poll {
     }
 }
 
+/// No longer than a day: what does not fit into milliseconds of 32 bits (24 days) takes a call that not every kernel and filter
+/// knows, and refused it would be tried again at once, for ever. Waking early is harmless.
 fn timespec(span: Span) -> Timespec {
+    let span = span.min(Span::from_secs(24 * 60 * 60));
     Timespec { tv_sec: (span.0 / 1_000_000_000) as i64, tv_nsec: (span.0 % 1_000_000_000) as i64 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_wait_fits_into_the_oldest_call() {
+        assert_eq!(timespec(Span(1_500_000_000)), Timespec { tv_sec: 1, tv_nsec: 500_000_000 });
+        assert!(timespec(Span::FOREVER).tv_sec * 1000 < i64::from(i32::MAX));
+    }
 
     #[test]
     fn tokens_come_back() {
