@@ -19,6 +19,7 @@ use verger_linux::channel::{self, Kind};
 use verger_linux::contain::{self, Controller, Group, Tree, Unavailable};
 use verger_linux::machine::{self, Init};
 use verger_linux::memory::{self, Mapping};
+use verger_linux::process::PidFd;
 use verger_linux::signals::{self, SignalFd, SignalSet};
 use verger_linux::spawn::{Spawner, Way};
 use verger_linux::{clock, process};
@@ -164,6 +165,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         signals: signal_fd,
         door: Door::over(listener),
         keeper,
+        parent: None,
         upward: Upward::from_environment(),
         facts: Facts {
             instance: options.instance.clone(),
@@ -218,6 +220,9 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     if !options.resume {
         mend::prepare(options, sealed);
+    }
+    if let Some(parent) = options.end_with_parent {
+        watch_parent(&mut daemon, Pid(parent));
     }
     daemon.begin_recording();
     Ok(Ready { daemon, folder, is_hopeless })
@@ -460,6 +465,20 @@ fn go_on(daemon: &mut Daemon, left: &Left) {
     }
     // What ended while nobody listened.
     daemon.world.reap(&daemon.engine);
+}
+
+/// Everything ends with whoever started us, as it did before we broke.
+fn watch_parent(daemon: &mut Daemon, parent: Pid) {
+    let held = PidFd::open(parent);
+    // Asked for after it was opened: as long as it is our parent the number is its.
+    let lives = std::os::unix::process::parent_id() == parent.0;
+    match held {
+        Ok(held) if lives && daemon.poll.add(&held, Token::Parent).is_ok() => daemon.parent = Some(held),
+        Ok(_) | Err(_) if lives => {
+            daemon.log.warn(format_args!("when whoever started this daemon ends it will not be seen"))
+        }
+        Ok(_) | Err(_) => daemon.end_with_caller(),
+    }
 }
 
 /// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known

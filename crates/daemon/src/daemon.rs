@@ -12,6 +12,7 @@ use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
 use verger_linux::clock;
+use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
@@ -42,6 +43,8 @@ pub(crate) struct Daemon {
     pub(crate) signals: SignalFd,
     pub(crate) door: Door,
     pub(crate) keeper: Option<Keeper>,
+    /// Whoever started us, if everything is to end with it and there is no connection to hold it by any more.
+    pub(crate) parent: Option<PidFd>,
     pub(crate) upward: Upward,
     pub(crate) facts: Facts,
     /// Whether whoever started us was told that we are ready.
@@ -127,9 +130,7 @@ impl Daemon {
         self.catch_up();
         self.door.look(&self.poll, self.now);
         if self.control.owner_is_gone() {
-            self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
-            self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
-            self.hear_world();
+            self.end_with_caller();
         }
         self.keep_recording();
         self.say_upward();
@@ -181,6 +182,12 @@ impl Daemon {
             Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
             Token::Keeper => self.keeper_died(),
+            Token::Parent => {
+                if let Some(parent) = self.parent.take() {
+                    self.poll.remove(&parent);
+                    self.end_with_caller();
+                }
+            }
         }
     }
 
@@ -197,6 +204,13 @@ impl Daemon {
                 _ => {}
             }
         }
+    }
+
+    /// Ends everything: it was to end with whoever started us.
+    pub(crate) fn end_with_caller(&mut self) {
+        self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
+        self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
+        self.hear_world();
     }
 
     fn keeper_died(&mut self) {

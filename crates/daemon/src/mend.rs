@@ -37,6 +37,10 @@ pub(crate) fn prepare(options: &Options, plan: Option<BorrowedFd<'_>>) {
     for (asked, word) in [(options.quiet, "--quiet"), (options.debug, "--debug")] {
         argv.extend(asked.then(|| text(word)));
     }
+    let parent = options.end_with_caller.then(std::os::unix::process::parent_id).or(options.end_with_parent);
+    if let Some(parent) = parent {
+        argv.extend([text("--end-with-parent"), text(&parent.to_string())]);
+    }
     let envp: Vec<CString> = std::env::vars_os()
         .filter_map(|(name, value)| CString::new([name.into_vec(), b"=".to_vec(), value.into_vec()].concat()).ok())
         .collect();

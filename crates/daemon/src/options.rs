@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) control_fd: Option<i32>,
     /// When that connection ends, so does everything: whoever started us is gone.
     pub(crate) end_with_caller: bool,
+    /// The same after we broke: the connection is lost, but whoever started us is still our parent, of this number.
+    pub(crate) end_with_parent: Option<u32>,
 }
 
 pub(crate) const HELP: &str = "\
@@ -69,6 +71,7 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
                 lexopt::Arg::Long("debug") => options.debug = true,
                 lexopt::Arg::Long("control-fd") => options.control_fd = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("end-with-caller") => options.end_with_caller = true,
+                lexopt::Arg::Long("end-with-parent") => options.end_with_parent = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Asked::Help),
                 lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => return Ok(Asked::Version),
                 lexopt::Arg::Long(_) | lexopt::Arg::Short(_) | lexopt::Arg::Value(_) => {
@@ -116,6 +119,8 @@ mod tests {
         assert!(asked("--image-fd 2").is_err(), "it would have begun without a plan");
         assert!(asked("--control-fd 0").is_err());
         assert!(asked("--instance a/b").is_err());
+        let Ok(Asked::Run(options)) = asked("--resume --end-with-parent 7") else { panic!() };
+        assert_eq!((options.resume, options.end_with_parent), (true, Some(7)));
         assert!(asked("serve").is_err());
     }
 }

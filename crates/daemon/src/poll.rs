@@ -26,6 +26,8 @@ pub(crate) enum Token {
     Emptied(u32),
     /// The keeper's end.
     Keeper,
+    /// The end of whoever started us.
+    Parent,
 }
 
 impl Token {
@@ -39,6 +41,7 @@ impl Token {
             Token::Ready(slot) => (5, slot),
             Token::Emptied(slot) => (6, slot),
             Token::Keeper => (7, 0),
+            Token::Parent => (8, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -54,6 +57,7 @@ impl Token {
             5 => Token::Ready(index),
             6 => Token::Emptied(index),
             7 => Token::Keeper,
+            8 => Token::Parent,
             _ => return None,
         })
     }
@@ -160,6 +164,7 @@ mod tests {
             Token::Ready(0),
             Token::Emptied(9),
             Token::Keeper,
+            Token::Parent,
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));
         }
