@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
+use verger_engine::runs::Pid;
 use verger_linux::contain::Group;
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::{clock, process, reap, signals};
@@ -69,9 +70,10 @@ pub(crate) fn is_hopeless(folder: &Folder) -> bool {
 
 /// Keeps the children and does nothing else, until it is told to end them.
 pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
-    daemon
-        .log
-        .warn(format_args!("broken {TOO_MANY} times within a minute: services are left running and not restarted"));
+    let left = children(daemon).len();
+    daemon.log.warn(format_args!(
+        "broken {TOO_MANY} times within a minute: nothing is restarted any more; {left} processes are left running"
+    ));
     daemon.log.warn(format_args!("SIGTERM ends them, and this daemon"));
     daemon.log.flush_last();
     loop {
@@ -88,15 +90,24 @@ pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
     }
 }
 
-/// Ends what still runs. The keeper goes by itself when we do.
-fn end_all(daemon: &Daemon) {
+/// What still runs, as far as it is our child; without the keeper, which goes by itself when we do.
+fn children(daemon: &Daemon) -> Vec<Pid> {
     let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
+    let mut children = Vec::new();
     process::each_child(|child| {
-        if Some(child) != keeper {
-            let _gone = process::signal(child, SIGKILL);
-            let _no_group = Group(child).kill();
+        if Some(child) != keeper && process::stat(child).is_ok_and(|stat| !stat.is_dead()) {
+            children.push(child);
         }
     });
+    children
+}
+
+/// Ends what still runs.
+fn end_all(daemon: &Daemon) {
+    for child in children(daemon) {
+        let _gone = process::signal(child, SIGKILL);
+        let _no_group = Group(child).kill();
+    }
     if let Some(tree) = &daemon.world.starter.ground().tree {
         end_runs(tree, |_| true);
     }
