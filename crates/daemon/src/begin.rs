@@ -19,6 +19,7 @@ use verger_linux::channel::{self, Kind};
 use verger_linux::contain::{self, Controller, Group, Tree, Unavailable};
 use verger_linux::machine::{self, Init};
 use verger_linux::memory::{self, Mapping};
+use verger_linux::process::PidFd;
 use verger_linux::signals::{self, SignalFd, SignalSet};
 use verger_linux::spawn::{Spawner, Way};
 use verger_linux::{clock, process};
@@ -34,6 +35,7 @@ use crate::environment::Environment;
 use crate::folder::Folder;
 use crate::keeper;
 use crate::log::Log;
+use crate::mend;
 use crate::notify::{NotifyFolder, Upward};
 use crate::options::Options;
 use crate::page::{self, Left, Page};
@@ -48,7 +50,8 @@ const EMPTY_LIMITS: Limits = Limits { services: 64, edges: 256, images: 4, comma
 
 /// A plan as it was given: its bytes, sealed.
 struct Given {
-    file: OwnedFd,
+    /// Open as long as this process lives: its next life needs it too.
+    file: &'static OwnedFd,
     image: Image,
 }
 
@@ -56,8 +59,8 @@ struct Given {
 pub(crate) struct Ready {
     pub(crate) daemon: Daemon,
     pub(crate) folder: Folder,
-    /// The plan's sealed file: kept open for a next life of this process.
-    pub(crate) plan: Option<OwnedFd>,
+    /// It broke too often: nothing was taken up, and nothing is to be tried any more.
+    pub(crate) is_hopeless: bool,
 }
 
 /// Makes everything.
@@ -88,6 +91,12 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let left = page::left_in(folder.as_fd());
     let boot_id = boot_id();
     let left = left.filter(|left| left.identity.boot_id == boot_number(&boot_id));
+    let is_hopeless = options.resume && mend::is_hopeless(&folder);
+    let sealed = given.as_ref().map(|given| given.file.as_fd());
+    if options.resume && !is_hopeless {
+        // What broke us may do so again at once.
+        mend::prepare(options, sealed);
+    }
     if init == Init::No {
         let _old_kernel = machine::adopt_orphans();
     }
@@ -156,6 +165,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         signals: signal_fd,
         door: Door::over(listener),
         keeper,
+        parent: None,
         upward: Upward::from_environment(),
         facts: Facts {
             instance: options.instance.clone(),
@@ -181,23 +191,41 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
             daemon.control.belongs_to_owner();
         }
     }
-    let plan = given.map(|given| {
-        let _only_for_recordings = std::fs::write(folder.join(place::PLAN_FILE), given.image.bytes());
-        match left.filter(|_| options.resume) {
-            Some(left) => take_up(&mut daemon, given.image, &left),
-            None => {
-                let event = Event::Plan {
-                    image: given.image,
-                    scope: Scope::Whole,
-                    by: Actor { uid: daemon.facts.uid, pid: 0 },
-                };
-                daemon.step(event);
-            }
+    let image = given.map(|given| given.image);
+    if let Some(image) = &image {
+        let _only_for_recordings = std::fs::write(folder.join(place::PLAN_FILE), image.bytes());
+    }
+    let left = left.filter(|_| options.resume);
+    let fresh = match (image, &left) {
+        (Some(image), Some(left)) if !is_hopeless => {
+            take_up(&mut daemon, image, left);
+            None
         }
-        given.file
-    });
+        (_, left) if is_hopeless => {
+            left.iter().for_each(|left| daemon.page.show_again(left));
+            None
+        }
+        (image, _) => image,
+    };
+    daemon.page.publish(folder.as_fd()).map_err(while_doing("cannot make the board"))?;
+    if let Some(image) = fresh {
+        if options.resume {
+            // There is nothing to tell what they are.
+            end_unknown(&daemon, &[]);
+        }
+        let by = Actor { uid: daemon.facts.uid, pid: 0 };
+        daemon.step(Event::Plan { image, scope: Scope::Whole, by });
+    } else if let Some(left) = left.filter(|_| !is_hopeless) {
+        go_on(&mut daemon, &left);
+    }
+    if !options.resume {
+        mend::prepare(options, sealed);
+    }
+    if let Some(parent) = options.end_with_parent {
+        watch_parent(&mut daemon, Pid(parent));
+    }
     daemon.begin_recording();
-    Ok(Ready { daemon, folder, plan })
+    Ok(Ready { daemon, folder, is_hopeless })
 }
 
 /// A process that was started with 0, 1 or 2 closed must not give those numbers to something that is nobody's output.
@@ -213,7 +241,7 @@ fn hold_standard_descriptors() {
 
 /// Takes the compiled plan from where the command line says.
 fn take_plan(options: &Options) -> Result<Option<Given>, Trouble> {
-    let file = if let Some(number) = options.image_fd.filter(|number| *number > 2) {
+    let file = if let Some(number) = options.image_fd {
         verger_linux::inherited(number).map_err(while_doing(&format!("descriptor {number} is not a compiled plan")))?
     } else if let Some(path) = &options.plan {
         let words = format!("cannot read {}", path.display());
@@ -227,7 +255,7 @@ fn take_plan(options: &Options) -> Result<Option<Given>, Trouble> {
         let place = options.plan.as_ref().map_or_else(String::new, |path| format!("{}: ", path.display()));
         Trouble::new(format!("{place}{error}")).hint("compile it again with `verger compile` of this version")
     })?;
-    Ok(Some(Given { file, image }))
+    Ok(Some(Given { file: Box::leak(Box::new(file)), image }))
 }
 
 /// Some room more than the plan needs: plans grow.
@@ -387,7 +415,7 @@ fn watchdog(now: Moment) -> Watchdog {
     }
 }
 
-/// Goes on where the daemon that this process was broke off: from what its board showed.
+/// Takes up what the daemon that this process was had: from what its board showed. Nothing moves yet.
 fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
     daemon.engine.continue_from(left.next_run);
     daemon.step(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
@@ -421,12 +449,30 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
         daemon.step(Event::Found(found));
     }
     end_unknown(daemon, &known);
+}
+
+/// From here on things move again.
+fn go_on(daemon: &mut Daemon, left: &Left) {
     daemon.step(Event::Resume);
     if left.was_ending {
         daemon.step(Event::Shutdown { signal: 0, by: Actor::default() });
     }
     // What ended while nobody listened.
     daemon.world.reap(&daemon.engine);
+}
+
+/// Everything ends with whoever started us, as it did before we broke.
+fn watch_parent(daemon: &mut Daemon, parent: Pid) {
+    let held = PidFd::open(parent);
+    // Asked for after it was opened: as long as it is our parent the number is its.
+    let lives = std::os::unix::process::parent_id() == parent.0;
+    match held {
+        Ok(held) if lives && daemon.poll.add(&held, Token::Parent).is_ok() => daemon.parent = Some(held),
+        Ok(_) | Err(_) if lives => {
+            daemon.log.warn(format_args!("when whoever started this daemon ends it will not be seen"))
+        }
+        Ok(_) | Err(_) => daemon.end_with_caller(),
+    }
 }
 
 /// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known

@@ -389,8 +389,10 @@ impl Control {
             if !connection.watches(slot) {
                 continue;
             }
+            // News may not overtake the answers to what was asked before it.
+            let waits = !connection.replies.is_empty();
             let Some(watch) = &mut connection.watch else { continue };
-            if watch.lost > 0 || connection.out.len() - connection.written > WATCH_MAX {
+            if watch.lost > 0 || waits || connection.out.len() - connection.written > WATCH_MAX {
                 watch.lost += 1;
             } else {
                 self.total += bytes.len();
@@ -403,7 +405,7 @@ impl Control {
     pub(crate) fn caught_up(&mut self) -> Option<(u32, Option<Vec<u32>>, u64)> {
         self.open.iter().find_map(|at| {
             let connection = self.connections[*at as usize].as_mut()?;
-            let drained = connection.out.is_empty();
+            let drained = connection.out.is_empty() && connection.replies.is_empty();
             let watch = connection.watch.as_mut().filter(|watch| watch.lost > 0 && drained)?;
             Some((*at, watch.slots.clone(), std::mem::take(&mut watch.lost)))
         })

@@ -12,6 +12,7 @@ use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
 use verger_linux::clock;
+use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
@@ -42,6 +43,8 @@ pub(crate) struct Daemon {
     pub(crate) signals: SignalFd,
     pub(crate) door: Door,
     pub(crate) keeper: Option<Keeper>,
+    /// Whoever started us, if everything is to end with it and there is no connection to hold it by any more.
+    pub(crate) parent: Option<PidFd>,
     pub(crate) upward: Upward,
     pub(crate) facts: Facts,
     /// Whether whoever started us was told that we are ready.
@@ -128,30 +131,32 @@ impl Daemon {
         self.send();
         self.door.look(&self.poll, self.now);
         if self.control.owner_is_gone() {
-            self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
-            self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
-            self.hear_world();
+            self.end_with_caller();
         }
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);
     }
 
-    /// Sends what waits to be sent, as far as it is taken.
+    /// Sends what waits to be sent, as far as it is taken. Watchers that have lost something, and have just taken the last of
+    /// what waited, are told how things are: nothing else may happen for long.
     fn send(&mut self) {
+        self.control.flush(&self.poll, self.now);
+        let mut told = false;
         while let Some((at, slots, lost)) = self.control.caught_up() {
             let listing = Listing::after_loss(&self.engine, slots, lost);
             self.control.tell_all(at, &listing);
+            told = true;
         }
-        self.control.flush(&self.poll, self.now);
+        if told {
+            self.control.flush(&self.poll, self.now);
+        }
     }
 
     /// Everything has ended: whoever watches and keeps taking is told to the end, as long as that lasts no longer than a moment.
     pub(crate) fn say_last_words(&mut self) {
         let limit = self.now + LAST_WORDS;
         loop {
-            self.send();
-            // Whoever has taken everything now is told what he missed.
             self.send();
             if self.now >= limit || !self.control.wait_for_takers(self.now, limit) {
                 return;
@@ -191,6 +196,12 @@ impl Daemon {
             Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
             Token::Keeper => self.keeper_died(),
+            Token::Parent => {
+                if let Some(parent) = self.parent.take() {
+                    self.poll.remove(&parent);
+                    self.end_with_caller();
+                }
+            }
         }
     }
 
@@ -207,6 +218,13 @@ impl Daemon {
                 _ => {}
             }
         }
+    }
+
+    /// Ends everything: it was to end with whoever started us.
+    pub(crate) fn end_with_caller(&mut self) {
+        self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
+        self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
+        self.hear_world();
     }
 
     fn keeper_died(&mut self) {
@@ -259,7 +277,10 @@ impl Daemon {
                     if let Some(inherited) = world.perform(engine, poll, &effect) {
                         let who = Actor { uid: self.facts.uid, pid: 0 };
                         let (right, service) = (Some(inherited.right), Some(inherited.service));
-                        control.add(poll, inherited.end, right, who, service, self.now);
+                        if !control.add(poll, inherited.end, right, who, service, self.now) {
+                            let name = engine.name(inherited.service.slot);
+                            log.warn(format_args!("{name}: its control connection is closed: there is no room for it"));
+                        }
                     }
                     if let verger_engine::runs::RunEffect::Release { run } = effect {
                         control.drop_of(run.service);

@@ -156,6 +156,20 @@ impl Log {
     }
 }
 
+/// Says one line on standard error where there is no log any more, or none yet: at once or not at all, without taking memory.
+pub(crate) fn last_words(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let mut bytes = [0; 1024];
+    let mut room = &mut bytes[..];
+    // What is too long is cut.
+    let _cut = room.write_fmt(line);
+    let left = room.len();
+    let length = bytes.len() - left.max(1);
+    bytes[length] = b'\n';
+    let stderr = rustix::stdio::stderr();
+    let _nobody_has_to_listen = can_take(stderr).and_then(|()| write_now(stderr, &bytes[..=length]));
+}
+
 /// Whether a write of a piece will not block.
 fn can_take(to: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut asked = [PollFd::new(&to, PollFlags::OUT)];
@@ -217,6 +231,23 @@ mod tests {
         assert!(text.starts_with("verger: line 0\nverger: line 1\n"), "{text}");
         assert!(text.trim_end().ends_with("lines were lost: standard error did not take them"), "{text}");
         assert_eq!(log.retry_at(), Moment::NEVER);
+    }
+
+    #[test]
+    fn last_words_come_out_in_one_line() {
+        let companion = std::env::var_os("VERGER_TEST_LAST_WORDS");
+        if companion.is_some() {
+            return last_words(format_args!("verger: {}", "x".repeat(2000)));
+        }
+        let mut own = std::process::Command::new(std::env::current_exe().unwrap());
+        own.args(["--exact", "log::tests::last_words_come_out_in_one_line", "--nocapture"]);
+        let output = own.env("VERGER_TEST_LAST_WORDS", "1").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((said.len(), said.lines().count()), (1024, 1), "{said}");
+        assert!(said.starts_with("verger: xxx") && said.ends_with("x\n"));
+        // Nobody reads, and it does not matter.
+        own.stderr(std::fs::File::options().write(true).open("/dev/full").unwrap());
+        assert!(own.status().unwrap().success());
     }
 
     #[test]

@@ -32,6 +32,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use options::{Asked, Options};
+use rustix::io::Errno;
 use verger_linux::machine::{self, End, Init};
 
 fn main() -> ExitCode {
@@ -60,24 +61,23 @@ fn serve(options: &Options) -> u8 {
             return 1;
         }
     };
-    if options.resume && mend::is_hopeless(&ready) {
+    if ready.is_hopeless {
         let status = mend::last_stand(&mut ready.daemon);
         return end(ready, status);
     }
-    mend::prepare(options, &ready);
     let status = ready.daemon.run();
     end(ready, status)
 }
 
 /// Everything has ended: leaves nothing behind.
 fn end(ready: begin::Ready, status: u8) -> u8 {
-    let begin::Ready { mut daemon, folder, plan: _ } = ready;
+    let begin::Ready { mut daemon, folder, is_hopeless: _ } = ready;
     daemon.say_last_words();
     daemon.log.tell(format_args!("everything has ended"));
     daemon.log.flush_last();
     daemon.page.let_go();
     let tree = daemon.world.starter.ground().tree.as_ref();
-    let leftovers = tree.is_some_and(|tree| tree.dismantle().is_err());
+    let leftovers = tree.is_some_and(|tree| tree.dismantle() == Err(Errno::BUSY));
     let kept = leftovers && daemon.keeper.is_some();
     if let Some(keeper) = daemon.keeper.filter(|_| !leftovers) {
         keeper.dismiss();

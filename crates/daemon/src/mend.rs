@@ -1,20 +1,23 @@
 //! When the daemon itself breaks: it executes itself again, in the same process, with the same children.
 //!
 //! A panic or a fault writes one line and executes `vergerd --resume`, which takes up what the board shows: nothing is lost but
-//! the connections. A daemon that breaks three times within a minute would break for ever: then it leaves its children
-//! running, restarts nothing, gives no more signs of life, and waits for SIGTERM.
+//! the connections. (Where a parent-death signal is the last belt of a run, the kernel sends it now: the thread that started the
+//! run is gone. Such a run is begun anew.) A daemon that breaks three times within a minute would break for ever: then it leaves its children
+//! running, restarts nothing, gives no more signs of life, and waits for SIGTERM. Breaking while it takes things up counts too.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::AsFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStringExt;
 
+use verger_engine::runs::Pid;
 use verger_linux::contain::Group;
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::{clock, process, reap, signals};
 
-use crate::begin::{Ready, end_runs};
+use crate::begin::end_runs;
 use crate::daemon::Daemon;
-use crate::folder::note_breakage;
+use crate::folder::{Folder, note_breakage};
+use crate::log::last_words;
 use crate::options::Options;
 
 /// So many breakages within a minute are too many.
@@ -23,18 +26,21 @@ const SIGKILL: u8 = 9;
 const SIGTERM: u8 = 15;
 const SIGINT: u8 = 2;
 
-/// Prepares for a panic or a fault, while all is well: nothing may be made then.
-pub(crate) fn prepare(options: &Options, ready: &Ready) {
+/// Prepares for a panic or a fault, while all is well: nothing may be made then. `plan` is the sealed plan, which stays open.
+pub(crate) fn prepare(options: &Options, plan: Option<BorrowedFd<'_>>) {
     let text = |words: &str| CString::new(words).unwrap_or_default();
     let mut argv = vec![text("vergerd"), text("--resume"), text("--instance"), text(&options.instance)];
     let mut keep = Vec::new();
-    if let Some(plan) = &ready.plan {
-        use std::os::fd::AsRawFd;
+    if let Some(plan) = plan {
         argv.extend([text("--image-fd"), text(&plan.as_raw_fd().to_string())]);
-        keep.push(plan.as_fd());
+        keep.push(plan);
     }
     for (asked, word) in [(options.quiet, "--quiet"), (options.debug, "--debug")] {
         argv.extend(asked.then(|| text(word)));
+    }
+    let parent = options.end_with_caller.then(std::os::unix::process::parent_id).or(options.end_with_parent);
+    if let Some(parent) = parent {
+        argv.extend([text("--end-with-parent"), text(&parent.to_string())]);
     }
     let envp: Vec<CString> = std::env::vars_os()
         .filter_map(|(name, value)| CString::new([name.into_vec(), b"=".to_vec(), value.into_vec()].concat()).ok())
@@ -45,27 +51,29 @@ pub(crate) fn prepare(options: &Options, ready: &Ready) {
     let image = Image::Path(c"/proc/self/exe".to_owned());
     let replacement: &'static Replacement = Box::leak(Box::new(Replacement::new(image, &argv, &envp, &keep)));
     if let Err(errno) = signals::replace_on_fault(replacement) {
-        eprintln!("verger: warning: a fault of the daemon will end it: {errno}");
+        last_words(format_args!("verger: warning: a fault of the daemon will end it: {errno}"));
     }
     std::panic::set_hook(Box::new(move |panic| {
-        eprintln!("verger: {panic}; executing again");
+        // Not `eprintln`: it waits for a reader, and panics when there is none.
+        last_words(format_args!("verger: {panic}; executing again"));
         crate::recording::flush_last();
         let errno = replacement.execute();
-        eprintln!("verger: cannot execute again: {errno}");
+        last_words(format_args!("verger: cannot execute again: {errno}"));
         std::process::abort();
     }));
 }
 
-/// Whether this daemon has broken too often to be tried again.
-pub(crate) fn is_hopeless(ready: &Ready) -> bool {
-    note_breakage(&ready.folder, clock::now()) >= TOO_MANY
+/// Notes that this daemon broke; whether it has done so too often to be tried again.
+pub(crate) fn is_hopeless(folder: &Folder) -> bool {
+    note_breakage(folder, clock::now()) >= TOO_MANY
 }
 
 /// Keeps the children and does nothing else, until it is told to end them.
 pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
-    daemon
-        .log
-        .warn(format_args!("broken {TOO_MANY} times within a minute: services are left running and not restarted"));
+    let left = children(daemon).len();
+    daemon.log.warn(format_args!(
+        "broken {TOO_MANY} times within a minute: nothing is restarted any more; {left} processes are left running"
+    ));
     daemon.log.warn(format_args!("SIGTERM ends them, and this daemon"));
     daemon.log.flush_last();
     loop {
@@ -82,15 +90,24 @@ pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
     }
 }
 
-/// Ends what still runs. The keeper goes by itself when we do.
-fn end_all(daemon: &Daemon) {
+/// What still runs, as far as it is our child; without the keeper, which goes by itself when we do.
+fn children(daemon: &Daemon) -> Vec<Pid> {
     let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
+    let mut children = Vec::new();
     process::each_child(|child| {
-        if Some(child) != keeper {
-            let _gone = process::signal(child, SIGKILL);
-            let _no_group = Group(child).kill();
+        if Some(child) != keeper && process::stat(child).is_ok_and(|stat| !stat.is_dead()) {
+            children.push(child);
         }
     });
+    children
+}
+
+/// Ends what still runs.
+fn end_all(daemon: &Daemon) {
+    for child in children(daemon) {
+        let _gone = process::signal(child, SIGKILL);
+        let _no_group = Group(child).kill();
+    }
     if let Some(tree) = &daemon.world.starter.ground().tree {
         end_runs(tree, |_| true);
     }

@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) control_fd: Option<i32>,
     /// When that connection ends, so does everything: whoever started us is gone.
     pub(crate) end_with_caller: bool,
+    /// The same after we broke: the connection is lost, but whoever started us is still our parent, of this number.
+    pub(crate) end_with_parent: Option<u32>,
 }
 
 pub(crate) const HELP: &str = "\
@@ -69,6 +71,7 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
                 lexopt::Arg::Long("debug") => options.debug = true,
                 lexopt::Arg::Long("control-fd") => options.control_fd = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("end-with-caller") => options.end_with_caller = true,
+                lexopt::Arg::Long("end-with-parent") => options.end_with_parent = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Asked::Help),
                 lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => return Ok(Asked::Version),
                 lexopt::Arg::Long(_) | lexopt::Arg::Short(_) | lexopt::Arg::Value(_) => {
@@ -85,6 +88,10 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
         }
         if options.plan.is_some() && options.image_fd.is_some() {
             return Err("--plan and --image-fd exclude each other".to_string());
+        }
+        // Those three are everybody's, and opened where they are missing.
+        if [options.image_fd, options.control_fd].iter().flatten().any(|number| *number <= 2) {
+            return Err("--image-fd and --control-fd take a descriptor from 3 on".to_string());
         }
         if options.end_with_caller && options.control_fd.is_none() {
             return Err("--end-with-caller needs --control-fd".to_string());
@@ -109,7 +116,11 @@ mod tests {
         assert_eq!(asked("--plan x --help"), Ok(Asked::Help));
         assert_eq!(asked("--image-fd 3 --plan x"), Err("--plan and --image-fd exclude each other".into()));
         assert!(asked("--image-fd x").is_err());
+        assert!(asked("--image-fd 2").is_err(), "it would have begun without a plan");
+        assert!(asked("--control-fd 0").is_err());
         assert!(asked("--instance a/b").is_err());
+        let Ok(Asked::Run(options)) = asked("--resume --end-with-parent 7") else { panic!() };
+        assert_eq!((options.resume, options.end_with_parent), (true, Some(7)));
         assert!(asked("serve").is_err());
     }
 }

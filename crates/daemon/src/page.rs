@@ -1,6 +1,6 @@
 //! The board: the status page of this instance, as a file that the daemon maps and readers map too.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
@@ -17,6 +17,7 @@ use verger_wire::place::BOARD_FILE;
 pub(crate) struct Page {
     shared: &'static Shared,
     writer: Writer<'static>,
+    slots: u32,
     changed: bool,
 }
 
@@ -32,6 +33,9 @@ pub(crate) struct Left {
 fn file_name() -> CString {
     CString::new(BOARD_FILE).unwrap_or_default()
 }
+
+/// What the page is called until it is published.
+const UNPUBLISHED: &CStr = c"board.new";
 
 /// Reads the page that a former daemon left; `None` when there is none that can be read.
 pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Option<Left> {
@@ -57,22 +61,39 @@ pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Option<Left> {
 
 impl Page {
     /// Makes the page anew, with room for so many services. The calling thread holds it: however it ends, the kernel says so
-    /// to the readers.
+    /// to the readers. Until it is [published](Page::publish) the one of the former daemon stays where it is: who comes back
+    /// and breaks again before it has taken up everything still finds it.
     ///
     /// # Errors
     /// Why the file cannot be made.
     pub(crate) fn make(folder: BorrowedFd<'_>, identity: &Identity, slots: u32) -> Result<Page, Errno> {
-        // Readers of the former page keep what they have mapped; it says that its owner died.
-        match rustix::fs::unlinkat(folder, file_name(), rustix::fs::AtFlags::empty()) {
+        match rustix::fs::unlinkat(folder, UNPUBLISHED, rustix::fs::AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
         let layout = Layout { words32: WORDS32, words64: words64(slots) };
-        let shared: &'static Shared = Box::leak(Box::new(Shared::create(folder, &file_name(), 0o600, layout)?));
+        let shared: &'static Shared = Box::leak(Box::new(Shared::create(folder, UNPUBLISHED, 0o600, layout)?));
         let memory = Slices { words32: shared.words32(), words64: shared.words64() };
         let writer = Writer::format(memory, identity, slots).map_err(|_| Errno::INVAL)?;
         hold(&shared.words32()[OWNER])?;
-        Ok(Page { shared, writer, changed: false })
+        Ok(Page { shared, writer, slots, changed: false })
+    }
+
+    /// From here on readers find this page. Those of the former one keep what they have mapped; it says that its owner died.
+    ///
+    /// # Errors
+    /// Why the file cannot get its name.
+    pub(crate) fn publish(&self, folder: BorrowedFd<'_>) -> Result<(), Errno> {
+        rustix::fs::renameat(folder, UNPUBLISHED, folder, file_name())
+    }
+
+    /// Shows what a former daemon showed, and no more: for one that takes nothing up.
+    pub(crate) fn show_again(&mut self, left: &Left) {
+        self.writer.set_next_run(left.next_run);
+        for entry in left.entries.iter().filter(|entry| entry.slot < self.slots) {
+            self.writer.settle(entry.slot, &entry.name, &entry.record);
+        }
+        self.changed = true;
     }
 
     /// Writes what is shown of the service in a slot.
@@ -137,5 +158,37 @@ impl Page {
 impl AsFd for Page {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.shared.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use verger_wire::board::Entry;
+
+    #[test]
+    fn a_page_takes_the_place_of_the_former_one_when_it_is_published() {
+        let path = std::env::temp_dir().join(format!("verger-page-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let folder = std::fs::File::open(&path).unwrap();
+        let identity = |pid| Identity { pid, boot_id: 1, instance: Name::new("x").unwrap(), started_at: Moment(1) };
+        let next =
+            |run| Left { entries: Vec::<Entry>::new(), next_run: RunId(run), was_ending: false, identity: identity(1) };
+        let there = || left_in(folder.as_fd()).map(|left| (left.identity.pid, left.next_run));
+
+        let mut first = Page::make(folder.as_fd(), &identity(1), 2).unwrap();
+        first.show_again(&next(7));
+        assert_eq!(there(), None);
+        first.publish(folder.as_fd()).unwrap();
+        assert_eq!(there(), Some((1, RunId(7))));
+
+        // One that broke before it could publish, and the next try.
+        let _second = Page::make(folder.as_fd(), &identity(2), 2).unwrap();
+        let mut third = Page::make(folder.as_fd(), &identity(3), 2).unwrap();
+        third.show_again(&next(8));
+        assert_eq!(there(), Some((1, RunId(7))), "the former one is not lost before the new one is whole");
+        third.publish(folder.as_fd()).unwrap();
+        assert_eq!(there(), Some((3, RunId(8))));
+        std::fs::remove_dir_all(&path).unwrap();
     }
 }

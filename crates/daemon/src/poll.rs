@@ -26,6 +26,8 @@ pub(crate) enum Token {
     Emptied(u32),
     /// The keeper's end.
     Keeper,
+    /// The end of whoever started us.
+    Parent,
 }
 
 impl Token {
@@ -39,6 +41,7 @@ impl Token {
             Token::Ready(slot) => (5, slot),
             Token::Emptied(slot) => (6, slot),
             Token::Keeper => (7, 0),
+            Token::Parent => (8, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -54,6 +57,7 @@ impl Token {
             5 => Token::Ready(index),
             6 => Token::Emptied(index),
             7 => Token::Keeper,
+            8 => Token::Parent,
             _ => return None,
         })
     }
@@ -132,13 +136,22 @@ impl Poll {
     }
 }
 
+/// No longer than a day: what does not fit into milliseconds of 32 bits (24 days) takes a call that not every kernel and filter
+/// knows, and refused it would be tried again at once, for ever. Waking early is harmless.
 fn timespec(span: Span) -> Timespec {
+    let span = span.min(Span::from_secs(24 * 60 * 60));
     Timespec { tv_sec: (span.0 / 1_000_000_000) as i64, tv_nsec: (span.0 % 1_000_000_000) as i64 }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_longest_wait_fits_into_the_oldest_call() {
+        assert_eq!(timespec(Span(1_500_000_000)), Timespec { tv_sec: 1, tv_nsec: 500_000_000 });
+        assert!(timespec(Span::FOREVER).tv_sec * 1000 < i64::from(i32::MAX));
+    }
 
     #[test]
     fn tokens_come_back() {
@@ -151,6 +164,7 @@ mod tests {
             Token::Ready(0),
             Token::Emptied(9),
             Token::Keeper,
+            Token::Parent,
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));
         }

@@ -176,13 +176,12 @@ fn identify<'k>(
         ];
         // A daemon without rights may say whom it runs as anyway; there is nothing to change then.
         if uid != rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root() {
-            identity.uid = Some(uid);
-            identity.gid = gid;
+            // A number without an entry has no group of its own: it gets the one of its number, and never keeps ours.
+            let primary = gid.unwrap_or(uid);
+            (identity.uid, identity.gid) = (Some(uid), Some(primary));
             // Its name in the buffer is about to be overwritten: the arena has it.
             let name = identity.variables[1].map_or(&b""[..], |text| &text.to_bytes()[b"USER=".len()..]);
-            if let Some(primary) = gid {
-                count = Some(SYSTEM.groups_of(name, primary, groups, buffer)?);
-            }
+            count = Some(SYSTEM.groups_of(name, primary, groups, buffer)?);
         }
     }
     if !service.group().is_empty() {

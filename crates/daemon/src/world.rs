@@ -164,9 +164,13 @@ impl World {
             emptied: None,
         };
         self.living[slot as usize] = Some(living);
-        let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held))?;
+        let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held));
+        let (Some(held), Some(image)) = (held, engine.images().get(home.image)) else {
+            // Cannot be; but a start that nobody ever answers would be waited for without end.
+            self.cannot_start(run, Step::Program, Errno::IDRM);
+            return None;
+        };
         let mut job = Job { run, held, record: home.record, ready: None, control: None, notify: false };
-        let image = engine.images().get(home.image)?;
         let service = image.service(home.record);
         let prepared = match service.ready() {
             Ready::Notify => self.listen(poll, slot).map(|()| job.notify = true),

@@ -268,7 +268,7 @@ fn word(message: &[u8; 128], offset: usize) -> u32 {
 
 static ON_FAULT: AtomicPtr<Replacement> = AtomicPtr::new(core::ptr::null_mut());
 
-/// From now on a [fault](SignalSet::FAULTS) writes one line on descriptor 2 and executes `replacement` in this very
+/// From now on a [fault](SignalSet::FAULTS) writes one line on descriptor 2, if that takes it at once, and executes `replacement` in this very
 /// process: same pid, same children. Only one fault is answered so; if the execution fails, the fault kills as usual.
 ///
 /// The handler runs on a stack of its own, so a stack overflow is answered too (in the calling thread; in other threads
@@ -304,8 +304,16 @@ extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, _machine: *mut 
     let name = verger_engine::runs::signal_name(signal as u8).unwrap_or("?");
     let line = crate::path::Text::<96>::new().push(b"fault: SIG").push(name.as_bytes());
     let line = line.push(if replacement.is_null() { b"\n" } else { b", executing again\n" });
-    // SAFETY: writes from a buffer on this stack; whether anybody reads it is not our matter here.
-    unsafe { raw::syscall3(libc::SYS_write, 2, line.bytes().as_ptr() as usize, line.bytes().len()) };
+    // Somebody may hold the other end and read nothing: that must not keep us from coming back.
+    let mut asked = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
+    let no_time = [0i64; 2];
+    // SAFETY: one pollfd and a timespec of two 64-bit words; then a write from a buffer on this stack.
+    unsafe {
+        raw::syscall5(libc::SYS_ppoll, (&raw mut asked) as usize, 1, (&raw const no_time) as usize, 0, 8);
+        if asked.revents & libc::POLLOUT != 0 {
+            raw::syscall3(libc::SYS_write, 2, line.bytes().as_ptr() as usize, line.bytes().len());
+        }
+    }
     // SAFETY: the pointer is null or came from a `&'static Replacement`.
     if let Some(replacement) = unsafe { replacement.as_ref() } {
         replacement.execute_raw();

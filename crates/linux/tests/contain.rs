@@ -46,6 +46,24 @@ fn live(tree: &Tree, way: Way, name: &str, script: &str) -> Life {
     Life { run, main: spawned.pid, events: tree.events(&run).unwrap() }
 }
 
+#[test]
+fn a_cgroup_that_cannot_be_opened_is_not_left() {
+    require_root();
+    alone("a_cgroup_that_cannot_be_opened_is_not_left", || {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        let tree = Tree::new("opened");
+        let (_open, next) = pipe();
+        let limit = std::os::fd::AsRawFd::as_raw_fd(&next) as u64 + 1;
+        let limits = Rlimit { current: Some(limit), ..getrlimit(Resource::Nofile) };
+        setrlimit(Resource::Nofile, limits).unwrap();
+        assert_eq!(tree.make(&RunName::new("x", RunId(1))).unwrap_err(), Errno::MFILE);
+        drop(next);
+        let mut left = 0;
+        tree.each_run(|_| left += 1).unwrap();
+        assert_eq!(left, 0);
+    });
+}
+
 const QUIET: &str = ">/dev/null 2>&1";
 
 #[test]

@@ -27,6 +27,7 @@ const CHECKS: &[Check] = &[
     ("blocked signals are read with their senders", read_signals),
     ("an exec ends a hold of the main thread", hold_over_exec),
     ("a fault executes the replacement", fault),
+    ("a fault is answered though nobody reads of it", unread_fault),
     ("a second fault kills", second_fault),
     ("a replacement that cannot be executed lets the fault kill", hopeless_fault),
 ];
@@ -186,6 +187,15 @@ fn fault() {
         let signal = if kind == "abort" { "ABRT" } else { "SEGV" };
         assert_eq!(words, format!("fault: SIG{signal}, executing again\n"), "{kind}");
     }
+}
+
+fn unread_fault() {
+    use rustix::pipe::{PipeFlags, fcntl_getpipe_size, pipe_with};
+    let (_nobody_reads, full) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    let room = fcntl_getpipe_size(&full).unwrap();
+    assert_eq!(rustix::io::write(&full, &vec![b'x'; room]), Ok(room));
+    let output = part("fault", &["read"]).stdout(Stdio::piped()).stderr(full).output().unwrap();
+    assert!(output.stdout.starts_with(b"back as "), "{output:?}");
 }
 
 fn second_fault() {

@@ -70,3 +70,29 @@ fn strangers_keep_nobody_out() {
     assert_eq!([&operator, &second, &late, &last].map(is_open), [true, false, true, true]);
     assert!(call(&mut control, &poll, Some(Right::Configure)).is_none(), "among equals who was first stays");
 }
+
+/// What has come to a caller, as texts.
+fn heard(caller: &OwnedFd) -> Vec<String> {
+    let mut bytes = [0; 4096];
+    let count = rustix::io::read(caller, &mut bytes[..]).unwrap_or(0);
+    let texts = bytes[..count].split(|byte| *byte == 0).filter(|text| !text.is_empty());
+    texts.map(|text| String::from_utf8(text.to_vec()).unwrap()).collect()
+}
+
+#[test]
+fn news_waits_for_the_answers_to_what_was_asked_before() {
+    let (mut control, poll) = control(1);
+    let caller = call(&mut control, &poll, Some(Right::Operate)).unwrap();
+    let command = control.promise(0, "a", ServiceId { slot: 0, generation: 1 }, false);
+    control.watch(0, None, &"first");
+    control.tell(0, &"news");
+    control.flush(&poll, NOW);
+    assert!(heard(&caller).is_empty());
+    assert_eq!(control.caught_up(), None);
+    control.keep_promise(command, b"done\0".to_vec());
+    control.flush(&poll, NOW);
+    let said = heard(&caller);
+    assert_eq!((said.len(), said[0].as_str()), (2, "done"));
+    assert!(said[1].contains("first"), "{said:?}");
+    assert_eq!(control.caught_up(), Some((0, None, 1)), "it is told how things are now");
+}

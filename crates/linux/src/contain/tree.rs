@@ -247,8 +247,12 @@ impl Tree {
     /// `EEXIST`: there is one; it is never used a second time; `EAGAIN`: `cgroup.max.descendants`; `EMFILE`, `ENOMEM`.
     pub fn make(&self, run: &RunName) -> Result<OwnedFd, Errno> {
         let name = run.directory();
-        mkdirat(&self.root, name.c_str()?, Mode::from_raw_mode(0o755))?;
-        files::open_dir(self.root.as_fd(), name.c_str()?)
+        let name = name.c_str()?;
+        mkdirat(&self.root, name, Mode::from_raw_mode(0o755))?;
+        files::open_dir(self.root.as_fd(), name).inspect_err(|_| {
+            // Nobody would come back to it: each try makes another.
+            let _empty = remove_directory(self.root.as_fd(), name);
+        })
     }
 
     /// Writes one of a run's control files (`memory.max`, `pids.max`, `cpu.weight`, …).

@@ -32,7 +32,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "group",
         aliases: &["gid"],
         default: "",
-        doc: "Group it runs as, by name or number; without one the user's primary group.",
+        doc: "Group it runs as, by name or number; without one the user's primary group (of a number without an entry: the same number).",
         shape: Shape::Other {
             written: "string or integer",
             schema: identity_schema,
