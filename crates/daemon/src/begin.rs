@@ -302,7 +302,12 @@ fn containment(options: &Options, init: Init, findings: &mut Vec<Finding>) -> (O
             (None, wanted)
         }
     };
-    let text = if forced { "fork, as VERGER_SPAWN asks".to_string() } else { way.to_string() };
+    let text = match (forced, &tree) {
+        (true, _) => "fork, as VERGER_SPAWN asks".to_string(),
+        (false, Some(_)) => way.to_string(),
+        // Nothing was tried out: there is no cgroup to start anything in.
+        (false, None) => "clone3, or fork where that is refused".to_string(),
+    };
     note(findings, "spawn", Level::Good, format!("processes are made with {text}"), None);
     if let Some(tree) = &tree {
         enable_controllers(tree, init, findings);
