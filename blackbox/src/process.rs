@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
+use crate::PATIENCE;
+
 /// A process, by its number: make sure that it cannot be reaped while you look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Process(pub u32);
@@ -93,9 +95,12 @@ impl Process {
         text.split('\0').filter_map(pair).collect()
     }
 
-    /// Its argument vector.
+    /// Its argument vector. The kernel lets whoever started it go on a little before it shows one.
     pub fn arguments(self) -> Vec<String> {
-        let bytes = self.bytes("cmdline");
+        let bytes = eventually("its arguments are shown", PATIENCE, || {
+            let bytes = self.bytes("cmdline");
+            (!bytes.is_empty()).then_some(bytes)
+        });
         let text = String::from_utf8_lossy(&bytes);
         text.strip_suffix('\0').unwrap_or(&text).split('\0').map(str::to_owned).collect()
     }

@@ -63,7 +63,7 @@ fn what_needs_more_rights_fails_by_name_and_the_rest_runs() {
          containment = 'cgroup'
          [service.nice]
          command = 'sleep 1000'
-         nice = -5
+         nice = -20
          [service.good]
          command = 'sleep 1000'
          nice = 5",
