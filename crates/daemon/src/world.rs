@@ -489,6 +489,21 @@ impl World {
         }
     }
 
+    /// Whether a process may belong to a run that executes its program already and whose worker has not reported it yet.
+    fn may_be_starting(&self, engine: &Engine, living: &Living, pid: Pid) -> bool {
+        if living.pid.is_some() {
+            return false;
+        }
+        let in_its_cgroup = self.tree().is_some_and(|tree| {
+            let path = [tree.path(), b"/", name_of(engine, living.run).as_bytes()].concat();
+            process::in_cgroup(pid, &path).unwrap_or(false)
+        });
+        // A group that a child of ours leads whom nobody knows.
+        let leader = process::stat(pid).map_or(pid, |stat| Pid(stat.group));
+        let is_ours = |leader| process::stat(leader).is_ok_and(|stat| stat.parent == std::process::id());
+        in_its_cgroup || (self.pids.get(leader).is_none() && is_ours(leader))
+    }
+
     /// Whether a process belongs to a run.
     pub(crate) fn belongs(&self, engine: &Engine, pid: Pid) -> bool {
         self.living.iter().flatten().any(|living| self.is_member(engine, living, Some(pid)))
@@ -501,7 +516,7 @@ impl World {
             |living: &&Living| engine.description(living.run.service.slot).is_some_and(|service| service.restricted());
         let mut runs = self.living.iter().flatten().filter(restricted).peekable();
         runs.peek().is_some()
-            && (runs.any(|living| self.is_member(engine, living, Some(pid)))
+            && (runs.any(|living| self.is_member(engine, living, Some(pid)) || self.may_be_starting(engine, living, pid))
                 || process::stat(pid).map_or(true, |stat| stat.is_dead()))
     }
 }
