@@ -6,7 +6,8 @@
 //! | `note FILE TEXT` | a line to the end of a file |
 //! | `notify TEXT` | a message to `NOTIFY_SOCKET`; `\n` in it is a new line |
 //! | `notify-to SOCKET TEXT` | the same to another socket |
-//! | `control VERB [NAME]` | over the inherited control connection, the answer in one line to stdout |
+//! | `at SOCKET` | from here on by this control socket, and not over the inherited connection |
+//! | `control VERB` | asks the daemon about the service that the last argument names; the answer in one line to stdout |
 //! | `pause MS` | waits so long |
 //! | `hold` | waits for ever |
 //! | `exit CODE` | exits |
@@ -39,6 +40,7 @@ fn main() {
                 notify(&socket, &word());
             }
             "notify-to" => notify(&word(), &word()),
+            "at" => connection = Some(Connection::to_path(word().as_ref()).expect("it takes a connection")),
             "control" => {
                 let connection = connection.get_or_insert_with(|| {
                     Connection::inherited().expect("it can be taken").expect("there is a control connection")
@@ -75,6 +77,7 @@ fn notify(socket: &str, text: &str) {
 fn control(connection: &mut Connection, verb: &str, name: impl Fn() -> String) -> String {
     let order = || Order::new(&name());
     let answer = match verb {
+        "info" => connection.info().map(|_| ()),
         "describe" => connection.describe().map(|_| ()),
         "list" => connection.list(None).map(|_| ()),
         "start" => connection.start(&order()).map(|_| ()),
