@@ -1,0 +1,131 @@
+//! What happens over many runs, and over none at all: nothing grows, and nothing wakes.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use verger_blackbox::message::{Call, Error, Obstacle, Order};
+use verger_blackbox::{Exclusive, Machine, PATIENCE, Phase, Process, Setup, Thing, eventually, group_folders};
+
+#[test]
+fn nothing_grows_over_a_thousand_runs() {
+    let machine = Machine::start(
+        "[defaults]
+         restart_delay = '0ms'
+         restart_delay_max = '1ms'
+         give_up_after = 0
+         stdout = 'file:@@/out'
+         [service.plain]
+         command = 'true'
+         [service.notifies]
+         command = 'verger-probe notify READY=1'
+         ready = 'notify'
+         [service.writes]
+         command = ['sh', '-c', 'echo >&3; (setsid sleep 1000 &)']
+         ready = 'fd'
+         [service.controls]
+         command = 'verger-probe control list a'
+         control = 'observe'
+         [service.is-not]
+         command = 'sleep 1000'",
+    );
+    let names = ["plain", "notifies", "writes", "controls"];
+    let runs = |count: u32| {
+        for name in names {
+            machine.chronicle().wait_state(name, "restarted so often", |it| it.restarts >= count);
+        }
+    };
+    runs(50);
+    let (memory, before) = (machine.process().resident(), machine.process().descriptors().len());
+    runs(250);
+    let grown = machine.process().resident().saturating_sub(memory);
+    assert!(grown < 400, "{grown} KiB more");
+    for name in names {
+        machine.stop_service(name).expect("it stops");
+    }
+    let after = machine.process().descriptors();
+    assert!(after.len() <= before, "{before} descriptors before, now {after:?}");
+    let groups: usize = group_folders(machine.instance())
+        .iter()
+        .map(|it| {
+            std::fs::read_dir(it)
+                .expect("it is there")
+                .filter(|it| it.as_ref().is_ok_and(|it| it.path().is_dir()))
+                .count()
+        })
+        .sum();
+    assert!(groups <= 2, "{groups} control groups for one run");
+    assert_eq!(machine.process().children().iter().filter(|it| it.state() == Some('Z')).count(), 0);
+}
+
+#[test]
+fn nothing_wakes_while_nothing_happens() {
+    let _alone = Exclusive::take(Thing::Processors);
+    let services: String = (0..50).map(|at| format!("[service.s{at}]\ncommand = 'sleep 1000'\n")).collect();
+    let machine = Setup::plan(&services).start();
+    machine.chronicle().wait_all("running", PATIENCE, |it| it.phase == Phase::Running && it.pid.is_some());
+    let daemon = machine.process();
+    // What has just happened may still echo.
+    eventually("it has come to rest", PATIENCE, || {
+        let before = daemon.switches();
+        std::thread::sleep(Duration::from_millis(500)); // sleep: that nothing happens is seen only by letting time pass
+        (daemon.switches() == before).then_some(())
+    });
+    let (switches, cpu) = (daemon.switches(), daemon.cpu());
+    std::thread::sleep(Duration::from_secs(3)); // sleep: that nothing happens is seen only by letting time pass
+    assert_eq!((daemon.switches() - switches, daemon.cpu() - cpu), (0, Duration::ZERO));
+}
+
+// ---- what does not end ----
+
+/// Somebody traces the main process of a service: its end is not told to its parent before the tracer goes.
+const TRACER: &str = "
+import ctypes, os, sys, signal
+libc = ctypes.CDLL(None, use_errno=True)
+PTRACE_SEIZE = 0x4206
+if libc.ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None) != 0:
+    sys.exit(os.strerror(ctypes.get_errno()))
+print('traces', flush=True)
+signal.pause()
+";
+
+#[test]
+fn a_stop_that_cannot_end_is_told_and_is_over_when_it_can() {
+    let machine = Machine::start(
+        "[service.held]
+         command = 'sleep 1000'
+         stop = ['TERM 100ms']
+         stuck_after = '500ms'
+         [service.below]
+         command = 'sleep 1000'
+         [service.above]
+         command = 'sleep 1000'
+         requires = ['below', 'held']",
+    );
+    machine.wait_ready("above");
+    let held = machine.main_process("held");
+    let mut tracer = std::process::Command::new("python3");
+    tracer.args(["-c", TRACER, &held.0.to_string()]).stdout(std::process::Stdio::piped());
+    let mut tracer = tracer.spawn().expect("it can be started");
+    let traces = verger_blackbox::Output::of(tracer.stdout.take().expect("it was asked for"));
+    traces.wait("traces", PATIENCE);
+    let mut client = machine.client();
+    client.send(&Call::Stop(Order::new("held"))).expect("it is sent");
+    let stuck = machine.wait("held", Phase::Stuck);
+    assert_eq!(stuck.in_the_way.or(stuck.pid), Some(held.0), "who is in the way is said");
+    let answer = client.receive::<verger_blackbox::message::Done>();
+    let Err(error) = &answer else { panic!("it has not stopped: {answer:?}") };
+    assert!(matches!(error.remote(), Some(Error::WrongState(why)) if why.cause == Obstacle::Stuck), "{error}");
+    machine.stderr().wait("held", PATIENCE);
+    // It is not started again before it is gone; others are commanded as ever.
+    let refused = machine.client().start(&Order { timeout_ms: Some(300), ..Order::new("held") });
+    assert!(refused.is_err(), "{refused:?}");
+    assert_eq!(machine.show("held").run, stuck.run);
+    machine.restart_service("below").expect("it restarts");
+    Process(tracer.id()).signal(Signal::KILL);
+    let _reaped = tracer.wait();
+    eventually("it is over", PATIENCE, || (machine.show("held").phase != Phase::Stuck).then_some(()));
+    machine.start_service("held").expect("it starts again");
+    machine.wait_other_run("held", stuck.run);
+}
