@@ -145,8 +145,8 @@ impl Kitchen {
 fn containment(service: &ServiceView<'_>, ground: &Ground, name: &RunName) -> Result<Option<OwnedFd>, StartFailure> {
     match (service.containment(), &ground.tree) {
         (ContainmentWish::Group, _) | (ContainmentWish::Auto, None) => Ok(None),
-        // Asked for and not to be had: that is for somebody to mend.
-        (ContainmentWish::Cgroup, None) => Err(failure(Step::Program, Errno::OPNOTSUPP)),
+        // Asked for and not to be had.
+        (ContainmentWish::Cgroup, None) => Err(failure(Step::Containment, Errno::OPNOTSUPP)),
         (ContainmentWish::Auto | ContainmentWish::Cgroup, Some(tree)) => {
             tree.make(name).map(Some).map_err(|errno| failure(Step::Containment, errno))
         }

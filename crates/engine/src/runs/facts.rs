@@ -222,8 +222,11 @@ impl StartFailure {
         const EMFILE: u16 = 24;
         const ETXTBSY: u16 = 26;
         const ENOSPC: u16 = 28;
+        const EOPNOTSUPP: u16 = 95;
         let short = matches!(self.errno, 0 | EAGAIN | ENOMEM | EBUSY | ENFILE | EMFILE | ETXTBSY | ENOSPC);
-        short || matches!(self.step, Step::Fork | Step::Containment | Step::Cgroup)
+        // A containment that this machine does not have is for somebody to mend.
+        let never = self.step == Step::Containment && self.errno == EOPNOTSUPP;
+        short || (matches!(self.step, Step::Fork | Step::Containment | Step::Cgroup) && !never)
     }
 }
 
@@ -330,6 +333,24 @@ mod tests {
         assert_eq!(signal_name(15), Some("TERM"));
         assert_eq!(signal_name(0), None);
         assert_eq!(signal_name(40), None);
+    }
+
+    #[test]
+    fn want_of_resources_passes_and_what_somebody_must_mend_does_not() {
+        for (step, errno, passing) in [
+            (Step::Fork, 11, true),
+            (Step::Open, 24, true),
+            (Step::Exec, 0, true),
+            (Step::Exec, 26, true),
+            (Step::Containment, 28, true),
+            (Step::Containment, 13, true),
+            (Step::Containment, 95, false),
+            (Step::Exec, 2, false),
+            (Step::User, 2, false),
+            (Step::SetUid, 1, false),
+        ] {
+            assert_eq!(StartFailure { step, errno }.is_passing(), passing, "{step} {errno}");
+        }
     }
 
     #[test]
