@@ -339,8 +339,9 @@ fn end_leftovers(tree: Option<&Tree>, left: Option<&Left>) {
         if same {
             let _gone = process::signal(pid, 9);
         }
+        // Whose leader is gone has members still or does not exist; and its number is given to nobody else as long as it has.
         if record.containment == Containment::Group && (same || process::stat(pid).is_err()) {
-            end_group(pid);
+            let _nobody_left = Group(pid).kill();
         }
     }
     if let Some(tree) = tree {
@@ -375,13 +376,6 @@ pub(crate) fn end_runs(tree: &Tree, which: impl Fn(RunId) -> bool) {
 
 /// What takes longer to die than this is left to itself: its directory is not used again, and the next start looks again.
 const LEFTOVER_ROUNDS: u32 = 20;
-
-/// Ends a process group whose leader is gone, if it is still the one it was: it has members, and no new leader.
-fn end_group(leader: Pid) {
-    if process::stat(leader).is_err() {
-        let _nobody_left = Group(leader).kill();
-    }
-}
 
 fn watchdog(now: Moment) -> Watchdog {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
