@@ -33,7 +33,7 @@ pub use folder::Folder;
 pub use leftovers::{MARK, group_folders, processes_of};
 pub use machine::Machine;
 pub use output::Output;
-pub use plans::{aos, compiled, toml};
+pub use plans::{aos, compiled, noting, toml};
 pub use process::{Process, ended_within, eventually};
 pub use programs::{aside, program, search_path};
 pub use setup::Setup;

@@ -164,6 +164,15 @@ impl Machine {
         self.chronicle().wait_transition(since, &what, |it| it.service == name && it.to == to).0
     }
 
+    /// Waits until somebody wrote so many lines to a file in the test's folder.
+    pub fn wait_lines(&self, file: &str, count: usize) -> Vec<String> {
+        eventually(&format!("{count} lines in {file}"), PATIENCE, || {
+            let text = self.folder.read(file);
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            (lines.len() >= count).then_some(lines)
+        })
+    }
+
     /// A service as it is now, asked over the socket.
     #[track_caller]
     pub fn show(&self, name: &str) -> Service {

@@ -2,6 +2,16 @@
 
 use verger_plan::{Files, NoFiles, Reading, compile, read_bytes};
 
+/// A service that is ready when it can be asked to end, notes its name in `@@/order` when it is, and ends.
+pub fn noting(name: &str, more: &str) -> String {
+    format!(
+        "[service.{name}]
+         command = ['sh', '-c', 'trap \"echo {name} >> @@/order; exit 0\" TERM; echo >&3; sleep 1000 & wait']
+         ready = 'fd'
+         {more}\n"
+    )
+}
+
 /// Compiles a plan in verger's own format.
 pub fn toml(text: &str) -> Vec<u8> {
     compiled(&read_bytes("plan.toml", text.as_bytes(), &NoFiles))

@@ -1,22 +1,9 @@
-//! The lifecycle: when services start, are ready, end, come back and are given up; and how everything ends.
+//! The lifecycle of services that do as they are asked: when they start, are ready, and stop.
 
 #![forbid(unsafe_code)]
 
-use std::time::Duration;
-
-use rustix::process::Signal;
-use verger_blackbox::message::{CauseKind, FailureKind, Obstacle, WrongState};
-use verger_blackbox::{Error, Machine, Mark, Order, PATIENCE, Phase, Process, Setup, Transition, eventually};
-
-/// A service that is ready when it can be asked to end, notes its name in `@@/order` when it is, and ends.
-fn noting(name: &str, more: &str) -> String {
-    format!(
-        "[service.{name}]
-         command = ['sh', '-c', 'trap \"echo {name} >> @@/order; exit 0\" TERM; echo >&3; sleep 1000 & wait']
-         ready = 'fd'
-         {more}\n"
-    )
-}
+use verger_blackbox::message::{CauseKind, FailureKind};
+use verger_blackbox::{Error, Machine, Mark, Order, Phase, Process, Setup, Transition, noting};
 
 fn ms(micros: u64) -> u64 {
     micros / 1000
@@ -26,15 +13,6 @@ fn ms(micros: u64) -> u64 {
 fn entries(machine: &Machine, name: &str, to: Phase) -> Vec<Transition> {
     let all = machine.chronicle().transitions(Mark::default());
     all.into_iter().filter(|it| it.service == name && it.to == to).collect()
-}
-
-/// Waits until somebody wrote so many lines.
-fn wait_lines(machine: &Machine, file: &str, count: usize) -> Vec<String> {
-    eventually(&format!("{count} lines in {file}"), PATIENCE, || {
-        let text = machine.folder().read(file);
-        let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        (lines.len() >= count).then_some(lines)
-    })
 }
 
 // ---- start and readiness ----
@@ -51,7 +29,7 @@ fn starts_in_order(ready: &str, slow: &str) -> Machine {
          restart = 'never'"
     ));
     let next = machine.wait_ready("next");
-    let lines = wait_lines(&machine, "order", 2);
+    let lines = machine.wait_lines("order", 2);
     assert_eq!(lines, ["slow", "next"]);
     let told = machine.chronicle().transitions(Mark::default());
     let at = |name: &str, to: Phase| told.iter().position(|it| it.service == name && it.to == to);
@@ -139,7 +117,7 @@ fn after_orders_and_does_not_pull_in() {
          autostart = false",
     );
     machine.wait_ready("third");
-    assert_eq!(wait_lines(&machine, "order", 2), ["second", "third"]);
+    assert_eq!(machine.wait_lines("order", 2), ["second", "third"]);
     let not_asked = machine.show("not-asked");
     assert_eq!((not_asked.phase, not_asked.run, not_asked.pid), (Phase::Down, 0, None));
     // A failure of what it only goes after is no obstacle either.
@@ -340,7 +318,7 @@ setsid sh -c '(setsid sh -c \"trap \\\"\\\" TERM HUP INT; echo \\$\\$ >> @@/broo
 while [ $(wc -l < @@/brood) -lt 4 ]; do sleep 0.01; done";
 
 fn brood(machine: &Machine) -> Vec<Process> {
-    let lines = wait_lines(machine, "brood", 4);
+    let lines = machine.wait_lines("brood", 4);
     lines.iter().map(|line| Process(line.parse().expect("it is a number"))).collect()
 }
 
@@ -371,7 +349,7 @@ fn what_a_crash_leaves_is_ended_before_the_next_run() {
         ),
     );
     let machine = setup.with_plan("[service.parent]\ncommand = '@@/parent'\nrestart_delay = '0ms'").start();
-    assert_eq!(wait_lines(&machine, "parent.found", 1), ["looked"]);
+    assert_eq!(machine.wait_lines("parent.found", 1), ["looked"]);
     assert_eq!(machine.wait_ready("parent").restarts, 1);
 }
 
@@ -386,356 +364,7 @@ fn a_process_group_is_ended_as_a_whole_too() {
     let parent = machine.wait_ready("parent");
     assert_eq!(parent.containment.to_string(), "group");
     let brood: Vec<Process> =
-        wait_lines(&machine, "parent.brood", 2).iter().map(|it| Process(it.parse().expect("a number"))).collect();
+        machine.wait_lines("parent.brood", 2).iter().map(|it| Process(it.parse().expect("a number"))).collect();
     machine.stop_service("parent").expect("it stops");
     assert_eq!(brood.iter().filter(|it| it.lives()).count(), 0, "{brood:?}");
-}
-
-// ---- restart ----
-
-#[test]
-fn a_killed_service_comes_back_with_another_run() {
-    let machine = Machine::start("[service.a]\ncommand = 'sleep 1000'\nrestart_delay = '10ms'");
-    let first = machine.wait_ready("a");
-    Process(first.pid.expect("it runs")).signal(Signal::KILL);
-    let second = machine.wait_other_run("a", first.run);
-    assert!(second.run > first.run && second.pid != first.pid);
-    assert_eq!((second.restarts, second.failures), (1, 1));
-    let exit = second.last_exit.expect("one has ended");
-    assert_eq!((exit.code, exit.signal.as_deref()), (None, Some("SIGKILL")));
-}
-
-#[test]
-fn always_restarts_after_a_good_end_too() {
-    let machine = Machine::start("[service.a]\ncommand = 'true'\nrestart_delay = '5ms'");
-    machine.chronicle().wait_state("a", "restarted three times", |it| it.restarts >= 3);
-}
-
-#[test]
-fn on_failure_restarts_after_a_bad_end_only() {
-    let setup = Setup::empty();
-    setup.folder().script("twice", "echo >> $0.runs; [ $(wc -l < $0.runs) -ge 3 ] && exit 0; exit 3");
-    let machine =
-        setup.with_plan("[service.a]\ncommand = '@@/twice'\nrestart = 'on-failure'\nrestart_delay = '5ms'").start();
-    let done = machine.wait("a", Phase::Done);
-    assert_eq!((done.restarts, done.last_exit.and_then(|it| it.code)), (2, Some(0)));
-}
-
-#[test]
-fn never_restarts_never() {
-    let machine = Machine::start(
-        "[service.bad]
-         command = 'verger-probe exit 3'
-         restart = 'never'
-         [service.good]
-         command = 'true'
-         restart = 'never'",
-    );
-    let bad = machine.wait("bad", Phase::Failed);
-    assert_eq!(bad.failure.map(|it| it.kind), Some(FailureKind::Exited));
-    assert_eq!(bad.last_exit.and_then(|it| it.code), Some(3));
-    let good = machine.wait("good", Phase::Done);
-    assert_eq!((good.restarts, good.failure), (0, None));
-    let refused = machine.client().signal("good", 15).expect_err("there is nobody to signal");
-    let expected = Error::WrongState(WrongState::plain("good", Phase::Done, Obstacle::NotRunning));
-    assert_eq!(refused.remote(), Some(&expected));
-}
-
-#[test]
-fn the_rest_before_a_restart_grows_up_to_its_limit() {
-    let machine = Machine::start(
-        "[service.a]
-         command = 'false'
-         restart_delay = '50ms'
-         restart_delay_max = '300ms'",
-    );
-    machine.chronicle().wait_state("a", "restarted five times", |it| it.restarts >= 6);
-    let (rests, starts) = (entries(&machine, "a", Phase::Resting), entries(&machine, "a", Phase::Starting));
-    let took: Vec<u64> = rests
-        .iter()
-        .filter_map(|rest| starts.iter().find(|it| it.at_us >= rest.at_us).map(|it| it.at_us - rest.at_us))
-        .collect();
-    for (took, least) in took.iter().zip([50, 100, 200, 300, 300]) {
-        assert!(ms(*took) >= least, "{took:?}");
-    }
-    assert!(took.len() >= 5, "{took:?}");
-}
-
-#[test]
-fn a_healthy_run_makes_the_rest_short_again() {
-    let setup = Setup::empty();
-    setup.folder().script("fourth", "echo >> $0.runs; [ $(wc -l < $0.runs) = 4 ] && sleep 0.6; exit 1");
-    let machine = setup
-        .with_plan(
-            "[service.a]
-             command = '@@/fourth'
-             restart_delay = '40ms'
-             healthy_after = '500ms'",
-        )
-        .start();
-    let mut rests = Vec::new();
-    let mut mark = Mark::default();
-    while rests.len() < 5 {
-        let (_, service) = machine
-            .chronicle()
-            .wait_transition(mark, "a -> resting", |it| it.to == Phase::Resting && it.number as usize > rests.len());
-        let service = service.expect("it comes with a transition");
-        let rest = ms(service.until_us.expect("a rest has an end") - service.since_us);
-        rests.push((service.failures, rest));
-        mark = machine.mark();
-        machine.chronicle().wait_state("a", "restarted", |it| it.restarts as usize >= rests.len());
-    }
-    assert!(rests[2].1 > rests[0].1, "{rests:?}");
-    assert_eq!(rests[3], rests[0], "after a healthy run it begins anew: {rests:?}");
-}
-
-#[test]
-fn it_is_given_up_after_so_many_restarts_and_can_be_started_again() {
-    let setup = Setup::empty();
-    setup.folder().script("mendable", "[ -e $0.mended ] && echo >&3 && exec sleep 1000; exit 4");
-    let machine = setup
-        .with_plan(
-            "[service.a]
-             command = '@@/mendable'
-             ready = 'fd'
-             restart_delay = '5ms'
-             give_up_after = 3
-             give_up_within = '60s'
-             [service.b]
-             command = 'sleep 1000'
-             requires = ['a']",
-        )
-        .start();
-    let failed = machine.wait("a", Phase::Failed);
-    let failure = failed.failure.expect("it says why");
-    assert_eq!((failure.kind, failure.restarts, failed.restarts), (FailureKind::GaveUp, Some(3), 3));
-    assert_eq!(failed.last_exit.and_then(|it| it.code), Some(4));
-    machine.wait("b", Phase::Blocked);
-    machine.folder().write("mendable.mended", "");
-    machine.start_service("a").expect("it is mended");
-    let b = machine.wait_ready("b");
-    assert_eq!(b.waits_for, None);
-}
-
-#[test]
-fn restarts_outside_the_window_do_not_count_for_giving_up() {
-    let machine = Machine::start(
-        "[service.a]
-         command = 'false'
-         restart_delay = '150ms'
-         restart_delay_max = '150ms'
-         give_up_after = 3
-         give_up_within = '300ms'",
-    );
-    machine.chronicle().wait_state("a", "restarted six times", |it| it.restarts >= 6);
-    assert_eq!(machine.show("a").failure, None);
-}
-
-// ---- one-shots, failing and recovering ----
-
-#[test]
-fn a_one_shot_that_fails_blocks_and_a_later_success_lets_on() {
-    let setup = Setup::empty();
-    setup.folder().script("once", "[ -e $0.mended ] || exit 5");
-    let machine = setup
-        .with_plan(
-            "[service.once]
-             command = '@@/once'
-             ready = 'exit'
-             [service.web]
-             command = 'sleep 1000'
-             requires = ['once']
-             [service.behind-web]
-             command = 'sleep 1000'
-             requires = ['web']
-             [service.other]
-             command = 'sleep 1000'",
-        )
-        .start();
-    let once = machine.wait("once", Phase::Failed);
-    assert_eq!((once.restarts, once.last_exit.and_then(|it| it.code)), (0, Some(5)));
-    assert_eq!(machine.wait("web", Phase::Blocked).waits_for.as_deref(), Some("once"));
-    machine.wait_ready("other");
-    let refused = machine.start_service("web").expect_err("it requires what has failed");
-    machine.folder().write("once.mended", "");
-    let Error::WrongState(why) = refused else { panic!("{refused}") };
-    assert_eq!((why.cause, why.blocked_by.as_deref()), (Obstacle::Blocked, Some("once")));
-    machine.start_service("once").expect("it is mended");
-    machine.wait_ready("behind-web");
-    let causes: Vec<CauseKind> = machine
-        .chronicle()
-        .transitions(Mark::default())
-        .iter()
-        .filter(|it| it.service == "web" && it.from == Phase::Blocked)
-        .map(|it| it.cause.kind)
-        .collect();
-    assert!(causes.contains(&CauseKind::WithinReach), "{causes:?}");
-}
-
-#[test]
-fn dependents_of_a_crashed_service_come_back_with_it() {
-    let machine = Machine::start(
-        "[service.db]
-         command = 'sleep 1000'
-         restart_delay = '200ms'
-         [service.web]
-         command = 'sleep 1000'
-         requires = ['db']",
-    );
-    let (db, web) = (machine.wait_ready("db"), machine.wait_ready("web"));
-    Process(db.pid.expect("it runs")).signal(Signal::SEGV);
-    let db = machine.wait_other_run("db", db.run);
-    // Whether it went down with it or stayed is the plan's to say; in the end it is there, and started after it.
-    let web_now = machine.wait_ready("web");
-    assert!(web_now.run == web.run || web_now.start_us >= db.start_us);
-}
-
-#[test]
-fn a_one_shot_can_be_run_again() {
-    let machine = Machine::start("[service.once]\ncommand = 'verger-probe note @@/ran once'\nready = 'exit'");
-    let first = machine.wait("once", Phase::Done);
-    let answer = machine.restart_service("once").expect("it runs again");
-    assert!(answer.run > Some(first.run));
-    assert_eq!(machine.folder().read("ran"), "once\nonce\n");
-    assert_eq!(machine.show("once").phase, Phase::Done);
-}
-
-// ---- how it ended ----
-
-#[test]
-fn exit_codes_and_signals_are_told_apart() {
-    let machine = Machine::start(
-        "[defaults]
-         restart = 'never'
-         [service.nine]
-         command = 'verger-probe exit 9'
-         [service.killed]
-         command = ['sh', '-c', 'kill -KILL $$']
-         [service.real-time]
-         command = ['sh', '-c', 'kill -37 $$']
-         [service.all-ones]
-         command = 'verger-probe exit 255'",
-    );
-    for (name, code, signal) in [
-        ("nine", Some(9), None),
-        ("killed", None, Some("SIGKILL")),
-        ("real-time", None, Some("SIGRTMIN+3")),
-        ("all-ones", Some(255), None),
-    ] {
-        let exit = machine.wait(name, Phase::Failed).last_exit.expect("it has ended");
-        assert_eq!((exit.code, exit.signal.as_deref()), (code, signal), "{name}");
-        assert!(!exit.core_dumped && !exit.out_of_memory, "{name}");
-    }
-}
-
-#[test]
-fn a_dumped_core_is_told() {
-    let machine = Machine::start(
-        "[defaults]
-         restart = 'never'
-         working_directory = '@@'
-         [service.with]
-         command = ['sh', '-c', 'kill -ABRT $$']
-         limits = { core = 10000000 }
-         [service.without]
-         command = ['sh', '-c', 'kill -ABRT $$']
-         limits = { core = 0 }",
-    );
-    let dumped = |name| {
-        let exit = machine.wait(name, Phase::Failed).last_exit.expect("it has ended");
-        assert_eq!(exit.signal.as_deref(), Some("SIGABRT"));
-        exit.core_dumped
-    };
-    assert!(dumped("with"));
-    assert!(!dumped("without"));
-}
-
-// ---- the end of everything ----
-
-#[test]
-fn the_end_of_an_essential_service_ends_everything_with_its_status() {
-    for (end, code) in [("exit 7", 7), ("exit 0", 0), ("kill -KILL $$", 128 + 9)] {
-        let mut machine = Machine::start(&format!(
-            "[service.main]
-             command = ['sh', '-c', 'while [ ! -e @@/go ]; do sleep 0.01; done; {end}']
-             essential = true
-             restart = 'never'
-             {}",
-            noting("other", "")
-        ));
-        machine.wait_ready("other");
-        machine.folder().write("go", "");
-        assert_eq!(machine.wait_end().code(), Some(code), "{end}");
-        assert_eq!(machine.folder().read("order"), "other\n", "the others are ended in order");
-    }
-}
-
-#[test]
-fn an_essential_service_that_comes_back_ends_nothing() {
-    let mut machine = Machine::start(
-        "[service.main]
-         command = 'sleep 1000'
-         essential = true
-         restart_delay = '10ms'",
-    );
-    let first = machine.wait_ready("main");
-    Process(first.pid.expect("it runs")).signal(Signal::KILL);
-    machine.wait_other_run("main", first.run);
-    assert_eq!(machine.end().code(), Some(0));
-}
-
-#[test]
-fn the_first_signal_is_patient_and_the_second_is_not() {
-    for (first, second) in [(Signal::TERM, Signal::TERM), (Signal::INT, Signal::TERM), (Signal::INT, Signal::INT)] {
-        let mut machine = Machine::start(
-            "[service.deaf]
-             command = ['sh', '-c', 'trap \"echo heard >> @@/order\" TERM; echo >&3; while :; do sleep 0.01; done']
-             ready = 'fd'
-             stop = ['TERM 1h']",
-        );
-        machine.wait_ready("deaf");
-        let mark = machine.mark();
-        machine.signal(first);
-        machine.wait_move(mark, "deaf", Phase::Stopping);
-        wait_lines(&machine, "order", 1);
-        assert_eq!(machine.end_within(Duration::from_millis(300)), None, "it waits for the service");
-        machine.signal(second);
-        assert_eq!(machine.wait_end().code(), Some(0));
-    }
-}
-
-#[test]
-fn a_shutdown_by_command_ends_in_order_and_a_second_one_at_once() {
-    let mut machine = Machine::start(&format!(
-        "[service.deaf]
-         command = ['sh', '-c', 'trap \"\" TERM; echo >&3; while :; do sleep 0.01; done']
-         ready = 'fd'
-         stop = ['TERM 1h']
-         {}",
-        noting("heard", "requires = ['deaf']")
-    ));
-    machine.wait_ready("heard");
-    let mut client = machine.client();
-    let mark = machine.mark();
-    client.shutdown(false).expect("it begins");
-    machine.wait_move(mark, "deaf", Phase::Stopping);
-    assert_eq!(machine.folder().read("order"), "heard\n");
-    let refused = machine.start_service("heard").expect_err("everything is ending");
-    assert!(matches!(&refused, Error::WrongState(why) if why.cause == Obstacle::ShuttingDown), "{refused}");
-    client.shutdown(true).expect("it goes on faster");
-    assert_eq!(machine.wait_end().code(), Some(0));
-}
-
-#[test]
-fn a_signal_to_the_main_process_by_command() {
-    let machine = Machine::start(
-        "[service.a]
-         command = ['sh', '-c', 'trap \"echo USR1 >> @@/heard\" USR1; echo >&3; while :; do sleep 0.01; done']
-         ready = 'fd'",
-    );
-    let run = machine.wait_ready("a").run;
-    let answer = machine.client().signal("a", 10).expect("it gets the signal");
-    assert_eq!(answer.run, Some(run));
-    assert_eq!(wait_lines(&machine, "heard", 1), ["USR1"]);
-    assert_eq!(machine.show("a").run, run, "it goes on");
 }

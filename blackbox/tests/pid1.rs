@@ -9,18 +9,9 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use verger_blackbox::message::Breakage;
 use verger_blackbox::{
-    Folder, Machine, PATIENCE, Phase, Process, Setup, ended_within, eventually, processes_of, program, search_path,
+    Folder, Machine, PATIENCE, Phase, Process, Setup, ended_within, eventually, noting, processes_of, program,
+    search_path,
 };
-
-/// A service that is ready when it can be asked to end, notes its name in `@@/order` when it is, and ends.
-fn noting(name: &str, more: &str) -> String {
-    format!(
-        "[service.{name}]
-         command = ['sh', '-c', 'trap \"echo {name} >> @@/order; exit 0\" TERM; echo >&3; sleep 1000 & wait']
-         ready = 'fd'
-         {more}\n"
-    )
-}
 
 fn contained(plan: &str) -> Machine {
     Setup::plan(plan).contained().start()
