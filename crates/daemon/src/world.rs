@@ -516,7 +516,8 @@ impl World {
             |living: &&Living| engine.description(living.run.service.slot).is_some_and(|service| service.restricted());
         let mut runs = self.living.iter().flatten().filter(restricted).peekable();
         runs.peek().is_some()
-            && (runs.any(|living| self.is_member(engine, living, Some(pid)) || self.may_be_starting(engine, living, pid))
+            && (runs
+                .any(|living| self.is_member(engine, living, Some(pid)) || self.may_be_starting(engine, living, pid))
                 || process::stat(pid).map_or(true, |stat| stat.is_dead()))
     }
 }
