@@ -248,7 +248,10 @@ impl Tree {
     pub fn make(&self, run: &RunName) -> Result<OwnedFd, Errno> {
         let name = run.directory();
         mkdirat(&self.root, name.c_str()?, Mode::from_raw_mode(0o755))?;
-        files::open_dir(self.root.as_fd(), name.c_str()?)
+        files::open_dir(self.root.as_fd(), name.c_str()?).inspect_err(|_| {
+            // The run does not begin, so nobody would ever look for its directory.
+            let _as_it_was = self.remove(run);
+        })
     }
 
     /// Writes one of a run's control files (`memory.max`, `pids.max`, `cpu.weight`, …).
