@@ -44,6 +44,12 @@ impl NotifyFolder {
             used += part.len();
         }
         let path = std::ffi::CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?;
+        // The folder is ours alone. A child that is being forked may still hold the socket of the former run: it would seem
+        // that somebody listens there.
+        match rustix::fs::unlink(path) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
         let socket = channel::listen(path, Kind::Datagram, 0o666)?;
         channel::name_senders(&socket)?;
         Ok(socket)
