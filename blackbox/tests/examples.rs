@@ -26,7 +26,9 @@ impl Up {
         let (folder, instance) = Folder::new();
         let runtime = folder.join("run");
         let (read, write) = std::io::pipe().unwrap();
-        let mut command = Command::new(program("verger"));
+        // As from a shell that a person types into: one that runs things in the background has them ignore Ctrl-C.
+        let mut command = Command::new("env");
+        command.arg("--default-signal=HUP,INT,QUIT").arg(program("verger"));
         command.arg("up").arg(examples().join(example)).args(["--instance", &instance, "--color", "never"]);
         command.env("VERGER_RUNTIME_DIR", &runtime).env("PATH", search_path()).env(MARK, &instance);
         command.stdin(Stdio::null()).stdout(write.try_clone().unwrap()).stderr(write);

@@ -86,8 +86,10 @@ impl Scene {
 
     /// A program, in this scene.
     pub(crate) fn program(&self, program: &Path, words: &[&str]) -> Command {
-        let mut command = Command::new(program);
+        // As from a shell that a person types into: one that runs things in the background has them ignore Ctrl-C.
+        let mut command = Command::new("env");
         programs();
+        command.arg("--default-signal=HUP,INT,QUIT").arg(program);
         command.args(words).env("VERGER_RUNTIME_DIR", self.folder.join("run")).env("VERGER_INSTANCE", &self.instance);
         command.env_remove("NOTIFY_SOCKET").env_remove("NO_COLOR").stdin(Stdio::null());
         command
