@@ -23,6 +23,11 @@ impl Process {
         fs::read(self.place(file)).unwrap_or_else(|why| panic!("/proc/{}/{file}: {why}", self.0))
     }
 
+    /// A file of it in `/proc`; `None` when it has gone.
+    pub fn try_file(self, file: &str) -> Option<String> {
+        fs::read(self.place(file)).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// A file of it in `/proc`.
     pub fn file(self, file: &str) -> String {
         String::from_utf8_lossy(&self.bytes(file)).trim_end().to_owned()

@@ -430,6 +430,7 @@ impl Story {
         let count = || self.telling.allocations.map_or(0, |count| count());
         let (mut said, mut wrong) = (Vec::new(), None);
 
+        self.watch.hears(&event);
         let before = count();
         let mut effects = self.engine.step(self.now, event);
         let mut taken = count() - before;

@@ -12,7 +12,7 @@
 //! | I7 | rests are as long as the plan says, and are not cut short by nobody |
 //! | I8 | every transition follows from the phase before, has a root that was heard, and shares it with what it points to |
 //! | I9 | when a run is released, nothing of it lives |
-//! | I10 | stuck is said only of what lives on though killed |
+//! | I10 | stuck is said only of what lives on though killed, or did when it was last looked at |
 //! | I11 | everything has ended when it is said to have, but for what is stuck; and it does end |
 //! | I12 | a deadline that has come has been dealt with |
 //! | I13 | a restored engine says what the unsaved one says |
@@ -26,7 +26,7 @@ use verger_engine::image::{EdgeKind, Ready};
 use verger_engine::life::{CommandId, Failure, LifeEffect, Outcome, PhaseKind, Request, Status, Verb, Want};
 use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
-use verger_engine::{Effect, Engine};
+use verger_engine::{Effect, Engine, Event};
 
 use crate::world::World;
 
@@ -47,6 +47,8 @@ pub struct Watch {
     last_run: RunId,
     /// Runs whose end was told: an end may overtake its start.
     exited: BTreeSet<RunId>,
+    /// Runs in whose containment the last look that was told of found somebody.
+    seen: BTreeSet<RunId>,
     commands: BTreeMap<CommandId, Request>,
     /// The phase that each slot entered last, and when its rest is to be over.
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
@@ -65,6 +67,16 @@ impl Watch {
     /// Whether everything has ended.
     pub fn has_ended(&self) -> bool {
         self.ended
+    }
+
+    /// An event is about to be heard.
+    pub fn hears(&mut self, event: &Event) {
+        if let Event::Run(RunEvent::Swept { run, left }) = event {
+            match left {
+                Some(_) => self.seen.insert(run.run),
+                None => self.seen.remove(&run.run),
+            };
+        }
     }
 
     /// A command is being asked.
@@ -233,7 +245,9 @@ impl Watch {
             PhaseKind::Stuck => {
                 let lives = self.runs.get(&slot).is_some_and(|run| world.lives(*run));
                 let told = world.has_more_to_tell(slot);
-                hold!(lives || told, "I10", "{name} is called stuck, and is gone");
+                // It may have gone between the look and the news of it.
+                let seen = self.runs.get(&slot).is_some_and(|run| self.seen.contains(&run.run));
+                hold!(lives || told || seen, "I10", "{name} is called stuck, and is gone");
             }
             PhaseKind::Stopping if is_asked(transition.cause) => self.check_stop_order(engine, slot)?,
             PhaseKind::Starting
