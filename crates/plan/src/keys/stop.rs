@@ -23,6 +23,9 @@ pub(super) const KEYS: &[Key<Service>] = &[
             "stop_time",
             "stopwaitsecs",
             "timeoutstopsec",
+            "kill_timeout",
+            "stop_timeout",
+            "timeout_stop",
         ],
         default: "[\"TERM 10s\"]",
         doc: "The signals it is asked to end with, each with the time it is given (10 s if not said); then it is killed. \
@@ -38,7 +41,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
     },
     Key {
         name: "stuck_after",
-        aliases: &["kill_timeout", "stop_timeout", "timeout_stop"],
+        aliases: &[],
         default: "\"10s\"",
         doc: "How long after the first kill a stop counts as stuck.",
         shape: Shape::Time(|service, span| service.stuck_after = span),
