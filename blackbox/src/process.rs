@@ -93,9 +93,12 @@ impl Process {
         entries.flatten().filter_map(entry).collect()
     }
 
-    /// Its environment as it was given.
+    /// Its environment as it was given, which is shown as late as its arguments are.
     pub fn environment(self) -> BTreeMap<String, String> {
-        let text = self.file("environ");
+        let text = eventually("its environment is shown", PATIENCE, || {
+            let text = self.file("environ");
+            (!text.is_empty()).then_some(text)
+        });
         let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
         text.split('\0').filter_map(pair).collect()
     }
