@@ -246,8 +246,11 @@ impl Life {
             for (user, slot) in (0u32..).zip(&self.slots) {
                 let Some(home) = slot.home else { continue };
                 for (record, kind) in images.service(home).edges() {
-                    let name = images.service(Home { record, ..home }).name();
-                    if let Some(need) = self.find(images, name) {
+                    let there = Home { record, ..home };
+                    // An engine's first plan has every record in the slot of its number; else it is sought by name.
+                    let first = self.slots.get(record as usize).is_some_and(|slot| slot.home == Some(there));
+                    let need = if first { Some(record) } else { self.find(images, images.service(there).name()) };
+                    if let Some(need) = need {
                         edge(user, need, kind);
                     }
                 }
