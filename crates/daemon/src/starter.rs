@@ -116,6 +116,8 @@ struct Worker {
 pub(crate) struct Starter {
     shared: Arc<Shared>,
     workers: Vec<Arc<Worker>>,
+    /// Another worker could not be made: not before this is it tried again.
+    hire_again_at: Moment,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -133,7 +135,7 @@ impl Starter {
             done: Mutex::new(VecDeque::with_capacity(room)),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         });
-        let mut starter = Starter { shared, workers: Vec::with_capacity(WORKERS_MAX) };
+        let mut starter = Starter { shared, workers: Vec::with_capacity(WORKERS_MAX), hire_again_at: Moment(0) };
         for _ in 0..WORKERS {
             starter.hire()?;
         }
@@ -213,12 +215,17 @@ impl Starter {
         }
         busy_since.sort_unstable();
         // As many as there are beyond the first two must be held up before there is one more.
-        busy_since[self.workers.len() - WORKERS] + PATIENCE
+        (busy_since[self.workers.len() - WORKERS] + PATIENCE).max(self.hire_again_at)
     }
 
     /// Makes another worker if one is held up and jobs wait; whether it did.
     pub(crate) fn look(&mut self, now: Moment) -> bool {
-        now >= self.look_at() && self.hire().is_ok()
+        if now < self.look_at() {
+            return false;
+        }
+        // Without this the loop would turn and turn where no thread can be had.
+        self.hire_again_at = now + PATIENCE;
+        self.hire().is_ok()
     }
 
     fn hire(&mut self) -> Result<(), Errno> {
