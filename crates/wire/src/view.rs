@@ -8,12 +8,12 @@ use verger_engine::causes::{self, Link, RootKind};
 use verger_engine::image::Image;
 use verger_engine::life::{self, Outcome, PhaseKind, Status};
 use verger_engine::runs::{Pid, ServiceId, StartFailure, Step};
-use verger_engine::time::Moment;
+use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
 use crate::message::{
-    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, Done, Error, Exit, Failure, FailureKind, LastOrder, Obstacle,
-    OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState, signal_text,
+    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit, Failure, FailureKind, LastOrder,
+    Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -177,7 +177,21 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
     });
     let chain = engine.chain(slot).filter_map(step).collect();
     let history = engine.history(slot).filter_map(step).collect();
-    Some(Why { service, chain, wanted, history })
+    Some(Why { service, chain, wanted, history, ending: ending(engine, slot) })
+}
+
+/// The time that the end of everything has been given, and what it makes of the graces of the service in a slot.
+fn ending(engine: &Engine, slot: u32) -> Option<Ending> {
+    let budget = engine.budget()?;
+    let shortened = engine.shortened(slot);
+    let by = RootKind::Shutdown { signal: budget.signal, by: budget.by };
+    Some(Ending {
+        within_ms: budget.within.as_millis(),
+        over_us: micros(budget.over_at()),
+        by: origin(engine, &by),
+        planned_ms: shortened.and_then(|(planned, _)| (planned != Span::FOREVER).then(|| planned.as_millis())),
+        grace_ms: shortened.map(|(_, grace)| grace.as_millis()),
+    })
 }
 
 /// What led to a transition.
@@ -223,6 +237,7 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::Removed => CauseKind::Removed,
         causes::Cause::Fault(_) => CauseKind::Fault,
         causes::Cause::Found => CauseKind::Found,
+        causes::Cause::OutOfTime => CauseKind::OutOfTime,
     }
 }
 
