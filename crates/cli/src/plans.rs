@@ -6,11 +6,13 @@ use std::io::Read;
 
 use verger_engine::image::{MAGIC, Plan, Service};
 use verger_engine::runs::StartFailure;
+use verger_engine::time::Span;
 use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
 use verger_linux::users::{BUFFER_BYTES, SYSTEM};
 use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Reading, Severity, Sources};
 
 use crate::complaints;
+use crate::end_check::LateEnd;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
 use crate::words;
@@ -47,8 +49,9 @@ pub(crate) enum Where {
     Elsewhere,
 }
 
-/// Reads the plan in a file, with all that is to be said about it.
-pub(crate) fn read(path: &str, place: Where) -> Reading {
+/// Reads the plan in a file, with all that is to be said about it: also whether it can end within a budget (its own, if none is
+/// given).
+pub(crate) fn read(path: &str, place: Where, budget: Option<Span>) -> (Reading, Option<LateEnd>) {
     let mut reading = if path == STANDARD_INPUT {
         let mut bytes = Vec::new();
         let read = std::io::stdin().lock().take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
@@ -64,7 +67,9 @@ pub(crate) fn read(path: &str, place: Where) -> Reading {
         }
         reading.complaints.extend(found);
     }
-    reading
+    let late = reading.plan.as_ref().and_then(|plan| LateEnd::of(plan, &reading, budget));
+    reading.complaints.extend(late.as_ref().and_then(LateEnd::complaint));
+    (reading, late)
 }
 
 /// Shows all complaints; says how many errors and warnings there were.
@@ -92,11 +97,11 @@ pub(crate) struct Ready {
 }
 
 /// Reads and compiles the plan in a file, telling what is wrong with it.
-pub(crate) fn ready(setting: &Setting, path: &str, place: Where) -> Result<Ready, Trouble> {
+pub(crate) fn ready(setting: &Setting, path: &str, place: Where, budget: Option<Span>) -> Result<Ready, Trouble> {
     if let Some(image) = compiled(path) {
         return Ok(Ready { image, reading: None });
     }
-    let reading = read(path, place);
+    let (reading, _) = read(path, place, budget);
     let (errors, _) = show_complaints(setting, &reading);
     let Some(plan) = &reading.plan else {
         return Err(Trouble::new(format!("{path} has {}", words::count(errors, "error"))));

@@ -85,13 +85,15 @@ impl Connection {
         Ok(())
     }
 
-    /// Ends everything, in order, and then the daemon, within a time (whole milliseconds of it; asked again, it can only become
-    /// less); comes back when that has begun.
+    /// Ends everything, in order, and then the daemon, within a time (whole milliseconds of it; [`Duration::MAX`] is no
+    /// limit; asked again, it can only become less); comes back when that has begun.
     ///
     /// # Errors
     /// As for all of these.
     pub fn shutdown_within(&mut self, budget: Duration) -> Result<(), ClientError> {
-        let budget_ms = Some(u64::try_from(budget.as_millis()).unwrap_or(u64::MAX));
+        // The wire's integers end here; so long is no limit.
+        let most = i64::MAX as u64;
+        let budget_ms = Some(u64::try_from(budget.as_millis()).map_or(most, |millis| millis.min(most)));
         let Nothing {} = self.call(&Call::Shutdown { hasty: false, budget_ms })?;
         Ok(())
     }

@@ -237,7 +237,7 @@ impl Daemon {
         let patience = match asked {
             None if self.engine.is_closing() => Patience::Spent,
             None => self.planned_patience(),
-            Some(within) => Patience::Within(within),
+            Some(_) => self.budgets.patience(asked, None),
         };
         self.step(Event::Shutdown { signal, by, patience });
     }

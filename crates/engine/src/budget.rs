@@ -240,12 +240,21 @@ impl Longest {
 /// The longest chain of a plan's end, when all of it runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedEnd {
-    /// The services of the chain by their numbers in the image, the one that ends first first; each with its graces.
-    pub chain: Vec<(u32, Span)>,
+    /// The one that ends first first.
+    pub chain: Vec<PlannedStop>,
     /// How long the chain takes at most: all its graces.
-    pub needs: Span,
-    /// How graces would share the budget.
-    pub scale: Scale,
+    pub needed: Span,
+}
+
+/// One service of a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlannedStop {
+    /// Its number in the image.
+    pub service: u32,
+    /// How long its graces are.
+    pub graces: Span,
+    /// What is left of them within the budget.
+    pub share: Span,
 }
 
 /// What the end of a plan takes within a budget; [`Span::FOREVER`] is no limit.
@@ -257,17 +266,22 @@ pub fn planned_end(image: &Image, budget: Span) -> PlannedEnd {
         let edges = image.service(at).edges();
         edges.filter_map(move |(need, _): (u32, EdgeKind)| (!one_shot(need)).then_some(need))
     };
-    let graces = |at: u32, most: Span| image.service(at).graces(0, |wait| wait.min(most));
     let usable = usable(budget);
     let mut longest = Longest::new(image.len());
-    let found = longest.find(image.len(), needs, |at| Some(graces(at, usable)));
-    let Some((last, needed)) = found else {
-        return PlannedEnd { chain: Vec::new(), needs: Span::ZERO, scale: Scale::WHOLE };
+    let counted = |at: u32| image.service(at).graces(0, |wait| wait.min(usable));
+    let Some((last, needed)) = longest.find(image.len(), needs, |at| Some(counted(at))) else {
+        return PlannedEnd { chain: Vec::new(), needed: Span::ZERO };
     };
-    let mut chain: Vec<(u32, Span)> = longest.back_from(last).map(|at| (at, graces(at, Span::FOREVER))).collect();
+    let scale = Scale::new(usable, needed);
+    let stop = |service: u32| {
+        let described = image.service(service);
+        let (graces, share) = (described.graces(0, |wait| wait), described.graces(0, |wait| scale.of(wait)));
+        PlannedStop { service, graces, share }
+    };
+    let mut chain: Vec<PlannedStop> = longest.back_from(last).map(stop).collect();
     chain.reverse();
-    let needs = Span(chain.iter().fold(0, |sum, (_, graces)| graces.0.saturating_add(sum)));
-    PlannedEnd { chain, needs, scale: Scale::new(usable, needed) }
+    let needed = chain.iter().fold(0, |sum: u64, stop| sum.saturating_add(stop.graces.0));
+    PlannedEnd { chain, needed: Span(needed) }
 }
 
 #[cfg(test)]
@@ -349,18 +363,15 @@ mod tests {
         let web = named("web", &[10, 5], &["app", "migrate"]);
         let image = image(alloc::vec![named("db", &[10], &[]), migrate, named("app", &[20], &["db"]), web]);
         let end = planned_end(&image, Span::FOREVER);
-        let chain: Vec<_> = end.chain.iter().map(|(at, graces)| (image.service(*at).name(), graces.0)).collect();
-        assert_eq!(
-            chain,
-            [("migrate", 100_000_000_000), ("db", 10_000_000_000)],
-            "nothing waits for a one-shot's users"
-        );
+        let named =
+            |end: &PlannedEnd| -> Vec<_> { end.chain.iter().map(|it| image.service(it.service).name()).collect() };
+        assert_eq!(named(&end), ["migrate", "db"], "nothing waits for a one-shot's users");
+        assert_eq!((end.needed, end.chain[1].share), (Span::from_secs(110), Span::from_secs(10)));
         let end = planned_end(&image, Span::from_secs(20));
-        let chain: Vec<_> = end.chain.iter().map(|(at, _)| image.service(*at).name()).collect();
-        assert_eq!((chain, end.needs), (alloc::vec!["web", "app", "db"], Span::from_secs(45)));
-        // 15, 19 (of 20) and 10 share 19.
-        let scaled = [5, 19, 44].map(|secs| end.scale.of(Span::from_secs(secs)));
-        assert_eq!(scaled, [5, 19, 19].map(|secs| Span(secs * 1_000_000_000 * 19 / 44)));
+        assert_eq!((named(&end), end.needed), (alloc::vec!["web", "app", "db"], Span::from_secs(45)));
+        let of_19 = |secs: u64| Span(secs * 1_000_000_000 * 19 / 44);
+        let shares: Vec<Span> = end.chain.iter().map(|stop| stop.share).collect();
+        assert_eq!(shares, [Span(of_19(10).0 + of_19(5).0), of_19(19), of_19(10)], "20 count as 19");
         assert_eq!(planned_end(&crate::desk::image(alloc::vec![]), Span::ZERO).chain, []);
     }
 }

@@ -162,6 +162,9 @@ impl Story {
             let wanted = words::wanted(&why.service.name, why.service.want, wanted, clock);
             text.push_str(&format!("\n{wanted}\n"));
         }
+        if let Some(ending) = &why.ending {
+            text.push_str(&format!("{}\n", words::ending(ending, clock)));
+        }
         text
     }
 
