@@ -283,6 +283,43 @@ fn a_plan_with_an_error_starts_nothing() {
 }
 
 #[test]
+fn a_plan_that_cannot_end_in_time_is_warned_of() {
+    let scene = Scene::empty("verbs-late");
+    let plan = "shutdown_budget = \"10s\"\n\n[service.db]\ncommand = \"sleep 1\"\nstop = \"TERM 30s\"\n\n\
+                [service.app]\ncommand = \"sleep 1\"\nstop = [\"INT 5s\", \"TERM 5s\"]\nrequires = [\"db\"]\n\n\
+                [service.web]\ncommand = \"sleep 1\"\nafter = [\"app\"]\nstop = \"TERM 1s\"\n\n\
+                [service.lone]\ncommand = \"sleep 1\"\nstop = \"TERM 40s\"\n";
+    scene.write("plan.toml", plan);
+    // Named as a person names it who is there.
+    let ask = |words: &[&str]| scene::answer(&scene.verger(words).current_dir(scene.path("")).output().unwrap());
+    let (status, said, words) = ask(&["check", "plan.toml"]);
+    assert_eq!((status, said.as_str()), (0, "plan.toml: sound, 4 services, 1 warning\n"));
+    insta::assert_snapshot!(words, @r#"
+    Warning: the plan cannot end within 10s: its longest chain, web → app → db, may take 41s
+     --> plan.toml:5:8
+      |
+    5 | stop = "TERM 30s"
+      |        ^^^^^^^^^^
+      |
+    Hint: give it more time (`shutdown_budget`, `--budget`), or its services less (`stop`); as it is, graces of that chain are cut to 23 % when everything ends
+
+    CHAIN  GRACE  SHARE   PLACE
+    web    1s     475ms   plan.toml:15
+    app    10s    4512ms  plan.toml:9
+    db     30s    4512ms  plan.toml:5
+    "#);
+    let (_, said, words) = ask(&["check", "--budget", "1m", "plan.toml"]);
+    assert_eq!((said.as_str(), words.as_str()), ("plan.toml: sound, 4 services\n", ""));
+    let found = json(&ask(&["check", "--json", "--budget", "42s", "plan.toml"]).1);
+    let late = &found["files"][0]["late_end"];
+    assert_eq!((&late["budget_ms"], &late["needed_ms"]), (&Value::from(42_000), &Value::from(41_000)), "{found}");
+    let chain: Vec<&str> = late["chain"].as_array().unwrap().iter().filter_map(|it| it["service"].as_str()).collect();
+    assert_eq!(chain, ["web", "app", "db"]);
+    let message = found["files"][0]["complaints"][0]["message"].as_str().unwrap();
+    assert!(message.ends_with("may take 41s (2s of the budget are kept for killing what is left)"), "{message}");
+}
+
+#[test]
 fn what_is_made_from_the_table_of_verbs() {
     let scene = Scene::empty("verbs-made");
     for shell in ["bash", "zsh", "fish"] {

@@ -13,7 +13,7 @@ use core::iter;
 
 use crate::causes::Actor;
 use crate::codec::{ReadError, Reader, Writer};
-use crate::image::{EdgeKind, Image, Ready};
+use crate::image::{EdgeKind, Image, Ready, ServiceView};
 use crate::time::{Moment, Span};
 
 /// How much time an end of everything is given.
@@ -72,10 +72,11 @@ pub fn percent(there: Span, needed: Span) -> u64 {
     u64::try_from(percent).unwrap_or(100).min(100)
 }
 
-/// By how much graces are shortened. None can be longer than all the time there is; then they share it by one ratio.
+/// By how much graces are shortened: those of all services by one ratio. Only where a service's graces are longer than all
+/// the time there is do they count as that, so that one without an end does not take all from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scale {
-    /// No grace counts as longer than this.
+    /// Nobody's graces count as longer than this.
     most: Span,
     /// So much is given …
     given: Span,
@@ -87,20 +88,25 @@ impl Scale {
     /// Graces as they are.
     pub const WHOLE: Scale = Scale { most: Span::FOREVER, given: Span::FOREVER, needed: Span::FOREVER };
 
-    /// For a chain that needs `needed` where graces can have `usable`, each of them counted as that at most.
+    /// For a chain that needs `needed` where graces can have `usable`, each service's counted as that at most.
     pub(crate) fn new(usable: Span, needed: Span) -> Scale {
         Scale { most: usable, given: usable.min(needed), needed }
     }
 
-    /// What is left of a grace. Never more than it was.
-    pub fn of(self, grace: Span) -> Span {
-        let counted = grace.min(self.most);
-        if self.given == self.needed {
-            return counted;
-        }
-        // Not zero: `given` is less than it.
-        let shared = u128::from(counted.0) * u128::from(self.given.0) / u128::from(self.needed.0);
-        Span(u64::try_from(shared).unwrap_or(u64::MAX))
+    /// What is left of one grace of a service whose graces are `all` together. Never more than it was.
+    pub fn of(self, grace: Span, all: Span) -> Span {
+        let counted = part(grace, all.min(self.most), all);
+        part(counted, self.given, self.needed)
+    }
+
+    /// What is left of all graces of a service.
+    pub fn of_all(self, service: &ServiceView<'_>) -> Span {
+        let all = service.graces(0);
+        Span(
+            (0..service.stop_len())
+                .filter_map(|step| service.stop_step(step))
+                .fold(0, |sum, step| sum.saturating_add(self.of(step.wait, all).0)),
+        )
     }
 
     pub(crate) fn save(self, writer: &mut Writer<'_>) {
@@ -116,6 +122,16 @@ impl Scale {
         }
         Ok(scale)
     }
+}
+
+/// So much of a span as `there` is of `whole`, which is no less.
+fn part(span: Span, there: Span, whole: Span) -> Span {
+    if there >= whole {
+        return span;
+    }
+    // Not zero: `there` is less than it.
+    let part = u128::from(span.0) * u128::from(there.0) / u128::from(whole.0);
+    Span(u64::try_from(part).unwrap_or(u64::MAX))
 }
 
 /// The time that an end of everything has been given.
@@ -268,15 +284,14 @@ pub fn planned_end(image: &Image, budget: Span) -> PlannedEnd {
     };
     let usable = usable(budget);
     let mut longest = Longest::new(image.len());
-    let counted = |at: u32| image.service(at).graces(0, |wait| wait.min(usable));
+    let counted = |at: u32| image.service(at).graces(0).min(usable);
     let Some((last, needed)) = longest.find(image.len(), needs, |at| Some(counted(at))) else {
         return PlannedEnd { chain: Vec::new(), needed: Span::ZERO };
     };
     let scale = Scale::new(usable, needed);
     let stop = |service: u32| {
         let described = image.service(service);
-        let (graces, share) = (described.graces(0, |wait| wait), described.graces(0, |wait| scale.of(wait)));
-        PlannedStop { service, graces, share }
+        PlannedStop { service, graces: described.graces(0), share: scale.of_all(&described) }
     };
     let mut chain: Vec<PlannedStop> = longest.back_from(last).map(stop).collect();
     chain.reverse();
@@ -310,17 +325,24 @@ mod tests {
     fn graces_share_by_one_ratio_and_none_is_more_than_all() {
         let secs = Span::from_secs;
         let third = Scale::new(secs(10), secs(30));
-        assert_eq!((third.of(secs(3)), third.of(secs(9)), third.of(Span::ZERO)), (secs(1), secs(3), Span::ZERO));
-        assert_eq!((third.of(secs(30)), third.of(Span::FOREVER)), (third.of(secs(10)), third.of(secs(10))));
+        let whole = |scale: Scale, grace: Span| scale.of(grace, grace);
+        assert_eq!(
+            (whole(third, secs(3)), whole(third, secs(9)), whole(third, Span::ZERO)),
+            (secs(1), secs(3), Span::ZERO)
+        );
+        assert_eq!(whole(third, secs(30)), whole(third, secs(10)));
+        assert_eq!(whole(third, Span::FOREVER), whole(third, secs(10)));
+        // Two steps of 20 s and 60 s count as 10 s together.
+        assert_eq!((third.of(secs(20), secs(80)).as_millis(), third.of(secs(60), secs(80)).as_millis()), (833, 2500));
         assert_eq!(
             (percent(secs(10), secs(30)), percent(secs(3), secs(2)), percent(Span::FOREVER, Span::ZERO)),
             (33, 100, 100)
         );
         let enough = Scale::new(secs(10), secs(4));
-        assert_eq!((enough.of(secs(4)), enough.of(secs(11))), (secs(4), secs(10)));
-        assert_eq!((Scale::WHOLE.of(Span::FOREVER), Scale::WHOLE.of(secs(7))), (Span::FOREVER, secs(7)));
+        assert_eq!((whole(enough, secs(4)), whole(enough, secs(11))), (secs(4), secs(10)));
+        assert_eq!((whole(Scale::WHOLE, Span::FOREVER), whole(Scale::WHOLE, secs(7))), (Span::FOREVER, secs(7)));
         let nothing = Scale::new(Span::ZERO, Span::ZERO);
-        assert_eq!(nothing.of(secs(1)), Span::ZERO);
+        assert_eq!(whole(nothing, secs(1)), Span::ZERO);
     }
 
     /// All graphs of four services (edges to those before) with every service ending in 1, 2 or 3, or not at all: against a

@@ -210,7 +210,7 @@ impl Engine {
     pub fn shortened(&self, slot: u32) -> Option<(Span, Span)> {
         let run = self.runs.get(slot)?;
         let service = self.runs.images().service(run.home());
-        let (was, is) = (service.graces(0, |wait| wait), service.graces(0, |wait| self.scale().of(wait)));
+        let (was, is) = (service.graces(0), self.scale().of_all(&service));
         (is < was).then_some((was, is))
     }
 

@@ -76,11 +76,14 @@ struct Share {
 }
 
 impl Share {
-    /// The most that can be left of a grace.
-    fn most_of(self, grace: Span) -> Span {
-        let counted = grace.min(self.usable);
-        let shared = u128::from(counted.0) * u128::from(self.usable.0) / u128::from(self.needed.0.max(1));
-        counted.min(Span(u64::try_from(shared).unwrap_or(u64::MAX)))
+    /// The most that can be left of a grace of a service whose graces are `all` together.
+    fn most_of(self, grace: Span, all: Span) -> Span {
+        let part = |span: Span, there: Span, whole: Span| {
+            let part = u128::from(span.0) * u128::from(there.0) / u128::from(whole.0.max(1));
+            Span(u64::try_from(part).unwrap_or(u64::MAX))
+        };
+        let counted = part(grace, all.min(self.usable), all);
+        counted.min(part(counted, self.usable, self.needed))
     }
 }
 
@@ -141,7 +144,7 @@ impl Watch {
         if self.exited.contains(&run.id()) {
             return None;
         }
-        let own = engine.images().service(run.home()).graces(0, |wait| wait.min(usable));
+        let own = engine.images().service(run.home()).graces(0).min(usable);
         let users: Vec<u32> = self.users.get(&slot).into_iter().flatten().map(|(user, _)| *user).collect();
         let before = users.iter().filter_map(|user| self.ended(engine, *user, usable, known)).max();
         let ended = Some(before.unwrap_or(0).saturating_add(own.0));
@@ -475,7 +478,7 @@ fn check_grace(engine: &Engine, run: RunRef, signal: u8, share: Share, now: Mome
     let service = engine.images().service(here.home());
     let steps = (0..service.stop_len()).filter_map(|step| service.stop_step(step));
     // Of steps with the same signal the longest counts.
-    let most = steps.filter(|step| step.signal == signal).map(|step| share.most_of(step.wait)).max();
+    let most = steps.filter(|step| step.signal == signal).map(|step| share.most_of(step.wait, service.graces(0))).max();
     let (Some(until), Some(most)) = (engine.grace_until(run.service.slot), most) else { return Ok(()) };
     let (name, grace) = (engine.name(run.service.slot), until.since(now));
     hold!(grace <= most, "I17", "{name} is given {grace}, and its share is {most}");

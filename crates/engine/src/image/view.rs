@@ -411,10 +411,10 @@ impl<'i> ServiceView<'i> {
         Some(StopStep { signal: StopRecord::signal(record), wait: StopRecord::wait(record) })
     }
 
-    /// How long its stop sequence takes from a step on, each of its waits taken as `each` says.
-    pub fn graces(&self, from: u32, each: impl Fn(Span) -> Span) -> Span {
-        let waits = (from..self.stop_len()).filter_map(|step| Some(each(self.stop_step(step)?.wait)));
-        Span(waits.fold(0, |sum, wait| wait.0.saturating_add(sum)))
+    /// How long its stop sequence takes from a step on.
+    pub fn graces(&self, from: u32) -> Span {
+        let steps = (from..self.stop_len()).filter_map(|step| self.stop_step(step));
+        Span(steps.fold(0, |sum, step| step.wait.0.saturating_add(sum)))
     }
 
     /// What happens when it ends unasked.

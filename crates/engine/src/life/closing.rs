@@ -81,13 +81,14 @@ impl Life {
         let (usable, now, slots) = (usable(new.within), self.now, self.slots.len() as u32);
         // Nobody waits for one that is stuck.
         let waited_for = |slot: u32| !matches!(self.slots[slot as usize].phase, Phase::Stuck { .. });
-        let graces = |slot: u32, most: Span| runs.graces_left(slot, most, now).filter(|_| waited_for(slot));
+        let graces = |slot: u32| runs.graces_left(slot, now).filter(|_| waited_for(slot));
         let needs = |slot: u32| self.graph.needs(slot).iter().map(|need| need.slot);
-        let Some((last, counted)) = self.longest.find(slots, needs, |slot| graces(slot, usable)) else { return };
+        let Some((last, counted)) = self.longest.find(slots, needs, |slot| Some(graces(slot)?.min(usable))) else {
+            return;
+        };
         self.last_of_longest = last;
         let chain = self.longest.back_from(last);
-        let needed =
-            Span(chain.filter_map(|slot| graces(slot, Span::FOREVER)).fold(0, |sum, it| it.0.saturating_add(sum)));
+        let needed = Span(chain.filter_map(graces).fold(0, |sum, it| it.0.saturating_add(sum)));
 
         runs.set_scale(Scale::new(usable, counted));
         for slot in 0..slots {
@@ -269,10 +270,10 @@ mod tests {
 
         let mut desk = long();
         desk.stop("a").pass(secs(4)).forget();
-        // 6 s of the first and 30 of the second (19 of which count): 25 into 19.
+        // 6 s of the first and 30 of the second, which count as 19 together; what has not begun has its part of all 40.
         desk.shutdown_with(within(secs(20)));
-        desk.forget().pass(Span(6_000_000_000 * 19 / 25)).says("signal a 15 Main\nsignal a 18 Main");
-        desk.pass(Span(19_000_000_000 * 19 / 25)).says("kill a");
+        desk.forget().pass(Span(6_000_000_000 * 19 / 36)).says("signal a 15 Main\nsignal a 18 Main");
+        desk.pass(Span(30_000_000_000 * 19 / 40)).says("kill a");
 
         let mut desk = long();
         desk.stop("a").pass(secs(12)).forget();

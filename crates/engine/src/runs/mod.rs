@@ -323,7 +323,7 @@ impl Runs {
         let Some(run) = self.table[slot as usize].as_mut() else { return };
         match run.stage {
             Stage::Spawning => {
-                let grace = self.scale.of(first_grace(&self.images.service(run.home)));
+                let grace = first_grace(&self.images.service(run.home), self.scale);
                 run.stage = Stage::Recalled;
                 self.timers.set(slot, now + grace);
             }
@@ -361,7 +361,8 @@ impl Runs {
     /// Shortens the grace that a run is in the middle of, if it is. Its deadline comes no later than it would have.
     pub(crate) fn shorten(&mut self, slot: u32, now: Moment) {
         let scale = self.scale;
-        let sooner = |until: Moment| until.min(now + scale.of(until.since(now)));
+        let left = self.graces_left(slot, now).unwrap_or(Span::ZERO);
+        let sooner = |until: Moment| until.min(now + scale.of(until.since(now), left));
         let Some(run) = self.table[slot as usize].as_mut() else { return };
         match &mut run.stage {
             Stage::Recalled | Stage::Ending { .. } => {}
@@ -376,9 +377,8 @@ impl Runs {
         self.timers.set(slot, sooner(self.timers.get(slot)));
     }
 
-    /// How long a run may still be given before it is killed, no single grace counted as longer than `most`; `None` when it
-    /// has been, or is over.
-    pub(crate) fn graces_left(&self, slot: u32, most: Span, now: Moment) -> Option<Span> {
+    /// How long a run may still be given before it is killed, its graces whole; `None` when it has been, or is over.
+    pub(crate) fn graces_left(&self, slot: u32, now: Moment) -> Option<Span> {
         let run = self.get(slot)?;
         let service = self.images.service(run.home);
         let (until, from) = match run.stage {
@@ -389,8 +389,7 @@ impl Runs {
             Stage::Sweeping { until } | Stage::Draining { until, .. } => (until, service.stop_len()),
             Stage::Killing { .. } => return None,
         };
-        let rest = until.since(now).min(most);
-        Some(Span(rest.0.saturating_add(service.graces(from, |wait| wait.min(most)).0)))
+        Some(Span(until.since(now).0.saturating_add(service.graces(from).0)))
     }
 
     // ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -494,7 +493,7 @@ impl Runs {
         let until = match run.stage {
             Stage::Ending { .. } | Stage::Recalled => self.timers.get(slot),
             Stage::Spawning | Stage::Alive | Stage::Sweeping { .. } | Stage::Draining { .. } => {
-                now + self.scale.of(first_grace(&self.images.service(run.home)))
+                now + first_grace(&self.images.service(run.home), self.scale)
             }
             Stage::Killing { .. } => Moment::NEVER,
         };
@@ -546,15 +545,17 @@ impl Runs {
     fn stop_step(&mut self, slot: u32, step: u32, now: Moment) {
         let Some(run) = self.table[slot as usize].as_mut() else { return };
         let reference = run.reference(slot);
-        let Some(stop) = self.images.service(run.home).stop_step(step) else {
+        let service = self.images.service(run.home);
+        let Some(stop) = service.stop_step(step) else {
             return self.kill(slot, now);
         };
+        let grace = self.scale.of(stop.wait, service.graces(0));
         run.stage = Stage::Ending { step };
         self.outbox.put(RunEffect::Signal { run: reference, signal: stop.signal, scope: Scope::Main });
         // A stopped process would sleep through its grace.
         self.outbox.put(RunEffect::Signal { run: reference, signal: SIGCONT, scope: Scope::Main });
         // A grace of zero is due at once, at the next passing of time.
-        self.timers.set(slot, now + self.scale.of(stop.wait));
+        self.timers.set(slot, now + grace);
     }
 
     fn kill(&mut self, slot: u32, now: Moment) {
@@ -676,6 +677,9 @@ impl Run {
 }
 
 /// How long the first stop signal is given.
-fn first_grace(service: &ServiceView<'_>) -> Span {
-    service.stop_step(0).map_or(DEFAULT_GRACE, |step| step.wait)
+fn first_grace(service: &ServiceView<'_>, scale: Scale) -> Span {
+    match service.stop_step(0) {
+        Some(step) => scale.of(step.wait, service.graces(0)),
+        None => scale.of(DEFAULT_GRACE, DEFAULT_GRACE),
+    }
 }

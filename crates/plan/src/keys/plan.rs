@@ -19,7 +19,7 @@ pub(crate) const PLAN: &[Group<Plan>] = &[Group {
         },
         Key {
             name: "shutdown_budget",
-            aliases: &["shutdown_timeout", "stop_grace_period", "terminationgraceperiodseconds", "timeout"],
+            aliases: &["shutdown_timeout", "stop_grace_period", "terminationgraceperiodseconds"],
             default: "",
             doc: "How long the end of everything may take. Where the longest chain of graces is longer, all of them are shortened by \
                   the same ratio; what is left at the end is killed at once. `--budget` and VERGER_SHUTDOWN_BUDGET go before \
