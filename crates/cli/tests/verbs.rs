@@ -85,6 +85,39 @@ fn verbs_wait_for_what_they_ask_for() {
 }
 
 #[test]
+fn a_restart_tells_who_follows_and_is_not_there_yet() {
+    let plan = "[service.db]\ncommand = \"sleep 1000\"\n\n[service.web]\ncommand = \"sh -c 'test -e again || echo >&3; exec sleep 1000'\"\n\
+                ready = \"fd\"\nrequires = [\"db\"]\nstart_timeout = \"1h\"\n";
+    let mut scene = Scene::empty("verbs-follow");
+    let plan = plan.replace("test -e again", &format!("test -e {}", scene.path("again").display()));
+    scene.start(&plan);
+    scene.until("web", |web| web.ready);
+    scene.write("again", "");
+    let told = "still on their way: web\n".to_owned();
+    assert_eq!(scene.ask(&["restart", "db"]), (0, "db restarted\n".into(), told));
+}
+
+#[test]
+fn folders_that_are_not_there_are_told_before_anything_starts() {
+    let scene = Scene::empty("verbs-folders");
+    let plan = "[service.web]\ncommand = \"sleep 1000\"\nworking_directory = \"/nowhere/at all\"\nstdout = \"file:/nowhere/log\"\n\
+                stderr = \"file:/dev/null/log\"\n";
+    let file = scene.write("plan.toml", plan);
+    let (status, _, words) = scene.ask(&["check", file.to_str().unwrap()]);
+    assert_eq!(status, 0);
+    for told in [
+        "the working directory `/nowhere/at all` is not there: No such file or directory",
+        "the folder of `/nowhere/log`, `/nowhere` is not there: No such file or directory",
+        "the folder of `/dev/null/log`, `/dev/null` is not there: Not a directory",
+        "plan.toml:3:21",
+        "plan.toml:4:10",
+        "plan.toml:5:10",
+    ] {
+        assert!(words.contains(told), "{told}: {words}");
+    }
+}
+
+#[test]
 fn a_wait_has_an_end_when_asked_for() {
     let plan = "[service.slow]\ncommand = \"sleep 1000\"\nready = \"notify\"\nstart_timeout = \"1h\"\n";
     let scene = Scene::begin("verbs-timeout", plan);
