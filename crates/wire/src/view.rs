@@ -5,7 +5,7 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
-use verger_engine::image::Image;
+use verger_engine::image::{HandleView, Image, SourceView};
 use verger_engine::life::{self, Outcome, PhaseKind, Status};
 use verger_engine::runs::{Pid, ServiceId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
@@ -177,7 +177,62 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
     });
     let chain = engine.chain(slot).filter_map(step).collect();
     let history = engine.history(slot).filter_map(step).collect();
-    Some(Why { service, chain, wanted, history, ending: ending(engine, slot) })
+    let root = engine.chain(slot).last().and_then(|(_, _, root)| root.map(|root| root.what));
+    let about = root.map_or_else(Vec::new, |root| about(engine, &root));
+    Some(Why { service, chain, wanted, history, about, ending: ending(engine, slot) })
+}
+
+/// What the step of a start that failed was about, as the service is described now.
+fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
+    let RootKind::StartFailed { slot, failure } = *root else { return Vec::new() };
+    let Some(service) = engine.description(slot) else { return Vec::new() };
+    let given = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+    match failure.step {
+        Step::Program | Step::Exec => given(service.program()),
+        Step::WorkingDirectory => given(service.working_directory()),
+        Step::User | Step::SetUid => given(service.user()),
+        Step::Group | Step::SetGid | Step::SetGroups => {
+            let groups = service.groups().into_iter().flatten().map(str::to_owned);
+            given(service.group()).into_iter().chain(groups).collect()
+        }
+        Step::Open => {
+            let image = engine.home(slot).and_then(|home| engine.images().get(home.image));
+            let file = |(number, source): (u32, SourceView<'_>)| {
+                let path = match source {
+                    SourceView::File(path) => path,
+                    SourceView::Handle { handle, .. } => match image?.handle(handle).1 {
+                        HandleView::File(path) => path,
+                        HandleView::Pipe => return None,
+                    },
+                    SourceView::Null | SourceView::Inherit => return None,
+                };
+                Some(match number {
+                    0 => format!("{path} (stdin)"),
+                    1 => format!("{path} (stdout)"),
+                    2 => format!("{path} (stderr)"),
+                    number => format!("{path} (descriptor {number})"),
+                })
+            };
+            service.descriptors().filter_map(file).collect()
+        }
+        Step::Fork
+        | Step::Signals
+        | Step::Session
+        | Step::Descriptors
+        | Step::Containment
+        | Step::Cgroup
+        | Step::Scheduling
+        | Step::Affinity
+        | Step::Nice
+        | Step::OomScore
+        | Step::ResourceLimits
+        | Step::Personality
+        | Step::Umask
+        | Step::Capabilities
+        | Step::NoNewPrivileges
+        | Step::DeathSignal
+        | Step::SignalMask => Vec::new(),
+    }
 }
 
 /// The time that the end of everything has been given, and what it makes of the graces of the service in a slot.

@@ -549,12 +549,12 @@ impl Runs {
         let Some(stop) = service.stop_step(step) else {
             return self.kill(slot, now);
         };
-        let grace = self.scale.of(stop.wait, service.graces(0));
         run.stage = Stage::Ending { step };
         self.outbox.put(RunEffect::Signal { run: reference, signal: stop.signal, scope: Scope::Main });
         // A stopped process would sleep through its grace.
         self.outbox.put(RunEffect::Signal { run: reference, signal: SIGCONT, scope: Scope::Main });
         // A grace of zero is due at once, at the next passing of time.
+        let grace = self.scale.of(stop.wait, service.graces(0));
         self.timers.set(slot, now + grace);
     }
 

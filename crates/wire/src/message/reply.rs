@@ -35,6 +35,9 @@ pub struct Why {
     pub wanted: Option<Wanted>,
     /// Its last transitions, newest first.
     pub history: Vec<Transition>,
+    /// Where the chain goes back to a start that failed: what its step was about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub about: Vec<String>,
     /// The time that the end of everything has been given, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,

@@ -107,6 +107,7 @@ pub(crate) fn why(full: bool) -> Why {
         chain: vec![transition(full), transition(full)],
         wanted: full.then(|| Wanted { cause: cause(full), root: root(full) }),
         history: vec![transition(full)],
+        about: if full { vec!["/none/log (stdout)".to_owned()] } else { Vec::new() },
         ending: full.then(|| ending(full)),
     }
 }
