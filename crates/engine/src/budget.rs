@@ -181,8 +181,9 @@ impl Budget {
 /// Keeps its memory; it is touched only when a chain is sought. O(services + edges).
 #[derive(Debug)]
 pub(crate) struct Longest {
-    /// Of each service: when it has ended, if everything begins to end at 0.
-    ended: Vec<Span>,
+    /// Of each service: when it has ended, in nanoseconds, if everything begins to end at 0. (Plain numbers, as zeros take no
+    /// pages that nobody uses.)
+    ended: Vec<u64>,
     /// Of each service: whose end its own waits for last.
     behind: Vec<u32>,
     /// Of each service: how many that need it have not been looked at.
@@ -197,7 +198,7 @@ impl Longest {
     pub(crate) fn new(services: u32) -> Longest {
         let services = services as usize;
         Longest {
-            ended: vec![Span::ZERO; services],
+            ended: vec![0; services],
             behind: vec![0; services],
             ahead: vec![0; services],
             ready: Vec::with_capacity(services),
@@ -215,7 +216,7 @@ impl Longest {
         time: impl Fn(u32) -> Option<Span>,
     ) -> Option<(u32, Span)> {
         for at in 0..services as usize {
-            (self.ended[at], self.behind[at], self.ahead[at]) = (Span::ZERO, NONE, 0);
+            (self.ended[at], self.behind[at], self.ahead[at]) = (0, NONE, 0);
         }
         (0..services).flat_map(&needs).for_each(|need| self.ahead[need as usize] += 1);
         self.ready.clear();
@@ -225,11 +226,11 @@ impl Longest {
         while let Some(at) = self.ready.get(next).copied() {
             next += 1;
             // `ended` has been when the last of those before it ended.
-            let ended = time(at).map(|time| Span(self.ended[at as usize].0.saturating_add(time.0)));
+            let ended = time(at).map(|time| self.ended[at as usize].saturating_add(time.0));
             if let Some(ended) = ended
-                && longest.is_none_or(|(_, most)| ended > most)
+                && longest.is_none_or(|(_, most)| ended > most.0)
             {
-                longest = Some((at, ended));
+                longest = Some((at, Span(ended)));
             }
             for need in needs(at) {
                 let need = need as usize;
