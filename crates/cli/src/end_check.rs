@@ -100,7 +100,7 @@ impl LateEnd {
             vec![
                 Cell::new(&link.service),
                 Cell::new(link.graces.to_string()),
-                Cell::new(rounded(link.share).to_string()),
+                Cell::new(link.share.in_millis().to_string()),
                 Cell::new(place),
             ]
         };
@@ -121,9 +121,4 @@ impl LateEnd {
             "chain": self.chain.iter().map(link).collect::<Vec<Value>>(),
         })
     }
-}
-
-/// In whole milliseconds.
-fn rounded(span: Span) -> Span {
-    Span::from_millis(span.as_millis())
 }

@@ -66,7 +66,8 @@ impl fmt::Display for Shortened<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let within = self.engine.budget().map_or(Span::FOREVER, |budget| budget.within);
         let length = self.engine.longest_chain().count();
-        write!(f, "the longest chain needs {} (", self.needed)?;
+        // What is left of graces that have begun is no round number.
+        write!(f, "the longest chain needs {} (", self.needed.in_millis())?;
         // It comes backwards, and nothing is to be kept for it.
         for at in 0..length {
             let left_out = length.saturating_sub(NAMED);

@@ -72,6 +72,12 @@ pub fn percent(there: Span, needed: Span) -> u64 {
     u64::try_from(percent).unwrap_or(100).min(100)
 }
 
+/// What the graces of one service count in a chain: all the time there is at most, and something where there is none, so that
+/// the chain is still seen.
+pub(crate) fn counted(graces: Span, usable: Span) -> Span {
+    graces.min(Span(usable.0.max(1)))
+}
+
 /// By how much graces are shortened: those of all services by one ratio. Only where a service's graces are longer than all
 /// the time there is do they count as that, so that one without an end does not take all from the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,7 +291,7 @@ pub fn planned_end(image: &Image, budget: Span) -> PlannedEnd {
     };
     let usable = usable(budget);
     let mut longest = Longest::new(image.len());
-    let counted = |at: u32| image.service(at).graces(0).min(usable);
+    let counted = |at: u32| counted(image.service(at).graces(0), usable);
     let Some((last, needed)) = longest.find(image.len(), needs, |at| Some(counted(at))) else {
         return PlannedEnd { chain: Vec::new(), needed: Span::ZERO };
     };

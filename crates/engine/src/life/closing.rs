@@ -6,7 +6,7 @@
 
 use super::phase::{Asked, LastOrder, Want};
 use super::{Life, LifeEffect, Mode, Phase, Why};
-use crate::budget::{Budget, Patience, Scale, usable};
+use crate::budget::{Budget, Patience, Scale, counted, usable};
 use crate::causes::{Actor, Cause, RootId, RootKind};
 use crate::code::coded_enum;
 use crate::runs::Runs;
@@ -83,14 +83,14 @@ impl Life {
         let waited_for = |slot: u32| !matches!(self.slots[slot as usize].phase, Phase::Stuck { .. });
         let graces = |slot: u32| runs.graces_left(slot, now).filter(|_| waited_for(slot));
         let needs = |slot: u32| self.graph.needs(slot).iter().map(|need| need.slot);
-        let Some((last, counted)) = self.longest.find(slots, needs, |slot| Some(graces(slot)?.min(usable))) else {
+        let Some((last, sum)) = self.longest.find(slots, needs, |slot| Some(counted(graces(slot)?, usable))) else {
             return;
         };
         self.last_of_longest = last;
         let chain = self.longest.back_from(last);
         let needed = Span(chain.filter_map(graces).fold(0, |sum, it| it.0.saturating_add(sum)));
 
-        runs.set_scale(Scale::new(usable, counted));
+        runs.set_scale(Scale::new(usable, sum));
         for slot in 0..slots {
             runs.shorten(slot, now);
         }
@@ -312,8 +312,9 @@ mod tests {
     #[test]
     fn no_time_at_all_kills_all_of_them_at_once() {
         let mut desk = up(chain());
-        desk.shutdown_with(within(Span::ZERO)).forget().pass(Span::ZERO);
+        desk.shutdown_with(within(Span::ZERO)).pass(Span::ZERO);
         let said = desk.said();
+        assert!(said.starts_with("shortened to 0%: a <- b <- c needs 30s\n"), "{said}");
         assert!(["kill a", "kill b", "kill c"].iter().all(|kill| said.contains(kill)), "{said}");
     }
 
