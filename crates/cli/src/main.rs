@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod complaints;
+mod end_check;
 mod glob;
 mod launch;
 mod names;

@@ -102,6 +102,7 @@ fn daemon(board: &Board<Mapped>, liveness: Liveness) -> Map<String, Value> {
         Liveness::Ended => ("ended", None),
         Liveness::Died => ("died", None),
     };
+    let over_at = Some(reader.over_at()).filter(|at| *at != Moment::NEVER);
     let state = reader.state().map_or(Value::Null, |state: State| json!(state.spoken().to_string()));
     let fields = [
         ("instance", json!(identity.instance.as_str())),
@@ -109,6 +110,7 @@ fn daemon(board: &Board<Mapped>, liveness: Liveness) -> Map<String, Value> {
         ("liveness", json!(word)),
         ("overdue_ms", overdue.map_or(Value::Null, |overdue| json!(overdue))),
         ("state", state),
+        ("over_us", over_at.map_or(Value::Null, |at| json!(micros(at)))),
         ("started_us", json!(micros(identity.started_at))),
         ("now_us", json!(micros(verger_client::now()))),
         ("plan", reader.plan().map_or(Value::Null, |(digest, _)| json!(format!("{digest:016x}")))),

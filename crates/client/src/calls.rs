@@ -1,5 +1,7 @@
 //! One method for each of the daemon's, with its types.
 
+use std::time::Duration;
+
 use verger_wire::message::{
     Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Service, ServiceInfo, Services, Why,
 };
@@ -79,7 +81,20 @@ impl Connection {
     /// # Errors
     /// As for all of these.
     pub fn shutdown(&mut self, hasty: bool) -> Result<(), ClientError> {
-        let Nothing {} = self.call(&Call::Shutdown { hasty })?;
+        let Nothing {} = self.call(&Call::Shutdown { hasty, budget_ms: None })?;
+        Ok(())
+    }
+
+    /// Ends everything, in order, and then the daemon, within a time (whole milliseconds of it; [`Duration::MAX`] is no
+    /// limit; asked again, it can only become less); comes back when that has begun.
+    ///
+    /// # Errors
+    /// As for all of these.
+    pub fn shutdown_within(&mut self, budget: Duration) -> Result<(), ClientError> {
+        // The wire's integers end here; so long is no limit.
+        let most = i64::MAX as u64;
+        let budget_ms = Some(u64::try_from(budget.as_millis()).map_or(most, |millis| millis.min(most)));
+        let Nothing {} = self.call(&Call::Shutdown { hasty: false, budget_ms })?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right};
 use verger_engine::life::{PhaseKind, Scope};
@@ -28,6 +29,7 @@ use verger_wire::interface::Offer;
 use verger_wire::message::{Finding, Level};
 use verger_wire::place;
 
+use crate::budget::{self, Budgets};
 use crate::control::Control;
 use crate::daemon::{Daemon, Facts, Watchdog};
 use crate::door::Door;
@@ -87,6 +89,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         }
         Err(trouble) => return Err(trouble),
     };
+    let (budgets, flaw) = Budgets::new(options.budget, std::env::var_os(budget::VARIABLE), init);
+    if let Some(flaw) = flaw {
+        log.warn(format_args!("{flaw}; it is not heeded"));
+    }
     let folder = Folder::take(&options.instance, options.resume)?;
     let left = page::left_in(folder.as_fd());
     let boot_id = boot_id();
@@ -176,6 +182,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
             containment: best,
             findings,
         },
+        budgets,
         told_ready: false,
         watchdog: watchdog(now),
         ended: None,
@@ -460,7 +467,11 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
 fn go_on(daemon: &mut Daemon, left: &Left) {
     daemon.step(Event::Resume);
     if left.was_ending {
-        daemon.step(Event::Shutdown { signal: 0, by: Actor::default() });
+        let patience = match left.over_at {
+            Moment::NEVER => Patience::Full,
+            over_at => Patience::Within(over_at.since(daemon.now)),
+        };
+        daemon.step(Event::Shutdown { signal: 0, by: Actor::default(), patience });
     }
     // What ended while nobody listened.
     daemon.world.reap(&daemon.engine);

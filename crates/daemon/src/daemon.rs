@@ -5,6 +5,7 @@
 
 use std::os::fd::OwnedFd;
 
+use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::life::{FaultKind, LifeEffect, Outcome, Request, Verb};
 use verger_engine::runs::ServiceId;
@@ -20,6 +21,7 @@ use verger_wire::message::{
 };
 use verger_wire::view::{self, Listing};
 
+use crate::budget::{Budgets, Shortened};
 use crate::control::{Control, Question};
 use crate::door::Door;
 use crate::keeper::Keeper;
@@ -47,6 +49,8 @@ pub(crate) struct Daemon {
     pub(crate) parent: Option<PidFd>,
     pub(crate) upward: Upward,
     pub(crate) facts: Facts,
+    /// How long the end of everything may take, when nobody says it with the command.
+    pub(crate) budgets: Budgets,
     /// Whether whoever started us was told that we are ready.
     pub(crate) told_ready: bool,
     /// When to tell them again that we live; never, if nobody asked.
@@ -212,7 +216,7 @@ impl Daemon {
                 SIGCHLD => self.world.reap(&self.engine),
                 SIGTERM | SIGINT | SIGQUIT | SIGPWR => {
                     self.log.tell(format_args!("{}: ending everything", words::signal(received.signal)));
-                    self.step(Event::Shutdown { signal: received.signal, by });
+                    self.shut_down(received.signal, by, None);
                 }
                 SIGHUP => self.log.warn(format_args!("SIGHUP: nothing is reloaded; use `verger`")),
                 _ => {}
@@ -223,8 +227,25 @@ impl Daemon {
     /// Ends everything: it was to end with whoever started us.
     pub(crate) fn end_with_caller(&mut self) {
         self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
-        self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
+        self.shut_down(0, Actor { uid: self.facts.uid, pid: 0 }, None);
         self.hear_world();
+    }
+
+    /// Ends everything, as a signal or a command asks: within its budget, or within what was said for that before; asked
+    /// again without a budget, without patience.
+    fn shut_down(&mut self, signal: u8, by: Actor, asked: Option<Span>) {
+        let patience = match asked {
+            None if self.engine.is_closing() => Patience::Spent,
+            None => self.planned_patience(),
+            Some(_) => self.budgets.patience(asked, None),
+        };
+        self.step(Event::Shutdown { signal, by, patience });
+    }
+
+    /// How much time an end is given about which nobody says anything.
+    fn planned_patience(&self) -> Patience {
+        let plan = self.engine.images().iter().last().and_then(|(_, image)| image.shutdown_budget());
+        self.budgets.patience(None, plan)
     }
 
     fn keeper_died(&mut self) {
@@ -267,6 +288,8 @@ impl Daemon {
     /// Tells the engine one event and does what follows.
     pub(crate) fn step(&mut self, event: Event) {
         self.recording.note(self.now, &event);
+        let was_closing = self.engine.is_closing();
+        let asked_to_end = matches!(event, Event::Shutdown { .. });
         let mut effects = self.engine.step(self.now, event);
         let (world, control, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.page, &mut self.log, &self.poll);
@@ -296,17 +319,27 @@ impl Daemon {
                         | LifeEffect::Answer { .. }
                         | LifeEffect::PlanRefused(_)
                         | LifeEffect::Forgotten { .. }
-                        | LifeEffect::Fault { .. } => {}
+                        | LifeEffect::Fault { .. }
+                        | LifeEffect::Shortened { .. } => {}
                     }
                 }
             }
         }
         drop(effects);
         // A daemon that comes back after its own end reads here whether everything was being ended.
-        self.page.set_state(self.state());
+        let over_at = self.engine.budget().map_or(Moment::NEVER, |budget| budget.over_at());
+        self.page.set_state(self.state(), over_at);
         if self.engine.is_closing() && self.told_ready {
             self.upward.say("STOPPING=1");
             self.told_ready = false;
+        }
+        // Everything ends with an essential service: that has the same time as an end that was asked for.
+        if self.engine.is_closing()
+            && !was_closing
+            && !asked_to_end
+            && let patience @ Patience::Within(_) = self.planned_patience()
+        {
+            self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 }, patience });
         }
     }
 
@@ -367,10 +400,10 @@ impl Daemon {
             Call::Signal { name, signal } => {
                 return self.request(at, Verb::Signal, *signal, &Order::new(name), oneway, who);
             }
-            Call::Shutdown { hasty } => {
-                self.step(Event::Shutdown { signal: 0, by: who });
+            Call::Shutdown { hasty, budget_ms } => {
+                self.shut_down(0, who, budget_ms.map(Span::from_millis));
                 if *hasty {
-                    self.step(Event::Shutdown { signal: 0, by: who });
+                    self.step(Event::Shutdown { signal: 0, by: who, patience: Patience::Spent });
                 }
                 self.reply_nothing(at, oneway);
             }
@@ -555,6 +588,9 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
         }
         LifeEffect::Fault { service, what } => {
             log.warn(format_args!("internal fault at `{}`: {what}; it is set to failed", engine.name(service.slot)));
+        }
+        LifeEffect::Shortened { needed } => {
+            log.warn(format_args!("{}", Shortened { engine, needed: *needed }));
         }
         LifeEffect::Ended { .. } => {}
     }

@@ -158,6 +158,11 @@ impl World {
         living.map(|(key, _)| reference(*key))
     }
 
+    /// Whether a kill does not end a run soon.
+    pub fn resists(&self, run: RunRef) -> bool {
+        self.processes.get(&key(run)).is_some_and(|process| process.uninterruptible)
+    }
+
     /// Whether the engine is still to be told something about a service: what it believes may be late.
     pub fn has_more_to_tell(&self, slot: u32) -> bool {
         self.queue.iter().any(|Reverse((_, _, happening))| match happening {

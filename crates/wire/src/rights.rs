@@ -74,7 +74,7 @@ mod tests {
             (Call::Stop(order()), Some(Right::Operate)),
             (Call::Restart(order()), Some(Right::Operate)),
             (Call::Signal { name: "a".into(), signal: 15 }, Some(Right::Operate)),
-            (Call::Shutdown { hasty: false }, Some(Right::Configure)),
+            (Call::Shutdown { hasty: false, budget_ms: None }, Some(Right::Configure)),
             (Call::Inject { kind: crate::message::Breakage::Panic, name: None }, Some(Right::Configure)),
         ] {
             assert_eq!(needed(&call), right, "{call:?}");

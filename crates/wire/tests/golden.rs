@@ -88,8 +88,9 @@ fn messages() -> Vec<Value> {
         call(&Call::Why { name: name() }, false),
         call(&Call::Watch { names: None }, true),
         call(&Call::Watch { names: names() }, true),
-        call(&Call::Shutdown { hasty: false }, false),
-        call(&Call::Shutdown { hasty: true }, false),
+        call(&Call::Shutdown { hasty: false, budget_ms: None }, false),
+        call(&Call::Shutdown { hasty: true, budget_ms: None }, false),
+        call(&Call::Shutdown { hasty: false, budget_ms: Some(10_000) }, false),
         message("io.verger.Control.Stop, oneway", "call", |out| write_oneway(out, &Call::Stop(Order::new("web")))),
         call(&Call::Inject { kind: Breakage::Fault, name: Some(name()) }, false),
         call(&Call::GetInfo, false),
@@ -395,6 +396,7 @@ fn page() -> (Vec<u32>, Vec<u64>) {
     let writer = Writer::format(memory, &identity, 2).unwrap();
     words32[board::OWNER].store(0x8000_0000 | 815, Ordering::Relaxed);
     writer.set_state(State::Serving);
+    writer.set_over_at(Moment(99_000_000_000));
     writer.set_plan(0x00de_adbe_ef00_cafe);
     writer.set_next_run(RunId(8));
     writer.settle(1, &Name::new("db").unwrap(), &running());

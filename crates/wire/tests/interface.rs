@@ -232,6 +232,7 @@ fn the_control_interface_says_what_the_types_say() {
     text.object("Transition", &samples::transition(true), &samples::transition(false));
     let wanted = |full| Wanted { cause: samples::cause(full), root: samples::root(full) };
     text.object("Wanted", &wanted(true), &wanted(false));
+    text.object("Ending", &samples::ending(true), &samples::ending(false));
     text.object("Plan", &samples::plan(), &samples::plan());
     text.object("Finding", &samples::finding(true), &samples::finding(false));
 
@@ -255,7 +256,8 @@ fn the_control_interface_says_what_the_types_say() {
     text.outputs("Why", &samples::why(true), &samples::why(false));
     text.inputs(&Call::Watch { names: names() }, &Call::Watch { names: None });
     text.outputs("Watch", &samples::watch(), &WatchReply::default());
-    text.inputs(&Call::Shutdown { hasty: true }, &Call::Shutdown { hasty: false });
+    let shutdown = |hasty, budget_ms| Call::Shutdown { hasty, budget_ms };
+    text.inputs(&shutdown(true, Some(2_500)), &shutdown(false, None));
     text.outputs("Shutdown", &Nothing {}, &Nothing {});
 
     for (full, bare) in samples::errors(true).iter().zip(&samples::errors(false)) {

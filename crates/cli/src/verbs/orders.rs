@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use verger_client::{ClientError, Connection};
-use verger_engine::life::{self, Want};
+use verger_engine::life::{self, PhaseKind, Want};
 use verger_engine::time::Span;
 use verger_wire::message::{Call, Done, Error, Order, Service};
 
@@ -36,7 +36,8 @@ pub(super) struct Stop {
 
 /// Give services another run, and wait until that is ready
 ///
-/// What requires them is restarted with them. One that is down is started. The wait may be cut short (Ctrl-C, `--timeout`):
+/// What requires them is restarted with them; the wait is not for those, and whoever of them is still on its way is told. One
+/// that is down is started. The wait may be cut short (Ctrl-C, `--timeout`):
 /// the work goes on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Restart {
@@ -91,7 +92,34 @@ impl Targets {
         connection.set_patience(timeout_ms.map(|limit| Duration::from_millis(limit) + reach::PATIENCE));
         let answers = call_all(&mut connection, verb, &names, timeout_ms)
             .map_err(|error| reach::trouble(setting, Some(verb), &error))?;
-        report(setting, verb, &names, &answers, self.json)
+        let reported = report(setting, verb, &names, &answers, self.json);
+        if verb == life::Verb::Restart && answers.iter().any(Result::is_ok) {
+            tell_who_follows(setting, &mut connection, &names);
+        }
+        reported
+    }
+}
+
+/// Of services that are restarted because of those that were named, the answer says nothing: they may still be on their way.
+fn tell_who_follows(setting: &Setting, connection: &mut Connection, named: &[String]) {
+    // It is a word more, and the restart has been done whether or not it can be said.
+    let Ok(services) = connection.list(None) else { return };
+    let follows = |service: &&Service| {
+        let on_its_way = match service.phase {
+            PhaseKind::Waiting | PhaseKind::Starting | PhaseKind::Held | PhaseKind::Stopping => true,
+            PhaseKind::Down
+            | PhaseKind::Blocked
+            | PhaseKind::Running
+            | PhaseKind::Stuck
+            | PhaseKind::Resting
+            | PhaseKind::Done
+            | PhaseKind::Failed => false,
+        };
+        on_its_way && service.want != Want::Down && !named.contains(&service.name)
+    };
+    let names: Vec<String> = services.iter().filter(follows).map(|service| service.name.clone()).collect();
+    if !names.is_empty() {
+        setting.terminal.tell(&format!("still on their way: {}", names.join(", ")));
     }
 }
 

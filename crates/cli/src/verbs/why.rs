@@ -152,6 +152,9 @@ impl Story {
             text.push('\n');
             text.push_str(&self.chain(paint));
             text.push_str(&format!("{} {origin}, {}\n", paint.strong("root:"), clock.ago(root.at_us)));
+            if !why.about.is_empty() {
+                text.push_str(&format!("      about {}\n", why.about.join(", ")));
+            }
         }
         let before = before(why);
         if !before.is_empty() {
@@ -161,6 +164,9 @@ impl Story {
         if let Some(wanted) = &why.wanted {
             let wanted = words::wanted(&why.service.name, why.service.want, wanted, clock);
             text.push_str(&format!("\n{wanted}\n"));
+        }
+        if let Some(ending) = &why.ending {
+            text.push_str(&format!("{}\n", words::ending(ending, clock)));
         }
         text
     }

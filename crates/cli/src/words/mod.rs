@@ -5,6 +5,7 @@
 //!
 //! *Not here:* who reads them and where they stand (the verbs), the daemon's own log.
 
+mod ending;
 mod ends;
 mod hints;
 mod note;
@@ -16,6 +17,7 @@ mod time;
 mod transition;
 mod wanted;
 
+pub(crate) use ending::ending;
 pub(crate) use ends::{errno, exit, start_hint};
 pub(crate) use hints::hints;
 pub(crate) use note::{headline, note};

@@ -20,6 +20,8 @@ pub struct Plan {
     pub handles: Vec<Handle>,
     /// How much room the daemon reserves.
     pub limits: Limits,
+    /// How long the end of everything may take; `None` is no limit.
+    pub shutdown_budget: Option<Span>,
 }
 
 /// One configured service. `Default` is what a careful operator would have chosen.

@@ -30,11 +30,11 @@ impl Life {
     /// Lets one deadline that has come pass; says whether there was one.
     pub(crate) fn fire(&mut self, runs: &mut Runs) -> bool {
         let Some(key) = self.timers.take_due(self.now) else { return false };
-        let Some(command) = key.checked_sub(self.limits.services) else {
-            self.deadline(runs, key);
-            return true;
-        };
-        self.command_timed_out(command);
+        match key.checked_sub(self.limits.services) {
+            None => self.deadline(runs, key),
+            Some(_) if key == self.end_key() => self.time_is_up(),
+            Some(command) => self.command_timed_out(command),
+        }
         true
     }
 

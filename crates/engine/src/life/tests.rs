@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::Event;
+use crate::budget::Patience;
+use crate::causes::Actor;
 use crate::desk::{Desk, image, service};
 use crate::image::{Ready, RestartPolicy, Service};
 use crate::runs::Step;
@@ -77,7 +79,7 @@ fn everything_ends_in_reverse() {
 #[test]
 fn a_second_shutdown_has_no_patience_but_keeps_the_order() {
     let mut desk = both_up();
-    desk.shutdown().forget().shutdown().says("kill web");
+    desk.shutdown().forget().shutdown_with(Patience::Spent).says("kill web");
     desk.exits("web", 9).says(
         "sweep web
          web: stopping -> down (ended)
@@ -725,13 +727,15 @@ fn every_short_story_of_three_services() {
             4 => desk.stop(name),
             5 => desk.restart(name),
             _ if act == 18 => desk.pass(Span::from_secs(3)),
-            _ => desk.shutdown(),
+            _ if act == 19 && desk.engine.is_closing() => desk.shutdown_with(Patience::Spent),
+            _ if act == 19 => desk.shutdown(),
+            _ => desk.shutdown_with(Patience::Within(Span::from_secs(2))),
         };
         true
     }
     fn walk(story: &mut Vec<u8>, depth: u32, stories: &mut u64) {
         *stories += 1;
-        for next in 0..20 {
+        for next in 0..21 {
             let mut desk = Desk::new(services());
             for past in story.iter() {
                 act(&mut desk, *past);

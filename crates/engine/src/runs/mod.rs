@@ -3,7 +3,7 @@
 //! This layer wants nothing. A *brain* above it (the built-in lifecycle, or a controller script) gives four orders, by
 //! service: [`Runs::start`], [`Runs::signal`], [`Runs::end`], [`Runs::hasten`]; and hears [`News`]. Towards the world it
 //! speaks in effects ([`RunEffect`]) and hears events ([`RunEvent`]). It knows no dependency, no restart, no readiness but
-//! that somebody reported it.
+//! that somebody reported it. Every grace goes through one [`Scale`], which the brain may set when time is short.
 //!
 //! # The stages of a run
 //!
@@ -30,6 +30,7 @@ use alloc::vec::Vec;
 pub use facts::*;
 pub(crate) use save::{restore_home, save_home, some_pid};
 
+use crate::budget::Scale;
 use crate::image::ServiceView;
 use crate::images::{Home, ImageId, Images};
 use crate::outbox::Outbox;
@@ -207,6 +208,8 @@ pub struct Runs {
     outbox: Outbox<RunEffect, 8>,
     next: RunId,
     live: u32,
+    /// By how much graces are shortened.
+    scale: Scale,
 }
 
 impl Runs {
@@ -221,6 +224,7 @@ impl Runs {
             outbox: Outbox::new(),
             next: first,
             live: 0,
+            scale: Scale::WHOLE,
         }
     }
 
@@ -257,6 +261,13 @@ impl Runs {
     #[cfg(any(test, feature = "checks"))]
     pub(crate) fn deadline(&self, slot: u32) -> Moment {
         self.timers.get(slot)
+    }
+
+    /// Until when a run is given for the stop signal it was sent.
+    #[cfg(any(test, feature = "checks"))]
+    pub(crate) fn grace_until(&self, slot: u32) -> Option<Moment> {
+        let ending = matches!(self.get(slot)?.stage, Stage::Ending { .. });
+        ending.then(|| self.timers.get(slot))
     }
 
     /// The next effect, in the order they were decided.
@@ -312,7 +323,7 @@ impl Runs {
         let Some(run) = self.table[slot as usize].as_mut() else { return };
         match run.stage {
             Stage::Spawning => {
-                let grace = first_grace(&self.images.service(run.home));
+                let grace = first_grace(&self.images.service(run.home), self.scale);
                 run.stage = Stage::Recalled;
                 self.timers.set(slot, now + grace);
             }
@@ -335,6 +346,50 @@ impl Runs {
                 self.kill(slot, now);
             }
         }
+    }
+
+    /// By how much graces are shortened.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// From here on graces are shortened so. Those that have begun: [`Runs::shorten`].
+    pub(crate) fn set_scale(&mut self, scale: Scale) {
+        self.scale = scale;
+    }
+
+    /// Shortens the grace that a run is in the middle of, if it is. Its deadline comes no later than it would have.
+    pub(crate) fn shorten(&mut self, slot: u32, now: Moment) {
+        let scale = self.scale;
+        let left = self.graces_left(slot, now).unwrap_or(Span::ZERO);
+        let sooner = |until: Moment| until.min(now + scale.of(until.since(now), left));
+        let Some(run) = self.table[slot as usize].as_mut() else { return };
+        match &mut run.stage {
+            Stage::Recalled | Stage::Ending { .. } => {}
+            Stage::Sweeping { until } => return *until = sooner(*until),
+            Stage::Draining { until, .. } => {
+                *until = sooner(*until);
+                let until = *until;
+                return self.timers.set(slot, self.timers.get(slot).min(until));
+            }
+            Stage::Spawning | Stage::Alive | Stage::Killing { .. } => return,
+        }
+        self.timers.set(slot, sooner(self.timers.get(slot)));
+    }
+
+    /// How long a run may still be given before it is killed, its graces whole; `None` when it has been, or is over.
+    pub(crate) fn graces_left(&self, slot: u32, now: Moment) -> Option<Span> {
+        let run = self.get(slot)?;
+        let service = self.images.service(run.home);
+        let (until, from) = match run.stage {
+            Stage::Spawning | Stage::Alive => (now, 0),
+            // It may still come, and is asked to end then.
+            Stage::Recalled => (self.timers.get(slot), 0),
+            Stage::Ending { step } => (self.timers.get(slot), step + 1),
+            Stage::Sweeping { until } | Stage::Draining { until, .. } => (until, service.stop_len()),
+            Stage::Killing { .. } => return None,
+        };
+        Some(Span(until.since(now).0.saturating_add(service.graces(from).0)))
     }
 
     // ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -438,7 +493,7 @@ impl Runs {
         let until = match run.stage {
             Stage::Ending { .. } | Stage::Recalled => self.timers.get(slot),
             Stage::Spawning | Stage::Alive | Stage::Sweeping { .. } | Stage::Draining { .. } => {
-                now + first_grace(&self.images.service(run.home))
+                now + first_grace(&self.images.service(run.home), self.scale)
             }
             Stage::Killing { .. } => Moment::NEVER,
         };
@@ -490,7 +545,8 @@ impl Runs {
     fn stop_step(&mut self, slot: u32, step: u32, now: Moment) {
         let Some(run) = self.table[slot as usize].as_mut() else { return };
         let reference = run.reference(slot);
-        let Some(stop) = self.images.service(run.home).stop_step(step) else {
+        let service = self.images.service(run.home);
+        let Some(stop) = service.stop_step(step) else {
             return self.kill(slot, now);
         };
         run.stage = Stage::Ending { step };
@@ -498,7 +554,8 @@ impl Runs {
         // A stopped process would sleep through its grace.
         self.outbox.put(RunEffect::Signal { run: reference, signal: SIGCONT, scope: Scope::Main });
         // A grace of zero is due at once, at the next passing of time.
-        self.timers.set(slot, now + stop.wait);
+        let grace = self.scale.of(stop.wait, service.graces(0));
+        self.timers.set(slot, now + grace);
     }
 
     fn kill(&mut self, slot: u32, now: Moment) {
@@ -620,6 +677,9 @@ impl Run {
 }
 
 /// How long the first stop signal is given.
-fn first_grace(service: &ServiceView<'_>) -> Span {
-    service.stop_step(0).map_or(DEFAULT_GRACE, |step| step.wait)
+fn first_grace(service: &ServiceView<'_>, scale: Scale) -> Span {
+    match service.stop_step(0) {
+        Some(step) => scale.of(step.wait, service.graces(0)),
+        None => scale.of(DEFAULT_GRACE, DEFAULT_GRACE),
+    }
 }

@@ -13,7 +13,7 @@ mod reply;
 mod service;
 
 pub use call::{Asked, Breakage, Call, KEY_BYTES_MAX, NAMES_MAX, Order, Unreadable, key_number, read_call};
-pub use cause::{Actor, Cause, CauseKind, Origin, OriginKind, Root, Transition, Wanted};
+pub use cause::{Actor, Cause, CauseKind, Ending, Origin, OriginKind, Root, Transition, Wanted};
 pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
 pub use reply::{Done, InterfaceDescription, Nothing, ServiceInfo, Services, WatchReply, Why};

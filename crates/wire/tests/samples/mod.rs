@@ -107,7 +107,14 @@ pub(crate) fn why(full: bool) -> Why {
         chain: vec![transition(full), transition(full)],
         wanted: full.then(|| Wanted { cause: cause(full), root: root(full) }),
         history: vec![transition(full)],
+        about: if full { vec!["/none/log (stdout)".to_owned()] } else { Vec::new() },
+        ending: full.then(|| ending(full)),
     }
+}
+
+pub(crate) fn ending(full: bool) -> Ending {
+    let (planned_ms, grace_ms) = if full { (Some(30_000), Some(4_000)) } else { (None, None) };
+    Ending { within_ms: 10_000, over_us: 95_000_000, by: origin(full), planned_ms, grace_ms }
 }
 
 pub(crate) fn watch() -> WatchReply {
