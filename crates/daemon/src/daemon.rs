@@ -6,8 +6,8 @@
 use std::os::fd::OwnedFd;
 
 use verger_engine::causes::Actor;
-use verger_engine::life::{FaultKind, LifeEffect, Outcome, Request, Verb};
-use verger_engine::runs::ServiceId;
+use verger_engine::life::{FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
+use verger_engine::runs::{RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
@@ -16,7 +16,8 @@ use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
-    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Order, ServiceInfo, WatchReply,
+    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Obstacle, Order, ReceiptReply,
+    ServiceInfo, WatchReply, WrongState,
 };
 use verger_wire::view::{self, Listing};
 
@@ -27,6 +28,7 @@ use crate::log::Log;
 use crate::notify::Upward;
 use crate::page::Page;
 use crate::poll::{Poll, Token};
+use crate::receipts::Missing;
 use crate::recording::Recording;
 use crate::words;
 use crate::world::World;
@@ -118,6 +120,9 @@ impl Daemon {
             self.step(Event::Tick);
             self.hear_world();
         }
+        if self.world.receipts().late_at() <= self.now {
+            self.world.settle_receipts();
+        }
         if self.world.starter.look(self.now) {
             self.log.warn(format_args!("starts are held up: another worker takes them on"));
         }
@@ -174,6 +179,7 @@ impl Daemon {
             self.log.retry_at(),
             self.door.again_at(),
             self.watchdog.next,
+            self.world.receipts().late_at(),
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
         dues.into_iter().fold(again, Moment::min)
@@ -284,18 +290,24 @@ impl Daemon {
                     }
                     if let verger_engine::runs::RunEffect::Release { run } = effect {
                         control.drop_of(run.service);
+                        if control.is_watched(run.service.slot)
+                            && let Some(receipt) = world.receipts().in_short(engine, run)
+                        {
+                            let news = WatchReply { receipt: Some(receipt), ..WatchReply::default() };
+                            control.tell(run.service.slot, &news);
+                        }
                     }
                 }
                 Effect::Life(effect) => {
                     tell(engine, control, page, log, &effect);
                     match effect {
                         LifeEffect::Planned { .. } => world.planned(engine),
+                        LifeEffect::Forgotten { service } => world.forget(service),
                         LifeEffect::Ended { status } => self.ended = Some(status),
                         LifeEffect::Moved { .. }
                         | LifeEffect::Changed { .. }
                         | LifeEffect::Answer { .. }
                         | LifeEffect::PlanRefused(_)
-                        | LifeEffect::Forgotten { .. }
                         | LifeEffect::Fault { .. } => {}
                     }
                 }
@@ -394,8 +406,17 @@ impl Daemon {
             }
             Call::Why { name } => {
                 let service = self.find(name)?;
-                let why = view::why(&self.engine, service.slot).ok_or(Error::NotFound { name: name.clone() })?;
+                let mut why = view::why(&self.engine, service.slot).ok_or(Error::NotFound { name: name.clone() })?;
+                self.world.settle_receipts();
+                why.receipt = self.world.receipts().receipt(&self.engine, service, None).ok().map(Box::new);
                 self.reply(at, oneway, &why);
+            }
+            Call::Receipt { name, run } => {
+                let service = self.find(name)?;
+                self.world.settle_receipts();
+                let found = self.world.receipts().receipt(&self.engine, service, run.map(RunId));
+                let receipt = found.map_err(|missing| self.no_receipt(name, service, missing))?;
+                self.reply(at, oneway, &ReceiptReply { receipt });
             }
             Call::Describe => {
                 let description = self.describe();
@@ -419,6 +440,16 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    fn no_receipt(&self, name: &str, service: ServiceId, missing: Missing) -> Error {
+        match missing {
+            Missing::NotKept => Error::Stale,
+            Missing::NeverStopped => {
+                let phase = self.engine.status(service.slot).map_or(PhaseKind::Down, |status| status.phase);
+                Error::WrongState(WrongState::plain(name, phase, Obstacle::NeverStopped))
+            }
+        }
     }
 
     fn reply<P: verger_wire::Serialize>(&mut self, at: u32, oneway: bool, parameters: &P) {

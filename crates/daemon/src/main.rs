@@ -21,6 +21,7 @@ mod options;
 mod page;
 mod pids;
 mod poll;
+mod receipts;
 mod recipe;
 mod recording;
 mod starter;

@@ -8,6 +8,7 @@
 //! of it.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -15,21 +16,24 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use verger_engine::image::{Ready, Right};
 use verger_engine::runs::{
-    Containment, Ended, Exit, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
+    Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
+use verger_engine::time::Moment;
 use verger_engine::{Engine, Home, ImageId};
 use verger_linux::channel;
 use verger_linux::contain::{Events, Group, RunName, Tree};
 use verger_linux::reap::Reaped;
-use verger_linux::{process, reap};
+use verger_linux::{clock, process, reap};
 
 use crate::handles::Held;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
+use crate::receipts::Book;
 use crate::starter::{Done, Job, Starter};
 
 const SIGKILL: u8 = 9;
+const SIGCONT: u8 = 18;
 
 /// What exists in the kernel for the run of a slot.
 #[derive(Debug)]
@@ -62,6 +66,8 @@ pub(crate) struct World {
     living: Vec<Option<Living>>,
     pids: Pids,
     notify: NotifyFolder,
+    /// How each stop went.
+    receipts: Book,
     /// The plans that the engine holds.
     held: Vec<(ImageId, Arc<Held>)>,
     /// What the engine has to hear.
@@ -97,6 +103,7 @@ impl World {
             living,
             pids: Pids::new(services),
             notify,
+            receipts: Book::new(services),
             held: Vec::new(),
             told: VecDeque::with_capacity(4 * services as usize + 16),
             look_again: false,
@@ -130,8 +137,18 @@ impl World {
     pub(crate) fn perform(&mut self, engine: &Engine, poll: &Poll, effect: &RunEffect) -> Option<Inherited> {
         match *effect {
             RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home),
-            RunEffect::Signal { run, signal, scope } => self.signal(engine, run, signal, scope),
-            RunEffect::Kill { run } => self.kill(engine, poll, run),
+            RunEffect::Signal { run, signal } => self.signal(engine, run, signal, Scope::Main),
+            RunEffect::Census { run, occasion } => self.census(engine, run, occasion),
+            RunEffect::Stop { run, signal, scope } => {
+                self.receipts.signalled(run, signal, scope, clock::now());
+                self.signal(engine, run, signal, scope);
+                // A stopped process would sleep through its grace.
+                self.signal(engine, run, SIGCONT, scope);
+            }
+            RunEffect::Kill { run } => {
+                self.receipts.killed(run, clock::now());
+                self.kill(engine, poll, run);
+            }
             RunEffect::Sweep { run } => self.sweep(engine, poll, run),
             RunEffect::Release { run } => self.release(run),
         }
@@ -267,9 +284,19 @@ impl World {
                     self.look_again = true;
                     return;
                 }
-                // An orphan that came to us, or the keeper.
-                None => _ = reap::take(pid),
+                None => self.reap_another(pid),
             }
+        }
+        // Of those that were seen in a stop, some may have been reaped by their own parents just now.
+        self.settle_receipts();
+    }
+
+    /// Reaps an orphan that came to us, or the keeper.
+    fn reap_another(&mut self, pid: Pid) {
+        // Asked first: whether the number is still that of whom was seen can only be said while he has it.
+        let awaited = self.receipts.awaits(pid);
+        if let (Ok(Some(Reaped { exit, .. })), Some(entry)) = (reap::take(pid), awaited) {
+            self.receipts.orphan_ended(entry, &exit);
         }
     }
 
@@ -282,6 +309,7 @@ impl World {
         if containment == Containment::Cgroup && matches!(exit.ended, Ended::Signaled { signal: SIGKILL, .. }) {
             exit.oom = self.was_oom(&name_of(engine, run));
         }
+        self.receipts.main_ended(run, &exit, clock::now());
         self.told.push_back(RunEvent::Exited { run, exit, usage });
     }
 
@@ -403,13 +431,58 @@ impl World {
         let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
         let run = living.run;
         let empty = living.emptied.as_ref().is_some_and(|events| events.populated() != Ok(true));
+        // The last of them may be ours to reap, and how they ended belongs on the receipt.
+        self.reap(engine);
         if empty && self.left_in_cgroup(&name_of(engine, run)).is_none() {
             self.told.push_back(RunEvent::Swept { run, left: None });
         }
     }
 
+    // ── receipts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Looks who is in the containment of a run that is being stopped.
+    fn census(&mut self, engine: &Engine, run: RunRef, occasion: Occasion) {
+        let World { starter, living, receipts, .. } = self;
+        let living = living.get(run.service.slot as usize).and_then(Option::as_ref).filter(|living| living.run == run);
+        let Some(living) = living else { return };
+        let Some(mut look) = receipts.begin_look(run, occasion, living.containment, clock::now()) else { return };
+        let main = living.pid.filter(|_| !living.reaped);
+        if let Some(main) = main {
+            let started = engine.run(run.service.slot).map_or(0, |run| run.started());
+            receipts.see_main(&look, main, started);
+        }
+        let tree = starter.ground().tree.as_ref();
+        let name = name_of(engine, run);
+        // Who cannot be listed was not seen: a receipt claims no more.
+        let _as_far_as_it_goes = each_member(tree, living, &name, occasion, &mut |pid| {
+            if Some(pid) != main {
+                receipts.see(&mut look, pid, |pid| contains(tree, living, &name, pid));
+            }
+            ControlFlow::Continue(())
+        });
+        receipts.end_look(&look);
+    }
+
+    /// How a service was stopped, or is being.
+    pub(crate) fn receipts(&self) -> &Book {
+        &self.receipts
+    }
+
+    /// Looks again for ends on receipts that were not known at once, if there are any.
+    pub(crate) fn settle_receipts(&mut self) {
+        if self.receipts.late_at() != Moment::NEVER {
+            self.receipts.settle_late(clock::now());
+        }
+    }
+
+    /// A service is no more.
+    pub(crate) fn forget(&mut self, service: ServiceId) {
+        self.receipts.forget_service(service);
+    }
+
     /// A run is over: lets go of everything kept for it.
     fn release(&mut self, run: RunRef) {
+        self.receipts.close(run, clock::now());
         if self.living(run).is_some() {
             self.living[run.service.slot as usize] = None;
         }
@@ -472,19 +545,7 @@ impl World {
         if living.pid == Some(pid) && !living.reaped {
             return true;
         }
-        self.contains(engine, living, pid)
-    }
-
-    fn contains(&self, engine: &Engine, living: &Living, pid: Pid) -> bool {
-        match (living.containment, living.pid, self.tree()) {
-            (Containment::Cgroup, _, Some(tree)) => {
-                let name = name_of(engine, living.run);
-                let path = [tree.path(), b"/", name.as_bytes()].concat();
-                process::in_cgroup(pid, &path).unwrap_or(false)
-            }
-            (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
-            (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
-        }
+        contains(self.tree(), living, &name_of(engine, living.run), pid)
     }
 
     /// Whether a process may belong to a run that executes its program already and whose worker has not reported it yet.
@@ -492,10 +553,7 @@ impl World {
         if living.pid.is_some() {
             return false;
         }
-        let in_its_cgroup = self.tree().is_some_and(|tree| {
-            let path = [tree.path(), b"/", name_of(engine, living.run).as_bytes()].concat();
-            process::in_cgroup(pid, &path).unwrap_or(false)
-        });
+        let in_its_cgroup = self.tree().is_some_and(|tree| tree.holds(&name_of(engine, living.run), pid));
         // A group that a child of ours leads whom nobody knows.
         let leader = process::stat(pid).map_or(pid, |stat| Pid(stat.group));
         let is_ours = |leader| process::stat(leader).is_ok_and(|stat| stat.parent == std::process::id());
@@ -525,6 +583,37 @@ const NOTIFICATIONS_A_TURN: usize = 16;
 /// The cgroup of a run is called after its service and its number.
 fn name_of(engine: &Engine, run: RunRef) -> RunName {
     RunName::new(engine.name(run.service.slot), run.run)
+}
+
+/// Whether a process is in the containment of a run now. Its main process is not asked about.
+fn contains(tree: Option<&Tree>, living: &Living, name: &RunName, pid: Pid) -> bool {
+    match (living.containment, living.pid, tree) {
+        (Containment::Cgroup, _, Some(tree)) => tree.holds(name, pid),
+        (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
+        (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
+    }
+}
+
+/// Shows `visit` everybody in the containment of a run, the main process as well or not. A process group has no list: while
+/// its main process is only asked to end, it and its descendants are looked at; all of `/proc` is, for who is left.
+fn each_member(
+    tree: Option<&Tree>,
+    living: &Living,
+    name: &RunName,
+    occasion: Occasion,
+    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
+) -> Result<(), Errno> {
+    match (living.containment, living.pid) {
+        (Containment::Cgroup, _) => tree.map_or(Ok(()), |tree| tree.each_member(name, visit)),
+        (Containment::Group, Some(leader)) if occasion == Occasion::Asked => {
+            process::each_descendant(leader, &mut |pid| match process::in_group(pid, leader.0) {
+                Ok(true) => visit(pid),
+                Ok(false) | Err(_) => ControlFlow::Continue(()),
+            })
+        }
+        (Containment::Group, _) => living.group().map_or(Ok(()), |group| group.each_member(visit)),
+        (Containment::None, _) => Ok(()),
+    }
 }
 
 fn control_pair() -> Result<(OwnedFd, OwnedFd), Errno> {

@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "kill, fork and an ioctl that rustix does not wrap")]
 
 use core::ffi::CStr;
+use core::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::process::PidfdFlags;
@@ -45,12 +46,19 @@ pub struct Stat {
 }
 
 /// The kernel keeps 15 bytes of a program's name, but shows up to 64 of a kernel worker's.
-const COMM_BYTES_MAX: usize = 64;
+pub const COMM_BYTES_MAX: usize = 64;
 
 impl Stat {
     /// The name of the program (or what it calls itself), with whatever bytes it chose.
     pub fn comm(&self) -> &[u8] {
         self.comm.get(..usize::from(self.comm_length)).unwrap_or_default()
+    }
+
+    /// Whether it is on its way out: dying, or dead already.
+    pub fn is_exiting(&self) -> bool {
+        /// "Getting shut down", in the kernel's `sched.h`.
+        const PF_EXITING: u32 = 0x4;
+        self.is_dead() || self.flags & PF_EXITING != 0
     }
 
     /// Whether it is dead already, and only its entry is left.
@@ -127,6 +135,17 @@ pub fn stat(pid: Pid) -> Result<Stat, Errno> {
     let file = files::open(files::here(), proc_path(pid, b"stat").c_str()?, rustix::fs::OFlags::RDONLY)?;
     let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer))?;
     Stat::parse(buffer.get(..count).unwrap_or_default()).ok_or(Errno::IO)
+}
+
+/// What a process calls itself, without the newline: at most 15 bytes of its own choice, or more of a kernel worker's.
+///
+/// # Errors
+/// `ENOENT`, `ESRCH`: no such process.
+pub fn name(pid: Pid, buffer: &mut [u8; COMM_BYTES_MAX]) -> Result<&[u8], Errno> {
+    let file = files::open(files::here(), proc_path(pid, b"comm").c_str()?, rustix::fs::OFlags::RDONLY)?;
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer[..]))?;
+    let text = buffer.get(..count).unwrap_or_default();
+    Ok(text.strip_suffix(b"\n").unwrap_or(text))
 }
 
 /// Whether a process that we know to exist, a zombie too, has executed a program since it was forked. Without `/proc` it is
@@ -426,6 +445,86 @@ pub fn each_child(mut visit: impl FnMut(Pid)) {
         }
         core::ops::ControlFlow::Continue(())
     });
+}
+
+/// Calls `visit` with every living descendant of a process, children before their own, until it says to stop. Only those
+/// whose parents live: an orphan is its reaper's child. Of a tree that moves, some may be missed. Needs a kernel that lists
+/// children (`/proc/PID/task/TID/children`, `proc_pid_task(5)`).
+///
+/// # Errors
+/// `ENOENT`: no such process, or no such lists.
+pub fn each_descendant(pid: Pid, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<(), Errno> {
+    descend(pid, DESCENT_MAX, visit).map(drop)
+}
+
+/// So deep is a tree of processes followed: each step takes a page of stack.
+const DESCENT_MAX: u32 = 32;
+
+fn descend(pid: Pid, depth: u32, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<ControlFlow<()>, Errno> {
+    let Some(deeper) = depth.checked_sub(1) else { return Ok(ControlFlow::Continue(())) };
+    let tasks = files::open_dir(files::here(), proc_path(pid, b"task").c_str()?)?;
+    let mut buffer = [const { core::mem::MaybeUninit::uninit() }; 512];
+    let mut list = rustix::fs::RawDir::new(&tasks, &mut buffer);
+    while let Some(entry) = list.next() {
+        let entry = entry?;
+        let Some(task) = path::pid(entry.file_name().to_bytes()) else { continue };
+        let file = Text::<32>::new().number(u64::from(task)).push(b"/children");
+        let children = match files::open(tasks.as_fd(), file.c_str()?, rustix::fs::OFlags::RDONLY) {
+            // The thread is gone.
+            Err(Errno::NOENT | Errno::SRCH) => continue,
+            other => other?,
+        };
+        let mut numbers = Numbers::default();
+        while let Some(child) = numbers.next(&children)? {
+            if visit(child).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            match descend(child, deeper, visit) {
+                Ok(ControlFlow::Break(())) => return Ok(ControlFlow::Break(())),
+                // Gone meanwhile: so is what it could have told.
+                Ok(ControlFlow::Continue(())) | Err(Errno::NOENT | Errno::SRCH) => {}
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Numbers of processes, each followed by a blank, read piece by piece.
+struct Numbers {
+    buffer: [u8; 256],
+    filled: usize,
+    at: usize,
+}
+
+impl Default for Numbers {
+    fn default() -> Numbers {
+        Numbers { buffer: [0; 256], filled: 0, at: 0 }
+    }
+}
+
+impl Numbers {
+    fn next(&mut self, file: &OwnedFd) -> Result<Option<Pid>, Errno> {
+        loop {
+            let rest = self.buffer.get(self.at..self.filled).unwrap_or_default();
+            if let Some(length) = rest.iter().position(|byte| *byte == b' ') {
+                let pid = rest.get(..length).and_then(path::pid);
+                self.at += length + 1;
+                match pid {
+                    Some(pid) => return Ok(Some(Pid(pid))),
+                    // 0 is somebody outside our pid namespace.
+                    None => continue,
+                }
+            }
+            self.buffer.copy_within(self.at..self.filled, 0);
+            (self.filled, self.at) = (self.filled - self.at, 0);
+            let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+            match rustix::io::retry_on_intr(|| rustix::io::read(file, &mut *room))? {
+                0 => return Ok(None),
+                count => self.filled += count,
+            }
+        }
+    }
 }
 
 /// Calls `visit` with every process that `/proc` lists, until it says to stop. Processes that come and go meanwhile may or

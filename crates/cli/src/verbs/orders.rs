@@ -6,13 +6,14 @@ use serde_json::{Value, json};
 use verger_client::{ClientError, Connection};
 use verger_engine::life::{self, Want};
 use verger_engine::time::Span;
-use verger_wire::message::{Call, Done, Error, Order, Service};
+use verger_wire::message::{Call, Done, Error, Order, Receipt, ReceiptReply, Service};
 
+use super::receipt::drawn;
 use crate::names;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::{FAILED, Trouble};
-use crate::words;
+use crate::words::{self, Clock};
 
 /// Start services and what they require, and wait until they are ready
 ///
@@ -32,6 +33,9 @@ pub(super) struct Start {
 pub(super) struct Stop {
     #[command(flatten)]
     targets: Targets,
+    /// Show how each stop went: what was done when, who was seen, how each ended
+    #[arg(long)]
+    receipt: bool,
 }
 
 /// Give services another run, and wait until that is ready
@@ -72,7 +76,12 @@ impl Start {
 
 impl Stop {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
-        self.targets.carry_out(setting, life::Verb::Stop, |_| true)
+        let mut asked = self.targets.ask(setting, life::Verb::Stop, |_| true)?;
+        let receipts = match self.receipt {
+            true => asked.receipts().map_err(|error| reach::trouble(setting, None, &error))?,
+            false => Vec::new(),
+        };
+        report(setting, life::Verb::Stop, &asked.names, &asked.answers, &receipts, self.targets.json)
     }
 }
 
@@ -84,6 +93,12 @@ impl Restart {
 
 impl Targets {
     fn carry_out(&self, setting: &Setting, verb: life::Verb, all: impl Fn(&Service) -> bool) -> Result<(), Trouble> {
+        let asked = self.ask(setting, verb, all)?;
+        report(setting, verb, &asked.names, &asked.answers, &[], self.json)
+    }
+
+    /// Asks it of those that are meant, and waits for what comes of it.
+    fn ask(&self, setting: &Setting, verb: life::Verb, all: impl Fn(&Service) -> bool) -> Result<Asked, Trouble> {
         let mut connection = reach::connect(setting)?;
         let names = named(setting, &mut connection, &self.names, self.all, all)?;
         let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
@@ -91,9 +106,32 @@ impl Targets {
         connection.set_patience(timeout_ms.map(|limit| Duration::from_millis(limit) + reach::PATIENCE));
         let answers = call_all(&mut connection, verb, &names, timeout_ms)
             .map_err(|error| reach::trouble(setting, Some(verb), &error))?;
-        report(setting, verb, &names, &answers, self.json)
+        Ok(Asked { connection, names, answers })
     }
 }
+
+/// What was asked of whom, and what came of each.
+struct Asked {
+    connection: Connection,
+    names: Vec<String>,
+    answers: Answers,
+}
+
+impl Asked {
+    /// How each stop went; of one that is not over, how it goes.
+    fn receipts(&mut self) -> Result<Receipts, ClientError> {
+        let call = |(name, answer): (&String, &Result<Done, Error>)| {
+            let run = answer.as_ref().ok().and_then(|done| done.run);
+            Call::Receipt { name: name.clone(), run }
+        };
+        let calls: Vec<Call> = self.names.iter().zip(&self.answers).map(call).collect();
+        let answers = self.connection.pipeline::<ReceiptReply>(&calls)?;
+        Ok(answers.into_iter().map(|answer| answer.map(|reply| reply.receipt)).collect())
+    }
+}
+
+/// The receipt of each, or why there is none.
+pub(super) type Receipts = Vec<Result<Receipt, Error>>;
 
 /// The services that are meant; all that `all` picks, if all are.
 pub(super) fn named(
@@ -131,12 +169,13 @@ fn call_all(
     connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>())
 }
 
-/// Says what came of each; fails if one did.
+/// Says what came of each, with its receipt where that was asked for; fails if one did.
 pub(super) fn report(
     setting: &Setting,
     verb: life::Verb,
     names: &[String],
     answers: &[Result<Done, Error>],
+    receipts: &[Result<Receipt, Error>],
     as_json: bool,
 ) -> Result<(), Trouble> {
     let done = match verb {
@@ -146,25 +185,41 @@ pub(super) fn report(
         life::Verb::Signal => "signalled",
     };
     let mut told: Vec<Value> = Vec::new();
-    for (name, answer) in names.iter().zip(answers) {
+    let clock = Clock::here();
+    for (at, (name, answer)) in names.iter().zip(answers).enumerate() {
         match answer {
-            Ok(Done { run }) if as_json => told.push(json!({ "name": name, "done": true, "run": run })),
+            _ if as_json => told.push(entry(name, answer, receipts.get(at))),
             Ok(_) => setting.terminal.say(&format!("{name} {done}\n"))?,
-            Err(error) if as_json => {
-                let mut fields = serde_json::to_value(error).unwrap_or_default();
-                if let Some(fields) = fields.as_object_mut() {
-                    fields.insert("name".to_owned(), json!(name));
-                    fields.insert("done".to_owned(), json!(false));
-                }
-                told.push(fields);
-            }
             Err(error) => setting.terminal.complain(&refused(setting, verb, error)),
+        }
+        match receipts.get(at) {
+            Some(Ok(receipt)) if !as_json => setting.terminal.say(&drawn(receipt, &clock, setting.terminal.out))?,
+            // Whoever was not stopped has none, and that was told.
+            Some(Err(error)) if answer.is_ok() => setting.terminal.complain(&words::no_receipt(name, error)),
+            Some(_) | None => {}
         }
     }
     if as_json {
         setting.terminal.say_json(&json!({ "services": told }))?;
     }
-    if answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
+    let all_told = receipts.iter().all(Result::is_ok);
+    if all_told && answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
+}
+
+/// What came of one, as JSON.
+fn entry(name: &str, answer: &Result<Done, Error>, receipt: Option<&Result<Receipt, Error>>) -> Value {
+    let mut value = match answer {
+        Ok(Done { run }) => json!({ "run": run }),
+        Err(error) => serde_json::to_value(error).unwrap_or_default(),
+    };
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("name".to_owned(), json!(name));
+        fields.insert("done".to_owned(), json!(answer.is_ok()));
+        if let Some(receipt) = receipt {
+            fields.insert("receipt".to_owned(), json!(receipt.as_ref().ok()));
+        }
+    }
+    value
 }
 
 /// What was refused, with a name that may have been meant.

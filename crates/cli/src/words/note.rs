@@ -169,7 +169,7 @@ mod tests {
     }
 
     fn why(service: Service, chain: Vec<Transition>) -> Why {
-        Why { service, history: chain.clone(), chain, wanted: None }
+        Why { service, history: chain.clone(), chain, wanted: None, receipt: None }
     }
 
     #[test]

@@ -60,6 +60,7 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         containment: Containment::None,
         since_us: 1_000_000,
         until_us: None,
+        next_signal: None,
         waits_for: None,
         in_the_way: None,
         restarts: 0,

@@ -21,6 +21,15 @@ pub(crate) fn brief(span: Span) -> String {
     }
 }
 
+/// The same for what is over in a moment: below 10 ms in tenths, `0.4ms`.
+pub(crate) fn fine(span: Span) -> String {
+    match span.0 / 100_000 {
+        0 => "0ms".to_owned(),
+        tenths @ 1..100 => format!("{}.{}ms", tenths / 10, tenths % 10),
+        _ => brief(span),
+    }
+}
+
 /// The same in whole seconds at least, for what goes on: `0s`, `12s`, `3m12s`, `2h03m`, `5d02h`.
 pub(crate) fn lasting(span: Span) -> String {
     if span == Span::FOREVER {
@@ -137,6 +146,10 @@ mod tests {
             assert_eq!((brief(span).as_str(), lasting(span).as_str()), (brief_words, lasting_words), "{millis}");
         }
         assert_eq!(brief(Span(1)), "0s");
+        assert_eq!(
+            [50_000, 450_000, 9_990_000, 12_300_000].map(|nanos| fine(Span(nanos))),
+            ["0ms", "0.4ms", "9.9ms", "12ms"]
+        );
         assert_eq!(brief(Span(999_600_000)), "1s");
         assert_eq!(lasting(Span::FOREVER), "for ever");
     }

@@ -17,7 +17,7 @@ use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, mkdirat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, mkdirat, unlinkat};
 use verger_engine::runs::{Pid, RunId};
 
 use super::mount::{self, Own, Unavailable};
@@ -301,6 +301,12 @@ impl Tree {
         Ok(())
     }
 
+    /// Whether a process is in the run now.
+    pub fn holds(&self, run: &RunName, pid: Pid) -> bool {
+        let path = Text::<PATH_BYTES_MAX>::new().push(&self.path).push(b"/").push(run.as_bytes());
+        path.c_str().is_ok_and(|path| process::in_cgroup(pid, path.to_bytes()).unwrap_or(false))
+    }
+
     /// Sends a signal to every process in the run, sub-cgroups included. Each is held by a pidfd and asked once more for its
     /// cgroup before it is signalled, so a stranger that got a number meanwhile is not. A process that is forked while we look
     /// may be missed: a signal other than SIGKILL cannot be sent to a moving tree at once.
@@ -404,7 +410,11 @@ impl Tree {
         remove_directory(self.base.as_fd(), self.name.c_str()?)
     }
 
-    fn each_member(&self, run: &RunName, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<(), Errno> {
+    /// Calls `visit` with every process in the run, sub-cgroups included, until it says to stop. Zombies are not among them.
+    ///
+    /// # Errors
+    /// `ENOENT`: the run is gone.
+    pub fn each_member(&self, run: &RunName, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<(), Errno> {
         let name = run.directory();
         let directory = files::open_dir(self.root.as_fd(), name.c_str()?)?;
         each_process_below(directory, DEPTH_MAX, visit).map(drop)
@@ -468,6 +478,10 @@ fn each_process_below(
     let deeper = depth.checked_sub(1).ok_or(Errno::LOOP)?;
     if each_process(directory.as_fd(), visit)?.is_break() {
         return Ok(ControlFlow::Break(()));
+    }
+    // A directory here has two links and one for each below it. Reading through its forty files costs more than all else.
+    if fstat(&directory).is_ok_and(|stat| stat.st_nlink == 2) {
+        return Ok(ControlFlow::Continue(()));
     }
     let mut buffer = [MaybeUninit::uninit(); 512];
     let mut entries = RawDir::new(&directory, &mut buffer);
