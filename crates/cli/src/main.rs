@@ -11,6 +11,7 @@
 
 mod complaints;
 mod glob;
+mod hindrance;
 mod launch;
 mod names;
 mod plans;
@@ -23,6 +24,7 @@ mod tape;
 mod terminal;
 mod trouble;
 mod verbs;
+mod waiting;
 mod words;
 
 use std::process::ExitCode;

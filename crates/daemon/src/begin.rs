@@ -178,6 +178,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         },
         told_ready: false,
         watchdog: watchdog(now),
+        waits_told_at: Moment::NEVER,
         ended: None,
         now,
         record_again_at: Moment(0),

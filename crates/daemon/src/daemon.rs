@@ -53,6 +53,8 @@ pub(crate) struct Daemon {
     pub(crate) told_ready: bool,
     /// When to tell them again that we live; never, if nobody asked.
     pub(crate) watchdog: Watchdog,
+    /// When to tell next what the end of everything waits for; never, while nothing ends.
+    pub(crate) waits_told_at: Moment,
     /// Everything has ended: with this status.
     pub(crate) ended: Option<u8>,
     pub(crate) now: Moment,
@@ -85,6 +87,10 @@ const SIGCHLD: u8 = 17;
 const SIGPWR: u8 = 30;
 /// How long those who watch are given to take what is left to be told. A watcher takes megabytes in that time.
 const LAST_WORDS: Span = Span::from_secs(1);
+/// What the end of everything waits for is told when it has lasted so long.
+const WAITS_FIRST_TOLD: Span = Span::from_secs(2);
+/// And again.
+const WAITS_TOLD_AGAIN: Span = Span::from_secs(10);
 /// Recording that failed is tried again so much later.
 const RECORD_AGAIN: Span = Span::from_secs(60);
 
@@ -120,6 +126,7 @@ impl Daemon {
             self.step(Event::Tick);
             self.hear_world();
         }
+        self.tell_waits();
         if self.world.receipts().late_at() <= self.now {
             self.world.settle_receipts();
         }
@@ -141,6 +148,19 @@ impl Daemon {
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);
+    }
+
+    /// Tells now and then what the end of everything waits for.
+    fn tell_waits(&mut self) {
+        if !self.engine.is_closing() {
+            return;
+        }
+        if self.waits_told_at == Moment::NEVER {
+            self.waits_told_at = self.now + WAITS_FIRST_TOLD;
+        } else if self.waits_told_at <= self.now {
+            self.waits_told_at = self.now + WAITS_TOLD_AGAIN;
+            words::waits(&mut self.log, &self.engine, self.now);
+        }
     }
 
     /// Sends what waits to be sent, as far as it is taken. Watchers that have lost something, and have just taken the last of
@@ -180,6 +200,7 @@ impl Daemon {
             self.door.again_at(),
             self.watchdog.next,
             self.world.receipts().late_at(),
+            self.waits_told_at,
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
         dues.into_iter().fold(again, Moment::min)

@@ -211,6 +211,16 @@ pub fn wait_channel(pid: Pid, buffer: &mut [u8]) -> Result<&[u8], Errno> {
     read(pid, b"wchan", buffer)
 }
 
+/// Who traces a process; `None`: nobody, or nobody in our pid namespace.
+pub(crate) fn tracer(pid: Pid, buffer: &mut [u8]) -> Option<u32> {
+    crate::plight::tracer_in(read(pid, b"status", buffer).ok()?)
+}
+
+/// Where in the kernel a process is, a function a line, the innermost first.
+pub(crate) fn kernel_stack(pid: Pid, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    read(pid, b"stack", buffer)
+}
+
 /// The identity of this boot, as 36 bytes of a UUID (`random(4)`).
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use crate::names;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::{FAILED, Trouble};
+use crate::waiting::Waiting;
 use crate::words::{self, Clock};
 
 /// Start services and what they require, and wait until they are ready
@@ -104,6 +105,7 @@ impl Targets {
         let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
         // The daemon answers in time by itself; whoever waits without end waits as long as it takes.
         connection.set_patience(timeout_ms.map(|limit| Duration::from_millis(limit) + reach::PATIENCE));
+        let _waiting = Waiting::begin(setting, Some(&names));
         let answers = call_all(&mut connection, verb, &names, timeout_ms)
             .map_err(|error| reach::trouble(setting, Some(verb), &error))?;
         Ok(Asked { connection, names, answers })
