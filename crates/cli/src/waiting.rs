@@ -67,10 +67,10 @@ fn say(setting: &Setting, names: Option<&[String]>) {
     }
 }
 
-/// `web is stopping for 3s: process 4711 (sleep 1000), sleeping in hrtimer_nanosleep; SIGKILL in 7s`
+/// `web has been stopping for 3s: process 4711 (sleep 1000), sleeping in hrtimer_nanosleep; SIGKILL in 7s`
 pub(crate) fn line(service: &Service, hindrance: Option<Hindrance>, clock: &Clock) -> String {
     let lasting = words::lasting(clock.since(service.since_us));
     let who = hindrance.map_or_else(|| "nobody that can be seen is in the way".to_owned(), |it| it.words());
     let next = words::next_step(service, clock);
-    format!("{} is {} for {lasting}: {who}; {next}", service.name, service.phase)
+    format!("{} has been {} for {lasting}: {who}; {next}", service.name, service.phase)
 }

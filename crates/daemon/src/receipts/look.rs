@@ -22,6 +22,12 @@ impl Began {
         Began { ticks: clock::ticks_since_boot(), millis: clock::since_boot() / 1_000_000 }
     }
 
+    /// Before anybody began who lives now.
+    #[cfg(test)]
+    pub(super) fn long_ago() -> Began {
+        Began { ticks: 0, millis: 0 }
+    }
+
     /// How old somebody is who started at this tick, milliseconds; `None` when that is not known.
     fn age_ms(&self, start: u64) -> Option<u64> {
         (start != 0).then(|| self.millis.saturating_sub(start * clock::TICK_MS))

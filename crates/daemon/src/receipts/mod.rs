@@ -15,6 +15,8 @@
 //! *Not here:* when to look, what to send to whom, words.
 
 mod look;
+#[cfg(test)]
+mod tests;
 mod told;
 
 use std::collections::VecDeque;
@@ -337,7 +339,11 @@ impl Book {
             return;
         }
         let may_hold = self.held < HELD_MAX;
-        let Some(member) = look::member(pid, &look.began, may_hold, is_in) else { return };
+        let Some(member) = look::member(pid, &look.began, may_hold, is_in) else {
+            // It was listed, and was gone before it could be looked at.
+            look.unlisted += 1;
+            return;
+        };
         self.held += u32::from(member.held.is_some());
         if !self.list(look.record, member, false) {
             look.unlisted += 1;
