@@ -448,8 +448,10 @@ impl World {
         let Some(mut look) = receipts.begin_look(run, occasion, living.containment, clock::now()) else { return };
         let main = living.pid.filter(|_| !living.reaped);
         if let Some(main) = main {
-            let started = engine.run(run.service.slot).map_or(0, |run| run.started());
-            receipts.see_main(&look, main, started);
+            let described = engine.run(run.service.slot);
+            let started = described.map_or(0, |run| run.started());
+            let program = described.map_or("", |run| engine.images().service(run.home()).program());
+            receipts.see_main(&look, main, started, program.as_bytes());
         }
         let tree = starter.ground().tree.as_ref();
         let name = name_of(engine, run);

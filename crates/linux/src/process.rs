@@ -46,7 +46,7 @@ pub struct Stat {
 }
 
 /// The kernel keeps 15 bytes of a program's name, but shows up to 64 of a kernel worker's.
-pub const COMM_BYTES_MAX: usize = 64;
+const COMM_BYTES_MAX: usize = 64;
 
 impl Stat {
     /// The name of the program (or what it calls itself), with whatever bytes it chose.
@@ -135,17 +135,6 @@ pub fn stat(pid: Pid) -> Result<Stat, Errno> {
     let file = files::open(files::here(), proc_path(pid, b"stat").c_str()?, rustix::fs::OFlags::RDONLY)?;
     let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer))?;
     Stat::parse(buffer.get(..count).unwrap_or_default()).ok_or(Errno::IO)
-}
-
-/// What a process calls itself, without the newline: at most 15 bytes of its own choice, or more of a kernel worker's.
-///
-/// # Errors
-/// `ENOENT`, `ESRCH`: no such process.
-pub fn name(pid: Pid, buffer: &mut [u8; COMM_BYTES_MAX]) -> Result<&[u8], Errno> {
-    let file = files::open(files::here(), proc_path(pid, b"comm").c_str()?, rustix::fs::OFlags::RDONLY)?;
-    let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut buffer[..]))?;
-    let text = buffer.get(..count).unwrap_or_default();
-    Ok(text.strip_suffix(b"\n").unwrap_or(text))
 }
 
 /// Whether a process that we know to exist, a zombie too, has executed a program since it was forked. Without `/proc` it is

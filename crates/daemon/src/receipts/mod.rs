@@ -309,11 +309,9 @@ impl Book {
     }
 
     /// The main process, our child and not reaped: its number is its own. `started` as the kernel gives it; 0: not known.
-    pub(crate) fn see_main(&mut self, look: &Look, pid: Pid, started: u64) {
-        if self.main_of(look.record).is_none()
-            && let Some(member) = look::main(pid, started, &look.began)
-        {
-            self.list(look.record, member, true);
+    pub(crate) fn see_main(&mut self, look: &Look, pid: Pid, started: u64, program: &[u8]) {
+        if self.main_of(look.record).is_none() {
+            self.list(look.record, look::main(pid, started, program, &look.began), true);
         }
     }
 

@@ -79,7 +79,7 @@ fn a_stop_from_its_first_look_to_its_receipt() {
     let (stopped, mut main) = (run(2, 7), sleeper());
     let pid = Pid(main.id());
     let look = book.begin_look(stopped, Occasion::Asked, Containment::Cgroup, at(1000)).unwrap();
-    book.see_main(&look, pid, start_of(&main));
+    book.see_main(&look, pid, start_of(&main), b"/bin/sleep");
     book.end_look(&look);
     book.signalled(stopped, 15, Scope::Main, at(1000));
     let open = told(&book, stopped);
@@ -123,7 +123,7 @@ fn how_others_ended_is_said_by_the_kernel_or_by_our_own_reaping() {
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(parent.stdout.take().unwrap()), &mut line).unwrap();
     let theirs = Pid(line.trim().parse().unwrap());
-    let ours = sleeper();
+    let mut ours = sleeper();
 
     let mut look = look(&mut book, stopped, at(0));
     for pid in [theirs, Pid(ours.id()), Pid(parent.id())] {
@@ -154,6 +154,7 @@ fn how_others_ended_is_said_by_the_kernel_or_by_our_own_reaping() {
     assert_eq!(ends(&told(&book, stopped)), [kernel, EndKnown::Reaped, EndKnown::Left]);
     assert_eq!((book.late_at(), book.held), (Moment::NEVER, 0));
     assert_eq!(book.awaits(Pid(ours.id())), None);
+    assert!(ours.wait().is_err(), "we have reaped it");
     parent.kill().unwrap();
     parent.wait().unwrap();
 }
@@ -316,7 +317,7 @@ fn nothing_in_a_stop_allocates() {
             for occasion in [Occasion::Asked, Occasion::Leftovers, Occasion::Kill] {
                 let now = clock::now();
                 let mut look = book.begin_look(stopped, occasion, Containment::Cgroup, now).unwrap();
-                book.see_main(&look, pids[0], starts[0]);
+                book.see_main(&look, pids[0], starts[0], b"sleep");
                 for pid in &pids[1..] {
                     book.see(&mut look, *pid, |_| true);
                 }

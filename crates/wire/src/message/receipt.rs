@@ -73,7 +73,7 @@ pub struct StopStep {
 pub struct SeenProcess {
     /// Its number. Another process may have it since.
     pub pid: u32,
-    /// What it called itself: at most 15 bytes.
+    /// What it called itself; of the main process, the program it was started as. At most 15 bytes.
     pub name: String,
     /// Its parent's number when it was seen first; absent when that is outside our pid namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
