@@ -460,8 +460,17 @@ pub fn each_descendant(pid: Pid, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) 
 const DESCENT_MAX: u32 = 32;
 
 fn descend(pid: Pid, depth: u32, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<ControlFlow<()>, Errno> {
-    let Some(deeper) = depth.checked_sub(1) else { return Ok(ControlFlow::Continue(())) };
-    let tasks = files::open_dir(files::here(), proc_path(pid, b"task").c_str()?)?;
+    if depth == 0 {
+        return Ok(ControlFlow::Continue(()));
+    }
+    // A folder of threads has two links and one for each: most processes have one, and its list is all there is to be read.
+    let folder = proc_path(pid, b"task");
+    let links = rustix::fs::statat(files::here(), folder.c_str()?, rustix::fs::AtFlags::empty())?.st_nlink;
+    if links == 3 {
+        let list = Text::<64>::new().push(folder.bytes()).push(b"/").number(u64::from(pid.0)).push(b"/children");
+        return each_child_in(files::open(files::here(), list.c_str()?, rustix::fs::OFlags::RDONLY)?, depth, visit);
+    }
+    let tasks = files::open_dir(files::here(), folder.c_str()?)?;
     let mut buffer = [const { core::mem::MaybeUninit::uninit() }; 512];
     let mut list = rustix::fs::RawDir::new(&tasks, &mut buffer);
     while let Some(entry) = list.next() {
@@ -473,17 +482,29 @@ fn descend(pid: Pid, depth: u32, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) 
             Err(Errno::NOENT | Errno::SRCH) => continue,
             other => other?,
         };
-        let mut numbers = Numbers::default();
-        while let Some(child) = numbers.next(&children)? {
-            if visit(child).is_break() {
-                return Ok(ControlFlow::Break(()));
-            }
-            match descend(child, deeper, visit) {
-                Ok(ControlFlow::Break(())) => return Ok(ControlFlow::Break(())),
-                // Gone meanwhile: so is what it could have told.
-                Ok(ControlFlow::Continue(())) | Err(Errno::NOENT | Errno::SRCH) => {}
-                Err(errno) => return Err(errno),
-            }
+        if each_child_in(children, depth, visit)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Shows everybody in a list of children, and their descendants.
+fn each_child_in(
+    list: OwnedFd,
+    depth: u32,
+    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Errno> {
+    let mut numbers = Numbers::default();
+    while let Some(child) = numbers.next(&list)? {
+        if visit(child).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        match descend(child, depth - 1, visit) {
+            Ok(ControlFlow::Break(())) => return Ok(ControlFlow::Break(())),
+            // Gone meanwhile: so is what it could have told.
+            Ok(ControlFlow::Continue(())) | Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(errno) => return Err(errno),
         }
     }
     Ok(ControlFlow::Continue(()))
@@ -582,6 +603,45 @@ mod tests {
         assert_eq!(in_group(own.pid, own.group), Ok(true));
         assert_eq!(in_group(own.pid, own.group + 1), Ok(false));
         assert_eq!(stat(Pid(0)), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn descendants_are_found_through_every_thread() {
+        let all = || {
+            let mut all = Vec::new();
+            each_descendant(Pid(std::process::id()), &mut |pid| {
+                all.push(pid.0);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            all
+        };
+        // The child is this thread's, and not the first one's; its own child is below it.
+        let mut shell = std::process::Command::new("sh");
+        let mut shell = shell.args(["-c", "sleep 1000 & wait"]).spawn().unwrap();
+        let below = loop {
+            let mut below = Vec::new();
+            each_descendant(Pid(shell.id()), &mut |pid| {
+                below.push(pid);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            if let [one] = below[..] {
+                break one;
+            }
+            std::thread::yield_now();
+        };
+        let found = all();
+        assert!(found.contains(&shell.id()) && found.contains(&below.0), "{found:?}");
+        let mut first = None;
+        each_descendant(Pid(std::process::id()), &mut |pid| {
+            assert_eq!(first.replace(pid), None, "it was told to stop");
+            ControlFlow::Break(())
+        })
+        .unwrap();
+        signal(below, libc::SIGKILL as u8).unwrap();
+        shell.wait().unwrap();
+        assert_eq!(each_descendant(Pid(0), &mut |_| ControlFlow::Continue(())), Err(Errno::NOENT));
     }
 
     #[test]

@@ -55,3 +55,64 @@ fn processes(processes: &[SeenProcess], paint: Paint) -> String {
 fn indented(text: &str) -> String {
     text.lines().map(|line| format!("  {line}\n")).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::words::samples::receipt;
+    use verger_wire::message::{EndKnown, StopReason};
+
+    fn text(receipt: &Receipt) -> String {
+        let text = drawn(receipt, &Clock::of(5_000_000, 0), Paint::PLAIN);
+        // What time of the day it was depends on where it is read.
+        text.replace(&Clock::of(5_000_000, 0).time(1_000_000), "[TIME]")
+    }
+
+    #[test]
+    fn everything_on_a_receipt() {
+        insta::assert_snapshot!(text(&receipt()), @r"
+        web, run 5: asked to end at [TIME]; nobody left after 2s
+          nothing is left
+          AFTER  TOOK   STEP
+          0ms    12ms   SIGTERM to the main process
+          12ms   0.4ms  the main process ended
+          12ms   2s     SIGTERM to everybody left
+          2s     5.6ms  SIGKILL to everything, 2 times
+          2s     -      nobody left
+          PID   NAME           PARENT  AGE    END
+          4711  web (main)     815     12.3s  exited with status 0
+          4712  worker         4711    12.3s  was ended by SIGKILL (the kernel says)
+          4713  evil\u{1b}[2J  -       -      ended, cause not visible
+          4714  gone           4711    12.3s  left, and lives
+          and at least 136 more
+        ");
+    }
+
+    #[test]
+    fn of_a_stop_that_goes_on() {
+        let mut open = Receipt { reason: StopReason::Leftovers, more: 0, empty_us: None, total_us: None, ..receipt() };
+        open.steps.truncate(1);
+        open.steps[0].took_us = None;
+        open.processes.truncate(1);
+        (open.processes[0].end, open.processes[0].exit) = (EndKnown::Alive, None);
+        insta::assert_snapshot!(text(&open), @r"
+        web, run 5: ended by itself at [TIME] and left others behind; not over after 4s
+          AFTER  TOOK  STEP
+          0ms    -     SIGTERM to the main process
+          PID   NAME        PARENT  AGE    END
+          4711  web (main)  815     12.3s  lives
+        ");
+    }
+
+    #[test]
+    fn of_a_start_that_was_called_back() {
+        let nobody = Receipt { steps: Vec::new(), processes: Vec::new(), more: 0, ..receipt() };
+        insta::assert_snapshot!(text(&nobody), @r"
+        web, run 5: asked to end at [TIME]; nobody left after 2s
+          nothing is left
+          AFTER  TOOK  STEP
+          2s     -     nobody left
+          nobody was seen in it
+        ");
+    }
+}

@@ -84,3 +84,54 @@ pub(crate) fn no_receipt(name: &str, error: &Error) -> Trouble {
         | Error::InvalidParameter { .. } => super::refusal(None, error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, seen};
+    use super::*;
+    use verger_engine::life::PhaseKind;
+    use verger_engine::runs::Containment;
+    use verger_wire::message::WrongState;
+
+    #[test]
+    fn a_receipt_in_few_words() {
+        let short = |processes, killed| ReceiptInShort {
+            service: "web".to_owned(),
+            run: 5,
+            reason: StopReason::Asked,
+            containment: Containment::Group,
+            empty_us: 2_000_000,
+            total_us: 1_200,
+            processes,
+            killed,
+        };
+        assert_eq!(receipt_in_short(&short(1, false)), "nobody left after 1.2ms: 1 process");
+        assert_eq!(receipt_in_short(&short(200, true)), "nobody left after 1.2ms: 200 processes, SIGKILL was needed");
+    }
+
+    #[test]
+    fn every_end_says_how_it_is_known() {
+        let exit = Some(samples::exited(3));
+        for (known, exit, words) in [
+            (EndKnown::Reaped, exit.clone(), "exited with status 3"),
+            (EndKnown::Kernel, exit, "exited with status 3 (the kernel says)"),
+            (EndKnown::NotVisible, None, "ended, cause not visible"),
+            (EndKnown::Left, None, "left, and lives"),
+            (EndKnown::Alive, None, "lives"),
+        ] {
+            assert_eq!(end(&SeenProcess { end: known, exit, ..seen(7, "x") }), words);
+        }
+    }
+
+    #[test]
+    fn why_there_is_no_receipt() {
+        let words = |error: &Error| no_receipt("web", error).words;
+        let never = WrongState::plain("web", PhaseKind::Down, Obstacle::NeverStopped);
+        assert_eq!(
+            words(&Error::WrongState(never)),
+            "there is no receipt of `web`: it has not been stopped since the daemon began"
+        );
+        assert!(words(&Error::Stale).starts_with("there is no receipt of `web`: its last run ended by itself"));
+        assert_eq!(words(&Error::NotFound { name: "web".to_owned() }), "there is no service `web`");
+    }
+}
