@@ -456,7 +456,7 @@ impl World {
         let tree = starter.ground().tree.as_ref();
         let name = name_of(engine, run);
         // Who cannot be listed was not seen: a receipt claims no more.
-        let _as_far_as_it_goes = each_member(tree, living, &name, occasion, &mut |pid| {
+        let _as_far_as_it_goes = each_member(tree, living, &name, &mut |pid| {
             if Some(pid) != main {
                 receipts.see(&mut look, pid, |pid| contains(tree, living, &name, pid));
             }
@@ -596,18 +596,17 @@ fn contains(tree: Option<&Tree>, living: &Living, name: &RunName, pid: Pid) -> b
     }
 }
 
-/// Shows `visit` everybody in the containment of a run, the main process as well or not. A process group has no list: while
-/// its main process is only asked to end, it and its descendants are looked at; all of `/proc` is, for who is left.
+/// Shows `visit` everybody in the containment of a run, the main process as well or not. A process group has no list: as long
+/// as its main process lives, that one's descendants are looked at; all of `/proc` is, for who is left after it.
 fn each_member(
     tree: Option<&Tree>,
     living: &Living,
     name: &RunName,
-    occasion: Occasion,
     visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
 ) -> Result<(), Errno> {
     match (living.containment, living.pid) {
         (Containment::Cgroup, _) => tree.map_or(Ok(()), |tree| tree.each_member(name, visit)),
-        (Containment::Group, Some(leader)) if occasion == Occasion::Asked => {
+        (Containment::Group, Some(leader)) if !living.reaped => {
             process::each_descendant(leader, &mut |pid| match process::in_group(pid, leader.0) {
                 Ok(true) => visit(pid),
                 Ok(false) | Err(_) => ControlFlow::Continue(()),

@@ -74,8 +74,8 @@ mod tests {
         web, run 5: asked to end at [TIME]; nobody left after 2s
           nothing is left
           AFTER  TOOK   STEP
-          0ms    12ms   SIGTERM to the main process
-          12ms   0.4ms  the main process ended
+          50us   12ms   SIGTERM to the main process
+          12ms   400us  the main process ended
           12ms   2s     SIGTERM to everybody left
           2s     5.6ms  SIGKILL to everything, 2 times
           2s     -      nobody left
@@ -98,7 +98,7 @@ mod tests {
         insta::assert_snapshot!(text(&open), @r"
         web, run 5: ended by itself at [TIME] and left others behind; not over after 4s
           AFTER  TOOK  STEP
-          0ms    -     SIGTERM to the main process
+          50us   -     SIGTERM to the main process
           PID   NAME        PARENT  AGE    END
           4711  web (main)  815     12.3s  lives
         ");

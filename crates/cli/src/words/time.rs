@@ -21,11 +21,12 @@ pub(crate) fn brief(span: Span) -> String {
     }
 }
 
-/// The same for what is over in a moment: below 10 ms in tenths, `0.4ms`.
+/// The same for what is over in a moment: `40us`, `3.3ms`.
 pub(crate) fn fine(span: Span) -> String {
-    match span.0 / 100_000 {
-        0 => "0ms".to_owned(),
-        tenths @ 1..100 => format!("{}.{}ms", tenths / 10, tenths % 10),
+    match span.0 / 1_000 {
+        0 => "0s".to_owned(),
+        micros @ 1..1_000 => format!("{micros}us"),
+        micros @ 1_000..10_000 => format!("{}.{}ms", micros / 1_000, micros / 100 % 10),
         _ => brief(span),
     }
 }
@@ -146,10 +147,8 @@ mod tests {
             assert_eq!((brief(span).as_str(), lasting(span).as_str()), (brief_words, lasting_words), "{millis}");
         }
         assert_eq!(brief(Span(1)), "0s");
-        assert_eq!(
-            [50_000, 450_000, 9_990_000, 12_300_000].map(|nanos| fine(Span(nanos))),
-            ["0ms", "0.4ms", "9.9ms", "12ms"]
-        );
+        let fine = [0, 50_000, 3_350_000, 9_990_000, 12_300_000].map(|nanos| fine(Span(nanos)));
+        assert_eq!(fine, ["0s", "50us", "3.3ms", "9.9ms", "12ms"]);
         assert_eq!(brief(Span(999_600_000)), "1s");
         assert_eq!(lasting(Span::FOREVER), "for ever");
     }
