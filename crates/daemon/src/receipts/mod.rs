@@ -36,6 +36,9 @@ const HELD_MAX: u32 = 256;
 const ENTRIES_SPARE: usize = 1024;
 /// Receipts that are kept at most, and at least as many as there are services where those are fewer.
 const KEPT: core::ops::RangeInclusive<usize> = 16..=1024;
+/// A table of zeros that is as large as this, in bytes, comes from the kernel as it is (of musl's allocator and glibc's), and is
+/// touched only where something is written: a smaller one would be written over at once.
+const UNTOUCHED: usize = 128 * 1024;
 /// Whatever a stop can consist of: its signals, one more to what is left, the main process's end, the kill.
 const STEPS_MAX: usize = STOP_STEPS_MAX + 3;
 /// The last of a containment are out of it a moment before they can be reaped. Their ends are waited for so long.
@@ -201,10 +204,8 @@ pub(crate) enum Missing {
 pub(crate) struct Book {
     records: Pool<Record>,
     entries: Pool<Entry>,
-    /// The open receipt of each slot, plus one; 0: none.
-    open: Vec<u32>,
-    /// The last run of each slot that was stopped; 0: none.
-    stopped: Vec<u64>,
+    /// Of each slot, its open receipt plus one, and its last run that was stopped; 0: none.
+    slots: Vec<(u64, u64)>,
     /// Closed receipts, the oldest first.
     kept: VecDeque<u32>,
     kept_max: usize,
@@ -238,20 +239,24 @@ impl Book {
         Book {
             records: Pool::new(services + kept_max),
             entries: Pool::new(entries),
-            open: vec![0; services],
-            stopped: vec![0; services],
+            slots: vec![(0, 0); services.max(UNTOUCHED / 16)],
             kept: VecDeque::with_capacity(kept_max),
             kept_max,
             late: VecDeque::with_capacity(kept_max),
             late_at: Moment::NEVER,
-            orphans: Pids::new(entries as u32),
+            orphans: Pids::new(entries.max(UNTOUCHED / 16) as u32),
             held: 0,
         }
     }
 
     fn open_at(&self, run: RunRef) -> Option<u32> {
-        let at = self.open.get(run.service.slot as usize)?.checked_sub(1)?;
+        let at = self.open_of(run.service.slot)?;
         self.records.get(at).is_some_and(|record| record.run == run).then_some(at)
+    }
+
+    fn open_of(&self, slot: u32) -> Option<u32> {
+        let (open, _) = self.slots.get(slot as usize)?;
+        u32::try_from(open.checked_sub(1)?).ok()
     }
 
     // ── while a stop goes on ────────────────────────────────────────────────────────────────────────────────────
@@ -278,8 +283,9 @@ impl Book {
 
     fn open(&mut self, run: RunRef, occasion: Occasion, now: Moment) -> Option<u32> {
         let slot = run.service.slot as usize;
+        self.slots.get(slot)?;
         // Cannot be: the release of a run closes its receipt.
-        if let Some(former) = self.open.get(slot)?.checked_sub(1) {
+        if let Some(former) = self.open_of(run.service.slot) {
             self.forget(former);
         }
         if self.records.is_full() {
@@ -303,8 +309,7 @@ impl Book {
             more: 0,
             empty: Moment::NEVER,
         })?;
-        self.open[slot] = at + 1;
-        self.stopped[slot] = run.run.0;
+        self.slots[slot] = (u64::from(at) + 1, run.run.0);
         Some(at)
     }
 
@@ -430,7 +435,9 @@ impl Book {
     /// A run is over: its containment is empty. Says whether it was stopped.
     pub(crate) fn close(&mut self, run: RunRef, now: Moment) -> bool {
         let Some(at) = self.open_at(run) else { return false };
-        self.open[run.service.slot as usize] = 0;
+        if let Some((open, _)) = self.slots.get_mut(run.service.slot as usize) {
+            *open = 0;
+        }
         if let Some(record) = self.records.get_mut(at) {
             record.empty = now;
         }
@@ -529,11 +536,10 @@ impl Book {
     /// The receipt of a run of a service; of its last run that was stopped, if none is named.
     fn find(&self, service: ServiceId, run: Option<RunId>) -> Result<&Record, Missing> {
         let is_meant = |record: &&Record| record.run.service == service && run.is_none_or(|run| record.run.run == run);
-        let slot = service.slot as usize;
-        let open = self.open.get(slot).and_then(|at| self.records.get(at.checked_sub(1)?));
+        let open = self.open_of(service.slot).and_then(|at| self.records.get(at));
         let kept = self.kept.iter().rev().filter_map(|at| self.records.get(*at));
-        let missing = match self.stopped.get(slot) {
-            Some(0) | None => Missing::NeverStopped,
+        let missing = match self.slots.get(service.slot as usize) {
+            Some((_, 0)) | None => Missing::NeverStopped,
             Some(_) => Missing::NotKept,
         };
         open.into_iter().chain(kept).find(is_meant).ok_or(missing)
@@ -541,7 +547,7 @@ impl Book {
 
     /// A service is no more: what comes after it in its slot was never stopped.
     pub(crate) fn forget_service(&mut self, service: ServiceId) {
-        if let Some(stopped) = self.stopped.get_mut(service.slot as usize) {
+        if let Some((_, stopped)) = self.slots.get_mut(service.slot as usize) {
             *stopped = 0;
         }
     }

@@ -300,9 +300,10 @@ fn who_was_never_stopped_has_no_receipt() {
     let next = ServiceId { generation: 2, ..stopped.service };
     book.forget_service(stopped.service);
     assert_eq!(book.find(next, None).err(), Some(Missing::NeverStopped));
-    // Nobody lives there at all.
-    assert_eq!(book.find(ServiceId { slot: 99, generation: 1 }, None).err(), Some(Missing::NeverStopped));
-    assert!(book.begin_look(run(99, 1), Occasion::Asked, Containment::Cgroup, at(1)).is_none());
+    // Nobody can live there.
+    assert_eq!(book.find(ServiceId { slot: u32::MAX, generation: 1 }, None).err(), Some(Missing::NeverStopped));
+    assert!(book.begin_look(run(u32::MAX, 1), Occasion::Asked, Containment::Cgroup, at(1)).is_none());
+    assert!(!book.close(run(u32::MAX, 1), at(1)));
 }
 
 #[test]
