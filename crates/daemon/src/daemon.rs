@@ -323,12 +323,12 @@ impl Daemon {
                     tell(engine, control, page, log, &effect);
                     match effect {
                         LifeEffect::Planned { .. } => world.planned(engine),
-                        LifeEffect::Forgotten { service } => world.forget(service),
                         LifeEffect::Ended { status } => self.ended = Some(status),
                         LifeEffect::Moved { .. }
                         | LifeEffect::Changed { .. }
                         | LifeEffect::Answer { .. }
                         | LifeEffect::PlanRefused(_)
+                        | LifeEffect::Forgotten { .. }
                         | LifeEffect::Fault { .. } => {}
                     }
                 }

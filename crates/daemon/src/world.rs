@@ -29,7 +29,7 @@ use crate::handles::Held;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
-use crate::receipts::Book;
+use crate::receipts::{Book, Ticket};
 use crate::starter::{Done, Job, Starter};
 
 const SIGKILL: u8 = 9;
@@ -48,6 +48,8 @@ struct Living {
     notify: Option<OwnedFd>,
     ready: Option<OwnedFd>,
     emptied: Option<Events>,
+    /// Its receipt, while it is being stopped.
+    receipt: Option<Ticket>,
 }
 
 impl Living {
@@ -140,13 +142,17 @@ impl World {
             RunEffect::Signal { run, signal } => self.signal(engine, run, signal, Scope::Main),
             RunEffect::Census { run, occasion } => self.census(engine, run, occasion),
             RunEffect::Stop { run, signal, scope } => {
-                self.receipts.signalled(run, signal, scope, clock::now());
+                if let Some(ticket) = self.ticket(run) {
+                    self.receipts.signalled(ticket, signal, scope, clock::now());
+                }
                 self.signal(engine, run, signal, scope);
                 // A stopped process would sleep through its grace.
                 self.signal(engine, run, SIGCONT, scope);
             }
             RunEffect::Kill { run } => {
-                self.receipts.killed(run, clock::now());
+                if let Some(ticket) = self.ticket(run) {
+                    self.receipts.killed(ticket, clock::now());
+                }
                 self.kill(engine, poll, run);
             }
             RunEffect::Sweep { run } => self.sweep(engine, poll, run),
@@ -179,6 +185,7 @@ impl World {
             notify: None,
             ready: None,
             emptied: None,
+            receipt: None,
         };
         self.living[slot as usize] = Some(living);
         let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held));
@@ -305,11 +312,13 @@ impl World {
         self.pids.remove(pid);
         let Some(living) = self.living[slot as usize].as_mut().filter(|living| living.pid == Some(pid)) else { return };
         living.reaped = true;
-        let (run, containment) = (living.run, living.containment);
+        let (run, containment, ticket) = (living.run, living.containment, living.receipt);
         if containment == Containment::Cgroup && matches!(exit.ended, Ended::Signaled { signal: SIGKILL, .. }) {
             exit.oom = self.was_oom(&name_of(engine, run));
         }
-        self.receipts.main_ended(run, &exit, clock::now());
+        if let Some(ticket) = ticket {
+            self.receipts.main_ended(ticket, &exit, clock::now());
+        }
         self.told.push_back(RunEvent::Exited { run, exit, usage });
     }
 
@@ -333,6 +342,7 @@ impl World {
             notify: None,
             ready: None,
             emptied: None,
+            receipt: None,
         });
         if reaped {
             let exit = Exit { ended: Ended::Unknown, oom: false };
@@ -443,9 +453,13 @@ impl World {
     /// Looks who is in the containment of a run that is being stopped.
     fn census(&mut self, engine: &Engine, run: RunRef, occasion: Occasion) {
         let World { starter, living, receipts, .. } = self;
-        let living = living.get(run.service.slot as usize).and_then(Option::as_ref).filter(|living| living.run == run);
+        let living =
+            living.get_mut(run.service.slot as usize).and_then(Option::as_mut).filter(|living| living.run == run);
         let Some(living) = living else { return };
-        let Some(mut look) = receipts.begin_look(run, occasion, living.containment, clock::now()) else { return };
+        let look = receipts.begin_look(living.receipt, run, occasion, living.containment, clock::now());
+        let Some(mut look) = look else { return };
+        living.receipt = Some(look.ticket);
+        let living = &*living;
         let main = living.pid.filter(|_| !living.reaped);
         if let Some(main) = main {
             let described = engine.run(run.service.slot);
@@ -477,14 +491,15 @@ impl World {
         }
     }
 
-    /// A service is no more.
-    pub(crate) fn forget(&mut self, service: ServiceId) {
-        self.receipts.forget_service(service);
+    fn ticket(&mut self, run: RunRef) -> Option<Ticket> {
+        self.living(run)?.receipt
     }
 
     /// A run is over: lets go of everything kept for it.
     fn release(&mut self, run: RunRef) {
-        self.receipts.close(run, clock::now());
+        if let Some(ticket) = self.ticket(run) {
+            self.receipts.close(ticket, clock::now());
+        }
         if self.living(run).is_some() {
             self.living[run.service.slot as usize] = None;
         }

@@ -15,11 +15,12 @@
 //! *Not here:* when to look, what to send to whom, words.
 
 mod look;
+mod pool;
 #[cfg(test)]
 mod tests;
 mod told;
 
-use std::collections::VecDeque;
+use std::num::NonZeroU32;
 
 use verger_engine::image::STOP_STEPS_MAX;
 use verger_engine::runs::{Containment, Exit, Occasion, Pid, RunId, RunRef, Scope, ServiceId, pack_exit};
@@ -28,6 +29,7 @@ use verger_wire::message::{PROCESSES_MAX, StopReason};
 
 use crate::pids::Pids;
 use look::{Began, Member};
+use pool::Pool;
 
 /// Of processes that are not our children no more than this are held by a descriptor at once: of the others an end is known
 /// only if they come to us.
@@ -124,6 +126,10 @@ struct Record {
     more: u32,
     /// Never, while it goes on.
     empty: Moment,
+    /// Of a closed one: the one that was closed next.
+    newer: Option<u32>,
+    /// Of a closed one: somebody's end is not known yet, and may be in a moment.
+    is_late: bool,
 }
 
 impl Record {
@@ -143,60 +149,27 @@ impl Record {
     }
 }
 
-/// Things that come and go, in memory that was reserved and is touched only as far as it was used once.
-#[derive(Debug)]
-struct Pool<T> {
-    places: Vec<Option<T>>,
-    free: Vec<u32>,
-    room: usize,
-}
-
-impl<T> Pool<T> {
-    fn new(room: usize) -> Pool<T> {
-        Pool { places: Vec::with_capacity(room), free: Vec::with_capacity(room), room }
-    }
-
-    fn is_full(&self) -> bool {
-        self.free.is_empty() && self.places.len() == self.room
-    }
-
-    /// `None`: there is no room.
-    fn put(&mut self, thing: T) -> Option<u32> {
-        if let Some(at) = self.free.pop() {
-            self.places[at as usize] = Some(thing);
-            return Some(at);
-        }
-        if self.is_full() {
-            return None;
-        }
-        self.places.push(Some(thing));
-        Some(self.places.len() as u32 - 1)
-    }
-
-    fn take(&mut self, at: u32) -> Option<T> {
-        let thing = self.places.get_mut(at as usize)?.take();
-        if thing.is_some() {
-            self.free.push(at);
-        }
-        thing
-    }
-
-    fn get(&self, at: u32) -> Option<&T> {
-        self.places.get(at as usize)?.as_ref()
-    }
-
-    fn get_mut(&mut self, at: u32) -> Option<&mut T> {
-        self.places.get_mut(at as usize)?.as_mut()
-    }
-}
-
 /// Why there is no receipt to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {
     /// No run of the service was stopped since the daemon began.
     NeverStopped,
-    /// It is kept no longer, or that run was not stopped.
+    /// It is kept no longer, or that run was not stopped: which of the two is not known.
     NotKept,
+}
+
+/// The open receipt of a run: kept beside it until it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket(NonZeroU32);
+
+impl Ticket {
+    fn new(at: u32) -> Ticket {
+        Ticket(NonZeroU32::MIN.saturating_add(at))
+    }
+
+    fn at(self) -> u32 {
+        self.0.get() - 1
+    }
 }
 
 /// All receipts.
@@ -204,14 +177,14 @@ pub(crate) enum Missing {
 pub(crate) struct Book {
     records: Pool<Record>,
     entries: Pool<Entry>,
-    /// Of each slot, its open receipt plus one, and its last run that was stopped; 0: none.
-    slots: Vec<(u64, u64)>,
-    /// Closed receipts, the oldest first.
-    kept: VecDeque<u32>,
+    /// Closed receipts: how many, the oldest and the newest.
+    kept: usize,
+    oldest: Option<u32>,
+    newest: Option<u32>,
     kept_max: usize,
-    /// Closed ones in which somebody's end is not known yet, and may be in a moment.
-    late: VecDeque<u32>,
-    /// When they are looked at for the last time.
+    /// Whether a receipt had to go.
+    has_dropped: bool,
+    /// When closed receipts in which an end is not known yet are looked at for the last time; never, if there is none.
     late_at: Moment,
     /// Entries that may come to us to be reaped, by pid.
     orphans: Pids,
@@ -221,7 +194,7 @@ pub(crate) struct Book {
 
 /// A look at a containment, while it is being made.
 pub(crate) struct Look {
-    record: u32,
+    pub(crate) ticket: Ticket,
     began: Began,
     /// Members that are not listed.
     unlisted: u32,
@@ -239,24 +212,15 @@ impl Book {
         Book {
             records: Pool::new(services + kept_max),
             entries: Pool::new(entries),
-            slots: vec![(0, 0); services.max(UNTOUCHED / 16)],
-            kept: VecDeque::with_capacity(kept_max),
+            kept: 0,
+            oldest: None,
+            newest: None,
             kept_max,
-            late: VecDeque::with_capacity(kept_max),
+            has_dropped: false,
             late_at: Moment::NEVER,
             orphans: Pids::new(entries.max(UNTOUCHED / 16) as u32),
             held: 0,
         }
-    }
-
-    fn open_at(&self, run: RunRef) -> Option<u32> {
-        let at = self.open_of(run.service.slot)?;
-        self.records.get(at).is_some_and(|record| record.run == run).then_some(at)
-    }
-
-    fn open_of(&self, slot: u32) -> Option<u32> {
-        let (open, _) = self.slots.get(slot as usize)?;
-        u32::try_from(open.checked_sub(1)?).ok()
     }
 
     // ── while a stop goes on ────────────────────────────────────────────────────────────────────────────────────
@@ -264,30 +228,25 @@ impl Book {
     /// Begins a look at the containment of a run that is being stopped; opens its receipt if it has none yet.
     pub(crate) fn begin_look(
         &mut self,
+        ticket: Option<Ticket>,
         run: RunRef,
         occasion: Occasion,
         containment: Containment,
         now: Moment,
     ) -> Option<Look> {
-        let record = match self.open_at(run) {
-            Some(at) => at,
+        let ticket = match ticket {
+            Some(ticket) => ticket,
             None => self.open(run, occasion, now)?,
         };
-        if let Some(record) = self.records.get_mut(record)
+        if let Some(record) = self.records.get_mut(ticket.at())
             && containment != Containment::None
         {
             record.containment = containment;
         }
-        Some(Look { record, began: Began::now(), unlisted: 0 })
+        Some(Look { ticket, began: Began::now(), unlisted: 0 })
     }
 
-    fn open(&mut self, run: RunRef, occasion: Occasion, now: Moment) -> Option<u32> {
-        let slot = run.service.slot as usize;
-        self.slots.get(slot)?;
-        // Cannot be: the release of a run closes its receipt.
-        if let Some(former) = self.open_of(run.service.slot) {
-            self.forget(former);
-        }
+    fn open(&mut self, run: RunRef, occasion: Occasion, now: Moment) -> Option<Ticket> {
         if self.records.is_full() {
             self.drop_oldest();
         }
@@ -308,21 +267,22 @@ impl Book {
             processes: 0,
             more: 0,
             empty: Moment::NEVER,
+            newer: None,
+            is_late: false,
         })?;
-        self.slots[slot] = (u64::from(at) + 1, run.run.0);
-        Some(at)
+        Some(Ticket::new(at))
     }
 
     /// The main process, our child and not reaped: its number is its own. `started` as the kernel gives it; 0: not known.
     pub(crate) fn see_main(&mut self, look: &Look, pid: Pid, started: u64, program: &[u8]) {
-        if self.main_of(look.record).is_none() {
-            self.list(look.record, look::main(pid, started, program, &look.began), true);
+        if self.main_of(look.ticket.at()).is_none() {
+            self.list(look.ticket.at(), look::main(pid, started, program, &look.began), true);
         }
     }
 
     /// Somebody else in the containment. `is_in` says whether a process is in it now.
     pub(crate) fn see(&mut self, look: &mut Look, pid: Pid, is_in: impl Fn(Pid) -> bool) {
-        let mut next = self.records.get(look.record).and_then(|record| record.first);
+        let mut next = self.records.get(look.ticket.at()).and_then(|record| record.first);
         while let Some(at) = next {
             let Some(entry) = self.entries.get_mut(at) else { break };
             next = entry.next;
@@ -336,7 +296,7 @@ impl Book {
             self.find_out(at, false);
         }
         let is_listed_in_full =
-            self.records.get(look.record).is_none_or(|it| usize::from(it.processes) >= PROCESSES_MAX);
+            self.records.get(look.ticket.at()).is_none_or(|it| usize::from(it.processes) >= PROCESSES_MAX);
         if is_listed_in_full {
             look.unlisted += 1;
             return;
@@ -348,14 +308,14 @@ impl Book {
             return;
         };
         self.held += u32::from(member.held.is_some());
-        if !self.list(look.record, member, false) {
+        if !self.list(look.ticket.at(), member, false) {
             look.unlisted += 1;
         }
     }
 
     /// The look is over.
     pub(crate) fn end_look(&mut self, look: &Look) {
-        if let Some(record) = self.records.get_mut(look.record) {
+        if let Some(record) = self.records.get_mut(look.ticket.at()) {
             record.more = record.more.max(look.unlisted);
         }
     }
@@ -388,15 +348,15 @@ impl Book {
     }
 
     /// A stop signal is about to be sent.
-    pub(crate) fn signalled(&mut self, run: RunRef, signal: u8, scope: Scope, now: Moment) {
-        if let Some(record) = self.open_at(run).and_then(|at| self.records.get_mut(at)) {
+    pub(crate) fn signalled(&mut self, ticket: Ticket, signal: u8, scope: Scope, now: Moment) {
+        if let Some(record) = self.records.get_mut(ticket.at()) {
             record.step(What::Signal(signal, scope), now);
         }
     }
 
     /// SIGKILL is about to be sent to everything.
-    pub(crate) fn killed(&mut self, run: RunRef, now: Moment) {
-        if let Some(record) = self.open_at(run).and_then(|at| self.records.get_mut(at)) {
+    pub(crate) fn killed(&mut self, ticket: Ticket, now: Moment) {
+        if let Some(record) = self.records.get_mut(ticket.at()) {
             if record.kills == 0 {
                 record.step(What::Kill, now);
             }
@@ -405,12 +365,11 @@ impl Book {
     }
 
     /// The main process of a run has been reaped.
-    pub(crate) fn main_ended(&mut self, run: RunRef, exit: &Exit, now: Moment) {
-        let Some(at) = self.open_at(run) else { return };
-        if let Some(record) = self.records.get_mut(at) {
+    pub(crate) fn main_ended(&mut self, ticket: Ticket, exit: &Exit, now: Moment) {
+        if let Some(record) = self.records.get_mut(ticket.at()) {
             record.step(What::MainEnded, now);
         }
-        let main = self.main_of(at);
+        let main = self.main_of(ticket.at());
         if let Some(entry) = main.and_then(|main| self.entries.get_mut(main)) {
             entry.fate = Fate::Reaped(pack_exit(*exit));
         }
@@ -432,26 +391,23 @@ impl Book {
 
     // ── when it is over ─────────────────────────────────────────────────────────────────────────────────────────
 
-    /// A run is over: its containment is empty. Says whether it was stopped.
-    pub(crate) fn close(&mut self, run: RunRef, now: Moment) -> bool {
-        let Some(at) = self.open_at(run) else { return false };
-        if let Some((open, _)) = self.slots.get_mut(run.service.slot as usize) {
-            *open = 0;
-        }
-        if let Some(record) = self.records.get_mut(at) {
-            record.empty = now;
-        }
-        if self.kept.len() == self.kept_max {
+    /// A run is over: its containment is empty.
+    pub(crate) fn close(&mut self, ticket: Ticket, now: Moment) {
+        if self.kept == self.kept_max {
             self.drop_oldest();
         }
-        self.kept.push_back(at);
-        if !self.settle(at, false) {
-            if self.late.len() < self.kept_max {
-                self.late.push_back(at);
-            }
+        let at = ticket.at();
+        let is_late = !self.settle(at, false);
+        let Some(record) = self.records.get_mut(at) else { return };
+        (record.empty, record.is_late) = (now, is_late);
+        if is_late {
             self.late_at = now + LATE;
         }
-        true
+        self.kept += 1;
+        match self.newest.replace(at).and_then(|before| self.records.get_mut(before)) {
+            Some(before) => before.newer = Some(at),
+            None => self.oldest = Some(at),
+        }
     }
 
     /// When ends that were not known at once are looked for the last time.
@@ -462,13 +418,22 @@ impl Book {
     /// Looks again for ends that were not known when the containment was empty.
     pub(crate) fn settle_late(&mut self, now: Moment) {
         let is_last = now >= self.late_at;
-        for _ in 0..self.late.len() {
-            let Some(at) = self.late.pop_front() else { break };
-            if !self.settle(at, is_last) {
-                self.late.push_back(at);
+        let (mut next, mut settled) = (self.oldest, true);
+        while let Some(at) = next {
+            let Some((newer, is_late)) = self.records.get(at).map(|record| (record.newer, record.is_late)) else {
+                break;
+            };
+            next = newer;
+            if !is_late {
+                continue;
+            }
+            let known = self.settle(at, is_last);
+            settled &= known;
+            if let Some(record) = self.records.get_mut(at) {
+                record.is_late = !known;
             }
         }
-        if self.late.is_empty() {
+        if settled {
             self.late_at = Moment::NEVER;
         }
     }
@@ -516,39 +481,31 @@ impl Book {
 
     /// Drops the oldest closed receipt; false: there is none.
     fn drop_oldest(&mut self) -> bool {
-        let Some(at) = self.kept.pop_front() else { return false };
-        self.late.retain(|late| *late != at);
-        self.forget(at);
-        true
-    }
-
-    fn forget(&mut self, at: u32) {
-        let Some(record) = self.records.take(at) else { return };
+        let Some(record) = self.oldest.and_then(|at| self.records.take(at)) else { return false };
+        self.has_dropped = true;
+        self.kept -= 1;
+        self.oldest = record.newer;
+        if self.oldest.is_none() {
+            self.newest = None;
+        }
         let mut next = record.first;
         while let Some(at) = next {
             self.let_go(at);
             next = self.entries.take(at).and_then(|entry| entry.next);
         }
+        true
     }
 
     // ── looking it up ───────────────────────────────────────────────────────────────────────────────────────────
 
     /// The receipt of a run of a service; of its last run that was stopped, if none is named.
     fn find(&self, service: ServiceId, run: Option<RunId>) -> Result<&Record, Missing> {
-        let is_meant = |record: &&Record| record.run.service == service && run.is_none_or(|run| record.run.run == run);
-        let open = self.open_of(service.slot).and_then(|at| self.records.get(at));
-        let kept = self.kept.iter().rev().filter_map(|at| self.records.get(*at));
-        let missing = match self.slots.get(service.slot as usize) {
-            Some((_, 0)) | None => Missing::NeverStopped,
-            Some(_) => Missing::NotKept,
+        let mut theirs = self.records.all().filter(|record| record.run.service == service).peekable();
+        let missing = match theirs.peek() {
+            None if !self.has_dropped => Missing::NeverStopped,
+            None | Some(_) => Missing::NotKept,
         };
-        open.into_iter().chain(kept).find(is_meant).ok_or(missing)
-    }
-
-    /// A service is no more: what comes after it in its slot was never stopped.
-    pub(crate) fn forget_service(&mut self, service: ServiceId) {
-        if let Some((_, stopped)) = self.slots.get_mut(service.slot as usize) {
-            *stopped = 0;
-        }
+        let meant = theirs.filter(|record| run.is_none_or(|run| record.run.run == run));
+        meant.max_by_key(|record| record.run.run).ok_or(missing)
     }
 }

@@ -43,7 +43,7 @@ fn nobody(pid: u32) -> Member {
 
 /// A look with nobody in it.
 fn look(book: &mut Book, run: RunRef, now: Moment) -> Look {
-    book.begin_look(run, Occasion::Asked, Containment::Cgroup, now).unwrap()
+    book.begin_look(None, run, Occasion::Asked, Containment::Cgroup, now).unwrap()
 }
 
 fn sleeper() -> Child {
@@ -78,20 +78,20 @@ fn a_stop_from_its_first_look_to_its_receipt() {
     let mut book = Book::new(4);
     let (stopped, mut main) = (run(2, 7), sleeper());
     let pid = Pid(main.id());
-    let look = book.begin_look(stopped, Occasion::Asked, Containment::Cgroup, at(1000)).unwrap();
+    let look = book.begin_look(None, stopped, Occasion::Asked, Containment::Cgroup, at(1000)).unwrap();
+    let ticket = look.ticket;
     book.see_main(&look, pid, start_of(&main), b"/bin/sleep");
     book.end_look(&look);
-    book.signalled(stopped, 15, Scope::Main, at(1000));
+    book.signalled(ticket, 15, Scope::Main, at(1000));
     let open = told(&book, stopped);
     assert_eq!((open.total_us, open.steps[0].took_us, ends(&open)), (None, None, vec![EndKnown::Alive]));
     main.kill().unwrap();
     main.wait().unwrap();
-    book.main_ended(stopped, &Exit::signal(9), at(1010));
-    book.killed(stopped, at(1500));
-    book.killed(stopped, at(1510));
+    book.main_ended(ticket, &Exit::signal(9), at(1010));
+    book.killed(ticket, at(1500));
+    book.killed(ticket, at(1510));
     assert_eq!(book.in_short(&engine(), stopped), None);
-    assert!(book.close(stopped, at(1520)));
-    assert!(!book.close(stopped, at(1530)), "once");
+    book.close(ticket, at(1520));
 
     let receipt = told(&book, stopped);
     let steps: Vec<_> = receipt.steps.iter().map(|it| (it.kind, it.at_us / 1000, it.took_us, it.times)).collect();
@@ -138,7 +138,7 @@ fn how_others_ended_is_said_by_the_kernel_or_by_our_own_reaping() {
     until(|| process::stat(theirs).is_err());
     process::signal(Pid(ours.id()), 15).unwrap();
     until(|| process::stat(Pid(ours.id())).is_ok_and(|stat| stat.is_dead()));
-    assert!(book.close(stopped, at(100)));
+    book.close(look.ticket, at(100));
     // Ours is dead and not reaped: that is waited for. Its parent lives: it has left.
     assert_eq!(book.late_at(), at(100) + LATE);
     let kernel = if process::PidFd::open(Pid(parent.id())).is_ok() && keeps_ends() {
@@ -178,7 +178,7 @@ fn an_end_that_never_becomes_visible_is_not_waited_for_without_end() {
     book.end_look(&look);
     child.kill().unwrap();
     until(|| process::stat(Pid(child.id())).is_ok_and(|stat| stat.is_dead()));
-    book.close(stopped, at(100));
+    book.close(look.ticket, at(100));
     book.settle_late(at(150));
     assert_eq!(book.late_at(), at(100) + LATE);
     book.settle_late(at(100) + LATE);
@@ -195,10 +195,11 @@ fn a_number_that_another_has_now_is_not_mistaken() {
     let pid = Pid(child.id());
     let mut look = look(&mut book, stopped, at(0));
     // Whoever had the number before.
-    assert!(book.list(look.record, nobody(pid.0), false));
+    assert!(book.list(look.ticket.at(), nobody(pid.0), false));
     assert_eq!(book.awaits(pid), None, "a later one is not whom was seen");
     book.see(&mut look, pid, |_| true);
     book.end_look(&look);
+    let first = look.ticket;
     let receipt = told(&book, stopped);
     assert_eq!(ends(&receipt), [EndKnown::NotVisible, EndKnown::Alive]);
     assert_eq!(receipt.processes[1].name, "sleep");
@@ -213,7 +214,7 @@ fn a_number_that_another_has_now_is_not_mistaken() {
     assert_eq!((young.held, look.unlisted), (1, 1));
     child.kill().unwrap();
     child.wait().unwrap();
-    book.close(stopped, at(1));
+    book.close(first, at(1));
     assert!(matches!(ends(&told(&book, stopped))[1], EndKnown::Kernel | EndKnown::NotVisible));
 }
 
@@ -223,17 +224,18 @@ fn a_receipt_lists_sixty_four_and_counts_the_rest() {
     let stopped = run(0, 1);
     let mut look = look(&mut book, stopped, at(0));
     for pid in 0..PROCESSES_MAX as u32 {
-        assert!(book.list(look.record, nobody(NOBODY + pid), false));
+        assert!(book.list(look.ticket.at(), nobody(NOBODY + pid), false));
     }
     for pid in 0..136 {
         book.see(&mut look, Pid(NOBODY + 100 + pid), |_| true);
     }
     book.end_look(&look);
     // At another look, fewer: the most that were seen at once counts.
-    let mut again = self::look(&mut book, stopped, at(5));
+    let ticket = Some(look.ticket);
+    let mut again = book.begin_look(ticket, stopped, Occasion::Kill, Containment::Cgroup, at(5)).unwrap();
     book.see(&mut again, Pid(NOBODY + 200), |_| true);
     book.end_look(&again);
-    book.close(stopped, at(9));
+    book.close(look.ticket, at(9));
     let receipt = told(&book, stopped);
     assert_eq!((receipt.processes.len(), receipt.more), (PROCESSES_MAX, 136));
     assert_eq!(book.in_short(&engine(), stopped).unwrap().processes, 200);
@@ -245,16 +247,17 @@ fn who_does_not_fit_into_the_pool_takes_the_place_of_the_oldest_receipt_or_is_co
     let full = |book: &mut Book, run: RunRef, processes: u32| {
         let mut look = look(book, run, at(run.run.0));
         for pid in 0..processes {
-            if !book.list(look.record, nobody(NOBODY + pid), false) {
+            if !book.list(look.ticket.at(), nobody(NOBODY + pid), false) {
                 look.unlisted += 1;
             }
         }
         book.end_look(&look);
+        look.ticket
     };
-    full(&mut book, run(0, 1), 6);
-    assert!(book.close(run(0, 1), at(1)));
-    full(&mut book, run(1, 2), 3);
-    assert!(book.close(run(1, 2), at(2)));
+    let first = full(&mut book, run(0, 1), 6);
+    book.close(first, at(1));
+    let second = full(&mut book, run(1, 2), 3);
+    book.close(second, at(2));
     // One place is free; the rest come from the oldest, and then from the next.
     full(&mut book, run(2, 3), 8);
     assert_eq!(book.find(run(0, 1).service, None).err(), Some(Missing::NotKept));
@@ -272,8 +275,8 @@ fn the_newest_receipts_are_kept() {
     let rounds = 3 * *KEPT.start() as u64;
     for round in 1..=rounds {
         let stopped = run((round % 2) as u32, round);
-        look(&mut book, stopped, at(round));
-        assert!(book.close(stopped, at(round)));
+        let ticket = look(&mut book, stopped, at(round)).ticket;
+        book.close(ticket, at(round));
     }
     let service = run(0, 0).service;
     assert_eq!(book.find(service, None).unwrap().run.run, RunId(rounds));
@@ -283,7 +286,7 @@ fn the_newest_receipts_are_kept() {
     assert_eq!(kept(rounds - *KEPT.start() as u64), Err(Missing::NotKept));
     assert_eq!(kept(rounds + 2), Err(Missing::NotKept));
     // No more is in use than is kept.
-    assert_eq!(book.records.places.len(), *KEPT.start() + 1);
+    assert_eq!((book.records.all().count(), book.kept), (*KEPT.start(), *KEPT.start()));
 }
 
 #[test]
@@ -291,19 +294,16 @@ fn who_was_never_stopped_has_no_receipt() {
     let mut book = Book::new(2);
     let stopped = run(1, 5);
     assert_eq!(book.find(stopped.service, None).err(), Some(Missing::NeverStopped));
-    assert!(!book.close(stopped, at(1)), "it ended by itself");
-    assert_eq!(book.find(stopped.service, None).err(), Some(Missing::NeverStopped));
-    look(&mut book, stopped, at(2));
+    let ticket = look(&mut book, stopped, at(2)).ticket;
+    assert_eq!(book.find(stopped.service, None).map(|it| it.run), Ok(stopped));
     assert_eq!(book.find(stopped.service, Some(RunId(4))).err(), Some(Missing::NotKept));
-    book.close(stopped, at(3));
+    book.close(ticket, at(3));
     // Another service lives in its slot now.
     let next = ServiceId { generation: 2, ..stopped.service };
-    book.forget_service(stopped.service);
     assert_eq!(book.find(next, None).err(), Some(Missing::NeverStopped));
-    // Nobody can live there.
-    assert_eq!(book.find(ServiceId { slot: u32::MAX, generation: 1 }, None).err(), Some(Missing::NeverStopped));
-    assert!(book.begin_look(run(u32::MAX, 1), Occasion::Asked, Containment::Cgroup, at(1)).is_none());
-    assert!(!book.close(run(u32::MAX, 1), at(1)));
+    // Once a receipt had to go, nobody can say of whom it was.
+    assert!(book.drop_oldest() && !book.drop_oldest());
+    assert_eq!(book.find(next, None).err(), Some(Missing::NotKept));
 }
 
 #[test]
@@ -315,21 +315,24 @@ fn nothing_in_a_stop_allocates() {
     let (allocations, ()) = count(|| {
         for round in 0..50 {
             let stopped = run(round % 4, u64::from(round) + 1);
+            let mut ticket = None;
             for occasion in [Occasion::Asked, Occasion::Leftovers, Occasion::Kill] {
                 let now = clock::now();
-                let mut look = book.begin_look(stopped, occasion, Containment::Cgroup, now).unwrap();
+                let mut look = book.begin_look(ticket, stopped, occasion, Containment::Cgroup, now).unwrap();
+                ticket = Some(look.ticket);
                 book.see_main(&look, pids[0], starts[0], b"sleep");
                 for pid in &pids[1..] {
                     book.see(&mut look, *pid, |_| true);
                 }
                 book.see(&mut look, Pid(NOBODY), |_| true);
                 book.end_look(&look);
-                book.signalled(stopped, 15, Scope::All, now);
-                book.killed(stopped, now);
+                book.signalled(look.ticket, 15, Scope::All, now);
+                book.killed(look.ticket, now);
             }
-            book.main_ended(stopped, &Exit::signal(9), clock::now());
+            let ticket = ticket.unwrap();
+            book.main_ended(ticket, &Exit::signal(9), clock::now());
             let _not_dead = book.awaits(pids[1]);
-            book.close(stopped, clock::now());
+            book.close(ticket, clock::now());
             book.settle_late(clock::now());
         }
     });
