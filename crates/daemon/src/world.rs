@@ -441,9 +441,12 @@ impl World {
         let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
         let run = living.run;
         let empty = living.emptied.as_ref().is_some_and(|events| events.populated() != Ok(true));
+        if !empty {
+            return;
+        }
         // The last of them may be ours to reap, and how they ended belongs on the receipt.
         self.reap(engine);
-        if empty && self.left_in_cgroup(&name_of(engine, run)).is_none() {
+        if self.left_in_cgroup(&name_of(engine, run)).is_none() {
             self.told.push_back(RunEvent::Swept { run, left: None });
         }
     }
