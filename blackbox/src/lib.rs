@@ -24,6 +24,7 @@ mod plans;
 mod process;
 mod programs;
 mod setup;
+mod tracer;
 mod verger;
 mod way;
 
@@ -37,6 +38,7 @@ pub use plans::{aos, compiled, noting, toml};
 pub use process::{Process, ended_within, eventually};
 pub use programs::{aside, program, search_path};
 pub use setup::Setup;
+pub use tracer::Tracer;
 pub use verger::{Verger, cli};
 pub use way::Way;
 

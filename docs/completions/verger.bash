@@ -787,7 +787,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__stop)
-            opts="-h --all --timeout --json --instance --color --help"
+            opts="-h --all --timeout --json --receipt --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -10,6 +10,7 @@ use verger_wire::message::Service;
 use verger_wire::view::{micros, recorded};
 
 use crate::glob;
+use crate::hindrance::Hindrance;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
@@ -34,6 +35,9 @@ impl Seen {
             for field in PLANS_OWN {
                 fields.remove(field);
             }
+        }
+        if let (Some(hindrance), Some(fields)) = (Hindrance::of(service), value.as_object_mut()) {
+            fields.insert("hindrance".to_owned(), hindrance.json());
         }
         value
     }

@@ -145,9 +145,14 @@ fn events_are_told_once_each_and_go_on_while_they_happen() {
     let mut follow = scene.verger(&["events", "-f", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     let mut seen: Vec<(String, u64)> = Vec::new();
+    let mut receipts = Vec::new();
     let mut until = |name: &str, phase: &str| {
         for line in lines.by_ref() {
             let event = json(&line.unwrap());
+            if let Some(receipt) = event.get("receipt") {
+                receipts.push(receipt["service"].as_str().unwrap().to_owned());
+                continue;
+            }
             let service = event["service"].as_str().unwrap().to_owned();
             let number = event["number"].as_u64().unwrap();
             assert!(!seen.contains(&(service.clone(), number)), "twice: {service} {number}");
@@ -164,6 +169,7 @@ fn events_are_told_once_each_and_go_on_while_they_happen() {
     until("web", "down");
     assert_eq!(scene.ask(&["shutdown", "--fast"]).0, 0);
     until("db", "down");
+    assert_eq!(receipts, ["web"], "a stop that is over comes with its receipt");
     assert!(follow.wait().unwrap().success());
 }
 

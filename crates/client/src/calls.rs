@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use verger_wire::message::{
-    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Service, ServiceInfo, Services, Why,
+    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Receipt, ReceiptReply, Service,
+    ServiceInfo, Services, Why,
 };
 
 use crate::{ClientError, Connection, Watch};
@@ -66,6 +67,15 @@ impl Connection {
     /// `NotFound`; as for all of these.
     pub fn why(&mut self, name: &str) -> Result<Why, ClientError> {
         self.call(&Call::Why { name: name.to_owned() })
+    }
+
+    /// How the stop of a run of a service went, or goes; of its last run that was stopped, if none is named.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongState`, `Stale`; as for all of these.
+    pub fn receipt(&mut self, name: &str, run: Option<u64>) -> Result<Receipt, ClientError> {
+        let ReceiptReply { receipt } = self.call(&Call::Receipt { name: name.to_owned(), run })?;
+        Ok(receipt)
     }
 
     /// Tells what happens to these services; without names to all. The connection is for nothing else from then on.

@@ -185,6 +185,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         budgets,
         told_ready: false,
         watchdog: watchdog(now),
+        waits_told_at: Moment::NEVER,
         ended: None,
         now,
         record_again_at: Moment(0),

@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
-use verger_engine::life::{FaultKind, LifeEffect, Outcome, Request, Verb};
-use verger_engine::runs::ServiceId;
+use verger_engine::life::{FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
+use verger_engine::runs::{RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
@@ -17,7 +17,8 @@ use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
-    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Order, ServiceInfo, WatchReply,
+    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Obstacle, Order, ReceiptReply,
+    ServiceInfo, WatchReply, WrongState,
 };
 use verger_wire::view::{self, Listing};
 
@@ -29,6 +30,7 @@ use crate::log::Log;
 use crate::notify::Upward;
 use crate::page::Page;
 use crate::poll::{Poll, Token};
+use crate::receipts::Missing;
 use crate::recording::Recording;
 use crate::words;
 use crate::world::World;
@@ -55,6 +57,8 @@ pub(crate) struct Daemon {
     pub(crate) told_ready: bool,
     /// When to tell them again that we live; never, if nobody asked.
     pub(crate) watchdog: Watchdog,
+    /// When to tell next what the end of everything waits for; never, while nothing ends.
+    pub(crate) waits_told_at: Moment,
     /// Everything has ended: with this status.
     pub(crate) ended: Option<u8>,
     pub(crate) now: Moment,
@@ -87,6 +91,10 @@ const SIGCHLD: u8 = 17;
 const SIGPWR: u8 = 30;
 /// How long those who watch are given to take what is left to be told. A watcher takes megabytes in that time.
 const LAST_WORDS: Span = Span::from_secs(1);
+/// What the end of everything waits for is told when it has lasted so long.
+const WAITS_FIRST_TOLD: Span = Span::from_secs(2);
+/// And again.
+const WAITS_TOLD_AGAIN: Span = Span::from_secs(10);
 /// Recording that failed is tried again so much later.
 const RECORD_AGAIN: Span = Span::from_secs(60);
 
@@ -122,6 +130,10 @@ impl Daemon {
             self.step(Event::Tick);
             self.hear_world();
         }
+        self.tell_waits();
+        if self.world.receipts().late_at() <= self.now {
+            self.world.settle_receipts();
+        }
         if self.world.starter.look(self.now) {
             self.log.warn(format_args!("starts are held up: another worker takes them on"));
         }
@@ -140,6 +152,19 @@ impl Daemon {
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);
+    }
+
+    /// Tells now and then what the end of everything waits for.
+    fn tell_waits(&mut self) {
+        if !self.engine.is_closing() {
+            return;
+        }
+        if self.waits_told_at == Moment::NEVER {
+            self.waits_told_at = self.now + WAITS_FIRST_TOLD;
+        } else if self.waits_told_at <= self.now {
+            self.waits_told_at = self.now + WAITS_TOLD_AGAIN;
+            words::waits(&mut self.log, &self.engine, self.now);
+        }
     }
 
     /// Sends what waits to be sent, as far as it is taken. Watchers that have lost something, and have just taken the last of
@@ -178,6 +203,8 @@ impl Daemon {
             self.log.retry_at(),
             self.door.again_at(),
             self.watchdog.next,
+            self.world.receipts().late_at(),
+            self.waits_told_at,
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
         dues.into_iter().fold(again, Moment::min)
@@ -307,6 +334,12 @@ impl Daemon {
                     }
                     if let verger_engine::runs::RunEffect::Release { run } = effect {
                         control.drop_of(run.service);
+                        if control.is_watched(run.service.slot)
+                            && let Some(receipt) = world.receipts().in_short(engine, run)
+                        {
+                            let news = WatchReply { receipt: Some(receipt), ..WatchReply::default() };
+                            control.tell(run.service.slot, &news);
+                        }
                     }
                 }
                 Effect::Life(effect) => {
@@ -427,8 +460,17 @@ impl Daemon {
             }
             Call::Why { name } => {
                 let service = self.find(name)?;
-                let why = view::why(&self.engine, service.slot).ok_or(Error::NotFound { name: name.clone() })?;
+                let mut why = view::why(&self.engine, service.slot).ok_or(Error::NotFound { name: name.clone() })?;
+                self.world.settle_receipts();
+                why.receipt = self.world.receipts().receipt(&self.engine, service, None).ok().map(Box::new);
                 self.reply(at, oneway, &why);
+            }
+            Call::Receipt { name, run } => {
+                let service = self.find(name)?;
+                self.world.settle_receipts();
+                let found = self.world.receipts().receipt(&self.engine, service, run.map(RunId));
+                let receipt = found.map_err(|missing| self.no_receipt(name, service, missing))?;
+                self.reply(at, oneway, &ReceiptReply { receipt });
             }
             Call::Describe => {
                 let description = self.describe();
@@ -452,6 +494,16 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    fn no_receipt(&self, name: &str, service: ServiceId, missing: Missing) -> Error {
+        match missing {
+            Missing::NotKept => Error::Stale,
+            Missing::NeverStopped => {
+                let phase = self.engine.status(service.slot).map_or(PhaseKind::Down, |status| status.phase);
+                Error::WrongState(WrongState::plain(name, phase, Obstacle::NeverStopped))
+            }
+        }
     }
 
     fn reply<P: verger_wire::Serialize>(&mut self, at: u32, oneway: bool, parameters: &P) {
@@ -591,6 +643,8 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
         }
         LifeEffect::Shortened { needed } => {
             log.warn(format_args!("{}", Shortened { engine, needed: *needed }));
+            // What comes next for stops under way comes sooner now.
+            engine.services().for_each(|status| page.put(engine, status.service.slot));
         }
         LifeEffect::Ended { .. } => {}
     }

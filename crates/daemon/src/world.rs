@@ -8,6 +8,7 @@
 //! of it.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -15,21 +16,24 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use verger_engine::image::{Ready, Right};
 use verger_engine::runs::{
-    Containment, Ended, Exit, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
+    Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
+use verger_engine::time::Moment;
 use verger_engine::{Engine, Home, ImageId};
 use verger_linux::channel;
 use verger_linux::contain::{Events, Group, RunName, Tree};
 use verger_linux::reap::Reaped;
-use verger_linux::{process, reap};
+use verger_linux::{clock, process, reap};
 
 use crate::handles::Held;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
+use crate::receipts::{Book, Ticket};
 use crate::starter::{Done, Job, Starter};
 
 const SIGKILL: u8 = 9;
+const SIGCONT: u8 = 18;
 
 /// What exists in the kernel for the run of a slot.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ struct Living {
     notify: Option<OwnedFd>,
     ready: Option<OwnedFd>,
     emptied: Option<Events>,
+    /// Its receipt, while it is being stopped.
+    receipt: Option<Ticket>,
 }
 
 impl Living {
@@ -62,6 +68,8 @@ pub(crate) struct World {
     living: Vec<Option<Living>>,
     pids: Pids,
     notify: NotifyFolder,
+    /// How each stop went.
+    receipts: Book,
     /// The plans that the engine holds.
     held: Vec<(ImageId, Arc<Held>)>,
     /// What the engine has to hear.
@@ -97,6 +105,7 @@ impl World {
             living,
             pids: Pids::new(services),
             notify,
+            receipts: Book::new(services),
             held: Vec::new(),
             told: VecDeque::with_capacity(4 * services as usize + 16),
             look_again: false,
@@ -130,8 +139,22 @@ impl World {
     pub(crate) fn perform(&mut self, engine: &Engine, poll: &Poll, effect: &RunEffect) -> Option<Inherited> {
         match *effect {
             RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home),
-            RunEffect::Signal { run, signal, scope } => self.signal(engine, run, signal, scope),
-            RunEffect::Kill { run } => self.kill(engine, poll, run),
+            RunEffect::Signal { run, signal } => self.signal(engine, run, signal, Scope::Main),
+            RunEffect::Census { run, occasion } => self.census(engine, run, occasion),
+            RunEffect::Stop { run, signal, scope } => {
+                if let Some(ticket) = self.ticket(run) {
+                    self.receipts.signalled(ticket, signal, scope, clock::now());
+                }
+                self.signal(engine, run, signal, scope);
+                // A stopped process would sleep through its grace.
+                self.signal(engine, run, SIGCONT, scope);
+            }
+            RunEffect::Kill { run } => {
+                if let Some(ticket) = self.ticket(run) {
+                    self.receipts.killed(ticket, clock::now());
+                }
+                self.kill(engine, poll, run);
+            }
             RunEffect::Sweep { run } => self.sweep(engine, poll, run),
             RunEffect::Release { run } => self.release(run),
         }
@@ -162,6 +185,7 @@ impl World {
             notify: None,
             ready: None,
             emptied: None,
+            receipt: None,
         };
         self.living[slot as usize] = Some(living);
         let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held));
@@ -267,9 +291,19 @@ impl World {
                     self.look_again = true;
                     return;
                 }
-                // An orphan that came to us, or the keeper.
-                None => _ = reap::take(pid),
+                None => self.reap_another(pid),
             }
+        }
+        // Of those that were seen in a stop, some may have been reaped by their own parents just now.
+        self.settle_receipts();
+    }
+
+    /// Reaps an orphan that came to us, or the keeper.
+    fn reap_another(&mut self, pid: Pid) {
+        // Asked first: whether the number is still that of whom was seen can only be said while he has it.
+        let awaited = self.receipts.awaits(pid);
+        if let (Ok(Some(Reaped { exit, .. })), Some(entry)) = (reap::take(pid), awaited) {
+            self.receipts.orphan_ended(entry, &exit);
         }
     }
 
@@ -278,9 +312,12 @@ impl World {
         self.pids.remove(pid);
         let Some(living) = self.living[slot as usize].as_mut().filter(|living| living.pid == Some(pid)) else { return };
         living.reaped = true;
-        let (run, containment) = (living.run, living.containment);
+        let (run, containment, ticket) = (living.run, living.containment, living.receipt);
         if containment == Containment::Cgroup && matches!(exit.ended, Ended::Signaled { signal: SIGKILL, .. }) {
             exit.oom = self.was_oom(&name_of(engine, run));
+        }
+        if let Some(ticket) = ticket {
+            self.receipts.main_ended(ticket, &exit, clock::now());
         }
         self.told.push_back(RunEvent::Exited { run, exit, usage });
     }
@@ -305,6 +342,7 @@ impl World {
             notify: None,
             ready: None,
             emptied: None,
+            receipt: None,
         });
         if reaped {
             let exit = Exit { ended: Ended::Unknown, oom: false };
@@ -403,13 +441,68 @@ impl World {
         let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
         let run = living.run;
         let empty = living.emptied.as_ref().is_some_and(|events| events.populated() != Ok(true));
-        if empty && self.left_in_cgroup(&name_of(engine, run)).is_none() {
+        if !empty {
+            return;
+        }
+        // The last of them may be ours to reap, and how they ended belongs on the receipt.
+        self.reap(engine);
+        if self.left_in_cgroup(&name_of(engine, run)).is_none() {
             self.told.push_back(RunEvent::Swept { run, left: None });
         }
     }
 
+    // ── receipts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Looks who is in the containment of a run that is being stopped.
+    fn census(&mut self, engine: &Engine, run: RunRef, occasion: Occasion) {
+        let World { starter, living, receipts, .. } = self;
+        let living =
+            living.get_mut(run.service.slot as usize).and_then(Option::as_mut).filter(|living| living.run == run);
+        let Some(living) = living else { return };
+        let look = receipts.begin_look(living.receipt, run, occasion, living.containment, clock::now());
+        let Some(mut look) = look else { return };
+        living.receipt = Some(look.ticket);
+        let living = &*living;
+        let main = living.pid.filter(|_| !living.reaped);
+        if let Some(main) = main {
+            let described = engine.run(run.service.slot);
+            let started = described.map_or(0, |run| run.started());
+            let program = described.map_or("", |run| engine.images().service(run.home()).program());
+            receipts.see_main(&look, main, started, program.as_bytes());
+        }
+        let tree = starter.ground().tree.as_ref();
+        let name = name_of(engine, run);
+        // Who cannot be listed was not seen: a receipt claims no more.
+        let _as_far_as_it_goes = each_member(tree, living, &name, &mut |pid| {
+            if Some(pid) != main {
+                receipts.see(&mut look, pid, |pid| contains(tree, living, &name, pid));
+            }
+            ControlFlow::Continue(())
+        });
+        receipts.end_look(&look);
+    }
+
+    /// How a service was stopped, or is being.
+    pub(crate) fn receipts(&self) -> &Book {
+        &self.receipts
+    }
+
+    /// Looks again for ends on receipts that were not known at once, if there are any.
+    pub(crate) fn settle_receipts(&mut self) {
+        if self.receipts.late_at() != Moment::NEVER {
+            self.receipts.settle_late(clock::now());
+        }
+    }
+
+    fn ticket(&mut self, run: RunRef) -> Option<Ticket> {
+        self.living(run)?.receipt
+    }
+
     /// A run is over: lets go of everything kept for it.
     fn release(&mut self, run: RunRef) {
+        if let Some(ticket) = self.ticket(run) {
+            self.receipts.close(ticket, clock::now());
+        }
         if self.living(run).is_some() {
             self.living[run.service.slot as usize] = None;
         }
@@ -472,19 +565,7 @@ impl World {
         if living.pid == Some(pid) && !living.reaped {
             return true;
         }
-        self.contains(engine, living, pid)
-    }
-
-    fn contains(&self, engine: &Engine, living: &Living, pid: Pid) -> bool {
-        match (living.containment, living.pid, self.tree()) {
-            (Containment::Cgroup, _, Some(tree)) => {
-                let name = name_of(engine, living.run);
-                let path = [tree.path(), b"/", name.as_bytes()].concat();
-                process::in_cgroup(pid, &path).unwrap_or(false)
-            }
-            (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
-            (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
-        }
+        contains(self.tree(), living, &name_of(engine, living.run), pid)
     }
 
     /// Whether a process may belong to a run that executes its program already and whose worker has not reported it yet.
@@ -492,10 +573,7 @@ impl World {
         if living.pid.is_some() {
             return false;
         }
-        let in_its_cgroup = self.tree().is_some_and(|tree| {
-            let path = [tree.path(), b"/", name_of(engine, living.run).as_bytes()].concat();
-            process::in_cgroup(pid, &path).unwrap_or(false)
-        });
+        let in_its_cgroup = self.tree().is_some_and(|tree| tree.holds(&name_of(engine, living.run), pid));
         // A group that a child of ours leads whom nobody knows.
         let leader = process::stat(pid).map_or(pid, |stat| Pid(stat.group));
         let is_ours = |leader| process::stat(leader).is_ok_and(|stat| stat.parent == std::process::id());
@@ -525,6 +603,36 @@ const NOTIFICATIONS_A_TURN: usize = 16;
 /// The cgroup of a run is called after its service and its number.
 fn name_of(engine: &Engine, run: RunRef) -> RunName {
     RunName::new(engine.name(run.service.slot), run.run)
+}
+
+/// Whether a process is in the containment of a run now. Its main process is not asked about.
+fn contains(tree: Option<&Tree>, living: &Living, name: &RunName, pid: Pid) -> bool {
+    match (living.containment, living.pid, tree) {
+        (Containment::Cgroup, _, Some(tree)) => tree.holds(name, pid),
+        (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
+        (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
+    }
+}
+
+/// Shows `visit` everybody in the containment of a run, the main process as well or not. A process group has no list: as long
+/// as its main process lives, that one's descendants are looked at; all of `/proc` is, for who is left after it.
+fn each_member(
+    tree: Option<&Tree>,
+    living: &Living,
+    name: &RunName,
+    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
+) -> Result<(), Errno> {
+    match (living.containment, living.pid) {
+        (Containment::Cgroup, _) => tree.map_or(Ok(()), |tree| tree.each_member(name, visit)),
+        (Containment::Group, Some(leader)) if !living.reaped => {
+            process::each_descendant(leader, &mut |pid| match process::in_group(pid, leader.0) {
+                Ok(true) => visit(pid),
+                Ok(false) | Err(_) => ControlFlow::Continue(()),
+            })
+        }
+        (Containment::Group, _) => living.group().map_or(Ok(()), |group| group.each_member(visit)),
+        (Containment::None, _) => Ok(()),
+    }
 }
 
 fn control_pair() -> Result<(OwnedFd, OwnedFd), Errno> {

@@ -192,8 +192,10 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
     match effect {
         Effect::Run(effect) => match effect {
             RunEffect::Spawn { run, .. } => format!("spawn {}", engine.name(run.service.slot)),
-            RunEffect::Signal { run, signal, scope } => {
-                format!("signal {} {signal} {scope:?}", engine.name(run.service.slot))
+            RunEffect::Signal { run, signal } => format!("signal {} {signal}", engine.name(run.service.slot)),
+            RunEffect::Census { run, occasion } => format!("census {} {occasion:?}", engine.name(run.service.slot)),
+            RunEffect::Stop { run, signal, scope } => {
+                format!("stop {} {signal} {scope:?}", engine.name(run.service.slot))
             }
             RunEffect::Kill { run } => format!("kill {}", engine.name(run.service.slot)),
             RunEffect::Sweep { run } => format!("sweep {}", engine.name(run.service.slot)),

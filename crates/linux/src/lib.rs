@@ -32,6 +32,7 @@ mod inherit;
 pub mod machine;
 pub mod memory;
 mod path;
+pub mod plight;
 pub mod process;
 mod raw;
 pub mod reap;

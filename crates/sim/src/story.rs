@@ -423,7 +423,8 @@ impl Story {
 
     fn meet_deadlines(&mut self) {
         for status in self.engine.services().collect::<Vec<_>>() {
-            if status.until <= self.now {
+            // What is due about a stop is the run's.
+            if status.ahead.is_none() && status.until <= self.now {
                 self.report.coverage.note(status.phase, Meeting::Deadline);
             }
             if self.engine.run_deadline(status.service.slot) <= self.now {
@@ -510,7 +511,10 @@ impl Story {
         let number = match effect {
             Effect::Run(effect) => match effect {
                 RunEffect::Spawn { run, .. } => run.run.0,
-                RunEffect::Signal { run, signal, .. } => run.run.0 << 8 | u64::from(*signal),
+                RunEffect::Signal { run, signal } | RunEffect::Stop { run, signal, .. } => {
+                    run.run.0 << 8 | u64::from(*signal)
+                }
+                RunEffect::Census { run, .. } => run.run.0 << 12,
                 RunEffect::Kill { run } => run.run.0 << 9,
                 RunEffect::Sweep { run } => run.run.0 << 10,
                 RunEffect::Release { run } => run.run.0 << 11,

@@ -20,6 +20,7 @@
 //! | I15 | the inner invariants of the engine (`Engine::check`) |
 //! | I16 | what can be killed is gone when the budget of the end of everything is used up |
 //! | I17 | no grace is longer than its share of that budget |
+//! | I18 | whoever is stopped was looked at first: before the first stop signal, and right before each kill |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +28,7 @@ use verger_engine::budget::{self, Patience};
 use verger_engine::causes::Cause;
 use verger_engine::image::{EdgeKind, Ready};
 use verger_engine::life::{CommandId, Failure, LifeEffect, Outcome, PhaseKind, Request, Status, Verb, Want};
-use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
+use verger_engine::runs::{Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
@@ -52,6 +53,8 @@ pub struct Watch {
     exited: BTreeSet<RunId>,
     /// Runs in whose containment the last look that was told of found somebody.
     seen: BTreeSet<RunId>,
+    /// Runs that were looked at for the receipt of their stop, and whether for a kill that has not gone out yet.
+    counted: BTreeMap<RunId, bool>,
     commands: BTreeMap<CommandId, Request>,
     /// The phase that each slot entered last, and when its rest is to be over.
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
@@ -163,6 +166,7 @@ impl Watch {
         self.phases.clear();
         self.runs.clear();
         (self.over_at, self.kill_at, self.share) = (None, None, None);
+        self.counted.clear();
     }
 
     /// The daemon, come back, is told what was shown of a service.
@@ -188,19 +192,42 @@ impl Watch {
                 hold!(!world.lives(*run), "I9", "{name} was released, and something of it lives");
                 hold!(self.runs.remove(&run.service.slot) == Some(*run), "I1", "{name}: another run was released");
                 self.exited.remove(&run.run);
+                self.counted.remove(&run.run);
                 Ok(())
             }
-            RunEffect::Signal { run, .. } | RunEffect::Kill { run } | RunEffect::Sweep { run } => {
+            RunEffect::Signal { run, .. }
+            | RunEffect::Census { run, .. }
+            | RunEffect::Stop { run, .. }
+            | RunEffect::Kill { run }
+            | RunEffect::Sweep { run } => {
                 let known = self.runs.get(&run.service.slot);
                 hold!(known == Some(run), "I1", "an order about a run that is over");
-                match (effect, self.share) {
-                    (RunEffect::Signal { signal, scope: Scope::Main, .. }, Some(share)) => {
-                        check_grace(engine, *run, *signal, share, now)
-                    }
-                    _ => Ok(()),
+                if let (RunEffect::Stop { signal, scope: Scope::Main, .. }, Some(share)) = (effect, self.share) {
+                    check_grace(engine, *run, *signal, share, now)?;
                 }
+                self.looked_first(engine.name(run.service.slot), effect)
             }
         }
+    }
+
+    fn looked_first(&mut self, name: &str, effect: &RunEffect) -> Result<(), String> {
+        match effect {
+            RunEffect::Census { run, occasion } => {
+                self.counted.insert(run.run, *occasion == Occasion::Kill);
+            }
+            RunEffect::Stop { run, .. } => {
+                hold!(self.counted.contains_key(&run.run), "I18", "{name} gets a stop signal, and nobody has looked");
+            }
+            RunEffect::Kill { run } => {
+                let before = self.counted.insert(run.run, false);
+                hold!(before == Some(true), "I18", "{name} is killed, and nobody has looked right before");
+            }
+            RunEffect::Spawn { .. }
+            | RunEffect::Signal { .. }
+            | RunEffect::Sweep { .. }
+            | RunEffect::Release { .. } => {}
+        }
+        Ok(())
     }
 
     fn spawn(&mut self, engine: &Engine, world: &World, run: RunRef) -> Result<(), String> {

@@ -182,7 +182,10 @@ impl World {
         self.now = self.now.max(now);
         match effect {
             RunEffect::Spawn { run, home } => self.spawn(*run, engine.images().service(*home).ready()),
-            RunEffect::Signal { run, scope, signal } => self.signal(key(*run), *scope, *signal),
+            RunEffect::Signal { run, signal } => self.signal(key(*run), Scope::Main, *signal),
+            RunEffect::Stop { run, signal, scope } => self.signal(key(*run), *scope, *signal),
+            // Only looks.
+            RunEffect::Census { .. } => {}
             RunEffect::Kill { run } => self.kill(key(*run)),
             RunEffect::Sweep { run } => self.sweep(key(*run)),
             RunEffect::Release { run } => {
@@ -305,9 +308,8 @@ impl World {
     }
 
     fn signal(&mut self, run: RunKey, scope: Scope, signal: u8) {
-        const SIGCONT: u8 = 18;
         let Some(process) = self.processes.get(&run) else { return };
-        if process.ignores || signal == SIGCONT {
+        if process.ignores {
             return;
         }
         let (main, others, slow) = (process.main, process.others, process.slow);

@@ -7,7 +7,7 @@ use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
 use verger_engine::image::{HandleView, Image, SourceView};
 use verger_engine::life::{self, Outcome, PhaseKind, Status};
-use verger_engine::runs::{Pid, ServiceId, StartFailure, Step};
+use verger_engine::runs::{Ahead, Pid, ServiceId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
@@ -42,6 +42,7 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         containment: status.containment,
         since_us: micros(status.since),
         until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
+        next_signal: status.ahead.and_then(Ahead::signal).map(signal_text),
         waits_for: status.on.and_then(|on| name(engine, on)),
         in_the_way: status.in_the_way.map(number),
         restarts: status.restarts,
@@ -72,6 +73,7 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         containment: record.containment,
         since_us: micros(record.since),
         until_us: (record.until != Moment::NEVER).then(|| micros(record.until)),
+        next_signal: record.next_signal.map(signal_text),
         waits_for: record.on.and_then(name),
         in_the_way: record.in_the_way.map(number),
         restarts: record.restarts,
@@ -179,7 +181,7 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
     let history = engine.history(slot).filter_map(step).collect();
     let root = engine.chain(slot).last().and_then(|(_, _, root)| root.map(|root| root.what));
     let about = root.map_or_else(Vec::new, |root| about(engine, &root));
-    Some(Why { service, chain, wanted, history, about, ending: ending(engine, slot) })
+    Some(Why { service, chain, wanted, history, about, ending: ending(engine, slot), receipt: None })
 }
 
 /// What the step of a start that failed was about, as the service is described now.

@@ -9,6 +9,7 @@ use crate::reach;
 use crate::seen;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
+use crate::waiting::Waiting;
 use crate::words;
 
 /// End everything in order, and then the daemon
@@ -46,8 +47,10 @@ impl Shutdown {
         }
         connection.set_patience(None);
         let watch = connection.watch(None).map_err(|error| reach::trouble(setting, None, &error))?;
+        let waiting = Waiting::begin(setting, None);
         // Its end ends the connection.
         let _everything_that_happens = watch.count();
+        drop(waiting);
         match board.map(|board| board.liveness()) {
             Ok(Liveness::Alive | Liveness::Stuck { .. }) => {
                 Err(Trouble::new("the daemon has closed the connection and is still there").hint("`verger status`"))

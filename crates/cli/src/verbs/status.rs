@@ -9,12 +9,14 @@ use verger_engine::life::PhaseKind;
 use verger_wire::Word;
 use verger_wire::message::Service;
 
+use crate::hindrance::Hindrance;
 use crate::names;
 use crate::seen::{self, Seen};
 use crate::setting::Setting;
 use crate::table::{Cell, table};
 use crate::terminal::Paint;
 use crate::trouble::{DONE, Trouble};
+use crate::waiting;
 use crate::words::{self, Clock, Tone};
 
 /// The daemon died (LSB: dead, and its files are still there).
@@ -74,7 +76,9 @@ impl Status {
                     setting.terminal.tell(&format!("{label} {words}"));
                 }
                 if !picked.is_empty() || missing.is_empty() {
-                    setting.terminal.say(&drawn(&picked, &Clock::here(), setting.terminal.out))?;
+                    let clock = Clock::here();
+                    setting.terminal.say(&drawn(&picked, &clock, setting.terminal.out))?;
+                    setting.terminal.say(&in_the_way(&picked, &clock))?;
                 }
             }
         }
@@ -136,6 +140,15 @@ fn wait(board: &Board<Mapped>, seen: u32, live: bool) {
 /// Whether it is as a service that is up should be.
 fn is_running(service: &Service) -> bool {
     service.ready || service.phase == PhaseKind::Done
+}
+
+/// A line for each that is being stopped and has somebody in the way: who that is, and what happens next.
+fn in_the_way(services: &[&Service], clock: &Clock) -> String {
+    let line = |service: &&Service| {
+        let hindrance = Hindrance::of(service)?;
+        Some(format!("{}\n", waiting::line(service, Some(hindrance), clock)))
+    };
+    services.iter().filter_map(line).collect()
 }
 
 fn drawn(services: &[&Service], clock: &Clock, paint: Paint) -> String {

@@ -266,24 +266,24 @@ mod tests {
             .pass(Span::from_millis(18_999))
             .forget()
             .pass(Span::from_millis(1))
-            .says("kill a");
+            .says("changed a\ncensus a Kill\nkill a");
 
         let mut desk = long();
         desk.stop("a").pass(secs(4)).forget();
         // 6 s of the first and 30 of the second, which count as 19 together; what has not begun has its part of all 40.
         desk.shutdown_with(within(secs(20)));
-        desk.forget().pass(Span(6_000_000_000 * 19 / 36)).says("signal a 15 Main\nsignal a 18 Main");
-        desk.pass(Span(30_000_000_000 * 19 / 40)).says("kill a");
+        desk.forget().pass(Span(6_000_000_000 * 19 / 36)).says("changed a\nstop a 15 Main");
+        desk.pass(Span(30_000_000_000 * 19 / 40)).says("changed a\ncensus a Kill\nkill a");
 
         let mut desk = long();
         desk.stop("a").pass(secs(12)).forget();
-        desk.shutdown_with(within(secs(3600))).pass(secs(28)).says("kill a");
+        desk.shutdown_with(within(secs(3600))).pass(secs(28)).says("changed a\ncensus a Kill\nkill a");
     }
 
     #[test]
     fn another_budget_can_only_make_it_sooner() {
         let mut desk = up(chain());
-        desk.shutdown().says("a: running -> held (held-by b)\nb: running -> held (held-by c)\nc: running -> stopping (asked)\nsignal c 15 Main\nsignal c 18 Main");
+        desk.shutdown().says("a: running -> held (held-by b)\nb: running -> held (held-by c)\nc: running -> stopping (asked)\ncensus c Asked\nstop c 15 Main");
         desk.pass(secs(1)).shutdown_with(within(secs(12))).forget();
         let kill_at = desk.engine.budget().unwrap().kill_at();
         desk.shutdown_with(within(secs(40))).shutdown().says("");
@@ -302,7 +302,7 @@ mod tests {
     fn a_second_request_without_patience_kills_in_the_middle_of_a_second_step() {
         let mut desk = up([graced("a", &[secs(1)], &[]), graced("b", &[secs(1), secs(30)], &["a"])].into());
         desk.shutdown_with(within(secs(3600))).pass(secs(2)).forget();
-        desk.shutdown_with(Patience::Spent).says("kill b");
+        desk.shutdown_with(Patience::Spent).says("changed b\ncensus b Kill\nkill b");
         desk.ends("b", Exit::signal(9)).swept("b", None).forget();
         desk.pass(Span::ZERO);
         assert!(!desk.said().contains("out-of-time"), "the order is kept");

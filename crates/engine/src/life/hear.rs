@@ -23,6 +23,7 @@ impl Life {
             News::Ready => self.said_ready(runs, slot),
             News::Lingering(exit) => self.lingering(runs, slot, exit),
             News::Gone(exit) => self.gone(runs, slot, exit),
+            News::Further => self.changed(slot),
             News::Stuck(who) => self.stuck(slot, who),
         }
     }

@@ -43,8 +43,8 @@ impl Life {
             (Want::Again | Want::Down, Phase::Starting { .. } | Phase::Running) => self.leave(runs, slot, why),
             (_, Phase::Held { on, edge }) => self.hold_on(runs, slot, on, edge),
             (Want::Again | Want::Down, Phase::Stopping { .. } | Phase::Stuck { .. }) => {
-                if self.haste() != Haste::No {
-                    runs.hasten(slot, self.now);
+                if self.haste() != Haste::No && runs.hasten(slot, self.now) {
+                    self.changed(slot);
                 }
             }
 

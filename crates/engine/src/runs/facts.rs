@@ -61,6 +61,17 @@ coded_enum! {
     }
 }
 
+impl Containment {
+    /// What it means that it was found empty, in words for people.
+    pub fn guarantee(self) -> &'static str {
+        match self {
+            Containment::None => "its main process has ended; what that may have started is not seen",
+            Containment::Group => "its process group is empty; what left the group is not seen",
+            Containment::Cgroup => "its cgroup is empty and removed; nothing leaves one unless root moves it",
+        }
+    }
+}
+
 /// How a main process ended. Status and signal stay separate facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ended {

@@ -103,6 +103,36 @@ pub enum Scope {
     All,
 }
 
+/// Why somebody should look into a containment ([`RunEffect::Census`]). The first one of a run begins its stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Its end is wanted: before the first stop signal, if it gets one.
+    Asked,
+    /// Its main process has ended, and others are left: before they are signalled.
+    Leftovers,
+    /// Before everything in it is killed, each time.
+    Kill,
+}
+
+/// What a run that is being ended has before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// The next stop signal; SIGKILL to everything after the last.
+    Signal(u8),
+    /// It has been killed: should it not be gone by then, it counts as stuck.
+    Stuck,
+}
+
+impl Ahead {
+    /// The signal, if it is one.
+    pub fn signal(self) -> Option<u8> {
+        match self {
+            Ahead::Signal(signal) => Some(signal),
+            Ahead::Stuck => None,
+        }
+    }
+}
+
 /// What the world is asked to do about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEffect {
@@ -113,8 +143,22 @@ pub enum RunEffect {
         /// Where the service is described. Held until the run is over.
         home: Home,
     },
-    /// Send a signal. No answer.
+    /// Send a signal to the main process: somebody asked for it. No answer.
     Signal {
+        /// Which run.
+        run: RunRef,
+        /// The signal.
+        signal: u8,
+    },
+    /// Look who is in the containment, for the receipt: what is about to be done is a step of a stop. No answer.
+    Census {
+        /// Which run.
+        run: RunRef,
+        /// What is about to be done.
+        occasion: Occasion,
+    },
+    /// Send a stop signal, and SIGCONT after it: a stopped process would sleep through its grace. No answer.
+    Stop {
         /// Which run.
         run: RunRef,
         /// The signal.
@@ -152,6 +196,8 @@ pub enum News {
     Lingering(Exit),
     /// Nothing of it is left; the run is over.
     Gone(Exit),
+    /// Its end has come a step further: another signal, or the kill.
+    Further,
     /// It has been killed and does not go away; killing goes on. The process in the way, when known.
     Stuck(Option<Pid>),
 }
@@ -197,7 +243,7 @@ const FIRST_KILL_PAUSE: Span = Span::from_millis(10);
 const KILL_PAUSE_MAX: Span = Span::from_secs(1);
 /// What is given to leftovers of a program that ended unasked and has no stop sequence.
 const DEFAULT_GRACE: Span = Span::from_secs(2);
-const SIGCONT: u8 = 18;
+const SIGKILL: u8 = 9;
 
 /// All runs, by the slot of their service: at most one each.
 #[derive(Debug)]
@@ -240,6 +286,22 @@ impl Runs {
     /// The run of a service, if it has one.
     pub fn get(&self, slot: u32) -> Option<&Run> {
         self.table.get(slot as usize)?.as_ref()
+    }
+
+    /// What a run that is being ended has before it, and when; `None` while nothing is due by time.
+    pub fn ahead(&self, slot: u32) -> Option<(Ahead, Moment)> {
+        let run = self.get(slot)?;
+        let service = self.images.service(run.home);
+        Some(match run.stage {
+            Stage::Recalled => (Ahead::Signal(SIGKILL), self.timers.get(slot)),
+            Stage::Ending { step } => {
+                let next = service.stop_step(step + 1).map_or(SIGKILL, |step| step.signal);
+                (Ahead::Signal(next), self.timers.get(slot))
+            }
+            Stage::Draining { until, .. } => (Ahead::Signal(SIGKILL), until),
+            Stage::Killing { since, told: false, .. } => (Ahead::Stuck, since + service.stuck_after()),
+            Stage::Spawning | Stage::Alive | Stage::Sweeping { .. } | Stage::Killing { .. } => return None,
+        })
     }
 
     /// How many runs are not over.
@@ -312,7 +374,7 @@ impl Runs {
         if run.pid.is_none() || run.exit.is_some() {
             return false;
         }
-        let effect = RunEffect::Signal { run: run.reference(slot), signal, scope: Scope::Main };
+        let effect = RunEffect::Signal { run: run.reference(slot), signal };
         self.outbox.put(effect);
         true
     }
@@ -326,8 +388,14 @@ impl Runs {
                 let grace = first_grace(&self.images.service(run.home), self.scale);
                 run.stage = Stage::Recalled;
                 self.timers.set(slot, now + grace);
+                let effect = RunEffect::Census { run: run.reference(slot), occasion: Occasion::Asked };
+                self.outbox.put(effect);
             }
-            Stage::Alive => self.stop_step(slot, 0, now),
+            Stage::Alive => {
+                let effect = RunEffect::Census { run: run.reference(slot), occasion: Occasion::Asked };
+                self.outbox.put(effect);
+                self.stop_step(slot, 0, now);
+            }
             Stage::Recalled
             | Stage::Ending { .. }
             | Stage::Sweeping { .. }
@@ -336,14 +404,19 @@ impl Runs {
         }
     }
 
-    /// Ends the run of a service with no more patience: whatever it is in the middle of, SIGKILL to all.
-    pub fn hasten(&mut self, slot: u32, now: Moment) {
-        let Some(run) = self.table[slot as usize].as_mut() else { return };
+    /// Ends the run of a service with no more patience: whatever it is in the middle of, SIGKILL to all. Says whether that is
+    /// done at once.
+    pub fn hasten(&mut self, slot: u32, now: Moment) -> bool {
+        let Some(run) = self.table[slot as usize].as_mut() else { return false };
         match run.stage {
-            Stage::Sweeping { .. } => run.stage = Stage::Sweeping { until: now },
-            Stage::Killing { .. } => {}
+            Stage::Sweeping { .. } => {
+                run.stage = Stage::Sweeping { until: now };
+                false
+            }
+            Stage::Killing { .. } => false,
             Stage::Spawning | Stage::Recalled | Stage::Alive | Stage::Ending { .. } | Stage::Draining { .. } => {
                 self.kill(slot, now);
+                true
             }
         }
     }
@@ -427,15 +500,15 @@ impl Runs {
             Stage::Spawning | Stage::Alive | Stage::Sweeping { .. } => None,
             Stage::Recalled => {
                 self.kill(slot, now);
-                None
+                Some(News::Further)
             }
             Stage::Ending { step } => {
                 self.stop_step(slot, step + 1, now);
-                None
+                Some(News::Further)
             }
             Stage::Draining { until, .. } if until <= now => {
                 self.kill(slot, now);
-                None
+                Some(News::Further)
             }
             Stage::Draining { until, pause } => {
                 let pause = Span(pause.doubled(1).0.min(LOOK_MAX.0));
@@ -471,8 +544,8 @@ impl Runs {
             }
             Stage::Killing { .. } if run.exit.is_none() => {
                 // The kill went out before there was anybody to hear it.
-                let effect = RunEffect::Kill { run: run.reference(slot) };
-                self.outbox.put(effect);
+                let reference = run.reference(slot);
+                self.put_kill(reference);
                 None
             }
             Stage::Killing { .. } | Stage::Sweeping { .. } | Stage::Draining { .. } => None,
@@ -527,16 +600,16 @@ impl Runs {
             return Some(News::Stuck(left));
         }
         let Stage::Sweeping { until } = run.stage else { return None };
+        let reference = run.reference(slot);
+        self.outbox.put(RunEffect::Census { run: reference, occasion: Occasion::Leftovers });
         if until <= now {
             self.kill(slot, now);
             return Some(News::Lingering(exit));
         }
         run.stage = Stage::Draining { until, pause: FIRST_LOOK };
         self.timers.set(slot, until.min(now + FIRST_LOOK));
-        let reference = run.reference(slot);
         if let Some(step) = self.images.service(run.home).stop_step(0) {
-            self.outbox.put(RunEffect::Signal { run: reference, signal: step.signal, scope: Scope::All });
-            self.outbox.put(RunEffect::Signal { run: reference, signal: SIGCONT, scope: Scope::All });
+            self.outbox.put(RunEffect::Stop { run: reference, signal: step.signal, scope: Scope::All });
         }
         Some(News::Lingering(exit))
     }
@@ -550,9 +623,7 @@ impl Runs {
             return self.kill(slot, now);
         };
         run.stage = Stage::Ending { step };
-        self.outbox.put(RunEffect::Signal { run: reference, signal: stop.signal, scope: Scope::Main });
-        // A stopped process would sleep through its grace.
-        self.outbox.put(RunEffect::Signal { run: reference, signal: SIGCONT, scope: Scope::Main });
+        self.outbox.put(RunEffect::Stop { run: reference, signal: stop.signal, scope: Scope::Main });
         // A grace of zero is due at once, at the next passing of time.
         let grace = self.scale.of(stop.wait, service.graces(0));
         self.timers.set(slot, now + grace);
@@ -563,7 +634,12 @@ impl Runs {
         run.stage = Stage::Killing { since: now, pause: FIRST_KILL_PAUSE, told: false };
         self.timers.set(slot, now + FIRST_KILL_PAUSE);
         let reference = run.reference(slot);
-        self.outbox.put(RunEffect::Kill { run: reference });
+        self.put_kill(reference);
+    }
+
+    fn put_kill(&mut self, run: RunRef) {
+        self.outbox.put(RunEffect::Census { run, occasion: Occasion::Kill });
+        self.outbox.put(RunEffect::Kill { run });
     }
 
     fn kill_again(&mut self, slot: u32, since: Moment, pause: Span, told: bool, now: Moment) -> Option<News> {
@@ -571,15 +647,16 @@ impl Runs {
         // Who is left is known only after a look: then the answer to that look decides.
         let overdue = now.since(since) >= self.images.service(run.home).stuck_after();
         let stuck = !told && overdue && run.exit.is_none();
+        let who = run.pid;
         let pause = Span(pause.doubled(1).0.min(KILL_PAUSE_MAX.0));
         run.stage = Stage::Killing { since, pause, told: told || stuck };
         self.timers.set(slot, now + pause);
-        let reference = run.reference(slot);
-        self.outbox.put(RunEffect::Kill { run: reference });
-        if run.exit.is_some() {
+        let (reference, ended) = (run.reference(slot), run.exit.is_some());
+        self.put_kill(reference);
+        if ended {
             self.outbox.put(RunEffect::Sweep { run: reference });
         }
-        stuck.then_some(News::Stuck(run.pid))
+        stuck.then_some(News::Stuck(who))
     }
 
     /// The run is over.

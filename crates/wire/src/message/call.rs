@@ -91,6 +91,13 @@ pub enum Call {
         /// The service.
         name: String,
     },
+    /// How a stop went, or goes.
+    Receipt {
+        /// The service.
+        name: String,
+        /// Of which run; `None` is the last that was stopped.
+        run: Option<u64>,
+    },
     /// Tell what happens.
     Watch {
         /// To which; `None` is all.
@@ -207,6 +214,7 @@ impl Envelope<'_> {
             "Restart" => self.order().map(Call::Restart),
             "Signal" => self.signal(),
             "Why" => self.fields(&["name"]).and_then(|it| Ok(Call::Why { name: it.name()? })),
+            "Receipt" => self.receipt(),
             "Watch" => self.fields(&["names"]).and_then(|it| Ok(Call::Watch { names: it.names()? })),
             "Shutdown" => self.shutdown(),
             _ => return None,
@@ -257,6 +265,11 @@ impl Envelope<'_> {
         }
     }
 
+    fn receipt(&self) -> Result<Call, Flaw> {
+        let fields = self.fields(&["name", "run"])?;
+        Ok(Call::Receipt { name: fields.name()?, run: fields.maybe("run", "the number of a run, 1 or more")? })
+    }
+
     fn shutdown(&self) -> Result<Call, Flaw> {
         let fields = self.fields(&["hasty", "budget_ms"])?;
         let hasty: Option<bool> = fields.maybe("hasty", "true or false")?;
@@ -283,6 +296,7 @@ impl Call {
             Call::Restart(_) => "io.verger.Control.Restart",
             Call::Signal { .. } => "io.verger.Control.Signal",
             Call::Why { .. } => "io.verger.Control.Why",
+            Call::Receipt { .. } => "io.verger.Control.Receipt",
             Call::Watch { .. } => "io.verger.Control.Watch",
             Call::Shutdown { .. } => "io.verger.Control.Shutdown",
             Call::Inject { .. } => "io.verger.Debug.Inject",
@@ -319,6 +333,10 @@ impl Serialize for Parameters<'_> {
             Call::Shutdown { hasty, budget_ms } => {
                 entry(&mut map, "hasty", hasty.then_some(&true))?;
                 entry(&mut map, "budget_ms", budget_ms.as_ref())?;
+            }
+            Call::Receipt { name, run } => {
+                map.serialize_entry("name", name)?;
+                entry(&mut map, "run", run.as_ref())?;
             }
             Call::Inject { kind, name } => {
                 map.serialize_entry("kind", kind)?;

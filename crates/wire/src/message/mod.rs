@@ -9,6 +9,7 @@ mod cause;
 mod daemon;
 mod error;
 mod fields;
+mod receipt;
 mod reply;
 mod service;
 
@@ -16,5 +17,6 @@ pub use call::{Asked, Breakage, Call, KEY_BYTES_MAX, NAMES_MAX, Order, Unreadabl
 pub use cause::{Actor, Cause, CauseKind, Ending, Origin, OriginKind, Root, Transition, Wanted};
 pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
-pub use reply::{Done, InterfaceDescription, Nothing, ServiceInfo, Services, WatchReply, Why};
+pub use receipt::{EndKnown, PROCESSES_MAX, Receipt, ReceiptInShort, SeenProcess, StopReason, StopStep, StopStepKind};
+pub use reply::{Done, InterfaceDescription, Nothing, ReceiptReply, ServiceInfo, Services, WatchReply, Why};
 pub use service::{DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Service, signal_text};
