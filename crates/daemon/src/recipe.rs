@@ -146,7 +146,9 @@ fn containment(service: &ServiceView<'_>, ground: &Ground, name: &RunName) -> Re
     match (service.containment(), &ground.tree) {
         (ContainmentWish::Group, _) | (ContainmentWish::Auto, None) => Ok(None),
         // Asked for and not to be had.
-        (ContainmentWish::Cgroup, None) => Err(failure(Step::Containment, Errno::OPNOTSUPP)),
+        (ContainmentWish::Shim | ContainmentWish::Pidns, _) | (ContainmentWish::Cgroup, None) => {
+            Err(failure(Step::Containment, Errno::OPNOTSUPP))
+        }
         (ContainmentWish::Auto | ContainmentWish::Cgroup, Some(tree)) => {
             tree.make(name).map(Some).map_err(|errno| failure(Step::Containment, errno))
         }

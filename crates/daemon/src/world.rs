@@ -370,7 +370,7 @@ impl World {
         let left = match containment {
             Containment::Group => living.group().and_then(|group| group.first_member().unwrap_or(None)),
             Containment::Cgroup => self.left_in_cgroup(&name),
-            Containment::None => None,
+            Containment::None | Containment::Shim | Containment::Pidns => None,
         };
         if left.is_some() && containment == Containment::Cgroup && !watched {
             self.watch_emptying(poll, run, &name);
@@ -483,7 +483,11 @@ impl World {
                 process::in_cgroup(pid, &path).unwrap_or(false)
             }
             (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
-            (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
+            (
+                Containment::None | Containment::Group | Containment::Shim | Containment::Cgroup | Containment::Pidns,
+                _,
+                _,
+            ) => false,
         }
     }
 

@@ -24,6 +24,7 @@ impl Life {
             News::Lingering(exit) => self.lingering(runs, slot, exit),
             News::Gone(exit) => self.gone(runs, slot, exit),
             News::Stuck(who) => self.stuck(slot, who),
+            News::Loosened => self.changed(slot),
         }
     }
 
