@@ -281,6 +281,13 @@ impl PidFd {
         raw::check(result).map(drop)
     }
 
+    /// Waits until it has ended. Blocks.
+    pub(crate) fn wait(&self) {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd; no limit, no mask.
+        while unsafe { raw::syscall5(libc::SYS_ppoll, (&raw mut poll) as usize, 1, 0, 0, 8) } == -(libc::EINTR as isize) {}
+    }
+
     /// How it ended, where the kernel keeps that for whoever holds the descriptor: from Linux 6.15 on, and only after its
     /// parent has reaped it (then the descriptor also polls as hung up). `None`: not reaped yet, or an older kernel.
     pub fn end(&self) -> Option<Ended> {
