@@ -23,6 +23,7 @@ mod pids;
 mod poll;
 mod recipe;
 mod recording;
+mod shim;
 mod starter;
 mod trouble;
 mod words;

@@ -294,7 +294,9 @@ impl PidFd {
     pub(crate) fn wait(&self) {
         let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
         // SAFETY: one pollfd; no limit, no mask.
-        while unsafe { raw::syscall5(libc::SYS_ppoll, (&raw mut poll) as usize, 1, 0, 0, 8) } == -(libc::EINTR as isize) {}
+        while unsafe { raw::syscall5(libc::SYS_ppoll, (&raw mut poll) as usize, 1, 0, 0, 8) } == -(libc::EINTR as isize)
+        {
+        }
     }
 
     /// How it ended, where the kernel keeps that for whoever holds the descriptor: from Linux 6.15 on, and only after its

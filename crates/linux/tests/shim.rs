@@ -136,10 +136,11 @@ fn the_program_is_the_shims_child_and_nothing_else_of_its_is_changed() {
                 // The shim: in a session of its own, deaf to signals, with its socket and no more.
                 let stat = process::stat(shim.pid).unwrap();
                 assert_eq!((stat.session, stat.group), (shim.pid.0, shim.pid.0));
+                // (Its maker goes on a moment before its new memory holds its arguments; once it has files to close, it does.)
+                let open = settled(shim.pid, &[0, 1, 2]);
                 assert_eq!(status(shim.pid, "SigBlk"), "fffffffffffbfeff");
                 assert_eq!(fs::read(format!("/proc/{}/cmdline", shim.pid.0)).unwrap(), b"supervise\0");
                 assert_eq!(fs::read(format!("/proc/{}/environ", shim.pid.0)).unwrap(), b"");
-                let open = settled(shim.pid, &[0, 1, 2]);
                 assert!(open[&0].starts_with("socket:") && open[&0] == open[&1] && open[&2] == "/dev/null", "{open:?}");
                 // The program: its own session, an open mask, what it was given and no more.
                 let stat = process::stat(spawned.pid).unwrap();
@@ -238,8 +239,7 @@ fn whatever_step_fails_is_named_and_nobody_is_left() {
                 assert_eq!(fails("/bin/sleep", nowhere), (Step::WorkingDirectory, libc::ENOENT));
                 let nobody = &|recipe: &mut Recipe<'_>| recipe.uid = Some(u32::MAX);
                 assert_eq!(fails("/bin/sleep", nobody), (Step::SetUid, libc::EINVAL));
-                let inherit =
-                    &|recipe: &mut Recipe<'_>| recipe.others = verger_linux::spawn::Others::Inherit;
+                let inherit = &|recipe: &mut Recipe<'_>| recipe.others = verger_linux::spawn::Others::Inherit;
                 assert_eq!(fails("/bin/sleep", inherit), (Step::Descriptors, libc::EINVAL));
                 // The shim's own.
                 for (program, errno) in [(&script, libc::ENOENT), (&plain, libc::EACCES)] {
@@ -284,12 +284,16 @@ fn a_shim_lives_in_its_programs_cgroup() {
                 let run = RunName::new("shim", RunId(u64::from(namespace)));
                 let directory = tree.make(&run).unwrap();
                 let parts = Parts::new();
-                let spawned =
-                    start_by(&mut Spawner::new(way, 4).unwrap(), &["/bin/sleep", "1000"], parts.null.as_fd(), |recipe| {
+                let spawned = start_by(
+                    &mut Spawner::new(way, 4).unwrap(),
+                    &["/bin/sleep", "1000"],
+                    parts.null.as_fd(),
+                    |recipe| {
                         recipe.cgroup = Some(directory.as_fd());
                         recipe.shim = Some(parts.shim(namespace));
-                    })
-                    .unwrap();
+                    },
+                )
+                .unwrap();
                 let path = [tree.path(), b"/", run.as_bytes()].concat();
                 for pid in [spawned.pid, spawned.shim.unwrap().pid] {
                     assert_eq!(process::in_cgroup(pid, &path), Ok(true), "{way}");

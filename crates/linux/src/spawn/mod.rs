@@ -338,9 +338,8 @@ impl Spawner {
             // SAFETY: the child has its own copy of everything, `orders` and the stack too; the pid cell is a good u32.
             unsafe { raw::clone(flags as usize, self.stack.top(), pid_cell, entry, argument) }
         } else {
-            let mut flags =
-                (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | namespaces) as u64
-                    | CLONE_CLEAR_SIGHAND;
+            let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | namespaces) as u64
+                | CLONE_CLEAR_SIGHAND;
             if share {
                 flags |= libc::CLONE_FILES as u64;
             }

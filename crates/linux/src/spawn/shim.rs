@@ -173,9 +173,7 @@ fn end_children() {
 fn wait_for_any(kind: libc::idtype_t, id: u32) -> isize {
     loop {
         // SAFETY: numbers, and no room for what it would tell.
-        let result = unsafe {
-            syscall5(libc::SYS_waitid, kind as usize, id as usize, 0, libc::WEXITED as usize, 0)
-        };
+        let result = unsafe { syscall5(libc::SYS_waitid, kind as usize, id as usize, 0, libc::WEXITED as usize, 0) };
         if result != -(libc::EINTR as isize) {
             return result;
         }
