@@ -21,9 +21,7 @@ fn built() -> PathBuf {
     let mut build = Command::new(cargo);
     build.current_dir(root).args(["build", "--locked", "--quiet", "--bins"]);
     build.args(["--package", "verger-daemon", "--package", "verger-pingpong"]);
-    if root.join("crates/cli/Cargo.toml").exists() {
-        build.args(["--package", "verger-cli"]);
-    }
+    build.args(["--package", "verger-cli", "--package", "verger-supervise"]);
     let done = build.status().unwrap_or_else(|why| panic!("cargo: {why}"));
     assert!(done.success(), "the programs to be tested cannot be built");
     ours().to_owned()

@@ -205,6 +205,9 @@ impl Setup {
         if self.way == Way::Fork {
             command.env("VERGER_SPAWN", "fork");
         }
+        if self.way == Way::Shim {
+            command.env("VERGER_CONTAINMENT", "shim");
+        }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(theirs.map_or_else(Stdio::null, |it| Stdio::from(OwnedFd::from(it))));
         command.stdout(Stdio::piped());

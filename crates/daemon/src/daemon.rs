@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::life::{FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
-use verger_engine::runs::{RunId, ServiceId};
+use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
@@ -17,7 +17,7 @@ use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
-    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Obstacle, Order, ReceiptReply,
+    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Level, Obstacle, Order, ReceiptReply,
     ServiceInfo, WatchReply, WrongState,
 };
 use verger_wire::view::{self, Listing};
@@ -73,7 +73,7 @@ pub(crate) struct Facts {
     pub(crate) started_at: Moment,
     pub(crate) uid: u32,
     pub(crate) spawn: String,
-    pub(crate) containment: verger_engine::runs::Containment,
+    pub(crate) containment: Containment,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -137,6 +137,8 @@ impl Daemon {
         if self.world.starter.look(self.now) {
             self.log.warn(format_args!("starts are held up: another worker takes them on"));
         }
+        self.world.doubt(self.now);
+        self.hear_world();
         while let Some(at) = self.control.resumable() {
             self.converse(at);
             self.hear_world();
@@ -199,6 +201,7 @@ impl Daemon {
         let dues = [
             self.engine.wake_at(),
             self.world.starter.look_at(),
+            self.world.doubt_at(),
             self.control.drop_at(),
             self.log.retry_at(),
             self.door.again_at(),
@@ -225,7 +228,8 @@ impl Daemon {
             }
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
             Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
-            Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
+            Token::Emptied(slot) => self.world.emptied(&self.engine, &self.poll, slot),
+            Token::Shim(slot) => self.world.hear_shim(&self.engine, &self.poll, slot),
             Token::Keeper => self.keeper_died(),
             Token::Parent => {
                 if let Some(parent) = self.parent.take() {
@@ -240,7 +244,7 @@ impl Daemon {
         while let Ok(Some(received)) = self.signals.take() {
             let by = Actor { uid: received.uid, pid: received.pid };
             match received.signal {
-                SIGCHLD => self.world.reap(&self.engine),
+                SIGCHLD => self.world.reap(&self.engine, &self.poll),
                 SIGTERM | SIGINT | SIGQUIT | SIGPWR => {
                     self.log.tell(format_args!("{}: ending everything", words::signal(received.signal)));
                     self.shut_down(received.signal, by, None);
@@ -308,7 +312,22 @@ impl Daemon {
     /// Tells the engine what the world has to say, until it has nothing more to say.
     pub(crate) fn hear_world(&mut self) {
         while let Some(event) = self.world.tell() {
+            if let RunEvent::Loosened { run, containment } = event {
+                self.note_loosened(run.service, containment);
+            }
             self.step(Event::Run(event));
+        }
+    }
+
+    /// Somebody killed a run's shim: that has to be known, for what escapes now is not seen.
+    fn note_loosened(&mut self, service: ServiceId, containment: Containment) {
+        let name = self.engine.name(service.slot);
+        self.log.warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
+        const TOPIC: &str = "shim";
+        if !self.facts.findings.iter().any(|finding| finding.topic == TOPIC) {
+            let text = format!("somebody has killed the shim of `{name}`: what leaves its process group is not seen");
+            let hint = Some("restart it to have it held as before".to_owned());
+            self.facts.findings.push(Finding { topic: TOPIC.into(), level: Level::Problem, text, hint });
         }
     }
 

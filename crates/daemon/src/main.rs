@@ -25,6 +25,7 @@ mod poll;
 mod receipts;
 mod recipe;
 mod recording;
+mod shim;
 mod starter;
 mod trouble;
 mod words;

@@ -174,6 +174,10 @@ fn save_run_event(event: &RunEvent, writer: &mut Writer<'_>) {
             run(4, writer);
             writer.small(left.map_or(0, |pid| pid.0));
         }
+        RunEvent::Loosened { containment, .. } => {
+            run(5, writer);
+            writer.byte(containment.code());
+        }
     }
 }
 
@@ -195,6 +199,7 @@ fn restore_run_event(kind: u8, reader: &mut Reader<'_>) -> Result<RunEvent, Read
             RunEvent::Exited { run, exit, usage }
         }
         4 => RunEvent::Swept { run, left: some_pid(reader.small()?) },
+        5 => RunEvent::Loosened { run, containment: reader.coded(Containment::from_code, "a containment")? },
         _ => return Err(ReadError::BadValue { what: "an event" }),
     })
 }

@@ -231,6 +231,15 @@ pub fn signal(pid: Pid, signal: u8) -> Result<(), Errno> {
     kill(i32::try_from(pid.0).map_err(|_| Errno::SRCH)?, signal)
 }
 
+/// Sends SIGKILL to every process that we may signal and can see, but ourselves (`kill(2)` with -1). Only the first process of a
+/// pid namespace does it: whatever it can see dies with it anyway. For all others it does nothing.
+pub(crate) fn kill_all_others() {
+    if std::process::id() == 1 {
+        // That nobody is there is an answer too.
+        let _reached_or_not = kill(-1, libc::SIGKILL as u8);
+    }
+}
+
 /// Sends a signal to every process of a group whose leader's pid cannot have been given to a stranger.
 ///
 /// # Errors
@@ -297,6 +306,15 @@ impl PidFd {
             raw::syscall4(libc::SYS_pidfd_send_signal, self.0.as_raw_fd() as usize, usize::from(signal), 0, 0)
         };
         raw::check(result).map(drop)
+    }
+
+    /// Waits until it has ended. Blocks.
+    pub(crate) fn wait(&self) {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd; no limit, no mask.
+        while unsafe { raw::syscall5(libc::SYS_ppoll, (&raw mut poll) as usize, 1, 0, 0, 8) } == -(libc::EINTR as isize)
+        {
+        }
     }
 
     /// How it ended, where the kernel keeps that for whoever holds the descriptor: from Linux 6.15 on, and only after its

@@ -417,6 +417,7 @@ impl Story {
             RunEvent::Exited { .. } => Meeting::Exited,
             RunEvent::Swept { left: None, .. } => Meeting::SweptEmpty,
             RunEvent::Swept { left: Some(_), .. } => Meeting::SweptLeft,
+            RunEvent::Loosened { .. } => Meeting::Loosened,
         };
         self.report.coverage.note(status.phase, meeting);
     }

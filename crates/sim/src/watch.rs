@@ -478,6 +478,15 @@ impl Watch {
                     engine.name(slot)
                 );
             }
+            RunEvent::Loosened { containment, .. } => {
+                hold!(
+                    status.containment == *containment,
+                    "I6",
+                    "{} is held by {containment} now, and shown as held by {}",
+                    engine.name(slot),
+                    status.containment
+                );
+            }
             RunEvent::Exited { .. } | RunEvent::Swept { .. } => {}
         }
         Ok(())

@@ -233,7 +233,9 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
         | Step::Capabilities
         | Step::NoNewPrivileges
         | Step::DeathSignal
-        | Step::SignalMask => Vec::new(),
+        | Step::SignalMask
+        | Step::Shim
+        | Step::Namespace => Vec::new(),
     }
 }
 

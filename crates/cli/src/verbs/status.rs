@@ -6,6 +6,7 @@ use std::time::Duration;
 use verger_client::page::Liveness;
 use verger_client::{Board, Mapped};
 use verger_engine::life::PhaseKind;
+use verger_engine::runs::Containment;
 use verger_wire::Word;
 use verger_wire::message::Service;
 
@@ -162,11 +163,12 @@ fn drawn(services: &[&Service], clock: &Clock, paint: Paint) -> String {
                 Cell::maybe(service.pid),
                 Cell::maybe(since),
                 Cell::new(service.restarts.to_string()),
+                Cell::maybe(Some(service.containment.word()).filter(|_| service.containment != Containment::None)),
                 Cell::new(words::note(service, clock)),
             ]
         })
         .collect();
-    table(&["NAME", "PHASE", "PID", "FOR", "RESTARTS", "NOTE"], &rows, paint)
+    table(&["NAME", "PHASE", "PID", "FOR", "RESTARTS", "HELD BY", "NOTE"], &rows, paint)
 }
 
 #[cfg(test)]
@@ -184,13 +186,14 @@ mod tests {
             ..web(PhaseKind::Resting)
         };
         let never = Service { name: "x".to_owned(), since_us: 0, ..web(PhaseKind::Down) };
-        let text = drawn(&[&resting, &web(PhaseKind::Running), &never], &Clock::of(5_000_000, 0), Paint::PLAIN);
+        let held = Service { containment: Containment::Shim, ..web(PhaseKind::Running) };
+        let text = drawn(&[&resting, &held, &never], &Clock::of(5_000_000, 0), Paint::PLAIN);
         assert_eq!(
             text,
-            "NAME  PHASE    PID   FOR  RESTARTS  NOTE\n\
-             api   resting  -     4s   3         exited with status 1, starts again in 200ms\n\
-             web   running  4711  4s   0\n\
-             x     down     -     -    0\n"
+            "NAME  PHASE    PID   FOR  RESTARTS  HELD BY  NOTE\n\
+             api   resting  -     4s   3         -        exited with status 1, starts again in 200ms\n\
+             web   running  4711  4s   0         shim\n\
+             x     down     -     -    0         -\n"
         );
     }
 }

@@ -25,6 +25,7 @@ impl Life {
             News::Gone(exit) => self.gone(runs, slot, exit),
             News::Further => self.changed(slot),
             News::Stuck(who) => self.stuck(slot, who),
+            News::Loosened => self.changed(slot),
         }
     }
 

@@ -79,6 +79,13 @@ pub enum RunEvent {
         /// Whom it found. `None`: it is empty, and gone.
         left: Option<Pid>,
     },
+    /// What held its processes does so no longer; something weaker does (its shim was killed).
+    Loosened {
+        /// Which run.
+        run: RunRef,
+        /// What holds them from now on.
+        containment: Containment,
+    },
 }
 
 impl RunEvent {
@@ -89,7 +96,8 @@ impl RunEvent {
             | RunEvent::SpawnFailed { run, .. }
             | RunEvent::Ready { run }
             | RunEvent::Exited { run, .. }
-            | RunEvent::Swept { run, .. } => *run,
+            | RunEvent::Swept { run, .. }
+            | RunEvent::Loosened { run, .. } => *run,
         }
     }
 }
@@ -200,6 +208,8 @@ pub enum News {
     Further,
     /// It has been killed and does not go away; killing goes on. The process in the way, when known.
     Stuck(Option<Pid>),
+    /// Something weaker holds its processes from now on.
+    Loosened,
 }
 
 /// One run, while it is not over.
@@ -488,6 +498,10 @@ impl Runs {
             RunEvent::Ready { .. } => Some(News::Ready).filter(|_| run.exit.is_none()),
             RunEvent::Exited { exit, .. } => self.exited(slot, exit, now),
             RunEvent::Swept { left, .. } => self.swept(slot, left, now),
+            RunEvent::Loosened { containment, .. } => {
+                run.containment = containment;
+                Some(News::Loosened)
+            }
         }
     }
 

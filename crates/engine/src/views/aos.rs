@@ -70,7 +70,7 @@ pub fn last_stop_reason(order: LastOrder) -> LastStopReason {
         LastOrder::Restart => LastStopReason::RestartRequested,
         LastOrder::Shutdown => LastStopReason::Terminate,
         LastOrder::StartFailed(failure) => match failure.step {
-            Step::Fork | Step::Containment | Step::Cgroup => LastStopReason::ForkErr,
+            Step::Fork | Step::Containment | Step::Cgroup | Step::Shim | Step::Namespace => LastStopReason::ForkErr,
             Step::DeathSignal => LastStopReason::SetPrctlErr,
             Step::User | Step::SetUid => LastStopReason::SetUsrErr,
             Step::Group | Step::SetGroups | Step::SetGid => LastStopReason::SetGrpErr,
