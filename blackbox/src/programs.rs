@@ -21,8 +21,10 @@ fn built() -> PathBuf {
     let mut build = Command::new(cargo);
     build.current_dir(root).args(["build", "--locked", "--quiet", "--bins"]);
     build.args(["--package", "verger-daemon", "--package", "verger-pingpong"]);
-    if root.join("crates/cli/Cargo.toml").exists() {
-        build.args(["--package", "verger-cli"]);
+    for package in ["cli", "supervise"] {
+        if root.join("crates").join(package).join("Cargo.toml").exists() {
+            build.args(["--package", &format!("verger-{package}")]);
+        }
     }
     let done = build.status().unwrap_or_else(|why| panic!("cargo: {why}"));
     assert!(done.success(), "the programs to be tested cannot be built");

@@ -1,5 +1,6 @@
-//! `verger-launch [--no-clone3] [--control] PROGRAM [ARGUMENT…]`: becomes the program, in the same process.
+//! `verger-launch [--adopt] [--no-clone3] [--control] PROGRAM [ARGUMENT…]`: becomes the program, in the same process.
 //!
+//! `--adopt`: orphans below it become its children (`PR_SET_CHILD_SUBREAPER` of `prctl(2)`).
 //! `--no-clone3`: the kernel refuses `clone3(2)` from now on, as the filters of some containers do (with ENOSYS).
 //! `--control`: what is stdin becomes a descriptor above 2 that the program is told of with `--control-fd`; stdin is null.
 #![forbid(unsafe_code)]
@@ -18,6 +19,9 @@ const NO_SUCH_CALL: u16 = 38;
 
 fn main() {
     let mut words = std::env::args_os().skip(1).peekable();
+    if words.next_if(|word| word == "--adopt").is_some() {
+        verger_linux::machine::adopt_orphans().expect("every process may");
+    }
     if words.next_if(|word| word == "--no-clone3").is_some() {
         forbid(&[(CLONE3, None, Instead::Fail(NO_SUCH_CALL))]).expect("a filter can be installed");
     }
