@@ -1,4 +1,4 @@
-//! `verger-stage SEED`: the first process of a pid namespace, in which one storm is told under `supervise`, ended as the seed
+//! `verger-stage SUPERVISE STORM SEED`: the first process of a pid namespace, in which one storm is told under `supervise`, ended as the seed
 //! says, and looked for afterwards. It says what it saw in one line, and exits with 0 when all was as it should be.
 //!
 //! Nothing that goes wrong gets out: with this process everybody in the namespace ends.
@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use verger_blackbox::{Process, aside, program};
+use verger_blackbox::Process;
 use verger_linux::process::signal;
 use verger_sim::rng::Rng;
 
@@ -37,9 +37,11 @@ enum End {
 }
 
 fn main() -> ExitCode {
-    let seed: u64 = std::env::args().nth(1).and_then(|word| word.parse().ok()).expect("a seed is given");
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let [supervise, storm, seed] = &words[..] else { panic!("{words:?}: the programs and a seed are given") };
+    let seed = seed.parse().expect("a seed is a number");
     assert_eq!(std::process::id(), 1, "it is the first of a pid namespace: unshare --pid --fork --mount-proc");
-    match tell(seed) {
+    match tell(supervise, storm, seed) {
         Ok(told) => {
             println!("seed {seed}: {told}");
             ExitCode::SUCCESS
@@ -51,7 +53,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn tell(seed: u64) -> Result<String, String> {
+fn tell(supervise: &str, storm: &str, seed: u64) -> Result<String, String> {
     // Other numbers than the storm's own.
     let mut luck = Rng::new(!seed);
     let end = match luck.below(8) {
@@ -66,8 +68,8 @@ fn tell(seed: u64) -> Result<String, String> {
     let (control, mut ours) = std::io::pipe().map_err(|why| why.to_string())?;
     let (mut status, theirs) = std::io::pipe().map_err(|why| why.to_string())?;
     let mut command = Command::new("sh");
-    command.args(["-c", "exec \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null", "sh"]).arg(program("supervise"));
-    command.args(["3", "4"]).arg(aside("verger-storm")).args(["seed", &seed.to_string(), kind]);
+    command.args(["-c", "exec \"$@\" 3<&0 4>&1 0</dev/null 1>/dev/null", "sh"]).args([supervise, "3", "4"]);
+    command.args([storm, "seed", &seed.to_string(), kind]);
     command.stdin(control).stdout(theirs).stderr(Stdio::null()).process_group(0);
     let mut child = command.spawn().map_err(|why| format!("supervise: {why}"))?;
     drop(command);
