@@ -93,13 +93,18 @@ impl Supervise {
         self.launch(&script, &words)
     }
 
-    /// Starts it with no words, as the process of a shell that has adopted whoever this script leaves in the background. The
-    /// transport is on 0 and 1 for the script too; `@@` in it is the test's folder.
-    pub fn adopt(mut self, script: &str) -> Supervised {
+    /// Starts it with no words, as what its launcher becomes that has adopted a shell for each of these scripts; `@@` in them is
+    /// the test's folder. One that begins with `dead: ` has ended before. Their numbers are in `pids`, in this order.
+    pub fn adopt(mut self, scripts: &[&str]) -> Supervised {
         let folder = self.kin.folder().path().display().to_string();
-        let script = format!("{}\nexec \"$@\"", script.replace("@@", &folder));
+        self.outside.extend(["env".into(), format!("PIDS={folder}/pids").into()]);
         self.outside.extend([aside("verger-launch").into(), "--adopt".into()]);
-        self.launch(&script, &[])
+        for script in scripts {
+            let (kind, script) =
+                script.strip_prefix("dead: ").map_or(("--child", *script), |script| ("--dead", script));
+            self.outside.extend([kind.into(), script.replace("@@", &folder).into()]);
+        }
+        self.launch("exec \"$@\"", &[])
     }
 
     fn launch(self, script: &str, words: &[OsString]) -> Supervised {
@@ -118,8 +123,7 @@ impl Supervise {
                 (Rc::new(control), Rc::new(status))
             }
             Transport::Packet | Transport::Stream => {
-                let kind =
-                    if self.transport == Transport::Packet { SocketType::SEQPACKET } else { SocketType::STREAM };
+                let kind = if self.transport == Transport::Packet { SocketType::SEQPACKET } else { SocketType::STREAM };
                 let (ours, theirs) = socketpair(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).unwrap();
                 command.stdin(theirs.try_clone().unwrap()).stdout(theirs);
                 let ours = Rc::new(ours);

@@ -7,26 +7,35 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use verger_blackbox::{
-    ChildEnd, Exclusive, PATIENCE, Process, Supervise, Supervised, Thing, Transport, aside, eventually, supervise_message,
+    ChildEnd, Exclusive, PATIENCE, Process, Supervise, Supervised, Thing, Transport, aside, eventually,
+    supervise_message,
 };
 
-/// One child that sleeps; its number in `pids`.
-const ONE: &str = "sleep 1000 </dev/null >/dev/null & echo $! >> @@/pids";
-/// Two of them.
-const TWO: &str = "for n in 1 2; do sleep 1000 </dev/null >/dev/null & echo $! >> @@/pids; done";
+/// A child that lasts until it is ended.
+const SLEEP: &str = "exec sleep 1000";
 
-fn over(transport: Transport, script: &str, count: usize) -> (Supervised, Vec<Process>) {
-    let it = Supervise::over(transport).adopt(script);
-    let children = it.processes_in("pids", count);
-    eventually("it is supervise", PATIENCE, || (it.process().file("comm") == "supervise").then_some(()));
+/// Over these, with these children.
+fn over(transport: Transport, scripts: &[&str]) -> (Supervised, Vec<Process>) {
+    let it = Supervise::over(transport).adopt(scripts);
+    let children = if scripts.is_empty() { Vec::new() } else { it.processes_in("pids", scripts.len()) };
+    (it, children)
+}
+
+/// Two that sleep, already as what they are.
+fn two(transport: Transport) -> (Supervised, Vec<Process>) {
+    let (it, children) = over(transport, &[SLEEP, SLEEP]);
+    for child in &children {
+        eventually("it sleeps", PATIENCE, || {
+            child.try_file("comm").is_some_and(|it| it.trim() == "sleep").then_some(())
+        });
+    }
     (it, children)
 }
 
 /// A counting child, which notes signals in `signals`; and one that sleeps.
 fn counting(transport: Transport) -> (Supervised, Process) {
     let probe = aside("verger-probe").display().to_string();
-    let script = format!("{probe} signals @@/signals </dev/null >/dev/null & echo $! >> @@/pids");
-    let (it, children) = over(transport, &script, 1);
+    let (it, children) = over(transport, &[&format!("exec {probe} signals @@/signals")]);
     it.lines_of("signals", 1);
     (it, children[0])
 }
@@ -58,14 +67,7 @@ fn good_end(mut it: Supervised, expected: &[ChildEnd]) {
 #[test]
 fn ends_of_children_are_told_one_by_one() {
     for transport in Transport::ALL {
-        let script = format!("sh -c 'read line < @@/go; exit 7' </dev/null >/dev/null & echo $! >> @@/pids\n{ONE}\nmkfifo @@/go");
-        let (mut it, children) = over(transport, &script, 2);
-        // Whoever opens a file that is not there yet ends at once, with 7 all the same.
-        let go = it.kin().folder().join("go");
-        eventually("it was let go", PATIENCE, || {
-            (!children[0].lives() || rustix::fs::open(&go, rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK, rustix::fs::Mode::empty()).is_ok())
-                .then_some(())
-        });
+        let (mut it, children) = over(transport, &["exit 7", SLEEP]);
         assert_eq!(it.child_end(), exited(children[0], 7), "{transport:?}");
         it.send_to(raw(children[1]), 10);
         assert_eq!(it.child_end(), killed(children[1], 10), "{transport:?}");
@@ -80,8 +82,9 @@ fn ends_of_children_are_told_one_by_one() {
 fn a_core_is_told() {
     let piped = std::fs::read_to_string("/proc/sys/kernel/core_pattern").expect("there is one").starts_with('|');
     for (limit, code) in [("unlimited", 3), ("0", if piped { 3 } else { 2 })] {
-        let script = format!("cd @@; ulimit -c {limit}\n{ONE}");
-        let (mut it, children) = over(Transport::Packet, &script, 1);
+        let (mut it, children) =
+            over(Transport::Packet, &[&format!("cd @@; ulimit -c {limit}; echo > ready; {SLEEP}")]);
+        it.lines_of("ready", 1);
         it.send_to(raw(children[0]), 6);
         assert_eq!(it.child_end(), ChildEnd { code, ..killed(children[0], 6) });
         good_end(it, &[]);
@@ -94,8 +97,7 @@ fn strangers_and_numbers_that_mean_nothing_hurt_nobody() {
     let mut stranger = others.command("sleep").arg("1000").spawn().expect("it can be started");
     for transport in Transport::ALL {
         let probe = aside("verger-probe").display().to_string();
-        let script = format!("{probe} signals @@/signals </dev/null >/dev/null & echo $! >> @@/pids\n{ONE}");
-        let (it, children) = over(transport, &script, 2);
+        let (it, children) = over(transport, &[&format!("exec {probe} signals @@/signals"), SLEEP]);
         it.lines_of("signals", 1);
         let (counting, sleeping) = (children[0], children[1]);
         for process in [stranger.id().cast_signed(), 1, 0, -1, -raw(counting), i32::MIN, i32::MAX, raw(it.process())] {
@@ -120,8 +122,7 @@ fn strangers_and_numbers_that_mean_nothing_hurt_nobody() {
 
 #[test]
 fn a_grandchild_is_a_stranger_until_it_is_adopted() {
-    let script = "sh -c 'sleep 1000 & echo $! > @@/grandchild; wait' </dev/null >/dev/null & echo $! >> @@/pids";
-    let (mut it, children) = over(Transport::Pipes, script, 1);
+    let (mut it, children) = over(Transport::Pipes, &["sleep 1000 & echo $! > @@/grandchild; wait"]);
     let grandchild = it.processes_in("grandchild", 1)[0];
     it.send_to(raw(grandchild), 9);
     it.wait_taken();
@@ -136,7 +137,7 @@ fn a_grandchild_is_a_stranger_until_it_is_adopted() {
 #[test]
 fn several_commands_in_one_write() {
     for transport in [Transport::Pipes, Transport::Stream] {
-        let (it, children) = over(transport, TWO, 2);
+        let (it, children) = two(transport);
         it.send([supervise_message(raw(children[0]), 10), supervise_message(raw(children[1]), 12)].concat());
         good_end(it, &[killed(children[0], 10), killed(children[1], 12)]);
         // A thousand, more than one read takes.
@@ -185,8 +186,8 @@ fn messages_of_the_wrong_length_do_no_harm() {
 #[test]
 fn ends_of_orphans_are_told_too_and_a_hang_up_ends_the_rest() {
     for transport in Transport::ALL {
-        let script = "sh -c '(sh -c \"echo \\$\\$ >> @@/orphan; exit 5\" &); sleep 1000 & echo $! >> @@/sleeping; exit 0' </dev/null >/dev/null & echo $! >> @@/pids";
-        let (mut it, children) = over(transport, script, 1);
+        let script = "(sh -c 'echo $$ >> @@/orphan; exit 5' &); sleep 1000 & echo $! >> @@/sleeping; exit 0";
+        let (mut it, children) = over(transport, &[script]);
         let (orphan, sleeping) = (it.processes_in("orphan", 1)[0], it.processes_in("sleeping", 1)[0]);
         let mut ends = vec![it.child_end(), it.child_end()];
         // The one between may be its child for a moment, and be told as well.
@@ -204,50 +205,29 @@ fn ends_of_orphans_are_told_too_and_a_hang_up_ends_the_rest() {
 #[test]
 fn a_child_that_was_dead_before() {
     for transport in Transport::ALL {
-        // The shell does not reap it, for it becomes supervise without waiting; but only once the child is a zombie.
-        let script = "sh -c 'exit 7' </dev/null >/dev/null & child=$!; echo $child >> @@/pids\n\
-                      while ! grep -q '^State:.Z' /proc/$child/status; do :; done";
-        let mut it = Supervise::over(transport).adopt(script);
-        let child = it.processes_in("pids", 1)[0];
-        let ends = it.child_ends();
-        // Whatever else the shell started and had not waited for.
-        assert!(ends.contains(&exited(child, 7)), "{transport:?}: {ends:?}");
-        assert_eq!(it.wait_end().code(), Some(0));
+        let (it, children) = over(transport, &["dead: exit 7", "dead: kill -KILL $$"]);
+        good_end(it, &[exited(children[0], 7), killed(children[1], 9)]);
+        let (mut it, children) = over(transport, &["dead: exit 7", SLEEP]);
+        assert_eq!(it.child_end(), exited(children[0], 7), "{transport:?}");
+        it.hang_up();
+        good_end(it, &[killed(children[1], 9)]);
     }
 }
 
 #[test]
 fn without_children() {
     for transport in Transport::ALL {
-        let mut it = Supervise::over(transport).adopt(":");
+        let (mut it, _nobody) = over(transport, &[]);
         it.hang_up();
         good_end(it, &[]);
-        // And a signal ends it no worse.
-        let it = Supervise::over(transport).adopt(":");
-        let begun = Instant::now();
-        if it.process().lives() && begun.elapsed() < PATIENCE {
-            let _may_have_ended = verger_linux_signal(it.process(), 15);
-        }
-        let mut it = it;
-        it.hang_up();
-        let exit = it.wait_end();
-        assert!(exit.code() == Some(0) || std::os::unix::process::ExitStatusExt::signal(&exit) == Some(15), "{exit}");
     }
-}
-
-/// As [`Process::signal`], for one that may have gone.
-fn verger_linux_signal(process: Process, signal: i32) -> rustix::io::Result<()> {
-    let pid = rustix::process::Pid::from_raw(raw(process)).expect("it is no zero");
-    let signal = Signal::from_named_raw(signal).expect("it has a name");
-    rustix::process::kill_process(pid, signal)
 }
 
 #[test]
 fn a_hang_up_ends_daemons_too() {
     let storm = aside("verger-storm").display().to_string();
     for transport in Transport::ALL {
-        let script = format!("{storm} daemons 3 </dev/null >/dev/null & echo $! >> @@/pids");
-        let (mut it, children) = over(transport, &script, 1);
+        let (mut it, children) = over(transport, &[&format!("exec {storm} daemons 3")]);
         it.wait_below(4);
         it.hang_up();
         let ends = it.child_ends();
@@ -260,7 +240,7 @@ fn a_hang_up_ends_daemons_too() {
 #[test]
 fn closing_the_only_descriptor_ends_all() {
     for transport in [Transport::Packet, Transport::Stream] {
-        let (mut it, _children) = over(transport, TWO, 2);
+        let (mut it, _children) = two(transport);
         it.close();
         assert_eq!(it.wait_end().code(), Some(0), "{transport:?}");
     }
@@ -269,7 +249,7 @@ fn closing_the_only_descriptor_ends_all() {
 #[test]
 fn commands_that_wait_are_obeyed_before_the_kill() {
     for transport in Transport::ALL {
-        let (mut it, children) = over(transport, TWO, 2);
+        let (mut it, children) = two(transport);
         it.send_to(raw(children[0]), 10);
         it.send_to(raw(children[1]), 15);
         it.hang_up();
@@ -280,7 +260,7 @@ fn commands_that_wait_are_obeyed_before_the_kill() {
 #[test]
 fn signals_to_itself_end_all() {
     for signal in [1, 2, 3, 6, 10, 14, 15, 16, 34, 64] {
-        let (it, children) = over(Transport::Packet, &format!("trap - INT QUIT\n{TWO}"), 2);
+        let (it, children) = two(Transport::Packet);
         it.signal(signal);
         good_end(it, &[killed(children[0], 9), killed(children[1], 9)]);
     }
@@ -288,9 +268,8 @@ fn signals_to_itself_end_all() {
 
 /// 1200 orphans that end while nobody reads, and one child that stays.
 fn crowd(transport: Transport) -> (Supervised, Process) {
-    let script = "sh -c 'i=0; while [ $i -lt 1200 ]; do sh -c \"exit 5\" & i=$((i+1)); done; exec sleep 1000' </dev/null >/dev/null & echo $! >> @@/pids";
-    let script = format!("{ONE}\n{}", script.replace("exec sleep 1000", "echo done > @@/done"));
-    let (it, children) = over(transport, &script, 2);
+    let script = "i=0; while [ $i -lt 1200 ]; do (exit 5 &); i=$((i+1)); done; echo > @@/done";
+    let (it, children) = over(transport, &[SLEEP, script]);
     it.lines_of("done", 1);
     (it, children[0])
 }
@@ -353,7 +332,7 @@ fn a_reader_that_goes_takes_nobody_along() {
 #[test]
 fn a_flood_of_commands_holds_nothing_up() {
     for transport in Transport::ALL {
-        let (mut it, children) = over(transport, TWO, 2);
+        let (mut it, children) = two(transport);
         let into = it.control().try_clone().expect("a descriptor can be had");
         let one = supervise_message(raw(children[0]), 18);
         let bytes = if transport == Transport::Packet { one } else { one.repeat(500) };
@@ -365,7 +344,9 @@ fn a_flood_of_commands_holds_nothing_up() {
                     sent.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
                 }
             });
-            eventually("a lot was sent", PATIENCE, || (sent.load(std::sync::atomic::Ordering::Relaxed) > 100_000).then_some(()));
+            eventually("a lot was sent", PATIENCE, || {
+                (sent.load(std::sync::atomic::Ordering::Relaxed) > 100_000).then_some(())
+            });
             let begun = Instant::now();
             it.process().signal(Signal::TERM);
             let exit = it.ends_within(PATIENCE);
@@ -382,7 +363,7 @@ fn a_flood_of_commands_holds_nothing_up() {
 #[test]
 fn at_rest_it_takes_no_time() {
     for transport in Transport::ALL {
-        let (it, _children) = over(transport, TWO, 2);
+        let (it, _children) = two(transport);
         let supervise = it.process();
         eventually("it has come to rest", PATIENCE, || {
             let before = supervise.switches();

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use verger_blackbox::{
-    Exclusive, KILLED, Kin, Output, PATIENCE, Process, Supervise, Supervised, Thing, Transport, aside, eventually, program,
+    Exclusive, KILLED, Kin, Output, PATIENCE, Process, Supervise, Supervised, Thing, Transport, aside, eventually,
+    program,
 };
 
 /// What a tree may take to be gone on a busy machine, where it takes some 0.1 s on a quiet one.
@@ -48,8 +49,9 @@ fn gone_after_hang_up(mut it: Supervised) {
 #[test]
 fn daemons_that_left_by_every_rule() {
     let it = with(pipes(), &["daemons", "3"], 4);
-    let away = it.below().into_iter().filter(|it| it.descriptors().is_empty() || it.stat(6) == i64::from(it.0)).count();
-    assert!(away >= 1, "they are what is meant");
+    let session = it.process().stat(6);
+    let away = it.below().into_iter().filter(|it| it.stat(6) != session && it.descriptors().keys().all(|fd| *fd < 3));
+    assert_eq!(away.count(), 3, "they have left their session and closed everything");
     gone_after_hang_up(it);
 }
 
@@ -193,7 +195,10 @@ fn a_bomb_of_5000() {
 fn lines_of_fork_and_exit() {
     let _alone = Exclusive::take(Thing::Processors);
     for count in ["50", "120", "200"] {
-        let mut it = with(pipes(), &["chains", count, "60"], count.parse::<usize>().expect("it is a number") / 2);
+        let mut it = pipes().start(&[&storm(), "chains", count, "60"]);
+        let command = it.command();
+        // The first of each line has begun, and most have ended: nobody reaps them.
+        eventually("all lines have begun", PATIENCE, || (command.children().len().to_string() == count).then_some(()));
         let begun = Instant::now();
         it.hang_up();
         it.wait_good_end(&KILLED);
@@ -205,7 +210,8 @@ fn lines_of_fork_and_exit() {
 
 #[test]
 fn stopped_processes() {
-    let mut it = pipes().start(&["sh", "-c", "sleep 1000 & echo $! > @@/below; setsid sleep 1000 & echo $! >> @@/below; wait"]);
+    let mut it =
+        pipes().start(&["sh", "-c", "sleep 1000 & echo $! > @@/below; setsid sleep 1000 & echo $! >> @@/below; wait"]);
     let command = it.command();
     let below = it.processes_in("below", 2);
     for process in below.iter().chain([&command]) {
@@ -230,12 +236,21 @@ signal.pause()
 #[test]
 fn somebody_outside_traces_one_of_them() {
     // A traced process dies, and is held as a zombie by who traces it: that holds up nobody else's end.
-    let mut it = pipes().start(&["sh", "-c", "for n in 1 2 3; do setsid sleep 1000 & echo $! >> @@/below; done; exec sleep 1000"]);
+    let mut it = pipes().start(&[
+        "sh",
+        "-c",
+        "for n in 1 2 3; do setsid sleep 1000 & echo $! >> @@/below; done; exec sleep 1000",
+    ]);
     it.command();
     let below = it.processes_in("below", 3);
     let others = Kin::new();
     let mark = it.kin().folder().join("traces");
-    let mut tracer = others.command("python3").args(["-c", TRACER, &below[0].0.to_string()]).arg(&mark).spawn().expect("it can be started");
+    let mut tracer = others
+        .command("python3")
+        .args(["-c", TRACER, &below[0].0.to_string()])
+        .arg(&mark)
+        .spawn()
+        .expect("it can be started");
     it.lines_of("traces", 1);
     it.hang_up();
     for process in &below {
@@ -254,12 +269,7 @@ fn somebody_outside_traces_one_of_them() {
 
 #[test]
 fn one_of_them_traces_another() {
-    let mut it = pipes().start(&[
-        "sh",
-        "-c",
-        "sleep 1000 & exec python3 -c \"$0\" $! @@/traces",
-        TRACER,
-    ]);
+    let mut it = pipes().start(&["sh", "-c", "sleep 1000 & exec python3 -c \"$0\" $! @@/traces", TRACER]);
     it.command();
     it.lines_of("traces", 1);
     gone_after_hang_up(it);
@@ -306,7 +316,9 @@ for _ in range(5):
 #[test]
 fn what_was_started_before_it_belongs_to_it() {
     // A shell's children stay the children of what it becomes.
-    let mut it = pipes().within(&["sh", "-c", "sleep 1000 & echo $! > \"$0\"; exec \"$@\"", "/dev/stderr"]).start(&["sh", "-c", "exit 7"]);
+    let mut it = pipes()
+        .within(&["sh", "-c", "sleep 1000 & echo $! > \"$0\"; exec \"$@\"", "/dev/stderr"])
+        .start(&["sh", "-c", "exit 7"]);
     it.command();
     assert_eq!(it.line(), "exited 7");
     let said = it.stderr().wait("\n", PATIENCE);
@@ -322,8 +334,10 @@ fn nobody_outside_is_touched() {
     // In the same session, group and control group, started by the same shell; but its parent was gone before.
     let others = Kin::new();
     let note = others.folder().join("outside");
-    let start = format!("(VERGER_BLACKBOX={} sleep 1000 & echo $! > {}); exec \"$@\"", others.mark(), note.display());
-    let mut it = pipes().within(&["sh", "-c", &start, "sh"]).start(&["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
+    let start =
+        format!("(VERGER_BLACKBOX={} sleep 1000 3<&- 4>&- & echo $! > {}); exec \"$@\"", others.mark(), note.display());
+    let mut it =
+        pipes().within(&["sh", "-c", &start, "sh"]).start(&["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
     it.command();
     it.wait_below(2);
     let outside = Process(others.folder().read("outside").trim().parse().expect("it is a number"));
@@ -540,13 +554,18 @@ fn it_is_small() {
 
 // ---- rights, limits, control groups ----
 
-/// A copy of `sleep` that runs as root, whoever starts it.
-fn root_sleep(folder: &verger_blackbox::Folder) -> PathBuf {
+/// Makes a program that is root in every respect, whoever starts it: `root sleep 1000`.
+fn root(folder: &verger_blackbox::Folder) {
     use std::os::unix::fs::PermissionsExt;
-    let path = folder.join("root-sleep");
-    std::fs::copy("/bin/sleep", &path).expect("there is one");
+    let path = folder.join("setpriv");
+    std::fs::copy("/usr/bin/setpriv", &path).expect("there is one");
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o4755)).expect("it is ours");
-    path
+    folder.script("root", "exec ${0%/*}/setpriv --reuid=0 --regid=0 --clear-groups \"$@\"");
+}
+
+/// Whether it is root in every respect: nobody else may kill it.
+fn is_root(process: &Process) -> bool {
+    process.try_file("status").is_some_and(|it| it.contains("\nUid:\t0\t0\t0\t"))
 }
 
 const PLAIN: [&str; 4] = ["setpriv", "--reuid=4726", "--regid=4726", "--clear-groups"];
@@ -554,13 +573,12 @@ const PLAIN: [&str; 4] = ["setpriv", "--reuid=4726", "--regid=4726", "--clear-gr
 #[test]
 fn one_that_it_may_not_kill_keeps_nobody_else_alive() {
     let setup = pipes().within(&PLAIN);
-    root_sleep(setup.kin().folder());
-    let script = "for n in 1 2 3; do setsid sleep 1000 & done; @@/root-sleep 1000 & for n in 1 2 3; do setsid sleep 1000 & done; exec sleep 1000";
+    root(setup.kin().folder());
+    let script = "for n in 1 2 3; do setsid sleep 1000 & done; @@/root sleep 1000 & for n in 1 2 3; do setsid sleep 1000 & done; exec sleep 1000";
     let mut it = setup.start(&["sh", "-c", script]);
     it.command();
     it.wait_below(8);
-    let is_root = |it: &Process| it.try_file("status").is_some_and(|it| it.contains("\nUid:\t4726\t0\t"));
-    let held = *it.below().iter().find(|it| is_root(it)).expect("one of them is root's");
+    let held = eventually("one of them is root's", PATIENCE, || it.below().into_iter().find(is_root));
     it.hang_up();
     assert_eq!(it.line(), "killed 9");
     eventually("all others are dead", SOON, || it.below().iter().all(|it| *it == held).then_some(()));
@@ -626,10 +644,11 @@ fn a_control_group_of_its_own_kills_whom_it_may_not() {
     let enter = group.words();
     let within: Vec<&str> = enter.iter().map(String::as_str).chain(PLAIN).collect();
     let setup = pipes().within(&within);
-    root_sleep(setup.kin().folder());
-    let mut it = setup.start(&["sh", "-c", "setsid sleep 1000 & @@/root-sleep 1000 & exec sleep 1000"]);
+    root(setup.kin().folder());
+    let mut it = setup.start(&["sh", "-c", "setsid sleep 1000 & @@/root sleep 1000 & exec sleep 1000"]);
     it.command();
     it.wait_below(3);
+    eventually("one of them is root's", PATIENCE, || it.below().into_iter().find(is_root));
     let begun = Instant::now();
     it.hang_up();
     it.wait_good_end(&KILLED);
@@ -665,7 +684,8 @@ fn no_control_group_stays_behind() {
     assert_eq!(group.below(), nobody, "after an exec that failed");
     // One in the other, where the inner one is killed.
     let inner = program("supervise").display().to_string();
-    let mut it = pipes().within(&within).start(&[&inner, "-1", "-1", "sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
+    let mut it =
+        pipes().within(&within).start(&[&inner, "-1", "-1", "sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
     let command = it.command();
     it.wait_below(3);
     command.signal(Signal::KILL);

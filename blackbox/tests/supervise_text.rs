@@ -13,14 +13,12 @@ use verger_blackbox::{KILLED, PATIENCE, Process, Supervise, Supervised, Transpor
 /// What lasts until it is ended.
 const SLEEP: &[&str] = &["sleep", "1000"];
 
-/// Real-time signals queue: each that is sent arrives, and can be counted.
-const COUNTED: [u8; 3] = [40, 41, 42];
-
 fn pipes() -> Supervise {
     Supervise::over(Transport::Pipes)
 }
 
-/// A command that notes in `signals` what signals come to it; it is ready for them.
+/// A command that notes in `signals` what signals come to it; it is ready for them. Real-time signals queue: each that is sent
+/// arrives, and can be counted.
 fn counting(setup: Supervise) -> (Supervised, Process) {
     let probe = aside("verger-probe").display().to_string();
     let mut it = setup.start(&[&probe, "signals", "@@/signals"]);
@@ -116,9 +114,8 @@ fn several_commands_in_one_write_are_all_obeyed_in_order() {
         it.send("signal 10\nsignal 12\nsignal 40\nsignal 41\nsignal 40\nsignal 64\n");
         let came = came_until(&it, 64);
         assert!(came.contains(&"10".to_owned()) && came.contains(&"12".to_owned()), "{came:?}");
-        let counted: Vec<&str> = came.iter().map(String::as_str).filter(|it| *it > "3" || it.len() > 1).collect();
-        assert_eq!(counted.iter().filter(|it| **it == "40").count(), 2, "{transport:?}: {came:?}");
-        assert_eq!(counted.iter().filter(|it| **it == "41").count(), 1, "{transport:?}: {came:?}");
+        let count = |signal: &str| came.iter().filter(|it| *it == signal).count();
+        assert_eq!((count("40"), count("41")), (2, 1), "{transport:?}: {came:?}");
     }
 }
 
@@ -182,9 +179,24 @@ fn what_is_no_command_does_nothing() {
         let long = "x".repeat(20 * 1024) + "\n";
         let longer = "signal 15 ".repeat(2000) + "\n";
         let junk = [
-            "bogus\n", "\n", " \n", "\0\0\0\n", "\0signal 15\n", "signal\n", "signal \n", "signal abc\n", "signal -\n",
-            "SIGNAL 15\n", " signal 15\n", "signal_all 15\n", "kill 15\n", "signal fifteen\n", "\u{1}\u{7f}\n", &long,
-            "\r\n", &longer,
+            "bogus\n",
+            "\n",
+            " \n",
+            "\0\0\0\n",
+            "\0signal 15\n",
+            "signal\n",
+            "signal \n",
+            "signal abc\n",
+            "signal -\n",
+            "SIGNAL 15\n",
+            " signal 15\n",
+            "signal_all 15\n",
+            "kill 15\n",
+            "signal fifteen\n",
+            "\u{1}\u{7f}\n",
+            &long,
+            "\r\n",
+            &longer,
         ];
         for line in junk {
             it.send(line);
@@ -212,8 +224,20 @@ fn numbers_that_are_no_signals_do_nothing() {
     for transport in Transport::ALL {
         let (mut it, command) = counting(Supervise::over(transport));
         let numbers = [
-            "0", "65", "999", "-1", "-9", "4294967305", "4294967335", "100000000000000000000", "18446744073709551656",
-            "256", "296", "-4294967256", "128", "2147483648",
+            "0",
+            "65",
+            "999",
+            "-1",
+            "-9",
+            "4294967305",
+            "4294967335",
+            "100000000000000000000",
+            "18446744073709551656",
+            "256",
+            "296",
+            "-4294967256",
+            "128",
+            "2147483648",
         ];
         for number in numbers {
             it.send(format!("signal {number}\n"));
@@ -350,8 +374,10 @@ fn commands_that_wait_are_obeyed_before_the_kill() {
 #[test]
 fn a_terminals_end_of_file_and_its_hang_up_end_all() {
     for ctrl_d in [true, false] {
-        let terminal = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY)
-            .expect("a terminal can be had");
+        let terminal = rustix::pty::openpt(
+            rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY | rustix::pty::OpenptFlags::CLOEXEC,
+        )
+        .expect("a terminal can be had");
         rustix::pty::grantpt(&terminal).expect("it is ours");
         rustix::pty::unlockpt(&terminal).expect("it is ours");
         let name = rustix::pty::ptsname(&terminal, Vec::new()).expect("it has one");
@@ -402,12 +428,19 @@ fn fill(fd: impl AsFd) {
 fn a_reader_that_never_reads_holds_nothing_up() {
     let setup = pipes();
     let path = setup.kin().folder().join("status");
-    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0)
-        .expect("a fifo can be made");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("a fifo can be made");
     // Open in both directions: it is never hung up, and nobody reads.
     let both = std::fs::File::options().read(true).write(true).open(&path).expect("it is there");
     fill(&both);
-    let mut it = setup.redirect("5<>@@/status").ends("3", "5").start(&["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
+    let mut it =
+        setup.redirect("5<>@@/status").ends("3", "5").start(&["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
     it.wait_below(2);
     it.hang_up();
     assert_eq!(it.wait_end().code(), Some(0), "it ends all, and waits for no reader for ever");
@@ -417,8 +450,14 @@ fn a_reader_that_never_reads_holds_nothing_up() {
 fn a_reader_that_reads_late_misses_nothing() {
     let setup = pipes();
     let path = setup.kin().folder().join("status");
-    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR, 0)
-        .expect("a fifo can be made");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        0,
+    )
+    .expect("a fifo can be made");
     let both = std::fs::File::options().read(true).write(true).open(&path).expect("it is there");
     fill(&both);
     let mut it = setup.redirect("5<>@@/status").ends("3", "5").start(&["sh", "-c", "read _ < @@/go; exit 7"]);
@@ -449,7 +488,8 @@ fn a_flood_of_commands_holds_nothing_up() {
             it.wait_below(2);
             let before = it.process().resident();
             let into = it.control().try_clone().expect("a descriptor can be had");
-            let bytes = if transport == Transport::Packet { flood.to_owned() } else { flood.repeat(6000 / flood.len()) };
+            let bytes =
+                if transport == Transport::Packet { flood.to_owned() } else { flood.repeat(6000 / flood.len()) };
             let stop = std::sync::atomic::AtomicBool::new(false);
             let sent = std::sync::atomic::AtomicUsize::new(0);
             std::thread::scope(|scope| {
@@ -501,6 +541,7 @@ fn a_command_that_cannot_be_executed_is_exited_127() {
         it.command();
         it.wait_good_end(&["exited 127", "no_children", "terminating"]);
         assert!(begun.elapsed() < Duration::from_secs(5), "{command}");
+        assert!(it.stderr().closed_within(PATIENCE));
         assert!(!it.stderr().text().is_empty(), "{command}: it says why to its stderr");
     }
 }
@@ -528,17 +569,16 @@ fn a_command_is_found_as_execvp_finds_it() {
     it.wait_good_end(&["exited 6", "no_children", "terminating"]);
 }
 
-/// A command's signals as `/proc` shows them: blocked, ignored; without SIGCHLD, which arrives at its default.
-fn signals(setup: Supervise) -> (u64, u64) {
-    let mut it = setup.start(&["sh", "-c", "exec cat /proc/self/status > @@/status"]);
-    it.command();
-    it.wait_good_end(&["exited 0", "no_children", "terminating"]);
-    let text = it.file("status");
-    let of = |key: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("it is shown");
-        u64::from_str_radix(line.trim(), 16).expect("it is a mask")
+/// The descriptors above 2 that whoever started the tests left open for everybody.
+fn inherited() -> Vec<u32> {
+    let own = Process(std::process::id());
+    // O_CLOEXEC is 0o2000000; all that the tests open have it.
+    let stays = |number: &u32| {
+        let flags = own.try_file(&format!("fdinfo/{number}"));
+        let flags = flags.as_deref().and_then(|it| it.lines().find_map(|line| line.strip_prefix("flags:\t")));
+        flags.is_some_and(|it| u32::from_str_radix(it, 8).is_ok_and(|it| it & 0o2_000_000 == 0))
     };
-    (of("SigBlk:"), of("SigIgn:"))
+    own.descriptors().into_keys().filter(|number| *number > 2).filter(stays).collect()
 }
 
 /// The bit of a signal.
@@ -559,7 +599,9 @@ fn the_command_has_the_signals_of_the_caller() {
             let line = text.lines().find_map(|line| line.strip_prefix(key)).expect("it is shown");
             u64::from_str_radix(line.trim(), 16).expect("it is a mask")
         };
-        (of("SigBlk:"), of("SigIgn:"), of("SigPnd:"))
+        // 32 and 33 are libc's own, and whoever starts the tests may have left them in any state.
+        let libc = bit(32) | bit(33);
+        (of("SigBlk:") & !libc, of("SigIgn:") & !libc, of("SigPnd:"))
     };
     assert_eq!(start(&[]), (0, 0, 0), "nothing of supervise's own");
     let odd = ["env", "--block-signal=USR1,TERM,RTMIN", "--ignore-signal=HUP,INT,PIPE,RTMAX"];
@@ -568,9 +610,7 @@ fn the_command_has_the_signals_of_the_caller() {
     let all = ["env", "--block-signal", "--ignore-signal"];
     let (blocked, ignored, _) = start(&all);
     let catchable = !(bit(9) | bit(19) | bit(32) | bit(33));
-    assert_eq!((blocked | !catchable, (ignored | bit(17)) | !catchable), (u64::MAX, u64::MAX), "{blocked:x} {ignored:x}");
-    assert_eq!(ignored & bit(17), 0, "SIGCHLD arrives at its default");
-    let _ = signals;
+    assert_eq!((blocked, ignored), (catchable, catchable & !bit(17)), "but SIGCHLD arrives at its default");
 }
 
 #[test]
@@ -593,10 +633,15 @@ fn the_command_has_what_it_inherits_and_no_descriptor_of_the_protocol() {
         let seen = it.lines_of("seen", 5);
         assert_eq!(seen, ["what it reads", "/usr", "a b", "0022", "zero one two  words"]);
         eventually("it has become sleep", PATIENCE, || (command.file("comm") == "sleep").then_some(()));
-        let numbers: Vec<u32> = command.descriptors().into_keys().collect();
+        let numbers: Vec<u32> =
+            command.descriptors().into_keys().filter(|number| !inherited().contains(number)).collect();
         assert_eq!(numbers, [0, 1, 2, 7], "{transport:?}: {:?}", command.descriptors());
         assert_eq!(command.parent(), it.process().0);
-        assert_eq!((command.stat(5), command.stat(6)), (it.process().stat(5), it.process().stat(6)), "group and session");
+        assert_eq!(
+            (command.stat(5), command.stat(6)),
+            (it.process().stat(5), it.process().stat(6)),
+            "group and session"
+        );
         it.send("signal 15\n");
         it.wait_good_end(&["killed 15", "no_children", "terminating"]);
     }
@@ -606,7 +651,7 @@ fn the_command_has_what_it_inherits_and_no_descriptor_of_the_protocol() {
 fn a_command_that_closes_what_it_has_changes_nothing() {
     let mut it = pipes().start(&["sh", "-c", "exec 0<&- 1>&- 2>&-; exec sleep 1000"]);
     let command = it.command();
-    eventually("it has closed them", PATIENCE, || command.descriptors().is_empty().then_some(()));
+    eventually("it has closed them", PATIENCE, || command.descriptors().keys().all(|number| *number > 2).then_some(()));
     it.send("signal 10\n");
     it.wait_good_end(&["killed 10", "no_children", "terminating"]);
 }
@@ -639,7 +684,9 @@ fn descriptors_that_are_not_open_are_refused() {
 
 #[test]
 fn what_is_no_number_is_refused() {
-    for (control, status) in [("x", "4"), ("3", "y"), ("", "4"), ("99999999999999999999", "4"), ("3", "4294967300"), ("sh", "-c")] {
+    for (control, status) in
+        [("x", "4"), ("3", "y"), ("", "4"), ("99999999999999999999", "4"), ("3", "4294967300"), ("sh", "-c")]
+    {
         let said = refused(pipes().ends(control, status).start(TOUCH));
         let named = if control == "3" { status } else { control };
         assert!(said.contains(named), "it names {named:?}: {said}");
@@ -692,21 +739,20 @@ fn negative_numbers_are_no_descriptors() {
     it.wait_good_end(&["exited 7", "no_children", "terminating"]);
 }
 
-/// Whatever it makes of odd descriptors: refuses them, or starts the command. In any case it does not spin, and at the
-/// latest at the signal nobody lives.
-fn odd(redirection: &str, control: &str, status: &str) -> Option<Vec<String>> {
+/// Whatever it makes of odd descriptors: refuses them and starts nothing, or starts the command. In any case it does not spin,
+/// and at the latest at a signal it ends and nobody lives.
+fn odd(redirection: &str, control: &str, status: &str) {
     let setup = pipes().redirect(redirection).ends(control, status);
     std::fs::create_dir(setup.kin().folder().join("folder")).expect("it is ours");
     setup.kin().folder().write("file", "");
     let mut it = setup.start(&["sh", "-c", "touch @@/started; setsid sleep 1000 & exec sleep 1000"]);
     let what = format!("{redirection} {control} {status}");
-    let started = eventually(&what, PATIENCE, || {
+    let settled = eventually(&what, PATIENCE, || {
         let ended = it.ends_within(Duration::ZERO).is_some();
         (ended || it.below().len() >= 2).then_some(!ended)
     });
-    if started {
-        let cpu = it.process().cpu();
-        let begun = Instant::now();
+    if settled {
+        let (cpu, begun) = (it.process().cpu(), Instant::now());
         if it.ends_within(Duration::from_millis(300)).is_none() {
             let spent = it.process().cpu() - cpu;
             assert!(spent < begun.elapsed() / 10, "{what}: {spent:?} of processor time in {:?}", begun.elapsed());
@@ -714,19 +760,21 @@ fn odd(redirection: &str, control: &str, status: &str) -> Option<Vec<String>> {
         }
     }
     let exit = it.wait_end();
-    if !it.kin().folder().join("started").exists() {
-        assert_eq!(exit.code(), Some(1), "{what}");
-        assert!(!it.stderr().text().is_empty(), "{what}: it says why");
-        return None;
+    assert!(it.stderr().closed_within(PATIENCE));
+    match exit.code() {
+        Some(0) => {}
+        Some(1) => {
+            assert!(!it.kin().folder().join("started").exists(), "{what}: something was started");
+            assert!(!it.stderr().text().is_empty(), "{what}: it says why");
+        }
+        _ => panic!("{what}: {exit}"),
     }
-    assert_eq!(exit.code(), Some(0), "{what}: {}", it.stderr().text());
-    Some(it.lines())
 }
 
 #[test]
 fn descriptors_in_the_wrong_direction_do_no_harm() {
     // Reports into what can only be read.
-    assert_eq!(odd("5</dev/null", "3", "5").unwrap_or_default(), [""; 0]);
+    odd("5</dev/null", "3", "5");
     odd("5<@@/file", "3", "5");
     // Commands from what can only be written.
     odd("5>@@/file", "5", "4");
@@ -740,14 +788,25 @@ fn folders_and_other_odd_things_do_no_harm() {
     odd("5<@@/folder", "5", "4");
     odd("5<@@/folder", "3", "5");
     odd("5<>@@/file", "5", "5");
-    odd("5</dev/zero", "5", "4");
     odd("5<>/dev/full", "3", "5");
     odd("5<>/dev/full", "5", "5");
 }
 
 #[test]
+fn a_line_that_never_ends_holds_nothing_up() {
+    let mut it = pipes().redirect("5</dev/zero").ends("5", "4").start(SLEEP);
+    it.command();
+    let before = it.process().resident();
+    assert!(!it.speaks_within(Duration::from_millis(300)));
+    assert!(it.process().resident() < before + 200, "what is read is not kept");
+    it.process().signal(Signal::TERM);
+    it.wait_good_end(&KILLED);
+}
+
+#[test]
 fn the_standard_descriptors_can_be_the_protocols() {
-    let mut it = pipes().redirect("0<&3 1>&4 3<&- 4>&-").ends("0", "1").start(&["sh", "-c", "ls /proc/$$/fd > @@/fds; exit 7"]);
+    let mut it =
+        pipes().redirect("0<&3 1>&4 3<&- 4>&-").ends("0", "1").start(&["sh", "-c", "ls /proc/$$/fd > @@/fds; exit 7"]);
     it.command();
     it.wait_good_end(&["exited 7", "no_children", "terminating"]);
     let fds = it.file("fds");
@@ -764,7 +823,11 @@ fn the_standard_descriptors_can_be_the_protocols() {
 fn with_few_descriptors_it_works_or_refuses() {
     for limit in 3..=16 {
         let limit = format!("--nofile={limit}:{limit}");
-        let mut it = pipes().within(&["prlimit", &limit]).start(&["sh", "-c", "touch @@/started; (setsid sleep 1000 &); exec sleep 1000"]);
+        let mut it = pipes().within(&["prlimit", &limit]).start(&[
+            "sh",
+            "-c",
+            "touch @@/started; (setsid sleep 1000 &); exec sleep 1000",
+        ]);
         let started = eventually(&limit, PATIENCE, || {
             let ended = it.ends_within(Duration::ZERO).is_some();
             (ended || it.below().len() >= 2).then_some(!ended)
@@ -778,6 +841,7 @@ fn with_few_descriptors_it_works_or_refuses() {
             it.wait_end();
         } else {
             it.wait_end();
+            assert!(it.stderr().closed_within(PATIENCE));
             assert!(!it.stderr().text().is_empty(), "{limit}: it says why");
         }
     }

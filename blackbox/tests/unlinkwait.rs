@@ -32,9 +32,8 @@ impl Waiting {
     fn settled(self) -> Waiting {
         let process = Process(self.child.id());
         eventually("it waits", PATIENCE, || {
-            let watches = || {
-                process.descriptors().values().any(|it| it.contains("inotify")) && process.state() == Some('S')
-            };
+            let watches =
+                || process.descriptors().values().any(|it| it.contains("inotify")) && process.state() == Some('S');
             (!process.lives() || (process.try_file("comm")?.trim() == "unlinkwait" && watches())).then_some(())
         });
         self
@@ -282,7 +281,9 @@ fn a_tree_lives_as_long_as_its_file_has_a_name() {
     let probe = verger_blackbox::aside("verger-probe").display().to_string();
     let supervise = recipe(&kin, &format!("{probe} signals {}", at("signals").display()));
     let heard = |line: &str| {
-        eventually("it was heard", PATIENCE, || kin.folder().read("signals").lines().any(|it| it == line).then_some(()));
+        eventually("it was heard", PATIENCE, || {
+            kin.folder().read("signals").lines().any(|it| it == line).then_some(())
+        });
     };
     heard("ready");
     say(&kin, "fifo", "signal 10\n");

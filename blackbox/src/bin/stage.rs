@@ -20,8 +20,7 @@ use verger_sim::rng::Rng;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a `supervise` ends of.
-const FATAL: [u8; 24] =
-    [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 50, 64];
+const FATAL: [u8; 24] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 11, 12, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, 34, 50, 64];
 
 /// How the storm is ended.
 #[derive(Debug)]
@@ -86,7 +85,8 @@ fn tell(supervise: &str, storm: &str, seed: u64) -> Result<String, String> {
     let mut text = said.recv_timeout(PATIENCE).map_err(|why| format!("no pid is told: {why}"))?;
     std::thread::sleep(after); // sleep: the moment is the seed's
     let supervise = Process(child.id());
-    let order = |number| signal(verger_engine::runs::Pid(supervise.0), number).map_err(|why| format!("{number}: {why}"));
+    let order =
+        |number| signal(verger_engine::runs::Pid(supervise.0), number).map_err(|why| format!("{number}: {why}"));
     let seen = processes().len();
     match end {
         End::HangUp => drop(ours),
@@ -125,7 +125,8 @@ fn tell(supervise: &str, storm: &str, seed: u64) -> Result<String, String> {
         && lines[0].starts_with("pid ")
         && ["exited ", "killed ", "dumped "].iter().any(|word| lines[1].starts_with(word))
         && lines[2..] == ["no_children", "terminating"];
-    let what = format!("{end:?} after {after:?}, {seen} there then, gone {took:?} later ({:?} in all)", begun.elapsed());
+    let what =
+        format!("{end:?} after {after:?}, {seen} there then, gone {took:?} later ({:?} in all)", begun.elapsed());
     match () {
         () if !survivors.is_empty() => Err(format!("{what}: survivors: {survivors}")),
         () if !in_order => Err(format!("{what}: it said {lines:?}")),

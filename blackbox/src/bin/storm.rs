@@ -230,7 +230,8 @@ impl Member {
         match self.luck.below(4) {
             0 => {
                 set_mask(SignalSet::NONE);
-                let _itself = signal(verger_engine::runs::Pid(std::process::id()), *self.luck.pick(&[9, 6, 15, 11, 40]));
+                let _itself =
+                    signal(verger_engine::runs::Pid(std::process::id()), *self.luck.pick(&[9, 6, 15, 11, 40]));
             }
             code => std::process::exit(code.try_into().unwrap_or(1)),
         }
