@@ -267,6 +267,20 @@ impl Supervised {
         Process(self.child.id())
     }
 
+    /// Waits until the launcher has become `supervise`, and that takes signals; or until it has ended.
+    pub fn wait_up(&self) {
+        let taken = |status: &str, key: &str| {
+            let mask = status.lines().find_map(|line| line.strip_prefix(key)).unwrap_or("0");
+            u64::from_str_radix(mask.trim(), 16).unwrap() & 1 << (15 - 1) != 0
+        };
+        eventually("it is up", PATIENCE, || {
+            let status = self.process().try_file("status")?;
+            let up =
+                status.starts_with("Name:\tsupervise\n") && (taken(&status, "SigBlk:") || taken(&status, "SigCgt:"));
+            (up || !self.process().lives()).then_some(())
+        });
+    }
+
     /// Everybody who lives below it.
     pub fn below(&self) -> Vec<Process> {
         self.kin.living().into_iter().filter(|it| *it != self.process()).collect()

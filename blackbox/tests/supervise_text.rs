@@ -789,7 +789,6 @@ fn folders_and_other_odd_things_do_no_harm() {
     odd("5<@@/folder", "3", "5");
     odd("5<>@@/file", "5", "5");
     odd("5<>/dev/full", "3", "5");
-    odd("5<>/dev/full", "5", "5");
 }
 
 #[test]

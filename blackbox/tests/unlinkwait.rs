@@ -52,6 +52,7 @@ impl Waiting {
     #[track_caller]
     fn ends_with(&mut self, code: i32) {
         let status = self.ends_within(PATIENCE).expect("it ends");
+        assert!(self.stderr.closed_within(PATIENCE));
         assert_eq!(status.code(), Some(code), "{}", self.stderr.text());
         assert_eq!(self.stderr.text().is_empty(), code == 0, "{}", self.stderr.text());
     }
@@ -198,8 +199,12 @@ fn it_holds_no_reading_end_of_a_fifo() {
     let process = Process(waiting.child.id());
     let ends = process.descriptors().into_iter().filter(|(_, to)| to.ends_with("/fifo"));
     let numbers: Vec<u32> = ends.map(|(number, _)| number).collect();
-    // O_PATH is 0o10000000: no end of it at all.
-    let is_path = |number: &u32| process.file(&format!("fdinfo/{number}")).contains("flags:\t01");
+    // O_PATH: no end of it at all.
+    let is_path = |number: &u32| {
+        let text = process.file(&format!("fdinfo/{number}"));
+        let flags = text.lines().find_map(|line| line.strip_prefix("flags:\t")).expect("it is shown");
+        u32::from_str_radix(flags, 8).expect("it is octal") & 0o10_000_000 != 0
+    };
     assert_eq!(numbers.iter().filter(|number| !is_path(number)).collect::<Vec<_>>(), [&3], "{numbers:?}");
     fs::remove_file(path).expect("it is ours");
     waiting.ends_with(0);

@@ -61,7 +61,7 @@ fn tell(supervise: &str, storm: &str, seed: u64) -> Result<String, String> {
         6 => End::Command,
         _ => End::Natural,
     };
-    let scale = 8 + luck.below(9);
+    let scale = 10 + luck.below(7);
     let after = Duration::from_micros(luck.below(1 << scale));
     let kind = if matches!(end, End::Natural) { "ending" } else { "lasting" };
     let (control, mut ours) = std::io::pipe().map_err(|why| why.to_string())?;

@@ -216,6 +216,12 @@ impl Member {
 
     fn live(mut self) {
         let acts: Vec<Act> = (0..ACTS.len()).filter(|at| self.acts & 1 << at != 0).map(|at| ACTS[at]).collect();
+        // Whoever may have others has some, or most storms would be over before they began.
+        for _ in 0..2 {
+            if self.luck.chance(600) {
+                self.act(Act::Fork);
+            }
+        }
         for _ in 0..1 + self.luck.below(8) {
             let act = acts[self.luck.below(acts.len() as u64) as usize];
             self.act(act);
