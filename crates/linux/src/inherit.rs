@@ -7,14 +7,18 @@ use std::sync::Mutex;
 
 use crate::{Errno, raw};
 
-/// The numbers that were taken over already.
-static TAKEN: Mutex<Vec<RawFd>> = Mutex::new(Vec::new());
+/// How many can be taken over: a control connection, a plan, the two ends of `supervise`, and room for as many again. No
+/// list that grows: a program without a heap takes descriptors over too.
+const TAKEN_MAX: usize = 8;
+
+/// The numbers that were taken over already; -1 is a free place.
+static TAKEN: Mutex<[RawFd; TAKEN_MAX]> = Mutex::new([-1; TAKEN_MAX]);
 
 /// Takes over a descriptor that was inherited under this number, and marks it close-on-exec. Once for each number, and before
 /// anything else of this process opens or closes descriptors: the number must still mean what whoever started us meant.
 ///
 /// # Errors
-/// `EBADF`: nothing is open there. `EBUSY`: it has been taken over before, and has an owner.
+/// `EBADF`: nothing is open there. `EBUSY`: it has been taken over before, and has an owner. `EMFILE`: eight have been.
 pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
     if number < 0 {
         return Err(Errno::BADF);
@@ -23,11 +27,12 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
     if taken.contains(&number) {
         return Err(Errno::BUSY);
     }
+    let place = taken.iter_mut().find(|place| **place < 0).ok_or(Errno::MFILE)?;
     // SAFETY: numbers only; one that is not open is an error.
     let flags =
         unsafe { raw::syscall3(libc::SYS_fcntl, number as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize) };
     raw::check(flags)?;
-    taken.push(number);
+    *place = number;
     // SAFETY: it is open, and by the caller's word nobody else in this process has it; from here nobody gets it a second time.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }

@@ -25,10 +25,13 @@ compile_error!("verger-linux knows the system calls of x86_64 and aarch64 Linux"
 pub mod allocator;
 pub mod channel;
 pub mod clock;
+pub mod command;
 pub mod contain;
 pub mod exec;
 mod files;
 mod inherit;
+pub mod lent;
+pub mod links;
 pub mod machine;
 pub mod memory;
 mod path;
@@ -38,6 +41,7 @@ pub mod reap;
 pub mod seccomp;
 pub mod signals;
 pub mod spawn;
+pub mod start;
 pub mod users;
 
 pub use inherit::inherited;

@@ -213,6 +213,15 @@ pub fn signal(pid: Pid, signal: u8) -> Result<(), Errno> {
     kill(i32::try_from(pid.0).map_err(|_| Errno::SRCH)?, signal)
 }
 
+/// Sends SIGKILL to every process that we may signal and can see, but ourselves (`kill(2)` with -1). Only the first process of a
+/// pid namespace does it: whatever it can see dies with it anyway. For all others it does nothing.
+pub(crate) fn kill_all_others() {
+    if std::process::id() == 1 {
+        // That nobody is there is an answer too.
+        let _reached_or_not = kill(-1, libc::SIGKILL as u8);
+    }
+}
+
 /// Sends a signal to every process of a group whose leader's pid cannot have been given to a stranger.
 ///
 /// # Errors

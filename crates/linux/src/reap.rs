@@ -32,20 +32,26 @@ impl Told {
     const NOTHING: Told = Told { signal: 0, errno: 0, code: 0, _gap: 0, pid: 0, uid: 0, status: 0, _rest: [0; 25] };
 
     fn ended(&self) -> Ended {
-        match self.code {
-            libc::CLD_EXITED => Ended::Exited(self.status as u8),
-            libc::CLD_KILLED => Ended::Signaled { signal: self.status as u8, core: false },
-            libc::CLD_DUMPED => Ended::Signaled { signal: self.status as u8, core: true },
-            _ => Ended::Unknown,
-        }
+        ended(self.code, self.status)
     }
 }
 
 /// The kernel's `struct rusage`: times as seconds and microseconds, then fourteen counts beginning with the largest size.
 type Rusage = [i64; 18];
 
+fn ended(code: i32, status: i32) -> Ended {
+    match code {
+        libc::CLD_EXITED => Ended::Exited(status as u8),
+        libc::CLD_KILLED => Ended::Signaled { signal: status as u8, core: false },
+        libc::CLD_DUMPED => Ended::Signaled { signal: status as u8, core: true },
+        _ => Ended::Unknown,
+    }
+}
+
 fn waitid(kind: libc::idtype_t, id: u32, options: i32, usage: Option<&mut Rusage>) -> Result<Told, Errno> {
     let mut told = Told::NOTHING;
+    // Children that send another signal than SIGCHLD at their end (`clone(2)`) are children too.
+    let options = options | libc::__WALL;
     let usage = usage.map_or(core::ptr::null_mut(), core::ptr::from_mut);
     // SAFETY: room for a siginfo and, where wanted, for a rusage, in the kernel's layout.
     let result = unsafe {
@@ -75,6 +81,48 @@ pub struct Reaped {
 pub fn peek() -> Option<Pid> {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     waitid(libc::P_ALL, 0, options, None).ok().map(|told| Pid(told.pid)).filter(|pid| pid.0 != 0)
+}
+
+/// A child that has ended and is not reaped yet, as `waitid(2)` tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dead {
+    /// The child.
+    pub pid: Pid,
+    /// Its real user.
+    pub uid: u32,
+    /// The kernel's word for how (`CLD_EXITED` 1, `CLD_KILLED` 2, `CLD_DUMPED` 3).
+    pub code: i32,
+    /// The exit status, or the signal.
+    pub status: i32,
+}
+
+impl Dead {
+    /// How it ended.
+    pub fn ended(&self) -> Ended {
+        ended(self.code, self.status)
+    }
+}
+
+/// What a look at all children shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// There are none, dead or alive. For a subreaper: nothing lives below, and nothing can come any more.
+    NoChildren,
+    /// There are some, and none has ended.
+    AllLive,
+    /// This one has ended. It is named again until it is taken.
+    Dead(Dead),
+}
+
+/// As [`peek`], with all that the kernel says. Never blocks, reaps nothing.
+pub fn look() -> Look {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    match waitid(libc::P_ALL, 0, options, None) {
+        Ok(told) if told.pid == 0 => Look::AllLive,
+        Ok(told) => Look::Dead(Dead { pid: Pid(told.pid), uid: told.uid, code: told.code, status: told.status }),
+        // The kernel knows no other error here.
+        Err(_) => Look::NoChildren,
+    }
 }
 
 /// Reaps this child if it has ended, and says how and what it used; `None` while it lives. Never blocks.

@@ -1,4 +1,5 @@
-//! What verger speaks and shares: the varlink messages of its control socket, and the layout of its status page.
+//! What verger speaks and shares: the varlink messages of its control socket, the layout of its status page, and the protocols
+//! of the programs it stands in for.
 //!
 //! Values in, values out: no socket, no clock, no file, no thread, no environment. Daemon and client use the same types,
 //! readers and writers from here, so neither can drift from the other; tests for other languages' clients lie beside the
@@ -10,6 +11,7 @@
 //! - [`view`]: what an engine knows, as messages.
 //! - [`rights`]: who may say what.
 //! - [`board`]: the status page in shared memory.
+//! - [`supervise`]: the two protocols of `supervise`.
 //! - [`place`]: where sockets and pages lie, and in which variables that is said.
 //!
 //! *Not here:* sentences for people (the command line's), what a call leads to (the daemon's), sockets and maps.
@@ -22,6 +24,7 @@ pub mod interface;
 pub mod message;
 pub mod place;
 pub mod rights;
+pub mod supervise;
 pub mod view;
 mod word;
 

@@ -12,12 +12,15 @@
 //!
 //! *Not here:* when to kill, how long to wait, what a service is called.
 
+mod descendants;
 mod group;
 mod mount;
+pub mod rounds;
 mod tree;
 
 use core::fmt;
 
+pub use descendants::Descendants;
 pub use group::Group;
 pub use mount::Unavailable;
 pub use tree::{Controller, Events, RunName, Tree};

@@ -1,0 +1,221 @@
+//! Everything below this process, where no cgroup holds it: the kernel's list of our children, and what is below them.
+//!
+//! For a *subreaper* ([`crate::machine::adopt_orphans`]) with *one thread*. Then whoever loses its parent becomes our child, and
+//! a child leaves the list of children only when we reap it. As long as we do not, its pid is its own, and the kernel adds those
+//! who come at the list's end: so the first so many entries are the ones that were seen before ([`super::rounds`] counts them).
+//!
+//! The list (`/proc/PID/task/TID/children`, `proc_tid_children(5)`) is held open, so that a kill needs no free descriptor. Where
+//! the kernel has none (`CONFIG_PROC_CHILDREN`), `/proc` is searched for processes whose parent we are.
+//!
+//! *Not here:* when to stop ([`super::rounds`]), reaping ([`crate::reap`]).
+
+use core::ops::ControlFlow;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{OFlags, SeekFrom, seek};
+use verger_engine::runs::Pid;
+
+use super::rounds::Whom;
+use crate::path::Text;
+use crate::process::{self, PidFd};
+use crate::{Errno, files};
+
+/// How much of the list is read at once: some twenty children. Between the reading of a pid and its kill lie twenty kills at most,
+/// some 20 µs; with a page at once they would be seven hundred, and half of a storm would be gone before its turn came.
+const LIST_BYTES: usize = 128;
+
+/// How many of a look's new children are looked below. A deep tree has few children at its top and is killed as a whole then;
+/// in a wide one looking below each would cost more than it gains.
+const LOOKED_BELOW_MAX: u32 = 16;
+
+/// How many processes below one child are killed with it; the others come when their parents have died. 16 KiB of stack.
+const BELOW_MAX: usize = 1024;
+
+const SIGKILL: u8 = libc::SIGKILL as u8;
+
+/// Our children and what is below them.
+#[derive(Debug)]
+pub struct Descendants {
+    /// `None`: the kernel has no such list.
+    children: Option<OwnedFd>,
+    /// How many entries were read since the list was begun, when that is where the descriptor stands.
+    read: Option<u32>,
+    /// Whether this is the first process of a pid namespace (or of a machine).
+    first: bool,
+    /// Whether children were killed before. Then new ones were adopted, and the tree has depth.
+    begun: bool,
+}
+
+impl Descendants {
+    /// Opens the list.
+    ///
+    /// # Errors
+    /// `ENOENT` without `/proc`; `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub fn open() -> Result<Descendants, Errno> {
+        let own = Pid(std::process::id());
+        process::stat(own)?;
+        let children = match files::open(files::here(), c"/proc/thread-self/children", OFlags::RDONLY) {
+            Ok(list) => Some(list),
+            Err(Errno::NOENT) => None,
+            Err(errno) => return Err(errno),
+        };
+        Ok(Descendants { children, read: None, first: own.0 == 1, begun: false })
+    }
+
+    /// Sends SIGKILL to children, each right after it was read: to all of them, or to those behind the first `held`, of which it
+    /// takes `most`. From the second call on also to what is below the first few new ones. Gives how many there were behind the
+    /// first `held`.
+    ///
+    /// Whom we may not signal (`EPERM`: another user's set-uid program) is counted and left alone; nobody else is spared for it.
+    #[cold]
+    #[inline(never)] // its stack is needed once, at the end of a life
+    pub fn kill(&mut self, whom: Whom, held: u32, most: u32) -> u32 {
+        if self.first {
+            // All but ourselves, in one go: nobody can be forked past it.
+            process::kill_all_others();
+        }
+        let below = if self.begun { LOOKED_BELOW_MAX } else { 0 };
+        self.begun = true;
+        let Some(children) = &self.children else {
+            return kill_as_found(held);
+        };
+        let mut at = match self.read {
+            Some(read) if read == held && whom == Whom::New => read,
+            // Some were reaped, so all have moved up.
+            Some(_) | None => {
+                // A file of /proc can always be read again.
+                let _at_its_beginning = seek(children, SeekFrom::Start(0));
+                0
+            }
+        };
+        let mut new = 0;
+        let end = each_listed(children.as_fd(), at, held, |pid| {
+            at += 1;
+            let is_new = at > held;
+            if is_new || whom == Whom::All {
+                // Ours and unreaped, so its number is its own.
+                let _whether_we_may_or_not = process::signal(pid, SIGKILL);
+            }
+            if is_new {
+                new += 1;
+                if new <= below {
+                    kill_below(pid);
+                }
+            }
+            if new < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        // Stopped half-way: of what was read with the last one nobody knows.
+        self.read = end.is_continue().then_some(at);
+        new
+    }
+}
+
+/// Without the kernel's list, in no order: kills every child that `/proc` shows, and counts.
+fn kill_as_found(held: u32) -> u32 {
+    let mut found = 0u32;
+    process::each_child(|pid| {
+        found += 1;
+        let _whether_we_may_or_not = process::signal(pid, SIGKILL);
+    });
+    found.saturating_sub(held)
+}
+
+/// Calls `visit` with each pid of a list of children, from where the descriptor stands, `at` entries from the list's beginning.
+/// The first `held` are read many at once: nothing is to be done about them in a hurry.
+fn each_listed(
+    list: BorrowedFd<'_>,
+    mut at: u32,
+    held: u32,
+    mut visit: impl FnMut(Pid) -> ControlFlow<()>,
+) -> ControlFlow<()> {
+    let mut buffer = [0u8; 2048];
+    let mut number = 0u32;
+    loop {
+        // An entry is a digit and a blank at least: so many bytes do not reach beyond those that are held.
+        let wanted = (held.saturating_sub(at) as usize).saturating_mul(2).clamp(LIST_BYTES, buffer.len());
+        let room = buffer.get_mut(..wanted).unwrap_or_default();
+        let count = match rustix::io::read(list, room) {
+            Ok(0) => return ControlFlow::Continue(()),
+            Ok(count) => count,
+            Err(Errno::INTR) => continue,
+            // The list of a process that is gone.
+            Err(_) => return ControlFlow::Continue(()),
+        };
+        for byte in buffer.iter().take(count) {
+            match byte.checked_sub(b'0').filter(|digit| *digit < 10) {
+                Some(digit) => number = number.wrapping_mul(10).wrapping_add(u32::from(digit)),
+                None if number > 0 => {
+                    at += 1;
+                    visit(Pid(core::mem::take(&mut number)))?;
+                }
+                None => {}
+            }
+        }
+    }
+}
+
+/// A process that was below us when it was looked at, and so still is, whoever its parent is by now.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    pid: u32,
+    /// When it started: with the pid it tells two processes apart.
+    start: u64,
+}
+
+/// Kills what is below a child of ours that nobody has reaped, as far as it can be seen: all of it is looked at first, then
+/// killed from the top, each through a pidfd and only if it is still the process that was seen.
+fn kill_below(child: Pid) {
+    let Ok(stat) = process::stat(child) else { return };
+    let mut seen = [Seen::default(); BELOW_MAX];
+    let mut used = 1;
+    let mut done = 0;
+    seen[0] = Seen { pid: child.0, start: stat.start };
+    while let Some(parent) = seen.get(done).copied().filter(|_| done < used) {
+        done += 1;
+        let first = used;
+        each_below(Pid(parent.pid), |pid| {
+            if let Ok(stat) = process::stat(pid)
+                && stat.parent == parent.pid
+                && let Some(place) = seen.get_mut(used)
+            {
+                *place = Seen { pid: pid.0, start: stat.start };
+                used += 1;
+            }
+        });
+        // If its number was given to somebody else meanwhile, these are somebody else's children.
+        if !is_still(parent) {
+            used = first;
+        }
+    }
+    for seen in seen.iter().take(used).skip(1) {
+        if let Ok(held) = PidFd::open(Pid(seen.pid))
+            && is_still(*seen)
+        {
+            let _whether_we_may_or_not = held.signal(SIGKILL);
+        }
+    }
+}
+
+fn is_still(seen: Seen) -> bool {
+    process::stat(Pid(seen.pid)).is_ok_and(|stat| stat.start == seen.start)
+}
+
+/// Calls `visit` with the children of a process's first thread and, if it has several, of the others too.
+fn each_below(pid: Pid, mut visit: impl FnMut(Pid)) {
+    let task = Text::<64>::new().push(b"/proc/").number(pid.0.into()).push(b"/task");
+    let Ok(task) = task.c_str().and_then(|path| files::open_dir(files::here(), path)) else { return };
+    let mut entries = [const { core::mem::MaybeUninit::uninit() }; 1024];
+    let mut threads = rustix::fs::RawDir::new(&task, &mut entries);
+    while let Some(Ok(thread)) = threads.next() {
+        let name = thread.file_name().to_bytes();
+        if name.first().is_none_or(|first| !first.is_ascii_digit()) {
+            continue;
+        }
+        let list = Text::<32>::new().push(name).push(b"/children");
+        let Ok(list) = list.c_str().and_then(|path| files::open(task.as_fd(), path, OFlags::RDONLY)) else { continue };
+        let _to_its_end = each_listed(list.as_fd(), 0, 0, |pid| {
+            visit(pid);
+            ControlFlow::Continue(())
+        });
+    }
+}

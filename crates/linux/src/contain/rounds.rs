@@ -1,0 +1,155 @@
+//! How a tree is killed that fights back, without a cgroup: the decisions, and why they come to an end.
+//!
+//! Whoever decides here sees only its own children. Everything below them becomes a child when what is between has died, for it
+//! is a subreaper. Three calls are all there is ([`Ground`]): hit children that were not hit before, reap dead ones, wait. After
+//! each call the others move: they fork, exit, hand their children on. A kill can come too late (its target has forked and gone),
+//! so "list, kill, again" need not end: two hundred chains of *fork a successor, exit* outrun it for as long as they like.
+//!
+//! What makes it end is not to reap. A child that is not reaped keeps its number and its place in every limit on processes, and
+//! the kernel lists children in the order in which they came; so the list is a log to which the others can only add, each entry
+//! is hit once, right after it was read, and every escape costs them a process for good. How many they have left is a number.
+//!
+//! # The variant
+//!
+//! [`Variant`] is `(holds, room, held)`, compared in that order. Every turn of [`end_all`] that does not wait makes it less:
+//!
+//! | turn | what falls |
+//! |---|---|
+//! | new children were hit | `room`, by as many (`held` grows) |
+//! | nobody new; dead children were reaped | `held`, by as many |
+//! | `room` is used up | `holds`, by one; `room` is the next hold's, sixteen times as large |
+//!
+//! A turn that finds nobody new and nobody dead waits: everything that can be seen has been hit, and what remains is the kernel's
+//! work (or a process in uninterruptible sleep, which does not fork either). In all holds but the last, dead children are reaped
+//! as soon as nobody new is there, so that an ordinary tree, however large, leaves no heap of zombies. In the last one nothing is
+//! reaped before a wait has passed with no news at all: its room is as large as the kernel has process numbers, so
+//! that the others run out of them first, can fork no more, and the next look hits the last of them.
+//!
+//! *Not here:* system calls; `crates/sim` plays the others.
+
+/// What can be done, and what the others answer with a move of their own.
+pub trait Ground {
+    /// Reads the list of children and hits (SIGKILL) those that are asked for, each right after it was read, until the list ends
+    /// or `most` new ones have been hit. The first `held` of the list were hit before. Gives how many were new.
+    ///
+    /// Hitting somebody twice is harmless; leaving somebody out is not.
+    fn hit(&mut self, whom: Whom, held: u32, most: u32) -> u32;
+
+    /// Reaps children that are dead.
+    fn reap(&mut self) -> Reaped;
+
+    /// Waits until a child may have died, or for a while: the longer, the more waits in a row (`idle`) brought nothing.
+    fn wait(&mut self, idle: u32) -> Woken;
+
+    /// The others were quicker for a whole hold: does what can be done about that.
+    fn hurry(&mut self);
+}
+
+/// Who is to be hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Those that came since the last look.
+    New,
+    /// All of them: what should have died did not, so whatever was believed of them is not relied on.
+    All,
+}
+
+/// What came of reaping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reaped {
+    /// So many, and there may be others; 0 when none is dead (or may not be reaped yet).
+    Some(u32),
+    /// There are no children any more, dead or alive: nothing lives below.
+    NoneLeft,
+}
+
+/// Why a wait ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// Something happened.
+    News,
+    /// Nothing did.
+    Quiet,
+}
+
+/// The room of each hold: how many new children may come before the next one begins. The last is more than the kernel has
+/// process numbers (`PID_MAX_LIMIT`, 4 194 304).
+pub const ROOMS: [u32; 3] = [4096, 65_536, 1 << 23];
+
+/// The quantity that falls with every turn; see the module's page. Compared field by field, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Variant {
+    /// How many holds are left after this one.
+    holds: u32,
+    /// How many new children this hold still has room for.
+    room: u32,
+    /// How many children have been hit and not been reaped.
+    held: u32,
+}
+
+/// What it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Taken {
+    /// Turns that did something.
+    pub turns: u64,
+    /// Waits.
+    pub waits: u64,
+    /// How many holds were used up.
+    pub holds: u32,
+}
+
+/// Kills until nothing lives below; comes back then, and not before.
+///
+/// What cannot die (uninterruptible sleep, another user's process) is waited for without haste, and keeps nobody else alive.
+pub fn end_all(ground: &mut impl Ground) -> Taken {
+    end_all_within(ground, &ROOMS)
+}
+
+/// As [`end_all`], with these rooms.
+pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
+    let room_of = |holds: u32| rooms.iter().rev().nth(holds as usize).copied().unwrap_or(u32::MAX);
+    let holds = rooms.len().saturating_sub(1) as u32;
+    let mut variant = Variant { holds, room: room_of(holds), held: 0 };
+    let mut taken = Taken::default();
+    let mut idle = 0;
+    loop {
+        let before = variant;
+        let whom = if idle == 0 { Whom::New } else { Whom::All };
+        let new = ground.hit(whom, variant.held, variant.room).min(variant.room);
+        variant.room -= new;
+        variant.held += new;
+        // After eight million children the last hold begins again, for it has nothing to give way to.
+        let again = variant.room == 0 && variant.holds == 0;
+        if variant.room == 0 {
+            variant.holds = variant.holds.saturating_sub(1);
+            variant.room = room_of(variant.holds);
+            taken.holds += 1;
+            ground.hurry();
+        } else if new > 0 {
+            // Who came may have brought others, and the list may go on.
+            debug_assert!(variant < before, "{variant:?} after {before:?}");
+            taken.turns += 1;
+            continue;
+        }
+        // Nobody new (or no room for them). In the last hold the dead stay where they are, as long as anything moves.
+        let reaped = if variant.holds > 0 || idle > 0 { ground.reap() } else { Reaped::Some(0) };
+        match reaped {
+            Reaped::NoneLeft => return taken,
+            Reaped::Some(0) if variant == before => {
+                taken.waits += 1;
+                idle = match ground.wait(idle) {
+                    Woken::News => 0,
+                    Woken::Quiet => idle.saturating_add(1),
+                };
+            }
+            Reaped::Some(count) => {
+                // Some may have come and died since the list was read: they were new too.
+                variant.room = variant.room.saturating_sub(count.saturating_sub(variant.held));
+                variant.held = variant.held.saturating_sub(count);
+                debug_assert!(variant < before || again, "{variant:?} after {before:?}");
+                taken.turns += 1;
+                idle = 0;
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The text generation: starts one command and speaks lines.
+
+use verger_engine::runs::{Ended, Pid};
+use verger_linux::command::Command;
+use verger_linux::contain::Descendants;
+use verger_linux::lent::Lent;
+use verger_linux::reap::Dead;
+use verger_linux::signals::{self, SignalFd};
+use verger_linux::start::{Start, words_for};
+use verger_linux::{Errno, machine, process};
+use verger_wire::supervise::Boundaries;
+use verger_wire::supervise::text::{Commands, LINE_BYTES_MAX, Line};
+
+use crate::ends::{Cut, Ends};
+use crate::life::{Life, Speech};
+use crate::{NAME, arrange_signals, complain};
+
+const SIGTERM: u8 = 15;
+
+/// Starts the command and lives with it. The exit status.
+pub(crate) fn run(start: &Start) -> u8 {
+    let ends = match open_ends(start) {
+        Ok(ends) => ends,
+        Err(status) => return status,
+    };
+    let wanted = arrange_signals();
+    let made = machine::adopt_orphans().and_then(|()| Ok((Descendants::open()?, SignalFd::new(wanted)?)));
+    let (descendants, signals) = match made {
+        Ok(made) => made,
+        Err(errno) => {
+            complain(&[b"cannot watch over children: ", words_for(errno)]);
+            return 1;
+        }
+    };
+    let boundaries = match ends.control().is_some_and(Lent::keeps_messages_apart) {
+        true => Boundaries::Messages,
+        false => Boundaries::None,
+    };
+    let mut life = Life::new(ends, Text { command: None, commands: Commands::new(boundaries) }, descendants, signals);
+    let command = Command {
+        start,
+        first: 3,
+        name: NAME,
+        blocked: signals::at_start().blocked,
+        parent_death_signal: SIGTERM,
+        cgroup: None,
+    };
+    let status = match command.start() {
+        Ok(pid) => {
+            life.speech.command = Some(pid);
+            say(Line::Pid(pid.0), &mut life.ends);
+            life.live();
+            say(Line::NoChildren, &mut life.ends);
+            0
+        }
+        Err(errno) => {
+            complain(&[b"cannot start a process: ", words_for(errno)]);
+            // Children from before we were executed are ours to end.
+            life.kill();
+            1
+        }
+    };
+    say(Line::Terminating, &mut life.ends);
+    life.finish();
+    status
+}
+
+/// Takes the two descriptors over; complains about what is none.
+fn open_ends(start: &Start) -> Result<Ends, u8> {
+    let number = |at: usize, role: &[u8]| {
+        let word = start.word(at).map_or(&b""[..], |word| word.to_bytes());
+        number(word).ok_or_else(|| {
+            complain(&[role, b": `", word, b"` is not a number"]);
+            1
+        })
+    };
+    let take = |number: i32, at: usize, role: &[u8]| {
+        if number < 0 {
+            return Ok(None);
+        }
+        Lent::take(number).map(Some).map_err(|errno| {
+            let word = start.word(at).map_or(&b""[..], |word| word.to_bytes());
+            let why = if errno == Errno::BADF { &b"not open"[..] } else { words_for(errno) };
+            complain(&[role, b": descriptor ", word, b": ", why]);
+            1
+        })
+    };
+    let control = number(1, b"control")?;
+    let status = number(2, b"status")?;
+    let first = take(control, 1, b"control")?;
+    match first {
+        Some(both) if status == control => Ok(Ends::shared(both)),
+        first => Ok(Ends::apart(first, take(status, 2, b"status")?)),
+    }
+}
+
+/// A descriptor's number as `strtol(3)` reads it: blanks and a sign may come first, and what follows the digits is not looked
+/// at. Without a digit it is no number; the original took that for 0.
+fn number(word: &[u8]) -> Option<i32> {
+    let word = word.trim_ascii_start();
+    let (sign, digits) = match word.split_first() {
+        Some((b'-', rest)) => (-1, rest),
+        Some((b'+', rest)) => (1, rest),
+        _ => (1, word),
+    };
+    let length = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
+    let digits = digits.get(..length).filter(|digits| !digits.is_empty())?;
+    digits.iter().try_fold(0i32, |number, byte| {
+        number.checked_mul(10)?.checked_add(sign * i32::from(byte - b'0'))
+    })
+}
+
+fn say(line: Line, ends: &mut Ends) {
+    // All lines of a life together are shorter than what may wait.
+    let _there_is_room = ends.say(line.write(&mut [0; LINE_BYTES_MAX]), Text::CUT);
+}
+
+/// What is said of the one command.
+struct Text {
+    /// Until its end was told: then its number may be anybody's.
+    command: Option<Pid>,
+    commands: Commands,
+}
+
+impl Speech for Text {
+    const CUT: Cut = Cut::Lines;
+
+    fn obey(&mut self, bytes: &[u8]) {
+        let command = self.command;
+        self.commands.take(bytes, |signal| {
+            if let Some(pid) = command {
+                // It is our child and unreaped. That it may have become another user's is its own affair.
+                let _told = process::signal(pid, signal);
+            }
+        });
+    }
+
+    fn tell(&mut self, dead: &Dead, ends: &mut Ends) -> bool {
+        if self.command == Some(dead.pid) {
+            self.command = None;
+            match dead.ended() {
+                Ended::Exited(status) => say(Line::Exited(status), ends),
+                Ended::Signaled { signal, core: false } => say(Line::Killed(signal), ends),
+                Ended::Signaled { signal, core: true } => say(Line::Dumped(signal), ends),
+                Ended::Unknown => {}
+            }
+        }
+        true
+    }
+}
