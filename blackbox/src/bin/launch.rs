@@ -45,6 +45,7 @@ fn main() {
     panic!("{:?}: {}", command.get_program().to_owned(), command.exec());
 }
 
+#[expect(clippy::zombie_processes, reason = "whom this process becomes reaps it")]
 fn child(script: &OsStr, dead: bool) {
     let mut shell = Command::new("sh");
     let child =

@@ -109,7 +109,7 @@ fn leave() {
 }
 
 fn tree(at: u64, count: u64) -> ! {
-    if at % 3 == 0 {
+    if at.is_multiple_of(3) {
         setsid().expect("it leads no group");
     }
     for child in [2 * at, 2 * at + 1] {
@@ -299,10 +299,10 @@ impl Member {
                 }
             }
             Act::Succeed => {
-                if let Some(heir) = self.heir(self.width) {
-                    if beside(|| heir.live()).is_some() {
-                        std::process::exit(0);
-                    }
+                if let Some(heir) = self.heir(self.width)
+                    && beside(|| heir.live()).is_some()
+                {
+                    std::process::exit(0);
                 }
             }
             Act::Stop => {
