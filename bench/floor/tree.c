@@ -2,7 +2,7 @@
  *
  *   tree flat N       N children that wait
  *   tree chain N      N, each the child of the one before; all wait
- *   tree lines N      N lines of succession: each forks its successor and exits, for a minute; the first of each writes
+ *   tree lines N      N lines of succession: each forks its successor and exits, for ten seconds; the first of each writes
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,7 @@ int main(int argc, char **argv) {
         }
         there();
     } else {
-        time_t until = time(0) + 60;
+        time_t until = time(0) + 10;
         for (int i = 0; i < count; i++)
             if (fork() == 0) {
                 there();
