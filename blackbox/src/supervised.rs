@@ -93,6 +93,17 @@ impl Supervise {
         self.launch(&script, &words)
     }
 
+    /// Starts it in front of a `verger-storm` of this shape, and waits until so many live below it.
+    #[track_caller]
+    pub fn storm(self, shape: &[&str], count: usize) -> Supervised {
+        let storm = aside("verger-storm").display().to_string();
+        let words: Vec<&str> = [storm.as_str()].iter().chain(shape).copied().collect();
+        let mut it = self.start(&words);
+        it.command();
+        it.wait_below(count);
+        it
+    }
+
     /// Starts it with no words, as what its launcher becomes that has adopted a shell for each of these scripts; `@@` in them is
     /// the test's folder. One that begins with `dead: ` has ended before. Their numbers are in `pids`, in this order.
     pub fn adopt(mut self, scripts: &[&str]) -> Supervised {
@@ -463,6 +474,15 @@ impl Supervised {
         let said = self.lines();
         let exit = self.wait_end();
         assert_eq!((said.iter().map(String::as_str).collect::<Vec<_>>(), exit.code()), (lines.to_vec(), Some(0)));
+    }
+
+    /// Hangs up and waits for the end: in good order, and in time.
+    #[track_caller]
+    pub fn gone_after_hang_up(mut self, patience: Duration) {
+        let begun = Instant::now();
+        self.hang_up();
+        self.wait_good_end(&KILLED);
+        assert!(begun.elapsed() < patience, "{:?}", begun.elapsed());
     }
 }
 

@@ -18,6 +18,7 @@ const SLEEP: &str = "exec sleep 1000";
 fn over(transport: Transport, scripts: &[&str]) -> (Supervised, Vec<Process>) {
     let it = Supervise::over(transport).adopt(scripts);
     let children = if scripts.is_empty() { Vec::new() } else { it.processes_in("pids", scripts.len()) };
+    it.wait_up();
     (it, children)
 }
 
