@@ -45,5 +45,5 @@ pub mod spawn;
 pub mod start;
 pub mod users;
 
-pub use inherit::inherited;
+pub use inherit::{inherited, pass_on};
 pub use rustix::io::Errno;
