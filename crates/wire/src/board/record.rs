@@ -422,7 +422,7 @@ mod tests {
         for (at, bits, why) in [
             (14, 0xb, "a phase that is none"),
             (14, 3 << 4, "a want that is none"),
-            (14, 3 << 8, "a containment that is none"),
+            (14, 7 << 8, "a containment that is none"),
             (14, 6 << 11, "a failure that is none"),
             (14, 1 << 16, "nobody lives there"),
             (14, 1 << 17, "a name without length"),
