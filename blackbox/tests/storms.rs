@@ -1,7 +1,7 @@
 //! Storms: processes that fork, leave, stop, kill and hide as a seed says, under whatever is to contain them. After the end
 //! none of them lives.
 //!
-//! `VERGER_STORMS=N` says how many (10 000 take most of an hour); without it at least [`STORMS`], and as many more as fit into
+//! `VERGER_STORMS=N` says how many (10 000 take some five minutes); without it at least [`STORMS`], and as many more as fit into
 //! [`SHARE`]. A failure prints its seed, and `VERGER_STORM_SEED=SEED` tells that one again.
 
 #![forbid(unsafe_code)]

@@ -427,15 +427,7 @@ fn fill(fd: impl AsFd) {
 #[test]
 fn a_reader_that_never_reads_holds_nothing_up() {
     let setup = pipes();
-    let path = setup.kin().folder().join("status");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &path,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .expect("a fifo can be made");
+    let path = setup.kin().folder().fifo("status");
     // Open in both directions: it is never hung up, and nobody reads.
     let both = std::fs::File::options().read(true).write(true).open(&path).expect("it is there");
     fill(&both);
@@ -449,30 +441,15 @@ fn a_reader_that_never_reads_holds_nothing_up() {
 #[test]
 fn a_reader_that_reads_late_misses_nothing() {
     let setup = pipes();
-    let path = setup.kin().folder().join("status");
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        &path,
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .expect("a fifo can be made");
+    let path = setup.kin().folder().fifo("status");
+    let go = setup.kin().folder().fifo("go");
     let both = std::fs::File::options().read(true).write(true).open(&path).expect("it is there");
     fill(&both);
     let mut it = setup.redirect("5<>@@/status").ends("3", "5").start(&["sh", "-c", "read _ < @@/go; exit 7"]);
-    rustix::fs::mknodat(
-        rustix::fs::CWD,
-        it.kin().folder().join("go"),
-        rustix::fs::FileType::Fifo,
-        rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
-        0,
-    )
-    .unwrap_or(());
     it.wait_below(1);
     let read = verger_blackbox::Output::of(both);
     read.wait("pid ", PATIENCE);
-    std::fs::write(it.kin().folder().join("go"), "\n").expect("somebody waits for it");
+    std::fs::write(go, "\n").expect("somebody waits for it");
     let said = read.wait("terminating\n", PATIENCE);
     let lines: Vec<&str> = said.trim_start_matches('#').lines().collect();
     assert_eq!(lines[1..], ["exited 7", "no_children", "terminating"]);

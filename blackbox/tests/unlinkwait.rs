@@ -9,7 +9,6 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use verger_blackbox::{KILLED, Kin, Output, PATIENCE, Process, eventually, program};
 
@@ -68,10 +67,6 @@ impl Drop for Waiting {
         let _has_ended = self.child.kill();
         let _reaped = self.child.wait();
     }
-}
-
-fn fifo(path: &Path) {
-    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a fifo can be made");
 }
 
 #[test]
@@ -177,8 +172,7 @@ fn a_name_that_looks_like_an_option_is_a_name_all_the_same() {
 #[test]
 fn a_fifo_that_nobody_writes_to() {
     let kin = Kin::new();
-    let path = kin.folder().join("fifo");
-    fifo(&path);
+    let path = kin.folder().fifo("fifo");
     let mut waiting = Waiting::on(&kin, &[&path]).settled();
     waiting.waits_on();
     fs::remove_file(path).expect("it is ours");
@@ -188,8 +182,7 @@ fn a_fifo_that_nobody_writes_to() {
 #[test]
 fn it_holds_no_reading_end_of_a_fifo() {
     let kin = Kin::new();
-    let path = kin.folder().join("fifo");
-    fifo(&path);
+    let path = kin.folder().fifo("fifo");
     let mut holder = kin.command("sh");
     holder.args(["-c", "exec unlinkwait /proc/self/fd/3 3<>\"$0\""]).arg(&path).stderr(Stdio::piped());
     // Opened for both here, so that the shell need not wait; then the shell's own end is the only one.
