@@ -236,6 +236,7 @@ fn fields(record: &Record) -> Value {
         "in_the_way": record.in_the_way.map(|pid| pid.0), "failure": failure, "last_exit": last_exit,
         "last_order": last_order, "restarts": record.restarts, "failures": record.failures,
         "window_from": moment(record.window_from), "window_restarts": record.window_restarts,
+        "survives": record.survives,
     })
 }
 
@@ -261,6 +262,7 @@ fn running() -> Record {
         failures: 0,
         window_from: Moment(0),
         window_restarts: 0,
+        survives: false,
         root: Some(Root { event: 0, at: Moment(900_000_000), what: RootKind::Plan { by: Actor { uid: 0, pid: 1 } } }),
     }
 }

@@ -34,6 +34,8 @@ pub struct Status {
     pub since: Moment,
     /// When the phase ends by itself; never, if it does not.
     pub until: Moment,
+    /// Whether its run outlives the daemon.
+    pub survives: bool,
     /// The slot of the service it waits for.
     pub on: Option<u32>,
     /// Who is in the way of its end.
@@ -78,6 +80,7 @@ impl Life {
             pid: run.and_then(|run| run.pid()),
             started: run.map_or(0, |run| run.started()),
             containment: run.map_or(Containment::None, |run| run.containment()),
+            survives: run.is_some_and(|run| runs.images().service(run.home()).survive()),
             since: here.since,
             until: here.phase.deadline(),
             on: here.phase.on(),
