@@ -3,7 +3,10 @@
 //! One thread, and nothing in it waits but `epoll_wait`. Each turn: take what is ready and tell it to the engine, event by
 //! event; let time pass; send what waits to be sent; promise on the board when the next turn will be.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::Ordering;
+
+use rustix::io::Errno;
 
 use verger_engine::causes::Actor;
 use verger_engine::life::{FaultKind, LifeEffect, Outcome, Request, Verb};
@@ -22,7 +25,9 @@ use verger_wire::view::{self, Listing};
 
 use crate::control::{Control, Question};
 use crate::door::Door;
-use crate::keeper::Keeper;
+use crate::folder::Folder;
+use crate::keeper::{self, Means};
+use crate::label::Kind;
 use crate::log::Log;
 use crate::notify::Upward;
 use crate::page::Page;
@@ -42,7 +47,11 @@ pub(crate) struct Daemon {
     pub(crate) poll: Poll,
     pub(crate) signals: SignalFd,
     pub(crate) door: Door,
-    pub(crate) keeper: Option<Keeper>,
+    pub(crate) folder: Folder,
+    /// The socket at which a keeper hands over; every keeper gets it.
+    pub(crate) handover: OwnedFd,
+    /// A keeper could not be made: not before this is it tried again.
+    pub(crate) keeper_again_at: Moment,
     /// Whoever started us, if everything is to end with it and there is no connection to hold it by any more.
     pub(crate) parent: Option<PidFd>,
     pub(crate) upward: Upward,
@@ -66,6 +75,8 @@ pub(crate) struct Facts {
     pub(crate) uid: u32,
     pub(crate) spawn: String,
     pub(crate) containment: verger_engine::runs::Containment,
+    /// How many descriptors a keeper has room for.
+    pub(crate) keepers_room: usize,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -83,6 +94,8 @@ const SIGCHLD: u8 = 17;
 const SIGPWR: u8 = 30;
 /// How long those who watch are given to take what is left to be told. A watcher takes megabytes in that time.
 const LAST_WORDS: Span = Span::from_secs(1);
+/// A keeper that could not be made is tried again so much later.
+const KEEPER_AGAIN: Span = Span::from_secs(5);
 /// Recording that failed is tried again so much later.
 const RECORD_AGAIN: Span = Span::from_secs(60);
 
@@ -128,6 +141,7 @@ impl Daemon {
                 break;
             }
         }
+        self.keep_keeper();
         self.send();
         self.door.look(&self.poll, self.now);
         if self.control.owner_is_gone() {
@@ -174,6 +188,7 @@ impl Daemon {
             self.log.retry_at(),
             self.door.again_at(),
             self.watchdog.next,
+            self.keeper_again_at,
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
         dues.into_iter().fold(again, Moment::min)
@@ -193,9 +208,11 @@ impl Daemon {
                 }
             }
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
-            Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
+            Token::Ready(slot) => self.world.read_ready(&self.engine, &self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
+            Token::Elsewhere(slot) => self.world.ended_elsewhere(&self.engine, &self.poll, slot),
             Token::Keeper => self.keeper_died(),
+            Token::Keeping => self.hear_keeper(),
             Token::Parent => {
                 if let Some(parent) = self.parent.take() {
                     self.poll.remove(&parent);
@@ -227,13 +244,84 @@ impl Daemon {
         self.hear_world();
     }
 
+    // ── the keeper ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Makes a keeper, and tells it everything. Not needed where the kernel ends everything with us.
+    ///
+    /// # Errors
+    /// As [`keeper::make`].
+    pub(crate) fn make_keeper(&mut self) -> Result<(), Errno> {
+        let ground = self.world.starter.ground();
+        if ground.is_init {
+            return Ok(());
+        }
+        let means = Means {
+            tree: ground.tree.as_ref(),
+            lock: self.folder.lock(),
+            handover: self.handover.as_fd(),
+            room: self.facts.keepers_room,
+        };
+        let keeper = keeper::make(&means)?;
+        self.poll.add(&keeper.fd, Token::Keeper)?;
+        self.poll.add(&keeper.socket, Token::Keeping)?;
+        self.folder.sign(Some(keeper.pid.0));
+        ground.has_keeper.store(true, Ordering::Relaxed);
+        self.world.holding.take(keeper);
+        self.world.tell_all(&self.engine);
+        Ok(())
+    }
+
+    /// Puts on the list of what is passed on what there is once.
+    pub(crate) fn pass_on(&self) {
+        let holding = &self.world.holding;
+        holding.pass(Kind::Lock, self.folder.lock());
+        holding.pass(Kind::Handover, &self.handover);
+        holding.pass(Kind::Door, &self.door);
+        if let Some(tree) = &self.world.starter.ground().tree {
+            let [base, root] = tree.descriptors();
+            holding.pass(Kind::TreeBase, base);
+            holding.pass(Kind::TreeRoot, root);
+        }
+    }
+
+    /// The keeper has died: there is to be another.
     fn keeper_died(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            self.poll.remove(&keeper);
-            self.log.warn(format_args!(
-                "the keeper (process {}) has died: if the daemon is killed, services stay until it is started again",
-                keeper.pid.0
-            ));
+        let Some(keeper) = self.world.holding.lose() else { return };
+        self.poll.remove(&keeper.fd);
+        self.poll.remove(&keeper.socket);
+        self.world.starter.ground().has_keeper.store(false, Ordering::Relaxed);
+        self.log.warn(format_args!("the keeper (process {}) has died: another is made", keeper.pid.0));
+        self.keeper_again_at = self.now;
+    }
+
+    /// Sees to it that there is a keeper, and that it knows everything.
+    fn keep_keeper(&mut self) {
+        if self.keeper_again_at <= self.now {
+            self.keeper_again_at = match self.make_keeper() {
+                Ok(()) => Moment::NEVER,
+                Err(errno) => {
+                    self.log.warn(format_args!(
+                        "there is no keeper, and none can be made: {errno}; if the daemon is killed, services stay until \
+                         it is started again"
+                    ));
+                    self.now + KEEPER_AGAIN
+                }
+            };
+        }
+        if self.world.holding.is_behind() {
+            let more = self.world.catch_up(&self.engine);
+            if let Some(keeper) = self.world.holding.keeper() {
+                let _gone = self.poll.watch(&keeper.socket, Token::Keeping, true, more);
+            }
+        }
+    }
+
+    /// What the keeper has no room for does not outlive us.
+    fn hear_keeper(&mut self) {
+        let Some(keeper) = self.world.holding.keeper() else { return };
+        while let Some(label) = keeper.refused() {
+            let name = label.name.map_or_else(String::new, |name| name.to_string());
+            self.log.warn(format_args!("{name}: the keeper has no room for it: it does not outlive this daemon"));
         }
     }
 

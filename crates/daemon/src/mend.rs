@@ -1,8 +1,9 @@
 //! When the daemon itself breaks: it executes itself again, in the same process, with the same children.
 //!
 //! A panic or a fault writes one line and executes `vergerd --resume`, which takes up what the board shows: nothing is lost but
-//! the connections. (Where a parent-death signal is the last belt of a run, the kernel sends it now: the thread that started the
-//! run is gone. Such a run is begun anew.) A daemon that breaks three times within a minute would break for ever: then it leaves its children
+//! the connections. What it had open that it must not lose it passes on directly. (Where a parent-death signal is the last belt
+//! of a run, because there is no keeper, the kernel sends it now: the thread that started the run is gone. Such a run is begun
+//! anew.) A daemon that breaks three times within a minute would break for ever: then it leaves its children
 //! running, restarts nothing, gives no more signs of life, and waits for SIGTERM. Breaking while it takes things up counts too.
 
 use std::ffi::{CStr, CString};
@@ -11,7 +12,7 @@ use std::os::unix::ffi::OsStringExt;
 
 use verger_engine::runs::Pid;
 use verger_linux::contain::Group;
-use verger_linux::exec::{Image, Replacement};
+use verger_linux::exec::{Image, Passed, Replacement};
 use verger_linux::{clock, process, reap, signals};
 
 use crate::begin::end_runs;
@@ -27,10 +28,11 @@ const SIGTERM: u8 = 15;
 const SIGINT: u8 = 2;
 
 /// Prepares for a panic or a fault, while all is well: nothing may be made then. `plan` is the sealed plan, which stays open.
-pub(crate) fn prepare(options: &Options, plan: Option<BorrowedFd<'_>>) {
+pub(crate) fn prepare(options: &Options, plan: Option<BorrowedFd<'_>>, passed: &'static Passed) {
     let text = |words: &str| CString::new(words).unwrap_or_default();
     let mut argv = vec![text("vergerd"), text("--resume"), text("--instance"), text(&options.instance)];
-    let mut keep = Vec::new();
+    let mut keep = vec![passed.file()];
+    argv.extend([text("--passed-fd"), text(&passed.file().as_raw_fd().to_string())]);
     if let Some(plan) = plan {
         argv.extend([text("--image-fd"), text(&plan.as_raw_fd().to_string())]);
         keep.push(plan);
@@ -49,11 +51,17 @@ pub(crate) fn prepare(options: &Options, plan: Option<BorrowedFd<'_>>) {
     let envp: Vec<&CStr> = envp.iter().map(CString::as_c_str).collect();
     // By the name the kernel has for it: the file may have been replaced by an update meanwhile.
     let image = Image::Path(c"/proc/self/exe".to_owned());
-    let replacement: &'static Replacement = Box::leak(Box::new(Replacement::new(image, &argv, &envp, &keep)));
+    let replacement: &'static Replacement =
+        Box::leak(Box::new(Replacement::new(image, &argv, &envp, &keep).passing(passed)));
+    let own = std::process::id();
     if let Err(errno) = signals::replace_on_fault(replacement) {
         last_words(format_args!("verger: warning: a fault of the daemon will end it: {errno}"));
     }
     std::panic::set_hook(Box::new(move |panic| {
+        // A companion that was split off from us has this hook too, and must not become us.
+        if std::process::id() != own {
+            std::process::abort();
+        }
         // Not `eprintln`: it waits for a reader, and panics when there is none.
         last_words(format_args!("verger: {panic}; executing again"));
         crate::recording::flush_last();
@@ -92,7 +100,7 @@ pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
 
 /// What still runs, as far as it is our child; without the keeper, which goes by itself when we do.
 fn children(daemon: &Daemon) -> Vec<Pid> {
-    let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
+    let keeper = daemon.world.holding.keeper().map(|keeper| keeper.pid);
     let mut children = Vec::new();
     process::each_child(|child| {
         if Some(child) != keeper && process::stat(child).is_ok_and(|stat| !stat.is_dead()) {

@@ -26,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
     /// We were this process before, and broke: take up what the board shows.
     pub(crate) resume: bool,
+    /// Then: the list of what our former life passed on, in a descriptor.
+    pub(crate) passed_fd: Option<i32>,
     /// Offer `io.verger.Debug`, for tests.
     pub(crate) debug: bool,
     /// An inherited control connection: whoever started us talks to us from the first moment.
@@ -68,6 +70,7 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
                 lexopt::Arg::Long("instance") => options.instance = parser.value()?.string()?,
                 lexopt::Arg::Long("quiet") => options.quiet = true,
                 lexopt::Arg::Long("resume") => options.resume = true,
+                lexopt::Arg::Long("passed-fd") => options.passed_fd = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("debug") => options.debug = true,
                 lexopt::Arg::Long("control-fd") => options.control_fd = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("end-with-caller") => options.end_with_caller = true,

@@ -24,8 +24,12 @@ pub(crate) enum Token {
     Ready(u32),
     /// The events file of the cgroup of the service in a slot.
     Emptied(u32),
+    /// The end of a run's main process that is not our child, by the slot of its service.
+    Elsewhere(u32),
     /// The keeper's end.
     Keeper,
+    /// The keeper says something, or can be told more.
+    Keeping,
     /// The end of whoever started us.
     Parent,
 }
@@ -42,6 +46,8 @@ impl Token {
             Token::Emptied(slot) => (6, slot),
             Token::Keeper => (7, 0),
             Token::Parent => (8, 0),
+            Token::Elsewhere(slot) => (9, slot),
+            Token::Keeping => (10, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -58,6 +64,8 @@ impl Token {
             6 => Token::Emptied(index),
             7 => Token::Keeper,
             8 => Token::Parent,
+            9 => Token::Elsewhere(index),
+            10 => Token::Keeping,
             _ => return None,
         })
     }
@@ -163,7 +171,9 @@ mod tests {
             Token::Notify(u32::MAX),
             Token::Ready(0),
             Token::Emptied(9),
+            Token::Elsewhere(7),
             Token::Keeper,
+            Token::Keeping,
             Token::Parent,
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));

@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::Ordering;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -121,8 +122,8 @@ impl Kitchen {
         let cgroup = containment(&service, ground, &name)?;
         recipe.cgroup = cgroup.as_ref().map(|directory| directory.as_fd());
         let contained = if cgroup.is_some() { Containment::Cgroup } else { Containment::Group };
-        // The last belt, where nobody else ends the run when the daemon is killed.
-        let kept = ground.is_init || (cgroup.is_some() && ground.has_keeper);
+        // The last belt, where nobody else ends the run when the daemon is killed. It would hit too when the daemon executes itself.
+        let kept = ground.is_init || ground.has_keeper.load(Ordering::Relaxed) || service.survive();
         recipe.death_signal = (!kept).then_some(SIGKILL);
 
         child();
@@ -315,13 +316,13 @@ fn variables<'k>(
     for text in service.environment() {
         filling.push_bytes(text).map_err(too_much)?;
     }
-    let mut digits = [0; 10];
+    let mut digits = [0; 20];
     if job.notify {
-        let slot = decimal(job.run.service.slot, &mut digits);
-        filling.push(arena.text(&[&ground.notify_prefix, slot]).map_err(too_much)?).map_err(too_much)?;
+        let run = decimal(job.run.run.0, &mut digits);
+        filling.push(arena.text(&[&ground.notify_prefix, run]).map_err(too_much)?).map_err(too_much)?;
     }
     if let Some(number) = control {
-        let number = decimal(number, &mut digits);
+        let number = decimal(number.into(), &mut digits);
         filling.push(arena.text(&[b"VERGER_CONTROL=", number]).map_err(too_much)?).map_err(too_much)?;
     }
     Ok(filling.end())
@@ -355,7 +356,7 @@ fn limits(service: &ServiceView<'_>, ground: &Ground) -> ([ResourceLimit; 17], u
 }
 
 /// A number in digits, without allocating.
-pub(crate) fn decimal(mut value: u32, digits: &mut [u8; 10]) -> &[u8] {
+pub(crate) fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;
@@ -389,8 +390,8 @@ mod tests {
 
     #[test]
     fn numbers_in_digits() {
-        let mut digits = [0; 10];
-        for value in [0, 7, 10, 1234, u32::MAX] {
+        let mut digits = [0; 20];
+        for value in [0, 7, 10, 1234, u64::MAX] {
             assert_eq!(decimal(value, &mut digits), value.to_string().as_bytes());
         }
     }

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -44,7 +44,7 @@ pub(crate) struct Job {
     pub(crate) ready: Option<(u32, OwnedFd)>,
     /// The program's end of an inherited control connection.
     pub(crate) control: Option<OwnedFd>,
-    /// Whether the program is told the notify socket of its slot.
+    /// Whether the program is told the notify socket of its run.
     pub(crate) notify: bool,
 }
 
@@ -71,8 +71,8 @@ pub(crate) struct Ground {
     pub(crate) environment: Environment,
     /// Where runs get their cgroups, if there are any.
     pub(crate) tree: Option<Tree>,
-    /// Whether somebody else sees to it that runs in cgroups end when the daemon does.
-    pub(crate) has_keeper: bool,
+    /// Whether there is a keeper, who sees to it that runs end when the daemon does.
+    pub(crate) has_keeper: AtomicBool,
     /// Whether the kernel ends everything when the daemon ends: it is a namespace's pid 1.
     pub(crate) is_init: bool,
     /// `NOTIFY_SOCKET=` and the folder of the notify sockets, with a `/`.

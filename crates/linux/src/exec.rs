@@ -134,7 +134,7 @@ impl Replacement {
 }
 
 /// A list of descriptors that a [`Replacement`] keeps, each with words that say what it is: a shared memory file, which the new
-/// program reads ([`Passed::read`]). It is kept current as long as all is well, since there is no time for it afterwards; a
+/// program reads ([`Passed::take`]). It is kept current as long as all is well, since there is no time for it afterwards; a
 /// descriptor is taken off it before it is closed.
 #[derive(Debug)]
 pub struct Passed {
@@ -188,6 +188,14 @@ impl Passed {
         }
     }
 
+    /// Takes everything off the list.
+    pub fn clear_all(&self) {
+        for at in 0..self.used() {
+            self.clear(at);
+        }
+        self.page.words32()[PASSED_USED].store(0, Ordering::Release);
+    }
+
     fn place(&self, at: usize) -> Option<&[AtomicU64]> {
         self.page.words64().get(at * PASSED_STRIDE..(at + 1) * PASSED_STRIDE)
     }
@@ -201,12 +209,13 @@ impl Passed {
         (0..self.used()).filter_map(number).map(|number| number as i32)
     }
 
-    /// Reads the list that the program before us kept, and takes over what is on it. Once, and before this process opens or closes
-    /// anything else. What is not open is left out.
+    /// The list that the program before us kept, and what is on it, taken over. Once, and before this process opens or closes
+    /// anything else. What is not open is left out. The list stays as it is, for the case that we are replaced before we have made
+    /// something of what is on it.
     ///
     /// # Errors
     /// `EINVAL`: it is no such list.
-    pub fn read(list: OwnedFd) -> Result<Vec<(OwnedFd, [u64; PASSED_WORDS])>, Errno> {
+    pub fn take(list: OwnedFd) -> Result<(Passed, Vec<Taken>), Errno> {
         let bytes = rustix::fs::fstat(&list)?.st_size as usize;
         let room = bytes.checked_sub(8).ok_or(Errno::INVAL)? / (8 * PASSED_STRIDE);
         let page = Shared::from_file(list, Layout { words32: 2, words64: room * PASSED_STRIDE })?;
@@ -221,9 +230,13 @@ impl Passed {
             }
             Some((fd, said))
         });
-        Ok(taken.collect())
+        let taken = taken.collect();
+        Ok((list, taken))
     }
 }
+
+/// A descriptor that was passed, and the words that say what it is.
+pub type Taken = (OwnedFd, [u64; PASSED_WORDS]);
 
 /// Marks what is open beyond 2 close-on-exec, where the kernel cannot mark a range (before 5.11). Looks at as many numbers as
 /// the limit allows, 65536 at most.
