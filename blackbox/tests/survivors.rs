@@ -290,3 +290,85 @@ fn a_panic_keeps_groups_and_what_is_being_said() {
     machine.start_service("reader").expect("it starts");
     assert_eq!(machine.wait_lines("seen", 3), ["1", "2", "3"]);
 }
+
+// ---- another program ----
+
+fn reexec(machine: &Machine, more: &[&str]) -> verger_blackbox::Verger {
+    let words = [&["reexec", "--instance", machine.instance()], more].concat();
+    cli(machine.runtime(), &words)
+}
+
+#[test]
+fn it_becomes_another_program_and_nothing_else_changes() {
+    let plan = format!(
+        "[handle.log]
+        pipe = true
+        {HOUSE}
+        [service.late]
+        command = ['sh', '-c', 'while [ ! -e @@/go ]; do sleep 0.01; done; echo >&3; exec sleep 1000']
+        ready = 'fd'
+        [service.writer]
+        command = ['sh', '-c', 'for i in 1 2 3; do echo $i; done; exec sleep 1000']
+        stdout = 'log.w'
+        [service.reader]
+        command = ['sh', '-c', 'while read -r line; do echo $line >> @@/seen; done']
+        stdin = 'log.r'
+        autostart = false"
+    );
+    let mut machine = lived_in(&plan);
+    machine.wait_ready("writer");
+    let started = |it: &Service| it.phase == Phase::Starting && it.pid.is_some();
+    eventually("it is being started", PATIENCE, || Some(machine.show("late")).filter(|it| started(it)));
+    let before: Vec<_> = all(&machine).iter().map(essence).collect();
+    let pid = machine.process();
+    // From where it lies; then from elsewhere; and more often than it may break.
+    let copy = machine.folder().join("vergerd-next");
+    std::fs::copy(verger_blackbox::program("vergerd"), &copy).expect("it can be copied");
+    let copy = copy.display().to_string();
+    for more in [&[][..], &["--program", &copy], &[], &[]] {
+        let said = reexec(&machine, more);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.stdout.contains("->") && said.stdout.contains(&pid.0.to_string()), "{said:?}");
+        assert_eq!(all(&machine).iter().map(essence).collect::<Vec<_>>(), before);
+        assert_eq!(machine.client().describe().expect("it answers").pid, pid.0);
+    }
+    assert_eq!(pid.program().display().to_string(), copy);
+    machine.folder().write("go", "");
+    eventually("what it said was heard", PATIENCE, || machine.show("late").ready.then_some(()));
+    machine.start_service("reader").expect("it starts");
+    assert_eq!(machine.wait_lines("seen", 3), ["1", "2", "3"]);
+    // What it does when it dies has not changed either, nor has what it took over.
+    let lives = machine.main_process("lives");
+    kill(&mut machine);
+    let dying = child(&machine, "dies-child");
+    assert!(dying.ended_within(PATIENCE) && lives.lives());
+    let mut next = next(&machine, &plan);
+    assert_eq!(next.main_process("lives"), lives);
+    let said = reexec(&next, &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(next.main_process("lives"), lives, "it is no child of ours, and still known");
+    lives.signal(Signal::TERM);
+    let again = eventually("its end is seen", PATIENCE, || Some(next.show("lives")).filter(|it| it.pid != Some(lives.0)));
+    assert_eq!(again.last_exit.and_then(|exit| exit.signal).as_deref(), Some("SIGTERM"));
+    nothing_is_left(&mut next);
+}
+
+#[test]
+fn a_program_that_cannot_take_over_changes_nothing() {
+    let mut machine = lived_in(HOUSE);
+    let before: Vec<_> = all(&machine).iter().map(essence).collect();
+    let other = machine.folder().script("other", "echo verger-forms board=0 plan=0 passed=0");
+    let text = machine.folder().write("text", "no program");
+    for (path, why) in [
+        ("/bin/true", "no vergerd"),
+        ("/nonexistent", "cannot be executed"),
+        ("/", "cannot be executed"),
+        (text.to_str().expect("it is text"), "cannot be executed"),
+        (other.to_str().expect("it is text"), "board=0"),
+    ] {
+        let said = reexec(&machine, &["--program", path]);
+        assert!(said.code == Some(1) && said.stderr.contains(why), "{path}: {said:?}");
+    }
+    assert_eq!(all(&machine).iter().map(essence).collect::<Vec<_>>(), before);
+    nothing_is_left(&mut machine);
+}

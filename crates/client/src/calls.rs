@@ -1,7 +1,8 @@
 //! One method for each of the daemon's, with its types.
 
 use verger_wire::message::{
-    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Service, ServiceInfo, Services, Why,
+    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Replaced, Service, ServiceInfo, Services,
+    Why,
 };
 
 use crate::{ClientError, Connection, Watch};
@@ -81,6 +82,16 @@ impl Connection {
     pub fn shutdown(&mut self, hasty: bool) -> Result<(), ClientError> {
         let Nothing {} = self.call(&Call::Shutdown { hasty })?;
         Ok(())
+    }
+
+    /// Replaces the daemon's program in place; comes back when that is about to happen, and the connection ends. `program`: an
+    /// absolute path; without one, what lies now where the present program was executed from.
+    ///
+    /// # Errors
+    /// `Invalid` when it cannot be executed or does not take over what the present one leaves; `Busy` when that is being found out
+    /// already; as for all of these.
+    pub fn reexec(&mut self, program: Option<&str>) -> Result<Replaced, ClientError> {
+        self.call(&Call::Reexec { program: program.map(str::to_owned) })
     }
 
     /// Breaks something, in a daemon that was told to offer that. Of a panic there is no answer.

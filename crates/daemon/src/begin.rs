@@ -40,7 +40,7 @@ use crate::inheritance::Inheritance;
 use crate::keeper::{self, Means};
 use crate::label::Kind;
 use crate::log::Log;
-use crate::mend;
+use crate::mend::{self, Again};
 use crate::notify::{NotifyFolder, Upward};
 use crate::options::Options;
 use crate::page::{self, Left, Page};
@@ -108,11 +108,11 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let left = page::left_in(folder.as_fd());
     let boot_id = boot_id();
     let left = left.filter(|left| left.identity.boot_id == boot_number(&boot_id));
-    let is_hopeless = options.resume && mend::is_hopeless(&folder);
-    let sealed = given.as_ref().map(|given| given.file.as_fd());
+    let is_hopeless = options.resume && !options.in_order && mend::is_hopeless(&folder);
+    let again = Again::new(options, given.as_ref().map(|given| given.file), passed);
     if options.resume && !is_hopeless {
         // What broke us may do so again at once.
-        mend::prepare(options, sealed, passed);
+        mend::prepare(&again);
     }
     if init == Init::No {
         let _old_kernel = machine::adopt_orphans();
@@ -198,6 +198,9 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         folder,
         handover,
         keeper_again_at: Moment::NEVER,
+        again,
+        asking: None,
+        next: None,
         parent: None,
         upward: Upward::from_environment(),
         facts: Facts {
@@ -267,7 +270,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         daemon.step(Event::Plan { image, scope: Scope::Whole, by });
     }
     if !options.resume {
-        mend::prepare(options, sealed, passed);
+        mend::prepare(&daemon.again);
     }
     if let Some(parent) = options.end_with_parent {
         watch_parent(&mut daemon, Pid(parent));

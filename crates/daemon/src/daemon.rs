@@ -3,7 +3,10 @@
 //! One thread, and nothing in it waits but `epoll_wait`. Each turn: take what is ready and tell it to the engine, event by
 //! event; let time pass; send what waits to be sent; promise on the board when the next turn will be.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use rustix::io::Errno;
@@ -19,7 +22,7 @@ use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
-    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Order, ServiceInfo, WatchReply,
+    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Order, Replaced, ServiceInfo, WatchReply,
 };
 use verger_wire::view::{self, Listing};
 
@@ -29,10 +32,12 @@ use crate::folder::Folder;
 use crate::keeper::{self, Means};
 use crate::label::Kind;
 use crate::log::Log;
+use crate::mend::Again;
 use crate::notify::Upward;
 use crate::page::Page;
 use crate::poll::{Poll, Token};
 use crate::recording::Recording;
+use crate::reexec::{self, Asking, Next};
 use crate::words;
 use crate::world::World;
 
@@ -52,6 +57,12 @@ pub(crate) struct Daemon {
     pub(crate) handover: OwnedFd,
     /// A keeper could not be made: not before this is it tried again.
     pub(crate) keeper_again_at: Moment,
+    /// How this process is executed again.
+    pub(crate) again: Again,
+    /// A program that is to take our place is being asked whether it can.
+    pub(crate) asking: Option<Asking>,
+    /// It can, and is about to.
+    pub(crate) next: Option<Next>,
     /// Whoever started us, if everything is to end with it and there is no connection to hold it by any more.
     pub(crate) parent: Option<PidFd>,
     pub(crate) upward: Upward,
@@ -150,6 +161,7 @@ impl Daemon {
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);
+        self.become_next();
     }
 
     /// Sends what waits to be sent, as far as it is taken. Watchers that have lost something, and have just taken the last of
@@ -189,6 +201,7 @@ impl Daemon {
             self.door.again_at(),
             self.watchdog.next,
             self.keeper_again_at,
+            self.next.as_ref().map_or(Moment::NEVER, |next| next.by),
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
         dues.into_iter().fold(again, Moment::min)
@@ -213,6 +226,7 @@ impl Daemon {
             Token::Elsewhere(slot) => self.world.ended_elsewhere(&self.engine, &self.poll, slot),
             Token::Keeper => self.keeper_died(),
             Token::Keeping => self.hear_keeper(),
+            Token::Asked => self.hear_answer(),
             Token::Parent => {
                 if let Some(parent) = self.parent.take() {
                     self.poll.remove(&parent);
@@ -242,6 +256,69 @@ impl Daemon {
         self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
         self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
         self.hear_world();
+    }
+
+    // ── becoming another program ────────────────────────────────────────────────────────────────────────────────
+
+    /// Asks the program that is to take our place whether it can. The answer comes later.
+    fn reexec(&mut self, at: u32, program: Option<&str>, oneway: bool) -> Result<(), Error> {
+        if self.asking.is_some() || self.next.is_some() {
+            return Err(Error::Busy);
+        }
+        let invalid = |expected: String| Error::Invalid { field: "program".into(), expected };
+        let path = program.map(PathBuf::from).or_else(reexec::own_path);
+        let path = path.ok_or_else(|| invalid("a path: where this program lies is not known".into()))?;
+        let nobody = ServiceId { slot: u32::MAX, generation: 0 };
+        let command = self.control.promise(at, "", nobody, oneway);
+        let asked = Asking::begin(path, command).and_then(|asking| {
+            self.poll.add(&asking, Token::Asked)?;
+            Ok(asking)
+        });
+        match asked {
+            Ok(asking) => self.asking = Some(asking),
+            Err(errno) => {
+                let mut bytes = Vec::new();
+                let error = Error::Internal { text: format!("the program cannot be asked: {errno}") };
+                verger_wire::frame::write_error(&mut bytes, &error);
+                self.control.keep_promise(command, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The program has answered.
+    fn hear_answer(&mut self) {
+        let Some(answer) = self.asking.as_ref().and_then(Asking::answer) else { return };
+        let Some(asking) = self.asking.take() else { return };
+        self.poll.remove(&asking);
+        let mut bytes = Vec::new();
+        let path = asking.path.display().to_string();
+        let c_path = CString::new(asking.path.as_os_str().as_bytes());
+        match (answer, c_path) {
+            (Ok(()), Ok(c_path)) => {
+                self.log.tell(format_args!("becoming {path}, in the same process"));
+                let reply = Replaced { program: path, version: env!("CARGO_PKG_VERSION").into() };
+                verger_wire::frame::write_reply(&mut bytes, &reply, false);
+                self.next = Some(Next { path: c_path, by: self.now + reexec::STARTS });
+            }
+            (why, _) => {
+                let why = why.err().unwrap_or_default();
+                let expected = format!("a vergerd that takes over from this one ({path}: {why})");
+                verger_wire::frame::write_error(&mut bytes, &Error::Invalid { field: "program".into(), expected });
+            }
+        }
+        self.control.keep_promise(asking.command, bytes);
+    }
+
+    /// Becomes the next program, once no start is on its way. Comes back if it cannot be executed after all.
+    fn become_next(&mut self) {
+        let Some(next) = self.next.take_if(|next| next.by <= self.now || self.world.starter.is_idle()) else { return };
+        self.hear_world();
+        self.send();
+        self.recording.flush();
+        self.log.flush_last();
+        let errno = self.again.become_program(&next.path);
+        self.log.warn(format_args!("cannot become another program: {errno}; everything goes on as it was"));
     }
 
     // ── the keeper ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -462,6 +539,7 @@ impl Daemon {
                 }
                 self.reply_nothing(at, oneway);
             }
+            Call::Reexec { program } => return self.reexec(at, program.as_deref(), oneway),
             Call::Inject { kind, name } => self.inject(at, *kind, name.as_deref(), oneway)?,
             Call::Watch { names } => {
                 let listing = Listing::of(&self.engine, names.as_deref())?;

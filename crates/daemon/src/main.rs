@@ -26,6 +26,7 @@ mod pids;
 mod poll;
 mod recipe;
 mod recording;
+mod reexec;
 mod starter;
 mod trouble;
 mod words;
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let options = match options::read(std::env::args_os().skip(1)) {
         Ok(Asked::Run(options)) => options,
         Ok(Asked::Help) => return say(options::HELP),
+        Ok(Asked::Forms) => return say(&reexec::forms()),
         Ok(Asked::Version) => return say(concat!("vergerd ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(words) => {
             let _nobody_reads = writeln!(std::io::stderr(), "Error: {words}\nHint: vergerd --help");

@@ -11,6 +11,8 @@ pub(crate) enum Asked {
     Run(Box<Options>),
     Help,
     Version,
+    /// In which forms it takes over from a daemon that executes it.
+    Forms,
 }
 
 /// How this daemon is to be.
@@ -26,6 +28,8 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
     /// We were this process before, and broke: take up what the board shows.
     pub(crate) resume: bool,
+    /// Then: we did not break, but were to become another program.
+    pub(crate) in_order: bool,
     /// Then: the list of what our former life passed on, in a descriptor.
     pub(crate) passed_fd: Option<i32>,
     /// Offer `io.verger.Debug`, for tests.
@@ -70,6 +74,8 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
                 lexopt::Arg::Long("instance") => options.instance = parser.value()?.string()?,
                 lexopt::Arg::Long("quiet") => options.quiet = true,
                 lexopt::Arg::Long("resume") => options.resume = true,
+                lexopt::Arg::Long("forms") => return Ok(Asked::Forms),
+                lexopt::Arg::Long("in-order") => options.in_order = true,
                 lexopt::Arg::Long("passed-fd") => options.passed_fd = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("debug") => options.debug = true,
                 lexopt::Arg::Long("control-fd") => options.control_fd = Some(parser.value()?.parse()?),

@@ -30,6 +30,8 @@ pub(crate) enum Token {
     Keeper,
     /// The keeper says something, or can be told more.
     Keeping,
+    /// A program that was asked whether it takes our place has answered.
+    Asked,
     /// The end of whoever started us.
     Parent,
 }
@@ -48,6 +50,7 @@ impl Token {
             Token::Parent => (8, 0),
             Token::Elsewhere(slot) => (9, slot),
             Token::Keeping => (10, 0),
+            Token::Asked => (11, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -66,6 +69,7 @@ impl Token {
             8 => Token::Parent,
             9 => Token::Elsewhere(index),
             10 => Token::Keeping,
+            11 => Token::Asked,
             _ => return None,
         })
     }
@@ -174,6 +178,7 @@ mod tests {
             Token::Elsewhere(7),
             Token::Keeper,
             Token::Keeping,
+            Token::Asked,
             Token::Parent,
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));

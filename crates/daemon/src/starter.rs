@@ -204,6 +204,14 @@ impl Starter {
         by_a_worker || !lock(&self.shared.done).is_empty()
     }
 
+    /// Whether no start is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        let busy = self.workers.iter().any(|worker| {
+            worker.doing.load(Ordering::Acquire) == Doing::Child as u8 || lock(&worker.current).is_some()
+        });
+        !busy && lock(&self.shared.jobs).is_empty() && lock(&self.shared.done).is_empty()
+    }
+
     /// When it should be looked whether another worker is needed; never, when no job waits or there are enough.
     pub(crate) fn look_at(&self) -> Moment {
         if self.workers.len() == WORKERS_MAX || lock(&self.shared.jobs).is_empty() {
@@ -259,6 +267,8 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
                         if jobs.is_empty() {
                             jobs.clear();
                         }
+                        // Before the queue is let go of: a job is in one of the two places.
+                        *lock(&worker.current) = Some(job.run);
                         break job;
                     }
                     None => jobs = shared.available.wait(jobs).unwrap_or_else(PoisonError::into_inner),
@@ -266,7 +276,6 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
             }
         };
         let run = job.run;
-        *lock(&worker.current) = Some(run);
         worker.busy_since.store(clock::now().0, Ordering::Relaxed);
         let child = || worker.doing.store(Doing::Child as u8, Ordering::Release);
         let result = kitchen.start(&shared.ground, &job, child);

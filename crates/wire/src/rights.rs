@@ -17,7 +17,7 @@ pub fn needed(call: &Call) -> Option<Right> {
         Call::GetInfo | Call::GetInterfaceDescription { .. } => None,
         Call::Describe | Call::List { .. } | Call::Why { .. } | Call::Watch { .. } => Some(Right::Observe),
         Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Signal { .. } => Some(Right::Operate),
-        Call::Shutdown { .. } | Call::Inject { .. } => Some(Right::Configure),
+        Call::Shutdown { .. } | Call::Reexec { .. } | Call::Inject { .. } => Some(Right::Configure),
     }
 }
 
@@ -75,6 +75,7 @@ mod tests {
             (Call::Restart(order()), Some(Right::Operate)),
             (Call::Signal { name: "a".into(), signal: 15 }, Some(Right::Operate)),
             (Call::Shutdown { hasty: false }, Some(Right::Configure)),
+            (Call::Reexec { program: None }, Some(Right::Configure)),
             (Call::Inject { kind: crate::message::Breakage::Panic, name: None }, Some(Right::Configure)),
         ] {
             assert_eq!(needed(&call), right, "{call:?}");

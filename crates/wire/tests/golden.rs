@@ -90,6 +90,8 @@ fn messages() -> Vec<Value> {
         call(&Call::Watch { names: names() }, true),
         call(&Call::Shutdown { hasty: false }, false),
         call(&Call::Shutdown { hasty: true }, false),
+        call(&Call::Reexec { program: None }, false),
+        call(&Call::Reexec { program: Some("/usr/bin/vergerd".to_owned()) }, false),
         message("io.verger.Control.Stop, oneway", "call", |out| write_oneway(out, &Call::Stop(Order::new("web")))),
         call(&Call::Inject { kind: Breakage::Fault, name: Some(name()) }, false),
         call(&Call::GetInfo, false),
@@ -106,6 +108,7 @@ fn messages() -> Vec<Value> {
     let watch = WatchReply::default;
     all.extend([
         message("Shutdown", "reply", write_nothing),
+        reply("Reexec", &Replaced { program: "/usr/bin/vergerd".to_owned(), version: "0.1.0".to_owned() }, false),
         reply("Watch, first", &WatchReply { services: Some(vec![samples::service(false)]), ..watch() }, true),
         reply(
             "Watch, a transition",

@@ -257,6 +257,9 @@ fn the_control_interface_says_what_the_types_say() {
     text.outputs("Watch", &samples::watch(), &WatchReply::default());
     text.inputs(&Call::Shutdown { hasty: true }, &Call::Shutdown { hasty: false });
     text.outputs("Shutdown", &Nothing {}, &Nothing {});
+    text.inputs(&Call::Reexec { program: Some("/x".to_owned()) }, &Call::Reexec { program: None });
+    let replaced = || Replaced { program: "/x".to_owned(), version: "0.1.0".to_owned() };
+    text.outputs("Reexec", &replaced(), &replaced());
 
     for (full, bare) in samples::errors(true).iter().zip(&samples::errors(false)) {
         text.error(full, bare);

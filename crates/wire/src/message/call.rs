@@ -101,6 +101,11 @@ pub enum Call {
         /// Without patience.
         hasty: bool,
     },
+    /// Replace the daemon's program in place.
+    Reexec {
+        /// By the one at this absolute path; `None`: by what lies where the present one was executed from.
+        program: Option<String>,
+    },
     /// Break something, for a test.
     Inject {
         /// What.
@@ -207,6 +212,7 @@ impl Envelope<'_> {
             "Why" => self.fields(&["name"]).and_then(|it| Ok(Call::Why { name: it.name()? })),
             "Watch" => self.fields(&["names"]).and_then(|it| Ok(Call::Watch { names: it.names()? })),
             "Shutdown" => self.shutdown(),
+            "Reexec" => self.reexec(),
             _ => return None,
         })
     }
@@ -259,8 +265,19 @@ impl Envelope<'_> {
         let hasty: Option<bool> = self.fields(&["hasty"])?.maybe("hasty", "true or false")?;
         Ok(Call::Shutdown { hasty: hasty.unwrap_or(false) })
     }
+
+    fn reexec(&self) -> Result<Call, Flaw> {
+        let program: Option<String> = self.fields(&["program"])?.maybe("program", A_PROGRAM)?;
+        let is_path = |path: &String| path.starts_with('/') && path.len() < 4096 && !path.contains('\0');
+        match program {
+            Some(path) if !is_path(&path) => Err(Flaw { field: "program".to_owned(), expected: A_PROGRAM.to_owned() }),
+            program => Ok(Call::Reexec { program }),
+        }
+    }
 }
 
+/// What a program should be.
+const A_PROGRAM: &str = "an absolute path of at most 4095 bytes, without NUL";
 /// What a key should be.
 const A_KEY: &str = "a text of 1 to 64 bytes";
 /// What a signal should be.
@@ -279,6 +296,7 @@ impl Call {
             Call::Why { .. } => "io.verger.Control.Why",
             Call::Watch { .. } => "io.verger.Control.Watch",
             Call::Shutdown { .. } => "io.verger.Control.Shutdown",
+            Call::Reexec { .. } => "io.verger.Control.Reexec",
             Call::Inject { .. } => "io.verger.Debug.Inject",
             Call::GetInfo => "org.varlink.service.GetInfo",
             Call::GetInterfaceDescription { .. } => "org.varlink.service.GetInterfaceDescription",
@@ -311,6 +329,7 @@ impl Serialize for Parameters<'_> {
             }
             Call::Why { name } => map.serialize_entry("name", name)?,
             Call::Shutdown { hasty } => entry(&mut map, "hasty", hasty.then_some(&true))?,
+            Call::Reexec { program } => entry(&mut map, "program", program.as_ref())?,
             Call::Inject { kind, name } => {
                 map.serialize_entry("kind", kind)?;
                 entry(&mut map, "name", name.as_ref())?;
@@ -385,6 +404,8 @@ mod tests {
         invalid("Signal", r#"{"name":"a","signal":15}"#, "signal", "as text");
         invalid("Signal", r#"{"name":"a","signal":"FOO"}"#, "signal", "TERM");
         invalid("Shutdown", r#"{"hasty":1}"#, "hasty", "true or false");
+        invalid("Reexec", r#"{"program":"vergerd"}"#, "program", A_PROGRAM);
+        invalid("Reexec", r#"{"program":7}"#, "program", A_PROGRAM);
         invalid("Why", "[]", "parameters", "an object");
         invalid("Why", "\"name\"", "parameters", "an object");
         let long = "x".repeat(5000);

@@ -16,5 +16,5 @@ pub use call::{Asked, Breakage, Call, KEY_BYTES_MAX, NAMES_MAX, Order, Unreadabl
 pub use cause::{Actor, Cause, CauseKind, Origin, OriginKind, Root, Transition, Wanted};
 pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
-pub use reply::{Done, InterfaceDescription, Nothing, ServiceInfo, Services, WatchReply, Why};
+pub use reply::{Done, InterfaceDescription, Nothing, Replaced, ServiceInfo, Services, WatchReply, Why};
 pub use service::{DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Service, signal_text};
