@@ -82,7 +82,12 @@ fn mark(process: Process) -> Option<String> {
 fn counted(instance: &str) -> BTreeMap<String, Vec<Process>> {
     let mut found: BTreeMap<String, Vec<Process>> = BTreeMap::new();
     for process in processes_of(instance).into_iter().map(Process) {
-        if let Some(mark) = mark(process).filter(|_| process.lives()) {
+        // A child that is on its way to its own program still has its parent's arguments.
+        let parent = process
+            .try_file("stat")
+            .and_then(|text| text.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok().map(Process));
+        let of_parent = parent.and_then(mark);
+        if let Some(mark) = mark(process).filter(|mark| process.lives() && of_parent.as_ref() != Some(mark)) {
             found.entry(mark).or_default().push(process);
         }
     }

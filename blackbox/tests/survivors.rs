@@ -67,7 +67,7 @@ fn keeper(machine: &Machine) -> Process {
     let lock = machine.runtime().join(machine.instance()).join("lock");
     eventually("there is a keeper", PATIENCE, || {
         let text = std::fs::read_to_string(&lock).ok()?;
-        let pid = text.lines().nth(1)?.parse().ok().filter(|pid| *pid != 0)?;
+        let pid = text.lines().nth(1)?.trim().parse().ok().filter(|pid| *pid != 0)?;
         Some(Process(pid)).filter(|it| it.lives())
     })
 }
@@ -348,7 +348,8 @@ fn it_becomes_another_program_and_nothing_else_changes() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(next.main_process("lives"), lives, "it is no child of ours, and still known");
     lives.signal(Signal::TERM);
-    let again = eventually("its end is seen", PATIENCE, || Some(next.show("lives")).filter(|it| it.pid != Some(lives.0)));
+    let again =
+        eventually("its end is seen", PATIENCE, || Some(next.show("lives")).filter(|it| it.pid != Some(lives.0)));
     assert_eq!(again.last_exit.and_then(|exit| exit.signal).as_deref(), Some("SIGTERM"));
     nothing_is_left(&mut next);
 }

@@ -111,7 +111,7 @@ fn live_on(board: &Board<Mapped>, liveness: Liveness) -> usize {
 /// The process that holds them, as the lock file names it.
 fn keeper(setting: &Setting) -> Option<u32> {
     let text = std::fs::read_to_string(reach::address(setting).ok()?.lock()).ok()?;
-    let keeper = text.lines().nth(1)?.parse().ok().filter(|pid| *pid != 0)?;
+    let keeper = text.lines().nth(1)?.trim().parse().ok().filter(|pid| *pid != 0)?;
     std::path::Path::new(&format!("/proc/{keeper}")).exists().then_some(keeper)
 }
 

@@ -404,15 +404,23 @@ fn what_holds(findings: &mut Vec<Finding>, cgroups: bool, keeper: bool, init: In
         (Init::OfMachine | Init::OfNamespace, _, _) => {
             (Level::Good, "if the daemon ends, the kernel ends everything with it")
         }
-        (Init::No, true, true) => {
-            (Level::Good, "if the daemon is killed, its keeper ends every run with all it started")
-        }
-        (Init::No, true, false) => {
-            (Level::Note, "if the daemon is killed, runs end with it; what they started is ended at the next start")
-        }
-        (Init::No, false, _) => {
-            (Level::Problem, "if the daemon is killed, main processes end with it; others that they started may stay")
-        }
+        (Init::No, true, true) => (
+            Level::Good,
+            "if the daemon is killed, its keeper ends every run with all it started, and holds those that survive",
+        ),
+        (Init::No, false, true) => (
+            Level::Problem,
+            "if the daemon is killed, its keeper ends main processes and their groups, and holds those that survive; \
+             what has left its group may stay",
+        ),
+        (Init::No, true, false) => (
+            Level::Problem,
+            "there is no keeper: if the daemon is killed, main processes end with it, and what they started at the next start",
+        ),
+        (Init::No, false, false) => (
+            Level::Problem,
+            "there is no keeper: if the daemon is killed, main processes end with it; others that they started may stay",
+        ),
     };
     note(findings, "when the daemon dies", level, text, None);
     if !cgroups {

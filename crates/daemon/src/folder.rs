@@ -80,11 +80,10 @@ impl Folder {
     pub(crate) fn sign(&self, keeper: Option<u32>) {
         let own = std::process::id();
         let started = process::stat(Pid(own)).map_or(0, |stat| stat.start);
-        let text = format!("{own}\n{}\n{started}\n", keeper.unwrap_or(0));
-        let written =
-            rustix::fs::ftruncate(&self.lock, 0).and_then(|()| rustix::io::pwrite(&self.lock, text.as_bytes(), 0));
-        // For people only: the lock is what counts.
-        let _for_people_only = written;
+        // Of one length, and in one write: whoever reads it never finds it half-written, whenever we are killed.
+        let text = format!("{own:<10}\n{:<10}\n{started:<20}\n", keeper.unwrap_or(0));
+        // Without it the next daemon waits a while instead of asking the keeper at once: the lock is what counts.
+        let _known_a_little_later = rustix::io::pwrite(&self.lock, text.as_bytes(), 0);
     }
 
     /// The daemon ends in order: nothing is left of the folder. But if there are still `leftovers` of its runs, the lock is: the
@@ -172,7 +171,8 @@ fn lock(path: &Path, instance: &str, resume: bool, inheritance: &mut Inheritance
             Err(Errno::AGAIN) => {}
             Err(errno) => return Err(cannot_use(path, errno)),
         }
-        let lives = !ours && daemon.is_none_or(|pid| is_there(pid, started));
+        // Nobody has signed it yet: it was taken a moment ago, or whoever did was killed then.
+        let lives = !ours && daemon.is_some_and(|pid| is_there(pid, started));
         if !lives && !ours {
             // It waits there while its keeper ends what is to end.
             let socket = path.join(place::HANDOVER_SOCKET);
@@ -227,7 +227,7 @@ impl Holders {
         let mut bytes = [0; 64];
         let count = rustix::io::pread(file, &mut bytes[..], 0).unwrap_or(0);
         let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-        let mut numbers = text.lines().map(|line| line.parse::<u64>().ok().filter(|number| *number != 0));
+        let mut numbers = text.lines().map(|line| line.trim().parse::<u64>().ok().filter(|number| *number != 0));
         let mut next = || numbers.next().flatten();
         let mut pid = || next().and_then(|pid| u32::try_from(pid).ok());
         let (daemon, keeper) = (pid(), pid());

@@ -48,6 +48,10 @@ Usage: vergerd [OPTIONS]
 Runs the services of a compiled plan until it is told to end them (SIGTERM or SIGINT; a second one: faster).
 It is usually started by `verger run` or `verger up`, which compile the plan.
 
+When it is killed, its keeper, a second process, ends every service with all it started, but for those that
+are to survive. Those it holds, with their pipes, until another vergerd of the same instance takes them over;
+a SIGTERM to the keeper ends them. `verger reexec` replaces its program in place.
+
   --plan FILE       take the compiled plan in FILE (`verger compile`)
   --image-fd N      take the compiled plan in descriptor N, a sealed memory file
   --instance NAME   be the instance NAME (default: default)

@@ -166,6 +166,7 @@ fn messages_are_read_back() {
                     "Start" => serde_json::to_value(reply.parameters::<Done>().unwrap()),
                     "Why" => serde_json::to_value(reply.parameters::<Why>().unwrap()),
                     "Watch" => serde_json::to_value(reply.parameters::<WatchReply>().unwrap()),
+                    "Reexec" => serde_json::to_value(reply.parameters::<Replaced>().unwrap()),
                     "GetInfo" => serde_json::to_value(reply.parameters::<ServiceInfo>().unwrap()),
                     _ => serde_json::to_value(reply.parameters::<Nothing>().unwrap()),
                 };
