@@ -255,6 +255,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         (_, image) => begins_anew = image,
     }
     daemon.world.has_taken_up(&daemon.engine);
+    put_in_charge(&mut daemon);
     daemon.pass_on();
     daemon.page.publish(daemon.folder.as_fd()).map_err(while_doing("cannot make the board"))?;
     match before {
@@ -518,6 +519,20 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
     let known = find_all(daemon, &left.entries);
     end_unknown(daemon, &known);
 }
+
+/// Tells the keeper all that was taken up, and puts it in charge: before anything is started that it would have to end.
+fn put_in_charge(daemon: &mut Daemon) {
+    let until = clock::now() + KEEPERS_TIME;
+    while daemon.world.catch_up(&daemon.engine) && clock::now() < until {
+        let Some(keeper) = daemon.world.holding.keeper() else { return };
+        let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        let mut one = [rustix::event::PollFd::new(&keeper.socket, rustix::event::PollFlags::OUT)];
+        let _later = rustix::event::poll(&mut one, Some(&moment));
+    }
+}
+
+/// What a keeper that is put in charge may take to hear it all; a busy machine is given no more, and it goes on in the loop.
+const KEEPERS_TIME: Span = Span::from_secs(5);
 
 /// Takes up what outlived the daemon before us. What did not begins as the plan says. Nothing moves yet.
 fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry]) {
