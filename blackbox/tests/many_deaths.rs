@@ -1,4 +1,4 @@
-//! The daemon is killed again and again at random moments, under load: nothing that survives is lost or doubled, nothing else is
+//! The daemon is killed again and again at random moments, under load, now and then while it executes itself again: nothing that survives is lost or doubled, nothing else is
 //! left.
 //!
 //! `VERGER_DEATHS=N` says how often (200 if not said), `VERGER_SEED=N` repeats what a failure printed.
@@ -157,14 +157,18 @@ fn nothing_is_lost_nothing_is_doubled_and_nothing_is_left() {
                 scope.spawn(|| load(&control, &stop, Dice(seed ^ (death << 8) | 1)));
                 std::thread::sleep(Duration::from_micros(dice.below(40_000))); // sleep: a random moment is what is asked for
                 panics.retain(|at| at.elapsed() < Duration::from_secs(61));
-                // A third within a minute would be the last.
-                if dice.below(8) == 0 && panics.len() < 2 {
-                    panics.push(Instant::now());
-                    let path = machine.address().control();
-                    let _it_breaks = Connection::to_path(&path).map(|mut it| it.inject(Breakage::Panic, None));
-                    if dice.below(2) == 0 {
-                        eventually("it is back", PATIENCE, || Connection::to_path(&path).ok()?.describe().ok());
+                let client = || Connection::to_path(&control);
+                // A third panic within a minute would be the last.
+                let again = match dice.below(8) {
+                    0 if panics.len() < 2 => {
+                        panics.push(Instant::now());
+                        client().map(|mut it| it.inject(Breakage::Panic, None).is_err())
                     }
+                    1 | 2 => client().map(|mut it| it.reexec(None).is_ok()),
+                    _ => Ok(false),
+                };
+                if again.is_ok_and(|again| again) && dice.below(2) == 0 {
+                    eventually("it is back", PATIENCE, || client().ok()?.describe().ok());
                 }
                 machine.signal(Signal::KILL);
                 machine.somebody_goes_on();
