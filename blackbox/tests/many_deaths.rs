@@ -42,6 +42,15 @@ const PLAN: &str = "
     command = ['sh', '-c', 'sleep 0.02; exit 0 # 7005']
     restart_delay = '1ms'
     restart_delay_max = '5ms'
+    [service.restless-3]
+    command = ['sh', '-c', 'sleep 0.01; exit 3 # 7009']
+    containment = 'group'
+    survive = true
+    restart_delay = '1ms'
+    restart_delay_max = '5ms'
+    [service.restless-4]
+    command = ['sh', '-c', 'sleep 1000; exit 3 # 7010']
+    containment = 'group'
     [service.told-1]
     command = 'sleep 7006'
     survive = true
@@ -53,7 +62,7 @@ const PLAN: &str = "
 
 const STEADY: [&str; 3] = ["steady-1", "steady-2", "steady-3"];
 /// Arguments of processes that may outlive a daemon, each at most once.
-const MAY_LIVE: [&str; 6] = ["7001", "7002", "7003", "7103", "7004", "7006"];
+const MAY_LIVE: [&str; 7] = ["7001", "7002", "7003", "7103", "7004", "7006", "7009"];
 
 /// A xorshift generator: the same seed tells the same story.
 struct Dice(u64);

@@ -4,8 +4,7 @@
 //! touched; what that one left is ended before anything new is begun; the keeper is forked before the first thread.
 
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -150,7 +149,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let ground = Ground {
         environment: Environment::inherited(),
         tree,
-        has_keeper: AtomicBool::new(has_keeper),
+        keeper: Mutex::new(holding.keeper().map(|keeper| Arc::clone(&keeper.socket))),
         is_init: init != Init::No,
         notify_prefix: notify.prefix(),
         open_files,

@@ -7,7 +7,7 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 
@@ -342,7 +342,7 @@ impl Daemon {
         self.poll.add(&keeper.fd, Token::Keeper)?;
         self.poll.add(&keeper.socket, Token::Keeping)?;
         self.folder.sign(Some(keeper.pid.0));
-        ground.has_keeper.store(true, Ordering::Relaxed);
+        ground.set_keeper(Some(Arc::clone(&keeper.socket)));
         self.world.holding.take(keeper);
         self.world.tell_all(&self.engine);
         Ok(())
@@ -366,7 +366,7 @@ impl Daemon {
         let Some(keeper) = self.world.holding.lose() else { return };
         self.poll.remove(&keeper.fd);
         self.poll.remove(&keeper.socket);
-        self.world.starter.ground().has_keeper.store(false, Ordering::Relaxed);
+        self.world.starter.ground().set_keeper(None);
         self.log.warn(format_args!("the keeper (process {}) has died: another is made", keeper.pid.0));
         self.keeper_again_at = self.now;
     }

@@ -176,6 +176,13 @@ impl Holding {
         }
     }
 
+    /// A run is being started that tells the keeper of itself.
+    pub(crate) fn announced(&mut self, slot: u32, run: RunId) {
+        if let Some(told) = self.told.get_mut(slot as usize).filter(|told| **told == 0) {
+            *told = run.0;
+        }
+    }
+
     /// Tells the keeper what a slot has; whether it took it in.
     fn tell_slot(&mut self, slot: u32, share: Option<Share<'_>>) -> bool {
         let Some(keeper) = &self.keeper else { return true };

@@ -14,6 +14,7 @@
 //! former one, which still has everything, is the one that counts.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -38,6 +39,9 @@ pub(crate) enum Order {
     LetGoOne = 3,
     /// All has been told: from here on you are the one. With it goes the former keeper's pidfd, if there is one.
     Charge = 4,
+    /// Hold the sender: it is the main process of a run, and about to execute its program. Sent by that process itself, so that a
+    /// daemon that is killed just then leaves nobody unknown.
+    Begun = 5,
 }
 
 /// A message, in both directions: an order and a label. The answer to what there is no room for is the message itself.
@@ -85,6 +89,7 @@ pub(crate) fn make(means: &Means<'_>) -> Result<Keeper, Errno> {
     let daemon = PidFd::open(Pid(std::process::id()))?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    channel::name_senders(&theirs)?;
     let mut table = Vec::new();
     // Only what is used of it will ever be memory.
     table.try_reserve_exact(means.room).map_err(|_| Errno::NOMEM)?;
@@ -98,7 +103,7 @@ pub(crate) fn make(means: &Means<'_>) -> Result<Keeper, Errno> {
     }
     let own = Own { tree: means.tree, lock: means.lock, handover: means.handover, daemon: &daemon, socket: &theirs };
     let pid = fork_companion(&kept[..count], || own.keep(table))?;
-    Ok(Keeper { pid, fd: PidFd::open(pid)?, socket: ours })
+    Ok(Keeper { pid, fd: PidFd::open(pid)?, socket: Arc::new(ours) })
 }
 
 /// The keeper, as the daemon sees it.
@@ -106,7 +111,7 @@ pub(crate) fn make(means: &Means<'_>) -> Result<Keeper, Errno> {
 pub(crate) struct Keeper {
     pub(crate) pid: Pid,
     pub(crate) fd: PidFd,
-    pub(crate) socket: OwnedFd,
+    pub(crate) socket: Arc<OwnedFd>,
 }
 
 impl Keeper {
@@ -206,20 +211,28 @@ impl Own<'_> {
     fn hear(&self, table: &mut Vec<Held>, charge: &mut Charge) -> bool {
         loop {
             let (mut bytes, mut place) = ([0; MESSAGE_BYTES], [None]);
-            match channel::receive(self.socket, &mut bytes, &mut place) {
-                Ok(Some(received)) if received.length == MESSAGE_BYTES => {}
+            let sender = match channel::receive(self.socket, &mut bytes, &mut place) {
+                Ok(Some(received)) if received.length == MESSAGE_BYTES => received.sender.and_then(|sender| sender.pid),
                 Ok(None) => return true,
                 Ok(Some(_)) | Err(_) => return false,
-            }
+            };
             let (order, words) = words_of(&bytes);
             let [fd] = place;
             let label = Label::from_words(&words);
             match (order, label, fd) {
                 (order, Some(label), Some(fd)) if order == Order::Hold as u64 => {
-                    match table.iter().position(|held| held.label.is_same(&label)) {
-                        Some(at) => table[at] = Held { label, fd },
-                        None if table.len() < table.capacity() => table.push(Held { label, fd }),
-                        None => _ = channel::send(self.socket, &bytes, &[]),
+                    if !hold(table, Held { label, fd }) {
+                        let _nobody_asks = channel::send(self.socket, &bytes, &[]);
+                    }
+                }
+                (order, Some(label), None) if order == Order::Begun as u64 => {
+                    // It may have failed since, and be gone; the daemon lets go of it then.
+                    let known = |pid| Some((PidFd::open(pid).ok()?, process::stat(pid).ok()?.start));
+                    if let Some(pid) = sender
+                        && let Some((process, started)) = known(pid)
+                    {
+                        let _the_daemon_is_told_later =
+                            hold(table, Held { label: Label { pid: pid.0, started, ..label }, fd: process.into() });
                     }
                 }
                 // One whose descriptor did not come: no descriptor could be had here.
@@ -332,6 +345,16 @@ impl Own<'_> {
                 .and_then(|()| give(successor, &message(Order::Hold as u64, &held.label.words()), &[held.fd.as_fd()]));
         }
     }
+}
+
+/// Holds something, in place of what was the same; whether there is room for it. Allocates nothing.
+fn hold(table: &mut Vec<Held>, new: Held) -> bool {
+    match table.iter().position(|held| held.label.is_same(&new.label)) {
+        Some(at) => table[at] = new,
+        None if table.len() < table.capacity() => table.push(new),
+        None => return false,
+    }
+    true
 }
 
 /// Sends a message to somebody who takes it within a while.

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::Ordering;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -12,7 +11,11 @@ use verger_linux::contain::RunName;
 use verger_linux::spawn::{self, Arena, PATH_BYTES_MAX, PointerArray, Pointers, Recipe, Session, Spawner, WordsError};
 use verger_linux::users::{self, SYSTEM};
 
+use verger_wire::board::Name;
+
 use crate::environment::{name_part, value_of};
+use crate::keeper;
+use crate::label::{Kind, Label};
 use crate::starter::{Ground, Job, Started};
 
 /// Descriptors that one service can be given.
@@ -123,8 +126,20 @@ impl Kitchen {
         recipe.cgroup = cgroup.as_ref().map(|directory| directory.as_fd());
         let contained = if cgroup.is_some() { Containment::Cgroup } else { Containment::Group };
         // The last belt, where nobody else ends the run when the daemon is killed. It would hit too when the daemon executes itself.
-        let kept = ground.is_init || ground.has_keeper.load(Ordering::Relaxed) || service.survive();
+        let keeper = ground.keeper();
+        let kept = ground.is_init || keeper.is_some() || service.survive();
         recipe.death_signal = (!kept).then_some(SIGKILL);
+        // The keeper knows of it before its program runs: were we killed before we know of it, nobody else would.
+        let begun = Label {
+            survives: service.survive(),
+            containment: contained,
+            run: job.run.run,
+            name: Name::new(service.name()),
+            ..Label::of(Kind::Process)
+        };
+        let begun = keeper::message(keeper::Order::Begun as u64, &begun.words());
+        let unseen = service.survive() || cgroup.is_none();
+        recipe.announce = keeper.as_ref().filter(|_| unseen).map(|socket| (socket.as_fd(), &begun[..]));
 
         child();
         match spawner.spawn(&recipe) {

@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -48,6 +48,18 @@ pub(crate) struct Job {
     pub(crate) notify: bool,
 }
 
+impl Ground {
+    /// Where the keeper hears, if there is one.
+    pub(crate) fn keeper(&self) -> Option<Arc<OwnedFd>> {
+        lock(&self.keeper).clone()
+    }
+
+    /// There is a keeper, or there is none.
+    pub(crate) fn set_keeper(&self, socket: Option<Arc<OwnedFd>>) {
+        *lock(&self.keeper) = socket;
+    }
+}
+
 /// What came of a start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Done {
@@ -71,8 +83,8 @@ pub(crate) struct Ground {
     pub(crate) environment: Environment,
     /// Where runs get their cgroups, if there are any.
     pub(crate) tree: Option<Tree>,
-    /// Whether there is a keeper, who sees to it that runs end when the daemon does.
-    pub(crate) has_keeper: AtomicBool,
+    /// Where the keeper hears, who sees to it that runs end when the daemon does; `None` while there is none.
+    pub(crate) keeper: Mutex<Option<Arc<OwnedFd>>>,
     /// Whether the kernel ends everything when the daemon ends: it is a namespace's pid 1.
     pub(crate) is_init: bool,
     /// `NOTIFY_SOCKET=` and the folder of the notify sockets, with a `/`.

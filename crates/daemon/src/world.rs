@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use verger_engine::image::{Ready, Right};
+use verger_engine::image::{ContainmentWish, Ready, Right};
 use verger_engine::runs::{Containment, Ended, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step};
 use verger_engine::{Engine, Home, ImageId};
 use verger_linux::channel;
@@ -204,7 +204,13 @@ impl World {
             Ok(())
         });
         match prepared {
-            Ok(()) => self.starter.put(job),
+            Ok(()) => {
+                let is_seen = self.tree().is_some() && service.containment() != ContainmentWish::Group;
+                if service.survive() || !is_seen {
+                    self.holding.announced(slot, run.run);
+                }
+                self.starter.put(job);
+            }
             Err(errno) => self.cannot_start(run, Step::Open, errno),
         }
         inherited
