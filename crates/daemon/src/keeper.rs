@@ -221,9 +221,8 @@ impl Own<'_> {
             let label = Label::from_words(&words);
             match (order, label, fd) {
                 (order, Some(label), Some(fd)) if order == Order::Hold as u64 => {
-                    if !hold(table, Held { label, fd }) {
-                        let _nobody_asks = channel::send(self.socket, &bytes, &[]);
-                    }
+                    let held = hold(table, Held { label, fd });
+                    let _nobody_asks = if held { Ok(0) } else { channel::send(self.socket, &bytes, &[]) };
                 }
                 (order, Some(label), None) if order == Order::Begun as u64 => {
                     // It may have failed since, and be gone; the daemon lets go of it then.
