@@ -131,6 +131,12 @@ never\t''"
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l fast -d 'Without patience: kill what does not end at once'
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l no-wait -d 'Do not wait until the daemon has ended'
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand reexec" -l program -d 'Execute this program instead' -r -F
+complete -c verger -n "__fish_verger_using_subcommand reexec" -l instance -d 'Which daemon is meant, by the name of its instance' -r
+complete -c verger -n "__fish_verger_using_subcommand reexec" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t''
+never\t''"
+complete -c verger -n "__fish_verger_using_subcommand reexec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand why" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand why" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
