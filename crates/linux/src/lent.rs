@@ -65,7 +65,14 @@ impl Lent {
     /// # Errors
     /// `EBADF`: not open for reading; `EIO`: a terminal that hung up; `EISDIR`, `ECONNRESET`.
     pub fn read<'b>(&self, room: &'b mut [MaybeUninit<u8>]) -> Result<Read<'b>, Errno> {
-        let length = match self.call(libc::SYS_recvfrom, libc::SYS_preadv2, libc::SYS_read, libc::POLLIN, room.as_mut_ptr() as usize, room.len()) {
+        let length = match self.call(
+            libc::SYS_recvfrom,
+            libc::SYS_preadv2,
+            libc::SYS_read,
+            libc::POLLIN,
+            room.as_mut_ptr() as usize,
+            room.len(),
+        ) {
             Ok(0) if self.kind != Kind::Messages => return Ok(Read::End),
             Ok(length) => length,
             Err(Errno::AGAIN) => return Ok(Read::Nothing),
@@ -81,11 +88,26 @@ impl Lent {
     /// # Errors
     /// `EAGAIN`: no room now; `EPIPE`, `ECONNRESET`: nobody is there; `EBADF`: not open for writing; `ENOSPC`.
     pub fn write(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        self.call(libc::SYS_sendto, libc::SYS_pwritev2, libc::SYS_write, libc::POLLOUT, bytes.as_ptr() as usize, bytes.len())
+        self.call(
+            libc::SYS_sendto,
+            libc::SYS_pwritev2,
+            libc::SYS_write,
+            libc::POLLOUT,
+            bytes.as_ptr() as usize,
+            bytes.len(),
+        )
     }
 
     /// One call in the way of this kind of descriptor.
-    fn call(&self, socket: i64, vector: i64, plain: i64, event: i16, start: usize, length: usize) -> Result<usize, Errno> {
+    fn call(
+        &self,
+        socket: i64,
+        vector: i64,
+        plain: i64,
+        event: i16,
+        start: usize,
+        length: usize,
+    ) -> Result<usize, Errno> {
         let number = self.fd.as_raw_fd() as usize;
         loop {
             let result = match self.kind {
@@ -119,7 +141,9 @@ impl Lent {
         let mut asked = libc::pollfd { fd: self.fd.as_raw_fd(), events: event, revents: 0 };
         let no_time = [0i64; 2];
         // SAFETY: one pollfd and a timespec of two 64-bit words.
-        let result = unsafe { raw::syscall5(libc::SYS_ppoll, (&raw mut asked) as usize, 1, (&raw const no_time) as usize, 0, 8) };
+        let result = unsafe {
+            raw::syscall5(libc::SYS_ppoll, (&raw mut asked) as usize, 1, (&raw const no_time) as usize, 0, 8)
+        };
         // Hang-ups and errors come by themselves; then the call knows more.
         if raw::check(result)? == 0 {
             return Err(Errno::AGAIN);

@@ -133,7 +133,10 @@ impl World {
                 for who in self.who(State::Lives) {
                     let hit = |at: usize| self.processes[at].state == State::Hit;
                     let alone = self.processes.iter().all(|process| process.parent != Some(who));
-                    if alone && self.processes[who].parent.is_none_or(hit) && let Some(child) = self.fork(who) {
+                    if alone
+                        && self.processes[who].parent.is_none_or(hit)
+                        && let Some(child) = self.fork(who)
+                    {
                         self.processes[child].stuck = 1;
                     }
                 }
@@ -217,11 +220,12 @@ impl Ground for World {
             }
         }
         // Another user's process ends by itself, some day.
-        if !died && let Some(who) = self.who(State::Lives).into_iter().find(|who| self.processes[*who].untouchable) {
-            if self.rng.chance(100) {
-                self.dies(who);
-                return Woken::News;
-            }
+        let untouchable = self.who(State::Lives).into_iter().find(|who| self.processes[*who].untouchable);
+        if let Some(who) = untouchable.filter(|_| !died)
+            && self.rng.chance(100)
+        {
+            self.dies(who);
+            died = true;
         }
         if died { Woken::News } else { Woken::Quiet }
     }

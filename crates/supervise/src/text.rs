@@ -105,9 +105,7 @@ fn number(word: &[u8]) -> Option<i32> {
     };
     let length = digits.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(digits.len());
     let digits = digits.get(..length).filter(|digits| !digits.is_empty())?;
-    digits.iter().try_fold(0i32, |number, byte| {
-        number.checked_mul(10)?.checked_add(sign * i32::from(byte - b'0'))
-    })
+    digits.iter().try_fold(0i32, |number, byte| number.checked_mul(10)?.checked_add(sign * i32::from(byte - b'0')))
 }
 
 fn say(line: Line, ends: &mut Ends) {

@@ -22,8 +22,20 @@ impl Luck {
 
     /// Bytes that are near enough to commands to be dangerous.
     fn noise(&mut self) -> Vec<u8> {
-        const PIECES: [&[u8]; 12] =
-            [b"signal ", b"signal", b" ", b"\n", b"1", b"64", b"65", b"0", b"-", b"\0", b"\xff\xfe", b"xxxxxxxxxxxxxxxx"];
+        const PIECES: [&[u8]; 12] = [
+            b"signal ",
+            b"signal",
+            b" ",
+            b"\n",
+            b"1",
+            b"64",
+            b"65",
+            b"0",
+            b"-",
+            b"\0",
+            b"\xff\xfe",
+            b"xxxxxxxxxxxxxxxx",
+        ];
         let mut noise = Vec::new();
         for _ in 0..self.below(40) {
             match self.below(3) {
