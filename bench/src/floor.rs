@@ -11,7 +11,7 @@ pub(crate) struct Floor(PathBuf);
 pub(crate) fn build(sources: &Path) -> Result<Floor, String> {
     let folder = std::env::temp_dir().join(format!("verger-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    for name in ["child", "launch", "respawn", "stop", "graph"] {
+    for name in ["child", "launch", "respawn", "stop", "graph", "tree", "tied"] {
         let mut compiler = Command::new("cc");
         compiler.args(["-O2", "-static", "-w", "-o"]).arg(folder.join(name)).arg(sources.join(format!("{name}.c")));
         if name == "child" {
@@ -28,13 +28,18 @@ pub(crate) fn build(sources: &Path) -> Result<Floor, String> {
 impl Floor {
     /// What everybody starts.
     pub(crate) fn child(&self) -> String {
-        self.0.join("child").display().to_string()
+        self.path("child").display().to_string()
+    }
+
+    /// Where one of the programs is.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
     }
 
     /// Starts one of the programs; the children inherit its output.
     pub(crate) fn run(&self, name: &str, arguments: &[&str], input: Stdio, output: OwnedFd) -> Result<Child, String> {
         use std::os::unix::process::CommandExt;
-        let mut command = Command::new(self.0.join(name));
+        let mut command = Command::new(self.path(name));
         command.args(arguments).stdin(input).stdout(output).stderr(Stdio::piped()).process_group(0);
         command.spawn().map_err(|why| format!("{name}: {why}"))
     }

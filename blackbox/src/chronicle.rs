@@ -44,7 +44,7 @@ impl Told {
             WatchEvent::Moved { service: Some(service), .. } | WatchEvent::Changed(service) => {
                 self.services.insert(service.name.clone(), (**service).clone());
             }
-            WatchEvent::Moved { service: None, .. } => {}
+            WatchEvent::Moved { service: None, .. } | WatchEvent::Stopped(_) => {}
             WatchEvent::Gone(name) => {
                 self.services.remove(name);
             }
@@ -204,6 +204,9 @@ impl Chronicle {
                     writeln!(text, "  {at} {} run {} {} -> {} ({cause})", it.service, it.run, it.from, it.to)
                 }
                 WatchEvent::Changed(it) => writeln!(text, "  changed: {} pid {:?} {}", it.name, it.pid, it.phase),
+                WatchEvent::Stopped(it) => {
+                    writeln!(text, "  receipt: {} run {}, {} us", it.service, it.run, it.total_us)
+                }
                 WatchEvent::Gone(name) => writeln!(text, "  gone: {name}"),
             };
         }

@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+
 /// A folder for one test, readable by everybody; removed with everything in it.
 #[derive(Debug)]
 pub struct Folder(PathBuf);
@@ -41,6 +43,14 @@ impl Folder {
     pub fn script(&self, name: &str, text: &str) -> PathBuf {
         let path = self.write(name, format!("#!/bin/sh\n{text}\n"));
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        path
+    }
+
+    /// Makes a named pipe.
+    pub fn fifo(&self, name: &str) -> PathBuf {
+        let path = self.join(name);
+        let mode = Mode::RUSR | Mode::WUSR;
+        mknodat(CWD, &path, FileType::Fifo, mode, 0).unwrap_or_else(|why| panic!("{}: {why}", path.display()));
         path
     }
 

@@ -6,6 +6,7 @@
 //! - [`Setup`], [`Machine`]: a daemon with an instance, a runtime directory and a folder of its own. When it goes out of
 //!   scope nothing of it may be left: no process, no control group, no socket. What is left is a failure.
 //! - [`Chronicle`]: everything the daemon tells, as it tells it; waits are for something to have been told.
+//! - [`Supervise`], [`Supervised`]: the same for a `supervise`; [`Kin`]: for whatever else a test starts.
 //! - [`Process`]: what the kernel says about a process.
 //! - [`Way`]: how the daemon makes processes, which the whole suite is run for.
 //!
@@ -17,6 +18,7 @@
 mod chronicle;
 mod exclusive;
 mod folder;
+mod kin;
 mod leftovers;
 mod machine;
 mod output;
@@ -24,12 +26,15 @@ mod plans;
 mod process;
 mod programs;
 mod setup;
+mod supervised;
+mod tracer;
 mod verger;
 mod way;
 
 pub use chronicle::{Chronicle, Mark, PATIENCE};
 pub use exclusive::{Exclusive, Thing};
 pub use folder::Folder;
+pub use kin::Kin;
 pub use leftovers::{MARK, group_folders, processes_of};
 pub use machine::Machine;
 pub use output::Output;
@@ -37,6 +42,8 @@ pub use plans::{aos, compiled, noting, toml};
 pub use process::{Process, ended_within, eventually};
 pub use programs::{aside, program, search_path};
 pub use setup::Setup;
+pub use supervised::{ChildEnd, KILLED, Supervise, Supervised, Transport, message as supervise_message};
+pub use tracer::Tracer;
 pub use verger::{Verger, cli};
 pub use way::Way;
 

@@ -20,10 +20,8 @@ fn built() -> PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
     build.current_dir(root).args(["build", "--locked", "--quiet", "--bins"]);
-    build.args(["--package", "verger-daemon", "--package", "verger-supervise", "--package", "verger-pingpong"]);
-    if root.join("crates/cli/Cargo.toml").exists() {
-        build.args(["--package", "verger-cli"]);
-    }
+    build.args(["--package", "verger-daemon", "--package", "verger-pingpong"]);
+    build.args(["--package", "verger-cli", "--package", "verger-supervise"]);
     let done = build.status().unwrap_or_else(|why| panic!("cargo: {why}"));
     assert!(done.success(), "the programs to be tested cannot be built");
     ours().to_owned()

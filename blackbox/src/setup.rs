@@ -29,6 +29,7 @@ pub struct Setup {
     stderr: Option<OwnedFd>,
     way: Way,
     contained: bool,
+    daemon: Option<PathBuf>,
 }
 
 impl Setup {
@@ -48,6 +49,7 @@ impl Setup {
             stderr: None,
             way: Way::here(),
             contained: false,
+            daemon: None,
         }
     }
 
@@ -106,6 +108,12 @@ impl Setup {
     pub fn contained(mut self) -> Setup {
         self.contained = true;
         self.within(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+    }
+
+    /// Another copy of the daemon's program than the one beside the others.
+    pub fn program(mut self, path: impl Into<PathBuf>) -> Setup {
+        self.daemon = Some(path.into());
+        self
     }
 
     /// Another runtime directory than one in the test's folder.
@@ -192,7 +200,7 @@ impl Setup {
         if talk.is_some() {
             words.push("--control".into());
         }
-        words.push(program("vergerd").into());
+        words.push(self.daemon.clone().unwrap_or_else(|| program("vergerd")).into());
         if let Some(image) = &self.image {
             words.extend(["--plan".into(), self.folder.write("image", image).into()]);
         }
@@ -204,6 +212,9 @@ impl Setup {
         command.env("VERGER_RUNTIME_DIR", &self.runtime).env(MARK, &self.instance);
         if self.way == Way::Fork {
             command.env("VERGER_SPAWN", "fork");
+        }
+        if self.way == Way::Shim {
+            command.env("VERGER_CONTAINMENT", "shim");
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(theirs.map_or_else(Stdio::null, |it| Stdio::from(OwnedFd::from(it))));

@@ -320,6 +320,7 @@ fn each_run_has_a_cgroup_of_its_own() {
         "[service.a]
          command = 'sleep 1000'
          restart_delay = '1ms'
+         containment = 'cgroup'
          [service.b]
          command = 'sleep 1000'
          containment = 'cgroup'

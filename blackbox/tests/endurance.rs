@@ -4,9 +4,8 @@
 
 use std::time::Duration;
 
-use rustix::process::Signal;
 use verger_blackbox::message::{Call, Error, Obstacle, Order};
-use verger_blackbox::{Exclusive, Machine, PATIENCE, Phase, Process, Setup, Thing, eventually, group_folders};
+use verger_blackbox::{Exclusive, Machine, PATIENCE, Phase, Setup, Thing, Tracer, eventually, group_folders};
 
 #[test]
 fn nothing_grows_over_hundreds_of_runs() {
@@ -79,17 +78,6 @@ fn nothing_wakes_while_nothing_happens() {
 
 // ---- what does not end ----
 
-/// Somebody traces the main process of a service: its end is not told to its parent before the tracer goes.
-const TRACER: &str = "
-import ctypes, os, sys, signal
-libc = ctypes.CDLL(None, use_errno=True)
-PTRACE_SEIZE = 0x4206
-if libc.ptrace(PTRACE_SEIZE, int(sys.argv[1]), None, None) != 0:
-    sys.exit(os.strerror(ctypes.get_errno()))
-print('traces', flush=True)
-signal.pause()
-";
-
 #[test]
 fn a_stop_that_cannot_end_is_told_and_is_over_when_it_can() {
     let machine = Machine::start(
@@ -105,11 +93,8 @@ fn a_stop_that_cannot_end_is_told_and_is_over_when_it_can() {
     );
     machine.wait_ready("above");
     let held = machine.main_process("held");
-    let mut tracer = std::process::Command::new("python3");
-    tracer.args(["-c", TRACER, &held.0.to_string()]).stdout(std::process::Stdio::piped());
-    let mut tracer = tracer.spawn().expect("it can be started");
-    let traces = verger_blackbox::Output::of(tracer.stdout.take().expect("it was asked for"));
-    traces.wait("traces", PATIENCE);
+    // Its end is not told to its parent before the tracer goes.
+    let tracer = Tracer::of(held);
     let mut client = machine.client();
     client.send(&Call::Stop(Order::new("held"))).expect("it is sent");
     let stuck = machine.wait("held", Phase::Stuck);
@@ -123,8 +108,7 @@ fn a_stop_that_cannot_end_is_told_and_is_over_when_it_can() {
     assert!(refused.is_err(), "{refused:?}");
     assert_eq!(machine.show("held").run, stuck.run);
     machine.restart_service("below").expect("it restarts");
-    Process(tracer.id()).signal(Signal::KILL);
-    let _reaped = tracer.wait();
+    drop(tracer);
     eventually("it is over", PATIENCE, || (machine.show("held").phase != Phase::Stuck).then_some(()));
     machine.start_service("held").expect("it starts again");
     machine.wait_other_run("held", stuck.run);

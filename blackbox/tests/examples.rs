@@ -54,7 +54,7 @@ impl Up {
 #[test]
 fn each_comes_up_survives_a_kill_and_ends_in_order() {
     let mut names: Vec<String> = std::fs::read_dir(examples()).unwrap().map(|entry| name(&entry.unwrap())).collect();
-    // A configuration's part is no example of its own.
+    // A configuration's part is no example of its own; and `owned.py` needs no daemon (see `owned.rs`).
     names.retain(|name| [".toml", ".json"].iter().any(|end| name.ends_with(end)) && !name.contains(".channels."));
     names.sort();
     // An AOS configuration knows no dependencies: there both end side by side.

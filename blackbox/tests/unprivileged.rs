@@ -33,11 +33,17 @@ fn it_works_and_says_what_does_not_hold() {
     );
     let (a, b) = (machine.wait_ready("a"), machine.wait_ready("b"));
     assert_eq!(machine.main_process("a").status("Uid").split_whitespace().next(), Some("4711"));
-    assert_eq!((a.containment.to_string().as_str(), b.containment.to_string().as_str()), ("group", "group"));
+    // What needs no rights is had: a shim.
+    assert_eq!((a.containment.to_string().as_str(), b.containment.to_string().as_str()), ("shim", "shim"));
     let findings = machine.client().describe().expect("root may ask everybody").findings;
-    for topic in ["cgroups", "containment", "when the daemon dies"] {
-        let found = findings.iter().find(|it| it.topic == topic && it.level == Level::Problem);
-        assert!(found.is_some(), "{topic}: {findings:?}");
+    for (topic, level, word) in [
+        ("cgroups", Level::Problem, "cgroup"),
+        ("containment", Level::Good, "shim: to be had"),
+        ("containment", Level::Note, "pidns: not to be had: step namespace"),
+        ("when the daemon dies", Level::Good, "shim"),
+    ] {
+        let found = findings.iter().find(|it| it.topic == topic && it.level == level && it.text.contains(word));
+        assert!(found.is_some(), "{topic}: {word}: {findings:?}");
     }
     Process(a.pid.expect("it runs")).signal(Signal::KILL);
     machine.wait_other_run("a", a.run);
@@ -61,6 +67,9 @@ fn what_needs_more_rights_fails_by_name_and_the_rest_runs() {
          [service.cgroup]
          command = 'sleep 1000'
          containment = 'cgroup'
+         [service.pidns]
+         command = 'sleep 1000'
+         containment = 'pidns'
          [service.nice]
          command = 'sleep 1000'
          nice = -20
@@ -72,6 +81,7 @@ fn what_needs_more_rights_fails_by_name_and_the_rest_runs() {
         ("user", &[Step::SetGroups, Step::SetGid, Step::SetUid][..]),
         ("groups", &[Step::SetGroups]),
         ("cgroup", &[Step::Containment, Step::Cgroup]),
+        ("pidns", &[Step::Containment]),
         ("nice", &[Step::Nice]),
     ] {
         let failure = machine.wait(name, Phase::Failed).failure.expect("it says why");

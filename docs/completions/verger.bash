@@ -159,12 +159,16 @@ _verger() {
             return 0
             ;;
         verger__subcmd__check)
-            opts="-h --elsewhere --json --instance --color --help"
+            opts="-h --budget --elsewhere --json --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --budget)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -631,12 +635,16 @@ _verger() {
             return 0
             ;;
         verger__subcmd__run)
-            opts="-q -h --quiet --instance --color --help"
+            opts="-q -h --budget --quiet --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --budget)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -675,12 +683,16 @@ _verger() {
             return 0
             ;;
         verger__subcmd__shutdown)
-            opts="-h --fast --no-wait --instance --color --help"
+            opts="-h --fast --budget --no-wait --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --budget)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -775,7 +787,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__stop)
-            opts="-h --all --timeout --json --instance --color --help"
+            opts="-h --all --timeout --json --receipt --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -801,12 +813,16 @@ _verger() {
             return 0
             ;;
         verger__subcmd__up)
-            opts="-h --instance --color --help"
+            opts="-h --budget --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --budget)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

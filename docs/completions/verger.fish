@@ -49,11 +49,13 @@ complete -c verger -n "__fish_verger_needs_command" -f -a "doctor" -d 'Tell what
 complete -c verger -n "__fish_verger_needs_command" -f -a "completions" -d 'Print the completions for a shell'
 complete -c verger -n "__fish_verger_needs_command" -f -a "version" -d 'Print which version this is'
 complete -c verger -n "__fish_verger_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c verger -n "__fish_verger_using_subcommand up" -l budget -d 'End everything within this time, when it is to end: 10s, 1m30s, forever. It goes before what the environment (VERGER_SHUTDOWN_BUDGET) and the plan (`shutdown_budget`) say' -r
 complete -c verger -n "__fish_verger_using_subcommand up" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand up" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand run" -l budget -d 'End everything within this time, when it is to end: 10s, 1m30s, forever' -r
 complete -c verger -n "__fish_verger_using_subcommand run" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand run" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
@@ -67,6 +69,7 @@ always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand compile" -l elsewhere -d 'It is for another machine: do not look whether users and programs are there'
 complete -c verger -n "__fish_verger_using_subcommand compile" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand check" -l budget -d 'See whether they can end within this time, whatever budget they have themselves: 10s, 1m30s' -r
 complete -c verger -n "__fish_verger_using_subcommand check" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand check" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
@@ -101,6 +104,7 @@ always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand stop" -l all -d 'All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one'
 complete -c verger -n "__fish_verger_using_subcommand stop" -l json -d 'Print what came of it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand stop" -l receipt -d 'Show how each stop went: what was done when, who was seen, how each ended'
 complete -c verger -n "__fish_verger_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand restart" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r
 complete -c verger -n "__fish_verger_using_subcommand restart" -l instance -d 'Which daemon is meant, by the name of its instance' -r
@@ -118,13 +122,14 @@ never\t''"
 complete -c verger -n "__fish_verger_using_subcommand signal" -l all -d 'All that have a process'
 complete -c verger -n "__fish_verger_using_subcommand signal" -l json -d 'Print what came of it as JSON'
 complete -c verger -n "__fish_verger_using_subcommand signal" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -l budget -d 'Within this time: 10s, 1m30s. Where services take longer than that, the time each is given is cut, all by the same ratio; what is left at the end is killed at once' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l fast -d 'Without patience: kill what does not end at once'
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l no-wait -d 'Do not wait until the daemon has ended'
-complete -c verger -n "__fish_verger_using_subcommand shutdown" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand why" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand why" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''

@@ -7,6 +7,7 @@ mod refused;
 mod rest;
 mod start;
 mod stop;
+mod tied;
 
 use std::path::PathBuf;
 use std::process::Child;
@@ -37,6 +38,8 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "crash", measure: crash::one },
     Row { name: "storm", measure: crash::storm },
     Row { name: "stop", measure: stop::all },
+    Row { name: "tied", measure: tied::gone },
+    Row { name: "tied-idle", measure: tied::idle },
     Row { name: "memory", measure: rest::memory },
     Row { name: "idle", measure: rest::idle },
     Row { name: "status", measure: ask::status },

@@ -9,14 +9,14 @@ const COUNT: usize = 1000;
 
 /// The pages of a process, in KiB.
 #[derive(Default)]
-struct Pages {
-    pss: u64,
-    dirty: u64,
+pub(super) struct Pages {
+    pub(super) pss: u64,
+    pub(super) dirty: u64,
     /// Of them, the image's own, which its file holds and nobody can change.
     image: u64,
 }
 
-fn pages(pid: u32) -> Result<Pages, String> {
+pub(super) fn pages(pid: u32) -> Result<Pages, String> {
     let path = format!("/proc/{pid}/smaps");
     let text = std::fs::read_to_string(&path).map_err(|why| format!("{path}: {why}"))?;
     let mut pages = Pages::default();
@@ -78,23 +78,25 @@ pub(crate) fn memory(place: &Place) -> Result<Vec<Line>, String> {
 /// Wake-ups and processor time while nothing happens.
 pub(crate) fn idle(place: &Place) -> Result<Vec<Line>, String> {
     let daemon = at_rest(place)?;
-    let switches = || -> Result<u64, String> {
-        let mut total = 0;
-        let folder = format!("/proc/{}/task", daemon.pid());
-        for task in std::fs::read_dir(&folder).map_err(|why| format!("{folder}: {why}"))?.flatten() {
-            let text = std::fs::read_to_string(task.path().join("status")).map_err(|why| format!("status: {why}"))?;
-            total += text
-                .lines()
-                .filter_map(|line| line.split_once("ctxt_switches:"))
-                .filter_map(|(_, number)| number.trim().parse::<u64>().ok())
-                .sum::<u64>();
-        }
-        Ok(total)
-    };
-    let (before, cpu_before) = (switches()?, super::crash::own_cpu(daemon.pid())?);
+    let (before, cpu_before) = (switches(daemon.pid())?, super::crash::own_cpu(daemon.pid())?);
     std::thread::sleep(std::time::Duration::from_secs(10)); // sleep: nothing happens for this long
-    let (wakes, cpu) = (switches()? - before, super::crash::own_cpu(daemon.pid())? - cpu_before);
+    let (wakes, cpu) = (switches(daemon.pid())? - before, super::crash::own_cpu(daemon.pid())? - cpu_before);
     daemon.stop()?;
     let words = format!("{wakes} wake-ups, {:.0} µs", cpu * 1e6);
     Ok(vec![absolute("idle for 10 s, 1000 services", words, "0 wake-ups, 0 CPU", Some(wakes == 0 && cpu == 0.0))])
+}
+
+/// How often the threads of a process gave a processor away, or had it taken.
+pub(super) fn switches(pid: u32) -> Result<u64, String> {
+    let mut total = 0;
+    let folder = format!("/proc/{pid}/task");
+    for task in std::fs::read_dir(&folder).map_err(|why| format!("{folder}: {why}"))?.flatten() {
+        let text = std::fs::read_to_string(task.path().join("status")).map_err(|why| format!("status: {why}"))?;
+        total += text
+            .lines()
+            .filter_map(|line| line.split_once("ctxt_switches:"))
+            .filter_map(|(_, number)| number.trim().parse::<u64>().ok())
+            .sum::<u64>();
+    }
+    Ok(total)
 }

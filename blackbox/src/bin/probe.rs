@@ -8,6 +8,7 @@
 //! | `notify-to SOCKET TEXT` | the same to another socket |
 //! | `at SOCKET` | from here on by this control socket, and not over the inherited connection |
 //! | `control VERB` | asks the daemon about the service that the last argument names; the answer in one line to stdout |
+//! | `signals FILE` | notes `ready`, and from then on for ever each signal that comes, by number |
 //! | `pause MS` | waits so long |
 //! | `hold` | waits for ever |
 //! | `exit CODE` | exits |
@@ -19,8 +20,10 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags};
 use verger_client::message::{Error, Order};
 use verger_client::{ClientError, Connection};
+use verger_linux::signals::{SignalFd, SignalSet, set_mask};
 
 fn main() {
     let mut words = std::env::args().skip(1);
@@ -29,12 +32,8 @@ fn main() {
         let mut word = || words.next().expect("the step has its words");
         match step.as_str() {
             "say" => println!("{}", word()),
-            "note" => {
-                let file = word();
-                let line = format!("{}\n", word());
-                let mut file = File::options().create(true).append(true).open(file).expect("the file can be had");
-                file.write_all(line.as_bytes()).expect("there is room");
-            }
+            "note" => note(&word(), &word()),
+            "signals" => note_signals(&word()),
             "notify" => {
                 let socket = std::env::var("NOTIFY_SOCKET").expect("there is somebody to notify");
                 notify(&socket, &word());
@@ -58,6 +57,23 @@ fn main() {
             },
             "exit" => std::process::exit(word().parse().expect("it is a number")),
             other => panic!("{other} is no step"),
+        }
+    }
+}
+
+fn note(file: &str, line: &str) {
+    let mut file = File::options().create(true).append(true).open(file).expect("the file can be had");
+    file.write_all(format!("{line}\n").as_bytes()).expect("there is room");
+}
+
+fn note_signals(file: &str) -> ! {
+    set_mask(SignalSet::ALL);
+    let signals = SignalFd::new(SignalSet::ALL).expect("a descriptor can be had");
+    note(file, "ready");
+    loop {
+        rustix::event::poll(&mut [PollFd::new(&signals, PollFlags::IN)], None).expect("no signal interrupts it");
+        while let Some(received) = signals.take().expect("it can be read") {
+            note(file, &received.signal.to_string());
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use verger_client::Connection;
 use verger_engine::runs::Pid;
+use verger_engine::time::Span;
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::spawn::{PointerArray, Pointers, Recipe, Session, Spawner, Way, WordsError};
 use verger_linux::{memory, signals};
@@ -54,7 +55,7 @@ pub(crate) fn seal(image: &[u8]) -> Result<OwnedFd, Trouble> {
 }
 
 /// Becomes the daemon, in this very process. Comes back only with what prevented it.
-pub(crate) fn become_daemon(image: &[u8], instance: &str, quiet: bool) -> Trouble {
+pub(crate) fn become_daemon(image: &[u8], instance: &str, budget: Option<Span>, quiet: bool) -> Trouble {
     let program = match find_daemon() {
         Ok(program) => program,
         Err(trouble) => return trouble,
@@ -64,7 +65,9 @@ pub(crate) fn become_daemon(image: &[u8], instance: &str, quiet: bool) -> Troubl
         Err(trouble) => return trouble,
     };
     let number = file.as_raw_fd().to_string();
+    let budget = budget.map(|budget| budget.to_string());
     let mut words = vec![DAEMON, "--image-fd", &number, "--instance", instance];
+    words.extend(budget.iter().flat_map(|budget| ["--budget", budget]));
     words.extend(quiet.then_some("--quiet"));
     let argv: Vec<CString> = words.into_iter().map(text).collect();
     let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
@@ -86,13 +89,15 @@ pub(crate) struct Started {
 ///
 /// It gets a process group of its own, so that a Ctrl-C reaches it once, through us, however it was sent: the terminal signals
 /// a whole group, `kill` one process, and `timeout` both.
-pub(crate) fn start_daemon(image: Option<&[u8]>, instance: &str) -> Result<Started, Trouble> {
+pub(crate) fn start_daemon(image: Option<&[u8]>, instance: &str, budget: Option<Span>) -> Result<Started, Trouble> {
     let program = find_daemon()?;
     let file = image.map(seal).transpose()?;
     let (ours, theirs) = UnixStream::pair().map_err(cannot("make a connection"))?;
     let (image, control) = (IMAGE.to_string(), CONTROL.to_string());
     let mut words = vec![DAEMON, "--control-fd", &control, "--end-with-caller", "--quiet", "--instance", instance];
     words.extend(file.iter().flat_map(|_| ["--image-fd", &image]));
+    let budget = budget.map(|budget| budget.to_string());
+    words.extend(budget.iter().flat_map(|budget| ["--budget", budget]));
     let argv: Vec<CString> = words.into_iter().map(text).collect();
     let envp = environment();
     let (mut arguments, mut variables) = (room(&argv), room(&envp));

@@ -10,7 +10,9 @@
 #![forbid(unsafe_code)]
 
 mod complaints;
+mod end_check;
 mod glob;
+mod hindrance;
 mod launch;
 mod names;
 mod plans;
@@ -23,6 +25,7 @@ mod tape;
 mod terminal;
 mod trouble;
 mod verbs;
+mod waiting;
 mod words;
 
 use std::process::ExitCode;

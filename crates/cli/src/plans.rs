@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::path::Path;
 
-use verger_engine::image::{MAGIC, Plan, Service};
+use verger_engine::image::{MAGIC, Plan, Service, Source};
 use verger_engine::runs::StartFailure;
+use verger_engine::time::Span;
 use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
 use verger_linux::users::{BUFFER_BYTES, SYSTEM};
 use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Reading, Severity, Sources};
 
 use crate::complaints;
+use crate::end_check::LateEnd;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
 use crate::words;
@@ -47,8 +50,9 @@ pub(crate) enum Where {
     Elsewhere,
 }
 
-/// Reads the plan in a file, with all that is to be said about it.
-pub(crate) fn read(path: &str, place: Where) -> Reading {
+/// Reads the plan in a file, with all that is to be said about it: also whether it can end within a budget (its own, if none is
+/// given).
+pub(crate) fn read(path: &str, place: Where, budget: Option<Span>) -> (Reading, Option<LateEnd>) {
     let mut reading = if path == STANDARD_INPUT {
         let mut bytes = Vec::new();
         let read = std::io::stdin().lock().take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
@@ -64,7 +68,9 @@ pub(crate) fn read(path: &str, place: Where) -> Reading {
         }
         reading.complaints.extend(found);
     }
-    reading
+    let late = reading.plan.as_ref().and_then(|plan| LateEnd::of(plan, &reading, budget));
+    reading.complaints.extend(late.as_ref().and_then(LateEnd::complaint));
+    (reading, late)
 }
 
 /// Shows all complaints; says how many errors and warnings there were.
@@ -92,11 +98,11 @@ pub(crate) struct Ready {
 }
 
 /// Reads and compiles the plan in a file, telling what is wrong with it.
-pub(crate) fn ready(setting: &Setting, path: &str, place: Where) -> Result<Ready, Trouble> {
+pub(crate) fn ready(setting: &Setting, path: &str, place: Where, budget: Option<Span>) -> Result<Ready, Trouble> {
     if let Some(image) = compiled(path) {
         return Ok(Ready { image, reading: None });
     }
-    let reading = read(path, place);
+    let (reading, _) = read(path, place, budget);
     let (errors, _) = show_complaints(setting, &reading);
     let Some(plan) = &reading.plan else {
         return Err(Trouble::new(format!("{path} has {}", words::count(errors, "error"))));
@@ -190,6 +196,42 @@ impl Machine {
             }
         }
         found.extend(self.look_for_program(service));
+        found.extend(self.look_for_folders(service));
+        found
+    }
+
+    /// The working directory, and those of files that it reads or writes. (A relative path is looked up from where the daemon
+    /// will be, which is not known here.)
+    fn look_for_folders(&mut self, service: &Service) -> Vec<Missing> {
+        let mut found = Vec::new();
+        let mut look = |keys, what: &str, path: &Path, hint: &str| {
+            let errno = self.ask("folder", &path.display().to_string(), None, || folder(path));
+            let missing = |errno| Missing {
+                severity: Severity::Warning,
+                keys,
+                message: format!("{what} `{}` is not there: {}", path.display(), words::errno(errno)),
+                hint: Some(hint.to_owned()),
+            };
+            found.extend(errno.map(missing));
+        };
+        let own = Path::new(&service.working_directory);
+        if own.is_absolute() {
+            look(&["working_directory"], "the working directory", own, "until it is, this service cannot start");
+        }
+        for descriptor in &service.descriptors {
+            let Source::File(path) = &descriptor.source else { continue };
+            let keys: &[&str] = match descriptor.number {
+                0 => &["stdin", "descriptors"],
+                1 => &["stdout", "descriptors"],
+                2 => &["stderr", "descriptors"],
+                _ => &["descriptors"],
+            };
+            if let Some(folder) = Path::new(path).parent().filter(|folder| folder.is_absolute()) {
+                let hint =
+                    format!("`mkdir -p {}`: files are made where they are missing, folders are not", folder.display());
+                look(keys, &format!("the folder of `{path}`,"), folder, &hint);
+            }
+        }
         found
     }
 
@@ -202,7 +244,7 @@ impl Machine {
             hint: Some(hint.to_owned()),
         };
         if program.contains('/') {
-            let path = std::path::Path::new(&service.working_directory).join(program);
+            let path = Path::new(&service.working_directory).join(program);
             let errno = self.ask("path", &path.display().to_string(), None, || executable(&path))?;
             return Some(match errno {
                 EACCES => missing(
@@ -251,6 +293,7 @@ impl Machine {
 
 const ENOENT: u16 = 2;
 const EACCES: u16 = 13;
+const ENOTDIR: u16 = 20;
 
 fn errno_of(failure: StartFailure) -> u16 {
     failure.errno
@@ -264,7 +307,14 @@ fn group(name: &str) -> Option<u16> {
     SYSTEM.group(name.as_bytes(), &mut vec![0; BUFFER_BYTES]).err().map(errno_of)
 }
 
-fn executable(path: &std::path::Path) -> Option<u16> {
+fn folder(path: &Path) -> Option<u16> {
+    match std::fs::metadata(path) {
+        Err(error) => Some(error.raw_os_error().and_then(|number| u16::try_from(number).ok()).unwrap_or(ENOENT)),
+        Ok(found) => (!found.is_dir()).then_some(ENOTDIR),
+    }
+}
+
+fn executable(path: &Path) -> Option<u16> {
     let errno = |errno: rustix::io::Errno| u16::try_from(errno.raw_os_error()).unwrap_or(0);
     match std::fs::metadata(path) {
         Err(error) => Some(error.raw_os_error().and_then(|number| u16::try_from(number).ok()).unwrap_or(ENOENT)),

@@ -10,6 +10,7 @@ use verger_wire::message::Service;
 use verger_wire::view::{micros, recorded};
 
 use crate::glob;
+use crate::hindrance::Hindrance;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
@@ -34,6 +35,9 @@ impl Seen {
             for field in PLANS_OWN {
                 fields.remove(field);
             }
+        }
+        if let (Some(hindrance), Some(fields)) = (Hindrance::of(service), value.as_object_mut()) {
+            fields.insert("hindrance".to_owned(), hindrance.json());
         }
         value
     }
@@ -102,6 +106,7 @@ fn daemon(board: &Board<Mapped>, liveness: Liveness) -> Map<String, Value> {
         Liveness::Ended => ("ended", None),
         Liveness::Died => ("died", None),
     };
+    let over_at = Some(reader.over_at()).filter(|at| *at != Moment::NEVER);
     let state = reader.state().map_or(Value::Null, |state: State| json!(state.spoken().to_string()));
     let fields = [
         ("instance", json!(identity.instance.as_str())),
@@ -109,6 +114,7 @@ fn daemon(board: &Board<Mapped>, liveness: Liveness) -> Map<String, Value> {
         ("liveness", json!(word)),
         ("overdue_ms", overdue.map_or(Value::Null, |overdue| json!(overdue))),
         ("state", state),
+        ("over_us", over_at.map_or(Value::Null, |at| json!(micros(at)))),
         ("started_us", json!(micros(identity.started_at))),
         ("now_us", json!(micros(verger_client::now()))),
         ("plan", reader.plan().map_or(Value::Null, |(digest, _)| json!(format!("{digest:016x}")))),

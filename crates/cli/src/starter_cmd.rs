@@ -125,7 +125,7 @@ fn real_name(flags: &Flags, services: &[Service], typed: &str) -> String {
 /// The configuration, if it can be read: only programs' names are looked up in it.
 fn configuration(flags: &Flags) -> Option<verger_engine::image::Plan> {
     std::fs::metadata(&flags.config).ok()?;
-    plans::read(&flags.config, plans::Where::Elsewhere).plan
+    plans::read(&flags.config, plans::Where::Elsewhere, None).0.plan
 }
 
 fn command(setting: &Setting, line: &Line, verb: Verb, typed: &str) -> Result<(), Trouble> {

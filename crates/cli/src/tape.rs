@@ -184,6 +184,7 @@ impl Orders {
             RunEvent::Ready { .. } => "became ready",
             RunEvent::Exited { .. } => "ended",
             RunEvent::Swept { .. } => "was swept",
+            RunEvent::Loosened { .. } => "is held by less",
         };
         Some(format!("run {} of {} {what}, and this engine has not ordered it", run.0, engine.name(service.slot)))
     }

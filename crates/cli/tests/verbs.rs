@@ -85,6 +85,39 @@ fn verbs_wait_for_what_they_ask_for() {
 }
 
 #[test]
+fn a_restart_tells_who_follows_and_is_not_there_yet() {
+    let plan = "[service.db]\ncommand = \"sleep 1000\"\n\n[service.web]\ncommand = \"sh -c 'test -e again || echo >&3; exec sleep 1000'\"\n\
+                ready = \"fd\"\nrequires = [\"db\"]\nstart_timeout = \"1h\"\n";
+    let mut scene = Scene::empty("verbs-follow");
+    let plan = plan.replace("test -e again", &format!("test -e {}", scene.path("again").display()));
+    scene.start(&plan);
+    scene.until("web", |web| web.ready);
+    scene.write("again", "");
+    let told = "still on their way: web\n".to_owned();
+    assert_eq!(scene.ask(&["restart", "db"]), (0, "db restarted\n".into(), told));
+}
+
+#[test]
+fn folders_that_are_not_there_are_told_before_anything_starts() {
+    let scene = Scene::empty("verbs-folders");
+    let plan = "[service.web]\ncommand = \"sleep 1000\"\nworking_directory = \"/nowhere/at all\"\nstdout = \"file:/nowhere/log\"\n\
+                stderr = \"file:/dev/null/log\"\n";
+    let file = scene.write("plan.toml", plan);
+    let (status, _, words) = scene.ask(&["check", file.to_str().unwrap()]);
+    assert_eq!(status, 0);
+    for told in [
+        "the working directory `/nowhere/at all` is not there: No such file or directory",
+        "the folder of `/nowhere/log`, `/nowhere` is not there: No such file or directory",
+        "the folder of `/dev/null/log`, `/dev/null` is not there: Not a directory",
+        "plan.toml:3:21",
+        "plan.toml:4:10",
+        "plan.toml:5:10",
+    ] {
+        assert!(words.contains(told), "{told}: {words}");
+    }
+}
+
+#[test]
 fn a_wait_has_an_end_when_asked_for() {
     let plan = "[service.slow]\ncommand = \"sleep 1000\"\nready = \"notify\"\nstart_timeout = \"1h\"\n";
     let scene = Scene::begin("verbs-timeout", plan);
@@ -112,9 +145,14 @@ fn events_are_told_once_each_and_go_on_while_they_happen() {
     let mut follow = scene.verger(&["events", "-f", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     let mut seen: Vec<(String, u64)> = Vec::new();
+    let mut receipts = Vec::new();
     let mut until = |name: &str, phase: &str| {
         for line in lines.by_ref() {
             let event = json(&line.unwrap());
+            if let Some(receipt) = event.get("receipt") {
+                receipts.push(receipt["service"].as_str().unwrap().to_owned());
+                continue;
+            }
             let service = event["service"].as_str().unwrap().to_owned();
             let number = event["number"].as_u64().unwrap();
             assert!(!seen.contains(&(service.clone(), number)), "twice: {service} {number}");
@@ -131,6 +169,7 @@ fn events_are_told_once_each_and_go_on_while_they_happen() {
     until("web", "down");
     assert_eq!(scene.ask(&["shutdown", "--fast"]).0, 0);
     until("db", "down");
+    assert_eq!(receipts, ["web"], "a stop that is over comes with its receipt");
     assert!(follow.wait().unwrap().success());
 }
 
@@ -280,6 +319,43 @@ fn a_plan_with_an_error_starts_nothing() {
     let complaint = &found["files"][0]["complaints"][0];
     assert_eq!((&complaint["line"], &complaint["column"]), (&Value::from(3), &Value::from(1)), "{found}");
     assert!(!scene.path("run").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_plan_that_cannot_end_in_time_is_warned_of() {
+    let scene = Scene::empty("verbs-late");
+    let plan = "shutdown_budget = \"10s\"\n\n[service.db]\ncommand = \"sleep 1\"\nstop = \"TERM 30s\"\n\n\
+                [service.app]\ncommand = \"sleep 1\"\nstop = [\"INT 5s\", \"TERM 5s\"]\nrequires = [\"db\"]\n\n\
+                [service.web]\ncommand = \"sleep 1\"\nafter = [\"app\"]\nstop = \"TERM 1s\"\n\n\
+                [service.lone]\ncommand = \"sleep 1\"\nstop = \"TERM 40s\"\n";
+    scene.write("plan.toml", plan);
+    // Named as a person names it who is there.
+    let ask = |words: &[&str]| scene::answer(&scene.verger(words).current_dir(scene.path("")).output().unwrap());
+    let (status, said, words) = ask(&["check", "plan.toml"]);
+    assert_eq!((status, said.as_str()), (0, "plan.toml: sound, 4 services, 1 warning\n"));
+    insta::assert_snapshot!(words, @r#"
+    Warning: the plan cannot end within 10s: its longest chain, web → app → db, may take 41s
+     --> plan.toml:5:8
+      |
+    5 | stop = "TERM 30s"
+      |        ^^^^^^^^^^
+      |
+    Hint: give it more time (`shutdown_budget`, `--budget`), or its services less (`stop`); as it is, graces of that chain are cut to 23 % when everything ends
+
+    CHAIN  GRACE  SHARE   PLACE
+    web    1s     475ms   plan.toml:15
+    app    10s    4512ms  plan.toml:9
+    db     30s    4512ms  plan.toml:5
+    "#);
+    let (_, said, words) = ask(&["check", "--budget", "1m", "plan.toml"]);
+    assert_eq!((said.as_str(), words.as_str()), ("plan.toml: sound, 4 services\n", ""));
+    let found = json(&ask(&["check", "--json", "--budget", "42s", "plan.toml"]).1);
+    let late = &found["files"][0]["late_end"];
+    assert_eq!((&late["budget_ms"], &late["needed_ms"]), (&Value::from(42_000), &Value::from(41_000)), "{found}");
+    let chain: Vec<&str> = late["chain"].as_array().unwrap().iter().filter_map(|it| it["service"].as_str()).collect();
+    assert_eq!(chain, ["web", "app", "db"]);
+    let message = found["files"][0]["complaints"][0]["message"].as_str().unwrap();
+    assert!(message.ends_with("may take 41s (2s of the budget are kept for killing what is left)"), "{message}");
 }
 
 #[test]

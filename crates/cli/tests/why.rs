@@ -8,11 +8,14 @@ use scene::Scene;
 use verger_engine::life::PhaseKind;
 
 /// What changes from run to run: times, process numbers, users.
-const FILTERS: [(&str, &str); 4] = [
+const FILTERS: [(&str, &str); 6] = [
+    // How it is drawn has its own test; what holds a run depends on the machine.
+    (r"(?s)\n[a-z]+, run [0-9]+: .*? \(main\)[^\n]*", "\n[RECEIPT]"),
     (r" *[0-9.]+ s ago, at [0-9]+:[0-9]+:[0-9]+", " [AGO]"),
     (r"pid [0-9]+", "pid [PID]"),
     (r"uid [0-9]+", "uid [UID]"),
     (r"in [0-9]+[hm][0-9]+[ms]", "in [REST]"),
+    (r"about .*-cannot-[0-9]+/", "about [FOLDER]/"),
 ];
 
 /// Three in a row: web requires api requires db.
@@ -139,6 +142,8 @@ fn stopped_by_a_person_because_of_another() {
     root: uid [UID] (pid [PID]) asked to stop db, [AGO]
 
     wanted down since [AGO]: it requires api, which goes down (uid [UID] (pid [PID]) asked to stop db)
+
+    [RECEIPT]
     Hint: `verger start web` starts db too
     ");
 }
@@ -156,6 +161,7 @@ fn could_not_be_started() {
      [AGO]  api  blocked: db, which it requires, has failed
      [AGO]  db   could not be started: step exec: No such file or directory
     root: db could not be started: step exec: No such file or directory, [AGO]
+          about [FOLDER]/nowhere
 
     wanted up since [AGO]: the plan starts it by itself
     Hint: look at the path in `command`; of a script, at the interpreter after `#!` too
@@ -167,12 +173,33 @@ fn could_not_be_started() {
 
      [AGO]  db  could not be started: step exec: No such file or directory
     root: db could not be started: step exec: No such file or directory, [AGO]
+          about [FOLDER]/nowhere
 
     before that:
      [AGO]  db  starting
 
     wanted up since [AGO]: the plan starts it by itself
     Hint: look at the path in `command`; of a script, at the interpreter after `#!` too
+    Hint: once that is mended: `verger start db`
+    ");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_named() {
+    let scene = Scene::begin("why-open", &three("command = \"sleep 1000\"\nstdout = \"file:/nowhere/log\""));
+    scene.until("db", |db| db.phase == PhaseKind::Failed);
+    says!(why(&scene, "db"), @r"
+    db has failed: could not be started: step open: No such file or directory
+
+     [AGO]  db  could not be started: step open: No such file or directory
+    root: db could not be started: step open: No such file or directory, [AGO]
+          about /nowhere/log (stdout)
+
+    before that:
+     [AGO]  db  starting
+
+    wanted up since [AGO]: the plan starts it by itself
+    Hint: look at the files that its descriptors are connected to (`stdout`, `stderr`, …)
     Hint: once that is mended: `verger start db`
     ");
 }

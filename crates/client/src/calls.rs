@@ -1,7 +1,10 @@
 //! One method for each of the daemon's, with its types.
 
+use std::time::Duration;
+
 use verger_wire::message::{
-    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Service, ServiceInfo, Services, Why,
+    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Receipt, ReceiptReply, Service,
+    ServiceInfo, Services, Why,
 };
 
 use crate::{ClientError, Connection, Watch};
@@ -66,6 +69,15 @@ impl Connection {
         self.call(&Call::Why { name: name.to_owned() })
     }
 
+    /// How the stop of a run of a service went, or goes; of its last run that was stopped, if none is named.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongState`, `Stale`; as for all of these.
+    pub fn receipt(&mut self, name: &str, run: Option<u64>) -> Result<Receipt, ClientError> {
+        let ReceiptReply { receipt } = self.call(&Call::Receipt { name: name.to_owned(), run })?;
+        Ok(receipt)
+    }
+
     /// Tells what happens to these services; without names to all. The connection is for nothing else from then on.
     ///
     /// # Errors
@@ -79,7 +91,20 @@ impl Connection {
     /// # Errors
     /// As for all of these.
     pub fn shutdown(&mut self, hasty: bool) -> Result<(), ClientError> {
-        let Nothing {} = self.call(&Call::Shutdown { hasty })?;
+        let Nothing {} = self.call(&Call::Shutdown { hasty, budget_ms: None })?;
+        Ok(())
+    }
+
+    /// Ends everything, in order, and then the daemon, within a time (whole milliseconds of it; [`Duration::MAX`] is no
+    /// limit; asked again, it can only become less); comes back when that has begun.
+    ///
+    /// # Errors
+    /// As for all of these.
+    pub fn shutdown_within(&mut self, budget: Duration) -> Result<(), ClientError> {
+        // The wire's integers end here; so long is no limit.
+        let most = i64::MAX as u64;
+        let budget_ms = Some(u64::try_from(budget.as_millis()).map_or(most, |millis| millis.min(most)));
+        let Nothing {} = self.call(&Call::Shutdown { hasty: false, budget_ms })?;
         Ok(())
     }
 

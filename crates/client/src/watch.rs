@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use verger_wire::message::{Call, Service, Transition, WatchReply};
+use verger_wire::message::{Call, ReceiptInShort, Service, Transition, WatchReply};
 
 use crate::{ClientError, Connection};
 
@@ -26,6 +26,8 @@ pub enum WatchEvent {
     },
     /// Something else about a service has changed, or it is new; as it is now.
     Changed(Box<Service>),
+    /// The stop of a run is over: nobody is left of it.
+    Stopped(ReceiptInShort),
     /// A plan no longer has the service of this name.
     Gone(String),
 }
@@ -40,7 +42,9 @@ impl WatchEvent {
         if let Some(services) = reply.services {
             return Some(WatchEvent::Snapshot { services, lost: reply.lost });
         }
-        service.map(WatchEvent::Changed).or_else(|| reply.gone.map(WatchEvent::Gone))
+        let changed = service.map(WatchEvent::Changed);
+        let stopped = || reply.receipt.map(WatchEvent::Stopped);
+        changed.or_else(stopped).or_else(|| reply.gone.map(WatchEvent::Gone))
     }
 }
 

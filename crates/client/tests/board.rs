@@ -62,6 +62,7 @@ fn record(number: u64) -> Record {
         began: Moment(number + 1),
         since: Moment(number + 2),
         until: Moment(number + 3),
+        next_signal: Some(15),
         pid: Some(Pid(small | 1)),
         started: number + 4,
         containment: Containment::Cgroup,

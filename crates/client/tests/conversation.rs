@@ -56,7 +56,7 @@ fn every_call_is_made_and_answered() {
         talk.say(&golden("GetInfo"));
         talk.expect(&Call::GetInterfaceDescription { interface: "a.b".to_owned() });
         talk.say(&json!({ "description": "interface a.b" }));
-        talk.expect(&Call::Shutdown { hasty: true });
+        talk.expect(&Call::Shutdown { hasty: true, budget_ms: None });
         talk.say_nothing();
         assert!(talk.hear().is_none());
     });

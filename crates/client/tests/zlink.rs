@@ -101,7 +101,7 @@ fn conversation(talk: &mut fake::Talk) {
         talk.expect(&Call::Start(Order::new("web")));
         talk.refuse(&error);
     }
-    talk.expect(&Call::Shutdown { hasty: true });
+    talk.expect(&Call::Shutdown { hasty: true, budget_ms: None });
     talk.say_nothing();
     let watch = talk.hear().unwrap();
     assert!(watch.more && watch.call == Call::Watch { names: None });

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right};
 use verger_engine::life::{PhaseKind, Scope};
@@ -28,6 +29,7 @@ use verger_wire::interface::Offer;
 use verger_wire::message::{Finding, Level};
 use verger_wire::place;
 
+use crate::budget::{self, Budgets};
 use crate::control::Control;
 use crate::daemon::{Daemon, Facts, Watchdog};
 use crate::door::Door;
@@ -41,6 +43,7 @@ use crate::options::Options;
 use crate::page::{self, Left, Page};
 use crate::poll::{Poll, Token};
 use crate::recording::Recording;
+use crate::shim::{self, Shim};
 use crate::starter::{Ground, Starter};
 use crate::trouble::{Trouble, while_doing};
 use crate::world::{Known, World};
@@ -87,6 +90,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         }
         Err(trouble) => return Err(trouble),
     };
+    let (budgets, flaw) = Budgets::new(options.budget, std::env::var_os(budget::VARIABLE), init);
+    if let Some(flaw) = flaw {
+        log.warn(format_args!("{flaw}; it is not heeded"));
+    }
     let folder = Folder::take(&options.instance, options.resume)?;
     let left = page::left_in(folder.as_fd());
     let boot_id = boot_id();
@@ -101,7 +108,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         let _old_kernel = machine::adopt_orphans();
     }
     let open_files = raise_open_files();
-    let (tree, way) = containment(options, init, &mut findings);
+    let Held { tree, way, supervise, namespaces, auto } = containment(options, init, &mut findings);
     if !options.resume {
         end_leftovers(tree.as_ref(), left.as_ref());
     }
@@ -116,7 +123,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         (Some(_) | None, _) => None,
     };
     folder.sign(keeper.as_ref().map(|keeper| keeper.pid.0));
-    what_holds(&mut findings, tree.is_some(), keeper.is_some(), init);
+    what_holds(&mut findings, auto, keeper.is_some(), init);
 
     let limits = given.as_ref().map_or(EMPTY_LIMITS, |given| with_room(given.image.limits()));
     let notify =
@@ -124,6 +131,9 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let ground = Ground {
         environment: Environment::inherited(),
         tree,
+        auto,
+        supervise,
+        namespaces,
         has_keeper: keeper.is_some(),
         is_init: init != Init::No,
         notify_prefix: notify.prefix(),
@@ -133,7 +143,6 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
             .map_err(while_doing("cannot open /dev/null"))?,
         uid: rustix::process::geteuid().as_raw(),
     };
-    let best = if ground.tree.is_some() { Containment::Cgroup } else { Containment::Group };
     let starter = Starter::new(ground, limits.services as usize).map_err(while_doing("cannot make workers"))?;
 
     let poll = Poll::new().map_err(while_doing("cannot make an epoll"))?;
@@ -173,11 +182,13 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
             started_at: now,
             uid: rustix::process::geteuid().as_raw(),
             spawn: way.to_string(),
-            containment: best,
+            containment: auto,
             findings,
         },
+        budgets,
         told_ready: false,
         watchdog: watchdog(now),
+        waits_told_at: Moment::NEVER,
         ended: None,
         now,
         record_again_at: Moment(0),
@@ -284,14 +295,26 @@ fn note(findings: &mut Vec<Finding>, topic: &str, level: Level, text: impl Into<
     findings.push(Finding { topic: topic.into(), level, text: text.into(), hint: hint.map(str::to_owned) });
 }
 
-/// Finds out how processes are to be made, and whether they can have cgroups.
-fn containment(options: &Options, init: Init, findings: &mut Vec<Finding>) -> (Option<Tree>, Way) {
-    let forced = std::env::var_os("VERGER_SPAWN").is_some_and(|way| way == "fork");
-    let wanted = if forced { Way::Fork } else { Way::IntoCgroup };
+/// How processes are made and what can hold them.
+struct Held {
+    tree: Option<Tree>,
+    way: Way,
+    /// Where shims are to be had: what they become.
+    supervise: Option<OwnedFd>,
+    /// Where pid namespaces are to be had: our own `/proc`.
+    namespaces: Option<OwnedFd>,
+    /// What holds a service that asks for nothing.
+    auto: Containment,
+}
+
+/// Finds out how processes are to be made, and what can hold them: each is tried once.
+fn containment(options: &Options, init: Init, findings: &mut Vec<Finding>) -> Held {
+    let is_forced = std::env::var_os("VERGER_SPAWN").is_some_and(|way| way == "fork");
+    let wanted = if is_forced { Way::Fork } else { Way::IntoCgroup };
+    let mut spawner = Spawner::new(wanted, 4);
     let found = Tree::open(&options.instance).and_then(|tree| {
-        let mut spawner = Spawner::new(wanted, 4).map_err(Unavailable::Make)?;
-        let way = contain::probe(&tree, &mut spawner)?;
-        Ok((tree, way))
+        let spawner = spawner.as_mut().map_err(|errno| Unavailable::Make(*errno))?;
+        contain::probe(&tree, spawner).map(|way| (tree, way))
     });
     let (tree, way) = match found {
         Ok((tree, way)) => (Some(tree), way),
@@ -302,7 +325,7 @@ fn containment(options: &Options, init: Init, findings: &mut Vec<Finding>) -> (O
             (None, wanted)
         }
     };
-    let text = match (forced, &tree) {
+    let text = match (is_forced, &tree) {
         (true, _) => "fork, as VERGER_SPAWN asks".to_string(),
         (false, Some(_)) => way.to_string(),
         // Nothing was tried out: there is no cgroup to start anything in.
@@ -312,7 +335,75 @@ fn containment(options: &Options, init: Init, findings: &mut Vec<Finding>) -> (O
     if let Some(tree) = &tree {
         enable_controllers(tree, init, findings);
     }
-    (tree, way)
+    let (supervise, namespaces) = match &mut spawner {
+        Ok(spawner) => {
+            spawner.set_way(way);
+            shims(spawner, tree.is_some(), findings)
+        }
+        Err(_) => (None, None),
+    };
+    let best = match (&tree, &supervise) {
+        (Some(_), _) => Containment::Cgroup,
+        (None, Some(_)) => Containment::Shim,
+        (None, None) => Containment::Group,
+    };
+    // For tests, and for whoever doubts one of them.
+    let asked = std::env::var("VERGER_CONTAINMENT").ok();
+    let auto = match asked.as_deref() {
+        Some("shim") if supervise.is_some() => Containment::Shim,
+        Some("group") => Containment::Group,
+        Some("cgroup") | None => best,
+        Some(other) => {
+            let text = format!("VERGER_CONTAINMENT asks for `{other}`, which is not to be had: {best} it is");
+            note(findings, "containment", Level::Problem, text, None);
+            best
+        }
+    };
+    Held { tree, way, supervise, namespaces, auto }
+}
+
+/// Tries shims out, with and without a pid namespace. Gives what is needed to make them.
+fn shims(spawner: &mut Spawner, has_cgroups: bool, findings: &mut Vec<Finding>) -> (Option<OwnedFd>, Option<OwnedFd>) {
+    // Who has cgroups can do without.
+    let missing = if has_cgroups { Level::Note } else { Level::Problem };
+    let supervise = match shim::open_supervise().map_err(|errno| format!("`supervise` beside vergerd: {errno}")) {
+        Ok(supervise) => supervise,
+        Err(why) => {
+            let hint = "put `supervise` of the same version into the folder that vergerd is in";
+            note(findings, "containment", missing, format!("shim: not to be had: {why}"), Some(hint));
+            note(findings, "containment", Level::Note, format!("pidns: not to be had: {why}"), Some(hint));
+            return (None, None);
+        }
+    };
+    if let Err(why) = shim::try_out(spawner, &supervise, None) {
+        let hint = "is it a program of this machine, of this version, that this user may execute?";
+        note(findings, "containment", missing, format!("shim: not to be had: {why}"), Some(hint));
+        note(findings, "containment", Level::Note, "pidns: not to be had: it is made of a shim", None);
+        return (None, None);
+    }
+    note(findings, "containment", Level::Good, "shim: to be had: what a service starts cannot leave it", None);
+    let proc = rustix::fs::open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    let tried = proc.map_err(|errno| format!("/proc: {errno}")).and_then(|proc| {
+        shim::try_out(spawner, &supervise, Some(&proc))?;
+        Ok(proc)
+    });
+    match tried {
+        Ok(proc) => {
+            note(
+                findings,
+                "containment",
+                Level::Good,
+                "pidns: to be had: the kernel ends all of a service at once",
+                None,
+            );
+            (Some(supervise), Some(proc))
+        }
+        Err(why) => {
+            let hint = "that takes CAP_SYS_ADMIN, and `/proc` uncovered: start the daemon as root, outside a container";
+            note(findings, "containment", Level::Note, format!("pidns: not to be had: {why}"), Some(hint));
+            (Some(supervise), None)
+        }
+    }
 }
 
 /// Controllers tell more (an end for want of memory) and, later, set limits. Without them everything else works.
@@ -340,26 +431,35 @@ fn enable_controllers(tree: &Tree, init: Init, findings: &mut Vec<Finding>) {
     }
 }
 
-fn what_holds(findings: &mut Vec<Finding>, cgroups: bool, keeper: bool, init: Init) {
-    let (level, text) = match (init, cgroups, keeper) {
+fn what_holds(findings: &mut Vec<Finding>, auto: Containment, keeper: bool, init: Init) {
+    let (level, text) = match (init, auto, keeper) {
         (Init::OfMachine | Init::OfNamespace, _, _) => {
             (Level::Good, "if the daemon ends, the kernel ends everything with it")
         }
-        (Init::No, true, true) => {
+        (Init::No, Containment::Cgroup, true) => {
             (Level::Good, "if the daemon is killed, its keeper ends every run with all it started")
         }
-        (Init::No, true, false) => {
+        (Init::No, Containment::Cgroup, false) => {
             (Level::Note, "if the daemon is killed, runs end with it; what they started is ended at the next start")
         }
-        (Init::No, false, _) => {
+        (Init::No, Containment::Shim | Containment::Pidns, _) => {
+            (Level::Good, "if the daemon is killed, the shim of each run ends it with all it started")
+        }
+        (Init::No, Containment::Group | Containment::None, _) => {
             (Level::Problem, "if the daemon is killed, main processes end with it; others that they started may stay")
         }
     };
     note(findings, "when the daemon dies", level, text, None);
-    if !cgroups {
-        let text = "services are held by process groups: what leaves its group is not seen";
-        note(findings, "containment", Level::Problem, text, None);
-    }
+    let (level, text) = match auto {
+        Containment::Cgroup => (Level::Good, "services are held by cgroups: nothing leaves them"),
+        Containment::Shim | Containment::Pidns => {
+            (Level::Good, "services are held by shims: nothing leaves them as long as nobody kills the shim")
+        }
+        Containment::Group | Containment::None => {
+            (Level::Problem, "services are held by process groups: what leaves its group is not seen")
+        }
+    };
+    note(findings, "containment", level, text, None);
 }
 
 /// Ends what a daemon that died has left: every run's cgroup, and the groups of runs that had none.
@@ -448,7 +548,10 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
             let run = RunRef { service, run: found.run };
             let listens = is_starting && ready == Some(Readiness::Notify);
             let (started, containment) = (found.started, found.containment);
-            daemon.world.found(&daemon.poll, &Known { run, pid, started, containment, listens });
+            // Its socket went with our former life: it is about to end all it holds, and itself.
+            let shim = shim::above(pid).map(|shim| Shim::new(None, shim, pid));
+            let shim = shim.filter(|_| matches!(containment, Containment::Shim | Containment::Pidns));
+            daemon.world.found(&daemon.poll, Known { run, pid, started, containment, listens, shim });
             known.push((found.run, pid));
         }
         daemon.step(Event::Found(found));
@@ -460,10 +563,14 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
 fn go_on(daemon: &mut Daemon, left: &Left) {
     daemon.step(Event::Resume);
     if left.was_ending {
-        daemon.step(Event::Shutdown { signal: 0, by: Actor::default() });
+        let patience = match left.over_at {
+            Moment::NEVER => Patience::Full,
+            over_at => Patience::Within(over_at.since(daemon.now)),
+        };
+        daemon.step(Event::Shutdown { signal: 0, by: Actor::default(), patience });
     }
     // What ended while nobody listened.
-    daemon.world.reap(&daemon.engine);
+    daemon.world.reap(&daemon.engine, &daemon.poll);
 }
 
 /// Everything ends with whoever started us, as it did before we broke.
@@ -494,7 +601,9 @@ fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
     process::each_child(|child| {
         let is_known = Some(child) == keeper || known.iter().any(|(_, pid)| *pid == child);
         let is_stranger = || all_in_cgroups && !is_of_our_program(child);
-        if !is_known && !daemon.world.belongs(&daemon.engine, child) && !is_stranger() {
+        // A shim that lost its socket ends by itself, and all it holds; killed, it would let go of that.
+        let is_shim = daemon.world.starter.ground().supervise.as_ref().is_some_and(|it| shim::executes(child, it));
+        if !is_known && !is_shim && !daemon.world.belongs(&daemon.engine, child) && !is_stranger() {
             let _gone = process::signal(child, 9);
             let _no_group = Group(child).kill();
         }

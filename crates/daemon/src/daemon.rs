@@ -5,9 +5,10 @@
 
 use std::os::fd::OwnedFd;
 
+use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
-use verger_engine::life::{FaultKind, LifeEffect, Outcome, Request, Verb};
-use verger_engine::runs::ServiceId;
+use verger_engine::life::{FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
+use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
@@ -16,10 +17,12 @@ use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
-    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Order, ServiceInfo, WatchReply,
+    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Level, Obstacle, Order, ReceiptReply,
+    ServiceInfo, WatchReply, WrongState,
 };
 use verger_wire::view::{self, Listing};
 
+use crate::budget::{Budgets, Shortened};
 use crate::control::{Control, Question};
 use crate::door::Door;
 use crate::keeper::Keeper;
@@ -27,6 +30,7 @@ use crate::log::Log;
 use crate::notify::Upward;
 use crate::page::Page;
 use crate::poll::{Poll, Token};
+use crate::receipts::Missing;
 use crate::recording::Recording;
 use crate::words;
 use crate::world::World;
@@ -47,10 +51,14 @@ pub(crate) struct Daemon {
     pub(crate) parent: Option<PidFd>,
     pub(crate) upward: Upward,
     pub(crate) facts: Facts,
+    /// How long the end of everything may take, when nobody says it with the command.
+    pub(crate) budgets: Budgets,
     /// Whether whoever started us was told that we are ready.
     pub(crate) told_ready: bool,
     /// When to tell them again that we live; never, if nobody asked.
     pub(crate) watchdog: Watchdog,
+    /// When to tell next what the end of everything waits for; never, while nothing ends.
+    pub(crate) waits_told_at: Moment,
     /// Everything has ended: with this status.
     pub(crate) ended: Option<u8>,
     pub(crate) now: Moment,
@@ -65,7 +73,7 @@ pub(crate) struct Facts {
     pub(crate) started_at: Moment,
     pub(crate) uid: u32,
     pub(crate) spawn: String,
-    pub(crate) containment: verger_engine::runs::Containment,
+    pub(crate) containment: Containment,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -83,6 +91,10 @@ const SIGCHLD: u8 = 17;
 const SIGPWR: u8 = 30;
 /// How long those who watch are given to take what is left to be told. A watcher takes megabytes in that time.
 const LAST_WORDS: Span = Span::from_secs(1);
+/// What the end of everything waits for is told when it has lasted so long.
+const WAITS_FIRST_TOLD: Span = Span::from_secs(2);
+/// And again.
+const WAITS_TOLD_AGAIN: Span = Span::from_secs(10);
 /// Recording that failed is tried again so much later.
 const RECORD_AGAIN: Span = Span::from_secs(60);
 
@@ -118,9 +130,15 @@ impl Daemon {
             self.step(Event::Tick);
             self.hear_world();
         }
+        self.tell_waits();
+        if self.world.receipts().late_at() <= self.now {
+            self.world.settle_receipts();
+        }
         if self.world.starter.look(self.now) {
             self.log.warn(format_args!("starts are held up: another worker takes them on"));
         }
+        self.world.doubt(self.now);
+        self.hear_world();
         while let Some(at) = self.control.resumable() {
             self.converse(at);
             self.hear_world();
@@ -136,6 +154,19 @@ impl Daemon {
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);
+    }
+
+    /// Tells now and then what the end of everything waits for.
+    fn tell_waits(&mut self) {
+        if !self.engine.is_closing() {
+            return;
+        }
+        if self.waits_told_at == Moment::NEVER {
+            self.waits_told_at = self.now + WAITS_FIRST_TOLD;
+        } else if self.waits_told_at <= self.now {
+            self.waits_told_at = self.now + WAITS_TOLD_AGAIN;
+            words::waits(&mut self.log, &self.engine, self.now);
+        }
     }
 
     /// Sends what waits to be sent, as far as it is taken. Watchers that have lost something, and have just taken the last of
@@ -170,10 +201,13 @@ impl Daemon {
         let dues = [
             self.engine.wake_at(),
             self.world.starter.look_at(),
+            self.world.doubt_at(),
             self.control.drop_at(),
             self.log.retry_at(),
             self.door.again_at(),
             self.watchdog.next,
+            self.world.receipts().late_at(),
+            self.waits_told_at,
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
         dues.into_iter().fold(again, Moment::min)
@@ -194,7 +228,8 @@ impl Daemon {
             }
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
             Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
-            Token::Emptied(slot) => self.world.emptied(&self.engine, slot),
+            Token::Emptied(slot) => self.world.emptied(&self.engine, &self.poll, slot),
+            Token::Shim(slot) => self.world.hear_shim(&self.engine, &self.poll, slot),
             Token::Keeper => self.keeper_died(),
             Token::Parent => {
                 if let Some(parent) = self.parent.take() {
@@ -209,10 +244,10 @@ impl Daemon {
         while let Ok(Some(received)) = self.signals.take() {
             let by = Actor { uid: received.uid, pid: received.pid };
             match received.signal {
-                SIGCHLD => self.world.reap(&self.engine),
+                SIGCHLD => self.world.reap(&self.engine, &self.poll),
                 SIGTERM | SIGINT | SIGQUIT | SIGPWR => {
                     self.log.tell(format_args!("{}: ending everything", words::signal(received.signal)));
-                    self.step(Event::Shutdown { signal: received.signal, by });
+                    self.shut_down(received.signal, by, None);
                 }
                 SIGHUP => self.log.warn(format_args!("SIGHUP: nothing is reloaded; use `verger`")),
                 _ => {}
@@ -223,8 +258,25 @@ impl Daemon {
     /// Ends everything: it was to end with whoever started us.
     pub(crate) fn end_with_caller(&mut self) {
         self.log.warn(format_args!("whoever started this daemon is gone: ending everything"));
-        self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 } });
+        self.shut_down(0, Actor { uid: self.facts.uid, pid: 0 }, None);
         self.hear_world();
+    }
+
+    /// Ends everything, as a signal or a command asks: within its budget, or within what was said for that before; asked
+    /// again without a budget, without patience.
+    fn shut_down(&mut self, signal: u8, by: Actor, asked: Option<Span>) {
+        let patience = match asked {
+            None if self.engine.is_closing() => Patience::Spent,
+            None => self.planned_patience(),
+            Some(_) => self.budgets.patience(asked, None),
+        };
+        self.step(Event::Shutdown { signal, by, patience });
+    }
+
+    /// How much time an end is given about which nobody says anything.
+    fn planned_patience(&self) -> Patience {
+        let plan = self.engine.images().iter().last().and_then(|(_, image)| image.shutdown_budget());
+        self.budgets.patience(None, plan)
     }
 
     fn keeper_died(&mut self) {
@@ -260,13 +312,30 @@ impl Daemon {
     /// Tells the engine what the world has to say, until it has nothing more to say.
     pub(crate) fn hear_world(&mut self) {
         while let Some(event) = self.world.tell() {
+            if let RunEvent::Loosened { run, containment } = event {
+                self.note_loosened(run.service, containment);
+            }
             self.step(Event::Run(event));
+        }
+    }
+
+    /// Somebody killed a run's shim: that has to be known, for what escapes now is not seen.
+    fn note_loosened(&mut self, service: ServiceId, containment: Containment) {
+        let name = self.engine.name(service.slot);
+        self.log.warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
+        const TOPIC: &str = "shim";
+        if !self.facts.findings.iter().any(|finding| finding.topic == TOPIC) {
+            let text = format!("somebody has killed the shim of `{name}`: what leaves its process group is not seen");
+            let hint = Some("restart it to have it held as before".to_owned());
+            self.facts.findings.push(Finding { topic: TOPIC.into(), level: Level::Problem, text, hint });
         }
     }
 
     /// Tells the engine one event and does what follows.
     pub(crate) fn step(&mut self, event: Event) {
         self.recording.note(self.now, &event);
+        let was_closing = self.engine.is_closing();
+        let asked_to_end = matches!(event, Event::Shutdown { .. });
         let mut effects = self.engine.step(self.now, event);
         let (world, control, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.page, &mut self.log, &self.poll);
@@ -284,6 +353,12 @@ impl Daemon {
                     }
                     if let verger_engine::runs::RunEffect::Release { run } = effect {
                         control.drop_of(run.service);
+                        if control.is_watched(run.service.slot)
+                            && let Some(receipt) = world.receipts().in_short(engine, run)
+                        {
+                            let news = WatchReply { receipt: Some(receipt), ..WatchReply::default() };
+                            control.tell(run.service.slot, &news);
+                        }
                     }
                 }
                 Effect::Life(effect) => {
@@ -296,17 +371,27 @@ impl Daemon {
                         | LifeEffect::Answer { .. }
                         | LifeEffect::PlanRefused(_)
                         | LifeEffect::Forgotten { .. }
-                        | LifeEffect::Fault { .. } => {}
+                        | LifeEffect::Fault { .. }
+                        | LifeEffect::Shortened { .. } => {}
                     }
                 }
             }
         }
         drop(effects);
         // A daemon that comes back after its own end reads here whether everything was being ended.
-        self.page.set_state(self.state());
+        let over_at = self.engine.budget().map_or(Moment::NEVER, |budget| budget.over_at());
+        self.page.set_state(self.state(), over_at);
         if self.engine.is_closing() && self.told_ready {
             self.upward.say("STOPPING=1");
             self.told_ready = false;
+        }
+        // Everything ends with an essential service: that has the same time as an end that was asked for.
+        if self.engine.is_closing()
+            && !was_closing
+            && !asked_to_end
+            && let patience @ Patience::Within(_) = self.planned_patience()
+        {
+            self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 }, patience });
         }
     }
 
@@ -367,10 +452,10 @@ impl Daemon {
             Call::Signal { name, signal } => {
                 return self.request(at, Verb::Signal, *signal, &Order::new(name), oneway, who);
             }
-            Call::Shutdown { hasty } => {
-                self.step(Event::Shutdown { signal: 0, by: who });
+            Call::Shutdown { hasty, budget_ms } => {
+                self.shut_down(0, who, budget_ms.map(Span::from_millis));
                 if *hasty {
-                    self.step(Event::Shutdown { signal: 0, by: who });
+                    self.step(Event::Shutdown { signal: 0, by: who, patience: Patience::Spent });
                 }
                 self.reply_nothing(at, oneway);
             }
@@ -394,8 +479,17 @@ impl Daemon {
             }
             Call::Why { name } => {
                 let service = self.find(name)?;
-                let why = view::why(&self.engine, service.slot).ok_or(Error::NotFound { name: name.clone() })?;
+                let mut why = view::why(&self.engine, service.slot).ok_or(Error::NotFound { name: name.clone() })?;
+                self.world.settle_receipts();
+                why.receipt = self.world.receipts().receipt(&self.engine, service, None).ok().map(Box::new);
                 self.reply(at, oneway, &why);
+            }
+            Call::Receipt { name, run } => {
+                let service = self.find(name)?;
+                self.world.settle_receipts();
+                let found = self.world.receipts().receipt(&self.engine, service, run.map(RunId));
+                let receipt = found.map_err(|missing| self.no_receipt(name, service, missing))?;
+                self.reply(at, oneway, &ReceiptReply { receipt });
             }
             Call::Describe => {
                 let description = self.describe();
@@ -419,6 +513,16 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    fn no_receipt(&self, name: &str, service: ServiceId, missing: Missing) -> Error {
+        match missing {
+            Missing::NotKept => Error::Stale,
+            Missing::NeverStopped => {
+                let phase = self.engine.status(service.slot).map_or(PhaseKind::Down, |status| status.phase);
+                Error::WrongState(WrongState::plain(name, phase, Obstacle::NeverStopped))
+            }
+        }
     }
 
     fn reply<P: verger_wire::Serialize>(&mut self, at: u32, oneway: bool, parameters: &P) {
@@ -555,6 +659,11 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
         }
         LifeEffect::Fault { service, what } => {
             log.warn(format_args!("internal fault at `{}`: {what}; it is set to failed", engine.name(service.slot)));
+        }
+        LifeEffect::Shortened { needed } => {
+            log.warn(format_args!("{}", Shortened { engine, needed: *needed }));
+            // What comes next for stops under way comes sooner now.
+            engine.services().for_each(|status| page.put(engine, status.service.slot));
         }
         LifeEffect::Ended { .. } => {}
     }

@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
 /// Variables that are about the daemon and its maker, or that the daemon sets anew for each service.
-const NOT_PASSED_ON: [&str; 9] = [
+const NOT_PASSED_ON: [&str; 10] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -14,6 +14,7 @@ const NOT_PASSED_ON: [&str; 9] = [
     "VERGER_SPAWN",
     "VERGER_CONTROL",
     "VERGER_RUNTIME_DIR",
+    crate::budget::VARIABLE,
 ];
 
 /// The inherited environment, read once.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod begin;
+mod budget;
 mod control;
 mod daemon;
 mod door;
@@ -21,8 +22,10 @@ mod options;
 mod page;
 mod pids;
 mod poll;
+mod receipts;
 mod recipe;
 mod recording;
+mod shim;
 mod starter;
 mod trouble;
 mod words;
@@ -34,6 +37,11 @@ use std::process::ExitCode;
 use options::{Asked, Options};
 use rustix::io::Errno;
 use verger_linux::machine::{self, End, Init};
+
+/// Counts, for the tests of what must not allocate.
+#[cfg(test)]
+#[global_allocator]
+static ALLOCATOR: verger_linux::allocator::Counting = verger_linux::allocator::Counting;
 
 fn main() -> ExitCode {
     let options = match options::read(std::env::args_os().skip(1)) {

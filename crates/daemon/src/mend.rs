@@ -38,6 +38,9 @@ pub(crate) fn prepare(options: &Options, plan: Option<BorrowedFd<'_>>) {
     for (asked, word) in [(options.quiet, "--quiet"), (options.debug, "--debug")] {
         argv.extend(asked.then(|| text(word)));
     }
+    if let Some(budget) = options.budget {
+        argv.extend([text("--budget"), text(&budget.to_string())]);
+    }
     let parent = options.end_with_caller.then(std::os::unix::process::parent_id).or(options.end_with_parent);
     if let Some(parent) = parent {
         argv.extend([text("--end-with-parent"), text(&parent.to_string())]);

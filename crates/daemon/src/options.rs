@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use lexopt::ValueExt;
+use verger_engine::duration::read_duration;
+use verger_engine::time::Span;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub(crate) struct Options {
     pub(crate) control_fd: Option<i32>,
     /// When that connection ends, so does everything: whoever started us is gone.
     pub(crate) end_with_caller: bool,
+    /// How long the end of everything may take.
+    pub(crate) budget: Option<Span>,
     /// The same after we broke: the connection is lost, but whoever started us is still our parent, of this number.
     pub(crate) end_with_parent: Option<u32>,
 }
@@ -47,11 +51,14 @@ It is usually started by `verger run` or `verger up`, which compile the plan.
   --instance NAME   be the instance NAME (default: default)
   --control-fd N    talk varlink on descriptor N too, with all rights
   --end-with-caller end everything when that connection ends
+  --budget TIME     end everything within TIME (10s, 1m30s, forever) when it is to end
   --quiet           say only what goes wrong
   --debug           offer the interface io.verger.Debug, for tests
   --version, --help
 
 Environment: VERGER_RUNTIME_DIR (where sockets go), VERGER_SPAWN=fork (do not use clone3),
+VERGER_SHUTDOWN_BUDGET (as --budget, which goes before it; then the plan's shutdown_budget; then, as a container's first
+process, 9s: Docker and Podman kill after 10s. Kubernetes after 30s: there, set it to 29s),
 NOTIFY_SOCKET, WATCHDOG_USEC (whoever started us is told as sd_notify(3) says).
 Exit status: 0 everything ended as asked, 1 it could not begin, 2 wrong usage, else that of the essential service.
 ";
@@ -71,6 +78,11 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
                 lexopt::Arg::Long("debug") => options.debug = true,
                 lexopt::Arg::Long("control-fd") => options.control_fd = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("end-with-caller") => options.end_with_caller = true,
+                lexopt::Arg::Long("budget") => {
+                    let text = parser.value()?.string()?;
+                    let span = read_duration(&text).map_err(|why| format!("--budget `{text}`: {why}"))?;
+                    options.budget = Some(span);
+                }
                 lexopt::Arg::Long("end-with-parent") => options.end_with_parent = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("help") | lexopt::Arg::Short('h') => return Ok(Asked::Help),
                 lexopt::Arg::Long("version") | lexopt::Arg::Short('V') => return Ok(Asked::Version),
@@ -121,6 +133,9 @@ mod tests {
         assert!(asked("--instance a/b").is_err());
         let Ok(Asked::Run(options)) = asked("--resume --end-with-parent 7") else { panic!() };
         assert_eq!((options.resume, options.end_with_parent), (true, Some(7)));
+        let Ok(Asked::Run(options)) = asked("--budget 1m30s") else { panic!() };
+        assert_eq!(options.budget, Some(Span::from_secs(90)));
+        assert_eq!(asked("--budget 10"), Err("--budget `10`: a number needs its unit: \"10s\", \"10ms\"".into()));
         assert!(asked("serve").is_err());
     }
 }

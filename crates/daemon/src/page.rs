@@ -26,6 +26,8 @@ pub(crate) struct Left {
     pub(crate) entries: Vec<Entry>,
     pub(crate) next_run: RunId,
     pub(crate) was_ending: bool,
+    /// When everything was to be over then.
+    pub(crate) over_at: Moment,
     /// The former daemon's own facts.
     pub(crate) identity: Identity,
 }
@@ -55,6 +57,7 @@ pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Option<Left> {
         entries: reader.entries().filter_map(Result::ok).collect(),
         next_run: reader.next_run(),
         was_ending: reader.state() == Ok(State::Ending),
+        over_at: reader.over_at(),
         identity: *reader.identity(),
     })
 }
@@ -131,8 +134,10 @@ impl Page {
         Some(Reader::new(memory).ok()?.read(slot).ok()??.name)
     }
 
-    pub(crate) fn set_state(&mut self, state: State) {
+    /// Tells what the daemon is about, and when everything is to be over.
+    pub(crate) fn set_state(&mut self, state: State, over_at: Moment) {
         self.writer.set_state(state);
+        self.writer.set_over_at(over_at);
         self.changed = true;
     }
 
@@ -172,8 +177,13 @@ mod tests {
         std::fs::create_dir_all(&path).unwrap();
         let folder = std::fs::File::open(&path).unwrap();
         let identity = |pid| Identity { pid, boot_id: 1, instance: Name::new("x").unwrap(), started_at: Moment(1) };
-        let next =
-            |run| Left { entries: Vec::<Entry>::new(), next_run: RunId(run), was_ending: false, identity: identity(1) };
+        let next = |run| Left {
+            entries: Vec::<Entry>::new(),
+            next_run: RunId(run),
+            was_ending: false,
+            over_at: Moment::NEVER,
+            identity: identity(1),
+        };
         let there = || left_in(folder.as_fd()).map(|left| (left.identity.pid, left.next_run));
 
         let mut first = Page::make(folder.as_fd(), &identity(1), 2).unwrap();

@@ -24,6 +24,8 @@ pub(crate) enum Token {
     Ready(u32),
     /// The events file of the cgroup of the service in a slot.
     Emptied(u32),
+    /// The shim of the service in a slot.
+    Shim(u32),
     /// The keeper's end.
     Keeper,
     /// The end of whoever started us.
@@ -42,6 +44,7 @@ impl Token {
             Token::Emptied(slot) => (6, slot),
             Token::Keeper => (7, 0),
             Token::Parent => (8, 0),
+            Token::Shim(slot) => (9, slot),
         };
         kind << 32 | u64::from(index)
     }
@@ -58,6 +61,7 @@ impl Token {
             6 => Token::Emptied(index),
             7 => Token::Keeper,
             8 => Token::Parent,
+            9 => Token::Shim(index),
             _ => return None,
         })
     }
@@ -165,6 +169,7 @@ mod tests {
             Token::Emptied(9),
             Token::Keeper,
             Token::Parent,
+            Token::Shim(3),
         ] {
             assert_eq!(Token::unpack(token.pack()), Some(token));
         }

@@ -12,6 +12,7 @@ use verger_linux::spawn::{self, Arena, PATH_BYTES_MAX, PointerArray, Pointers, R
 use verger_linux::users::{self, SYSTEM};
 
 use crate::environment::{name_part, value_of};
+use crate::shim::{self, Shim};
 use crate::starter::{Ground, Job, Started};
 
 /// Descriptors that one service can be given.
@@ -117,22 +118,40 @@ impl Kitchen {
         recipe.capabilities = service.capabilities();
         recipe.no_new_privileges = service.no_new_privileges();
 
+        let containment = containment(&service, ground)?;
+        let connection = match (&ground.supervise, containment) {
+            (Some(supervise), Containment::Shim | Containment::Pidns) => {
+                let (ours, theirs) = shim::connection().map_err(|errno| failure(Step::Shim, errno))?;
+                Some((supervise, ours, theirs))
+            }
+            (_, _) => None,
+        };
+        recipe.shim = connection.as_ref().map(|(supervise, _, theirs)| spawn::Shim {
+            supervise: supervise.as_fd(),
+            socket: theirs.as_fd(),
+            errors: rustix::stdio::stderr(),
+            namespace: ground.namespaces.as_ref().filter(|_| containment == Containment::Pidns).map(AsFd::as_fd),
+        });
         let name = RunName::new(service.name(), job.run.run);
-        let cgroup = containment(&service, ground, &name)?;
+        // A namespace is inside a cgroup too, where there is one.
+        let tree = ground.tree.as_ref().filter(|_| matches!(containment, Containment::Cgroup | Containment::Pidns));
+        let cgroup = tree.map(|tree| tree.make(&name)).transpose();
+        let cgroup = cgroup.map_err(|errno| failure(Step::Containment, errno))?;
         recipe.cgroup = cgroup.as_ref().map(|directory| directory.as_fd());
-        let contained = if cgroup.is_some() { Containment::Cgroup } else { Containment::Group };
-        // The last belt, where nobody else ends the run when the daemon is killed.
-        let kept = ground.is_init || (cgroup.is_some() && ground.has_keeper);
+        // The last belt, where nobody else ends the run when the daemon is killed. A shim's socket hangs up then.
+        let kept = ground.is_init || connection.is_some() || (cgroup.is_some() && ground.has_keeper);
         recipe.death_signal = (!kept).then_some(SIGKILL);
 
         child();
         match spawner.spawn(&recipe) {
             Ok(spawned) => {
+                let shim = spawned.shim.zip(connection);
+                let shim = shim.map(|(shim, (_, ours, _))| Shim::new(Some(ours), shim.pid, shim.inner));
                 let uid = identity.uid.unwrap_or(ground.uid);
-                Ok(Started { pid: spawned.pid, started: spawned.started, containment: contained, uid })
+                Ok(Started { pid: spawned.pid, started: spawned.started, containment, shim, uid })
             }
             Err(error) => {
-                if let (Some(tree), Some(_)) = (&ground.tree, &cgroup) {
+                if let Some(tree) = tree {
                     let _leftover_is_found_at_the_next_start = tree.remove(&name);
                 }
                 Err(error.failure)
@@ -141,16 +160,16 @@ impl Kitchen {
     }
 }
 
-/// Makes the run's own cgroup, where one is to be had.
-fn containment(service: &ServiceView<'_>, ground: &Ground, name: &RunName) -> Result<Option<OwnedFd>, StartFailure> {
-    match (service.containment(), &ground.tree) {
-        (ContainmentWish::Group, _) | (ContainmentWish::Auto, None) => Ok(None),
-        // Asked for and not to be had.
-        (ContainmentWish::Cgroup, None) => Err(failure(Step::Containment, Errno::OPNOTSUPP)),
-        (ContainmentWish::Auto | ContainmentWish::Cgroup, Some(tree)) => {
-            tree.make(name).map(Some).map_err(|errno| failure(Step::Containment, errno))
-        }
-    }
+/// What is to hold the run. What is asked for and not to be had is no start.
+fn containment(service: &ServiceView<'_>, ground: &Ground) -> Result<Containment, StartFailure> {
+    let (containment, is_there) = match service.containment() {
+        ContainmentWish::Auto => (ground.auto, true),
+        ContainmentWish::Group => (Containment::Group, true),
+        ContainmentWish::Shim => (Containment::Shim, ground.supervise.is_some()),
+        ContainmentWish::Cgroup => (Containment::Cgroup, ground.tree.is_some()),
+        ContainmentWish::Pidns => (Containment::Pidns, ground.supervise.is_some() && ground.namespaces.is_some()),
+    };
+    if is_there { Ok(containment) } else { Err(failure(Step::Containment, Errno::OPNOTSUPP)) }
 }
 
 /// Looks up user and groups, by name or number, in `/etc/passwd` and `/etc/group`.

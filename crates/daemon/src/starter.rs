@@ -24,6 +24,7 @@ use verger_linux::spawn::{InFlight, Spawner, Way};
 use crate::environment::Environment;
 use crate::handles::Held;
 use crate::recipe::Kitchen;
+use crate::shim::Shim;
 
 /// How many workers there are at first.
 const WORKERS: usize = 2;
@@ -49,19 +50,21 @@ pub(crate) struct Job {
 }
 
 /// What came of a start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) run: RunRef,
     pub(crate) result: Result<Started, StartFailure>,
 }
 
 /// A process that was started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Started {
     pub(crate) pid: Pid,
     /// Kernel's start time, clock ticks since boot.
     pub(crate) started: u64,
     pub(crate) containment: Containment,
+    /// Its shim, where it has one.
+    pub(crate) shim: Option<Shim>,
     /// Whom it runs as.
     pub(crate) uid: u32,
 }
@@ -71,6 +74,12 @@ pub(crate) struct Ground {
     pub(crate) environment: Environment,
     /// Where runs get their cgroups, if there are any.
     pub(crate) tree: Option<Tree>,
+    /// What a service that asks for nothing is held by.
+    pub(crate) auto: Containment,
+    /// What shims become, where they are to be had.
+    pub(crate) supervise: Option<OwnedFd>,
+    /// Our own `/proc`, where pid namespaces are to be had.
+    pub(crate) namespaces: Option<OwnedFd>,
     /// Whether somebody else sees to it that runs in cgroups end when the daemon does.
     pub(crate) has_keeper: bool,
     /// Whether the kernel ends everything when the daemon ends: it is a namespace's pid 1.

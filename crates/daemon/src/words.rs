@@ -1,10 +1,13 @@
 //! What happens, in words for people: the daemon's own log, where nobody else tells it.
 
+use std::fmt;
+
 use verger_engine::Engine;
 use verger_engine::causes::{Cause, Transition};
-use verger_engine::life::{Failure, PhaseKind, PlanRefusal};
-use verger_engine::runs::{StartFailure, signal_name};
-use verger_engine::time::Span;
+use verger_engine::life::{Failure, PhaseKind, PlanRefusal, Status};
+use verger_engine::runs::{Ahead, StartFailure, signal_name};
+use verger_engine::time::{Moment, Span};
+use verger_linux::plight::Plight;
 
 use crate::log::Log;
 
@@ -36,14 +39,65 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
             None => log.tell(format_args!("{name}: running")),
         },
         (PhaseKind::Stuck, _) => {
-            let who = status.in_the_way.map_or_else(|| "somebody".to_string(), |pid| format!("process {}", pid.0));
-            log.warn(format_args!("{name}: stuck: {who} was killed and does not go away"));
+            let who = InTheWay(&status);
+            log.warn(format_args!(
+                "{name}: stuck: {who}: was killed and does not go away; {}",
+                Next(&status, transition.at)
+            ));
         }
         (to, Cause::Awaits(link) | Cause::WithinReach(link)) => log.tell(format_args!("{name}: {to} for {}", on(link))),
         (to, Cause::OutOfReach(link)) => log.warn(format_args!("{name}: {to}: {} has failed", on(link))),
         (to, Cause::HeldBy(link)) => log.tell(format_args!("{name}: {to} until {} has ended", on(link))),
         (PhaseKind::Done, cause @ Cause::Exited(_)) => log.tell(format_args!("{name}: done: {}", ended(cause))),
         (to, _) => log.tell(format_args!("{name}: {to}")),
+    }
+}
+
+/// Tells what the end of everything waits for: `waiting for web: process 12 (sleep), sleeping in do_nanosleep; SIGKILL in 3s`.
+pub(crate) fn waits(log: &mut Log, engine: &Engine, now: Moment) {
+    /// So many are told of at once.
+    const TOLD_MAX: usize = 5;
+    let is_waited_for = |status: &Status| matches!(status.phase, PhaseKind::Stopping | PhaseKind::Stuck);
+    let mut told = 0;
+    for status in engine.services().filter(is_waited_for) {
+        told += 1;
+        if told <= TOLD_MAX {
+            let name = engine.name(status.service.slot);
+            log.warn(format_args!("waiting for {name}: {}; {}", InTheWay(&status), Next(&status, now)));
+        }
+    }
+    if told > TOLD_MAX {
+        log.warn(format_args!("waiting for {} more", told - TOLD_MAX));
+    }
+}
+
+/// Who is in the way of a stop, and how that one stands. Never its command line: the kernel may wait for a lock of a process
+/// that hangs before it gives one, and the loop waits for nobody.
+struct InTheWay<'s>(&'s Status);
+
+impl fmt::Display for InTheWay<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(pid) = self.0.in_the_way.or(self.0.pid) else { return f.write_str("somebody") };
+        write!(f, "process {}", pid.0)?;
+        let Ok(plight) = Plight::of(pid) else { return Ok(()) };
+        write!(f, " ({}), {plight}", plight.stat.comm().escape_ascii())
+    }
+}
+
+/// What happens next in a stop, and when.
+struct Next<'s>(&'s Status, Moment);
+
+impl fmt::Display for Next<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Next(status, now) = self;
+        // In tenths of a second: what is left of a grace is any number.
+        let left = Span::from_millis(status.until.since(*now).0.div_ceil(100_000_000) * 100);
+        match (status.phase, status.ahead) {
+            (PhaseKind::Stuck, _) => f.write_str("killed again every second, and nothing waits for it any more"),
+            (_, Some(Ahead::Signal(signal))) => write!(f, "{} in {left}", self::signal(signal)),
+            (_, Some(Ahead::Stuck)) => write!(f, "killed; counts as stuck in {left}"),
+            (_, None) => f.write_str("whoever is left of it is being looked for"),
+        }
     }
 }
 

@@ -1,13 +1,17 @@
 //! The hands: does what the engine orders about runs, and tells what became of it.
 //!
 //! One entry per slot holds what exists in the kernel for the present run: its main process while it is unreaped, its notify
-//! socket, its readiness pipe, the descriptor that tells when its cgroup is empty. An idle run holds one descriptor at most
-//! (the notify socket, if it uses one).
+//! socket, its readiness pipe, its shim's socket, the descriptor that tells when its cgroup is empty. An idle run holds two
+//! descriptors at most: the shim's socket, where a shim holds it, and the notify socket, if it uses one.
+//!
+//! A run in a shim has no child of ours but the shim: its main process is signalled, and its end told, through the socket; that
+//! the shim has ended by itself is the proof that nobody is left.
 //!
 //! An order that is answered at once is answered into [`World::told`]: what the engine decides is carried out before it hears
 //! of it.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -15,21 +19,25 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use verger_engine::image::{Ready, Right};
 use verger_engine::runs::{
-    Containment, Ended, Exit, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
+    Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
+use verger_engine::time::{Moment, Span};
 use verger_engine::{Engine, Home, ImageId};
 use verger_linux::channel;
 use verger_linux::contain::{Events, Group, RunName, Tree};
 use verger_linux::reap::Reaped;
-use verger_linux::{process, reap};
+use verger_linux::{clock, process, reap};
 
 use crate::handles::Held;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
+use crate::receipts::{Book, Ticket};
+use crate::shim::{Heard, Shim};
 use crate::starter::{Done, Job, Starter};
 
 const SIGKILL: u8 = 9;
+const SIGCONT: u8 = 18;
 
 /// What exists in the kernel for the run of a slot.
 #[derive(Debug)]
@@ -44,9 +52,35 @@ struct Living {
     notify: Option<OwnedFd>,
     ready: Option<OwnedFd>,
     emptied: Option<Events>,
+    /// Its receipt, while it is being stopped.
+    receipt: Option<Ticket>,
+    /// What is between us and the run, while it lives.
+    shim: Option<Shim>,
+    /// It was asked whether anybody is left, and all that is seen is the shim, which is about to say so by ending. If it does not
+    /// by then, somebody stopped it.
+    doubt_at: Moment,
+    /// How often it was killed.
+    kills: u32,
 }
 
 impl Living {
+    fn new(run: RunRef) -> Living {
+        Living {
+            run,
+            containment: Containment::None,
+            pid: None,
+            uid: u32::MAX,
+            reaped: false,
+            notify: None,
+            ready: None,
+            emptied: None,
+            receipt: None,
+            shim: None,
+            doubt_at: Moment::NEVER,
+            kills: 0,
+        }
+    }
+
     /// The process group that holds the run. Once its leader is reaped the kernel keeps the number for as long as the group has
     /// a member: if somebody has it all the same, then the group is gone, and a group of that number is a stranger's.
     fn group(&self) -> Option<Group> {
@@ -62,12 +96,16 @@ pub(crate) struct World {
     living: Vec<Option<Living>>,
     pids: Pids,
     notify: NotifyFolder,
+    /// How each stop went.
+    receipts: Book,
     /// The plans that the engine holds.
     held: Vec<(ImageId, Arc<Held>)>,
     /// What the engine has to hear.
     told: VecDeque<RunEvent>,
     /// A dead child was left alone because a worker may be about to report it.
     look_again: bool,
+    /// When the first of the doubts about shims is due.
+    doubt_at: Moment,
 }
 
 /// A control connection that a new run inherits; the loop takes it into its own.
@@ -86,6 +124,8 @@ pub(crate) struct Known {
     pub(crate) containment: Containment,
     /// Whether its word that it is ready is awaited at a socket.
     pub(crate) listens: bool,
+    /// Its shim, as far as it is known.
+    pub(crate) shim: Option<Shim>,
 }
 
 impl World {
@@ -97,9 +137,11 @@ impl World {
             living,
             pids: Pids::new(services),
             notify,
+            receipts: Book::new(services),
             held: Vec::new(),
             told: VecDeque::with_capacity(4 * services as usize + 16),
             look_again: false,
+            doubt_at: Moment::NEVER,
         }
     }
 
@@ -130,8 +172,22 @@ impl World {
     pub(crate) fn perform(&mut self, engine: &Engine, poll: &Poll, effect: &RunEffect) -> Option<Inherited> {
         match *effect {
             RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home),
-            RunEffect::Signal { run, signal, scope } => self.signal(engine, run, signal, scope),
-            RunEffect::Kill { run } => self.kill(engine, poll, run),
+            RunEffect::Signal { run, signal } => self.signal(engine, run, signal, Scope::Main),
+            RunEffect::Census { run, occasion } => self.census(engine, run, occasion),
+            RunEffect::Stop { run, signal, scope } => {
+                if let Some(ticket) = self.ticket(run) {
+                    self.receipts.signalled(ticket, signal, scope, clock::now());
+                }
+                self.signal(engine, run, signal, scope);
+                // A stopped process would sleep through its grace.
+                self.signal(engine, run, SIGCONT, scope);
+            }
+            RunEffect::Kill { run } => {
+                if let Some(ticket) = self.ticket(run) {
+                    self.receipts.killed(ticket, clock::now());
+                }
+                self.kill(engine, poll, run);
+            }
             RunEffect::Sweep { run } => self.sweep(engine, poll, run),
             RunEffect::Release { run } => self.release(run),
         }
@@ -153,17 +209,7 @@ impl World {
 
     fn spawn(&mut self, engine: &Engine, poll: &Poll, run: RunRef, home: Home) -> Option<Inherited> {
         let slot = run.service.slot;
-        let living = Living {
-            run,
-            containment: Containment::None,
-            pid: None,
-            uid: u32::MAX,
-            reaped: false,
-            notify: None,
-            ready: None,
-            emptied: None,
-        };
-        self.living[slot as usize] = Some(living);
+        self.living[slot as usize] = Some(Living::new(run));
         let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held));
         let (Some(held), Some(image)) = (held, engine.images().get(home.image)) else {
             // Cannot be; but a start that nobody ever answers would be waited for without end.
@@ -222,7 +268,7 @@ impl World {
             self.done(poll, done);
         }
         if self.look_again {
-            self.reap(engine);
+            self.reap(engine, poll);
         }
     }
 
@@ -230,11 +276,20 @@ impl World {
         let run = done.run;
         match done.result {
             Ok(started) => {
-                self.pids.insert(started.pid, run.service.slot);
+                let child = started.shim.as_ref().map_or(started.pid, |shim| shim.pid);
+                self.pids.insert(child, run.service.slot);
                 if let Some(living) = self.living(run) {
                     living.pid = Some(started.pid);
                     living.containment = started.containment;
                     living.uid = started.uid;
+                    living.shim = started.shim;
+                    // A run that we could not hear would be one that never ends, to us: it ends now.
+                    if let Some(shim) = &living.shim
+                        && let Some(socket) = shim.socket()
+                        && poll.add(socket, Token::Shim(run.service.slot)).is_err()
+                    {
+                        shim.end();
+                    }
                     // Not before: a quick program speaks before its worker has reported it, and nobody could say yet
                     // whether it is the one who may. What came until now waits.
                     self.hear_from_now(poll, run.service.slot);
@@ -257,19 +312,30 @@ impl World {
     }
 
     /// Reaps every child that has ended: ours, and orphans that came to us.
-    pub(crate) fn reap(&mut self, engine: &Engine) {
+    pub(crate) fn reap(&mut self, engine: &Engine, poll: &Poll) {
         self.look_again = false;
         while let Some(pid) = reap::peek() {
             match self.pids.get(pid) {
+                Some(slot) if self.is_shim(pid, slot) => self.reap_shim(engine, poll, pid, slot),
                 Some(slot) => self.reap_ours(engine, pid, slot),
                 None if self.starter.may_be_ours(pid) => {
                     // It may be reported any moment now.
                     self.look_again = true;
                     return;
                 }
-                // An orphan that came to us, or the keeper.
-                None => _ = reap::take(pid),
+                None => self.reap_another(pid),
             }
+        }
+        // Of those that were seen in a stop, some may have been reaped by their own parents just now.
+        self.settle_receipts();
+    }
+
+    /// Reaps an orphan that came to us, or the keeper.
+    fn reap_another(&mut self, pid: Pid) {
+        // Asked first: whether the number is still that of whom was seen can only be said while he has it.
+        let awaited = self.receipts.awaits(pid);
+        if let (Ok(Some(Reaped { exit, .. })), Some(entry)) = (reap::take(pid), awaited) {
+            self.receipts.orphan_ended(entry, &exit);
         }
     }
 
@@ -278,11 +344,84 @@ impl World {
         self.pids.remove(pid);
         let Some(living) = self.living[slot as usize].as_mut().filter(|living| living.pid == Some(pid)) else { return };
         living.reaped = true;
-        let (run, containment) = (living.run, living.containment);
+        let (run, containment, ticket) = (living.run, living.containment, living.receipt);
         if containment == Containment::Cgroup && matches!(exit.ended, Ended::Signaled { signal: SIGKILL, .. }) {
             exit.oom = self.was_oom(&name_of(engine, run));
         }
+        if let Some(ticket) = ticket {
+            self.receipts.main_ended(ticket, &exit, clock::now());
+        }
         self.told.push_back(RunEvent::Exited { run, exit, usage });
+    }
+
+    fn is_shim(&self, pid: Pid, slot: u32) -> bool {
+        let living = self.living.get(slot as usize).and_then(Option::as_ref);
+        living.and_then(|living| living.shim.as_ref()).is_some_and(|shim| shim.pid == pid)
+    }
+
+    /// A shim has ended. By itself: nobody is left. Otherwise somebody killed it: in a namespace the kernel has killed everybody
+    /// with it; else what it held has come to us, and a process group is what holds it now.
+    fn reap_shim(&mut self, engine: &Engine, poll: &Poll, pid: Pid, slot: u32) {
+        // What it said comes before what its end says.
+        self.hear_shim(engine, poll, slot);
+        let Ok(Some(Reaped { exit, .. })) = reap::take(pid) else { return };
+        self.pids.remove(pid);
+        let Some(living) = self.living[slot as usize].as_mut() else { return };
+        living.shim = None;
+        living.doubt_at = Moment::NEVER;
+        let (run, main, is_told) = (living.run, living.pid, living.reaped);
+        let is_empty = exit.is_success() || living.containment == Containment::Pidns;
+        let orphan = main.filter(|main| !is_told && !is_empty && reap::is_ours(*main));
+        if !is_empty {
+            living.containment = Containment::Group;
+            self.told.push_back(RunEvent::Loosened { run, containment: Containment::Group });
+        }
+        if is_told && !is_empty {
+            // Whoever asked who is left has not been answered.
+            let left = living.group().and_then(|group| group.first_member().unwrap_or(None));
+            self.told.push_back(RunEvent::Swept { run, left });
+        } else if let Some(main) = orphan {
+            self.pids.insert(main, slot);
+        } else if !is_told {
+            // Nobody can say how any more.
+            living.reaped = true;
+            let exit = Exit { ended: Ended::Unknown, oom: false };
+            self.told.push_back(RunEvent::Exited { run, exit, usage: Usage::NONE });
+        }
+        if is_empty {
+            let left = self.left_in_cgroup_too(engine, run);
+            self.told.push_back(RunEvent::Swept { run, left });
+        }
+    }
+
+    /// Reads what a run's shim has to say: above all how the main process ended. What it used, only the shim could have asked.
+    pub(crate) fn hear_shim(&mut self, engine: &Engine, poll: &Poll, slot: u32) {
+        loop {
+            let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+            let Some(shim) = &living.shim else { return };
+            match shim.hear() {
+                Heard::MainEnded(ended) if !living.reaped => {
+                    living.reaped = true;
+                    let (run, containment, ticket) = (living.run, living.containment, living.receipt);
+                    let killed = matches!(ended, Ended::Signaled { signal: SIGKILL, .. });
+                    let oom = killed && containment == Containment::Pidns && self.was_oom(&name_of(engine, run));
+                    let exit = Exit { ended, oom };
+                    if let Some(ticket) = ticket {
+                        self.receipts.main_ended(ticket, &exit, clock::now());
+                    }
+                    self.told.push_back(RunEvent::Exited { run, exit, usage: Usage::NONE });
+                }
+                Heard::MainEnded(_) | Heard::OtherEnded => {}
+                Heard::Nothing => return,
+                Heard::HungUp => {
+                    // Else it would be told again and again, until the shim is reaped.
+                    if let Some(socket) = shim.socket() {
+                        poll.remove(socket);
+                    }
+                    return;
+                }
+            }
+        }
     }
 
     fn was_oom(&self, name: &RunName) -> bool {
@@ -291,27 +430,33 @@ impl World {
 
     /// A run was known before the daemon's own end. Its main process may have been reaped then, and nobody was told: how it
     /// ended is lost, that it did is not.
-    pub(crate) fn found(&mut self, poll: &Poll, known: &Known) {
-        let Known { run, pid, started, containment, listens } = *known;
+    pub(crate) fn found(&mut self, poll: &Poll, known: Known) {
+        let Known { run, pid, started, containment, listens, shim } = known;
         let slot = run.service.slot;
         let is_another = |stat: process::Stat| started != 0 && stat.start != started;
-        let reaped = !reap::is_ours(pid) || process::stat(pid).is_ok_and(is_another);
-        self.living[slot as usize] = Some(Living {
-            run,
-            containment,
-            pid: Some(pid),
-            uid: u32::MAX,
-            reaped,
-            notify: None,
-            ready: None,
-            emptied: None,
-        });
+        let is_gone = || process::stat(pid).map_or(true, is_another);
+        let shim = shim.filter(|shim| reap::is_ours(shim.pid));
+        let in_shim = matches!(containment, Containment::Shim | Containment::Pidns);
+        // Of a shim's child, only the shim knows: it says so, if it can still be heard.
+        let reaped = if in_shim { shim.is_none() } else { !reap::is_ours(pid) || is_gone() };
+        let living = Living { containment, pid: Some(pid), reaped, shim, ..Living::new(run) };
+        if let Some(shim) = &living.shim {
+            self.pids.insert(shim.pid, slot);
+            if let Some(socket) = shim.socket()
+                && poll.add(socket, Token::Shim(slot)).is_err()
+            {
+                shim.end();
+            }
+        }
+        self.living[slot as usize] = Some(living);
         if reaped {
             let exit = Exit { ended: Ended::Unknown, oom: false };
             self.told.push_back(RunEvent::Exited { run, exit, usage: Usage::NONE });
             return;
         }
-        self.pids.insert(pid, slot);
+        if !in_shim {
+            self.pids.insert(pid, slot);
+        }
         // What it said while nobody listened is lost: then it counts as not ready in time.
         if listens && self.listen(poll, slot).is_ok() {
             self.hear_from_now(poll, slot);
@@ -324,6 +469,14 @@ impl World {
         let name = name_of(engine, run);
         let Some(living) = self.living(run) else { return };
         let (pid, reaped, containment) = (living.pid, living.reaped, living.containment);
+        if let Some(shim) = &living.shim {
+            match scope {
+                Scope::Main if !reaped => shim.signal_main(signal),
+                Scope::Main => {}
+                Scope::All => _ = shim.offspring().signal(signal),
+            }
+            return;
+        }
         match (scope, pid) {
             (Scope::Main, Some(pid)) if !reaped => {
                 // A zombie takes any signal; a user we may not signal is found out by the stop that does not end.
@@ -349,6 +502,16 @@ impl World {
             return self.done(poll, done);
         }
         let Some(living) = self.living(run) else { return };
+        living.kills = living.kills.saturating_add(1);
+        if let Some(shim) = &living.shim {
+            shim.end();
+            // It tells how the main process ended, and so is not killed itself at once: but the kernel's way ends everything.
+            if living.containment == Containment::Pidns && living.kills > PATIENT_KILLS {
+                let _gone = process::signal(shim.pid, SIGKILL);
+                _ = self.tree().map(|tree| tree.kill(&name));
+            }
+            return;
+        }
         if let Some(pid) = living.pid.filter(|_| !living.reaped) {
             let _gone = process::signal(pid, SIGKILL);
         }
@@ -370,12 +533,56 @@ impl World {
         let left = match containment {
             Containment::Group => living.group().and_then(|group| group.first_member().unwrap_or(None)),
             Containment::Cgroup => self.left_in_cgroup(&name),
+            Containment::Shim | Containment::Pidns => match &living.shim {
+                Some(shim) => match shim.offspring().first_member() {
+                    Some(member) => Some(member),
+                    // It is about to end; that is the answer. Unless this was asked before.
+                    None if living.kills == 0 => {
+                        let due = clock::now() + DOUBT;
+                        living.doubt_at = due;
+                        self.doubt_at = self.doubt_at.min(due);
+                        return;
+                    }
+                    None => Some(shim.pid),
+                },
+                None => self.left_in_cgroup_too(engine, run),
+            },
             Containment::None => None,
         };
         if left.is_some() && containment == Containment::Cgroup && !watched {
             self.watch_emptying(poll, run, &name);
         }
         self.told.push_back(RunEvent::Swept { run, left });
+    }
+
+    /// When it should be looked whether a shim that ought to have ended has.
+    pub(crate) fn doubt_at(&self) -> Moment {
+        self.doubt_at
+    }
+
+    /// A shim below which nobody is seen, and which does not end, is itself what is in the way.
+    pub(crate) fn doubt(&mut self, now: Moment) {
+        if self.doubt_at > now {
+            return;
+        }
+        self.doubt_at = Moment::NEVER;
+        for living in self.living.iter_mut().flatten() {
+            if living.doubt_at <= now {
+                living.doubt_at = Moment::NEVER;
+                let left = living.shim.as_ref().map(|shim| shim.pid);
+                self.told.push_back(RunEvent::Swept { run: living.run, left });
+            }
+            self.doubt_at = self.doubt_at.min(living.doubt_at);
+        }
+    }
+
+    /// A namespace that is empty leaves the cgroup around it, if there was one.
+    fn left_in_cgroup_too(&self, engine: &Engine, run: RunRef) -> Option<Pid> {
+        let living = self.living.get(run.service.slot as usize)?.as_ref()?;
+        if living.containment != Containment::Pidns {
+            return None;
+        }
+        self.left_in_cgroup(&name_of(engine, run))
     }
 
     fn left_in_cgroup(&self, name: &RunName) -> Option<Pid> {
@@ -399,17 +606,72 @@ impl World {
     }
 
     /// The kernel says that something has changed about who is in a cgroup.
-    pub(crate) fn emptied(&mut self, engine: &Engine, slot: u32) {
+    pub(crate) fn emptied(&mut self, engine: &Engine, poll: &Poll, slot: u32) {
         let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
         let run = living.run;
         let empty = living.emptied.as_ref().is_some_and(|events| events.populated() != Ok(true));
-        if empty && self.left_in_cgroup(&name_of(engine, run)).is_none() {
+        if !empty {
+            return;
+        }
+        // The last of them may be ours to reap, and how they ended belongs on the receipt.
+        self.reap(engine, poll);
+        if self.left_in_cgroup(&name_of(engine, run)).is_none() {
             self.told.push_back(RunEvent::Swept { run, left: None });
         }
     }
 
+    // ── receipts ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Looks who is in the containment of a run that is being stopped.
+    fn census(&mut self, engine: &Engine, run: RunRef, occasion: Occasion) {
+        let World { starter, living, receipts, .. } = self;
+        let living =
+            living.get_mut(run.service.slot as usize).and_then(Option::as_mut).filter(|living| living.run == run);
+        let Some(living) = living else { return };
+        let look = receipts.begin_look(living.receipt, run, occasion, living.containment, clock::now());
+        let Some(mut look) = look else { return };
+        living.receipt = Some(look.ticket);
+        let living = &*living;
+        let main = living.pid.filter(|_| !living.reaped);
+        if let Some(main) = main {
+            let described = engine.run(run.service.slot);
+            let started = described.map_or(0, |run| run.started());
+            let program = described.map_or("", |run| engine.images().service(run.home()).program());
+            receipts.see_main(&look, main, started, program.as_bytes());
+        }
+        let tree = starter.ground().tree.as_ref();
+        let name = name_of(engine, run);
+        // Who cannot be listed was not seen: a receipt claims no more.
+        let _as_far_as_it_goes = each_member(tree, living, &name, &mut |pid| {
+            if Some(pid) != main {
+                receipts.see(&mut look, pid, |pid| contains(tree, living, &name, pid));
+            }
+            ControlFlow::Continue(())
+        });
+        receipts.end_look(&look);
+    }
+
+    /// How a service was stopped, or is being.
+    pub(crate) fn receipts(&self) -> &Book {
+        &self.receipts
+    }
+
+    /// Looks again for ends on receipts that were not known at once, if there are any.
+    pub(crate) fn settle_receipts(&mut self) {
+        if self.receipts.late_at() != Moment::NEVER {
+            self.receipts.settle_late(clock::now());
+        }
+    }
+
+    fn ticket(&mut self, run: RunRef) -> Option<Ticket> {
+        self.living(run)?.receipt
+    }
+
     /// A run is over: lets go of everything kept for it.
     fn release(&mut self, run: RunRef) {
+        if let Some(ticket) = self.ticket(run) {
+            self.receipts.close(ticket, clock::now());
+        }
         if self.living(run).is_some() {
             self.living[run.service.slot as usize] = None;
         }
@@ -472,19 +734,7 @@ impl World {
         if living.pid == Some(pid) && !living.reaped {
             return true;
         }
-        self.contains(engine, living, pid)
-    }
-
-    fn contains(&self, engine: &Engine, living: &Living, pid: Pid) -> bool {
-        match (living.containment, living.pid, self.tree()) {
-            (Containment::Cgroup, _, Some(tree)) => {
-                let name = name_of(engine, living.run);
-                let path = [tree.path(), b"/", name.as_bytes()].concat();
-                process::in_cgroup(pid, &path).unwrap_or(false)
-            }
-            (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
-            (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
-        }
+        contains(self.tree(), living, &name_of(engine, living.run), pid)
     }
 
     /// Whether a process may belong to a run that executes its program already and whose worker has not reported it yet.
@@ -492,14 +742,13 @@ impl World {
         if living.pid.is_some() {
             return false;
         }
-        let in_its_cgroup = self.tree().is_some_and(|tree| {
-            let path = [tree.path(), b"/", name_of(engine, living.run).as_bytes()].concat();
-            process::in_cgroup(pid, &path).unwrap_or(false)
-        });
-        // A group that a child of ours leads whom nobody knows.
+        let in_its_cgroup = self.tree().is_some_and(|tree| tree.holds(&name_of(engine, living.run), pid));
+        // A group that a child of ours leads whom nobody knows, or a child of such a one, which is a shim then.
         let leader = process::stat(pid).map_or(pid, |stat| Pid(stat.group));
-        let is_ours = |leader| process::stat(leader).is_ok_and(|stat| stat.parent == std::process::id());
-        in_its_cgroup || (self.pids.get(leader).is_none() && is_ours(leader))
+        let shim = process::stat(leader).map_or(leader, |stat| Pid(stat.parent));
+        let is_ours = |child| process::stat(child).is_ok_and(|stat| stat.parent == std::process::id());
+        let is_unknown = |child| self.pids.get(child).is_none() && is_ours(child);
+        in_its_cgroup || is_unknown(leader) || is_unknown(shim)
     }
 
     /// Whether a process belongs to a run.
@@ -519,12 +768,57 @@ impl World {
     }
 }
 
+/// How many kills a namespace's shim is given to do it in its own way: with the pauses between them, a sixth of a second.
+const PATIENT_KILLS: u32 = 4;
+
+/// How long a shim that has nobody left is given to end.
+const DOUBT: Span = Span::from_millis(1000);
+
 /// A service that talks without end does not keep the others waiting.
 const NOTIFICATIONS_A_TURN: usize = 16;
 
 /// The cgroup of a run is called after its service and its number.
 fn name_of(engine: &Engine, run: RunRef) -> RunName {
     RunName::new(engine.name(run.service.slot), run.run)
+}
+
+/// Whether a process is in the containment of a run now. Its main process is not asked about.
+fn contains(tree: Option<&Tree>, living: &Living, name: &RunName, pid: Pid) -> bool {
+    match (living.containment, living.pid, tree) {
+        (Containment::Cgroup, _, Some(tree)) => tree.holds(name, pid),
+        (Containment::Group, Some(leader), _) => process::in_group(pid, leader.0).unwrap_or(false),
+        (Containment::Shim | Containment::Pidns, _, _) => {
+            living.shim.as_ref().is_some_and(|shim| shim.pid == pid || shim.offspring().contains(pid))
+        }
+        (Containment::None | Containment::Group | Containment::Cgroup, _, _) => false,
+    }
+}
+
+/// Shows `visit` everybody in the containment of a run, the main process as well or not. A process group has no list: as long
+/// as its main process lives, that one's descendants are looked at; all of `/proc` is, for who is left after it.
+fn each_member(
+    tree: Option<&Tree>,
+    living: &Living,
+    name: &RunName,
+    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
+) -> Result<(), Errno> {
+    match (living.containment, living.pid) {
+        (Containment::Cgroup, _) => tree.map_or(Ok(()), |tree| tree.each_member(name, visit)),
+        (Containment::Group, Some(leader)) if !living.reaped => {
+            process::each_descendant(leader, &mut |pid| match process::in_group(pid, leader.0) {
+                Ok(true) => visit(pid),
+                Ok(false) | Err(_) => ControlFlow::Continue(()),
+            })
+        }
+        (Containment::Group, _) => living.group().map_or(Ok(()), |group| group.each_member(visit)),
+        (Containment::Shim | Containment::Pidns, _) => {
+            if let Some(shim) = &living.shim {
+                shim.offspring().each(|member| visit(member.pid));
+            }
+            Ok(())
+        }
+        (Containment::None, _) => Ok(()),
+    }
 }
 
 fn control_pair() -> Result<(OwnedFd, OwnedFd), Errno> {

@@ -91,6 +91,8 @@ pub enum Cause {
     Fault(FaultKind),
     /// The daemon came back and found it so.
     Found,
+    /// The time that the end of everything was given is up: it is killed, whatever the order.
+    OutOfTime,
 }
 
 /// A number of a root in [`Roots`].
@@ -243,6 +245,7 @@ coded_enum! {
         Removed = 18, "removed";
         Fault = 19, "fault";
         Found = 20, "found";
+        OutOfTime = 21, "out-of-time";
     }
 }
 
@@ -270,7 +273,8 @@ impl Cause {
             | Cause::Stuck(_)
             | Cause::Removed
             | Cause::Fault(_)
-            | Cause::Found => None,
+            | Cause::Found
+            | Cause::OutOfTime => None,
         }
     }
 
@@ -297,7 +301,8 @@ impl Cause {
             | Cause::Ended
             | Cause::NotReadyInTime
             | Cause::Rested
-            | Cause::Stuck(_) => false,
+            | Cause::Stuck(_)
+            | Cause::OutOfTime => false,
         }
     }
 
@@ -329,6 +334,7 @@ impl Cause {
             Cause::Removed => CauseCode::Removed,
             Cause::Fault(_) => CauseCode::Fault,
             Cause::Found => CauseCode::Found,
+            Cause::OutOfTime => CauseCode::OutOfTime,
         }
     }
 
@@ -372,6 +378,7 @@ impl Cause {
             CauseCode::Removed => Cause::Removed,
             CauseCode::Fault => Cause::Fault(FaultKind::from_code(u8::try_from(x).ok()?)?),
             CauseCode::Found => Cause::Found,
+            CauseCode::OutOfTime => Cause::OutOfTime,
         })
     }
 }

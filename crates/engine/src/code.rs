@@ -21,7 +21,7 @@ macro_rules! coded_enum {
         }
 
         impl $name {
-            /// Every value, in the order of its number.
+            /// Every value, in the order of their declaration.
             #[allow(dead_code, reason = "not every enum is walked")]
             $vis const ALL: &'static [$name] = &[$($name::$variant),*];
 

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::budget::{self, Patience};
 use crate::causes::Actor;
 use crate::image::{Image, Limits, Plan, Service, build};
 use crate::life::{CommandId, LifeEffect, Request, Scope, Verb};
@@ -143,7 +144,11 @@ impl Desk {
     }
 
     pub(crate) fn shutdown(&mut self) -> &mut Desk {
-        self.tell(Event::Shutdown { signal: 15, by: Actor::default() })
+        self.shutdown_with(Patience::Full)
+    }
+
+    pub(crate) fn shutdown_with(&mut self, patience: Patience) -> &mut Desk {
+        self.tell(Event::Shutdown { signal: 15, by: Actor::default(), patience })
     }
 
     /// What has been said since the last time this was asked, one thing a line.
@@ -187,8 +192,10 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
     match effect {
         Effect::Run(effect) => match effect {
             RunEffect::Spawn { run, .. } => format!("spawn {}", engine.name(run.service.slot)),
-            RunEffect::Signal { run, signal, scope } => {
-                format!("signal {} {signal} {scope:?}", engine.name(run.service.slot))
+            RunEffect::Signal { run, signal } => format!("signal {} {signal}", engine.name(run.service.slot)),
+            RunEffect::Census { run, occasion } => format!("census {} {occasion:?}", engine.name(run.service.slot)),
+            RunEffect::Stop { run, signal, scope } => {
+                format!("stop {} {signal} {scope:?}", engine.name(run.service.slot))
             }
             RunEffect::Kill { run } => format!("kill {}", engine.name(run.service.slot)),
             RunEffect::Sweep { run } => format!("sweep {}", engine.name(run.service.slot)),
@@ -212,6 +219,11 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
             LifeEffect::Planned { added, changed, removed } => format!("planned +{added} ~{changed} -{removed}"),
             LifeEffect::PlanRefused(refusal) => format!("refused: {refusal:?}"),
             LifeEffect::Forgotten { .. } => "forgotten".to_string(),
+            LifeEffect::Shortened { needed } => {
+                let chain: Vec<&str> = engine.longest_chain().map(|slot| engine.name(slot)).collect();
+                let percent = budget::percent(budget::usable(engine.budget().unwrap().within), *needed);
+                format!("shortened to {percent}%: {} needs {needed}", chain.join(" <- "))
+            }
             LifeEffect::Fault { service, what } => format!("fault at {}: {what}", engine.name(service.slot)),
             LifeEffect::Ended { status } => format!("ended {status}"),
         },

@@ -2,6 +2,7 @@
 
 use core::iter::FusedIterator;
 
+use crate::budget::{Budget, Scale};
 use crate::causes::{Cause, Link, Root, Transition};
 use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::event::{Effect, Event};
@@ -9,7 +10,7 @@ use crate::image::{Image, Limits};
 use crate::images::{Home, Images};
 use crate::life::{Chain, Life, Status};
 use crate::runs::{Run, RunId, Runs, ServiceId};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 
 /// The engine. See the crate's first page.
 #[derive(Debug)]
@@ -50,7 +51,7 @@ impl Engine {
             }
             Event::Plan { image, scope, by } => self.life.plan(&mut self.runs, image, scope, by),
             Event::Command(request) => self.life.command(&mut self.runs, request),
-            Event::Shutdown { signal, by } => self.life.shutdown(signal, by),
+            Event::Shutdown { signal, by, patience } => self.life.shutdown(&mut self.runs, signal, by, patience),
             Event::Tick => self.ticking = true,
             Event::Found(found) => self.life.found(&mut self.runs, &found),
             Event::Resume => self.life.resume(),
@@ -158,6 +159,12 @@ impl Engine {
         self.runs.deadline(slot)
     }
 
+    /// Until when the run in a slot is given for the stop signal it was sent; `None` when it is not in the middle of that.
+    #[cfg(any(test, feature = "checks"))]
+    pub fn grace_until(&self, slot: u32) -> Option<Moment> {
+        self.runs.grace_until(slot)
+    }
+
     /// The run of the service in a slot, if it has one.
     pub fn run(&self, slot: u32) -> Option<&Run> {
         self.runs.get(slot)
@@ -181,6 +188,30 @@ impl Engine {
     /// Whether everything is ending, or has.
     pub fn is_closing(&self) -> bool {
         self.life.is_closing()
+    }
+
+    /// The time that the end of everything has been given, if it has.
+    pub fn budget(&self) -> Option<Budget> {
+        self.life.budget()
+    }
+
+    /// How graces share that time.
+    pub fn scale(&self) -> Scale {
+        self.runs.scale()
+    }
+
+    /// The longest chain when the budget was given, by slots, from the service that ends last to the one that ends first. Good
+    /// only in the step that said [`crate::life::LifeEffect::Shortened`]: it is not saved.
+    pub fn longest_chain(&self) -> impl Iterator<Item = u32> {
+        self.life.longest_chain()
+    }
+
+    /// By how much the budget shortens the graces of the run in a slot: what they were, what they are. `None` when it does not.
+    pub fn shortened(&self, slot: u32) -> Option<(Span, Span)> {
+        let run = self.runs.get(slot)?;
+        let service = self.runs.images().service(run.home());
+        let (was, is) = (service.graces(0), self.scale().of_all(&service));
+        (is < was).then_some((was, is))
     }
 
     /// Whether a service is on its way up: waiting or starting.
@@ -267,7 +298,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 1;
+const STATE_VERSION: u32 = 2;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

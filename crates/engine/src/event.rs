@@ -1,5 +1,6 @@
 //! What goes in and what comes out.
 
+use crate::budget::Patience;
 use crate::causes::Actor;
 use crate::image::Image;
 use crate::life::{FaultKind, Found, LifeEffect, Request, Scope};
@@ -21,12 +22,14 @@ pub enum Event {
     },
     /// Somebody asked for something. Answered by one [`LifeEffect::Answer`].
     Command(Request),
-    /// Everything is to end; the second time, without patience.
+    /// Everything is to end. What is ending already can only be made to end sooner.
     Shutdown {
         /// The signal that said so; 0 for a command.
         signal: u8,
         /// Who.
         by: Actor,
+        /// How much time it is given.
+        patience: Patience,
     },
     /// Time has passed. Deadlines act only on this event: what had happened before is heard first.
     Tick,

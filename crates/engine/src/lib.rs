@@ -10,8 +10,8 @@
 //! - [`runs`]: the mechanism. Start this program, signal it, end it and all its offspring, tell how it ended.
 //! - [`life`]: the built-in policy. Want and phase, order, readiness, restart, commands and their answers.
 //!
-//! Beside them: [`image`] (the compiled plan), [`causes`] (why things happened), [`recorder`] (events as bytes), and
-//! [`views`] (other systems' words for the same facts).
+//! Beside them: [`image`] (the compiled plan), [`budget`] (how long the end of everything takes, and may), [`causes`] (why
+//! things happened), [`recorder`] (events as bytes), and [`views`] (other systems' words for the same facts).
 //!
 //! # Memory
 //!
@@ -25,11 +25,13 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod budget;
 pub mod causes;
 mod code;
 mod codec;
 #[cfg(test)]
 mod desk;
+pub mod duration;
 mod engine;
 mod event;
 pub mod image;

@@ -6,6 +6,7 @@
 //!
 //! Images are named by their digests. Who keeps a recording for later keeps the images with it.
 
+use crate::budget::Patience;
 use crate::causes::Actor;
 use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::engine::Engine;
@@ -53,10 +54,11 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.moment(request.deadline);
             writer.wide(request.key);
         }
-        Event::Shutdown { signal, by } => {
+        Event::Shutdown { signal, by, patience } => {
             writer.byte(12);
             writer.byte(*signal);
             save_actor(by, &mut writer);
+            patience.save(&mut writer);
         }
         Event::Tick => writer.byte(13),
         Event::Fault { service, what } => {
@@ -129,7 +131,9 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             deadline: reader.moment()?,
             key: reader.wide()?,
         }),
-        12 => Event::Shutdown { signal: reader.byte()?, by: restore_actor(reader)? },
+        12 => {
+            Event::Shutdown { signal: reader.byte()?, by: restore_actor(reader)?, patience: Patience::restore(reader)? }
+        }
         13 => Event::Tick,
         14 => {
             let service = restore_service(reader)?;
@@ -170,6 +174,10 @@ fn save_run_event(event: &RunEvent, writer: &mut Writer<'_>) {
             run(4, writer);
             writer.small(left.map_or(0, |pid| pid.0));
         }
+        RunEvent::Loosened { containment, .. } => {
+            run(5, writer);
+            writer.byte(containment.code());
+        }
     }
 }
 
@@ -191,6 +199,7 @@ fn restore_run_event(kind: u8, reader: &mut Reader<'_>) -> Result<RunEvent, Read
             RunEvent::Exited { run, exit, usage }
         }
         4 => RunEvent::Swept { run, left: some_pid(reader.small()?) },
+        5 => RunEvent::Loosened { run, containment: reader.coded(Containment::from_code, "a containment")? },
         _ => return Err(ReadError::BadValue { what: "an event" }),
     })
 }

@@ -51,6 +51,11 @@ impl Span {
         self.0 / 1_000_000
     }
 
+    /// The whole milliseconds of it: what people want to read of a span that was worked out.
+    pub fn in_millis(self) -> Span {
+        if self == Span::FOREVER { self } else { Span::from_millis(self.as_millis()) }
+    }
+
     /// The span doubled `times` times over, never more than [`Span::FOREVER`].
     pub fn doubled(self, times: u32) -> Span {
         if self.0 == 0 {

@@ -41,10 +41,12 @@ pub fn since_boot() -> u64 {
 
 /// Ticks since boot, sleep included, in which the kernel gives the start times of processes (`USER_HZ`, a hundred a second
 /// on every architecture that we know; `proc_pid_stat(5)`, field 22).
-pub(crate) fn ticks_since_boot() -> u64 {
-    const TICK: u64 = NANOS / 100;
-    since_boot() / TICK
+pub fn ticks_since_boot() -> u64 {
+    since_boot() / (TICK_MS * 1_000_000)
 }
+
+/// Such a tick in milliseconds.
+pub const TICK_MS: u64 = 10;
 
 /// The wall clock: nanoseconds since 1970-01-01 UTC. It jumps.
 pub fn wall() -> i128 {

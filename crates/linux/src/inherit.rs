@@ -1,8 +1,10 @@
-//! Descriptors that this process was started with, taken over by their numbers.
+//! Descriptors that go from one program to the next by their numbers: taken over from whoever started us, and passed on.
 
 #![expect(unsafe_code, reason = "an open descriptor is known by nothing but its number")]
 
-use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::Mutex;
 
 use crate::{Errno, raw};
@@ -35,4 +37,19 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
     *place = number;
     // SAFETY: it is open, and by the caller's word nobody else in this process has it; from here nobody gets it a second time.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Has whatever `command` starts inherit this descriptor, under the number that it has here and that is returned; nobody else
+/// that this process starts does. It must be above 2, for what the command says of its first three outranks it.
+pub fn pass_on(command: &mut Command, descriptor: OwnedFd) -> RawFd {
+    let number = descriptor.as_raw_fd();
+    let stays_open = move || {
+        // SAFETY: numbers only. In the child: the descriptor is its own copy.
+        let done =
+            unsafe { raw::syscall3(libc::SYS_fcntl, descriptor.as_raw_fd() as usize, libc::F_SETFD as usize, 0) };
+        raw::check(done).map(drop).map_err(std::io::Error::from)
+    };
+    // SAFETY: between fork and exec it makes one system call and touches no memory but its own.
+    unsafe { command.pre_exec(stays_open) };
+    number
 }

@@ -35,6 +35,7 @@ pub mod links;
 pub mod machine;
 pub mod memory;
 mod path;
+pub mod plight;
 pub mod process;
 mod raw;
 pub mod reap;
@@ -44,5 +45,5 @@ pub mod spawn;
 pub mod start;
 pub mod users;
 
-pub use inherit::inherited;
+pub use inherit::{inherited, pass_on};
 pub use rustix::io::Errno;

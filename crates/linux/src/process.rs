@@ -9,6 +9,7 @@
 #![expect(unsafe_code, reason = "kill, fork and an ioctl that rustix does not wrap")]
 
 use core::ffi::CStr;
+use core::ops::ControlFlow;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 
 use rustix::process::PidfdFlags;
@@ -51,6 +52,13 @@ impl Stat {
     /// The name of the program (or what it calls itself), with whatever bytes it chose.
     pub fn comm(&self) -> &[u8] {
         self.comm.get(..usize::from(self.comm_length)).unwrap_or_default()
+    }
+
+    /// Whether it is on its way out: dying, or dead already.
+    pub fn is_exiting(&self) -> bool {
+        /// "Getting shut down", in the kernel's `sched.h`.
+        const PF_EXITING: u32 = 0x4;
+        self.is_dead() || self.flags & PF_EXITING != 0
     }
 
     /// Whether it is dead already, and only its entry is left.
@@ -192,6 +200,16 @@ pub fn wait_channel(pid: Pid, buffer: &mut [u8]) -> Result<&[u8], Errno> {
     read(pid, b"wchan", buffer)
 }
 
+/// Who traces a process; `None`: nobody, or nobody in our pid namespace.
+pub(crate) fn tracer(pid: Pid, buffer: &mut [u8]) -> Option<u32> {
+    crate::plight::tracer_in(read(pid, b"status", buffer).ok()?)
+}
+
+/// Where in the kernel a process is, a function a line, the innermost first.
+pub(crate) fn kernel_stack(pid: Pid, buffer: &mut [u8]) -> Result<&[u8], Errno> {
+    read(pid, b"stack", buffer)
+}
+
 /// The identity of this boot, as 36 bytes of a UUID (`random(4)`).
 ///
 /// # Errors
@@ -288,6 +306,15 @@ impl PidFd {
             raw::syscall4(libc::SYS_pidfd_send_signal, self.0.as_raw_fd() as usize, usize::from(signal), 0, 0)
         };
         raw::check(result).map(drop)
+    }
+
+    /// Waits until it has ended. Blocks.
+    pub(crate) fn wait(&self) {
+        let mut poll = libc::pollfd { fd: self.0.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one pollfd; no limit, no mask.
+        while unsafe { raw::syscall5(libc::SYS_ppoll, (&raw mut poll) as usize, 1, 0, 0, 8) } == -(libc::EINTR as isize)
+        {
+        }
     }
 
     /// How it ended, where the kernel keeps that for whoever holds the descriptor: from Linux 6.15 on, and only after its
@@ -437,6 +464,107 @@ pub fn each_child(mut visit: impl FnMut(Pid)) {
     });
 }
 
+/// Calls `visit` with every living descendant of a process, children before their own, until it says to stop. Only those
+/// whose parents live: an orphan is its reaper's child. Of a tree that moves, some may be missed. Needs a kernel that lists
+/// children (`/proc/PID/task/TID/children`, `proc_pid_task(5)`).
+///
+/// # Errors
+/// `ENOENT`: no such process, or no such lists.
+pub fn each_descendant(pid: Pid, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<(), Errno> {
+    descend(pid, DESCENT_MAX, visit).map(drop)
+}
+
+/// So deep is a tree of processes followed: each step takes a page of stack.
+const DESCENT_MAX: u32 = 32;
+
+fn descend(pid: Pid, depth: u32, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<ControlFlow<()>, Errno> {
+    if depth == 0 {
+        return Ok(ControlFlow::Continue(()));
+    }
+    // A folder of threads has two links and one for each: most processes have one, and its list is all there is to be read.
+    let folder = proc_path(pid, b"task");
+    let links = rustix::fs::statat(files::here(), folder.c_str()?, rustix::fs::AtFlags::empty())?.st_nlink;
+    if links == 3 {
+        let list = Text::<64>::new().push(folder.bytes()).push(b"/").number(u64::from(pid.0)).push(b"/children");
+        return each_child_in(files::open(files::here(), list.c_str()?, rustix::fs::OFlags::RDONLY)?, depth, visit);
+    }
+    let tasks = files::open_dir(files::here(), folder.c_str()?)?;
+    let mut buffer = [const { core::mem::MaybeUninit::uninit() }; 512];
+    let mut list = rustix::fs::RawDir::new(&tasks, &mut buffer);
+    while let Some(entry) = list.next() {
+        let entry = entry?;
+        let Some(task) = path::pid(entry.file_name().to_bytes()) else { continue };
+        let file = Text::<32>::new().number(u64::from(task)).push(b"/children");
+        let children = match files::open(tasks.as_fd(), file.c_str()?, rustix::fs::OFlags::RDONLY) {
+            // The thread is gone.
+            Err(Errno::NOENT | Errno::SRCH) => continue,
+            other => other?,
+        };
+        if each_child_in(children, depth, visit)?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Shows everybody in a list of children, and their descendants.
+fn each_child_in(
+    list: OwnedFd,
+    depth: u32,
+    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Errno> {
+    let mut numbers = Numbers::default();
+    while let Some(child) = numbers.next(&list)? {
+        if visit(child).is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        match descend(child, depth - 1, visit) {
+            Ok(ControlFlow::Break(())) => return Ok(ControlFlow::Break(())),
+            // Gone meanwhile: so is what it could have told.
+            Ok(ControlFlow::Continue(())) | Err(Errno::NOENT | Errno::SRCH) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Numbers of processes, each followed by a blank, read piece by piece.
+struct Numbers {
+    buffer: [u8; 256],
+    filled: usize,
+    at: usize,
+}
+
+impl Default for Numbers {
+    fn default() -> Numbers {
+        Numbers { buffer: [0; 256], filled: 0, at: 0 }
+    }
+}
+
+impl Numbers {
+    fn next(&mut self, file: &OwnedFd) -> Result<Option<Pid>, Errno> {
+        loop {
+            let rest = self.buffer.get(self.at..self.filled).unwrap_or_default();
+            if let Some(length) = rest.iter().position(|byte| *byte == b' ') {
+                let pid = rest.get(..length).and_then(path::pid);
+                self.at += length + 1;
+                match pid {
+                    Some(pid) => return Ok(Some(Pid(pid))),
+                    // 0 is somebody outside our pid namespace.
+                    None => continue,
+                }
+            }
+            self.buffer.copy_within(self.at..self.filled, 0);
+            (self.filled, self.at) = (self.filled - self.at, 0);
+            let room = self.buffer.get_mut(self.filled..).unwrap_or_default();
+            match rustix::io::retry_on_intr(|| rustix::io::read(file, &mut *room))? {
+                0 => return Ok(None),
+                count => self.filled += count,
+            }
+        }
+    }
+}
+
 /// Calls `visit` with every process that `/proc` lists, until it says to stop. Processes that come and go meanwhile may or
 /// may not be among them.
 ///
@@ -493,6 +621,45 @@ mod tests {
         assert_eq!(in_group(own.pid, own.group), Ok(true));
         assert_eq!(in_group(own.pid, own.group + 1), Ok(false));
         assert_eq!(stat(Pid(0)), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn descendants_are_found_through_every_thread() {
+        let all = || {
+            let mut all = Vec::new();
+            each_descendant(Pid(std::process::id()), &mut |pid| {
+                all.push(pid.0);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            all
+        };
+        // The child is this thread's, and not the first one's; its own child is below it.
+        let mut shell = std::process::Command::new("sh");
+        let mut shell = shell.args(["-c", "sleep 1000 & wait"]).spawn().unwrap();
+        let below = loop {
+            let mut below = Vec::new();
+            each_descendant(Pid(shell.id()), &mut |pid| {
+                below.push(pid);
+                ControlFlow::Continue(())
+            })
+            .unwrap();
+            if let [one] = below[..] {
+                break one;
+            }
+            std::thread::yield_now();
+        };
+        let found = all();
+        assert!(found.contains(&shell.id()) && found.contains(&below.0), "{found:?}");
+        let mut first = None;
+        each_descendant(Pid(std::process::id()), &mut |pid| {
+            assert_eq!(first.replace(pid), None, "it was told to stop");
+            ControlFlow::Break(())
+        })
+        .unwrap();
+        signal(below, libc::SIGKILL as u8).unwrap();
+        shell.wait().unwrap();
+        assert_eq!(each_descendant(Pid(0), &mut |_| ControlFlow::Continue(())), Err(Errno::NOENT));
     }
 
     #[test]

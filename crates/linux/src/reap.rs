@@ -162,6 +162,11 @@ pub fn is_ours(pid: Pid) -> bool {
     pid.0 != 0 && waitid(libc::P_PID, pid.0, options, None).is_ok()
 }
 
+/// Whether we have any child, dead or alive. Never blocks, reaps nothing.
+pub fn has_children() -> bool {
+    waitid(libc::P_ALL, 0, libc::WEXITED | libc::WNOHANG | libc::WNOWAIT, None).is_ok()
+}
+
 /// Whether an unreaped child of ours is dead by a signal.
 pub(crate) fn died_of_signal(pid: Pid) -> bool {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;

@@ -47,7 +47,7 @@ pub use places::Places;
 pub use reference::reference;
 pub use schema::schema;
 pub use sources::{FileId, LineColumn, Place, Sources};
-pub use value::duration::read_duration;
+pub use verger_engine::duration::read_duration;
 
 use verger_engine::image::Plan;
 

@@ -19,6 +19,8 @@ pub enum Meeting {
     SweptEmpty,
     /// Somebody was found in its containment.
     SweptLeft,
+    /// Something weaker holds its processes.
+    Loosened,
     /// A start was asked for.
     Start,
     /// A stop was asked for.
@@ -43,13 +45,14 @@ pub enum Meeting {
     Found,
 }
 
-const MEETINGS: [Meeting; 17] = [
+const MEETINGS: [Meeting; 18] = [
     Meeting::Spawned,
     Meeting::SpawnFailed,
     Meeting::Ready,
     Meeting::Exited,
     Meeting::SweptEmpty,
     Meeting::SweptLeft,
+    Meeting::Loosened,
     Meeting::Start,
     Meeting::Stop,
     Meeting::Restart,

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
 use verger_engine::life::{CommandId, FaultKind, Found, LifeEffect, Request, Scope, Status, Verb};
@@ -197,11 +198,16 @@ impl Story {
         }
         // Whatever is going on: everything is to end, and does.
         self.meet_all(Meeting::Shutdown);
-        self.step(Event::Shutdown { signal: 15, by: Actor::default() })?;
-        let patience = self.report.steps + 200_000;
-        while !self.watch.has_ended() && self.report.steps < patience {
+        let patience = if self.rng.chance(400) { Patience::Full } else { self.some_budget() };
+        self.shut_down(patience)?;
+        let most = self.report.steps + 200_000;
+        while !self.watch.has_ended() && self.report.steps < most {
             if self.rng.chance(2) {
-                self.step(Event::Shutdown { signal: 15, by: Actor::default() })?;
+                let patience = if self.rng.chance(500) { Patience::Spent } else { self.some_budget() };
+                self.shut_down(patience)?;
+            }
+            if self.rng.chance(self.pace.save) {
+                self.save_and_restore()?;
             }
             if !self.next_in_time()? {
                 break;
@@ -214,6 +220,16 @@ impl Story {
             return Err(format!("I5: {} commands were never answered", self.watch.unanswered()));
         }
         Ok(())
+    }
+
+    fn shut_down(&mut self, patience: Patience) -> Result<(), String> {
+        self.step(Event::Shutdown { signal: 15, by: Actor::default(), patience }).map(drop)
+    }
+
+    /// Anything from no time at all to more than anybody needs.
+    fn some_budget(&mut self) -> Patience {
+        let most = *self.rng.pick(&[1, 500, 5_000, 60_000]);
+        Patience::Within(Span::from_millis(self.rng.below(most)))
     }
 
     fn something_happens(&mut self) -> Result<(), String> {
@@ -360,7 +376,7 @@ impl Story {
     fn come_back(&mut self) -> Result<(), String> {
         let shown: Vec<(Status, String)> =
             self.engine.services().map(|status| (status, self.engine.name(status.service.slot).to_string())).collect();
-        let (next, was_closing) = (self.engine.next_run(), self.engine.is_closing());
+        let (next, was_closing, budget) = (self.engine.next_run(), self.engine.is_closing(), self.engine.budget());
         self.twin = None;
         self.engine = Engine::new(plans::limits(), RunId(1));
         self.engine.continue_from(next);
@@ -383,7 +399,11 @@ impl Story {
         }
         self.step(Event::Resume)?;
         if was_closing {
-            self.step(Event::Shutdown { signal: 0, by: Actor::default() })?;
+            let patience = match budget {
+                Some(budget) => Patience::Within(budget.over_at().since(self.now)),
+                None => Patience::Full,
+            };
+            self.shut_down(patience)?;
         }
         Ok(())
     }
@@ -397,13 +417,15 @@ impl Story {
             RunEvent::Exited { .. } => Meeting::Exited,
             RunEvent::Swept { left: None, .. } => Meeting::SweptEmpty,
             RunEvent::Swept { left: Some(_), .. } => Meeting::SweptLeft,
+            RunEvent::Loosened { .. } => Meeting::Loosened,
         };
         self.report.coverage.note(status.phase, meeting);
     }
 
     fn meet_deadlines(&mut self) {
         for status in self.engine.services().collect::<Vec<_>>() {
-            if status.until <= self.now {
+            // What is due about a stop is the run's.
+            if status.ahead.is_none() && status.until <= self.now {
                 self.report.coverage.note(status.phase, Meeting::Deadline);
             }
             if self.engine.run_deadline(status.service.slot) <= self.now {
@@ -430,7 +452,7 @@ impl Story {
         let count = || self.telling.allocations.map_or(0, |count| count());
         let (mut said, mut wrong) = (Vec::new(), None);
 
-        self.watch.hears(&event);
+        self.watch.hears(&self.engine, &event, self.now);
         let before = count();
         let mut effects = self.engine.step(self.now, event);
         let mut taken = count() - before;
@@ -461,7 +483,7 @@ impl Story {
         if twin_said.is_some_and(|twin| twin != said) {
             return Err("I13: the restored engine says something else than the unsaved one".into());
         }
-        self.watch.after(&self.engine, run_event.as_ref(), tick, self.now)?;
+        self.watch.after(&self.engine, &self.world, run_event.as_ref(), tick, self.now)?;
         // The inner look costs as much as there is to see: in large plans not after every step.
         if self.report.steps.is_multiple_of(self.look_every()) {
             self.engine.check().map_err(|what| format!("I15: {what}"))?;
@@ -490,7 +512,10 @@ impl Story {
         let number = match effect {
             Effect::Run(effect) => match effect {
                 RunEffect::Spawn { run, .. } => run.run.0,
-                RunEffect::Signal { run, signal, .. } => run.run.0 << 8 | u64::from(*signal),
+                RunEffect::Signal { run, signal } | RunEffect::Stop { run, signal, .. } => {
+                    run.run.0 << 8 | u64::from(*signal)
+                }
+                RunEffect::Census { run, .. } => run.run.0 << 12,
                 RunEffect::Kill { run } => run.run.0 << 9,
                 RunEffect::Sweep { run } => run.run.0 << 10,
                 RunEffect::Release { run } => run.run.0 << 11,

@@ -18,13 +18,17 @@
 //! | I13 | a restored engine says what the unsaved one says |
 //! | I14 | a step takes no memory |
 //! | I15 | the inner invariants of the engine (`Engine::check`) |
+//! | I16 | what can be killed is gone when the budget of the end of everything is used up |
+//! | I17 | no grace is longer than its share of that budget |
+//! | I18 | whoever is stopped was looked at first: before the first stop signal, and right before each kill |
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use verger_engine::budget::{self, Patience};
 use verger_engine::causes::Cause;
 use verger_engine::image::{EdgeKind, Ready};
 use verger_engine::life::{CommandId, Failure, LifeEffect, Outcome, PhaseKind, Request, Status, Verb, Want};
-use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
+use verger_engine::runs::{Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
@@ -49,6 +53,8 @@ pub struct Watch {
     exited: BTreeSet<RunId>,
     /// Runs in whose containment the last look that was told of found somebody.
     seen: BTreeSet<RunId>,
+    /// Runs that were looked at for the receipt of their stop, and whether for a kill that has not gone out yet.
+    counted: BTreeMap<RunId, bool>,
     commands: BTreeMap<CommandId, Request>,
     /// The phase that each slot entered last, and when its rest is to be over.
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
@@ -56,6 +62,32 @@ pub struct Watch {
     users: BTreeMap<u32, Vec<(u32, EdgeKind)>>,
     ended: bool,
     closing_since: Option<Moment>,
+    /// When everything is to be over.
+    over_at: Option<Moment>,
+    /// When it is to be killed.
+    kill_at: Option<Moment>,
+    /// It has been given with the event that was heard last.
+    just_given: bool,
+    share: Option<Share>,
+}
+
+/// How a budget is shared, at the least: what graces can have, and what the longest chain needs of it for certain.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    usable: Span,
+    needed: Span,
+}
+
+impl Share {
+    /// The most that can be left of a grace of a service whose graces are `all` together.
+    fn most_of(self, grace: Span, all: Span) -> Span {
+        let part = |span: Span, there: Span, whole: Span| {
+            let part = u128::from(span.0) * u128::from(there.0) / u128::from(whole.0.max(1));
+            Span(u64::try_from(part).unwrap_or(u64::MAX))
+        };
+        let counted = part(grace, all.min(self.usable), all);
+        counted.min(part(counted, self.usable, self.needed))
+    }
 }
 
 impl Watch {
@@ -70,13 +102,57 @@ impl Watch {
     }
 
     /// An event is about to be heard.
-    pub fn hears(&mut self, event: &Event) {
+    pub fn hears(&mut self, engine: &Engine, event: &Event, now: Moment) {
+        if let Event::Shutdown { patience: Patience::Within(within), .. } = event
+            && self.kill_at.is_none_or(|kill_at| now + budget::usable(*within) < kill_at)
+        {
+            self.budget_given(engine, *within, now);
+        }
         if let Event::Run(RunEvent::Swept { run, left }) = event {
             match left {
                 Some(_) => self.seen.insert(run.run),
                 None => self.seen.remove(&run.run),
             };
         }
+    }
+
+    fn budget_given(&mut self, engine: &Engine, within: Span, now: Moment) {
+        let first = self.over_at.is_none();
+        (self.over_at, self.kill_at) = (Some(now + within), Some(now + budget::usable(within)));
+        self.just_given = true;
+        // A later budget is shared by what is left of the graces of an earlier one: that is not worked out here.
+        let usable = budget::usable(within);
+        self.share = first.then(|| Share { usable, needed: self.certain_need(engine, usable) });
+    }
+
+    /// What the longest chain of those needs that have not been asked to end.
+    fn certain_need(&self, engine: &Engine, usable: Span) -> Span {
+        let mut ended: BTreeMap<u32, Option<u64>> = BTreeMap::new();
+        let slots: Vec<u32> = engine.services().map(|status| status.service.slot).collect();
+        let most = slots.iter().filter_map(|slot| self.ended(engine, *slot, usable, &mut ended));
+        Span(most.max().unwrap_or(0))
+    }
+
+    /// When a service would have ended.
+    fn ended(&self, engine: &Engine, slot: u32, usable: Span, known: &mut BTreeMap<u32, Option<u64>>) -> Option<u64> {
+        if let Some(known) = known.get(&slot) {
+            return *known;
+        }
+        let run = engine.run(slot).filter(|run| run.pid().is_some())?;
+        let phase = engine.status(slot)?.phase;
+        if !matches!(phase, PhaseKind::Starting | PhaseKind::Running | PhaseKind::Held) {
+            return None;
+        }
+        // One whose end has been heard of is being swept.
+        if self.exited.contains(&run.id()) {
+            return None;
+        }
+        let own = engine.images().service(run.home()).graces(0).min(usable);
+        let users: Vec<u32> = self.users.get(&slot).into_iter().flatten().map(|(user, _)| *user).collect();
+        let before = users.iter().filter_map(|user| self.ended(engine, *user, usable, known)).max();
+        let ended = Some(before.unwrap_or(0).saturating_add(own.0));
+        known.insert(slot, ended);
+        ended
     }
 
     /// A command is being asked.
@@ -89,6 +165,8 @@ impl Watch {
         self.commands.clear();
         self.phases.clear();
         self.runs.clear();
+        (self.over_at, self.kill_at, self.share) = (None, None, None);
+        self.counted.clear();
     }
 
     /// The daemon, come back, is told what was shown of a service.
@@ -101,12 +179,12 @@ impl Watch {
     /// Looks at one effect, before the world acts on it.
     pub fn effect(&mut self, engine: &Engine, world: &World, effect: &Effect, now: Moment) -> Result<(), String> {
         match effect {
-            Effect::Run(effect) => self.run_effect(engine, world, effect),
+            Effect::Run(effect) => self.run_effect(engine, world, effect, now),
             Effect::Life(effect) => self.life_effect(engine, world, effect, now),
         }
     }
 
-    fn run_effect(&mut self, engine: &Engine, world: &World, effect: &RunEffect) -> Result<(), String> {
+    fn run_effect(&mut self, engine: &Engine, world: &World, effect: &RunEffect, now: Moment) -> Result<(), String> {
         match effect {
             RunEffect::Spawn { run, .. } => self.spawn(engine, world, *run),
             RunEffect::Release { run } => {
@@ -114,14 +192,42 @@ impl Watch {
                 hold!(!world.lives(*run), "I9", "{name} was released, and something of it lives");
                 hold!(self.runs.remove(&run.service.slot) == Some(*run), "I1", "{name}: another run was released");
                 self.exited.remove(&run.run);
+                self.counted.remove(&run.run);
                 Ok(())
             }
-            RunEffect::Signal { run, .. } | RunEffect::Kill { run } | RunEffect::Sweep { run } => {
+            RunEffect::Signal { run, .. }
+            | RunEffect::Census { run, .. }
+            | RunEffect::Stop { run, .. }
+            | RunEffect::Kill { run }
+            | RunEffect::Sweep { run } => {
                 let known = self.runs.get(&run.service.slot);
                 hold!(known == Some(run), "I1", "an order about a run that is over");
-                Ok(())
+                if let (RunEffect::Stop { signal, scope: Scope::Main, .. }, Some(share)) = (effect, self.share) {
+                    check_grace(engine, *run, *signal, share, now)?;
+                }
+                self.looked_first(engine.name(run.service.slot), effect)
             }
         }
+    }
+
+    fn looked_first(&mut self, name: &str, effect: &RunEffect) -> Result<(), String> {
+        match effect {
+            RunEffect::Census { run, occasion } => {
+                self.counted.insert(run.run, *occasion == Occasion::Kill);
+            }
+            RunEffect::Stop { run, .. } => {
+                hold!(self.counted.contains_key(&run.run), "I18", "{name} gets a stop signal, and nobody has looked");
+            }
+            RunEffect::Kill { run } => {
+                let before = self.counted.insert(run.run, false);
+                hold!(before == Some(true), "I18", "{name} is killed, and nobody has looked right before");
+            }
+            RunEffect::Spawn { .. }
+            | RunEffect::Signal { .. }
+            | RunEffect::Sweep { .. }
+            | RunEffect::Release { .. } => {}
+        }
+        Ok(())
     }
 
     fn spawn(&mut self, engine: &Engine, world: &World, run: RunRef) -> Result<(), String> {
@@ -176,7 +282,10 @@ impl Watch {
                 }
                 Ok(())
             }
-            LifeEffect::Changed { .. } | LifeEffect::PlanRefused(_) | LifeEffect::Fault { .. } => Ok(()),
+            LifeEffect::Changed { .. }
+            | LifeEffect::PlanRefused(_)
+            | LifeEffect::Fault { .. }
+            | LifeEffect::Shortened { .. } => Ok(()),
         }
     }
 
@@ -310,7 +419,14 @@ impl Watch {
     }
 
     /// Looks at the engine after a step, all effects taken.
-    pub fn after(&mut self, engine: &Engine, event: Option<&RunEvent>, tick: bool, now: Moment) -> Result<(), String> {
+    pub fn after(
+        &mut self,
+        engine: &Engine,
+        world: &World,
+        event: Option<&RunEvent>,
+        tick: bool,
+        now: Moment,
+    ) -> Result<(), String> {
         if tick {
             hold!(engine.wake_at() > now, "I12", "a deadline of {:?} was left behind at {now:?}", engine.wake_at());
             let late = self.commands.values().find(|request| request.deadline <= now);
@@ -319,6 +435,17 @@ impl Watch {
         if engine.is_closing() {
             let since = *self.closing_since.get_or_insert(now);
             hold!(self.ended || now.since(since) < ENDS_WITHIN, "I11", "it has been ending since {since:?}");
+        }
+        if let Some(kill_at) = self.kill_at.filter(|_| std::mem::take(&mut self.just_given)) {
+            let mut slots = engine.services().map(|status| status.service.slot);
+            let late = slots.find(|slot| engine.grace_until(*slot).is_some_and(|until| until > kill_at));
+            hold!(late.is_none(), "I17", "a grace that has begun goes on beyond the budget: slot {late:?}");
+        }
+        if let Some(over_at) = self.over_at
+            && now > over_at + KILL_LATENCY
+        {
+            let left = world.living().find(|run| !world.resists(*run));
+            hold!(left.is_none(), "I16", "everything was to be over at {over_at:?}, and {left:?} lives at {now:?}");
         }
         let Some(event) = event else { return Ok(()) };
         let run = event.run();
@@ -351,6 +478,15 @@ impl Watch {
                     engine.name(slot)
                 );
             }
+            RunEvent::Loosened { containment, .. } => {
+                hold!(
+                    status.containment == *containment,
+                    "I6",
+                    "{} is held by {containment} now, and shown as held by {}",
+                    engine.name(slot),
+                    status.containment
+                );
+            }
             RunEvent::Exited { .. } | RunEvent::Swept { .. } => {}
         }
         Ok(())
@@ -368,6 +504,22 @@ impl Watch {
 
 /// Everything ends within this: the longest stop sequence, the longest wait before stuck, the longest chain.
 const ENDS_WITHIN: Span = Span::from_secs(3600);
+
+/// A kill, however late the engine comes to it and the world obeys.
+const KILL_LATENCY: Span = Span::from_millis(50);
+
+/// The deadline that comes with a stop signal.
+fn check_grace(engine: &Engine, run: RunRef, signal: u8, share: Share, now: Moment) -> Result<(), String> {
+    let Some(here) = engine.run(run.service.slot) else { return Ok(()) };
+    let service = engine.images().service(here.home());
+    let steps = (0..service.stop_len()).filter_map(|step| service.stop_step(step));
+    // Of steps with the same signal the longest counts.
+    let most = steps.filter(|step| step.signal == signal).map(|step| share.most_of(step.wait, service.graces(0))).max();
+    let (Some(until), Some(most)) = (engine.grace_until(run.service.slot), most) else { return Ok(()) };
+    let (name, grace) = (engine.name(run.service.slot), until.since(now));
+    hold!(grace <= most, "I17", "{name} is given {grace}, and its share is {most}");
+    Ok(())
+}
 
 /// What a service needs, by slot, from its description in force.
 fn needs(engine: &Engine, slot: u32) -> Vec<(u32, EdgeKind)> {

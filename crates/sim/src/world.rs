@@ -32,6 +32,8 @@ pub struct Manners {
     event_late: u64,
     exit_overtakes: u64,
     group_only: u64,
+    shim_only: u64,
+    shim_is_killed: u64,
     /// Typical length of a life, milliseconds.
     life_ms: u64,
 }
@@ -53,7 +55,9 @@ impl Manners {
             event_twice: some(600),
             event_late: some(300),
             exit_overtakes: some(200),
-            group_only: some(1000),
+            group_only: some(700),
+            shim_only: 200 + some(800),
+            shim_is_killed: 300 + some(700),
             life_ms: [30, 300, 3000, 60_000][rng.below(4) as usize],
         }
     }
@@ -79,6 +83,13 @@ struct Process {
     ready: Ready,
 }
 
+impl Process {
+    /// Whether the kernel says when nobody is left.
+    fn tells_when_empty(&self) -> bool {
+        matches!(self.containment, Containment::Shim | Containment::Cgroup)
+    }
+}
+
 /// Something that will happen in the world.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
@@ -90,6 +101,8 @@ enum Happening {
     Death(RunKey, u16),
     /// The last of the others go.
     OthersGo(RunKey),
+    /// Somebody kills its shim.
+    ShimDies(RunKey),
     /// The engine is told something.
     Tell(Told),
 }
@@ -104,6 +117,7 @@ enum Told {
     Ready(RunKey),
     Exited(RunKey, u16),
     Swept(RunKey, u32),
+    Loosened(RunKey),
 }
 
 /// The made-up kernel.
@@ -142,6 +156,7 @@ impl World {
             }
             Happening::Death(run, how) => self.death(run, how),
             Happening::OthersGo(run) => self.others_go(run),
+            Happening::ShimDies(run) => self.shim_dies(run),
             Happening::Tell(told) => return Some(event(&told)),
         }
         None
@@ -158,6 +173,11 @@ impl World {
         living.map(|(key, _)| reference(*key))
     }
 
+    /// Whether a kill does not end a run soon.
+    pub fn resists(&self, run: RunRef) -> bool {
+        self.processes.get(&key(run)).is_some_and(|process| process.uninterruptible)
+    }
+
     /// Whether the engine is still to be told something about a service: what it believes may be late.
     pub fn has_more_to_tell(&self, slot: u32) -> bool {
         self.queue.iter().any(|Reverse((_, _, happening))| match happening {
@@ -166,9 +186,14 @@ impl World {
                 | Told::Failed((of, ..), ..)
                 | Told::Ready((of, ..))
                 | Told::Exited((of, ..), _)
-                | Told::Swept((of, ..), _),
+                | Told::Swept((of, ..), _)
+                | Told::Loosened((of, ..)),
             ) => *of == slot,
-            Happening::Birth(_) | Happening::Word(_) | Happening::Death(..) | Happening::OthersGo(_) => false,
+            Happening::Birth(_)
+            | Happening::Word(_)
+            | Happening::Death(..)
+            | Happening::OthersGo(_)
+            | Happening::ShimDies(_) => false,
         })
     }
 
@@ -177,7 +202,10 @@ impl World {
         self.now = self.now.max(now);
         match effect {
             RunEffect::Spawn { run, home } => self.spawn(*run, engine.images().service(*home).ready()),
-            RunEffect::Signal { run, scope, signal } => self.signal(key(*run), *scope, *signal),
+            RunEffect::Signal { run, signal } => self.signal(key(*run), Scope::Main, *signal),
+            RunEffect::Stop { run, signal, scope } => self.signal(key(*run), *scope, *signal),
+            // Only looks.
+            RunEffect::Census { .. } => {}
             RunEffect::Kill { run } => self.kill(key(*run)),
             RunEffect::Sweep { run } => self.sweep(key(*run)),
             RunEffect::Release { run } => {
@@ -200,6 +228,7 @@ impl World {
                 Happening::Word(run) => Happening::Word(call(run)?),
                 Happening::Death(run, how) => Happening::Death(call(run)?, how),
                 Happening::OthersGo(run) => Happening::OthersGo(call(run)?),
+                Happening::ShimDies(run) => Happening::ShimDies(call(run)?),
                 Happening::Tell(_) => return None,
             };
             Some(Reverse((at, sequence, happening)))
@@ -219,6 +248,8 @@ impl World {
             pid: Pid(self.next_pid),
             containment: if self.rng.chance(self.manners.group_only) {
                 Containment::Group
+            } else if self.rng.chance(self.manners.shim_only) {
+                Containment::Shim
             } else {
                 Containment::Cgroup
             },
@@ -271,6 +302,10 @@ impl World {
             let delay = self.rng.between(0, 400);
             self.push(Span::from_millis(delay), Happening::Word(run));
         }
+        if containment == Containment::Shim.code() && self.rng.chance(self.manners.shim_is_killed) {
+            let delay = self.rng.below(self.manners.life_ms + 1);
+            self.push(Span::from_millis(delay), Happening::ShimDies(run));
+        }
         let overtaken = crashes && life < 3 && self.rng.chance(self.manners.exit_overtakes);
         let delay = if overtaken { Span::from_millis(life + 5) } else { Span::ZERO };
         self.tell_after(delay, Told::Spawned(run, pid, containment));
@@ -283,7 +318,7 @@ impl World {
         }
         process.main = false;
         let empty = process.others == 0;
-        let tells = process.containment == Containment::Cgroup;
+        let tells = process.tells_when_empty();
         self.tell(Told::Exited(run, how));
         if empty && tells && self.rng.chance(500) {
             self.tell(Told::Swept(run, 0));
@@ -293,16 +328,30 @@ impl World {
     fn others_go(&mut self, run: RunKey) {
         let Some(process) = self.processes.get_mut(&run) else { return };
         process.others = 0;
-        let tells = process.containment == Containment::Cgroup && !process.main && !process.unborn;
+        let tells = process.tells_when_empty() && !process.main && !process.unborn;
         if tells {
             self.tell(Told::Swept(run, 0));
         }
     }
 
+    /// What it held lives on, and is held by its process group.
+    fn shim_dies(&mut self, run: RunKey) {
+        let Some(process) = self.processes.get_mut(&run) else { return };
+        if process.main || process.others > 0 {
+            process.containment = Containment::Group;
+            self.tell(Told::Loosened(run));
+        }
+    }
+
     fn signal(&mut self, run: RunKey, scope: Scope, signal: u8) {
-        const SIGCONT: u8 = 18;
         let Some(process) = self.processes.get(&run) else { return };
-        if process.ignores || signal == SIGCONT {
+        let is_in_shim = process.containment == Containment::Shim;
+        if is_in_shim && self.rng.chance(self.manners.shim_is_killed) {
+            let delay = self.rng.between(0, 2000);
+            self.push(Span::from_millis(delay), Happening::ShimDies(run));
+        }
+        let Some(process) = self.processes.get(&run) else { return };
+        if process.ignores {
             return;
         }
         let (main, others, slow) = (process.main, process.others, process.slow);
@@ -323,8 +372,13 @@ impl World {
         }
         process.killed = true;
         let (unborn, main, others) = (process.unborn, process.main, process.others);
+        let in_shim = process.containment == Containment::Shim;
         let stays = process.uninterruptible;
         let delay = Span::from_millis(if stays { self.rng.between(500, 30_000) } else { self.rng.below(2) });
+        if in_shim && stays {
+            // Killed by somebody else while what it holds does not die.
+            self.push(Span::from_millis(100), Happening::ShimDies(run));
+        }
         if main {
             self.push(delay, Happening::Death(run, 256 + 9));
         }
@@ -393,6 +447,7 @@ fn event(told: &Told) -> RunEvent {
             let exit = if how < 256 { Exit::status(how as u8) } else { Exit::signal((how - 256) as u8) };
             RunEvent::Exited { run: reference(run), exit, usage: Usage::NONE }
         }
+        Told::Loosened(run) => RunEvent::Loosened { run: reference(run), containment: Containment::Group },
         Told::Swept(run, left) => RunEvent::Swept { run: reference(run), left: (left != 0).then_some(Pid(left)) },
     }
 }

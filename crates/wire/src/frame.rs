@@ -315,7 +315,7 @@ mod tests {
         let mut out = Vec::new();
         write_call(&mut out, &Call::Describe, false);
         write_call(&mut out, &Call::Watch { names: Some(vec!["a".into()]) }, true);
-        write_oneway(&mut out, &Call::Shutdown { hasty: true });
+        write_oneway(&mut out, &Call::Shutdown { hasty: true, budget_ms: None });
         write_reply(&mut out, &crate::message::Done { run: Some(3) }, false);
         write_reply(&mut out, &crate::message::Done { run: None }, true);
         write_nothing(&mut out);

@@ -15,7 +15,9 @@ pub const OVERFLOW_UID: u32 = 65534;
 pub fn needed(call: &Call) -> Option<Right> {
     match call {
         Call::GetInfo | Call::GetInterfaceDescription { .. } => None,
-        Call::Describe | Call::List { .. } | Call::Why { .. } | Call::Watch { .. } => Some(Right::Observe),
+        Call::Describe | Call::List { .. } | Call::Why { .. } | Call::Receipt { .. } | Call::Watch { .. } => {
+            Some(Right::Observe)
+        }
         Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Signal { .. } => Some(Right::Operate),
         Call::Shutdown { .. } | Call::Inject { .. } => Some(Right::Configure),
     }
@@ -69,12 +71,13 @@ mod tests {
             (Call::Describe, Some(Right::Observe)),
             (Call::List { names: None }, Some(Right::Observe)),
             (Call::Why { name: "a".into() }, Some(Right::Observe)),
+            (Call::Receipt { name: "a".into(), run: None }, Some(Right::Observe)),
             (Call::Watch { names: None }, Some(Right::Observe)),
             (Call::Start(order()), Some(Right::Operate)),
             (Call::Stop(order()), Some(Right::Operate)),
             (Call::Restart(order()), Some(Right::Operate)),
             (Call::Signal { name: "a".into(), signal: 15 }, Some(Right::Operate)),
-            (Call::Shutdown { hasty: false }, Some(Right::Configure)),
+            (Call::Shutdown { hasty: false, budget_ms: None }, Some(Right::Configure)),
             (Call::Inject { kind: crate::message::Breakage::Panic, name: None }, Some(Right::Configure)),
         ] {
             assert_eq!(needed(&call), right, "{call:?}");

@@ -5,15 +5,15 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
-use verger_engine::image::Image;
+use verger_engine::image::{HandleView, Image, SourceView};
 use verger_engine::life::{self, Outcome, PhaseKind, Status};
-use verger_engine::runs::{Pid, ServiceId, StartFailure, Step};
-use verger_engine::time::Moment;
+use verger_engine::runs::{Ahead, Pid, ServiceId, StartFailure, Step};
+use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
 use crate::message::{
-    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, Done, Error, Exit, Failure, FailureKind, LastOrder, Obstacle,
-    OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState, signal_text,
+    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit, Failure, FailureKind, LastOrder,
+    Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -42,6 +42,7 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         containment: status.containment,
         since_us: micros(status.since),
         until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
+        next_signal: status.ahead.and_then(Ahead::signal).map(signal_text),
         waits_for: status.on.and_then(|on| name(engine, on)),
         in_the_way: status.in_the_way.map(number),
         restarts: status.restarts,
@@ -72,6 +73,7 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         containment: record.containment,
         since_us: micros(record.since),
         until_us: (record.until != Moment::NEVER).then(|| micros(record.until)),
+        next_signal: record.next_signal.map(signal_text),
         waits_for: record.on.and_then(name),
         in_the_way: record.in_the_way.map(number),
         restarts: record.restarts,
@@ -177,7 +179,78 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
     });
     let chain = engine.chain(slot).filter_map(step).collect();
     let history = engine.history(slot).filter_map(step).collect();
-    Some(Why { service, chain, wanted, history })
+    let root = engine.chain(slot).last().and_then(|(_, _, root)| root.map(|root| root.what));
+    let about = root.map_or_else(Vec::new, |root| about(engine, &root));
+    Some(Why { service, chain, wanted, history, about, ending: ending(engine, slot), receipt: None })
+}
+
+/// What the step of a start that failed was about, as the service is described now.
+fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
+    let RootKind::StartFailed { slot, failure } = *root else { return Vec::new() };
+    let Some(service) = engine.description(slot) else { return Vec::new() };
+    let given = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.to_owned()] };
+    match failure.step {
+        Step::Program | Step::Exec => given(service.program()),
+        Step::WorkingDirectory => given(service.working_directory()),
+        Step::User | Step::SetUid => given(service.user()),
+        Step::Group | Step::SetGid | Step::SetGroups => {
+            let groups = service.groups().into_iter().flatten().map(str::to_owned);
+            given(service.group()).into_iter().chain(groups).collect()
+        }
+        Step::Open => {
+            let image = engine.home(slot).and_then(|home| engine.images().get(home.image));
+            let file = |(number, source): (u32, SourceView<'_>)| {
+                let path = match source {
+                    SourceView::File(path) => path,
+                    SourceView::Handle { handle, .. } => match image?.handle(handle).1 {
+                        HandleView::File(path) => path,
+                        HandleView::Pipe => return None,
+                    },
+                    SourceView::Null | SourceView::Inherit => return None,
+                };
+                Some(match number {
+                    0 => format!("{path} (stdin)"),
+                    1 => format!("{path} (stdout)"),
+                    2 => format!("{path} (stderr)"),
+                    number => format!("{path} (descriptor {number})"),
+                })
+            };
+            service.descriptors().filter_map(file).collect()
+        }
+        Step::Fork
+        | Step::Signals
+        | Step::Session
+        | Step::Descriptors
+        | Step::Containment
+        | Step::Cgroup
+        | Step::Scheduling
+        | Step::Affinity
+        | Step::Nice
+        | Step::OomScore
+        | Step::ResourceLimits
+        | Step::Personality
+        | Step::Umask
+        | Step::Capabilities
+        | Step::NoNewPrivileges
+        | Step::DeathSignal
+        | Step::SignalMask
+        | Step::Shim
+        | Step::Namespace => Vec::new(),
+    }
+}
+
+/// The time that the end of everything has been given, and what it makes of the graces of the service in a slot.
+fn ending(engine: &Engine, slot: u32) -> Option<Ending> {
+    let budget = engine.budget()?;
+    let shortened = engine.shortened(slot);
+    let by = RootKind::Shutdown { signal: budget.signal, by: budget.by };
+    Some(Ending {
+        within_ms: budget.within.as_millis(),
+        over_us: micros(budget.over_at()),
+        by: origin(engine, &by),
+        planned_ms: shortened.and_then(|(planned, _)| (planned != Span::FOREVER).then(|| planned.as_millis())),
+        grace_ms: shortened.map(|(_, grace)| grace.as_millis()),
+    })
 }
 
 /// What led to a transition.
@@ -223,6 +296,7 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::Removed => CauseKind::Removed,
         causes::Cause::Fault(_) => CauseKind::Fault,
         causes::Cause::Found => CauseKind::Found,
+        causes::Cause::OutOfTime => CauseKind::OutOfTime,
     }
 }
 

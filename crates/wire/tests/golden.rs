@@ -86,10 +86,13 @@ fn messages() -> Vec<Value> {
         call(&Call::Signal { name: name(), signal: 15 }, false),
         call(&Call::Signal { name: name(), signal: 37 }, false),
         call(&Call::Why { name: name() }, false),
+        call(&Call::Receipt { name: name(), run: None }, false),
+        call(&Call::Receipt { name: name(), run: Some(7) }, false),
         call(&Call::Watch { names: None }, true),
         call(&Call::Watch { names: names() }, true),
-        call(&Call::Shutdown { hasty: false }, false),
-        call(&Call::Shutdown { hasty: true }, false),
+        call(&Call::Shutdown { hasty: false, budget_ms: None }, false),
+        call(&Call::Shutdown { hasty: true, budget_ms: None }, false),
+        call(&Call::Shutdown { hasty: false, budget_ms: Some(10_000) }, false),
         message("io.verger.Control.Stop, oneway", "call", |out| write_oneway(out, &Call::Stop(Order::new("web")))),
         call(&Call::Inject { kind: Breakage::Fault, name: Some(name()) }, false),
         call(&Call::GetInfo, false),
@@ -102,6 +105,7 @@ fn messages() -> Vec<Value> {
         all.push(reply(&all_of("List"), &Services { services: vec![samples::service(full)] }, false));
         all.push(reply(&all_of("Start"), &Done { run: full.then_some(9_007_199_254_740_993) }, false));
         all.push(reply(&all_of("Why"), &samples::why(full), false));
+        all.push(reply(&all_of("Receipt"), &ReceiptReply { receipt: samples::receipt(full) }, false));
     }
     let watch = WatchReply::default;
     all.extend([
@@ -117,6 +121,7 @@ fn messages() -> Vec<Value> {
             true,
         ),
         reply("Watch, another change", &WatchReply { service: Some(samples::service(false)), ..watch() }, true),
+        reply("Watch, a stop is over", &WatchReply { receipt: Some(samples::receipt_in_short()), ..watch() }, true),
         reply("Watch, gone", &WatchReply { gone: Some(name()), ..watch() }, true),
         reply("Watch, lost", &WatchReply { services: Some(Vec::new()), lost: Some(17), ..watch() }, true),
         reply("GetInfo", &samples::info(), false),
@@ -162,6 +167,7 @@ fn messages_are_read_back() {
                     "List" => serde_json::to_value(reply.parameters::<Services>().unwrap()),
                     "Start" => serde_json::to_value(reply.parameters::<Done>().unwrap()),
                     "Why" => serde_json::to_value(reply.parameters::<Why>().unwrap()),
+                    "Receipt" => serde_json::to_value(reply.parameters::<ReceiptReply>().unwrap()),
                     "Watch" => serde_json::to_value(reply.parameters::<WatchReply>().unwrap()),
                     "GetInfo" => serde_json::to_value(reply.parameters::<ServiceInfo>().unwrap()),
                     _ => serde_json::to_value(reply.parameters::<Nothing>().unwrap()),
@@ -231,7 +237,8 @@ fn fields(record: &Record) -> Value {
     json!({
         "root": root, "asked": record.asked, "want": record.want.word(),
         "phase": record.phase.word(), "ready": record.ready, "run": record.run.0, "began": moment(record.began),
-        "since": moment(record.since), "until": moment(record.until), "pid": record.pid.map(|pid| pid.0),
+        "since": moment(record.since), "until": moment(record.until),
+        "next_signal": record.next_signal, "pid": record.pid.map(|pid| pid.0),
         "started": record.started, "containment": record.containment.word(), "on": record.on,
         "in_the_way": record.in_the_way.map(|pid| pid.0), "failure": failure, "last_exit": last_exit,
         "last_order": last_order, "restarts": record.restarts, "failures": record.failures,
@@ -249,6 +256,7 @@ fn running() -> Record {
         began: Moment(1_000_000_000),
         since: Moment(1_250_000_000),
         until: Moment::NEVER,
+        next_signal: None,
         pid: Some(Pid(4711)),
         started: 123_456,
         containment: Containment::Cgroup,
@@ -297,6 +305,17 @@ fn records() -> Vec<(&'static str, Record)> {
             Record { phase: PhaseKind::Starting, ready: false, until: Moment(61_000_000_000), ..running() },
         ),
         ("held by slot 99999", Record { phase: PhaseKind::Held, want: Want::Down, on: Some(99_999), ..running() }),
+        (
+            "stopping, the kill is next",
+            Record {
+                phase: PhaseKind::Stopping,
+                want: Want::Down,
+                ready: false,
+                until: Moment(11_250_000_000),
+                next_signal: Some(9),
+                ..running()
+            },
+        ),
         (
             "stuck, somebody in the way",
             Record {
@@ -395,6 +414,7 @@ fn page() -> (Vec<u32>, Vec<u64>) {
     let writer = Writer::format(memory, &identity, 2).unwrap();
     words32[board::OWNER].store(0x8000_0000 | 815, Ordering::Relaxed);
     writer.set_state(State::Serving);
+    writer.set_over_at(Moment(99_000_000_000));
     writer.set_plan(0x00de_adbe_ef00_cafe);
     writer.set_next_run(RunId(8));
     writer.settle(1, &Name::new("db").unwrap(), &running());

@@ -216,6 +216,9 @@ fn the_control_interface_says_what_the_types_say() {
     text.words::<CauseKind>("CauseKind");
     text.words::<Verb>("Verb");
     text.words::<OriginKind>("OriginKind");
+    text.words::<StopReason>("StopReason");
+    text.words::<StopStepKind>("StopStepKind");
+    text.words::<EndKnown>("EndKnown");
     text.words::<State>("State");
     text.words::<Level>("Level");
     text.words::<Right>("Right");
@@ -232,6 +235,11 @@ fn the_control_interface_says_what_the_types_say() {
     text.object("Transition", &samples::transition(true), &samples::transition(false));
     let wanted = |full| Wanted { cause: samples::cause(full), root: samples::root(full) };
     text.object("Wanted", &wanted(true), &wanted(false));
+    text.object("Ending", &samples::ending(true), &samples::ending(false));
+    text.object("StopStep", &samples::stop_step(true), &samples::stop_step(false));
+    text.object("SeenProcess", &samples::seen_process(true), &samples::seen_process(false));
+    text.object("Receipt", &samples::receipt(true), &samples::receipt(false));
+    text.object("ReceiptInShort", &samples::receipt_in_short(), &samples::receipt_in_short());
     text.object("Plan", &samples::plan(), &samples::plan());
     text.object("Finding", &samples::finding(true), &samples::finding(false));
 
@@ -253,9 +261,14 @@ fn the_control_interface_says_what_the_types_say() {
     let why = Call::Why { name: "web".to_owned() };
     text.inputs(&why, &why);
     text.outputs("Why", &samples::why(true), &samples::why(false));
+    let receipt = |run| Call::Receipt { name: "web".to_owned(), run };
+    text.inputs(&receipt(Some(7)), &receipt(None));
+    let reply = |full| ReceiptReply { receipt: samples::receipt(full) };
+    text.outputs("Receipt", &reply(true), &reply(true));
     text.inputs(&Call::Watch { names: names() }, &Call::Watch { names: None });
     text.outputs("Watch", &samples::watch(), &WatchReply::default());
-    text.inputs(&Call::Shutdown { hasty: true }, &Call::Shutdown { hasty: false });
+    let shutdown = |hasty, budget_ms| Call::Shutdown { hasty, budget_ms };
+    text.inputs(&shutdown(true, Some(2_500)), &shutdown(false, None));
     text.outputs("Shutdown", &Nothing {}, &Nothing {});
 
     for (full, bare) in samples::errors(true).iter().zip(&samples::errors(false)) {

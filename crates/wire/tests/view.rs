@@ -309,6 +309,7 @@ fn kinds_have_the_engines_words() {
         Cause::Removed,
         Cause::Fault(FaultKind::Injected),
         Cause::Found,
+        Cause::OutOfTime,
     ];
     let kinds: Vec<_> = causes.iter().map(view::cause_kind).collect();
     assert_eq!(kinds, verger_wire::message::CauseKind::ALL, "in the order of the engine's list, each once");

@@ -14,8 +14,8 @@ pub(crate) struct Need {
     pub(crate) package: &'static str,
 }
 
-/// Independent implementations that ours is tested against, as pip reads them.
-const PYTHON_PACKAGES: &[&str] = &["varlink==31.0.0"];
+/// Independent implementations that ours is tested against, and published clients that ours has to serve; as pip reads them.
+const PYTHON_PACKAGES: &[&str] = &["supervise_api==0.6.0", "varlink==31.0.0"];
 
 /// Sees to it that programs are there.
 pub(crate) fn programs(needs: &[Need]) -> Result<(), Trouble> {

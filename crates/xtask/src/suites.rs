@@ -2,7 +2,8 @@
 
 use crate::report::Tally;
 use crate::test::Context;
-use crate::{Trouble, call, mutants, needs, ship, sim};
+use crate::{Trouble, call, failed, mutants, needs, ship, sim};
+use std::path::Path;
 use std::process::Command;
 
 /// The packages whose tests are parts of their own, because they need more time or more things than the rest.
@@ -65,15 +66,46 @@ pub(crate) fn blackbox_no_clone3(context: &Context) -> Result<Tally, Trouble> {
     blackbox_by(context, "no-clone3")
 }
 
+/// What concerns `supervise` and `unlinkwait`: the same however a daemon spawns, so it is told once.
+pub(crate) fn supervise(context: &Context) -> Result<Tally, Trouble> {
+    // What it prints on success (the seeds of the storms) is part of the result.
+    blackbox_tests(context, "clone3", is_of_supervise, &["--", "--show-output"])
+}
+
+fn is_of_supervise(test: &str) -> bool {
+    test.starts_with("supervise") || ["owned", "storms", "unlinkwait"].contains(&test)
+}
+
+fn blackbox_by(context: &Context, way: &str) -> Result<Tally, Trouble> {
+    blackbox_tests(context, way, |name| !is_of_supervise(name), &[])
+}
+
 /// `VERGER_BLACKBOX_WAY` tells the suite how the daemon is to spawn, `VERGER_PROGRAMS` where the programs lie, and
 /// `VERGER_PYTHON` which Python has the independent varlink client.
-fn blackbox_by(context: &Context, way: &str) -> Result<Tally, Trouble> {
+fn blackbox_tests(
+    context: &Context,
+    way: &str,
+    is_wanted: impl Fn(&str) -> bool,
+    words: &[&str],
+) -> Result<Tally, Trouble> {
     let programs = ship::build(&context.workspace, &ship::PRODUCT)?;
     let python = needs::python(&context.workspace)?;
     let mut cargo = cargo_test(context);
-    cargo.args(["--package", "verger-blackbox"]).env("VERGER_BLACKBOX_WAY", way);
-    cargo.env("VERGER_PROGRAMS", programs).env("VERGER_PYTHON", python);
-    run(context, &mut cargo)
+    cargo.args(["--package", "verger-blackbox", "--lib", "--bins"]);
+    for name in tests_in(&context.workspace.root.join("blackbox/tests"))?.iter().filter(|name| is_wanted(name)) {
+        cargo.args(["--test", name]);
+    }
+    cargo.env("VERGER_BLACKBOX_WAY", way).env("VERGER_PROGRAMS", programs).env("VERGER_PYTHON", python);
+    run(context, cargo.args(words))
+}
+
+/// The names of the test programs in a folder, in order.
+fn tests_in(folder: &Path) -> Result<Vec<String>, Trouble> {
+    let entries = std::fs::read_dir(folder).map_err(|why| failed(format!("{}: {why}", folder.display())))?;
+    let name = |entry: std::fs::DirEntry| Some(entry.file_name().to_str()?.strip_suffix(".rs")?.to_owned());
+    let mut names: Vec<String> = entries.flatten().filter_map(name).collect();
+    names.sort();
+    Ok(names)
 }
 
 fn cargo_test(context: &Context) -> Command {

@@ -41,6 +41,7 @@ const PARTS: &[Part] = &[
         belongs: |it| it.has("verger-blackbox"),
         run: suites::blackbox_no_clone3,
     },
+    Part { name: "supervise", budget_min: 3, belongs: |it| it.has("verger-supervise"), run: suites::supervise },
     Part { name: "guest", budget_min: 5, belongs: |it| it.has("verger-guest"), run: guest::part },
     Part { name: "languages", budget_min: 5, belongs: languages::belongs, run: languages::run },
 ];

@@ -1,9 +1,11 @@
 //! `verger check`: whether plans are sound, without running anything.
 
 use serde_json::{Value, json};
+use verger_engine::time::Span;
 use verger_plan::{Format, Reading, Severity};
 
 use crate::complaints;
+use crate::end_check::LateEnd;
 use crate::plans::{self, Where};
 use crate::setting::Setting;
 use crate::trouble::{FAILED, Trouble};
@@ -11,13 +13,17 @@ use crate::words;
 
 /// Check plans without running anything
 ///
-/// Every complaint is told, each with its place, what was expected and what to do. What a text asks for and verger does not
+/// Every complaint is told, each with its place, what was expected and what to do. A plan that cannot end within its
+/// `shutdown_budget` is warned of, with the chain of services that takes longest. What a text asks for and verger does not
 /// do is listed as not applied. Exit status: 0 no errors (there may be warnings), 1 errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// The plans: TOML, JSON, or AOS configurations; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
+    /// See whether they can end within this time, whatever budget they have themselves: 10s, 1m30s
+    #[arg(long, value_name = "TIME", value_parser = super::orders::duration)]
+    budget: Option<Span>,
     /// They are for another machine: do not look whether users and programs are there
     #[arg(long)]
     elsewhere: bool,
@@ -32,11 +38,11 @@ impl Check {
         let mut sound = true;
         let mut files = Vec::new();
         for file in &self.files {
-            let reading = plans::read(file, place);
+            let (reading, late) = plans::read(file, place, self.budget);
             sound &= reading.plan.is_some();
             match self.json {
-                true => files.push(as_json(file, &reading)),
-                false => tell(setting, file, &reading)?,
+                true => files.push(as_json(file, &reading, late.as_ref())),
+                false => tell(setting, file, &reading, late.as_ref())?,
             }
         }
         if self.json {
@@ -46,8 +52,11 @@ impl Check {
     }
 }
 
-fn tell(setting: &Setting, file: &str, reading: &Reading) -> Result<(), Trouble> {
+fn tell(setting: &Setting, file: &str, reading: &Reading, late: Option<&LateEnd>) -> Result<(), Trouble> {
     let (errors, warnings) = plans::show_complaints(setting, reading);
+    if let Some(late) = late {
+        setting.terminal.tell(&late.table(setting.terminal.err));
+    }
     plans::tell_not_applied(setting, Some(reading));
     let mut found = match &reading.plan {
         Some(plan) => vec![format!("sound, {}", words::count(plan.services.len(), "service"))],
@@ -61,7 +70,7 @@ fn tell(setting: &Setting, file: &str, reading: &Reading) -> Result<(), Trouble>
     setting.terminal.say(&format!("{file}: {}\n", found.join(", ")))
 }
 
-fn as_json(file: &str, reading: &Reading) -> Value {
+fn as_json(file: &str, reading: &Reading, late: Option<&LateEnd>) -> Value {
     let format = match reading.format {
         Format::NativeToml => "toml",
         Format::NativeJson => "json",
@@ -87,5 +96,6 @@ fn as_json(file: &str, reading: &Reading) -> Value {
         "errors": errors,
         "complaints": reading.complaints.iter().map(complaints::as_json).collect::<Vec<Value>>(),
         "not_applied": not_applied,
+        "late_end": late.map(LateEnd::as_json),
     })
 }

@@ -27,7 +27,7 @@ pub(super) struct Compile {
 impl Compile {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
         let place = if self.elsewhere { Where::Elsewhere } else { Where::Here };
-        let ready = plans::ready(setting, &self.file, place)?;
+        let ready = plans::ready(setting, &self.file, place, None)?;
         plans::tell_not_applied(setting, ready.reading.as_ref());
         if self.output.as_os_str() == plans::STANDARD_INPUT {
             return setting.terminal.say_bytes(&ready.image);

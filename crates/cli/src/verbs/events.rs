@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use verger_client::{ClientError, Watch, WatchEvent};
-use verger_wire::message::{Call, Service, Transition, Why};
+use verger_wire::message::{Call, ReceiptInShort, Service, Transition, Why};
 
 use crate::names;
 use crate::reach;
@@ -85,6 +85,7 @@ impl<'s> Journal<'s> {
             match event {
                 Ok(WatchEvent::Moved { transition, service }) => self.show(&transition, service.as_deref())?,
                 Ok(WatchEvent::Snapshot { lost: Some(lost), .. }) => self.lost(lost)?,
+                Ok(WatchEvent::Stopped(receipt)) => self.stopped(&receipt)?,
                 Ok(WatchEvent::Snapshot { lost: None, .. } | WatchEvent::Changed(_) | WatchEvent::Gone(_)) => {}
                 Err(error) => return Err(reach::trouble(self.setting, None, &error)),
             }
@@ -104,6 +105,16 @@ impl<'s> Journal<'s> {
         }
         let line = line(transition, service, self.width, &Clock::here(), self.setting.terminal.out);
         self.setting.terminal.say(&line)
+    }
+
+    fn stopped(&self, receipt: &ReceiptInShort) -> Result<(), Trouble> {
+        if self.json {
+            return self.setting.terminal.say_json(&json!({ "receipt": receipt }));
+        }
+        let paint = self.setting.terminal.out;
+        let (stamp, width) = (Clock::here().stamp(receipt.empty_us), self.width);
+        let what = paint.tone(Tone::Faint, words::receipt_in_short(receipt));
+        self.setting.terminal.say(&format!("{}  {:<width$}  {what}\n", paint.faint(stamp), receipt.service))
     }
 
     fn lost(&self, lost: u64) -> Result<(), Trouble> {

@@ -12,6 +12,7 @@ mod doctor;
 mod documents;
 mod events;
 mod orders;
+mod receipt;
 mod record;
 mod replay;
 mod run;

@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use verger_client::{ClientError, Connection};
-use verger_engine::life::{self, Want};
+use verger_engine::life::{self, PhaseKind, Want};
 use verger_engine::time::Span;
-use verger_wire::message::{Call, Done, Error, Order, Service};
+use verger_wire::message::{Call, Done, Error, Order, Receipt, ReceiptReply, Service};
 
+use super::receipt::drawn;
 use crate::names;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::{FAILED, Trouble};
-use crate::words;
+use crate::waiting::Waiting;
+use crate::words::{self, Clock};
 
 /// Start services and what they require, and wait until they are ready
 ///
@@ -32,11 +34,15 @@ pub(super) struct Start {
 pub(super) struct Stop {
     #[command(flatten)]
     targets: Targets,
+    /// Show how each stop went: what was done when, who was seen, how each ended
+    #[arg(long)]
+    receipt: bool,
 }
 
 /// Give services another run, and wait until that is ready
 ///
-/// What requires them is restarted with them. One that is down is started. The wait may be cut short (Ctrl-C, `--timeout`):
+/// What requires them is restarted with them; the wait is not for those, and whoever of them is still on its way is told. One
+/// that is down is started. The wait may be cut short (Ctrl-C, `--timeout`):
 /// the work goes on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Restart {
@@ -72,28 +78,91 @@ impl Start {
 
 impl Stop {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
-        self.targets.carry_out(setting, life::Verb::Stop, |_| true)
+        let mut asked = self.targets.ask(setting, life::Verb::Stop, |_| true)?;
+        let receipts = match self.receipt {
+            true => asked.receipts().map_err(|error| reach::trouble(setting, None, &error))?,
+            false => Vec::new(),
+        };
+        report(setting, life::Verb::Stop, &asked.names, &asked.answers, &receipts, self.targets.json)
     }
 }
 
 impl Restart {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
-        self.targets.carry_out(setting, life::Verb::Restart, |service| service.want != Want::Down)
+        let mut asked = self.targets.ask(setting, life::Verb::Restart, |service| service.want != Want::Down)?;
+        let reported = report(setting, life::Verb::Restart, &asked.names, &asked.answers, &[], self.targets.json);
+        if asked.answers.iter().any(Result::is_ok) {
+            tell_who_follows(setting, &mut asked.connection, &asked.names);
+        }
+        reported
     }
 }
 
 impl Targets {
     fn carry_out(&self, setting: &Setting, verb: life::Verb, all: impl Fn(&Service) -> bool) -> Result<(), Trouble> {
+        let asked = self.ask(setting, verb, all)?;
+        report(setting, verb, &asked.names, &asked.answers, &[], self.json)
+    }
+
+    /// Asks it of those that are meant, and waits for what comes of it.
+    fn ask(&self, setting: &Setting, verb: life::Verb, all: impl Fn(&Service) -> bool) -> Result<Asked, Trouble> {
         let mut connection = reach::connect(setting)?;
         let names = named(setting, &mut connection, &self.names, self.all, all)?;
         let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
         // The daemon answers in time by itself; whoever waits without end waits as long as it takes.
         connection.set_patience(timeout_ms.map(|limit| Duration::from_millis(limit) + reach::PATIENCE));
+        let _waiting = Waiting::begin(setting, Some(&names));
         let answers = call_all(&mut connection, verb, &names, timeout_ms)
             .map_err(|error| reach::trouble(setting, Some(verb), &error))?;
-        report(setting, verb, &names, &answers, self.json)
+        Ok(Asked { connection, names, answers })
     }
 }
+
+/// What was asked of whom, and what came of each.
+struct Asked {
+    connection: Connection,
+    names: Vec<String>,
+    answers: Answers,
+}
+
+impl Asked {
+    /// How each stop went; of one that is not over, how it goes.
+    fn receipts(&mut self) -> Result<Receipts, ClientError> {
+        let call = |(name, answer): (&String, &Result<Done, Error>)| {
+            let run = answer.as_ref().ok().and_then(|done| done.run);
+            Call::Receipt { name: name.clone(), run }
+        };
+        let calls: Vec<Call> = self.names.iter().zip(&self.answers).map(call).collect();
+        let answers = self.connection.pipeline::<ReceiptReply>(&calls)?;
+        Ok(answers.into_iter().map(|answer| answer.map(|reply| reply.receipt)).collect())
+    }
+}
+
+/// Of services that are restarted because of those that were named, the answer says nothing: they may still be on their way.
+fn tell_who_follows(setting: &Setting, connection: &mut Connection, named: &[String]) {
+    // It is a word more, and the restart has been done whether or not it can be said.
+    let Ok(services) = connection.list(None) else { return };
+    let follows = |service: &&Service| {
+        let on_its_way = match service.phase {
+            PhaseKind::Waiting | PhaseKind::Starting | PhaseKind::Held | PhaseKind::Stopping => true,
+            PhaseKind::Down
+            | PhaseKind::Blocked
+            | PhaseKind::Running
+            | PhaseKind::Stuck
+            | PhaseKind::Resting
+            | PhaseKind::Done
+            | PhaseKind::Failed => false,
+        };
+        on_its_way && service.want != Want::Down && !named.contains(&service.name)
+    };
+    let names: Vec<String> = services.iter().filter(follows).map(|service| service.name.clone()).collect();
+    if !names.is_empty() {
+        setting.terminal.tell(&format!("still on their way: {}", names.join(", ")));
+    }
+}
+
+/// The receipt of each, or why there is none.
+pub(super) type Receipts = Vec<Result<Receipt, Error>>;
 
 /// The services that are meant; all that `all` picks, if all are.
 pub(super) fn named(
@@ -131,12 +200,13 @@ fn call_all(
     connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>())
 }
 
-/// Says what came of each; fails if one did.
+/// Says what came of each, with its receipt where that was asked for; fails if one did.
 pub(super) fn report(
     setting: &Setting,
     verb: life::Verb,
     names: &[String],
     answers: &[Result<Done, Error>],
+    receipts: &[Result<Receipt, Error>],
     as_json: bool,
 ) -> Result<(), Trouble> {
     let done = match verb {
@@ -146,25 +216,41 @@ pub(super) fn report(
         life::Verb::Signal => "signalled",
     };
     let mut told: Vec<Value> = Vec::new();
-    for (name, answer) in names.iter().zip(answers) {
+    let clock = Clock::here();
+    for (at, (name, answer)) in names.iter().zip(answers).enumerate() {
         match answer {
-            Ok(Done { run }) if as_json => told.push(json!({ "name": name, "done": true, "run": run })),
+            _ if as_json => told.push(entry(name, answer, receipts.get(at))),
             Ok(_) => setting.terminal.say(&format!("{name} {done}\n"))?,
-            Err(error) if as_json => {
-                let mut fields = serde_json::to_value(error).unwrap_or_default();
-                if let Some(fields) = fields.as_object_mut() {
-                    fields.insert("name".to_owned(), json!(name));
-                    fields.insert("done".to_owned(), json!(false));
-                }
-                told.push(fields);
-            }
             Err(error) => setting.terminal.complain(&refused(setting, verb, error)),
+        }
+        match receipts.get(at) {
+            Some(Ok(receipt)) if !as_json => setting.terminal.say(&drawn(receipt, &clock, setting.terminal.out))?,
+            // Whoever was not stopped has none, and that was told.
+            Some(Err(error)) if answer.is_ok() => setting.terminal.complain(&words::no_receipt(name, error)),
+            Some(_) | None => {}
         }
     }
     if as_json {
         setting.terminal.say_json(&json!({ "services": told }))?;
     }
-    if answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
+    let all_told = receipts.iter().all(Result::is_ok);
+    if all_told && answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
+}
+
+/// What came of one, as JSON.
+fn entry(name: &str, answer: &Result<Done, Error>, receipt: Option<&Result<Receipt, Error>>) -> Value {
+    let mut value = match answer {
+        Ok(Done { run }) => json!({ "run": run }),
+        Err(error) => serde_json::to_value(error).unwrap_or_default(),
+    };
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert("name".to_owned(), json!(name));
+        fields.insert("done".to_owned(), json!(answer.is_ok()));
+        if let Some(receipt) = receipt {
+            fields.insert("receipt".to_owned(), json!(receipt.as_ref().ok()));
+        }
+    }
+    value
 }
 
 /// What was refused, with a name that may have been meant.

@@ -1,18 +1,30 @@
 //! `verger shutdown`: everything ends, and the daemon with it.
 
+use std::time::{Duration, Instant};
+
 use verger_client::page::Liveness;
+use verger_engine::time::Span;
 
 use crate::reach;
 use crate::seen;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
+use crate::waiting::Waiting;
+use crate::words;
 
 /// End everything in order, and then the daemon
+///
+/// Waits until it has ended, and says how long that took. Asked a second time it kills what has not ended yet; with `--budget`
+/// it can only become faster.
 #[derive(Debug, clap::Args)]
 pub(super) struct Shutdown {
     /// Without patience: kill what does not end at once
     #[arg(long)]
     fast: bool,
+    /// Within this time: 10s, 1m30s. Where services take longer than that, the time each is given is cut, all by the same ratio;
+    /// what is left at the end is killed at once
+    #[arg(long, value_name = "TIME", value_parser = super::orders::duration, conflicts_with = "fast")]
+    budget: Option<Span>,
     /// Do not wait until the daemon has ended
     #[arg(long)]
     no_wait: bool,
@@ -23,20 +35,31 @@ impl Shutdown {
         let mut connection = reach::connect(setting)?;
         // Opened first: the daemon takes the file along when it goes.
         let board = seen::open(setting)?;
-        connection.shutdown(self.fast).map_err(|error| reach::trouble(setting, None, &error))?;
+        let begun = Instant::now();
+        let asked = match self.budget {
+            Some(Span::FOREVER) => connection.shutdown_within(Duration::MAX),
+            Some(budget) => connection.shutdown_within(Duration::from_nanos(budget.0)),
+            None => connection.shutdown(self.fast),
+        };
+        asked.map_err(|error| reach::trouble(setting, None, &error))?;
         if self.no_wait {
             return Ok(());
         }
         connection.set_patience(None);
         let watch = connection.watch(None).map_err(|error| reach::trouble(setting, None, &error))?;
+        let waiting = Waiting::begin(setting, None);
         // Its end ends the connection.
         let _everything_that_happens = watch.count();
+        drop(waiting);
         match board.map(|board| board.liveness()) {
             Ok(Liveness::Alive | Liveness::Stuck { .. }) => {
                 Err(Trouble::new("the daemon has closed the connection and is still there").hint("`verger status`"))
             }
             Ok(Liveness::Died) => Err(Trouble::new("the daemon died while everything was being ended")),
-            Ok(Liveness::Ended) | Err(_) => Ok(()),
+            Ok(Liveness::Ended) | Err(_) => {
+                let took = Span(u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX));
+                setting.terminal.say(&format!("everything ended in {}\n", words::brief(took)))
+            }
         }
     }
 }

@@ -40,6 +40,6 @@ impl Signal {
         let answers = connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>());
         let verb = life::Verb::Signal;
         let answers = answers.map_err(|error| reach::trouble(setting, Some(verb), &error))?;
-        orders::report(setting, verb, &names, &answers, self.json)
+        orders::report(setting, verb, &names, &answers, &[], self.json)
     }
 }

@@ -6,15 +6,18 @@ use std::time::Duration;
 use verger_client::page::Liveness;
 use verger_client::{Board, Mapped};
 use verger_engine::life::PhaseKind;
+use verger_engine::runs::Containment;
 use verger_wire::Word;
 use verger_wire::message::Service;
 
+use crate::hindrance::Hindrance;
 use crate::names;
 use crate::seen::{self, Seen};
 use crate::setting::Setting;
 use crate::table::{Cell, table};
 use crate::terminal::Paint;
 use crate::trouble::{DONE, Trouble};
+use crate::waiting;
 use crate::words::{self, Clock, Tone};
 
 /// The daemon died (LSB: dead, and its files are still there).
@@ -74,7 +77,9 @@ impl Status {
                     setting.terminal.tell(&format!("{label} {words}"));
                 }
                 if !picked.is_empty() || missing.is_empty() {
-                    setting.terminal.say(&drawn(&picked, &Clock::here(), setting.terminal.out))?;
+                    let clock = Clock::here();
+                    setting.terminal.say(&drawn(&picked, &clock, setting.terminal.out))?;
+                    setting.terminal.say(&in_the_way(&picked, &clock))?;
                 }
             }
         }
@@ -138,6 +143,15 @@ fn is_running(service: &Service) -> bool {
     service.ready || service.phase == PhaseKind::Done
 }
 
+/// A line for each that is being stopped and has somebody in the way: who that is, and what happens next.
+fn in_the_way(services: &[&Service], clock: &Clock) -> String {
+    let line = |service: &&Service| {
+        let hindrance = Hindrance::of(service)?;
+        Some(format!("{}\n", waiting::line(service, Some(hindrance), clock)))
+    };
+    services.iter().filter_map(line).collect()
+}
+
 fn drawn(services: &[&Service], clock: &Clock, paint: Paint) -> String {
     let rows: Vec<Vec<Cell>> = services
         .iter()
@@ -149,11 +163,12 @@ fn drawn(services: &[&Service], clock: &Clock, paint: Paint) -> String {
                 Cell::maybe(service.pid),
                 Cell::maybe(since),
                 Cell::new(service.restarts.to_string()),
+                Cell::maybe(Some(service.containment.word()).filter(|_| service.containment != Containment::None)),
                 Cell::new(words::note(service, clock)),
             ]
         })
         .collect();
-    table(&["NAME", "PHASE", "PID", "FOR", "RESTARTS", "NOTE"], &rows, paint)
+    table(&["NAME", "PHASE", "PID", "FOR", "RESTARTS", "HELD BY", "NOTE"], &rows, paint)
 }
 
 #[cfg(test)]
@@ -171,13 +186,14 @@ mod tests {
             ..web(PhaseKind::Resting)
         };
         let never = Service { name: "x".to_owned(), since_us: 0, ..web(PhaseKind::Down) };
-        let text = drawn(&[&resting, &web(PhaseKind::Running), &never], &Clock::of(5_000_000, 0), Paint::PLAIN);
+        let held = Service { containment: Containment::Shim, ..web(PhaseKind::Running) };
+        let text = drawn(&[&resting, &held, &never], &Clock::of(5_000_000, 0), Paint::PLAIN);
         assert_eq!(
             text,
-            "NAME  PHASE    PID   FOR  RESTARTS  NOTE\n\
-             api   resting  -     4s   3         exited with status 1, starts again in 200ms\n\
-             web   running  4711  4s   0\n\
-             x     down     -     -    0\n"
+            "NAME  PHASE    PID   FOR  RESTARTS  HELD BY  NOTE\n\
+             api   resting  -     4s   3         -        exited with status 1, starts again in 200ms\n\
+             web   running  4711  4s   0         shim\n\
+             x     down     -     -    0         -\n"
         );
     }
 }

@@ -13,6 +13,7 @@ use rustix::process::PidfdFlags;
 use verger_client::{Address, ClientError, Connection, Watch, WatchEvent};
 use verger_engine::life::PhaseKind;
 use verger_engine::runs::{Ended, Pid};
+use verger_engine::time::Span;
 use verger_linux::signals::{self, SignalFd, SignalSet};
 use verger_linux::{process, reap};
 use verger_wire::message::{Service, Transition};
@@ -34,6 +35,10 @@ use crate::words::{self, Clock, Tone};
 pub(super) struct Up {
     /// The plan: TOML, JSON, an AOS configuration, or a compiled one; `-` is standard input
     file: String,
+    /// End everything within this time, when it is to end: 10s, 1m30s, forever. It goes before what the environment
+    /// (VERGER_SHUTDOWN_BUDGET) and the plan (`shutdown_budget`) say
+    #[arg(long, value_name = "TIME", value_parser = super::orders::duration)]
+    budget: Option<Span>,
 }
 
 const SIGHUP: u8 = 1;
@@ -48,11 +53,11 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 impl Up {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
-        let ready = plans::ready(setting, &self.file, Where::Here)?;
+        let ready = plans::ready(setting, &self.file, Where::Here, self.budget)?;
         plans::tell_not_applied(setting, ready.reading.as_ref());
         // Before there is a daemon: no signal may end us and leave it to find out.
         let signals = heed_signals()?;
-        let Started { pid, connection } = launch::start_daemon(Some(&ready.image), &setting.instance)?;
+        let Started { pid, connection } = launch::start_daemon(Some(&ready.image), &setting.instance, self.budget)?;
         let end = watch_end(pid)?;
         let mut show = Show::new(setting);
         let watch = connection.watch(None).map_err(|error| reach::trouble(setting, None, &error));
@@ -211,6 +216,7 @@ impl<'s> Show<'s> {
         match event {
             WatchEvent::Snapshot { services, lost } => self.snapshot(&services, lost),
             WatchEvent::Moved { transition, service } => self.moved(&transition, service.as_deref()),
+            WatchEvent::Stopped(_) => {}
             WatchEvent::Changed(service) => self.note(&service.name, service.phase),
             WatchEvent::Gone(name) => {
                 let gone = self.phases.remove(&name);

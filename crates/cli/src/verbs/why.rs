@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 
 use verger_client::{Absence, ClientError, Connection};
 use verger_engine::life::PhaseKind;
-use verger_wire::message::{CauseKind, Error, Service, Transition, Why as Answer};
+use verger_wire::message::{CauseKind, Error, Receipt, Service, Transition, Why as Answer};
 use verger_wire::view;
 
+use super::receipt::drawn;
 use crate::names;
 use crate::reach;
 use crate::setting::Setting;
@@ -37,6 +38,9 @@ impl Why {
             return setting.terminal.say_json(&story.why);
         }
         setting.terminal.say(&story.told(setting.terminal.out))?;
+        if let Some(receipt) = story.receipt() {
+            setting.terminal.say(&format!("\n{}", drawn(receipt, &story.clock, setting.terminal.out)))?;
+        }
         for hint in words::hints(&story.why) {
             setting.terminal.say(&format!("{} {hint}\n", setting.terminal.out.hint("Hint:")))?;
         }
@@ -152,6 +156,9 @@ impl Story {
             text.push('\n');
             text.push_str(&self.chain(paint));
             text.push_str(&format!("{} {origin}, {}\n", paint.strong("root:"), clock.ago(root.at_us)));
+            if !why.about.is_empty() {
+                text.push_str(&format!("      about {}\n", why.about.join(", ")));
+            }
         }
         let before = before(why);
         if !before.is_empty() {
@@ -162,7 +169,17 @@ impl Story {
             let wanted = words::wanted(&why.service.name, why.service.want, wanted, clock);
             text.push_str(&format!("\n{wanted}\n"));
         }
+        if let Some(ending) = &why.ending {
+            text.push_str(&format!("{}\n", words::ending(ending, clock)));
+        }
         text
+    }
+
+    /// How its last stop went or goes, where there is no later run of which to tell.
+    fn receipt(&self) -> Option<&Receipt> {
+        let receipt = self.why.receipt.as_deref()?;
+        let is_last = receipt.run == self.why.service.run;
+        is_last.then_some(receipt)
     }
 
     /// What a change was, in words.

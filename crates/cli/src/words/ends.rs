@@ -52,7 +52,9 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
         (Step::Fork, EAGAIN) => {
             "a limit on processes is reached; it is tried again by itself (`verger doctor` shows limits)"
         }
-        (Step::Containment | Step::Cgroup, _) => "`verger doctor` tells whether runs can have cgroups here",
+        (Step::Containment | Step::Cgroup | Step::Shim | Step::Namespace, _) => {
+            "`verger doctor` tells which containments are to be had here, and why not the others"
+        }
         (Step::Scheduling | Step::Nice, EPERM | EACCES) => {
             "that takes CAP_SYS_NICE, or RLIMIT_RTPRIO and RLIMIT_NICE: start the daemon as root, or leave the key out"
         }

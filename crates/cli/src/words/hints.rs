@@ -148,7 +148,15 @@ mod tests {
                  `cat /proc/9/wchan` and `grep TracerPid /proc/9/status` tell which",
             ),
         ] {
-            let why = Why { service, history: chain.clone(), chain, wanted: None };
+            let why = Why {
+                service,
+                history: chain.clone(),
+                chain,
+                wanted: None,
+                about: Vec::new(),
+                ending: None,
+                receipt: None,
+            };
             assert_eq!(hints(&why).join("\n"), words);
         }
     }

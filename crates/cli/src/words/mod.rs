@@ -5,10 +5,12 @@
 //!
 //! *Not here:* who reads them and where they stand (the verbs), the daemon's own log.
 
+mod ending;
 mod ends;
 mod hints;
 mod note;
 mod origin;
+mod receipt;
 mod refusal;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -16,12 +18,14 @@ mod time;
 mod transition;
 mod wanted;
 
+pub(crate) use ending::ending;
 pub(crate) use ends::{errno, exit, start_hint};
 pub(crate) use hints::hints;
-pub(crate) use note::{headline, note};
+pub(crate) use note::{headline, next_step, note};
 pub(crate) use origin::origin;
+pub(crate) use receipt::{end, no_receipt, receipt, receipt_in_short, step};
 pub(crate) use refusal::refusal;
-pub(crate) use time::{Clock, brief, lasting};
+pub(crate) use time::{Clock, brief, fine, lasting};
 pub(crate) use transition::{Tone, moved, tone};
 pub(crate) use wanted::{led_to_want, wanted};
 

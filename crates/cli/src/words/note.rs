@@ -17,8 +17,11 @@ pub(crate) fn note(service: &Service, clock: &Clock) -> String {
         PhaseKind::Starting => "not ready yet".to_owned(),
         PhaseKind::Running => String::new(),
         PhaseKind::Held => on.map_or_else(String::new, |on| format!("stops once {on} has ended")),
-        PhaseKind::Stopping if service.want == Want::Again => "to be started again".to_owned(),
-        PhaseKind::Stopping => String::new(),
+        PhaseKind::Stopping => {
+            let next = service.until_us.map(|_| next_step(service, clock));
+            let again = (service.want == Want::Again).then(|| "to be started again".to_owned());
+            next.into_iter().chain(again).collect::<Vec<_>>().join(", ")
+        }
         PhaseKind::Stuck => match service.in_the_way {
             Some(pid) => format!("process {pid} was killed and does not go away"),
             None => "it was killed and does not go away".to_owned(),
@@ -38,6 +41,17 @@ pub(crate) fn note(service: &Service, clock: &Clock) -> String {
             None => String::new(),
         },
         PhaseKind::Done | PhaseKind::Down => service.last_exit.as_ref().map_or_else(String::new, exit),
+    }
+}
+
+/// What happens next to one that is being stopped, and when: `SIGKILL in 3.2s`.
+pub(crate) fn next_step(service: &Service, clock: &Clock) -> String {
+    let left = service.until_us.map(|until| clock.until(until));
+    match (service.phase, left, &service.next_signal) {
+        (PhaseKind::Stuck, ..) => "killed again every second, and nothing waits for it any more".to_owned(),
+        (_, Some(left), Some(signal)) => format!("{signal} in {}", brief(left)),
+        (_, Some(left), None) => format!("killed; counts as stuck in {}", brief(left)),
+        (_, None, _) => "whoever is left of it is being looked for".to_owned(),
     }
 }
 
@@ -144,6 +158,16 @@ mod tests {
             (on(PhaseKind::Held), "stops once db has ended"),
             (web(PhaseKind::Stopping), ""),
             (Service { want: Want::Again, ..web(PhaseKind::Stopping) }, "to be started again"),
+            (
+                Service {
+                    until_us: Some(8_200_000),
+                    next_signal: Some("SIGKILL".to_owned()),
+                    want: Want::Again,
+                    ..web(PhaseKind::Stopping)
+                },
+                "SIGKILL in 3.2s, to be started again",
+            ),
+            (Service { until_us: Some(8_200_000), ..web(PhaseKind::Stopping) }, "killed; counts as stuck in 3.2s"),
             (Service { in_the_way: Some(123), ..web(PhaseKind::Stuck) }, "process 123 was killed and does not go away"),
             (web(PhaseKind::Stuck), "it was killed and does not go away"),
             (
@@ -169,7 +193,7 @@ mod tests {
     }
 
     fn why(service: Service, chain: Vec<Transition>) -> Why {
-        Why { service, history: chain.clone(), chain, wanted: None }
+        Why { service, history: chain.clone(), chain, wanted: None, about: Vec::new(), ending: None, receipt: None }
     }
 
     #[test]

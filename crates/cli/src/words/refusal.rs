@@ -71,6 +71,9 @@ fn wrong_state(cannot: String, wrong: &WrongState) -> Trouble {
             Trouble::new(format!("{cannot}{who}")).hints(run_is_stuck(wrong.in_the_way))
         }
         Obstacle::NotRunning => Trouble::new(format!("{cannot}it is {}, and has no process", wrong.phase)).hint(why),
+        Obstacle::NeverStopped => {
+            Trouble::new(format!("{cannot}it has not been stopped since the daemon began, so there is no receipt"))
+        }
         Obstacle::ShuttingDown => Trouble::new(format!("{cannot}everything is ending")),
     }
 }

@@ -3,8 +3,8 @@
 use verger_engine::life::{PhaseKind, Verb, Want};
 use verger_engine::runs::Containment;
 use verger_wire::message::{
-    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, Exit, LastOrder, OrderKind, Origin, OriginKind, Root, Service,
-    Transition,
+    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, EndKnown, Exit, LastOrder, OrderKind, Origin, OriginKind, Receipt,
+    Root, SeenProcess, Service, StopReason, StopStep, StopStepKind, Transition,
 };
 
 pub(crate) fn exited(code: u8) -> Exit {
@@ -45,6 +45,51 @@ pub(crate) fn moving(from: PhaseKind, to: PhaseKind, cause: Cause, root: Origin)
     Transition { service: "web".to_owned(), number: 4, at_us: 1_000_000, run: 5, from, to, cause, root: at_root(root) }
 }
 
+/// A process that was seen in a stop; its end is not known.
+pub(crate) fn seen(pid: u32, name: &str) -> SeenProcess {
+    let (parent, age_ms) = (Some(4711), Some(12_340));
+    SeenProcess { pid, name: name.to_owned(), parent, age_ms, main: false, end: EndKnown::NotVisible, exit: None }
+}
+
+/// The stop of run 5 of `web` at second 1, which took a kill.
+pub(crate) fn receipt() -> Receipt {
+    let step = |kind, at_us, took_us| StopStep { kind, at_us, took_us, signal: None, to_all: None, times: None };
+    let term = |at_us, took_us, all| {
+        let (signal, to_all) = (Some("SIGTERM".to_owned()), Some(all));
+        StopStep { signal, to_all, ..step(StopStepKind::Signal, at_us, Some(took_us)) }
+    };
+    let killed = Exit { code: None, signal: Some("SIGKILL".to_owned()), core_dumped: false, out_of_memory: false };
+    Receipt {
+        service: "web".to_owned(),
+        run: 5,
+        reason: StopReason::Asked,
+        containment: Containment::Cgroup,
+        guarantee: "nothing is left".to_owned(),
+        at_us: 1_000_000,
+        steps: vec![
+            term(1_000_050, 12_000, false),
+            step(StopStepKind::MainEnded, 1_012_050, Some(400)),
+            term(1_012_450, 2_000_000, true),
+            StopStep { times: Some(2), ..step(StopStepKind::Kill, 3_012_450, Some(5_600)) },
+        ],
+        processes: vec![
+            SeenProcess {
+                main: true,
+                parent: Some(815),
+                end: EndKnown::Reaped,
+                exit: Some(exited(0)),
+                ..seen(4711, "web")
+            },
+            SeenProcess { end: EndKnown::Kernel, exit: Some(killed), ..seen(4712, "worker") },
+            SeenProcess { parent: None, age_ms: None, ..seen(4713, "evil\u{1b}[2J") },
+            SeenProcess { end: EndKnown::Left, ..seen(4714, "gone") },
+        ],
+        more: 136,
+        empty_us: Some(3_018_050),
+        total_us: Some(2_018_050),
+    }
+}
+
 /// `web` in a phase since second 1.
 pub(crate) fn web(phase: PhaseKind) -> Service {
     Service {
@@ -60,6 +105,7 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         containment: Containment::None,
         since_us: 1_000_000,
         until_us: None,
+        next_signal: None,
         waits_for: None,
         in_the_way: None,
         restarts: 0,

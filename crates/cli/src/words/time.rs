@@ -21,6 +21,16 @@ pub(crate) fn brief(span: Span) -> String {
     }
 }
 
+/// The same for what is over in a moment: `40us`, `3.3ms`.
+pub(crate) fn fine(span: Span) -> String {
+    match span.0 / 1_000 {
+        0 => "0s".to_owned(),
+        micros @ 1..1_000 => format!("{micros}us"),
+        micros @ 1_000..10_000 => format!("{}.{}ms", micros / 1_000, micros / 100 % 10),
+        _ => brief(span),
+    }
+}
+
 /// The same in whole seconds at least, for what goes on: `0s`, `12s`, `3m12s`, `2h03m`, `5d02h`.
 pub(crate) fn lasting(span: Span) -> String {
     if span == Span::FOREVER {
@@ -137,6 +147,8 @@ mod tests {
             assert_eq!((brief(span).as_str(), lasting(span).as_str()), (brief_words, lasting_words), "{millis}");
         }
         assert_eq!(brief(Span(1)), "0s");
+        let fine = [0, 50_000, 3_350_000, 9_990_000, 12_300_000].map(|nanos| fine(Span(nanos)));
+        assert_eq!(fine, ["0s", "50us", "3.3ms", "9.9ms", "12ms"]);
         assert_eq!(brief(Span(999_600_000)), "1s");
         assert_eq!(lasting(Span::FOREVER), "for ever");
     }

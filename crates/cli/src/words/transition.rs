@@ -124,7 +124,8 @@ fn starting(transition: &Transition) -> String {
         | CauseKind::StartFailed
         | CauseKind::Stuck
         | CauseKind::Removed
-        | CauseKind::Fault => with_reason("starting", transition),
+        | CauseKind::Fault
+        | CauseKind::OutOfTime => with_reason("starting", transition),
     }
 }
 
@@ -167,7 +168,8 @@ fn ended(transition: &Transition) -> Option<String> {
         | CauseKind::Rested
         | CauseKind::Stuck
         | CauseKind::Removed
-        | CauseKind::Found => None,
+        | CauseKind::Found
+        | CauseKind::OutOfTime => None,
     }
 }
 
@@ -194,6 +196,7 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::HeldBy => format!("{on} has to end first"),
         CauseKind::LetGo => format!("{on} has ended"),
         CauseKind::Removed => "the plan no longer has it".to_owned(),
+        CauseKind::OutOfTime => "the time is up, and those before it have not ended".to_owned(),
         CauseKind::Ready
         | CauseKind::Exited
         | CauseKind::Ended

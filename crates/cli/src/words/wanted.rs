@@ -40,7 +40,8 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         | CauseKind::Stuck
         | CauseKind::Removed
         | CauseKind::Fault
-        | CauseKind::Found => return None,
+        | CauseKind::Found
+        | CauseKind::OutOfTime => return None,
     };
     Some((words, other))
 }
@@ -69,7 +70,8 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         | CauseKind::NotReadyInTime
         | CauseKind::Rested
         | CauseKind::Stuck
-        | CauseKind::Fault => {
+        | CauseKind::Fault
+        | CauseKind::OutOfTime => {
             return match (root.kind, want) {
                 (OriginKind::Plan, Want::Up | Want::Again) => "the plan starts it by itself".to_owned(),
                 (OriginKind::Plan, Want::Down) => "the plan does not start it by itself".to_owned(),

@@ -424,6 +424,8 @@ impl Writer {
             limit_images: plan.limits.images.max(1),
             limit_commands: plan.limits.commands.max(1),
             limit_connections: plan.limits.connections.max(1),
+            shutdown_budget_given: u8::from(plan.shutdown_budget.is_some()),
+            shutdown_budget: plan.shutdown_budget.unwrap_or(Span::ZERO),
         };
         if image.len() > IMAGE_BYTES_MAX {
             return Err(BuildError::TooLarge);

@@ -11,7 +11,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -141,6 +141,8 @@ record! {
         limit_images: u32,
         limit_commands: u32,
         limit_connections: u32,
+        shutdown_budget_given: u8,
+        shutdown_budget: Span,
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Plan {
     pub handles: Vec<Handle>,
     /// How much room the daemon reserves.
     pub limits: Limits,
+    /// How long the end of everything may take; `None` is no limit.
+    pub shutdown_budget: Option<Span>,
 }
 
 /// One configured service. `Default` is what a careful operator would have chosen.
@@ -276,12 +278,16 @@ coded_enum! {
 coded_enum! {
     /// What a plan asks to hold a service's processes.
     pub enum ContainmentWish {
-        /// The strongest that can be had.
+        /// The strongest that can be had without changing what the program sees: a cgroup, else a shim, else a group.
         Auto = 0, "auto";
         /// A process group.
         Group = 1, "group";
+        /// A shim that its orphans come home to; without one the service does not start.
+        Shim = 3, "shim";
         /// A cgroup of its own; without one the service does not start.
         Cgroup = 2, "cgroup";
+        /// A pid namespace of its own; without one the service does not start.
+        Pidns = 4, "pidns";
     }
 }
 

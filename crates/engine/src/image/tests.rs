@@ -37,6 +37,7 @@ fn rich() -> Plan {
         services: vec![web, db, service("aux")],
         handles: vec![Handle { name: "log".into(), kind: HandleKind::Pipe }],
         limits: Limits::default(),
+        shutdown_budget: Some(Span::from_secs(30)),
     }
 }
 
@@ -47,7 +48,7 @@ fn image(plan: &Plan) -> Image {
 #[test]
 fn what_was_planned_is_read_back() {
     let image = image(&rich());
-    assert_eq!(image.name(), "rich");
+    assert_eq!((image.name(), image.shutdown_budget()), ("rich", Some(Span::from_secs(30))));
     let names: Vec<&str> = image.services().map(|service| service.name()).collect();
     assert_eq!(names, ["aux", "db", "web"]);
     assert_eq!((image.find("db"), image.find("dc"), image.find("")), (Some(1), None, None));

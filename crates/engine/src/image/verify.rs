@@ -133,6 +133,7 @@ fn tables(raw: &[u8]) -> Result<Tables, ImageError> {
         cpus: table(HeaderRecord::cpus(raw), u32::SIZE)?,
         run: table(HeaderRecord::run_of_texts(raw), 1)?,
         limits,
+        shutdown_budget: (HeaderRecord::shutdown_budget_given(raw) != 0).then(|| HeaderRecord::shutdown_budget(raw)),
     };
     if limits.services < tables.services.count || limits.edges < tables.edges.count {
         return Err(malformed("its limits are smaller than its content"));

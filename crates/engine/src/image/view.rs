@@ -38,6 +38,7 @@ pub(super) struct Tables {
     pub(super) cpus: List,
     pub(super) run: List,
     pub(super) limits: Limits,
+    pub(super) shutdown_budget: Option<Span>,
 }
 
 coded_enum! {
@@ -102,6 +103,11 @@ impl Image {
     /// The room that a daemon reserves for it.
     pub fn limits(&self) -> Limits {
         self.tables.limits
+    }
+
+    /// How long the end of everything may take, if the plan says; [`Span::FOREVER`] is no limit.
+    pub fn shutdown_budget(&self) -> Option<Span> {
+        self.tables.shutdown_budget
     }
 
     /// How many services it holds.
@@ -403,6 +409,12 @@ impl<'i> ServiceView<'i> {
         }
         let record = self.image.entry(self.image.tables.stops, list.start + step, StopRecord::SIZE);
         Some(StopStep { signal: StopRecord::signal(record), wait: StopRecord::wait(record) })
+    }
+
+    /// How long its stop sequence takes from a step on.
+    pub fn graces(&self, from: u32) -> Span {
+        let steps = (from..self.stop_len()).filter_map(|step| self.stop_step(step));
+        Span(steps.fold(0, |sum, step| step.wait.0.saturating_add(sum)))
     }
 
     /// What happens when it ends unasked.

@@ -5,6 +5,7 @@
 use alloc::format;
 use alloc::string::String;
 
+use super::closing::Haste;
 use super::command::EntryState;
 use super::phase::{Asked, Phase, Want};
 use super::{END, Life, Mode, UNLISTED};
@@ -35,6 +36,7 @@ impl Life {
                 self.check_slot(runs, slot).map_err(|what| format!("{}: {what}", self.name(runs.images(), slot)))?;
             }
         }
+        self.check_budget()?;
         self.check_names(runs)?;
         self.check_roots()?;
         self.check_images(runs)?;
@@ -88,6 +90,16 @@ impl Life {
             (Want::Down | Want::Again, _) => false,
         };
         hold!(settled, "wanted {} and {:?}: not settled", here.want, here.phase);
+        Ok(())
+    }
+
+    /// An end with a budget has its deadline, until that has come.
+    fn check_budget(&self) -> Result<(), String> {
+        let due = match self.mode {
+            Mode::Closing { haste: Haste::No | Haste::NoGraces, budget: Some(budget), .. } => budget.kill_at(),
+            Mode::Serving | Mode::Finding | Mode::Closing { .. } | Mode::Ended => Moment::NEVER,
+        };
+        hold!(self.timers.get(self.end_key()) == due, "the end of everything is not due at {:?}", due);
         Ok(())
     }
 

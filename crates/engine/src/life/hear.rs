@@ -23,18 +23,20 @@ impl Life {
             News::Ready => self.said_ready(runs, slot),
             News::Lingering(exit) => self.lingering(runs, slot, exit),
             News::Gone(exit) => self.gone(runs, slot, exit),
+            News::Further => self.changed(slot),
             News::Stuck(who) => self.stuck(slot, who),
+            News::Loosened => self.changed(slot),
         }
     }
 
     /// Lets one deadline that has come pass; says whether there was one.
     pub(crate) fn fire(&mut self, runs: &mut Runs) -> bool {
         let Some(key) = self.timers.take_due(self.now) else { return false };
-        let Some(command) = key.checked_sub(self.limits.services) else {
-            self.deadline(runs, key);
-            return true;
-        };
-        self.command_timed_out(command);
+        match key.checked_sub(self.limits.services) {
+            None => self.deadline(runs, key),
+            Some(_) if key == self.end_key() => self.time_is_up(),
+            Some(command) => self.command_timed_out(command),
+        }
         true
     }
 

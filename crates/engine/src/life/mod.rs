@@ -10,6 +10,7 @@
 
 #[cfg(any(test, feature = "checks"))]
 mod check;
+mod closing;
 mod command;
 mod found;
 mod graph;
@@ -32,13 +33,15 @@ pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 pub use plan::{PlanRefusal, Scope};
 pub use status::{Chain, Status};
 
-use crate::causes::{Actor, Cause, Journal, Link, Root, RootId, RootKind, Roots, Transition};
+use crate::budget::{Budget, Longest};
+use crate::causes::{Cause, Journal, Link, Root, RootId, RootKind, Roots, Transition};
 use crate::image::Limits;
 use crate::images::Home;
 use crate::outbox::Outbox;
 use crate::runs::{Exit, RunId, Runs, ServiceId};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 use crate::timers::Timers;
+use closing::Haste;
 use command::Commands;
 use graph::Graph;
 use phase::{Asked, Phase};
@@ -87,6 +90,12 @@ pub enum LifeEffect {
         service: ServiceId,
         /// What was found.
         what: FaultKind,
+    },
+    /// Graces do not fit into the time that the end of everything was given: they are shortened. What is known of it:
+    /// [`crate::Engine::budget`], [`crate::Engine::scale`], [`crate::Engine::longest_chain`].
+    Shortened {
+        /// How long the longest chain needs, all its graces whole.
+        needed: Span,
     },
     /// Everything has ended (but for what is stuck): the daemon may end with this exit status.
     Ended {
@@ -153,10 +162,12 @@ enum Mode {
     Serving,
     /// Coming back: what was is being told, and nothing is settled before all of it is known.
     Finding,
-    /// Everything is to end; then this exit status. `hasty`: with no more graces.
+    /// Everything is to end; then this exit status.
     Closing {
         status: u8,
-        hasty: bool,
+        haste: Haste,
+        /// How long it may take.
+        budget: Option<Budget>,
     },
     Ended,
 }
@@ -174,7 +185,7 @@ pub(crate) struct Life {
     walks: u32,
     first_ripe: u32,
     last_ripe: u32,
-    /// Deadlines: of slots, then of commands.
+    /// Deadlines: of slots, then of commands, then of the end of everything.
     timers: Timers,
     commands: Commands,
     journal: Journal,
@@ -185,6 +196,9 @@ pub(crate) struct Life {
     stuck: u32,
     /// Services that are waiting or starting.
     arriving: u32,
+    longest: Longest,
+    /// The last service of the longest chain that was found.
+    last_of_longest: u32,
     /// A broken invariant found in the middle of a walk, to be dealt with after it.
     found_fault: Option<(u32, FaultKind)>,
     /// Number of the event being heard.
@@ -206,7 +220,7 @@ impl Life {
             walks: 0,
             first_ripe: END,
             last_ripe: END,
-            timers: Timers::new(slots + limits.commands as usize),
+            timers: Timers::new(slots + limits.commands as usize + 1),
             commands: Commands::new(limits.commands),
             journal: Journal::new(limits.services),
             roots: Roots::new(roots),
@@ -214,6 +228,8 @@ impl Life {
             mode: Mode::Serving,
             stuck: 0,
             arriving: 0,
+            longest: Longest::new(limits.services),
+            last_of_longest: END,
             found_fault: None,
             event: 0,
             now: Moment(0),
@@ -257,53 +273,6 @@ impl Life {
             return true;
         }
         self.close_if_all_ended(runs)
-    }
-
-    /// Everything is to go down, in order; asked a second time, without patience.
-    pub(crate) fn shutdown(&mut self, signal: u8, by: Actor) {
-        match self.mode {
-            Mode::Serving | Mode::Finding => {
-                let root = self.root(RootKind::Shutdown { signal, by });
-                self.close(0, root);
-                self.roots.release(root);
-            }
-            Mode::Closing { status, hasty: false } => {
-                self.mode = Mode::Closing { status, hasty: true };
-                for slot in 0..self.slots.len() as u32 {
-                    self.ripen(slot);
-                }
-            }
-            Mode::Closing { hasty: true, .. } | Mode::Ended => {}
-        }
-    }
-
-    /// Begins the end of everything.
-    fn close(&mut self, status: u8, root: RootId) {
-        self.mode = Mode::Closing { status, hasty: false };
-        for slot in 0..self.slots.len() as u32 {
-            if self.slots[slot as usize].home.is_none() {
-                continue;
-            }
-            let service = &mut self.slots[slot as usize];
-            service.pulled = 0;
-            service.last_order = LastOrder::Shutdown;
-            if service.asked == Asked::Up {
-                service.asked = Asked::Down;
-            }
-            self.set_want(slot, Want::Down, Why { cause: Cause::Asked, root });
-            self.ripen(slot);
-        }
-    }
-
-    fn close_if_all_ended(&mut self, runs: &Runs) -> bool {
-        match self.mode {
-            Mode::Closing { status, .. } if runs.live() == self.stuck => {
-                self.mode = Mode::Ended;
-                self.outbox.put(LifeEffect::Ended { status });
-                true
-            }
-            Mode::Serving | Mode::Finding | Mode::Closing { .. } | Mode::Ended => false,
-        }
     }
 
     /// A test asks for a broken invariant at a service.

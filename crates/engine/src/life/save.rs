@@ -1,8 +1,10 @@
 //! The lifecycle written down and read back.
 
+use super::closing::Haste;
 use super::command::{Entry, EntryState, Remembered};
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Verb, Want};
 use super::{CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
+use crate::budget::Budget;
 use crate::causes::{Actor, Cause, RootId, restore_root_kind, save_root_kind};
 use crate::codec::{ReadError, Reader, Writer};
 use crate::image::{Limits, Ready};
@@ -30,10 +32,15 @@ impl Life {
         writer.small(self.walks);
         match self.mode {
             Mode::Serving => writer.byte(0),
-            Mode::Closing { status, hasty } => {
+            Mode::Closing { status, haste, budget } => {
                 writer.byte(1);
                 writer.byte(status);
-                writer.yes(hasty);
+                writer.byte(haste.code());
+                writer.yes(budget.is_some());
+                if let Some(budget) = budget {
+                    budget.save(writer);
+                }
+                writer.moment(self.timers.get(self.end_key()));
             }
             Mode::Ended => writer.byte(2),
             Mode::Finding => writer.byte(3),
@@ -73,7 +80,12 @@ impl Life {
         self.walks = reader.small()?;
         self.mode = match reader.byte()? {
             0 => Mode::Serving,
-            1 => Mode::Closing { status: reader.byte()?, hasty: reader.yes()? },
+            1 => {
+                let (status, haste) = (reader.byte()?, reader.coded(Haste::from_code, "a haste")?);
+                let budget = if reader.yes()? { Some(Budget::restore(reader)?) } else { None };
+                self.timers.set(self.end_key(), reader.moment()?);
+                Mode::Closing { status, haste, budget }
+            }
             2 => Mode::Ended,
             3 => Mode::Finding,
             _ => return Err(bad("a mode")),

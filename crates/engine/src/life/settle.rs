@@ -4,9 +4,10 @@
 //! stands among its edges; when that one moves, the look goes on from there. So the answer to "what is it waiting for?" is
 //! the thing the engine itself goes by.
 
+use super::closing::Haste;
 use super::graph::{LAST, Neighbour};
 use super::phase::{Because, FaultKind, Phase, PhaseKind, Want};
-use super::{Life, Mode, Why};
+use super::{Life, Why};
 use crate::causes::Cause;
 use crate::image::EdgeKind;
 use crate::runs::Runs;
@@ -42,8 +43,8 @@ impl Life {
             (Want::Again | Want::Down, Phase::Starting { .. } | Phase::Running) => self.leave(runs, slot, why),
             (_, Phase::Held { on, edge }) => self.hold_on(runs, slot, on, edge),
             (Want::Again | Want::Down, Phase::Stopping { .. } | Phase::Stuck { .. }) => {
-                if self.is_hasty() {
-                    runs.hasten(slot, self.now);
+                if self.haste() != Haste::No && runs.hasten(slot, self.now) {
+                    self.changed(slot);
                 }
             }
 
@@ -203,16 +204,19 @@ impl Life {
         match self.still_up(slot, edge) {
             Some((edge, user)) => self.hold_for(slot, edge, user),
             None => {
+                let cause = match self.haste() {
+                    Haste::NoOrder => Cause::OutOfTime,
+                    Haste::No | Haste::NoGraces => Cause::LetGo(self.journal.latest(on)),
+                };
                 // The reason to end is still the one it was held with.
-                let why = Why { cause: Cause::LetGo(self.journal.latest(on)), ..self.slots[slot as usize].why };
-                self.stop(runs, slot, why);
+                self.stop(runs, slot, Why { cause, ..self.slots[slot as usize].why });
             }
         }
     }
 
     fn stop(&mut self, runs: &mut Runs, slot: u32, why: Why) {
         runs.end(slot, self.now);
-        if self.is_hasty() {
+        if self.haste() != Haste::No {
             runs.hasten(slot, self.now);
         }
         self.move_to(slot, Phase::Stopping { because: Because::Asked }, why);
@@ -227,6 +231,9 @@ impl Life {
 
     /// One dependent that has to end before a service may; looked for from an edge.
     fn still_up(&self, slot: u32, edge: u32) -> Option<(u32, Neighbour)> {
+        if self.haste() == Haste::NoOrder {
+            return None;
+        }
         self.graph.users(slot).find_from(edge, |user| self.goes_first(user.slot))
     }
 
@@ -245,9 +252,5 @@ impl Life {
             | PhaseKind::Done
             | PhaseKind::Failed => false,
         }
-    }
-
-    fn is_hasty(&self) -> bool {
-        matches!(self.mode, Mode::Closing { hasty: true, .. })
     }
 }

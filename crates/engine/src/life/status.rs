@@ -4,7 +4,7 @@ use super::phase::{Asked, Failure, LastOrder, Phase, PhaseKind, Want};
 use super::{Life, Mode};
 use crate::causes::{Cause, Link, Root, Transition};
 use crate::images::Home;
-use crate::runs::{Containment, Exit, Pid, RunId, Runs, ServiceId};
+use crate::runs::{Ahead, Containment, Exit, Pid, RunId, Runs, ServiceId};
 use crate::time::Moment;
 
 /// Everything that is shown of a service. What must outlive the daemon is all in here.
@@ -32,8 +32,10 @@ pub struct Status {
     pub containment: Containment,
     /// When it entered its phase.
     pub since: Moment,
-    /// When the phase ends by itself; never, if it does not.
+    /// When the phase ends by itself; never, if it does not. While it is being stopped: when it comes a step further.
     pub until: Moment,
+    /// That step.
+    pub ahead: Option<Ahead>,
     /// The slot of the service it waits for.
     pub on: Option<u32>,
     /// Who is in the way of its end.
@@ -66,6 +68,7 @@ impl Life {
         here.home?;
         let run = runs.get(slot);
         let failure = if let Phase::Failed(failure) = here.phase { Some(failure) } else { None };
+        let ahead = runs.ahead(slot);
         let seen = if let Phase::Stuck { who, .. } = here.phase { who } else { None };
         Some(Status {
             service: self.id(slot),
@@ -79,7 +82,8 @@ impl Life {
             started: run.map_or(0, |run| run.started()),
             containment: run.map_or(Containment::None, |run| run.containment()),
             since: here.since,
-            until: here.phase.deadline(),
+            until: ahead.map_or(here.phase.deadline(), |(_, at)| at),
+            ahead: ahead.map(|(ahead, _)| ahead),
             on: here.phase.on(),
             in_the_way: run.and_then(|run| run.left()).or(seen),
             failure,

@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::Event;
+use crate::budget::Patience;
+use crate::causes::Actor;
 use crate::desk::{Desk, image, service};
 use crate::image::{Ready, RestartPolicy, Service};
 use crate::runs::Step;
@@ -55,16 +57,16 @@ fn everything_ends_in_reverse() {
     desk.shutdown().says(
         "db: running -> held (held-by web)
          web: running -> stopping (asked)
-         signal web 15 Main
-         signal web 18 Main",
+         census web Asked
+         stop web 15 Main",
     );
     desk.exits("web", 0).says(
         "sweep web
          web: stopping -> down (ended)
          release web
          db: held -> stopping (let-go web)
-         signal db 15 Main
-         signal db 18 Main",
+         census db Asked
+         stop db 15 Main",
     );
     desk.exits("db", 0).says(
         "sweep db
@@ -77,14 +79,15 @@ fn everything_ends_in_reverse() {
 #[test]
 fn a_second_shutdown_has_no_patience_but_keeps_the_order() {
     let mut desk = both_up();
-    desk.shutdown().forget().shutdown().says("kill web");
+    desk.shutdown().forget().shutdown_with(Patience::Spent).says("changed web\ncensus web Kill\nkill web");
     desk.exits("web", 9).says(
         "sweep web
          web: stopping -> down (ended)
          release web
          db: held -> stopping (let-go web)
-         signal db 15 Main
-         signal db 18 Main
+         census db Asked
+         stop db 15 Main
+         census db Kill
          kill db",
     );
     desk.exits("db", 9);
@@ -224,15 +227,15 @@ fn a_start_brings_what_it_requires_and_a_stop_releases_it() {
     desk.spawned("db").ready("db").spawned("web").forget();
     desk.stop("web").exits("web", 0).says(
         "web: running -> stopping (asked)
-         signal web 15 Main
-         signal web 18 Main
+         census web Asked
+         stop web 15 Main
          db: running -> held (held-by web)
          sweep web
          web: stopping -> down (ended)
          release web
          db: held -> stopping (let-go web)
-         signal db 15 Main
-         signal db 18 Main
+         census db Asked
+         stop db 15 Main
          answer 2: Done { run: RunId(2) }",
     );
 }
@@ -243,8 +246,8 @@ fn a_stop_takes_along_who_requires_it() {
     desk.stop("db").says(
         "db: running -> held (held-by web)
          web: running -> stopping (down-with db)
-         signal web 15 Main
-         signal web 18 Main",
+         census web Asked
+         stop web 15 Main",
     );
     desk.exits("web", 0).exits("db", 0);
     assert!(desk.said().ends_with("answer 1: Done { run: RunId(1) }"));
@@ -264,8 +267,8 @@ fn a_restart_takes_dependents_down_and_up_again() {
     desk.restart("db").says(
         "db: running -> held (held-by web)
          web: running -> stopping (restarted-with db)
-         signal web 15 Main
-         signal web 18 Main",
+         census web Asked
+         stop web 15 Main",
     );
     desk.exits("web", 0).says(
         "sweep web
@@ -273,8 +276,8 @@ fn a_restart_takes_dependents_down_and_up_again() {
          release web
          web: down -> waiting (awaits db)
          db: held -> stopping (let-go web)
-         signal db 15 Main
-         signal db 18 Main",
+         census db Asked
+         stop db 15 Main",
     );
     desk.exits("db", 0).spawned("db").ready("db").spawned("web").says(
         "sweep db
@@ -326,8 +329,8 @@ fn one_shots_are_done_when_they_exit_well() {
         "setup: done -> starting (asked)
          spawn setup
          app: running -> stopping (restarted-with setup)
-         signal app 15 Main
-         signal app 18 Main
+         census app Asked
+         stop app 15 Main
          sweep app
          app: stopping -> down (ended)
          release app
@@ -371,8 +374,8 @@ fn not_ready_in_time_counts_as_a_failure() {
     desk.spawned("a").pass(Span::from_millis(2999)).forget();
     desk.pass(Span::from_millis(1)).says(
         "a: starting -> stopping (not-ready-in-time)
-         signal a 15 Main
-         signal a 18 Main",
+         census a Asked
+         stop a 15 Main",
     );
     // Too late.
     desk.ready("a").says("");
@@ -442,8 +445,8 @@ fn leftovers_of_a_crash_are_ended_before_the_next_run() {
     desk.ends("db", Exit::signal(11)).swept("db", Some(77)).says(
         "sweep db
          db: running -> stopping (exited)
-         signal db 15 All
-         signal db 18 All",
+         census db Leftovers
+         stop db 15 All",
     );
     desk.swept("db", None).says(
         "db: stopping -> resting (exited)
@@ -493,7 +496,7 @@ fn commands_get_their_answers() {
     );
     desk.ask_with(Verb::Restart, "db", Span::FOREVER, 7).says("answer 4: Done { run: RunId(2) }");
     // Signals.
-    desk.ask(Verb::Signal, "db").says("answer 5: Done { run: RunId(2) }\nsignal db 10 Main");
+    desk.ask(Verb::Signal, "db").says("answer 5: Done { run: RunId(2) }\nsignal db 10");
     desk.ask(Verb::Signal, "web").says("answer 6: NotRunning");
     // One too many.
     desk.stop("db").forget();
@@ -548,8 +551,8 @@ fn a_new_plan_touches_what_has_changed_and_nothing_else() {
     desk.plan(services).says(
         "planned +0 ~1 -1
          db: running -> stopping (removed)
-         signal db 15 Main
-         signal db 18 Main",
+         census db Asked
+         stop db 15 Main",
     );
     desk.exits("db", 0).says("sweep db\ndb: stopping -> down (ended)\nrelease db\nforgotten");
     assert_eq!(desk.phases(), "aux down, web running");
@@ -574,8 +577,8 @@ fn a_broken_invariant_fails_one_service_and_the_rest_goes_on() {
     desk.tell(Event::Fault { service, what: FaultKind::Injected }).says(
         "fault at web: injected
          web: running -> stopping (fault)
-         signal web 15 Main
-         signal web 18 Main",
+         census web Asked
+         stop web 15 Main",
     );
     desk.exits("web", 0);
     assert_eq!(desk.phases(), "db running, web failed");
@@ -667,11 +670,11 @@ down | start | up starting | spawn a
 down | stop | down down | answer 1: Done { run: RunId(0) }
 down | restart | up starting | spawn a
 starting | start | up starting | 
-starting | stop | down stopping | 
-starting | restart | again stopping | 
+starting | stop | down stopping | census a Asked
+starting | restart | again stopping | census a Asked
 running | start | up running | answer 1: Done { run: RunId(1) }
-running | stop | down stopping | signal a 15 Main; signal a 18 Main
-running | restart | again stopping | signal a 15 Main; signal a 18 Main
+running | stop | down stopping | census a Asked; stop a 15 Main
+running | restart | again stopping | census a Asked; stop a 15 Main
 stopping | start | up stopping | 
 stopping | stop | down stopping | 
 stopping | restart | again stopping | 
@@ -725,13 +728,15 @@ fn every_short_story_of_three_services() {
             4 => desk.stop(name),
             5 => desk.restart(name),
             _ if act == 18 => desk.pass(Span::from_secs(3)),
-            _ => desk.shutdown(),
+            _ if act == 19 && desk.engine.is_closing() => desk.shutdown_with(Patience::Spent),
+            _ if act == 19 => desk.shutdown(),
+            _ => desk.shutdown_with(Patience::Within(Span::from_secs(2))),
         };
         true
     }
     fn walk(story: &mut Vec<u8>, depth: u32, stories: &mut u64) {
         *stories += 1;
-        for next in 0..20 {
+        for next in 0..21 {
             let mut desk = Desk::new(services());
             for past in story.iter() {
                 act(&mut desk, *past);

@@ -56,8 +56,25 @@ coded_enum! {
         None = 0, "none";
         /// A process group: what leaves it is not seen.
         Group = 1, "group";
-        /// A cgroup of its own: nothing leaves it.
+        /// A shim, the parent of all its orphans: nothing leaves it as long as nobody kills the shim.
+        Shim = 3, "shim";
+        /// A cgroup of its own: nothing leaves it without rights elsewhere in the hierarchy.
         Cgroup = 2, "cgroup";
+        /// A pid namespace of its own, with the shim as its first process: nothing leaves it.
+        Pidns = 4, "pidns";
+    }
+}
+
+impl Containment {
+    /// What it means that it was found empty, in words for people.
+    pub fn guarantee(self) -> &'static str {
+        match self {
+            Containment::None => "its main process has ended; what that may have started is not seen",
+            Containment::Group => "its process group is empty; what left the group is not seen",
+            Containment::Shim => "its shim has no child left; nothing leaves one unless somebody kills the shim",
+            Containment::Cgroup => "its cgroup is empty and removed; nothing leaves one unless root moves it",
+            Containment::Pidns => "its pid namespace has ended; nothing leaves one",
+        }
     }
 }
 
@@ -197,6 +214,10 @@ coded_enum! {
         SignalMask = 25, "signal-mask";
         /// Executing the program.
         Exec = 26, "exec";
+        /// Making the shim, where one holds the run: before `Fork`, and again when it turns into `supervise`.
+        Shim = 27, "shim";
+        /// Setting up the pid and mount namespaces of the run.
+        Namespace = 28, "namespace";
     }
 }
 

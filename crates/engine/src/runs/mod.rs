@@ -3,7 +3,7 @@
 //! This layer wants nothing. A *brain* above it (the built-in lifecycle, or a controller script) gives four orders, by
 //! service: [`Runs::start`], [`Runs::signal`], [`Runs::end`], [`Runs::hasten`]; and hears [`News`]. Towards the world it
 //! speaks in effects ([`RunEffect`]) and hears events ([`RunEvent`]). It knows no dependency, no restart, no readiness but
-//! that somebody reported it.
+//! that somebody reported it. Every grace goes through one [`Scale`], which the brain may set when time is short.
 //!
 //! # The stages of a run
 //!
@@ -30,6 +30,7 @@ use alloc::vec::Vec;
 pub use facts::*;
 pub(crate) use save::{restore_home, save_home, some_pid};
 
+use crate::budget::Scale;
 use crate::image::ServiceView;
 use crate::images::{Home, ImageId, Images};
 use crate::outbox::Outbox;
@@ -78,6 +79,13 @@ pub enum RunEvent {
         /// Whom it found. `None`: it is empty, and gone.
         left: Option<Pid>,
     },
+    /// What held its processes does so no longer; something weaker does (its shim was killed).
+    Loosened {
+        /// Which run.
+        run: RunRef,
+        /// What holds them from now on.
+        containment: Containment,
+    },
 }
 
 impl RunEvent {
@@ -88,7 +96,8 @@ impl RunEvent {
             | RunEvent::SpawnFailed { run, .. }
             | RunEvent::Ready { run }
             | RunEvent::Exited { run, .. }
-            | RunEvent::Swept { run, .. } => *run,
+            | RunEvent::Swept { run, .. }
+            | RunEvent::Loosened { run, .. } => *run,
         }
     }
 }
@@ -102,6 +111,36 @@ pub enum Scope {
     All,
 }
 
+/// Why somebody should look into a containment ([`RunEffect::Census`]). The first one of a run begins its stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Occasion {
+    /// Its end is wanted: before the first stop signal, if it gets one.
+    Asked,
+    /// Its main process has ended, and others are left: before they are signalled.
+    Leftovers,
+    /// Before everything in it is killed, each time.
+    Kill,
+}
+
+/// What a run that is being ended has before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ahead {
+    /// The next stop signal; SIGKILL to everything after the last.
+    Signal(u8),
+    /// It has been killed: should it not be gone by then, it counts as stuck.
+    Stuck,
+}
+
+impl Ahead {
+    /// The signal, if it is one.
+    pub fn signal(self) -> Option<u8> {
+        match self {
+            Ahead::Signal(signal) => Some(signal),
+            Ahead::Stuck => None,
+        }
+    }
+}
+
 /// What the world is asked to do about a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunEffect {
@@ -112,8 +151,22 @@ pub enum RunEffect {
         /// Where the service is described. Held until the run is over.
         home: Home,
     },
-    /// Send a signal. No answer.
+    /// Send a signal to the main process: somebody asked for it. No answer.
     Signal {
+        /// Which run.
+        run: RunRef,
+        /// The signal.
+        signal: u8,
+    },
+    /// Look who is in the containment, for the receipt: what is about to be done is a step of a stop. No answer.
+    Census {
+        /// Which run.
+        run: RunRef,
+        /// What is about to be done.
+        occasion: Occasion,
+    },
+    /// Send a stop signal, and SIGCONT after it: a stopped process would sleep through its grace. No answer.
+    Stop {
         /// Which run.
         run: RunRef,
         /// The signal.
@@ -151,8 +204,12 @@ pub enum News {
     Lingering(Exit),
     /// Nothing of it is left; the run is over.
     Gone(Exit),
+    /// Its end has come a step further: another signal, or the kill.
+    Further,
     /// It has been killed and does not go away; killing goes on. The process in the way, when known.
     Stuck(Option<Pid>),
+    /// Something weaker holds its processes from now on.
+    Loosened,
 }
 
 /// One run, while it is not over.
@@ -196,7 +253,7 @@ const FIRST_KILL_PAUSE: Span = Span::from_millis(10);
 const KILL_PAUSE_MAX: Span = Span::from_secs(1);
 /// What is given to leftovers of a program that ended unasked and has no stop sequence.
 const DEFAULT_GRACE: Span = Span::from_secs(2);
-const SIGCONT: u8 = 18;
+const SIGKILL: u8 = 9;
 
 /// All runs, by the slot of their service: at most one each.
 #[derive(Debug)]
@@ -207,6 +264,8 @@ pub struct Runs {
     outbox: Outbox<RunEffect, 8>,
     next: RunId,
     live: u32,
+    /// By how much graces are shortened.
+    scale: Scale,
 }
 
 impl Runs {
@@ -221,6 +280,7 @@ impl Runs {
             outbox: Outbox::new(),
             next: first,
             live: 0,
+            scale: Scale::WHOLE,
         }
     }
 
@@ -236,6 +296,22 @@ impl Runs {
     /// The run of a service, if it has one.
     pub fn get(&self, slot: u32) -> Option<&Run> {
         self.table.get(slot as usize)?.as_ref()
+    }
+
+    /// What a run that is being ended has before it, and when; `None` while nothing is due by time.
+    pub fn ahead(&self, slot: u32) -> Option<(Ahead, Moment)> {
+        let run = self.get(slot)?;
+        let service = self.images.service(run.home);
+        Some(match run.stage {
+            Stage::Recalled => (Ahead::Signal(SIGKILL), self.timers.get(slot)),
+            Stage::Ending { step } => {
+                let next = service.stop_step(step + 1).map_or(SIGKILL, |step| step.signal);
+                (Ahead::Signal(next), self.timers.get(slot))
+            }
+            Stage::Draining { until, .. } => (Ahead::Signal(SIGKILL), until),
+            Stage::Killing { since, told: false, .. } => (Ahead::Stuck, since + service.stuck_after()),
+            Stage::Spawning | Stage::Alive | Stage::Sweeping { .. } | Stage::Killing { .. } => return None,
+        })
     }
 
     /// How many runs are not over.
@@ -257,6 +333,13 @@ impl Runs {
     #[cfg(any(test, feature = "checks"))]
     pub(crate) fn deadline(&self, slot: u32) -> Moment {
         self.timers.get(slot)
+    }
+
+    /// Until when a run is given for the stop signal it was sent.
+    #[cfg(any(test, feature = "checks"))]
+    pub(crate) fn grace_until(&self, slot: u32) -> Option<Moment> {
+        let ending = matches!(self.get(slot)?.stage, Stage::Ending { .. });
+        ending.then(|| self.timers.get(slot))
     }
 
     /// The next effect, in the order they were decided.
@@ -301,7 +384,7 @@ impl Runs {
         if run.pid.is_none() || run.exit.is_some() {
             return false;
         }
-        let effect = RunEffect::Signal { run: run.reference(slot), signal, scope: Scope::Main };
+        let effect = RunEffect::Signal { run: run.reference(slot), signal };
         self.outbox.put(effect);
         true
     }
@@ -312,11 +395,17 @@ impl Runs {
         let Some(run) = self.table[slot as usize].as_mut() else { return };
         match run.stage {
             Stage::Spawning => {
-                let grace = first_grace(&self.images.service(run.home));
+                let grace = first_grace(&self.images.service(run.home), self.scale);
                 run.stage = Stage::Recalled;
                 self.timers.set(slot, now + grace);
+                let effect = RunEffect::Census { run: run.reference(slot), occasion: Occasion::Asked };
+                self.outbox.put(effect);
             }
-            Stage::Alive => self.stop_step(slot, 0, now),
+            Stage::Alive => {
+                let effect = RunEffect::Census { run: run.reference(slot), occasion: Occasion::Asked };
+                self.outbox.put(effect);
+                self.stop_step(slot, 0, now);
+            }
             Stage::Recalled
             | Stage::Ending { .. }
             | Stage::Sweeping { .. }
@@ -325,16 +414,65 @@ impl Runs {
         }
     }
 
-    /// Ends the run of a service with no more patience: whatever it is in the middle of, SIGKILL to all.
-    pub fn hasten(&mut self, slot: u32, now: Moment) {
-        let Some(run) = self.table[slot as usize].as_mut() else { return };
+    /// Ends the run of a service with no more patience: whatever it is in the middle of, SIGKILL to all. Says whether that is
+    /// done at once.
+    pub fn hasten(&mut self, slot: u32, now: Moment) -> bool {
+        let Some(run) = self.table[slot as usize].as_mut() else { return false };
         match run.stage {
-            Stage::Sweeping { .. } => run.stage = Stage::Sweeping { until: now },
-            Stage::Killing { .. } => {}
+            Stage::Sweeping { .. } => {
+                run.stage = Stage::Sweeping { until: now };
+                false
+            }
+            Stage::Killing { .. } => false,
             Stage::Spawning | Stage::Recalled | Stage::Alive | Stage::Ending { .. } | Stage::Draining { .. } => {
                 self.kill(slot, now);
+                true
             }
         }
+    }
+
+    /// By how much graces are shortened.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// From here on graces are shortened so. Those that have begun: [`Runs::shorten`].
+    pub(crate) fn set_scale(&mut self, scale: Scale) {
+        self.scale = scale;
+    }
+
+    /// Shortens the grace that a run is in the middle of, if it is. Its deadline comes no later than it would have.
+    pub(crate) fn shorten(&mut self, slot: u32, now: Moment) {
+        let scale = self.scale;
+        let left = self.graces_left(slot, now).unwrap_or(Span::ZERO);
+        let sooner = |until: Moment| until.min(now + scale.of(until.since(now), left));
+        let Some(run) = self.table[slot as usize].as_mut() else { return };
+        match &mut run.stage {
+            Stage::Recalled | Stage::Ending { .. } => {}
+            Stage::Sweeping { until } => return *until = sooner(*until),
+            Stage::Draining { until, .. } => {
+                *until = sooner(*until);
+                let until = *until;
+                return self.timers.set(slot, self.timers.get(slot).min(until));
+            }
+            Stage::Spawning | Stage::Alive | Stage::Killing { .. } => return,
+        }
+        self.timers.set(slot, sooner(self.timers.get(slot)));
+    }
+
+    /// How long a run may still be given before it is killed, its graces whole; `None` when it has been, or is over.
+    pub(crate) fn graces_left(&self, slot: u32, now: Moment) -> Option<Span> {
+        let run = self.get(slot)?;
+        let service = self.images.service(run.home);
+        let (until, from) = match run.stage {
+            Stage::Spawning | Stage::Alive => (now, 0),
+            // It may still come, and is asked to end then.
+            Stage::Recalled => (self.timers.get(slot), 0),
+            Stage::Ending { step } => (self.timers.get(slot), step + 1),
+            Stage::Sweeping { until } | Stage::Draining { until, .. } => (until, service.stop_len()),
+            Stage::Killing { .. } => return None,
+        };
+        Some(Span(until.since(now).0.saturating_add(service.graces(from).0)))
     }
 
     // ── events ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -360,6 +498,10 @@ impl Runs {
             RunEvent::Ready { .. } => Some(News::Ready).filter(|_| run.exit.is_none()),
             RunEvent::Exited { exit, .. } => self.exited(slot, exit, now),
             RunEvent::Swept { left, .. } => self.swept(slot, left, now),
+            RunEvent::Loosened { containment, .. } => {
+                run.containment = containment;
+                Some(News::Loosened)
+            }
         }
     }
 
@@ -372,15 +514,15 @@ impl Runs {
             Stage::Spawning | Stage::Alive | Stage::Sweeping { .. } => None,
             Stage::Recalled => {
                 self.kill(slot, now);
-                None
+                Some(News::Further)
             }
             Stage::Ending { step } => {
                 self.stop_step(slot, step + 1, now);
-                None
+                Some(News::Further)
             }
             Stage::Draining { until, .. } if until <= now => {
                 self.kill(slot, now);
-                None
+                Some(News::Further)
             }
             Stage::Draining { until, pause } => {
                 let pause = Span(pause.doubled(1).0.min(LOOK_MAX.0));
@@ -416,8 +558,8 @@ impl Runs {
             }
             Stage::Killing { .. } if run.exit.is_none() => {
                 // The kill went out before there was anybody to hear it.
-                let effect = RunEffect::Kill { run: run.reference(slot) };
-                self.outbox.put(effect);
+                let reference = run.reference(slot);
+                self.put_kill(reference);
                 None
             }
             Stage::Killing { .. } | Stage::Sweeping { .. } | Stage::Draining { .. } => None,
@@ -438,7 +580,7 @@ impl Runs {
         let until = match run.stage {
             Stage::Ending { .. } | Stage::Recalled => self.timers.get(slot),
             Stage::Spawning | Stage::Alive | Stage::Sweeping { .. } | Stage::Draining { .. } => {
-                now + first_grace(&self.images.service(run.home))
+                now + first_grace(&self.images.service(run.home), self.scale)
             }
             Stage::Killing { .. } => Moment::NEVER,
         };
@@ -472,16 +614,16 @@ impl Runs {
             return Some(News::Stuck(left));
         }
         let Stage::Sweeping { until } = run.stage else { return None };
+        let reference = run.reference(slot);
+        self.outbox.put(RunEffect::Census { run: reference, occasion: Occasion::Leftovers });
         if until <= now {
             self.kill(slot, now);
             return Some(News::Lingering(exit));
         }
         run.stage = Stage::Draining { until, pause: FIRST_LOOK };
         self.timers.set(slot, until.min(now + FIRST_LOOK));
-        let reference = run.reference(slot);
         if let Some(step) = self.images.service(run.home).stop_step(0) {
-            self.outbox.put(RunEffect::Signal { run: reference, signal: step.signal, scope: Scope::All });
-            self.outbox.put(RunEffect::Signal { run: reference, signal: SIGCONT, scope: Scope::All });
+            self.outbox.put(RunEffect::Stop { run: reference, signal: step.signal, scope: Scope::All });
         }
         Some(News::Lingering(exit))
     }
@@ -490,15 +632,15 @@ impl Runs {
     fn stop_step(&mut self, slot: u32, step: u32, now: Moment) {
         let Some(run) = self.table[slot as usize].as_mut() else { return };
         let reference = run.reference(slot);
-        let Some(stop) = self.images.service(run.home).stop_step(step) else {
+        let service = self.images.service(run.home);
+        let Some(stop) = service.stop_step(step) else {
             return self.kill(slot, now);
         };
         run.stage = Stage::Ending { step };
-        self.outbox.put(RunEffect::Signal { run: reference, signal: stop.signal, scope: Scope::Main });
-        // A stopped process would sleep through its grace.
-        self.outbox.put(RunEffect::Signal { run: reference, signal: SIGCONT, scope: Scope::Main });
+        self.outbox.put(RunEffect::Stop { run: reference, signal: stop.signal, scope: Scope::Main });
         // A grace of zero is due at once, at the next passing of time.
-        self.timers.set(slot, now + stop.wait);
+        let grace = self.scale.of(stop.wait, service.graces(0));
+        self.timers.set(slot, now + grace);
     }
 
     fn kill(&mut self, slot: u32, now: Moment) {
@@ -506,7 +648,12 @@ impl Runs {
         run.stage = Stage::Killing { since: now, pause: FIRST_KILL_PAUSE, told: false };
         self.timers.set(slot, now + FIRST_KILL_PAUSE);
         let reference = run.reference(slot);
-        self.outbox.put(RunEffect::Kill { run: reference });
+        self.put_kill(reference);
+    }
+
+    fn put_kill(&mut self, run: RunRef) {
+        self.outbox.put(RunEffect::Census { run, occasion: Occasion::Kill });
+        self.outbox.put(RunEffect::Kill { run });
     }
 
     fn kill_again(&mut self, slot: u32, since: Moment, pause: Span, told: bool, now: Moment) -> Option<News> {
@@ -514,15 +661,16 @@ impl Runs {
         // Who is left is known only after a look: then the answer to that look decides.
         let overdue = now.since(since) >= self.images.service(run.home).stuck_after();
         let stuck = !told && overdue && run.exit.is_none();
+        let who = run.pid;
         let pause = Span(pause.doubled(1).0.min(KILL_PAUSE_MAX.0));
         run.stage = Stage::Killing { since, pause, told: told || stuck };
         self.timers.set(slot, now + pause);
-        let reference = run.reference(slot);
-        self.outbox.put(RunEffect::Kill { run: reference });
-        if run.exit.is_some() {
+        let (reference, ended) = (run.reference(slot), run.exit.is_some());
+        self.put_kill(reference);
+        if ended {
             self.outbox.put(RunEffect::Sweep { run: reference });
         }
-        stuck.then_some(News::Stuck(run.pid))
+        stuck.then_some(News::Stuck(who))
     }
 
     /// The run is over.
@@ -620,6 +768,9 @@ impl Run {
 }
 
 /// How long the first stop signal is given.
-fn first_grace(service: &ServiceView<'_>) -> Span {
-    service.stop_step(0).map_or(DEFAULT_GRACE, |step| step.wait)
+fn first_grace(service: &ServiceView<'_>, scale: Scale) -> Span {
+    match service.stop_step(0) {
+        Some(step) => scale.of(step.wait, service.graces(0)),
+        None => scale.of(DEFAULT_GRACE, DEFAULT_GRACE),
+    }
 }

@@ -9,6 +9,7 @@ impl Runs {
     pub(crate) fn save(&self, writer: &mut Writer<'_>) {
         debug_assert!(self.outbox.is_empty(), "saved in the middle of a step");
         writer.number(self.next.0);
+        self.scale.save(writer);
         for (id, image) in self.images.iter() {
             writer.small(u32::from(id.0) + 1);
             writer.number(image.digest());
@@ -30,6 +31,7 @@ impl Runs {
         image: &dyn Fn(u64) -> Option<Image>,
     ) -> Result<(), ReadError> {
         self.next = RunId(reader.number()?);
+        self.scale = Scale::restore(reader)?;
         while let Some(place) = reader.small()?.checked_sub(1) {
             let digest = reader.number()?;
             let image = image(digest).ok_or(ReadError::MissingImage { digest })?;

@@ -84,7 +84,9 @@ impl Bench {
         while let Some(effect) = self.runs.effect() {
             self.said.push(match effect {
                 RunEffect::Spawn { .. } => "spawn".into(),
-                RunEffect::Signal { signal, scope, .. } => format!("signal {signal} {scope:?}"),
+                RunEffect::Signal { signal, .. } => format!("signal {signal}"),
+                RunEffect::Census { occasion, .. } => format!("census {occasion:?}"),
+                RunEffect::Stop { signal, scope, .. } => format!("stop {signal} {scope:?}"),
                 RunEffect::Kill { .. } => "kill".into(),
                 RunEffect::Sweep { .. } => "sweep".into(),
                 RunEffect::Release { .. } => "release".into(),
@@ -117,19 +119,24 @@ fn the_stop_sequence_runs_to_its_end() {
     let mut bench = Bench::new();
     bench.spawned();
     bench.end();
-    assert_eq!(bench.effects(), ["signal 2 Main", "signal 18 Main"]);
+    assert_eq!(bench.effects(), ["census Asked", "stop 2 Main"]);
     bench.end();
     assert_eq!(bench.effects(), Vec::<String>::new());
     bench.pass(999);
     assert_eq!(bench.effects(), Vec::<String>::new());
-    bench.pass(1);
-    assert_eq!(bench.effects(), ["signal 15 Main", "signal 18 Main"]);
-    assert_eq!(bench.pass(2000), []);
-    assert_eq!(bench.effects(), ["kill"]);
+    assert_eq!(bench.runs.ahead(0), Some((Ahead::Signal(15), Moment(0) + Span::from_millis(1000))));
+    assert_eq!(bench.pass(1), [News::Further]);
+    assert_eq!(bench.effects(), ["stop 15 Main"]);
+    assert_eq!(bench.runs.ahead(0), Some((Ahead::Signal(9), Moment(0) + Span::from_millis(3000))));
+    assert_eq!(bench.pass(2000), [News::Further]);
+    assert_eq!(bench.runs.ahead(0), Some((Ahead::Stuck, Moment(0) + Span::from_millis(8000))));
+    assert_eq!(bench.effects(), ["census Kill", "kill"]);
     // Nothing helps: it is told once, and killed on.
     assert_eq!(bench.pass(7000), [News::Stuck(Some(Pid(9)))]);
     let kills = bench.effects();
-    assert!(kills.len() > 8 && kills.iter().all(|effect| effect == "kill"), "{kills:?}");
+    // Each time it is looked first.
+    assert!(kills.len() > 16 && kills.chunks(2).all(|both| both == ["census Kill", "kill"]), "{kills:?}");
+    assert_eq!(bench.runs.ahead(0), None);
     assert_eq!((bench.exited(), bench.effects()), (None, vec!["sweep".into()]));
     assert_eq!(bench.swept(None), Some(News::Gone(Exit::status(1))));
 }
@@ -141,15 +148,16 @@ fn leftovers_get_the_stop_signal_and_then_the_kill() {
     bench.exited();
     assert_eq!(bench.effects(), ["sweep"]);
     assert_eq!(bench.swept(Some(44)), Some(News::Lingering(Exit::status(1))));
-    assert_eq!(bench.effects(), ["signal 2 All", "signal 18 All"]);
+    assert_eq!(bench.effects(), ["census Leftovers", "stop 2 All"]);
+    assert_eq!(bench.runs.ahead(0), Some((Ahead::Signal(9), Moment(0) + Span::from_millis(1000))));
     assert_eq!(bench.pass(999), []);
     let looks = bench.effects();
     assert!(looks.len() >= 5 && looks.iter().all(|effect| effect == "sweep"), "{looks:?}");
     assert_eq!(bench.swept(Some(44)), None);
     bench.pass(1);
-    assert_eq!(bench.effects(), ["kill"]);
+    assert_eq!(bench.effects(), ["census Kill", "kill"]);
     bench.pass(10);
-    assert_eq!(bench.effects(), ["kill", "sweep"]);
+    assert_eq!(bench.effects(), ["census Kill", "kill", "sweep"]);
     assert_eq!(bench.swept(None), Some(News::Gone(Exit::status(1))));
 }
 
@@ -165,29 +173,32 @@ fn leftovers_of_a_stop_get_what_is_left_of_the_grace() {
     bench.pass(599);
     assert!(!bench.effects().contains(&"kill".into()));
     bench.pass(1);
-    assert_eq!(bench.effects(), ["kill"]);
+    assert_eq!(bench.effects(), ["census Kill", "kill"]);
 }
 
 #[test]
 fn an_end_wanted_before_the_start_is_known() {
     let mut bench = Bench::new();
     bench.end();
-    assert_eq!(bench.effects(), Vec::<String>::new());
+    assert_eq!(bench.effects(), ["census Asked"]);
+    assert_eq!(bench.runs.ahead(0), Some((Ahead::Signal(9), Moment(0) + Span::from_millis(1000))));
     assert_eq!(bench.spawned(), None);
-    assert_eq!(bench.effects(), ["signal 2 Main", "signal 18 Main"]);
+    assert_eq!(bench.effects(), ["census Asked", "stop 2 Main"]);
 
     let mut bench = Bench::new();
     bench.end();
     bench.pass(1000);
-    assert_eq!(bench.effects(), ["kill"]);
+    bench.said.remove(0);
+    assert_eq!(bench.effects(), ["census Kill", "kill"]);
     assert_eq!(bench.spawned(), None);
-    assert_eq!(bench.effects(), ["kill"]);
+    assert_eq!(bench.effects(), ["census Kill", "kill"]);
 
     let mut bench = Bench::new();
     bench.end();
     let failure = StartFailure { step: Step::Exec, errno: 2 };
     assert_eq!(bench.hear(RunEvent::SpawnFailed { run: bench.run, failure }), Some(News::SpawnFailed(failure)));
-    assert_eq!((bench.effects(), bench.runs.wake_at()), (vec!["release".into()], Moment::NEVER));
+    assert_eq!(bench.effects(), ["census Asked", "release"]);
+    assert_eq!(bench.runs.wake_at(), Moment::NEVER);
 }
 
 #[test]
@@ -235,7 +246,7 @@ fn haste_kills_from_every_stage() {
         prepare(&mut bench);
         bench.effects();
         bench.runs.hasten(0, bench.now);
-        assert_eq!(bench.effects(), ["kill"]);
+        assert_eq!(bench.effects(), ["census Kill", "kill"]);
         bench.runs.hasten(0, bench.now);
         assert_eq!(bench.effects(), Vec::<String>::new());
     }
@@ -245,7 +256,7 @@ fn haste_kills_from_every_stage() {
     bench.runs.hasten(0, bench.now);
     bench.effects();
     assert_eq!(bench.swept(Some(3)), Some(News::Lingering(Exit::status(1))));
-    assert_eq!(bench.effects(), ["kill"]);
+    assert_eq!(bench.effects(), ["census Leftovers", "census Kill", "kill"]);
 }
 
 #[test]
@@ -254,7 +265,7 @@ fn signals_go_to_a_living_main_process_only() {
     assert!(!bench.runs.signal(0, 10));
     bench.spawned();
     assert!(bench.runs.signal(0, 10));
-    assert_eq!(bench.effects(), ["signal 10 Main"]);
+    assert_eq!(bench.effects(), ["signal 10"]);
     bench.exited();
     assert!(!bench.runs.signal(0, 10));
     assert!(!bench.runs.signal(7, 10));

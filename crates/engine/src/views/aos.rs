@@ -70,7 +70,7 @@ pub fn last_stop_reason(order: LastOrder) -> LastStopReason {
         LastOrder::Restart => LastStopReason::RestartRequested,
         LastOrder::Shutdown => LastStopReason::Terminate,
         LastOrder::StartFailed(failure) => match failure.step {
-            Step::Fork | Step::Containment | Step::Cgroup => LastStopReason::ForkErr,
+            Step::Fork | Step::Containment | Step::Cgroup | Step::Shim | Step::Namespace => LastStopReason::ForkErr,
             Step::DeathSignal => LastStopReason::SetPrctlErr,
             Step::User | Step::SetUid => LastStopReason::SetUsrErr,
             Step::Group | Step::SetGroups | Step::SetGid => LastStopReason::SetGrpErr,
@@ -202,9 +202,9 @@ mod tests {
     #[test]
     fn sigint_first_then_sigkill_after_the_grace() {
         let mut desk = in_state(State::Running, true);
-        desk.forget().stop("app").says("app: running -> stopping (asked)\nsignal app 2 Main\nsignal app 18 Main");
+        desk.forget().stop("app").says("app: running -> stopping (asked)\ncensus app Asked\nstop app 2 Main");
         desk.pass(Span::from_millis(999)).says("");
-        desk.pass(Span::from_millis(1)).says("kill app");
+        desk.pass(Span::from_millis(1)).says("changed app\ncensus app Kill\nkill app");
         // A stop while stopping does not begin the grace anew.
         let mut desk = in_state(State::Stopping, true);
         desk.pass(Span::from_millis(600)).stop("app").forget().pass(Span::from_millis(400));

@@ -174,10 +174,10 @@ fn each_listed(
 
 /// A process that was below us when it was looked at, and so still is, whoever its parent is by now.
 #[derive(Clone, Copy, Default)]
-struct Seen {
-    pid: u32,
+pub(super) struct Seen {
+    pub(super) pid: u32,
     /// When it started: with the pid it tells two processes apart.
-    start: u64,
+    pub(super) start: u64,
 }
 
 /// Kills what is below a child of ours that nobody has reaped, as far as it can be seen: all of it is looked at first, then
@@ -214,12 +214,12 @@ fn kill_below(child: Pid) {
     }
 }
 
-fn is_still(seen: Seen) -> bool {
+pub(super) fn is_still(seen: Seen) -> bool {
     process::stat(Pid(seen.pid)).is_ok_and(|stat| stat.start == seen.start)
 }
 
 /// Calls `visit` with the children of a process's first thread and, if it has several, of the others too.
-fn each_below(pid: Pid, mut visit: impl FnMut(Pid)) {
+pub(super) fn each_below(pid: Pid, mut visit: impl FnMut(Pid)) {
     let task = Text::<64>::new().push(b"/proc/").number(pid.0.into()).push(b"/task");
     let Ok(task) = task.c_str().and_then(|path| files::open_dir(files::here(), path)) else { return };
     let mut entries = [const { core::mem::MaybeUninit::uninit() }; 1024];

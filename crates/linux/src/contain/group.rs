@@ -35,19 +35,26 @@ impl Group {
     /// # Errors
     /// `ENOENT` without `/proc`.
     pub fn first_member(self) -> Result<Option<Pid>, Errno> {
-        if self.signal(0) == Err(Errno::SRCH) {
-            return Ok(None);
-        }
         let mut found = None;
-        process::each(|pid| {
-            // What is gone meanwhile is no member.
-            if process::in_group(pid, self.0.0).unwrap_or(false) {
-                found = Some(pid);
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
+        self.each_member(&mut |pid| {
+            found = Some(pid);
+            ControlFlow::Break(())
         })?;
         Ok(found)
+    }
+
+    /// Calls `visit` with every living member, until it says to stop. As [`Group::first_member`].
+    ///
+    /// # Errors
+    /// `ENOENT` without `/proc`.
+    pub fn each_member(self, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<(), Errno> {
+        if self.signal(0) == Err(Errno::SRCH) {
+            return Ok(());
+        }
+        process::each(|pid| {
+            // What is gone meanwhile is no member.
+            if process::in_group(pid, self.0.0).unwrap_or(false) { visit(pid) } else { ControlFlow::Continue(()) }
+        })
     }
 
     /// Whether nobody in it is alive. As [`Group::first_member`].

@@ -3,7 +3,9 @@
 //! A *cgroup* (v2, `cgroups(7)`) holds whatever is born in it; nothing leaves it without the right to write elsewhere in the
 //! hierarchy. Each run gets a directory of its own, made before the spawn and removed after the last process is gone: a
 //! successful `rmdir` is the proof of that. [`Tree`] is an instance's part of the hierarchy. A *process group* holds what does
-//! not call `setsid(2)`: weaker, and available everywhere ([`Group`]).
+//! not call `setsid(2)`: weaker, and available everywhere ([`Group`]). A *shim* is a process of ours (`supervise`) that adopts the run's
+//! orphans ([`crate::spawn::Shim`] makes it, [`Offspring`] looks at what is below it); as the first process of a pid namespace
+//! it cannot even be killed without all of them.
 //!
 //! *The trap.* Linux 6.18 (not 6.12 or 6.1) compares, when a child is born into a cgroup (`CLONE_INTO_CGROUP`), how often the
 //! maker's cgroup and the child's were killed by `cgroup.kill`, and kills the child before its first instruction when the
@@ -15,6 +17,7 @@
 mod descendants;
 mod group;
 mod mount;
+mod offspring;
 pub mod rounds;
 mod tree;
 
@@ -23,6 +26,7 @@ use core::fmt;
 pub use descendants::Descendants;
 pub use group::Group;
 pub use mount::Unavailable;
+pub use offspring::{Member, Offspring, SEEN_MAX};
 pub use tree::{Controller, Events, RunName, Tree};
 
 use crate::spawn::{SpawnError, Spawner, Way};

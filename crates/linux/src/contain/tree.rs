@@ -17,7 +17,7 @@ use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, mkdirat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, mkdirat, statat, unlinkat};
 use verger_engine::runs::{Pid, RunId};
 
 use super::mount::{self, Own, Unavailable};
@@ -33,6 +33,8 @@ const DEPTH_MAX: u32 = 24;
 /// Longest path of a run's cgroup from the root of the namespace.
 const PATH_BYTES_MAX: usize = 4096;
 
+/// Where a cgroup lists its own processes.
+const PROCS: &CStr = c"cgroup.procs";
 /// The name of the daemon's own leaf. No run can have it: those end in a number.
 const LEAF: &CStr = c"self";
 
@@ -301,6 +303,12 @@ impl Tree {
         Ok(())
     }
 
+    /// Whether a process is in the run now.
+    pub fn holds(&self, run: &RunName, pid: Pid) -> bool {
+        let path = Text::<PATH_BYTES_MAX>::new().push(&self.path).push(b"/").push(run.as_bytes());
+        path.c_str().is_ok_and(|path| process::in_cgroup(pid, path.to_bytes()).unwrap_or(false))
+    }
+
     /// Sends a signal to every process in the run, sub-cgroups included. Each is held by a pidfd and asked once more for its
     /// cgroup before it is signalled, so a stranger that got a number meanwhile is not. A process that is forked while we look
     /// may be missed: a signal other than SIGKILL cannot be sent to a moving tree at once.
@@ -404,10 +412,19 @@ impl Tree {
         remove_directory(self.base.as_fd(), self.name.c_str()?)
     }
 
-    fn each_member(&self, run: &RunName, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<(), Errno> {
+    /// Calls `visit` with every process in the run, sub-cgroups included, until it says to stop. Zombies are not among them.
+    ///
+    /// # Errors
+    /// `ENOENT`: the run is gone.
+    pub fn each_member(&self, run: &RunName, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<(), Errno> {
+        // Most runs have one process and no cgroup below: one file is opened then, and not its directory.
+        let list = files::open(self.root.as_fd(), run.file(PROCS.to_bytes()).c_str()?, OFlags::RDONLY)?;
         let name = run.directory();
-        let directory = files::open_dir(self.root.as_fd(), name.c_str()?)?;
-        each_process_below(directory, DEPTH_MAX, visit).map(drop)
+        let name = name.c_str()?;
+        if each_process(&list, visit)?.is_break() || !has_below(statat(self.root.as_fd(), name, AtFlags::empty())) {
+            return Ok(());
+        }
+        each_below(&files::open_dir(self.root.as_fd(), name)?, DEPTH_MAX, visit).map(drop)
     }
 }
 
@@ -465,12 +482,30 @@ fn each_process_below(
     depth: u32,
     visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
 ) -> Result<ControlFlow<()>, Errno> {
-    let deeper = depth.checked_sub(1).ok_or(Errno::LOOP)?;
-    if each_process(directory.as_fd(), visit)?.is_break() {
-        return Ok(ControlFlow::Break(()));
+    match files::open(directory.as_fd(), PROCS, OFlags::RDONLY) {
+        Ok(list) if each_process(&list, visit)?.is_break() => return Ok(ControlFlow::Break(())),
+        // Removed meanwhile: nobody is in it.
+        Ok(_) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
     }
+    if has_below(fstat(&directory)) { each_below(&directory, depth, visit) } else { Ok(ControlFlow::Continue(())) }
+}
+
+/// Whether a cgroup has others below it: its directory has two links, and one for each. Reading through its forty files would
+/// cost more than all else.
+fn has_below(directory: Result<rustix::fs::Stat, Errno>) -> bool {
+    directory.map_or(true, |stat| stat.st_nlink != 2)
+}
+
+/// Shows every process of the cgroups below one.
+fn each_below(
+    directory: &OwnedFd,
+    depth: u32,
+    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
+) -> Result<ControlFlow<()>, Errno> {
+    let deeper = depth.checked_sub(1).ok_or(Errno::LOOP)?;
     let mut buffer = [MaybeUninit::uninit(); 512];
-    let mut entries = RawDir::new(&directory, &mut buffer);
+    let mut entries = RawDir::new(directory, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry?;
         if is_sub_cgroup(&entry) {
@@ -487,20 +522,12 @@ fn each_process_below(
 }
 
 /// Reads `cgroup.procs` piece by piece: a number a line.
-fn each_process(
-    directory: BorrowedFd<'_>,
-    visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
-) -> Result<ControlFlow<()>, Errno> {
-    let list = match files::open(directory, c"cgroup.procs", OFlags::RDONLY) {
-        // Removed meanwhile: nobody is in it.
-        Err(Errno::NOENT) => return Ok(ControlFlow::Continue(())),
-        other => other?,
-    };
+fn each_process(list: &OwnedFd, visit: &mut dyn FnMut(Pid) -> ControlFlow<()>) -> Result<ControlFlow<()>, Errno> {
     let mut buffer = [0u8; 512];
     let mut filled = 0;
     loop {
         let room = buffer.get_mut(filled..).unwrap_or_default();
-        let count = match rustix::io::read(&list, room) {
+        let count = match rustix::io::read(list, room) {
             Ok(count) => count,
             Err(Errno::INTR) => continue,
             // Removed meanwhile; or a threaded cgroup, whose processes are listed further up.

@@ -9,7 +9,7 @@
 #![expect(unsafe_code, reason = "system calls in a child that shares our memory")]
 
 use core::convert::Infallible;
-use core::ffi::{CStr, c_long, c_void};
+use core::ffi::{CStr, c_void};
 use core::sync::atomic::Ordering;
 
 use verger_engine::runs::Step;
@@ -42,6 +42,8 @@ pub(super) struct Orders<'o> {
     pub(super) parent_fd: Option<i32>,
     /// The capabilities that are in the bounding set.
     pub(super) bounding: u64,
+    /// Our own `/proc`, where the child is in another pid namespace and has to find out its number in ours.
+    pub(super) outer_proc: Option<i32>,
     /// What comes after the steps.
     pub(super) last: Last,
 }
@@ -56,9 +58,9 @@ pub(super) enum Last {
 }
 
 /// An error number of the kernel's.
-struct Failed(i32);
+pub(super) struct Failed(pub(super) i32);
 
-type Tried<T = usize> = Result<T, Failed>;
+pub(super) type Tried<T = usize> = Result<T, Failed>;
 
 /// Where the child begins.
 ///
@@ -67,11 +69,16 @@ type Tried<T = usize> = Result<T, Failed>;
 pub(super) unsafe extern "C" fn begin(orders: *mut c_void) -> ! {
     // SAFETY: the caller's promise.
     let orders = unsafe { &*orders.cast::<Orders<'_>>() };
-    let status = match orders.carry_out() {
+    end(orders.report, orders.carry_out())
+}
+
+/// Notes how it went and ends this process.
+pub(super) fn end(report: &Report, outcome: Tried<()>) -> ! {
+    let status = match outcome {
         Ok(()) => 0,
         Err(Failed(errno)) => {
-            orders.report.errno.store(errno as u32, Ordering::Relaxed);
-            orders.report.failed.store(1, Ordering::Release);
+            report.errno.store(errno as u32, Ordering::Relaxed);
+            report.failed.store(1, Ordering::Release);
             STATUS_FAILED
         }
     };
@@ -81,18 +88,19 @@ pub(super) unsafe extern "C" fn begin(orders: *mut c_void) -> ! {
     }
 }
 
-fn check(result: isize) -> Tried {
+pub(super) fn check(result: isize) -> Tried {
     if result < 0 { Err(Failed(-result as i32)) } else { Ok(result as usize) }
 }
 
 /// A system call whose arguments are all numbers, so that it cannot touch memory.
 macro_rules! plain {
     ($call:ident, $number:expr $(, $arg:expr)* $(,)?) => {{
-        let number: c_long = $number;
+        let number: core::ffi::c_long = $number;
         // SAFETY: numbers only; the call reads and writes no memory of ours.
         check(unsafe { $call(number $(, $arg as usize)*) })
     }};
 }
+pub(super) use plain;
 
 impl Orders<'_> {
     fn at(&self, step: Step) {
@@ -102,8 +110,13 @@ impl Orders<'_> {
     /// Every step in turn. Comes back after a trial only.
     fn carry_out(&self) -> Tried<()> {
         let recipe = self.recipe;
+        if let Some(proc) = self.outer_proc {
+            self.at(Step::Namespace);
+            self.report.main.store(own_number(proc)?, Ordering::Release);
+        }
         self.at(Step::Signals);
-        self.signals()?;
+        let touched = SignalSet::from_bits(self.reset.bits() | recipe.ignored_signals.bits());
+        dispositions(touched, recipe.ignored_signals)?;
         self.at(Step::Session);
         self.session()?;
         self.at(Step::Descriptors);
@@ -182,7 +195,8 @@ impl Orders<'_> {
             plain!(syscall5, libc::SYS_prctl, libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)?;
         }
         self.at(Step::DeathSignal);
-        if let Some(signal) = recipe.death_signal {
+        // In a shim it would hang on the shim, which ends everything below it anyway.
+        if let Some(signal) = recipe.death_signal.filter(|_| recipe.shim.is_none()) {
             self.death_signal(signal)?;
         }
         self.at(Step::SignalMask);
@@ -191,29 +205,8 @@ impl Orders<'_> {
         self.exec().map(|never| match never {})
     }
 
-    /// Exec itself would reset handlers, but leaves ignored signals ignored; and a signal that waits for the mask to open
-    /// must not run one of our handlers.
-    fn signals(&self) -> Tried<()> {
-        let ignored = self.recipe.ignored_signals;
-        let touched = SignalSet::from_bits(self.reset.bits() | ignored.bits()).without(9).without(19);
-        let mut rest = touched.bits();
-        while rest != 0 {
-            let signal = rest.trailing_zeros() as usize + 1;
-            rest &= rest - 1;
-            let action =
-                KernelAction { handler: usize::from(ignored.contains(signal as u8)), ..KernelAction::default() };
-            // SAFETY: the kernel's layout; default (0) or ignored (1). Our own table is not shared (no CLONE_SIGHAND).
-            check(unsafe { syscall4(libc::SYS_rt_sigaction, signal, (&raw const action) as usize, 0, 8) })?;
-        }
-        Ok(())
-    }
-
     fn session(&self) -> Tried<()> {
-        match self.recipe.session {
-            Session::Own => plain!(syscall0, libc::SYS_setsid)?,
-            Session::Group => plain!(syscall2, libc::SYS_setpgid, 0, 0)?,
-            Session::Ours => 0,
-        };
+        enter(self.recipe.session)?;
         if let Some(terminal) = self.recipe.terminal {
             let terminal = std::os::fd::AsRawFd::as_raw_fd(&terminal);
             plain!(syscall3, libc::SYS_ioctl, terminal, libc::TIOCSCTTY, 0)?;
@@ -223,40 +216,17 @@ impl Orders<'_> {
 
     fn descriptors(&self) -> Tried<()> {
         if let Some(highest) = self.unshare_above {
-            // From here on the table is ours; what lies above is not even copied.
-            let first = highest.saturating_add(1);
-            plain!(syscall3, libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_UNSHARE)?;
+            unshare_table(highest)?;
         }
-        for act in self.moves {
-            if act.from == act.to {
-                plain!(syscall3, libc::SYS_fcntl, act.to, libc::F_SETFD, 0)?;
-            } else {
-                let flags = if act.private { libc::O_CLOEXEC } else { 0 };
-                plain!(syscall3, libc::SYS_dup3, act.from, act.to, flags)?;
-            }
-        }
+        move_all(self.moves)?;
         if self.recipe.others == Others::Close {
-            if self.close_range {
-                for (first, last) in self.gaps {
-                    plain!(syscall3, libc::SYS_close_range, *first, *last, 0)?;
-                }
-            } else {
-                close_gaps(self.gaps)?;
-            }
+            close_all(self.gaps, self.close_range)?;
         }
         Ok(())
     }
 
     fn cgroup(&self) -> Tried<()> {
-        if let Some(directory) = self.join {
-            let flags = libc::O_WRONLY | libc::O_CLOEXEC;
-            let file = open(directory, c"cgroup.procs", flags)?;
-            let written = write(file, b"0");
-            plain!(syscall1, libc::SYS_close, file)?;
-            written?;
-            plain!(syscall1, libc::SYS_close, directory)?;
-        }
-        Ok(())
+        self.join.map_or(Ok(()), join_cgroup)
     }
 
     fn death_signal(&self, signal: u8) -> Tried<()> {
@@ -287,12 +257,84 @@ impl Orders<'_> {
     }
 }
 
+/// Sets the dispositions of these signals: ignored or default. Exec itself would reset handlers, but leaves ignored signals
+/// ignored; and a signal that waits for the mask to open must not run one of our handlers.
+pub(super) fn dispositions(touched: SignalSet, ignored: SignalSet) -> Tried<()> {
+    let mut rest = touched.without(9).without(19).bits();
+    while rest != 0 {
+        let signal = rest.trailing_zeros() as usize + 1;
+        rest &= rest - 1;
+        let action = KernelAction { handler: usize::from(ignored.contains(signal as u8)), ..KernelAction::default() };
+        // SAFETY: the kernel's layout; default (0) or ignored (1). Our own table is not shared (no CLONE_SIGHAND).
+        check(unsafe { syscall4(libc::SYS_rt_sigaction, signal, (&raw const action) as usize, 0, 8) })?;
+    }
+    Ok(())
+}
+
+pub(super) fn enter(session: Session) -> Tried {
+    match session {
+        Session::Own => plain!(syscall0, libc::SYS_setsid),
+        Session::Group => plain!(syscall2, libc::SYS_setpgid, 0, 0),
+        Session::Ours => Ok(0),
+    }
+}
+
+/// From here on the descriptor table is ours; what lies above `highest` is not even copied.
+pub(super) fn unshare_table(highest: u32) -> Tried {
+    plain!(syscall3, libc::SYS_close_range, highest.saturating_add(1), u32::MAX, libc::CLOSE_RANGE_UNSHARE)
+}
+
+pub(super) fn move_all(moves: &[Move]) -> Tried<()> {
+    for act in moves {
+        if act.from == act.to {
+            plain!(syscall3, libc::SYS_fcntl, act.to, libc::F_SETFD, 0)?;
+        } else {
+            let flags = if act.private { libc::O_CLOEXEC } else { 0 };
+            plain!(syscall3, libc::SYS_dup3, act.from, act.to, flags)?;
+        }
+    }
+    Ok(())
+}
+
+/// Closes what is open in the gaps.
+pub(super) fn close_all(gaps: &[(u32, u32)], close_range: bool) -> Tried<()> {
+    if !close_range {
+        return close_gaps(gaps);
+    }
+    for (first, last) in gaps {
+        plain!(syscall3, libc::SYS_close_range, *first, *last, 0)?;
+    }
+    Ok(())
+}
+
+/// Goes into the cgroup of this directory and closes it.
+pub(super) fn join_cgroup(directory: i32) -> Tried<()> {
+    let flags = libc::O_WRONLY | libc::O_CLOEXEC;
+    let file = open(directory, c"cgroup.procs", flags)?;
+    let written = write(file, b"0");
+    plain!(syscall1, libc::SYS_close, file)?;
+    written?;
+    plain!(syscall1, libc::SYS_close, directory)?;
+    Ok(())
+}
+
+/// Our number as those see it whose `/proc` this is.
+fn own_number(proc: i32) -> Tried<u32> {
+    let mut digits = [0u8; 16];
+    let name = c"self".as_ptr() as usize;
+    // SAFETY: a NUL-ended text, and as many bytes to write to as said.
+    let length = check(unsafe {
+        syscall4(libc::SYS_readlinkat, proc as usize, name, digits.as_mut_ptr() as usize, digits.len())
+    })?;
+    crate::path::pid(digits.get(..length).unwrap_or_default()).ok_or(Failed(libc::ESRCH))
+}
+
 /// To the kernel the greatest id means "unchanged": a service that should lose its rights would keep them.
 fn id(id: u32) -> Tried<u32> {
     if id == u32::MAX { Err(Failed(libc::EINVAL)) } else { Ok(id) }
 }
 
-fn open(directory: i32, path: &CStr, flags: i32) -> Tried<i32> {
+pub(super) fn open(directory: i32, path: &CStr, flags: i32) -> Tried<i32> {
     // SAFETY: a NUL-ended text.
     check(unsafe { syscall4(libc::SYS_openat, directory as usize, path.as_ptr() as usize, flags as usize, 0) })
         .map(|fd| fd as i32)

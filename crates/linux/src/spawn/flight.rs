@@ -25,6 +25,13 @@ pub(super) struct Report {
     pub(super) failed: AtomicU32,
     /// With which error number.
     pub(super) errno: AtomicU32,
+    /// The program in a shim, as the shim counts: written by the kernel before the program's side runs; 0 when there is none,
+    /// or it was reaped again.
+    pub(super) inner: AtomicU32,
+    /// The same as we count, where the two differ.
+    pub(super) main: AtomicU32,
+    /// Whether that program runs: from here on the shim only has to turn into `supervise`.
+    pub(super) runs: AtomicU32,
 }
 
 pub(super) struct Flight {
@@ -62,6 +69,9 @@ impl Flight {
         self.killed.store(false, Ordering::Relaxed);
         report.failed.store(0, Ordering::Relaxed);
         report.errno.store(0, Ordering::Relaxed);
+        report.inner.store(0, Ordering::Relaxed);
+        report.main.store(0, Ordering::Relaxed);
+        report.runs.store(0, Ordering::Relaxed);
         report.step.store(u32::from(Step::Fork.code()), Ordering::Relaxed);
     }
 
@@ -92,7 +102,7 @@ impl Drop for Flight {
 
 /// A look at a spawn from another thread, while the spawning one is held up by the child (`CLONE_VFORK`).
 ///
-/// There is a pid here from the moment the child exists until its maker knows whether the program was executed. In that
+/// There is a pid here (of the shim, where there is one) from the moment the child exists until its maker knows whether the program was executed. In that
 /// time the pid is nobody else's to reap: a reaper that [peeks](crate::reap::peek) at it leaves it alone.
 #[derive(Clone)]
 pub struct InFlight(pub(super) Arc<Flight>);

@@ -15,6 +15,9 @@
 //!   [`InFlight`] lets another thread see it and end it.
 //! - A parent-death signal hangs on the *thread* that called `spawn`: keep it alive.
 //!
+//! Where a recipe names a [`Shim`], the child is that one, and itself makes the program's process before it turns into
+//! `supervise` (`shim`): the same child's side, one floor down. Its pid is what the caller reaps; the program's is told too.
+//!
 //! *Not here:* what a service's user, group or program *name* means ([`crate::users`], [`resolve`] are asked before),
 //! retries, and the containment itself ([`crate::contain`]).
 
@@ -24,6 +27,7 @@ mod child;
 mod flight;
 mod program;
 mod recipe;
+mod shim;
 mod wiring;
 mod words;
 
@@ -38,13 +42,14 @@ use verger_engine::runs::{Ended, Exit, Pid, StartFailure, Step};
 
 pub use flight::InFlight;
 pub use program::{DEFAULT_PATH, PATH_BYTES_MAX, resolve};
-pub use recipe::{Others, Recipe, Session};
+pub use recipe::{Others, Recipe, Session, Shim};
 pub use words::{Arena, Filling, PointerArray, Pointers, WordsError};
 
 use crate::signals::{self, SignalSet};
 use crate::{Errno, clock, process, raw, reap};
 use child::{Last, Orders};
 use flight::Flight;
+use shim::ShimOrders;
 use wiring::Wiring;
 
 /// How a process is made and comes into its cgroup.
@@ -78,10 +83,21 @@ impl fmt::Display for Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "somebody has to reap it"]
 pub struct Spawned {
-    /// Its pid, good until it is reaped.
+    /// The program's pid, good until it is reaped: by the caller, or, in a shim, by the shim.
     pub pid: Pid,
     /// When the kernel says it was made, clock ticks since boot; 0 when that could not be read.
     pub started: u64,
+    /// Its shim, where it has one: that is the caller's child.
+    pub shim: Option<Shimmed>,
+}
+
+/// A program's shim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shimmed {
+    /// The shim's pid, good until it is reaped. It may be dead already, if somebody killed it; then the program is an orphan.
+    pub pid: Pid,
+    /// The program's number as the shim counts: the same as ours, but for a pid namespace.
+    pub inner: Pid,
 }
 
 /// Why there is no such child.
@@ -111,8 +127,13 @@ impl std::error::Error for SpawnError {}
 pub struct Spawner {
     way: Way,
     stack: Stack,
+    /// The program's, below a shim.
+    inner_stack: Stack,
     flight: Arc<Flight>,
     wiring: Wiring,
+    /// What a shim keeps open for the program, and what `supervise` gets.
+    kept: Wiring,
+    shim_wiring: Wiring,
     close_range: bool,
     /// Ignored when this was made; `CLONE_CLEAR_SIGHAND` leaves them so.
     ignored: SignalSet,
@@ -144,8 +165,12 @@ impl Spawner {
         Ok(Spawner {
             way,
             stack: Stack::new()?,
+            inner_stack: Stack::new()?,
             flight: Arc::new(Flight::new()?),
             wiring: Wiring::with_capacity(descriptors),
+            // Beside what the program gets: the shim's own three, a terminal, a cgroup, `/proc`.
+            kept: Wiring::with_capacity(descriptors + 6),
+            shim_wiring: Wiring::with_capacity(3),
             close_range: ranged == 0,
             ignored: signals::ignored(),
             bounding: bounding_set(),
@@ -179,7 +204,31 @@ impl Spawner {
     pub fn spawn(&mut self, recipe: &Recipe<'_>) -> Result<Spawned, SpawnError> {
         let before = clock::ticks_since_boot();
         let (pid, _) = self.make(recipe, Last::Exec)?;
-        Ok(Spawned { pid, started: started_since(before, pid) })
+        let Some(shim) = recipe.shim else {
+            return Ok(Spawned { pid, started: started_since(before, pid), shim: None });
+        };
+        Ok(self.shimmed(before, pid, &shim))
+    }
+
+    /// Makes a process that does nothing, in a shim: whether that can be had at all. The shim reports its end as it would a
+    /// program's, and then has nobody left and ends too.
+    ///
+    /// # Errors
+    /// As [`Spawner::spawn`].
+    pub fn try_shim(&mut self, shim: Shim<'_>) -> Result<Spawned, SpawnError> {
+        let before = clock::ticks_since_boot();
+        let mut recipe = Recipe::new(c"", Pointers::EMPTY, Pointers::EMPTY);
+        recipe.shim = Some(shim);
+        let (pid, _) = self.make(&recipe, Last::Exit)?;
+        Ok(self.shimmed(before, pid, &shim))
+    }
+
+    /// What the page says about the program below a shim.
+    fn shimmed(&self, before: u64, shim: Pid, how: &Shim<'_>) -> Spawned {
+        let report = self.flight.report();
+        let inner = Pid(report.inner.load(Ordering::Acquire));
+        let main = if how.namespace.is_some() { Pid(report.main.load(Ordering::Acquire)) } else { inner };
+        Spawned { pid: main, started: started_since(before, main), shim: Some(Shimmed { pid: shim, inner }) }
     }
 
     /// Makes a process that does nothing in this cgroup, and says how it fared: whether the present [`Way`] leads into
@@ -200,9 +249,10 @@ impl Spawner {
     }
 
     fn make(&mut self, recipe: &Recipe<'_>, last: Last) -> Result<(Pid, Option<Exit>), SpawnError> {
+        let first = self.way;
         loop {
             let failure = match self.launch(recipe, last) {
-                Ok(pid) => return self.settle(pid, last),
+                Ok(pid) => return self.settle(pid, recipe.shim.is_some(), last),
                 Err(failure) => failure,
             };
             // What old kernels and filters say to a call or a flag they do not know. Nothing we pass is wrong otherwise.
@@ -210,9 +260,17 @@ impl Spawner {
             let unknown = failure.step == Step::Fork && UNKNOWN.contains(&i32::from(failure.errno));
             if unknown && self.way != Way::Fork {
                 self.way = Way::Fork;
-            } else {
+                continue;
+            }
+            if recipe.shim.is_none_or(|shim| shim.namespace.is_none()) {
                 return Err(SpawnError { failure, pid: None });
             }
+            // A refused namespace is no reason to do without clone3 from now on.
+            self.way = first;
+            const REFUSED: [i32; 4] = [libc::EPERM, libc::ENOSPC, libc::EINVAL, libc::EUSERS];
+            let refused = failure.step == Step::Fork && REFUSED.contains(&i32::from(failure.errno));
+            let step = if refused { Step::Namespace } else { failure.step };
+            return Err(SpawnError { failure: StartFailure { step, ..failure }, pid: None });
         }
     }
 
@@ -220,41 +278,68 @@ impl Spawner {
     fn launch(&mut self, recipe: &Recipe<'_>, last: Last) -> Result<Pid, StartFailure> {
         let failure = |step, errno| StartFailure { step, errno: raw::code(errno) };
         let cgroup = recipe.cgroup.map(|directory| directory.as_raw_fd());
+        let join = cgroup.filter(|_| self.way != Way::IntoCgroup);
         let death_watch = recipe.death_signal.and(self.parent_fd.as_ref()).map(AsRawFd::as_raw_fd);
-        let mut private = [if self.way == Way::IntoCgroup { None } else { cgroup }, death_watch];
+        // A shim goes into the cgroup itself, before the program is made, and is a parent that needs no watching.
+        let mut private = if recipe.shim.is_some() { [None; 2] } else { [join, death_watch] };
         let inherit = recipe.others == Others::Inherit;
         // When all else is closed a spare number may be one that is open; else it must be free.
         self.wiring
             .plan(recipe.descriptors, &mut private, |fd| inherit && is_open(fd))
             .map_err(|errno| failure(Step::Descriptors, errno))?;
-        let [join, parent_fd] = private;
+        let [own_join, parent_fd] = private;
+        let supervise = recipe.shim.map(|shim| self.plan_shim(recipe, &shim, join)).transpose();
+        let supervise = supervise.map_err(|errno| failure(Step::Descriptors, errno))?;
+        let is_init = recipe.shim.is_some_and(|shim| shim.namespace.is_some());
         let share = self.way != Way::Fork && self.close_range && !inherit;
+        let reset = if self.way == Way::Fork { SignalSet::ALL } else { self.ignored };
         let orders = Orders {
             recipe,
             report: self.flight.report(),
             moves: &self.wiring.moves,
             gaps: &self.wiring.gaps,
-            unshare_above: share.then_some(self.wiring.highest),
+            // Below a shim the table is a copy of what that one has kept.
+            unshare_above: (share && supervise.is_none()).then_some(self.wiring.highest),
             close_range: self.close_range,
-            join,
-            reset: if self.way == Way::Fork { SignalSet::ALL } else { self.ignored },
+            join: own_join,
+            reset,
             parent: self.parent,
             parent_fd,
             bounding: self.bounding,
+            outer_proc: recipe.shim.and_then(|shim| shim.namespace).map(|proc| proc.as_raw_fd()),
             last,
         };
+        let shim_orders = supervise.map(|supervise| ShimOrders {
+            program: &orders,
+            stack: self.inner_stack.top(),
+            shares_memory: self.way != Way::Fork,
+            report: self.flight.report(),
+            kept: &self.kept,
+            wiring: &self.shim_wiring,
+            supervise,
+            unshare: share,
+            close_range: self.close_range,
+            join,
+            reset,
+            session: recipe.session,
+            is_init,
+        });
         self.flight.begin();
         let pid_cell = self.flight.report().pid.as_ptr();
-        let argument = (&raw const orders).cast_mut().cast::<c_void>();
+        let (entry, argument): (raw::Entry, *mut c_void) = match &shim_orders {
+            None => (child::begin, (&raw const orders).cast_mut().cast()),
+            Some(shim) => (shim::begin, core::ptr::from_ref(shim).cast_mut().cast()),
+        };
+        let namespaces = if is_init { libc::CLONE_NEWPID | libc::CLONE_NEWNS } else { 0 };
         // No handler of ours may run in the child: it would find our memory and not our thread.
         let mask = signals::set_mask(SignalSet::ALL);
         let result = if self.way == Way::Fork {
-            let flags = libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | libc::SIGCHLD;
+            let flags = libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | libc::SIGCHLD | namespaces;
             // SAFETY: the child has its own copy of everything, `orders` and the stack too; the pid cell is a good u32.
-            unsafe { raw::clone(flags as usize, self.stack.top(), pid_cell, child::begin, argument) }
+            unsafe { raw::clone(flags as usize, self.stack.top(), pid_cell, entry, argument) }
         } else {
-            let mut flags =
-                (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID) as u64 | CLONE_CLEAR_SIGHAND;
+            let mut flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PARENT_SETTID | namespaces) as u64
+                | CLONE_CLEAR_SIGHAND;
             if share {
                 flags |= libc::CLONE_FILES as u64;
             }
@@ -274,8 +359,12 @@ impl Spawner {
             let arguments = &raw const arguments;
             // SAFETY: good arguments with a stack that nobody else uses; CLONE_VFORK holds this thread, and with it
             // `orders` and all that it borrows, until the child is done with our memory; every signal is blocked.
-            unsafe { raw::clone3(arguments.cast(), size_of::<CloneArguments>(), child::begin, argument) }
+            unsafe { raw::clone3(arguments.cast(), size_of::<CloneArguments>(), entry, argument) }
         };
+        if result > 0 && shim_orders.is_some() {
+            // Before anything goes out of sight that the program's side works on.
+            self.end_stray(Pid(result as u32), is_init);
+        }
         if self.way != Way::Fork && recipe.changes_credentials() && DUMPABLE.get() == Some(&true) {
             // The kernel has cleared the flag of the memory the child worked on, which is ours.
             // SAFETY: numbers only.
@@ -291,6 +380,48 @@ impl Spawner {
         })
     }
 
+    /// Works out what a shim keeps open, and what it gives to `supervise`; the number of that program then.
+    fn plan_shim(&mut self, recipe: &Recipe<'_>, shim: &Shim<'_>, join: Option<i32>) -> Result<i32, Errno> {
+        if recipe.others == Others::Inherit {
+            return Err(Errno::INVAL);
+        }
+        let own = [shim.supervise, shim.socket, shim.errors].map(|fd| fd.as_raw_fd());
+        let more = [recipe.terminal, shim.namespace].into_iter().flatten().map(|fd| fd.as_raw_fd());
+        let sources = recipe.descriptors.iter().map(|(_, source)| source.as_raw_fd());
+        self.kept.plan_to_keep(sources.chain(own).chain(more).chain(join));
+        let mut private = [Some(shim.supervise.as_raw_fd())];
+        self.shim_wiring.plan(
+            &[(0, shim.socket), (1, shim.socket), (2, shim.errors)],
+            &mut private,
+            // All else is closed by then, or about to be.
+            |_| false,
+        )?;
+        let [supervise] = private;
+        supervise.ok_or(Errno::BADF)
+    }
+
+    /// If somebody killed the shim while the program's process was on its way, then that one works on our memory and on what
+    /// our callers lent us: it is killed, and waited for. In a namespace the kernel has killed it with the shim.
+    fn end_stray(&self, shim: Pid, is_init: bool) {
+        let report = self.flight.report();
+        let stray = Pid(report.inner.load(Ordering::Acquire));
+        if report.runs.load(Ordering::Acquire) != 0 || stray.0 == 0 {
+            return;
+        }
+        // Then its children have been handed on.
+        reap::wait_until_dead(shim);
+        if !is_init {
+            let _gone = process::signal(stray, libc::SIGKILL as u8);
+            if reap::wait_pid(stray).is_err()
+                && let Ok(held) = process::PidFd::open(stray)
+            {
+                // Somebody else's child by now.
+                held.wait();
+            }
+        }
+        report.inner.store(0, Ordering::Release);
+    }
+
     /// Whether a child that came to its last step executed its program. It may have been killed just before; and the thread
     /// that waits for it goes on a little before the dead child can be waited for. So one that is known to be killed is waited
     /// for, and the kernel is asked whether it ever executed anything; else it is asked only about one that is dead already.
@@ -303,13 +434,15 @@ impl Spawner {
 
     /// Finds out what became of the child, now that this thread goes on: `CLONE_VFORK` lets it when the program is executed or
     /// the child is dead.
-    fn settle(&mut self, pid: Pid, last: Last) -> Result<(Pid, Option<Exit>), SpawnError> {
+    fn settle(&mut self, pid: Pid, is_shim: bool, last: Last) -> Result<(Pid, Option<Exit>), SpawnError> {
         let report = self.flight.report();
         let step = self.flight.step();
         let failed = report.failed.load(Ordering::Acquire) != 0;
         let errno = report.errno.load(Ordering::Relaxed) as u16;
         let ran = match last {
             _ if failed => false,
+            // It has seen the program executed. Whatever becomes of itself then, that one runs.
+            _ if is_shim => report.runs.load(Ordering::Acquire) != 0,
             Last::Exit => false,
             Last::Exec => step == Step::Exec && self.has_run(pid),
         };

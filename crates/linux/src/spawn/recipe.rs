@@ -27,8 +27,10 @@ pub struct Recipe<'a> {
     pub session: Session,
     /// The terminal that becomes the controlling one of the child's own session (`TIOCSCTTY`).
     pub terminal: Option<BorrowedFd<'a>>,
-    /// The directory of the cgroup (v2) it is to live in.
+    /// The directory of the cgroup (v2) it is to live in, with its shim.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// The shim that is to be its parent, and the parent of all its orphans. Not with [`Others::Inherit`].
+    pub shim: Option<Shim<'a>>,
     /// Scheduling policy and real-time priority (`sched_setscheduler(2)`).
     pub scheduling: Option<(SchedulingPolicy, u8)>,
     /// CPUs it may run on, bit by bit (`sched_setaffinity(2)`); empty means as ours.
@@ -57,7 +59,7 @@ pub struct Recipe<'a> {
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
     /// The signal it gets when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`). The kernel forgets it when the program
-    /// is set-uid or has file capabilities.
+    /// is set-uid or has file capabilities. In a shim it is not set: there the shim's socket does that work.
     pub death_signal: Option<u8>,
     /// Signals that it ignores; all others are at their defaults.
     pub ignored_signals: SignalSet,
@@ -77,6 +79,7 @@ impl<'a> Recipe<'a> {
             session: Session::Own,
             terminal: None,
             cgroup: None,
+            shim: None,
             scheduling: None,
             affinity: &[],
             nice: None,
@@ -100,6 +103,22 @@ impl<'a> Recipe<'a> {
     pub(super) fn changes_credentials(&self) -> bool {
         self.uid.is_some() || self.gid.is_some() || self.groups.is_some() || self.capabilities.is_some()
     }
+}
+
+/// The process that stands between us and the program: once the program runs it executes `supervise`, without an argument or
+/// a variable, which then speaks the binary protocol and ends everything below itself when the socket hangs up. It has all
+/// signals blocked, and a session (or a group) of its own as the program has.
+#[derive(Clone, Copy)]
+pub struct Shim<'a> {
+    /// The program, open: no script.
+    pub supervise: BorrowedFd<'a>,
+    /// Its end of the connection, on 0 and 1.
+    pub socket: BorrowedFd<'a>,
+    /// Where it complains, on 2.
+    pub errors: BorrowedFd<'a>,
+    /// Our own `/proc` (an open directory), if the shim is to be the first process of a pid namespace: then its mounts are a
+    /// copy of ours that is told of ours and tells nothing back, with a `/proc` of the namespace's own.
+    pub namespace: Option<BorrowedFd<'a>>,
 }
 
 /// Descriptors that a recipe does not name.

@@ -122,17 +122,33 @@ impl Wiring {
             }
         }
         targets.extend(private.iter().flatten());
-        targets.sort_unstable();
-        let mut first = 0u32;
-        for open in targets.iter().map(|fd| *fd as u32) {
-            if open > first {
-                gaps.push((first, open - 1));
-            }
-            first = open + 1;
-        }
-        gaps.push((first, u32::MAX));
+        between(targets, gaps);
         Ok(())
     }
+
+    /// Works out what is closed when nothing is moved and these stay where they are.
+    pub(super) fn plan_to_keep(&mut self, kept: impl Iterator<Item = i32>) {
+        let Wiring { moves, gaps, highest, targets, .. } = self;
+        moves.clear();
+        targets.clear();
+        targets.extend(kept);
+        between(targets, gaps);
+        *highest = targets.last().map_or(0, |fd| *fd as u32);
+    }
+}
+
+/// The ranges of numbers that are none of these.
+fn between(open: &mut [i32], gaps: &mut Vec<(u32, u32)>) {
+    open.sort_unstable();
+    gaps.clear();
+    let mut first = 0u32;
+    for open in open.iter().map(|fd| *fd as u32) {
+        if open > first {
+            gaps.push((first, open - 1));
+        }
+        first = open + 1;
+    }
+    gaps.push((first, u32::MAX));
 }
 
 #[cfg(test)]
@@ -194,6 +210,14 @@ mod tests {
         check(&[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5), (5, 0)], &[5, 3]);
         check(&[(0, 1), (1, 0), (2, 3), (3, 2), (4, 4)], &[]);
         check(&[], &[3]);
+    }
+
+    #[test]
+    fn what_is_kept_stays_open() {
+        let mut wiring = Wiring::default();
+        wiring.plan_to_keep([7, 3, 4, 3, 0].into_iter());
+        assert_eq!(wiring.gaps, [(1, 2), (5, 6), (8, u32::MAX)]);
+        assert_eq!((wiring.highest, wiring.moves.len()), (7, 0));
     }
 
     #[test]

@@ -18,6 +18,15 @@ pub(crate) const PLAN: &[Group<Plan>] = &[Group {
             shape: Shape::Text(|plan, text| plan.name = text),
         },
         Key {
+            name: "shutdown_budget",
+            aliases: &["shutdown_timeout", "stop_grace_period", "terminationgraceperiodseconds"],
+            default: "",
+            doc: "How long the end of everything may take. Where the longest chain of graces is longer, all of them are shortened by \
+                  the same ratio; what is left at the end is killed at once. `--budget` and VERGER_SHUTDOWN_BUDGET go before \
+                  it. Without any of these there is no limit, but for 9 s in a container (as pid 1 of a pid namespace).",
+            shape: Shape::Time(|plan, span| plan.shutdown_budget = Some(span)),
+        },
+        Key {
             name: "service",
             aliases: &["services", "unit", "units", "program", "programs", "process", "processes", "task", "job"],
             default: "{}",

@@ -91,7 +91,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "containment",
         aliases: &["cgroup", "container", "kill_mode", "killmode"],
         default: "\"auto\"",
-        doc: "What holds its processes: the strongest that can be had, a process group, or a cgroup (without one it does not start).",
+        doc: "What holds its processes: a cgroup, else a shim, else a process group (`auto`); or one of them, or a pid namespace, and nothing else: without it the service does not start.",
         shape: Shape::Word {
             words: || ContainmentWish::ALL.iter().map(|wish| wish.word()).collect(),
             land: |service, word| {

@@ -25,7 +25,7 @@ fn two_lines_are_a_service() {
 #[test]
 fn every_key_lands() {
     let plan = plan(ROBOT);
-    assert_eq!(plan.name, "robot");
+    assert_eq!((plan.name.as_str(), plan.shutdown_budget), ("robot", Some(Span::from_secs(20))));
     assert_eq!(plan.limits, Limits { services: 32, edges: 64, images: 3, commands: 64, connections: 16 });
     assert_eq!(
         plan.handles,

@@ -3,5 +3,5 @@
 pub(crate) mod capabilities;
 pub(crate) mod command;
 pub(crate) mod cpus;
-pub(crate) mod duration;
+pub(crate) use verger_engine::duration;
 pub(crate) mod resources;

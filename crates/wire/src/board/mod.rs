@@ -26,6 +26,7 @@
 //! | 17 | digest of the plan |
 //! | 18 | how many plans were taken |
 //! | 19 | the number of the next run |
+//! | 20 | when everything is to be over, once it ends; 0: no such time |
 //! | 24 | when the daemon's present turn began |
 //! | 25 | when it promised to wake, or to have begun another turn |
 //! | 32 + 15 s | the [`Record`] of slot s, for each of the slots |

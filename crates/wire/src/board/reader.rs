@@ -136,6 +136,14 @@ impl<W: Words> Reader<W> {
         state_from_code(self.load(place::STATE)).ok_or(BoardError::Damaged { slot: None })
     }
 
+    /// When everything is to be over, while it ends within a time; [`Moment::NEVER`] when there is none.
+    pub fn over_at(&self) -> Moment {
+        match self.load(place::OVER_AT) {
+            0 => Moment::NEVER,
+            at => Moment(at),
+        }
+    }
+
     /// Digest of the plan in force, and how many plans were taken; `None` without a plan.
     pub fn plan(&self) -> Option<(u64, u64)> {
         let plans = self.load(place::PLANS);

@@ -20,8 +20,8 @@
 //!
 //! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (3), failure 3 (0 none, 1 gave up,
 //! 2 start, 3 exited, 4 not ready, 5 internal), last order 2 (0 stop, 1 restart, 2 shutdown, 3 start failed), lived in 1,
-//! length of the name 7 (1 to 64): 24 bits. An exit: kind 8 (1 exited, 2 signal, 3 unknown), status or signal 8, core 1, out
-//! of memory 1. So everything fits with room for two more small facts; times and runs are never cut, and two pids share
+//! length of the name 7 (1 to 64), next signal 7 (0 none, 1 to 64): 31 bits. An exit: kind 8 (1 exited, 2 signal, 3 unknown), status or signal 8, core 1, out
+//! of memory 1. So everything fits with room for one more small fact; times and runs are never cut, and two pids share
 //! a word because the kernel's have at most 22 bits.
 //!
 //! Fifteen words are 120 bytes: less than two cache lines, and 10 000 services in less than 2 MiB, names included.
@@ -30,7 +30,7 @@
 use verger_engine::causes::Root;
 use verger_engine::life::{Failure, FaultKind, Found, LastOrder, PhaseKind, Status, Want};
 use verger_engine::runs::{
-    Containment, Exit, Pid, RunId, ServiceId, pack_exit, pack_failure, unpack_exit, unpack_failure,
+    Ahead, Containment, Exit, Pid, RunId, ServiceId, pack_exit, pack_failure, unpack_exit, unpack_failure,
 };
 use verger_engine::time::Moment;
 
@@ -53,8 +53,10 @@ pub struct Record {
     pub began: Moment,
     /// When it entered its phase.
     pub since: Moment,
-    /// When the phase ends by itself; never, if it does not.
+    /// When the phase ends by itself, or a stop comes a step further; never, if it does not.
     pub until: Moment,
+    /// The signal that comes with that step of a stop.
+    pub next_signal: Option<u8>,
     /// The main process.
     pub pid: Option<Pid>,
     /// When the kernel says it began, in clock ticks since boot.
@@ -93,6 +95,7 @@ const FAILURE: (u32, u32) = (11, 3);
 const ORDER: (u32, u32) = (14, 2);
 const LIVED_IN: (u32, u32) = (16, 1);
 const NAME_LENGTH: (u32, u32) = (17, 7);
+const NEXT_SIGNAL: (u32, u32) = (24, 7);
 
 impl Record {
     /// The record of a service.
@@ -106,6 +109,7 @@ impl Record {
             began: status.began,
             since: status.since,
             until: status.until,
+            next_signal: status.ahead.and_then(Ahead::signal),
             pid: status.pid,
             started: status.started,
             containment: status.containment,
@@ -173,6 +177,7 @@ impl Record {
             (ORDER, order),
             (LIVED_IN, 1),
             (NAME_LENGTH, u32::from(name_length)),
+            (NEXT_SIGNAL, u32::from(self.next_signal.unwrap_or(0))),
         ];
         let codes = codes.iter().fold(0, |word, ((first, _), code)| word | code << first);
         let pid = |pid: Option<Pid>| pid.map_or(0, |pid| pid.0);
@@ -236,6 +241,7 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         began: Moment(words[2]),
         since: Moment(words[3]),
         until: Moment(words[4]),
+        next_signal: next_signal(small(NEXT_SIGNAL))?,
         pid: pid(low(6)),
         started: words[5],
         containment: Containment::from_code(small(CONTAINMENT))?,
@@ -254,6 +260,15 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
     // What does not come back as it was has bits that mean nothing.
     let sound = (1..=64).contains(&length) && record.encode(length)[1..] == words[1..];
     sound.then_some((record, length))
+}
+
+/// A signal, if there is one; `None` when the number is none.
+fn next_signal(number: u8) -> Option<Option<u8>> {
+    match number {
+        0 => Some(None),
+        1..=64 => Some(Some(number)),
+        _ => None,
+    }
 }
 
 fn halves(low: u32, high: u32) -> u64 {
@@ -277,6 +292,7 @@ mod tests {
             began: Moment(0),
             since: Moment(0),
             until: Moment::NEVER,
+            next_signal: None,
             pid: None,
             started: 0,
             containment: Containment::None,
@@ -324,6 +340,7 @@ mod tests {
             all.push(Record { began: Moment(number), ..plain() });
             all.push(Record { since: Moment(number), ..plain() });
             all.push(Record { until: Moment(number), ..plain() });
+            all.push(Record { next_signal: Some(1 + (number % 64) as u8), ..plain() });
             all.push(Record { started: number, ..plain() });
             all.push(Record { window_from: Moment(number), ..plain() });
         }
@@ -405,12 +422,13 @@ mod tests {
         for (at, bits, why) in [
             (14, 0xb, "a phase that is none"),
             (14, 3 << 4, "a want that is none"),
-            (14, 3 << 8, "a containment that is none"),
+            (14, 7 << 8, "a containment that is none"),
             (14, 6 << 11, "a failure that is none"),
             (14, 1 << 16, "nobody lives there"),
             (14, 1 << 17, "a name without length"),
             (14, 64 << 17, "a name that is too long"),
-            (14, 1 << 24, "a bit without meaning"),
+            (14, 65 << 24, "a signal that is none"),
+            (14, 1 << 31, "a bit without meaning"),
             (14, 1 << 63, "a bit without meaning"),
             (14, 3 << 14, "a failed start without a step"),
             (14, 5 << 11, "a fault without a kind"),

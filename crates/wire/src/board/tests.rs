@@ -48,6 +48,7 @@ fn record(run: u64) -> Record {
         began: Moment(run),
         since: Moment(run),
         until: Moment::NEVER,
+        next_signal: None,
         pid: Some(Pid(100)),
         started: 5,
         containment: Containment::Cgroup,

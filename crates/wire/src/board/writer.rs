@@ -27,6 +27,7 @@ pub(super) mod place {
     pub(in super::super) const PLAN: usize = 17;
     pub(in super::super) const PLANS: usize = 18;
     pub(in super::super) const NEXT_RUN: usize = 19;
+    pub(in super::super) const OVER_AT: usize = 20;
     pub(in super::super) const STAMPED_AT: usize = 24;
     pub(in super::super) const DUE_AT: usize = 25;
 }
@@ -142,6 +143,11 @@ impl<'b> Writer<'b> {
     /// Tells what the daemon is about.
     pub fn set_state(&self, state: State) {
         self.store(place::STATE, state_code(state));
+    }
+
+    /// Tells when everything is to be over; [`Moment::NEVER`] is no such time.
+    pub fn set_over_at(&self, over_at: Moment) {
+        self.store(place::OVER_AT, if over_at == Moment::NEVER { 0 } else { over_at.0 });
     }
 
     /// Tells that a plan was taken.

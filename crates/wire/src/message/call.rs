@@ -91,6 +91,13 @@ pub enum Call {
         /// The service.
         name: String,
     },
+    /// How a stop went, or goes.
+    Receipt {
+        /// The service.
+        name: String,
+        /// Of which run; `None` is the last that was stopped.
+        run: Option<u64>,
+    },
     /// Tell what happens.
     Watch {
         /// To which; `None` is all.
@@ -100,6 +107,8 @@ pub enum Call {
     Shutdown {
         /// Without patience.
         hasty: bool,
+        /// Within so many milliseconds.
+        budget_ms: Option<u64>,
     },
     /// Break something, for a test.
     Inject {
@@ -205,6 +214,7 @@ impl Envelope<'_> {
             "Restart" => self.order().map(Call::Restart),
             "Signal" => self.signal(),
             "Why" => self.fields(&["name"]).and_then(|it| Ok(Call::Why { name: it.name()? })),
+            "Receipt" => self.receipt(),
             "Watch" => self.fields(&["names"]).and_then(|it| Ok(Call::Watch { names: it.names()? })),
             "Shutdown" => self.shutdown(),
             _ => return None,
@@ -235,7 +245,7 @@ impl Envelope<'_> {
     fn order(&self) -> Result<Order, Flaw> {
         let fields = self.fields(&["name", "timeout_ms", "key"])?;
         let name = fields.name()?;
-        let timeout_ms = fields.maybe("timeout_ms", "a whole number of milliseconds, 0 or more")?;
+        let timeout_ms = fields.maybe("timeout_ms", A_TIME)?;
         let key: Option<String> = fields.maybe("key", A_KEY)?;
         match key {
             Some(key) if key.is_empty() || key.len() > KEY_BYTES_MAX => {
@@ -255,12 +265,21 @@ impl Envelope<'_> {
         }
     }
 
+    fn receipt(&self) -> Result<Call, Flaw> {
+        let fields = self.fields(&["name", "run"])?;
+        Ok(Call::Receipt { name: fields.name()?, run: fields.maybe("run", "the number of a run, 1 or more")? })
+    }
+
     fn shutdown(&self) -> Result<Call, Flaw> {
-        let hasty: Option<bool> = self.fields(&["hasty"])?.maybe("hasty", "true or false")?;
-        Ok(Call::Shutdown { hasty: hasty.unwrap_or(false) })
+        let fields = self.fields(&["hasty", "budget_ms"])?;
+        let hasty: Option<bool> = fields.maybe("hasty", "true or false")?;
+        let budget_ms = fields.maybe("budget_ms", A_TIME)?;
+        Ok(Call::Shutdown { hasty: hasty.unwrap_or(false), budget_ms })
     }
 }
 
+/// What a length of time should be.
+const A_TIME: &str = "a whole number of milliseconds, 0 or more";
 /// What a key should be.
 const A_KEY: &str = "a text of 1 to 64 bytes";
 /// What a signal should be.
@@ -277,6 +296,7 @@ impl Call {
             Call::Restart(_) => "io.verger.Control.Restart",
             Call::Signal { .. } => "io.verger.Control.Signal",
             Call::Why { .. } => "io.verger.Control.Why",
+            Call::Receipt { .. } => "io.verger.Control.Receipt",
             Call::Watch { .. } => "io.verger.Control.Watch",
             Call::Shutdown { .. } => "io.verger.Control.Shutdown",
             Call::Inject { .. } => "io.verger.Debug.Inject",
@@ -310,7 +330,14 @@ impl Serialize for Parameters<'_> {
                 map.serialize_entry("signal", &signal_text(*signal))?;
             }
             Call::Why { name } => map.serialize_entry("name", name)?,
-            Call::Shutdown { hasty } => entry(&mut map, "hasty", hasty.then_some(&true))?,
+            Call::Shutdown { hasty, budget_ms } => {
+                entry(&mut map, "hasty", hasty.then_some(&true))?;
+                entry(&mut map, "budget_ms", budget_ms.as_ref())?;
+            }
+            Call::Receipt { name, run } => {
+                map.serialize_entry("name", name)?;
+                entry(&mut map, "run", run.as_ref())?;
+            }
             Call::Inject { kind, name } => {
                 map.serialize_entry("kind", kind)?;
                 entry(&mut map, "name", name.as_ref())?;
@@ -385,6 +412,8 @@ mod tests {
         invalid("Signal", r#"{"name":"a","signal":15}"#, "signal", "as text");
         invalid("Signal", r#"{"name":"a","signal":"FOO"}"#, "signal", "TERM");
         invalid("Shutdown", r#"{"hasty":1}"#, "hasty", "true or false");
+        invalid("Shutdown", r#"{"budget_ms":-1}"#, "budget_ms", A_TIME);
+        invalid("Shutdown", r#"{"budget_ms":1.5}"#, "budget_ms", A_TIME);
         invalid("Why", "[]", "parameters", "an object");
         invalid("Why", "\"name\"", "parameters", "an object");
         let long = "x".repeat(5000);
@@ -395,7 +424,10 @@ mod tests {
     fn what_may_be_absent_may_be_null() {
         assert_eq!(control("List", "null"), Ok(Call::List { names: None }));
         assert_eq!(control("List", r#"{"names":null}"#), Ok(Call::List { names: None }));
-        assert_eq!(control("Shutdown", r#"{"hasty":null}"#), Ok(Call::Shutdown { hasty: false }));
+        let plain = Call::Shutdown { hasty: false, budget_ms: None };
+        assert_eq!(control("Shutdown", r#"{"hasty":null}"#), Ok(plain));
+        let within = Call::Shutdown { hasty: false, budget_ms: Some(2000) };
+        assert_eq!(control("Shutdown", r#"{"budget_ms":2000}"#), Ok(within));
         assert_eq!(read(r#"{"method":"io.verger.Control.Describe"}"#), Ok(Call::Describe));
         let escaped = r#"{ "n\u0061me" : "\u0061" , "key":null}"#;
         assert_eq!(control("Stop", escaped), Ok(Call::Stop(Order::new("a"))));

@@ -52,6 +52,8 @@ spoken_enum! {
         Fault = "fault";
         /// The daemon came back and found it so.
         Found = "found";
+        /// The time that the end of everything was given is up.
+        OutOfTime = "out-of-time";
     }
 }
 
@@ -98,6 +100,23 @@ pub struct Actor {
     /// Process id at the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pid: Option<u32>,
+}
+
+/// The time that the end of everything has been given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ending {
+    /// How long all of it may take, milliseconds.
+    pub within_ms: u64,
+    /// When it is to be over.
+    pub over_us: u64,
+    /// Who gave it that time.
+    pub by: Origin,
+    /// How long the graces of the service in question are as planned, milliseconds, where they are shortened; forever without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub planned_ms: Option<u64>,
+    /// How long they are now, milliseconds; absent when they are not shortened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace_ms: Option<u64>,
 }
 
 spoken_enum! {

@@ -24,6 +24,8 @@ spoken_enum! {
         NotRunning = "not-running";
         /// Everything is ending.
         ShuttingDown = "shutting-down";
+        /// No run of it was stopped since the daemon began, so there is no receipt.
+        NeverStopped = "never-stopped";
     }
 }
 

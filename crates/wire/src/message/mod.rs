@@ -9,12 +9,14 @@ mod cause;
 mod daemon;
 mod error;
 mod fields;
+mod receipt;
 mod reply;
 mod service;
 
 pub use call::{Asked, Breakage, Call, KEY_BYTES_MAX, NAMES_MAX, Order, Unreadable, key_number, read_call};
-pub use cause::{Actor, Cause, CauseKind, Origin, OriginKind, Root, Transition, Wanted};
+pub use cause::{Actor, Cause, CauseKind, Ending, Origin, OriginKind, Root, Transition, Wanted};
 pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
-pub use reply::{Done, InterfaceDescription, Nothing, ServiceInfo, Services, WatchReply, Why};
+pub use receipt::{EndKnown, PROCESSES_MAX, Receipt, ReceiptInShort, SeenProcess, StopReason, StopStep, StopStepKind};
+pub use reply::{Done, InterfaceDescription, Nothing, ReceiptReply, ServiceInfo, Services, WatchReply, Why};
 pub use service::{DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Service, signal_text};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Service, Transition, Wanted};
+use super::{Ending, Receipt, ReceiptInShort, Service, Transition, Wanted};
 
 /// The reply of methods that give nothing back, to be read. (It is written by [`crate::frame::write_nothing`].)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +35,22 @@ pub struct Why {
     pub wanted: Option<Wanted>,
     /// Its last transitions, newest first.
     pub history: Vec<Transition>,
+    /// Where the chain goes back to a start that failed: what its step was about.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub about: Vec<String>,
+    /// The time that the end of everything has been given, if it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// How its last stop went or goes, where that is still kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Box<Receipt>>,
+}
+
+/// The reply of `Receipt`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReceiptReply {
+    /// How the stop went, or goes.
+    pub receipt: Receipt,
 }
 
 /// One reply of `Watch`: see the interface for which fields come together.
@@ -52,6 +68,9 @@ pub struct WatchReply {
     /// How many replies were dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,
+    /// A stop that is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<ReceiptInShort>,
     /// A service that is no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<String>,

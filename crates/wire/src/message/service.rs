@@ -150,9 +150,12 @@ pub struct Service {
     pub containment: Containment,
     /// When it entered its phase.
     pub since_us: u64,
-    /// When the phase ends by itself.
+    /// When the phase ends by itself; of `stopping`: when it comes a step further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until_us: Option<u64>,
+    /// Of `stopping`: the signal it is sent then. Absent: it has been killed, and counts as stuck then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_signal: Option<String>,
     /// The service that it waits for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,

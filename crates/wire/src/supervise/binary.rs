@@ -17,6 +17,15 @@ pub struct Order {
     pub signal: u8,
 }
 
+impl Order {
+    /// The struct.
+    pub fn bytes(self) -> [u8; ORDER_BYTES] {
+        let [a, b, c, d] = self.pid.to_ne_bytes();
+        let [e, f, g, h] = u32::from(self.signal).to_ne_bytes();
+        [a, b, c, d, e, f, g, h]
+    }
+}
+
 /// Puts orders together from whatever pieces they come in.
 #[derive(Clone, Debug)]
 pub struct Orders {

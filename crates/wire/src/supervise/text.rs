@@ -114,6 +114,23 @@ impl Line {
         push(b'\n');
         room.get(..used).unwrap_or_default()
     }
+
+    /// Reads a line, with or without its newline: exactly what [`Line::write`] writes, and nothing else.
+    pub fn read(line: &[u8]) -> Option<Line> {
+        let text = core::str::from_utf8(line.strip_suffix(b"\n").unwrap_or(line)).ok()?;
+        let read = match text.split_once(' ') {
+            Some(("pid", pid)) => Line::Pid(pid.parse().ok()?),
+            Some(("exited", code)) => Line::Exited(code.parse().ok()?),
+            Some(("killed", signal)) => Line::Killed(signal.parse().ok()?),
+            Some(("dumped", signal)) => Line::Dumped(signal.parse().ok()?),
+            None if text == "no_children" => Line::NoChildren,
+            None if text == "terminating" => Line::Terminating,
+            _ => return None,
+        };
+        // Numbers have one form: no sign, no zero in front.
+        let mut room = [0; LINE_BYTES_MAX];
+        (read.write(&mut room).strip_suffix(b"\n") == Some(text.as_bytes())).then_some(read)
+    }
 }
 
 #[cfg(test)]
@@ -221,6 +238,44 @@ mod tests {
             (Line::Terminating, "terminating\n"),
         ] {
             assert_eq!(line.write(&mut [0; LINE_BYTES_MAX]), text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn a_line_is_read_as_it_was_written_and_nothing_else_is() {
+        let lines = [
+            Line::Pid(1),
+            Line::Pid(u32::MAX),
+            Line::Exited(0),
+            Line::Exited(255),
+            Line::Killed(9),
+            Line::Dumped(64),
+            Line::NoChildren,
+            Line::Terminating,
+        ];
+        for line in lines {
+            let mut room = [0; LINE_BYTES_MAX];
+            let written = line.write(&mut room);
+            assert_eq!(Line::read(written), Some(line));
+            assert_eq!(Line::read(&written[..written.len() - 1]), Some(line), "a message needs no newline");
+        }
+        for other in [
+            "",
+            "\n",
+            "pid",
+            "pid ",
+            "pid +1",
+            "pid 01",
+            "pid 4294967296",
+            "exited 256",
+            " exited 1",
+            "exited 1 ",
+            "no_children 1",
+            "no_children\n\n",
+            "nonsense",
+            "\u{fe}",
+        ] {
+            assert_eq!(Line::read(other.as_bytes()), None, "{other:?}");
         }
     }
 }

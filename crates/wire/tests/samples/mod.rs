@@ -40,6 +40,7 @@ pub(crate) fn service(full: bool) -> Service {
         containment: Containment::Cgroup,
         since_us: 1_500_000,
         until_us: full.then_some(2_000_000),
+        next_signal: full.then(|| "SIGKILL".to_owned()),
         waits_for: full.then(|| "db".to_owned()),
         in_the_way: full.then_some(4712),
         restarts: 3,
@@ -107,7 +108,67 @@ pub(crate) fn why(full: bool) -> Why {
         chain: vec![transition(full), transition(full)],
         wanted: full.then(|| Wanted { cause: cause(full), root: root(full) }),
         history: vec![transition(full)],
+        about: if full { vec!["/none/log (stdout)".to_owned()] } else { Vec::new() },
+        ending: full.then(|| ending(full)),
+        receipt: full.then(|| Box::new(receipt(full))),
     }
+}
+
+pub(crate) fn stop_step(full: bool) -> StopStep {
+    StopStep {
+        kind: StopStepKind::MainEnded,
+        at_us: 1_600_000,
+        took_us: full.then_some(2_345),
+        signal: full.then(|| "SIGTERM".to_owned()),
+        to_all: full.then_some(true),
+        times: full.then_some(3),
+    }
+}
+
+pub(crate) fn seen_process(full: bool) -> SeenProcess {
+    SeenProcess {
+        pid: 4712,
+        name: "sleep".to_owned(),
+        parent: full.then_some(4711),
+        age_ms: full.then_some(12_340),
+        main: false,
+        end: EndKnown::NotVisible,
+        exit: full.then(|| exit(full)),
+    }
+}
+
+pub(crate) fn receipt(full: bool) -> Receipt {
+    Receipt {
+        service: "web".to_owned(),
+        run: 7,
+        reason: StopReason::Leftovers,
+        containment: Containment::Cgroup,
+        guarantee: Containment::Cgroup.guarantee().to_owned(),
+        at_us: 1_600_000,
+        steps: vec![stop_step(full)],
+        processes: vec![seen_process(full)],
+        more: 136,
+        empty_us: full.then_some(1_602_345),
+        total_us: full.then_some(2_345),
+    }
+}
+
+pub(crate) fn receipt_in_short() -> ReceiptInShort {
+    ReceiptInShort {
+        service: "web".to_owned(),
+        run: 7,
+        reason: StopReason::Asked,
+        containment: Containment::Group,
+        empty_us: 1_602_345,
+        total_us: 2_345,
+        processes: 200,
+        killed: true,
+    }
+}
+
+pub(crate) fn ending(full: bool) -> Ending {
+    let (planned_ms, grace_ms) = if full { (Some(30_000), Some(4_000)) } else { (None, None) };
+    Ending { within_ms: 10_000, over_us: 95_000_000, by: origin(full), planned_ms, grace_ms }
 }
 
 pub(crate) fn watch() -> WatchReply {
@@ -116,6 +177,7 @@ pub(crate) fn watch() -> WatchReply {
         service: Some(service(true)),
         services: Some(vec![service(true)]),
         lost: Some(17),
+        receipt: Some(receipt_in_short()),
         gone: Some("old".to_owned()),
     }
 }

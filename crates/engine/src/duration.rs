@@ -1,9 +1,16 @@
-//! Durations: `"200ms"`, `"1.5s"`, `"1h30m"`, `"forever"`.
+//! Durations as people write them: `"200ms"`, `"1.5s"`, `"1h30m"`, `"forever"`.
+//!
+//! In plans, on command lines and in the environment: one way to write them everywhere. What is printed of a [`Span`] reads
+//! back as the same.
 
-use verger_engine::time::Span;
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::String;
+
+use crate::time::Span;
 
 /// What a duration looks like, for complaints.
-pub(crate) const LOOKS: &str = "a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"";
+pub const LOOKS: &str = "a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"";
 
 /// The units, longest first, in nanoseconds.
 const UNITS: [(&str, u64); 8] = [
@@ -19,7 +26,7 @@ const UNITS: [(&str, u64); 8] = [
 
 /// Why a text is no duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub enum Flaw {
     /// It has no number, or something between numbers and units that is neither.
     NotOne,
     /// A number without its unit.
@@ -34,7 +41,7 @@ pub(crate) enum Flaw {
 
 impl Flaw {
     /// What to do about it.
-    pub(crate) fn hint(self, text: &str) -> Option<String> {
+    pub fn hint(self, text: &str) -> Option<String> {
         match self {
             Flaw::NotOne => None,
             Flaw::NoUnit if text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && text.len() < 20 => {
@@ -48,7 +55,7 @@ impl Flaw {
     }
 }
 
-/// Reads a duration as plans have it, for command lines: `"200ms"`, `"1h30m"`, `"forever"`.
+/// Reads a duration for a command line or a variable: `"200ms"`, `"1h30m"`, `"forever"`.
 ///
 /// # Errors
 /// What is expected, in words that follow `expected`; or what to do about it.
@@ -57,7 +64,10 @@ pub fn read_duration(text: &str) -> Result<Span, String> {
 }
 
 /// Reads a duration: numbers with units, larger units first, and only the last number with a point.
-pub(crate) fn parse(text: &str) -> Result<Span, Flaw> {
+///
+/// # Errors
+/// What [`Flaw`] lists.
+pub fn parse(text: &str) -> Result<Span, Flaw> {
     if text == "forever" {
         return Ok(Span::FOREVER);
     }
@@ -127,6 +137,7 @@ fn fraction_of(fraction: &str, size: u64) -> Result<u64, Flaw> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString;
 
     #[test]
     fn durations_are_read() {

@@ -1,0 +1,185 @@
+//! A run's shim, as the daemon sees it: a child that holds what the run started, and a socket that holds the child.
+//!
+//! The socket speaks `supervise`'s binary protocol: orders go in, and the end of every process below comes out. What is not
+//! taken at once (the shim was stopped by somebody) is not sent: whoever waits for an end asks again. When our end closes,
+//! because we let go of it or because we are dead, the shim ends everything below.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair,
+};
+use verger_engine::runs::{Ended, Pid};
+use verger_linux::contain::Offspring;
+use verger_linux::reap::Dead;
+use verger_linux::spawn::{self, Spawner};
+use verger_linux::{process, reap};
+use verger_wire::supervise::binary::{ENDING_BYTES, Ending, Order};
+
+const SIGKILL: u8 = 9;
+const SIGCONT: u8 = 18;
+
+/// Our ends get numbers from here on: a start copies the descriptor table as far as it needs it, and needs it less far when
+/// what lives long sits high.
+const HIGH: i32 = 256;
+
+/// Both ends of a new shim's connection: ours, and its.
+///
+/// # Errors
+/// `EMFILE`, `ENFILE`.
+pub(crate) fn connection() -> Result<(OwnedFd, OwnedFd), Errno> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    // Where the limit is lower than that it stays where it is.
+    let ours = rustix::io::fcntl_dupfd_cloexec(&ours, HIGH).unwrap_or(ours);
+    Ok((ours, theirs))
+}
+
+/// Opens the program that shims become: it lies beside ours. Open from the start, so that an update of the folder changes nothing
+/// for a daemon that runs.
+///
+/// # Errors
+/// `ENOENT`, `EACCES`: it is not there, or not for us to execute.
+pub(crate) fn open_supervise() -> Result<OwnedFd, Errno> {
+    let own = std::env::current_exe().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::NOENT))?;
+    let path = own.with_file_name("supervise");
+    rustix::fs::access(&path, rustix::fs::Access::EXEC_OK)?;
+    rustix::fs::open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// Makes a shim around a process that does nothing, and hears it out: that process' end, and its own. Blocks until then, two
+/// seconds at most.
+///
+/// # Errors
+/// What went wrong, in words.
+pub(crate) fn try_out(spawner: &mut Spawner, supervise: &OwnedFd, proc: Option<&OwnedFd>) -> Result<(), String> {
+    let (ours, theirs) = connection().map_err(|errno| errno.to_string())?;
+    let shim = spawn::Shim {
+        supervise: supervise.as_fd(),
+        socket: theirs.as_fd(),
+        errors: rustix::stdio::stderr(),
+        namespace: proc.map(AsFd::as_fd),
+    };
+    let spawned = spawner.try_shim(shim).map_err(|error| error.to_string())?;
+    drop(theirs);
+    let made = spawned.shim.ok_or("no shim was made")?;
+    let shim = Shim::new(Some(ours), made.pid, made.inner);
+    let limit = Timespec { tv_sec: 2, tv_nsec: 0 };
+    let mut ended = None;
+    let outcome = loop {
+        match shim.hear() {
+            Heard::MainEnded(how) => ended = Some(how),
+            Heard::OtherEnded => {}
+            Heard::HungUp => break ended.ok_or("it did not report its child"),
+            Heard::Nothing => {
+                let Some(socket) = shim.socket() else { break Err("it has no socket") };
+                let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+                if !matches!(poll(&mut asked, Some(&limit)), Ok(1..)) {
+                    break Err("it does not answer");
+                }
+            }
+        }
+    };
+    if outcome.is_err() {
+        let _gone = process::signal(shim.pid, SIGKILL);
+    }
+    let exit = reap::wait_pid(shim.pid).map_err(|errno| errno.to_string())?;
+    match outcome? {
+        Ended::Exited(0) if exit.is_success() => Ok(()),
+        Ended::Exited(0) => Err(format!("it {exit}")),
+        Ended::Exited(_) | Ended::Signaled { .. } | Ended::Unknown => {
+            Err("it reported another end of its child than that was".to_owned())
+        }
+    }
+}
+
+/// The child of ours that this process is a child of.
+pub(crate) fn above(pid: Pid) -> Option<Pid> {
+    let parent = process::stat(pid).ok().map(|stat| Pid(stat.parent))?;
+    reap::is_ours(parent).then_some(parent)
+}
+
+/// Whether a process executes this program.
+pub(crate) fn executes(pid: Pid, program: &OwnedFd) -> bool {
+    let theirs = rustix::fs::stat(format!("/proc/{}/exe", pid.0));
+    let ours = rustix::fs::fstat(program);
+    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino))
+}
+
+/// The shim of a run.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    /// `None`: it was lost with a former life of ours; then the shim ends everything by itself.
+    socket: Option<OwnedFd>,
+    /// An unreaped child of ours.
+    pub(crate) pid: Pid,
+    /// The main process, as the shim counts.
+    pub(crate) inner: Pid,
+}
+
+/// What a shim has to say.
+pub(crate) enum Heard {
+    /// The main process has ended.
+    MainEnded(Ended),
+    /// Another process has.
+    OtherEnded,
+    /// Nothing more for now.
+    Nothing,
+    /// It has gone, or is about to.
+    HungUp,
+}
+
+impl Shim {
+    pub(crate) fn new(socket: Option<OwnedFd>, pid: Pid, inner: Pid) -> Shim {
+        Shim { socket, pid, inner }
+    }
+
+    /// Our end, while there is one.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        self.socket.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What is below it.
+    pub(crate) fn offspring(&self) -> Offspring {
+        Offspring(self.pid)
+    }
+
+    /// The next thing it says. Never waits.
+    pub(crate) fn hear(&self) -> Heard {
+        let Some(socket) = &self.socket else { return Heard::HungUp };
+        let mut bytes = [0; ENDING_BYTES];
+        loop {
+            return match recv(socket, &mut bytes[..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) => Heard::HungUp,
+                Ok((ENDING_BYTES, _)) => match Ending::parse(&bytes) {
+                    Some(Ending { code, pid, uid, status }) if pid == self.inner.0 => {
+                        Heard::MainEnded(Dead { pid: self.inner, uid, code, status }.ended())
+                    }
+                    Some(_) | None => Heard::OtherEnded,
+                },
+                Ok(_) => Heard::OtherEnded,
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Heard::Nothing,
+                Err(_) => Heard::HungUp,
+            };
+        }
+    }
+
+    /// Sends a signal to the main process, unless it is reaped: only the shim can tell, so it sends it.
+    pub(crate) fn signal_main(&self, signal: u8) {
+        let Some(socket) = &self.socket else { return };
+        let order = Order { pid: self.inner.0, signal }.bytes();
+        let _not_there_any_more = send(socket, &order, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    }
+
+    /// Has it end everything below, and itself. What it has to say until then can still be heard.
+    pub(crate) fn end(&self) {
+        if let Some(socket) = &self.socket {
+            let _done_already = shutdown(socket, Shutdown::Write);
+        }
+        // Somebody may have stopped it. It has all signals blocked, and this one works all the same.
+        let _lives = process::signal(self.pid, SIGCONT);
+    }
+}
