@@ -220,6 +220,10 @@ impl<S: Speech> Ground for Life<S> {
         self.descendants.kill(whom, held, most)
     }
 
+    fn any_lives(&mut self) -> bool {
+        self.descendants.any_lives()
+    }
+
     fn reap(&mut self) -> Reaped {
         if self.ends.blocked().is_none() {
             self.waited_since = None;

@@ -108,6 +108,24 @@ impl Descendants {
         self.read = end.is_continue().then_some(at);
         new
     }
+
+    /// Whether a child is there that is not dead. Looks at each one's state: not for every turn.
+    #[cold]
+    #[inline(never)]
+    pub fn any_lives(&mut self) -> bool {
+        let lives = |pid| process::stat(pid).is_ok_and(|stat| !stat.is_dead());
+        let Some(children) = &self.children else {
+            let mut any = false;
+            process::each_child(|pid| any |= lives(pid));
+            return any;
+        };
+        self.read = None;
+        let _at_its_beginning = seek(children, SeekFrom::Start(0));
+        each_listed(children.as_fd(), 0, u32::MAX, |pid| {
+            if lives(pid) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .is_break()
+    }
 }
 
 /// Without the kernel's list, in no order: kills every child that `/proc` shows, and counts.

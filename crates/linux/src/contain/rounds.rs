@@ -17,13 +17,17 @@
 //! |---|---|
 //! | new children were hit | `room`, by as many (`held` grows) |
 //! | nobody new; dead children were reaped | `held`, by as many |
-//! | `room` is used up | `holds`, by one; `room` is the next hold's, sixteen times as large |
+//! | `room` is used up | `holds`, by one; `room` is the next hold's, larger |
 //!
-//! A turn that finds nobody new and nobody dead waits: everything that can be seen has been hit, and what remains is the kernel's
-//! work (or a process in uninterruptible sleep, which does not fork either). In all holds but the last, dead children are reaped
-//! as soon as nobody new is there, so that an ordinary tree, however large, leaves no heap of zombies. In the last one nothing is
-//! reaped before a wait has passed with no news at all: its room is as large as the kernel has process numbers, so
-//! that the others run out of them first, can fork no more, and the next look hits the last of them.
+//! A turn that finds nobody new, and nobody to be reaped, waits: everything that can be seen has been hit, and what remains is the
+//! kernel's work (or a process in uninterruptible sleep, which does not fork either). A wait changes nothing of the three.
+//!
+//! In all holds but the last the dead are reaped once it is calm: when, since somebody new came, there were more waits than an
+//! eighth of those that are held, or one wait brought nothing at all. An ordinary tree, however large, leaves no heap of
+//! zombies then, and a bomb that is held down by a limit on processes gets no room back while it still shows up. In the last hold
+//! nothing is reaped before every child is dead, and then nothing lives below. Its room is larger than the kernel's process
+//! numbers: the others run out of those first, can fork no more, and the next look hits the last of them. That is the end of the
+//! ends, and hard on everybody else who wants a number; it begins after 69 632 children that came too late to be spared.
 //!
 //! *Not here:* system calls; `crates/sim` plays the others.
 
@@ -34,6 +38,9 @@ pub trait Ground {
     ///
     /// Hitting somebody twice is harmless; leaving somebody out is not.
     fn hit(&mut self, whom: Whom, held: u32, most: u32) -> u32;
+
+    /// Whether a child is there that is not dead.
+    fn any_lives(&mut self) -> bool;
 
     /// Reaps children that are dead.
     fn reap(&mut self) -> Reaped;
@@ -111,7 +118,9 @@ pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
     let holds = rooms.len().saturating_sub(1) as u32;
     let mut variant = Variant { holds, room: room_of(holds), held: 0 };
     let mut taken = Taken::default();
-    let mut idle = 0;
+    // Waits since somebody new came, and waits in a row that brought nothing.
+    let (mut calm, mut idle) = (0u32, 0u32);
+    ground.hurry();
     loop {
         let before = variant;
         let whom = if idle == 0 { Whom::New } else { Whom::All };
@@ -120,23 +129,28 @@ pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
         variant.held += new;
         // After eight million children the last hold begins again, for it has nothing to give way to.
         let again = variant.room == 0 && variant.holds == 0;
-        if variant.room == 0 {
+        let full = variant.room == 0;
+        if full {
             variant.holds = variant.holds.saturating_sub(1);
             variant.room = room_of(variant.holds);
             taken.holds += 1;
-            ground.hurry();
         } else if new > 0 {
             // Who came may have brought others, and the list may go on.
             debug_assert!(variant < before, "{variant:?} after {before:?}");
             taken.turns += 1;
+            calm = 0;
             continue;
         }
-        // Nobody new (or no room for them). In the last hold the dead stay where they are, as long as anything moves.
-        let reaped = if variant.holds > 0 || idle > 0 { ground.reap() } else { Reaped::Some(0) };
+        let ripe = match variant.holds {
+            0 => idle > 0 && !ground.any_lives(),
+            _ => idle > 0 || calm > variant.held / 8,
+        };
+        let reaped = if full || ripe { ground.reap() } else { Reaped::Some(0) };
         match reaped {
             Reaped::NoneLeft => return taken,
             Reaped::Some(0) if variant == before => {
                 taken.waits += 1;
+                calm = calm.saturating_add(1);
                 idle = match ground.wait(idle) {
                     Woken::News => 0,
                     Woken::Quiet => idle.saturating_add(1),

@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "verger-daemon",
         &["verger-engine", "verger-linux", "verger-wire", "lexopt", "libc", "rustix", "serde_json", "zerocopy"],
     ),
+    ("verger-supervise", &["verger-engine", "verger-linux", "verger-wire", "rustix"]),
     ("verger-sim", &["verger-engine"]),
 ];
 
