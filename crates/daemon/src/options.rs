@@ -52,6 +52,7 @@ It is usually started by `verger run` or `verger up`, which compile the plan.
   --version, --help
 
 Environment: VERGER_RUNTIME_DIR (where sockets go), VERGER_SPAWN=fork (do not use clone3),
+VERGER_CONTAINMENT=shim or group (what holds services that ask for nothing, instead of the best there is),
 NOTIFY_SOCKET, WATCHDOG_USEC (whoever started us is told as sd_notify(3) says).
 Exit status: 0 everything ended as asked, 1 it could not begin, 2 wrong usage, else that of the essential service.
 ";

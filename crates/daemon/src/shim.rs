@@ -89,7 +89,9 @@ pub(crate) fn try_out(spawner: &mut Spawner, supervise: &OwnedFd, proc: Option<&
     match outcome? {
         Ended::Exited(0) if exit.is_success() => Ok(()),
         Ended::Exited(0) => Err(format!("it {exit}")),
-        _ => Err("it reported another end of its child than that was".to_owned()),
+        Ended::Exited(_) | Ended::Signaled { .. } | Ended::Unknown => {
+            Err("it reported another end of its child than that was".to_owned())
+        }
     }
 }
 

@@ -262,7 +262,7 @@ impl Spawner {
                 self.way = Way::Fork;
                 continue;
             }
-            if !recipe.shim.is_some_and(|shim| shim.namespace.is_some()) {
+            if recipe.shim.is_none_or(|shim| shim.namespace.is_none()) {
                 return Err(SpawnError { failure, pid: None });
             }
             // A refused namespace is no reason to do without clone3 from now on.
