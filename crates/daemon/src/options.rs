@@ -69,6 +69,7 @@ a SIGTERM to the keeper ends them. `verger reexec` replaces its program in place
 Environment: VERGER_RUNTIME_DIR (where sockets go), VERGER_SPAWN=fork (do not use clone3),
 VERGER_SHUTDOWN_BUDGET (as --budget, which goes before it; then the plan's shutdown_budget; then, as a container's first
 process, 9s: Docker and Podman kill after 10s. Kubernetes after 30s: there, set it to 29s),
+VERGER_CONTAINMENT=shim or group (what holds services that ask for nothing, instead of the best there is),
 NOTIFY_SOCKET, WATCHDOG_USEC (whoever started us is told as sd_notify(3) says).
 Exit status: 0 everything ended as asked, 1 it could not begin, 2 wrong usage, else that of the essential service.
 ";
