@@ -637,7 +637,8 @@ impl World {
             let described = engine.run(run.service.slot);
             let started = described.map_or(0, |run| run.started());
             let program = described.map_or("", |run| engine.images().service(run.home()).program());
-            receipts.see_main(&look, main, started, program.as_bytes());
+            let parent = living.shim.as_ref().map_or(std::process::id(), |shim| shim.pid.0);
+            receipts.see_main(&look, main, parent, started, program.as_bytes());
         }
         let tree = starter.ground().tree.as_ref();
         let name = name_of(engine, run);

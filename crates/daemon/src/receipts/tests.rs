@@ -80,7 +80,7 @@ fn a_stop_from_its_first_look_to_its_receipt() {
     let pid = Pid(main.id());
     let look = book.begin_look(None, stopped, Occasion::Asked, Containment::Cgroup, at(1000)).unwrap();
     let ticket = look.ticket;
-    book.see_main(&look, pid, start_of(&main), b"/bin/sleep");
+    book.see_main(&look, pid, std::process::id(), start_of(&main), b"/bin/sleep");
     book.end_look(&look);
     book.signalled(ticket, 15, Scope::Main, at(1000));
     let open = told(&book, stopped);
@@ -320,7 +320,7 @@ fn nothing_in_a_stop_allocates() {
                 let now = clock::now();
                 let mut look = book.begin_look(ticket, stopped, occasion, Containment::Cgroup, now).unwrap();
                 ticket = Some(look.ticket);
-                book.see_main(&look, pids[0], starts[0], b"sleep");
+                book.see_main(&look, pids[0], std::process::id(), starts[0], b"sleep");
                 for pid in &pids[1..] {
                     book.see(&mut look, *pid, |_| true);
                 }
