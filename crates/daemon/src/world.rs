@@ -384,6 +384,9 @@ impl World {
         let orphan = main.filter(|main| !is_told && !is_empty && reap::is_ours(*main));
         if !is_empty {
             living.containment = Containment::Group;
+            if let Some(ticket) = living.receipt {
+                self.receipts.loosened(ticket, Containment::Group);
+            }
             self.told.push_back(RunEvent::Loosened { run, containment: Containment::Group });
         }
         if is_told && !is_empty {

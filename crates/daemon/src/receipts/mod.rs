@@ -365,6 +365,13 @@ impl Book {
         }
     }
 
+    /// What held the processes of a run does so no longer: what its emptiness is worth is what the weaker one can say.
+    pub(crate) fn loosened(&mut self, ticket: Ticket, containment: Containment) {
+        if let Some(record) = self.records.get_mut(ticket.at()) {
+            record.containment = containment;
+        }
+    }
+
     /// The main process of a run has been reaped.
     pub(crate) fn main_ended(&mut self, ticket: Ticket, exit: &Exit, now: Moment) {
         if let Some(record) = self.records.get_mut(ticket.at()) {

@@ -74,6 +74,18 @@ fn steps_keep_what_they_were_and_when() {
 }
 
 #[test]
+fn a_receipt_claims_no_more_than_what_held_the_run_at_its_end() {
+    let mut book = Book::new(4);
+    let stopped = run(2, 7);
+    let ticket = book.begin_look(None, stopped, Occasion::Asked, Containment::Shim, at(0)).unwrap().ticket;
+    assert_eq!(told(&book, stopped).containment, Containment::Shim);
+    book.loosened(ticket, Containment::Group);
+    book.close(ticket, at(5));
+    let receipt = told(&book, stopped);
+    assert_eq!((receipt.containment, &*receipt.guarantee), (Containment::Group, Containment::Group.guarantee()));
+}
+
+#[test]
 fn a_stop_from_its_first_look_to_its_receipt() {
     let mut book = Book::new(4);
     let (stopped, mut main) = (run(2, 7), sleeper());
