@@ -418,6 +418,24 @@ fn a_stopped_shim_is_woken_to_pass_the_stop_signal_on() {
 }
 
 #[test]
+fn a_stopped_shim_sees_the_daemon_die() {
+    let mut machine = Machine::start(
+        "[service.a]
+         command = ['sh', '-c', 'setsid sleep 1000 & exec sleep 1000']
+         containment = 'shim'",
+    );
+    machine.wait_ready("a");
+    let shim = Process(machine.main_process("a").parent());
+    let all = tree(machine.process());
+    shim.signal(Signal::STOP);
+    eventually("it is stopped", PATIENCE, || shim.status("State").starts_with('T').then_some(()));
+    machine.signal(Signal::KILL);
+    machine.wait_end();
+    all_gone(&machine, &all);
+    machine.files_may_stay();
+}
+
+#[test]
 fn who_was_put_into_the_cgroup_of_a_namespace_is_ended_too() {
     let machine = Machine::start(
         "[service.a]
