@@ -18,7 +18,7 @@
 //! | 13 | by which user, or the exit or failure | by which pid |
 //! | 14 | codes (below) | of the last order: step × 65536 + errno in 24 bits |
 //!
-//! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (3), failure 3 (0 none, 1 gave up,
+//! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (5), failure 3 (0 none, 1 gave up,
 //! 2 start, 3 exited, 4 not ready, 5 internal), last order 2 (0 stop, 1 restart, 2 shutdown, 3 start failed), lived in 1,
 //! length of the name 7 (1 to 64), next signal 7 (0 none, 1 to 64): 31 bits. An exit: kind 8 (1 exited, 2 signal, 3 unknown), status or signal 8, core 1, out
 //! of memory 1. So everything fits with room for one more small fact; times and runs are never cut, and two pids share
