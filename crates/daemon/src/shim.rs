@@ -201,6 +201,8 @@ impl Shim {
         let Some(socket) = &self.socket else { return };
         let order = Order { pid: self.inner.0, signal }.bytes();
         let _not_there_any_more = send(socket, &order, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        // Stopped, it would pass nothing on: the main process would be killed without having been asked.
+        self.signal(SIGCONT);
     }
 
     /// Has it end everything below, and itself. What it has to say until then can still be heard.

@@ -341,14 +341,18 @@ impl World {
         self.look_again = false;
         while let Some(pid) = reap::peek() {
             match self.pids.get(pid) {
-                Some(slot) if self.is_shim(pid, slot) => self.reap_shim(engine, poll, pid, slot),
+                Some(slot) if self.is_shim(pid, slot) => _ = self.reap_shim(engine, poll, pid, slot),
                 Some(slot) => self.reap_ours(engine, pid, slot),
                 None if self.starter.may_be_ours(pid) => {
                     // It may be reported any moment now.
                     self.look_again = true;
                     return;
                 }
-                None => self.reap_another(pid),
+                None => match self.lost_shim(pid) {
+                    // The kernel lists whom we adopted before what a worker made: the shim's end is told first.
+                    Some((slot, shim)) if self.reap_shim(engine, poll, shim, slot) => {}
+                    Some(_) | None => self.reap_another(pid),
+                },
             }
         }
         // Of those that were seen in a stop, some may have been reaped by their own parents just now.
@@ -379,19 +383,25 @@ impl World {
         self.told.push_back(RunEvent::Exited { run, exit, usage });
     }
 
+    /// Of a main process that has come to us, and so has lost its shim: the slot, and the shim that is dead and not reaped yet.
+    fn lost_shim(&self, main: Pid) -> Option<(u32, Pid)> {
+        let mut living = self.living.iter().flatten().filter(|living| living.pid == Some(main) && !living.reaped);
+        living.find_map(|living| Some((living.run.service.slot, living.shim.as_ref()?.pid)))
+    }
+
     fn is_shim(&self, pid: Pid, slot: u32) -> bool {
         let living = self.living.get(slot as usize).and_then(Option::as_ref);
         living.and_then(|living| living.shim.as_ref()).is_some_and(|shim| shim.pid == pid)
     }
 
     /// A shim has ended. By itself: nobody is left. Otherwise somebody killed it: in a namespace the kernel has killed everybody
-    /// with it; else what it held has come to us, and a process group is what holds it now.
-    fn reap_shim(&mut self, engine: &Engine, poll: &Poll, pid: Pid, slot: u32) {
+    /// with it; else what it held has come to us, and a process group is what holds it now. False: there was nothing to reap.
+    fn reap_shim(&mut self, engine: &Engine, poll: &Poll, pid: Pid, slot: u32) -> bool {
         // What it said comes before what its end says.
         self.hear_shim(engine, poll, slot);
-        let Ok(Some(Reaped { exit, .. })) = reap::take(pid) else { return };
+        let Ok(Some(Reaped { exit, .. })) = reap::take(pid) else { return false };
         self.pids.remove(pid);
-        let Some(living) = self.living[slot as usize].as_mut() else { return };
+        let Some(living) = self.living[slot as usize].as_mut() else { return true };
         living.shim = None;
         living.doubt_at = Moment::NEVER;
         let (run, main, is_told) = (living.run, living.pid, living.reaped);
@@ -399,6 +409,9 @@ impl World {
         let orphan = main.filter(|main| !is_told && !is_empty && reap::is_ours(*main));
         if !is_empty {
             living.containment = Containment::Group;
+            if let Some(ticket) = living.receipt {
+                self.receipts.loosened(ticket, Containment::Group);
+            }
             self.told.push_back(RunEvent::Loosened { run, containment: Containment::Group });
         }
         if is_told && !is_empty {
@@ -420,6 +433,7 @@ impl World {
             // Nothing ends it any more by itself when we die: the keeper has to know of it.
             self.hold(engine, slot);
         }
+        true
     }
 
     /// Reads what a run's shim has to say: above all how the main process ended. What it used, only the shim could have asked.
@@ -504,10 +518,16 @@ impl World {
         living.kills = living.kills.saturating_add(1);
         if let Some(shim) = &living.shim {
             shim.end();
+            if living.kills <= PATIENT_KILLS {
+                return;
+            }
             // It tells how the main process ended, and so is not killed itself at once: but the kernel's way ends everything.
-            if living.containment == Containment::Pidns && living.kills > PATIENT_KILLS {
+            if living.containment == Containment::Pidns {
                 shim.signal(SIGKILL);
                 _ = self.tree().map(|tree| tree.kill(&name));
+            } else {
+                // Somebody below may be holding it up (`ptrace(2)`, SIGSTOP again and again). Killed, it would let go of them all.
+                _ = shim.offspring().signal(SIGKILL);
             }
             return;
         }
@@ -519,7 +539,8 @@ impl World {
         if let Some(group) = living.group() {
             let _nobody_left = group.kill();
         }
-        if living.containment == Containment::Cgroup
+        // Of a namespace that has ended too: somebody may have been put into the cgroup around it from outside.
+        if matches!(living.containment, Containment::Cgroup | Containment::Pidns)
             && let Some(tree) = self.tree()
         {
             let _nobody_left = tree.kill(&name);
@@ -638,7 +659,8 @@ impl World {
             let described = engine.run(run.service.slot);
             let started = described.map_or(0, |run| run.started());
             let program = described.map_or("", |run| engine.images().service(run.home()).program());
-            receipts.see_main(&look, main, started, program.as_bytes());
+            let parent = living.shim.as_ref().map_or(std::process::id(), |shim| shim.pid.0);
+            receipts.see_main(&look, main, parent, started, program.as_bytes());
         }
         let tree = starter.ground().tree.as_ref();
         let name = name_of(engine, run);
@@ -775,7 +797,7 @@ impl World {
     }
 }
 
-/// How many kills a namespace's shim is given to do it in its own way: with the pauses between them, a sixth of a second.
+/// How many kills a shim is given to do it in its own way: with the pauses between them, a sixth of a second.
 const PATIENT_KILLS: u32 = 4;
 
 /// How long a shim that has nobody left is given to end.
