@@ -5,36 +5,33 @@
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Errno, raw};
 
-/// How many can be taken over: a control connection, a plan, the two ends of `supervise`, and room for as many again. No
-/// list that grows: a program without a heap takes descriptors over too.
-const TAKEN_MAX: usize = 8;
+/// Numbers below this can be taken over: a bit each, 8 KiB, of which only what is used becomes memory. No list that grows: a program
+/// without a heap takes descriptors over too.
+const NUMBERS: usize = 65_536;
 
-/// The numbers that were taken over already; -1 is a free place.
-static TAKEN: Mutex<[RawFd; TAKEN_MAX]> = Mutex::new([-1; TAKEN_MAX]);
+/// The numbers that were taken over already, a bit each.
+static TAKEN: [AtomicU64; NUMBERS / 64] = [const { AtomicU64::new(0) }; NUMBERS / 64];
 
 /// Takes over a descriptor that was inherited under this number, and marks it close-on-exec. Once for each number, and before
 /// anything else of this process opens or closes descriptors: the number must still mean what whoever started us meant.
 ///
 /// # Errors
-/// `EBADF`: nothing is open there. `EBUSY`: it has been taken over before, and has an owner. `EMFILE`: eight have been.
+/// `EBADF`: nothing is open there. `EBUSY`: it has been taken over before, and has an owner. `EMFILE`: a number of 65536 or more.
 pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
-    if number < 0 {
-        return Err(Errno::BADF);
-    }
-    let mut taken = TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if taken.contains(&number) {
+    let at = usize::try_from(number).map_err(|_| Errno::BADF)?;
+    let word = TAKEN.get(at / 64).ok_or(Errno::MFILE)?;
+    let bit = 1 << (at % 64);
+    if word.fetch_or(bit, Ordering::AcqRel) & bit != 0 {
         return Err(Errno::BUSY);
     }
-    let place = taken.iter_mut().find(|place| **place < 0).ok_or(Errno::MFILE)?;
     // SAFETY: numbers only; one that is not open is an error.
     let flags =
         unsafe { raw::syscall3(libc::SYS_fcntl, number as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize) };
-    raw::check(flags)?;
-    *place = number;
+    raw::check(flags).inspect_err(|_| _ = word.fetch_and(!bit, Ordering::AcqRel))?;
     // SAFETY: it is open, and by the caller's word nobody else in this process has it; from here nobody gets it a second time.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
