@@ -10,11 +10,13 @@
 use core::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
 
+use rustix::event::{Timespec, poll};
 use verger_engine::time::{Moment, Span};
 use verger_linux::clock::now;
 use verger_linux::contain::Descendants;
 use verger_linux::contain::rounds::{Ground, Reaped, Whom, Woken, end_all};
 use verger_linux::lent::Read;
+use verger_linux::machine::Hurry;
 use verger_linux::reap::{Dead, Look, look, take};
 use verger_linux::signals::{SignalFd, SignalSet};
 use verger_linux::{Errno, machine};
@@ -28,6 +30,9 @@ const PATIENCE: Span = Span::from_millis(1000);
 
 /// Children reaped in one go before anything else is looked at.
 const REAPED_MAX: u32 = 4096;
+
+/// So many waits while killing end with the first death; later ones let half a millisecond's deaths come together.
+const SINGLE_DEATHS: u32 = 4;
 
 /// Reads of control in one turn before anything else is looked at: somebody who floods us does not keep us from the rest.
 const READS_MAX: u32 = 16;
@@ -71,6 +76,10 @@ pub(crate) struct Life<S> {
     more: bool,
     /// Since when a reader has been waited for, while killing.
     waited_since: Option<Moment>,
+    /// Waits while killing.
+    waits: u32,
+    /// Since the kill began.
+    hurry: Option<Hurry>,
 }
 
 /// What came through the signal descriptor.
@@ -90,7 +99,7 @@ impl<S: Speech> Life<S> {
         let descendants = Descendants::open()?;
         let signals = SignalFd::new(wanted)?;
         let wake = Wake::new(&signals, &ends)?;
-        Ok(Life { ends, speech, descendants, signals, wake, more: false, waited_since: None })
+        Ok(Life { ends, speech, descendants, signals, wake, more: false, waited_since: None, waits: 0, hurry: None })
     }
 
     /// Lives until nothing is left below, by itself or because it killed it.
@@ -217,6 +226,8 @@ impl<S: Speech> Life<S> {
 
 impl<S: Speech> Ground for Life<S> {
     fn hit(&mut self, whom: Whom, held: u32, most: u32) -> u32 {
+        // Whoever is to be killed may be a thousand who all want the processor.
+        self.hurry.get_or_insert_with(machine::hurry);
         self.descendants.kill(whom, held, most)
     }
 
@@ -236,6 +247,11 @@ impl<S: Speech> Ground for Life<S> {
     fn wait(&mut self, idle: u32) -> Woken {
         // 2 ms, doubled with every wait that brought nothing, up to half a second.
         let longest = Span::from_millis(2 << idle.min(8));
+        self.waits = self.waits.saturating_add(1);
+        if self.waits > SINGLE_DEATHS {
+            // Many die: woken for each single one, before the next can, they would take us longer than they take to die.
+            let _passed = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 500_000 }));
+        }
         let ready = self.wake.wait(&self.ends, Some(longest));
         if ready.status_gone {
             self.ends.fall_silent();
@@ -244,9 +260,5 @@ impl<S: Speech> Ground for Life<S> {
         }
         self.take_signals();
         if ready.anything() { Woken::News } else { Woken::Quiet }
-    }
-
-    fn hurry(&mut self) {
-        machine::hurry();
     }
 }
