@@ -85,7 +85,7 @@ fn nobody_survives_a_storm_under_supervise() {
 #[test]
 fn nobody_survives_a_storm_as_a_service() {
     let _alone = Exclusive::take(Thing::Processors);
-    for containment in ["cgroup"] {
+    for containment in ["cgroup", "shim", "pidns"] {
         let first = said("VERGER_STORM_SEED").unwrap_or_else(first_seed);
         let count = if said("VERGER_STORM_SEED").is_some() { 1 } else { SERVICES };
         println!("{containment}: {count} storms from seed {first} on");

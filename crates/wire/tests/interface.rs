@@ -238,7 +238,7 @@ fn the_control_interface_says_what_the_types_say() {
     text.object("Ending", &samples::ending(true), &samples::ending(false));
     text.object("StopStep", &samples::stop_step(true), &samples::stop_step(false));
     text.object("SeenProcess", &samples::seen_process(true), &samples::seen_process(false));
-    text.object("Receipt", &samples::receipt(true), &samples::receipt(false));
+    text.object("StopReceipt", &samples::receipt(true), &samples::receipt(false));
     text.object("ReceiptInShort", &samples::receipt_in_short(), &samples::receipt_in_short());
     text.object("Plan", &samples::plan(), &samples::plan());
     text.object("Finding", &samples::finding(true), &samples::finding(false));

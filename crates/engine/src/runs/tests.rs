@@ -234,7 +234,7 @@ fn what_is_held_by_less_goes_on_and_ends_as_ever() {
     assert_eq!((held(&bench), bench.hear(loosened)), (Some(Containment::Shim), Some(News::Loosened)));
     assert_eq!((held(&bench), bench.effects()), (Some(Containment::Group), vec![]));
     bench.end();
-    assert_eq!(bench.effects(), ["signal 2 Main", "signal 18 Main"]);
+    assert_eq!(bench.effects(), ["census Asked", "stop 2 Main"]);
     assert_eq!((bench.exited(), bench.effects()), (None, vec!["sweep".into()]));
     // Again in the middle of its end: whoever asked who is left is still answered.
     assert_eq!(bench.hear(loosened), Some(News::Loosened));
