@@ -265,7 +265,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors),
         (_, image) => begins_anew = image,
     }
-    daemon.world.has_taken_up(&daemon.engine);
+    if !is_hopeless {
+        // Else what was passed on stays open as it is: a shim that lost its socket would end its run.
+        daemon.world.has_taken_up(&daemon.engine);
+    }
     put_in_charge(&mut daemon);
     daemon.pass_on();
     daemon.page.publish(daemon.folder.as_fd()).map_err(while_doing("cannot make the board"))?;
