@@ -132,6 +132,58 @@ fn what_survives_goes_on_and_everything_else_is_gone_within_a_second() {
 }
 
 #[test]
+fn in_shims_and_in_namespaces_it_is_so_too() {
+    for held_by in ["shim", "pidns"] {
+        let service = |name: &str, nap: u32, more: &str| {
+            format!(
+                "[service.{name}]
+                command = ['sh', '-c', 'setsid sleep {nap} & exec verger-probe notify READY=1 hold']
+                ready = 'notify'
+                containment = '{held_by}'
+                {more}
+                "
+            )
+        };
+        let plan = service("lives", 2001, "survive = true")
+            + &service("dies", 2002, "")
+            + &service("ends", 2003, "survive = true\nrestart = 'never'");
+        let mut machine = Setup::plan(&plan).start();
+        let napping = |machine: &Machine, nap: &str| {
+            eventually("its child is there", PATIENCE, || {
+                let all = processes_of(machine.instance()).into_iter().map(Process);
+                all.into_iter().find(|it| it.try_file("cmdline").as_deref() == Some(&format!("sleep\0{nap}\0")))
+            })
+        };
+        let (lives, dies, ends) = (machine.wait_ready("lives"), machine.wait_ready("dies"), machine.wait_ready("ends"));
+        assert_eq!(lives.containment.to_string(), held_by);
+        let main = |it: &Service| Process(it.pid.expect("it runs"));
+        let (living, dying) = (napping(&machine, "2001"), napping(&machine, "2002"));
+        let killed = Instant::now();
+        kill(&mut machine);
+        for gone in [main(&dies), dying] {
+            assert!(gone.ended_within(A_SECOND.saturating_sub(killed.elapsed())), "{held_by}: {gone:?} lives");
+        }
+        assert!(main(&lives).lives() && living.lives());
+        // Only its shim can know, and holds it until somebody asks.
+        main(&ends).signal(Signal::TERM);
+        assert!(main(&ends).ended_within(PATIENCE));
+
+        let mut next = next(&machine, &plan);
+        assert_eq!(essence(&next.show("lives")), essence(&lives));
+        assert_eq!(next.show("lives").containment.to_string(), held_by);
+        assert_ne!(next.wait_ready("dies").run, dies.run);
+        let ended = eventually("how it ended is known", PATIENCE, || next.show("ends").last_exit);
+        assert_eq!((next.show("ends").run, ended.signal.as_deref()), (ends.run, Some("SIGTERM")));
+        // It is a service as any other.
+        main(&lives).signal(Signal::KILL);
+        let again = next.wait_other_run("lives", lives.run);
+        assert_eq!((again.restarts, again.containment.to_string().as_str()), (lives.restarts + 1, held_by));
+        assert!(!living.lives());
+        nothing_is_left(&mut next);
+    }
+}
+
+#[test]
 fn how_it_ended_while_nobody_was_there_is_known() {
     let plan = "
         [service.a]

@@ -170,18 +170,40 @@ pub fn adopt_orphans() -> Result<(), Errno> {
     raw::check(result).map(drop)
 }
 
-/// Asks for the processor before all others: as a real-time process with the lowest priority of those (`sched(7)`; a child does
-/// not inherit it), or else as the least nice of all (`setpriority(2)`). Whether either was granted changes nothing but speed.
-pub fn hurry() {
-    let lowest = 1i32;
-    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
-    // SAFETY: numbers, and a `struct sched_param` of one number.
-    unsafe {
-        let first = raw::syscall3(libc::SYS_sched_setscheduler, 0, policy as usize, (&raw const lowest) as usize);
-        if first < 0 {
-            raw::syscall3(libc::SYS_setpriority, libc::PRIO_PROCESS as usize, 0, -20isize as usize);
+/// As long as it lives this thread has the processor before all that are not real-time threads ([`hurry`]).
+#[derive(Debug)]
+pub struct Hurry {
+    /// What to go back to; `None`: nothing was changed.
+    policy: Option<usize>,
+}
+
+/// Asks for the processor before others, as the least of the real-time threads (`sched(7)`), where we are none already. Without the
+/// right to (`CAP_SYS_NICE`, `RLIMIT_RTPRIO`) everything stays as it is. Nothing that is started meanwhile must be: it would
+/// inherit this.
+pub fn hurry() -> Hurry {
+    let usual = |policy: &usize| {
+        [libc::SCHED_OTHER, libc::SCHED_BATCH, libc::SCHED_IDLE]
+            .contains(&(*policy as i32 & !libc::SCHED_RESET_ON_FORK))
+    };
+    // SAFETY: numbers only.
+    let policy = raw::check(unsafe { raw::syscall1(libc::SYS_sched_getscheduler, 0) }).ok().filter(usual);
+    Hurry { policy: policy.filter(|policy| schedule(libc::SCHED_FIFO as usize | (*policy & RESET_ON_FORK), 1)) }
+}
+
+const RESET_ON_FORK: usize = libc::SCHED_RESET_ON_FORK as usize;
+
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        if let Some(policy) = self.policy {
+            schedule(policy, 0);
         }
     }
+}
+
+/// Whether the policy was changed.
+fn schedule(policy: usize, priority: i32) -> bool {
+    // SAFETY: numbers, and a `struct sched_param` of one number.
+    unsafe { raw::syscall3(libc::SYS_sched_setscheduler, 0, policy, (&raw const priority) as usize) >= 0 }
 }
 
 /// Keeps all our memory, present and future, in RAM (`mlockall(2)`). A forked child does not inherit it.

@@ -234,8 +234,6 @@ impl Ground for World {
         self.others_move(None);
         self.list.iter().any(|who| matches!(self.processes[*who].state, State::Lives | State::Hit))
     }
-
-    fn hurry(&mut self) {}
 }
 
 /// Rooms small enough for this world.

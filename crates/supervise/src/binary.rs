@@ -3,12 +3,10 @@
 //! Nothing depends on words, environment or the way we were called. Whoever executes us has made the children and set the
 //! subreaper flag (or has made us the first process of a pid namespace); it is set here again, which costs nothing.
 
-use verger_linux::contain::Descendants;
 use verger_linux::lent::Lent;
+use verger_linux::process;
 use verger_linux::reap::{self, Dead};
-use verger_linux::signals::SignalFd;
 use verger_linux::start::words_for;
-use verger_linux::{machine, process};
 use verger_wire::supervise::Boundaries;
 use verger_wire::supervise::binary::{Ending, Order, Orders};
 
@@ -22,19 +20,18 @@ pub(crate) fn run() -> u8 {
     let ends = Ends::apart(Lent::take(0).ok(), Lent::take(1).ok());
     let nobody_commands = ends.control().is_none();
     let wanted = arrange_signals();
-    let made = machine::adopt_orphans().and_then(|()| Ok((Descendants::open()?, SignalFd::new(wanted)?)));
-    let (descendants, signals) = match made {
-        Ok(made) => made,
+    let boundaries = match ends.control().is_some_and(Lent::keeps_messages_apart) {
+        true => Boundaries::Messages,
+        false => Boundaries::None,
+    };
+    let speech = Binary { orders: Orders::new(boundaries) };
+    let mut life = match Life::new(ends, speech, wanted) {
+        Ok(life) => life,
         Err(errno) => {
             complain(&[b"cannot watch over children: ", words_for(errno)]);
             return 1;
         }
     };
-    let boundaries = match ends.control().is_some_and(Lent::keeps_messages_apart) {
-        true => Boundaries::Messages,
-        false => Boundaries::None,
-    };
-    let mut life = Life::new(ends, Binary { orders: Orders::new(boundaries) }, descendants, signals);
     if nobody_commands {
         complain(&[b"control: descriptor 0: not open"]);
         life.kill();

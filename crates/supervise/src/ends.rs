@@ -4,14 +4,17 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use verger_linux::lent::Lent;
 
-/// Control and status, which may be one.
+/// Control and status, which may be one. Both stay open to the end; whether they are still of use is another matter.
 pub(crate) struct Ends {
     /// What both are on, or control alone.
     first: Option<Lent>,
     /// Status, where it has a descriptor of its own.
     second: Option<Lent>,
     shared: bool,
+    /// Somebody may command.
     listening: bool,
+    /// Somebody may read.
+    speaking: bool,
     waiting: Waiting,
 }
 
@@ -43,8 +46,8 @@ impl Ends {
     }
 
     fn new(first: Option<Lent>, second: Option<Lent>, shared: bool) -> Ends {
-        let listening = first.is_some();
-        Ends { first, second, shared, listening, waiting: Waiting { bytes: [0; 128], from: 0, to: 0 } }
+        let waiting = Waiting { bytes: [0; 128], from: 0, to: 0 };
+        Ends { first, second, shared, listening: true, speaking: true, waiting }
     }
 
     /// Where commands come from; `None` when there never was such an end, or it hung up.
@@ -53,35 +56,35 @@ impl Ends {
     }
 
     fn status(&self) -> Option<&Lent> {
-        if self.shared { self.first.as_ref() } else { self.second.as_ref() }
+        if self.shared { self.first.as_ref() } else { self.second.as_ref() }.filter(|_| self.speaking)
     }
 
-    /// Nobody will command any more. A descriptor that is status too stays open: the last events are still to be said.
+    /// The first descriptor, of use or not, with whether it is to be listened to and whether something waits to be written.
+    pub(crate) fn first(&self) -> Option<(BorrowedFd<'_>, bool, bool)> {
+        let first = self.first.as_ref()?;
+        Some((first.as_fd(), self.listening, self.shared && self.waits()))
+    }
+
+    /// Status where it has a descriptor of its own, of use or not, with whether anybody may read and whether something waits.
+    pub(crate) fn second(&self) -> Option<(BorrowedFd<'_>, bool, bool)> {
+        let second = self.second.as_ref()?;
+        Some((second.as_fd(), self.speaking, self.waits()))
+    }
+
+    /// Nobody will command any more.
     pub(crate) fn hang_up(&mut self) {
         self.listening = false;
-        if !self.shared {
-            self.first = None;
-        }
     }
 
     /// Nobody will read any more: what is said from now on goes nowhere.
     pub(crate) fn fall_silent(&mut self) {
+        self.speaking = false;
         self.waiting.from = self.waiting.to;
-        if self.shared {
-            self.shared = false;
-        } else {
-            self.second = None;
-        }
     }
 
-    /// The status descriptor, when something waits to be written to it.
-    pub(crate) fn blocked(&self) -> Option<BorrowedFd<'_>> {
-        self.status().filter(|_| self.waiting.from < self.waiting.to).map(AsFd::as_fd)
-    }
-
-    /// The status descriptor, when it is not the control descriptor too: then it can hang up alone.
-    pub(crate) fn status_alone(&self) -> Option<BorrowedFd<'_>> {
-        self.second.as_ref().map(AsFd::as_fd)
+    /// Whether something was said that could not be written yet.
+    pub(crate) fn waits(&self) -> bool {
+        self.speaking && self.waiting.from < self.waiting.to
     }
 
     /// Says something, now or when it can be written. More than there is room for is not taken: false, and nothing changes.

@@ -10,25 +10,29 @@
 use core::mem::MaybeUninit;
 use std::sync::{Mutex, PoisonError};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::time::Timespec;
+use rustix::event::{Timespec, poll};
 use verger_engine::time::{Moment, Span};
 use verger_linux::clock::now;
 use verger_linux::contain::Descendants;
 use verger_linux::contain::rounds::{Ground, Reaped, Whom, Woken, end_all};
 use verger_linux::lent::Read;
+use verger_linux::machine::Hurry;
 use verger_linux::reap::{Dead, Look, look, take};
-use verger_linux::signals::SignalFd;
+use verger_linux::signals::{SignalFd, SignalSet};
 use verger_linux::{Errno, machine};
 
 use crate::SIGCHLD;
 use crate::ends::{Cut, Ends};
+use crate::wake::Wake;
 
 /// How long, once everything is to end, a reader of events that does not read is waited for: a second.
 const PATIENCE: Span = Span::from_millis(1000);
 
 /// Children reaped in one go before anything else is looked at.
 const REAPED_MAX: u32 = 4096;
+
+/// So many waits while killing end with the first death; later ones let half a millisecond's deaths come together.
+const SINGLE_DEATHS: u32 = 4;
 
 /// Reads of control in one turn before anything else is looked at: somebody who floods us does not keep us from the rest.
 const READS_MAX: u32 = 16;
@@ -64,13 +68,18 @@ enum End {
 pub(crate) struct Life<S> {
     pub(crate) ends: Ends,
     pub(crate) speech: S,
-    pub(crate) descendants: Descendants,
+    descendants: Descendants,
     /// Children that ended, and what would have ended us.
-    pub(crate) signals: SignalFd,
+    signals: SignalFd,
+    wake: Wake,
     /// More children have ended than one turn could reap.
-    pub(crate) more: bool,
+    more: bool,
     /// Since when a reader has been waited for, while killing.
-    pub(crate) waited_since: Option<Moment>,
+    waited_since: Option<Moment>,
+    /// Waits while killing.
+    waits: u32,
+    /// Since the kill began.
+    hurry: Option<Hurry>,
 }
 
 /// What came through the signal descriptor.
@@ -81,8 +90,16 @@ struct Came {
 }
 
 impl<S: Speech> Life<S> {
-    pub(crate) fn new(ends: Ends, speech: S, descendants: Descendants, signals: SignalFd) -> Life<S> {
-        Life { ends, speech, descendants, signals, more: false, waited_since: None }
+    /// For what is below us, which whoever made us has arranged to be everything. `wanted`: the signals that are read.
+    ///
+    /// # Errors
+    /// `ENOENT` without `/proc`; `EMFILE`, `ENFILE`, `ENOMEM`.
+    pub(crate) fn new(ends: Ends, speech: S, wanted: SignalSet) -> Result<Life<S>, Errno> {
+        machine::adopt_orphans()?;
+        let descendants = Descendants::open()?;
+        let signals = SignalFd::new(wanted)?;
+        let wake = Wake::new(&signals, &ends)?;
+        Ok(Life { ends, speech, descendants, signals, wake, more: false, waited_since: None, waits: 0, hurry: None })
     }
 
     /// Lives until nothing is left below, by itself or because it killed it.
@@ -100,6 +117,8 @@ impl<S: Speech> Life<S> {
 
     /// Kills until nothing is left below.
     pub(crate) fn kill(&mut self) {
+        // Commands make no difference any more.
+        self.ends.hang_up();
         end_all(self);
     }
 
@@ -109,42 +128,32 @@ impl<S: Speech> Life<S> {
         loop {
             self.ends.flush(S::CUT);
             let left = until.since(now());
-            let Some(status) = self.ends.blocked().filter(|_| left > Span::ZERO) else { return };
-            let _ready_or_late = wait_for(&mut [PollFd::from_borrowed_fd(status, PollFlags::OUT)], Some(left));
+            if !self.ends.waits() || left == Span::ZERO {
+                return;
+            }
+            if self.wake.wait(&self.ends, Some(left)).status_gone {
+                self.ends.fall_silent();
+            }
+            self.take_signals();
         }
     }
 
     fn turn(&mut self) -> Option<End> {
-        let (control, signals, status) = {
-            let nothing = || PollFd::new(&self.signals, PollFlags::empty());
-            let control = self.ends.control().map(|fd| PollFd::new(fd, PollFlags::IN | PollFlags::RDHUP));
-            let blocked = self.ends.blocked().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT));
-            // Nothing is asked of it, but that it hung up is told all the same.
-            let alone = || self.ends.status_alone().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::empty()));
-            let mut asked = [
-                control.unwrap_or_else(nothing),
-                PollFd::new(&self.signals, PollFlags::IN),
-                blocked.or_else(alone).unwrap_or_else(nothing),
-            ];
-            wait_for(&mut asked, self.more.then_some(Span::ZERO));
-            let [control, signals, status] = asked.each_ref().map(PollFd::revents);
-            (control, signals, status)
-        };
-        let gone = PollFlags::HUP | PollFlags::RDHUP | PollFlags::ERR | PollFlags::NVAL;
+        let ready = self.wake.wait(&self.ends, self.more.then_some(Span::ZERO));
         let mut end = None;
-        if self.ends.control().is_some() && !control.is_empty() && self.listen(control.intersects(gone)) {
+        if ready.control && self.ends.control().is_some() && self.listen(ready.control_gone) {
             self.ends.hang_up();
             end = Some(End::Kill);
         }
-        if status.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL) && self.ends.status_alone().is_some() {
+        if ready.status_gone {
             self.ends.fall_silent();
         }
         let mut look_at_children = self.more;
-        if status.contains(PollFlags::OUT) {
+        if ready.status {
             self.ends.flush(S::CUT);
             look_at_children = true;
         }
-        let came = if signals.is_empty() { Came::default() } else { self.take_signals() };
+        let came = if ready.signals { self.take_signals() } else { Came::default() };
         if look_at_children || came.child {
             match self.reap_some() {
                 Reaped::NoneLeft => return Some(End::Empty),
@@ -217,6 +226,8 @@ impl<S: Speech> Life<S> {
 
 impl<S: Speech> Ground for Life<S> {
     fn hit(&mut self, whom: Whom, held: u32, most: u32) -> u32 {
+        // Whoever is to be killed may be a thousand who all want the processor.
+        self.hurry.get_or_insert_with(machine::hurry);
         self.descendants.kill(whom, held, most)
     }
 
@@ -225,7 +236,7 @@ impl<S: Speech> Ground for Life<S> {
     }
 
     fn reap(&mut self) -> Reaped {
-        if self.ends.blocked().is_none() {
+        if !self.ends.waits() {
             self.waited_since = None;
         } else if now().since(*self.waited_since.get_or_insert_with(now)) > PATIENCE {
             self.ends.fall_silent();
@@ -236,36 +247,18 @@ impl<S: Speech> Ground for Life<S> {
     fn wait(&mut self, idle: u32) -> Woken {
         // 2 ms, doubled with every wait that brought nothing, up to half a second.
         let longest = Span::from_millis(2 << idle.min(8));
-        let ready = {
-            let signals = PollFd::new(&self.signals, PollFlags::IN);
-            let status = self.ends.blocked().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::OUT));
-            match status {
-                Some(status) => wait_for(&mut [signals, status], Some(longest)),
-                None => wait_for(&mut [signals], Some(longest)),
-            }
-        };
-        self.take_signals();
-        if ready { Woken::News } else { Woken::Quiet }
-    }
-
-    fn hurry(&mut self) {
-        machine::hurry();
-    }
-}
-
-/// Waits until one of these is ready, at most so long. False: it took too long.
-fn wait_for(asked: &mut [PollFd<'_>], longest: Option<Span>) -> bool {
-    let longest = longest.map(|span| {
-        let nanos = span.0;
-        Timespec { tv_sec: (nanos / 1_000_000_000) as i64, tv_nsec: (nanos % 1_000_000_000) as i64 }
-    });
-    loop {
-        match poll(asked, longest.as_ref()) {
-            Ok(count) => return count > 0,
-            // A stop and a continue. Beginning anew lengthens a wait, and none of them is a promise.
-            Err(Errno::INTR) => {}
-            // No memory for three descriptors: whatever is ready is found by looking.
-            Err(_) => return true,
+        self.waits = self.waits.saturating_add(1);
+        if self.waits > SINGLE_DEATHS {
+            // Many die: woken for each single one, before the next can, they would take us longer than they take to die.
+            let _passed = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 500_000 }));
         }
+        let ready = self.wake.wait(&self.ends, Some(longest));
+        if ready.status_gone {
+            self.ends.fall_silent();
+        } else if ready.status {
+            self.ends.flush(S::CUT);
+        }
+        self.take_signals();
+        if ready.anything() { Woken::News } else { Woken::Quiet }
     }
 }

@@ -1,12 +1,12 @@
 //! `supervise`: a command's life is a descriptor's, and nothing it started survives it.
 //!
-//! One process, one thread, asleep in `poll(2)`. It is a child subreaper, so whatever loses its parent below it becomes its
+//! One process, one thread, asleep in `epoll_wait(2)`. It is a child subreaper, so whatever loses its parent below it becomes its
 //! child; when the last write end towards its control descriptor closes, it kills until nothing lives below.
 //!
 //! Two generations of one program, told apart by the number of words: three or more start a command and speak lines
 //! ([`text`]); none at all adopts children that exist already and speaks structs ([`binary`]). What both are is [`life`].
 //!
-//! *Always true:* nothing is allocated, also at the start; nothing waits but `poll(2)`; no descriptor that was given changes its
+//! *Always true:* nothing is allocated, also at the start; nothing waits but `epoll_wait(2)`; no descriptor that was given changes its
 //! flags for others; when it exits by itself, nothing it is responsible for is alive.
 
 #![forbid(unsafe_code)]
@@ -16,6 +16,7 @@ mod binary;
 mod ends;
 mod life;
 mod text;
+mod wake;
 
 use verger_linux::signals::{self, Disposition, SignalSet};
 use verger_linux::start::{Start, print, say};

@@ -2,12 +2,11 @@
 
 use verger_engine::runs::{Ended, Pid};
 use verger_linux::command::Command;
-use verger_linux::contain::Descendants;
 use verger_linux::lent::Lent;
 use verger_linux::reap::Dead;
-use verger_linux::signals::{self, SignalFd};
+use verger_linux::signals;
 use verger_linux::start::{Start, words_for};
-use verger_linux::{Errno, machine, process};
+use verger_linux::{Errno, process};
 use verger_wire::supervise::Boundaries;
 use verger_wire::supervise::text::{Commands, LINE_BYTES_MAX, Line};
 
@@ -24,19 +23,18 @@ pub(crate) fn run(start: &Start) -> u8 {
         Err(status) => return status,
     };
     let wanted = arrange_signals();
-    let made = machine::adopt_orphans().and_then(|()| Ok((Descendants::open()?, SignalFd::new(wanted)?)));
-    let (descendants, signals) = match made {
-        Ok(made) => made,
+    let boundaries = match ends.control().is_some_and(Lent::keeps_messages_apart) {
+        true => Boundaries::Messages,
+        false => Boundaries::None,
+    };
+    let speech = Text { command: None, commands: Commands::new(boundaries) };
+    let mut life = match Life::new(ends, speech, wanted) {
+        Ok(life) => life,
         Err(errno) => {
             complain(&[b"cannot watch over children: ", words_for(errno)]);
             return 1;
         }
     };
-    let boundaries = match ends.control().is_some_and(Lent::keeps_messages_apart) {
-        true => Boundaries::Messages,
-        false => Boundaries::None,
-    };
-    let mut life = Life::new(ends, Text { command: None, commands: Commands::new(boundaries) }, descendants, signals);
     let command = Command {
         start,
         first: 3,

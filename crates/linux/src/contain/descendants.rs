@@ -44,6 +44,8 @@ pub struct Descendants {
     first: bool,
     /// Whether children were killed before. Then new ones were adopted, and the tree has depth.
     begun: bool,
+    /// How many were killed below children and have not become children yet.
+    below: u32,
 }
 
 impl Descendants {
@@ -59,7 +61,7 @@ impl Descendants {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno),
         };
-        Ok(Descendants { children, read: None, first: own.0 == 1, begun: false })
+        Ok(Descendants { children, read: None, first: own.0 == 1, begun: false, below: 0 })
     }
 
     /// Sends SIGKILL to children, each right after it was read: to all of them, or to those behind the first `held`, of which it
@@ -74,7 +76,7 @@ impl Descendants {
             // All but ourselves, in one go: nobody can be forked past it.
             process::kill_all_others();
         }
-        let below = if self.begun { LOOKED_BELOW_MAX } else { 0 };
+        let mut looks = if self.begun { LOOKED_BELOW_MAX } else { 0 };
         self.begun = true;
         let Some(children) = &self.children else {
             return kill_as_found(held);
@@ -98,8 +100,14 @@ impl Descendants {
             }
             if is_new {
                 new += 1;
-                if new <= below {
-                    kill_below(pid);
+                // So many that come now were killed below somebody before, and what is below them too.
+                match self.below.checked_sub(1) {
+                    Some(left) => self.below = left,
+                    None if looks > 0 => {
+                        looks -= 1;
+                        self.below = kill_below(pid);
+                    }
+                    None => {}
                 }
             }
             if new < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -181,9 +189,9 @@ pub(super) struct Seen {
 }
 
 /// Kills what is below a child of ours that nobody has reaped, as far as it can be seen: all of it is looked at first, then
-/// killed from the top, each through a pidfd and only if it is still the process that was seen.
-fn kill_below(child: Pid) {
-    let Ok(stat) = process::stat(child) else { return };
+/// killed from the top, each through a pidfd and only if it is still the process that was seen. Gives how many.
+fn kill_below(child: Pid) -> u32 {
+    let Ok(stat) = process::stat(child) else { return 0 };
     let mut seen = [Seen::default(); BELOW_MAX];
     let mut used = 1;
     let mut done = 0;
@@ -212,6 +220,7 @@ fn kill_below(child: Pid) {
             let _whether_we_may_or_not = held.signal(SIGKILL);
         }
     }
+    (used - 1) as u32
 }
 
 pub(super) fn is_still(seen: Seen) -> bool {

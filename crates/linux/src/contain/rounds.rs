@@ -47,9 +47,6 @@ pub trait Ground {
 
     /// Waits until a child may have died, or for a while: the longer, the more waits in a row (`idle`) brought nothing.
     fn wait(&mut self, idle: u32) -> Woken;
-
-    /// The others were quicker for a whole hold: does what can be done about that.
-    fn hurry(&mut self);
 }
 
 /// Who is to be hit.
@@ -120,7 +117,6 @@ pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
     let mut taken = Taken::default();
     // Waits since somebody new came, and waits in a row that brought nothing.
     let (mut calm, mut idle) = (0u32, 0u32);
-    ground.hurry();
     loop {
         let before = variant;
         let whom = if idle == 0 { Whom::New } else { Whom::All };
