@@ -47,7 +47,7 @@ use crate::options::Options;
 use crate::page::{self, Left, Page};
 use crate::poll::{Poll, Token};
 use crate::recording::Recording;
-use crate::shim;
+use crate::shim::{self, Shim};
 use crate::starter::{Ground, Starter};
 use crate::trouble::{Trouble, while_doing};
 use crate::world::{Known, World};
@@ -739,6 +739,11 @@ fn end_strangers(daemon: &mut Daemon, strangers: &[Entry]) {
     for entry in strangers {
         end_process(&entry.record);
     }
+    let shims: Vec<Shim> =
+        strangers.iter().filter_map(|entry| daemon.world.inheritance.take_shim(entry.record.run)).collect();
+    shims.iter().for_each(Shim::end);
+    let until = clock::now() + STRANGERS_GRACE;
+    shims.iter().for_each(|shim| shim.hear_out(until));
     if let Some(tree) = &daemon.world.starter.ground().tree {
         end_runs(tree, |run| strangers.iter().any(|entry| entry.record.run == run));
     }
