@@ -514,3 +514,26 @@ fn who_holds_the_shim_still_is_killed_without_it() {
     machine.stop_service("a").expect("it stops");
     assert!(!all.iter().any(|it| it.lives()));
 }
+
+#[test]
+fn what_outlived_its_daemon_and_is_in_no_plan_any_more_is_ended_whole() {
+    for containment in SHIMS {
+        let mut machine = Machine::start(&format!(
+            "[service.a]
+             command = ['sh', '-c', 'setsid sleep 1000 & echo >&3; exec sleep 1000']
+             ready = 'fd'
+             survive = true
+             containment = '{containment}'"
+        ));
+        machine.wait_ready("a");
+        let all = tree(machine.main_process("a"));
+        assert_eq!(all.len(), 2);
+        machine.signal(Signal::KILL);
+        machine.wait_end();
+        machine.somebody_goes_on();
+        assert!(all.iter().all(|it| it.lives()), "{containment}");
+        let next = Setup::beside(&machine).with_plan("[service.b]\ncommand = 'sleep 1000'").start();
+        next.wait_ready("b");
+        assert!(!all.iter().any(|it| it.lives()), "{containment}");
+    }
+}

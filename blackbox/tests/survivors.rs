@@ -38,7 +38,8 @@ const HOUSE: &str = "
 
 /// The house, with one that was restarted and one that was stopped.
 fn lived_in(plan: &str) -> Machine {
-    let machine = Setup::plan(plan).arg("--debug").start();
+    // What ends with the daemon, and what needs the keeper to outlive it, is a containment's own: shims have theirs below.
+    let machine = Setup::plan(plan).env("VERGER_CONTAINMENT", "cgroup").arg("--debug").start();
     let first = machine.wait_ready("lives");
     Process(first.pid.expect("it runs")).signal(Signal::KILL);
     machine.wait_other_run("lives", first.run);

@@ -47,7 +47,7 @@ use crate::options::Options;
 use crate::page::{self, Left, Page};
 use crate::poll::{Poll, Token};
 use crate::recording::Recording;
-use crate::shim;
+use crate::shim::{self, Shim};
 use crate::starter::{Ground, Starter};
 use crate::trouble::{Trouble, while_doing};
 use crate::world::{Known, World};
@@ -265,7 +265,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors),
         (_, image) => begins_anew = image,
     }
-    daemon.world.has_taken_up(&daemon.engine);
+    if !is_hopeless {
+        // Else what was passed on stays open as it is: a shim that lost its socket would end its run.
+        daemon.world.has_taken_up(&daemon.engine);
+    }
     put_in_charge(&mut daemon);
     daemon.pass_on();
     daemon.page.publish(daemon.folder.as_fd()).map_err(while_doing("cannot make the board"))?;
@@ -736,6 +739,11 @@ fn end_strangers(daemon: &mut Daemon, strangers: &[Entry]) {
     for entry in strangers {
         end_process(&entry.record);
     }
+    let shims: Vec<Shim> =
+        strangers.iter().filter_map(|entry| daemon.world.inheritance.take_shim(entry.record.run)).collect();
+    shims.iter().for_each(Shim::end);
+    let until = clock::now() + STRANGERS_GRACE;
+    shims.iter().for_each(|shim| shim.hear_out(until));
     if let Some(tree) = &daemon.world.starter.ground().tree {
         end_runs(tree, |run| strangers.iter().any(|entry| entry.record.run == run));
     }

@@ -14,13 +14,16 @@ use rustix::io::Errno;
 use verger_engine::runs::Pid;
 use verger_linux::contain::Group;
 use verger_linux::exec::{Image, Passed, Replacement};
+use verger_linux::process::PidFd;
 use verger_linux::{clock, process, reap, signals};
 
 use crate::begin::end_runs;
 use crate::daemon::Daemon;
 use crate::folder::{Folder, note_breakage};
+use crate::inheritance::Inheritance;
 use crate::log::last_words;
 use crate::options::Options;
+use crate::shim;
 
 /// So many breakages within a minute are too many.
 const TOO_MANY: usize = 3;
@@ -138,8 +141,21 @@ fn children(daemon: &Daemon) -> Vec<Pid> {
     children
 }
 
+/// How long a shim is waited for that ends what it holds.
+const SHIMS_END: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
+
 /// Ends what still runs.
-fn end_all(daemon: &Daemon) {
+fn end_all(daemon: &mut Daemon) {
+    // A shim whose socket hangs up ends all it holds, and itself; killed, it would let go of that.
+    daemon.world.inheritance = Inheritance::default();
+    let supervise = &daemon.world.starter.ground().supervise;
+    let is_shim = |child: &Pid| supervise.as_ref().is_some_and(|supervise| shim::executes(*child, supervise));
+    let shims: Vec<PidFd> =
+        children(daemon).iter().filter(|it| is_shim(it)).filter_map(|it| PidFd::open(*it).ok()).collect();
+    for shim in &shims {
+        let mut asked = [rustix::event::PollFd::new(shim, rustix::event::PollFlags::IN)];
+        let _long_enough = rustix::event::poll(&mut asked, Some(&SHIMS_END));
+    }
     for child in children(daemon) {
         let _gone = process::signal(child, SIGKILL);
         let _no_group = Group(child).kill();

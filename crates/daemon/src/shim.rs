@@ -13,11 +13,12 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair,
 };
 use verger_engine::runs::{Ended, Pid};
+use verger_engine::time::Moment;
 use verger_linux::contain::Offspring;
 use verger_linux::process::PidFd;
 use verger_linux::reap::Dead;
 use verger_linux::spawn::{self, Spawner};
-use verger_linux::{process, reap};
+use verger_linux::{clock, process, reap};
 use verger_wire::supervise::binary::{ENDING_BYTES, Ending, Order};
 
 const SIGKILL: u8 = 9;
@@ -203,6 +204,24 @@ impl Shim {
         let _not_there_any_more = send(socket, &order, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         // Stopped, it would pass nothing on: the main process would be killed without having been asked.
         self.signal(SIGCONT);
+    }
+
+    /// Waits until it has hung up, but not longer than this; what it says is not kept.
+    pub(crate) fn hear_out(&self, until: Moment) {
+        while let Some(socket) = self.socket() {
+            match self.hear() {
+                Heard::MainEnded(_) | Heard::OtherEnded => {}
+                Heard::HungUp => return,
+                Heard::Nothing => {
+                    let left = until.since(clock::now()).as_millis() as i64;
+                    let limit = Timespec { tv_sec: left / 1000, tv_nsec: left % 1000 * 1_000_000 };
+                    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+                    if !matches!(poll(&mut asked, Some(&limit)), Ok(1..) | Err(Errno::INTR)) {
+                        return;
+                    }
+                }
+            }
+        }
     }
 
     /// Has it end everything below, and itself. What it has to say until then can still be heard.
