@@ -352,7 +352,7 @@ fn stopped_it_does_nothing_and_continued_it_does_what_came_meanwhile() {
 /// closes the hole (`containment = "pidns"`), and the containments' tests show it.
 #[test]
 fn killed_itself_its_command_gets_sigterm() {
-    let mut it = pipes().storm(&["daemons", "3"], 4);
+    let mut it = pipes().start(&["sleep", "1000"]);
     let command = it.command();
     it.signal(9);
     assert!(it.ends_within(PATIENCE).is_some());
