@@ -1,11 +1,12 @@
 //! Everything below this process, where no cgroup holds it: the kernel's list of our children, and what is below them.
 //!
-//! For a *subreaper* ([`crate::machine::adopt_orphans`]) with *one thread*. Then whoever loses its parent becomes our child, and
+//! For a *subreaper* ([`crate::machine::adopt_orphans`]). Whoever loses its parent becomes our child, and
 //! a child leaves the list of children only when we reap it. As long as we do not, its pid is its own, and the kernel adds those
 //! who come at the list's end: so the first so many entries are the ones that were seen before ([`super::rounds`] counts them).
 //!
-//! The list (`/proc/PID/task/TID/children`, `proc_tid_children(5)`) is held open, so that a kill needs no free descriptor. Where
-//! the kernel has none (`CONFIG_PROC_CHILDREN`), `/proc` is searched for processes whose parent we are.
+//! The list (`/proc/PID/task/TID/children`, `proc_tid_children(5)`) is held open, so that a kill needs no free descriptor. It is one
+//! thread's: where we have several, or the kernel has no list (`CONFIG_PROC_CHILDREN`), `/proc` is searched for processes whose parent
+//! we are, which is slower, tells no order, and so is done for all of them again at every call.
 //!
 //! *Not here:* when to stop ([`super::rounds`]), reaping ([`crate::reap`]).
 
@@ -36,7 +37,7 @@ const SIGKILL: u8 = libc::SIGKILL as u8;
 /// Our children and what is below them.
 #[derive(Debug)]
 pub struct Descendants {
-    /// `None`: the kernel has no such list.
+    /// `None`: there is no such list, or it would not be all of them.
     children: Option<OwnedFd>,
     /// How many entries were read since the list was begun, when that is where the descriptor stands.
     read: Option<u32>,
@@ -55,9 +56,9 @@ impl Descendants {
     /// `ENOENT` without `/proc`; `EMFILE`, `ENFILE`, `ENOMEM`.
     pub fn open() -> Result<Descendants, Errno> {
         let own = Pid(std::process::id());
-        process::stat(own)?;
+        let alone = process::stat(own)?.threads == 1;
         let children = match files::open(files::here(), c"/proc/thread-self/children", OFlags::RDONLY) {
-            Ok(list) => Some(list),
+            Ok(list) => Some(list).filter(|_| alone),
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno),
         };
