@@ -285,6 +285,7 @@ fn starts_that_are_held_up_hold_no_others_up() {
     // In a frozen control group nobody gets as far as its program: as on a disk that does not answer.
     let plan = "[defaults]
                 autostart = false
+                containment = 'cgroup'
                 [service.a]
                 command = 'sleep 1000'
                 [service.b]

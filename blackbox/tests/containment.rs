@@ -351,10 +351,12 @@ fn a_killed_shim_is_told_and_the_service_goes_on_with_less() {
     assert!(!main.lives());
     let program = machine.process().program();
     let others = tree(machine.main_process("other"));
-    for orphan in orphans.iter().filter(|it| it.lives() && it.program() != program && !others.contains(it)) {
-        if !others.iter().any(|it| it.parent() == orphan.0) {
-            orphan.signal(Signal::KILL);
-        }
+    let shim = Process(machine.main_process("other").parent());
+    // One that is ended takes others along: they may be gone by the time it is their turn.
+    let runs_another = |it: &Process| std::fs::read_link(format!("/proc/{}/exe", it.0)).is_ok_and(|it| it != program);
+    for orphan in orphans.iter().filter(|it| runs_another(it) && !others.contains(it) && **it != shim) {
+        let pid = rustix::process::Pid::from_raw(orphan.0.cast_signed()).expect("a number");
+        let _gone_already = rustix::process::kill_process(pid, Signal::KILL);
     }
     machine.folder().write("brood", "");
     machine.start_service("parent").expect("it starts");
@@ -392,4 +394,123 @@ fn a_stopped_shim_does_not_keep_its_service_from_ending() {
         machine.stop_service("a").expect("it stops");
         assert!(!all.iter().any(|it| it.lives()), "{containment}");
     }
+}
+
+#[test]
+fn a_stopped_shim_is_woken_to_pass_the_stop_signal_on() {
+    for containment in SHIMS {
+        let setup = Setup::empty();
+        setup.folder().script("a", "trap 'echo term >> $0.said; exit 0' TERM; echo >&7; while :; do sleep 0.01; done");
+        let machine = setup
+            .with_plan(&format!(
+                "[service.a]
+                 command = '@@/a'
+                 ready = {{ fd = 7 }}
+                 containment = '{containment}'
+                 stop = ['TERM 60s']"
+            ))
+            .start();
+        machine.wait_ready("a");
+        Process(machine.main_process("a").parent()).signal(Signal::STOP);
+        machine.stop_service("a").expect("it stops");
+        assert_eq!(machine.wait_lines("a.said", 1), ["term"], "{containment}");
+        let exit = machine.show("a").last_exit.expect("it has ended");
+        assert_eq!((exit.code, exit.signal), (Some(0), None), "{containment}");
+    }
+}
+
+#[test]
+fn a_stopped_shim_sees_the_daemon_die() {
+    let mut machine = Machine::start(
+        "[service.a]
+         command = ['sh', '-c', 'setsid sleep 1000 & exec sleep 1000']
+         containment = 'shim'",
+    );
+    machine.wait_ready("a");
+    let shim = Process(machine.main_process("a").parent());
+    let all = tree(machine.process());
+    shim.signal(Signal::STOP);
+    eventually("it is stopped", PATIENCE, || shim.status("State").starts_with('T').then_some(()));
+    machine.signal(Signal::KILL);
+    machine.wait_end();
+    all_gone(&machine, &all);
+    machine.files_may_stay();
+}
+
+#[test]
+fn who_was_put_into_the_cgroup_of_a_namespace_is_ended_too() {
+    let machine = Machine::start(
+        "[service.a]
+         command = 'sleep 1000'
+         containment = 'pidns'
+         stop = ['TERM 100ms']",
+    );
+    machine.wait_ready("a");
+    let folders = group_folders(machine.instance());
+    let folder = folders.iter().find_map(|it| {
+        let runs = std::fs::read_dir(it).ok()?.filter_map(Result::ok).map(|entry| entry.path());
+        runs.into_iter()
+            .find(|run| run.is_dir() && run.file_name().is_some_and(|name| name.to_string_lossy().starts_with("a")))
+    });
+    let folder = folder.unwrap_or_else(|| panic!("{folders:?}"));
+    let mut guest = Command::new("sleep").arg("1000").spawn().expect("it can be started");
+    std::fs::write(folder.join("cgroup.procs"), guest.id().to_string()).expect("we are root");
+    machine.stop_service("a").expect("it stops");
+    let ended = eventually("it is killed", PATIENCE, || guest.try_wait().expect("it is ours"));
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(9));
+    assert!(!folder.exists());
+}
+
+#[test]
+fn how_it_ended_is_told_also_when_its_shim_went_just_before() {
+    let machine = Machine::start(
+        "[service.a]
+         command = 'sleep 1000'
+         restart = 'never'
+         containment = 'shim'",
+    );
+    machine.wait_ready("a");
+    let main = machine.main_process("a");
+    machine.signal(Signal::STOP);
+    Process(main.parent()).signal(Signal::KILL);
+    eventually("it has come to the daemon", PATIENCE, || (Process(main.parent()) == machine.process()).then_some(()));
+    main.signal(Signal::USR1);
+    eventually("it is dead", PATIENCE, || main.status("State").starts_with('Z').then_some(()));
+    machine.signal(Signal::CONT);
+    let exit = machine.wait("a", Phase::Failed).last_exit.expect("it has ended");
+    assert_eq!(exit.signal.as_deref(), Some("SIGUSR1"));
+}
+
+/// A program that holds its shim still, as a debugger would.
+const HOLDS_ITS_SHIM: &str = "
+import ctypes, os, signal
+libc = ctypes.CDLL(None)
+PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
+shim = os.getppid()
+for request in PTRACE_SEIZE, PTRACE_INTERRUPT:
+    assert libc.ptrace(request, shim, None, None) == 0
+os.waitpid(shim, 0x40000000)
+os.write(3, b'\\n')
+while True:
+    signal.pause()
+";
+
+#[test]
+fn who_holds_the_shim_still_is_killed_without_it() {
+    let setup = Setup::empty();
+    setup.folder().write("holds.py", HOLDS_ITS_SHIM);
+    let machine = setup
+        .with_plan(
+            "[service.a]
+             command = ['python3', '@@/holds.py']
+             ready = 'fd'
+             containment = 'shim'
+             stop = ['KILL 100ms']",
+        )
+        .start();
+    machine.wait_ready("a");
+    let shim = Process(machine.main_process("a").parent());
+    let all = tree(shim);
+    machine.stop_service("a").expect("it stops");
+    assert!(!all.iter().any(|it| it.lives()));
 }

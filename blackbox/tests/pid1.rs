@@ -97,6 +97,7 @@ fn orphans_of_a_service_are_reaped_and_end_with_it() {
     let machine = contained(
         "[service.a]
          command = ['sh', '-c', '(setsid sleep 0.1 &); (setsid sleep 1000 & echo $! > @@/orphan); echo >&3; exec sleep 1000']
+         containment = 'cgroup'
          ready = 'fd'",
     );
     machine.wait_ready("a");

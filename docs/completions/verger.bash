@@ -37,6 +37,9 @@ _verger() {
             verger,record)
                 cmd="verger__subcmd__record"
                 ;;
+            verger,reexec)
+                cmd="verger__subcmd__reexec"
+                ;;
             verger,replay)
                 cmd="verger__subcmd__replay"
                 ;;
@@ -94,6 +97,9 @@ _verger() {
             verger__subcmd__help,record)
                 cmd="verger__subcmd__help__subcmd__record"
                 ;;
+            verger__subcmd__help,reexec)
+                cmd="verger__subcmd__help__subcmd__reexec"
+                ;;
             verger__subcmd__help,replay)
                 cmd="verger__subcmd__help__subcmd__replay"
                 ;;
@@ -137,7 +143,7 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check schema status start stop restart signal shutdown why events replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -281,7 +287,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help)
-            opts="up run compile check schema status start stop restart signal shutdown why events replay record doctor completions version help"
+            opts="up run compile check schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -379,6 +385,20 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__record)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__reexec)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -567,6 +587,32 @@ _verger() {
                 return 0
             fi
             case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__reexec)
+            opts="-h --program --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --program)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

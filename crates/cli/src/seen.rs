@@ -19,6 +19,8 @@ use crate::trouble::Trouble;
 pub(crate) struct Seen {
     pub(crate) services: Vec<Service>,
     pub(crate) liveness: Liveness,
+    /// Services whose runs outlived the daemon.
+    live_on: usize,
     daemon: Map<String, Value>,
     /// Whether the plan's own words (description, autostart, …) are known too.
     whole: bool,
@@ -67,7 +69,8 @@ fn named(board: &Board<Mapped>, typed: &[String]) -> Option<Seen> {
     services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     services.dedup_by(|a, b| a.name == b.name);
     let liveness = board.liveness();
-    Some(Seen { services, liveness, daemon: daemon(board, liveness), whole: false })
+    let live_on = live_on(board, liveness);
+    Some(Seen { services, liveness, live_on, daemon: daemon(board, liveness), whole: false })
 }
 
 /// The board of the instance, or why it cannot be read.
@@ -85,9 +88,35 @@ pub(crate) fn on_board(board: &Board<Mapped>) -> Seen {
     Seen {
         services: entries.iter().map(|entry| recorded(entry, name)).collect(),
         liveness,
+        live_on: live_on(board, liveness),
         daemon: daemon(board, liveness),
         whole: false,
     }
+}
+
+/// How many runs were to outlive a daemon that is dead, and do.
+fn live_on(board: &Board<Mapped>, liveness: Liveness) -> usize {
+    if liveness != Liveness::Died {
+        return 0;
+    }
+    let began = |pid: u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // Behind the name, which may hold anything, is field 3; the start is 22.
+        text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse::<u64>().ok()
+    };
+    let lives = |entry: &Entry| {
+        let record = &entry.record;
+        let begun = record.pid.and_then(|pid| began(pid.0));
+        record.survives && record.phase.is_live() && begun == Some(record.started)
+    };
+    (0..board.reader().slots()).filter_map(|slot| board.read(slot).ok().flatten()).filter(lives).count()
+}
+
+/// The process that holds them, as the lock file names it.
+fn keeper(setting: &Setting) -> Option<u32> {
+    let text = std::fs::read_to_string(reach::address(setting).ok()?.lock()).ok()?;
+    let keeper = text.lines().nth(1)?.trim().parse().ok().filter(|pid| *pid != 0)?;
+    std::path::Path::new(&format!("/proc/{keeper}")).exists().then_some(keeper)
 }
 
 /// The service with this name, as the board shows it.
@@ -149,19 +178,30 @@ fn ask(setting: &Setting, why: &OpenError) -> Result<Seen, Trouble> {
         Value::Object(fields) => fields,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     };
-    Ok(Seen { services, liveness: Liveness::Alive, daemon, whole: true })
+    Ok(Seen { services, liveness: Liveness::Alive, live_on: 0, daemon, whole: true })
 }
 
 /// What is to be said first about a daemon that is not as it should be.
-pub(crate) fn about_daemon(setting: &Setting, liveness: Liveness) -> Option<String> {
+pub(crate) fn about_daemon(setting: &Setting, seen: &Seen) -> Option<String> {
     let instance = &setting.instance;
-    match liveness {
+    match seen.liveness {
         Liveness::Alive => None,
         Liveness::Stuck { overdue } => Some(format!(
             "the daemon of instance `{instance}` has not answered for {}s",
             (Moment(0) + overdue).since(Moment(0)).as_millis() / 1_000
         )),
         Liveness::Ended => Some(format!("the daemon of instance `{instance}` has ended; this is how it left things")),
+        Liveness::Died if seen.live_on > 0 => {
+            let services =
+                if seen.live_on == 1 { "1 service lives on" } else { &format!("{} services live on", seen.live_on) };
+            let held = keeper(setting).map_or_else(
+                || "held by nobody (the keeper is gone too)".to_owned(),
+                |keeper| format!("held by the keeper (process {keeper}; a SIGTERM to it ends them)"),
+            );
+            Some(format!(
+                "the daemon of instance `{instance}` is gone; {services}, {held}, until the next daemon takes over"
+            ))
+        }
         Liveness::Died => Some(format!("the daemon of instance `{instance}` died; this is the last it knew")),
     }
 }

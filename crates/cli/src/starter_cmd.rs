@@ -77,9 +77,7 @@ fn services(setting: &Setting) -> Result<Vec<Service>, Trouble> {
     let seen = seen::look(setting, &[]).map_err(|trouble| no_status(trouble.words))?;
     match seen.liveness {
         Liveness::Alive | Liveness::Stuck { .. } => Ok(seen.services),
-        Liveness::Ended | Liveness::Died => {
-            Err(no_status(seen::about_daemon(setting, seen.liveness).unwrap_or_default()))
-        }
+        Liveness::Ended | Liveness::Died => Err(no_status(seen::about_daemon(setting, &seen).unwrap_or_default())),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use verger_wire::message::{
-    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Receipt, ReceiptReply, Service,
+    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Receipt, ReceiptReply, Replaced, Service,
     ServiceInfo, Services, Why,
 };
 
@@ -106,6 +106,16 @@ impl Connection {
         let budget_ms = Some(u64::try_from(budget.as_millis()).map_or(most, |millis| millis.min(most)));
         let Nothing {} = self.call(&Call::Shutdown { hasty: false, budget_ms })?;
         Ok(())
+    }
+
+    /// Replaces the daemon's program in place; comes back when that is about to happen, and the connection ends. `program`: an
+    /// absolute path; without one, what lies now where the present program was executed from.
+    ///
+    /// # Errors
+    /// `Invalid` when it cannot be executed or does not take over what the present one leaves; `Busy` when that is being found out
+    /// already; as for all of these.
+    pub fn reexec(&mut self, program: Option<&str>) -> Result<Replaced, ClientError> {
+        self.call(&Call::Reexec { program: program.map(str::to_owned) })
     }
 
     /// Breaks something, in a daemon that was told to offer that. Of a panic there is no answer.

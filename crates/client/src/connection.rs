@@ -309,6 +309,8 @@ mod tests {
     #[test]
     fn a_descriptor_is_taken_by_its_number() {
         let (mut ours, theirs) = UnixStream::pair().unwrap();
+        // As if it had come with the program.
+        rustix::io::fcntl_setfd(&theirs, rustix::io::FdFlags::empty()).unwrap();
         let mut taken = UnixStream::from(own_descriptor(theirs.into_raw_fd()).unwrap());
         ours.write_all(b"x").unwrap();
         let mut byte = [0];

@@ -75,6 +75,7 @@ fn record(number: u64) -> Record {
         failures: small,
         window_from: Moment(number + 5),
         window_restarts: small,
+        survives: number.is_multiple_of(5),
         root: None,
     }
 }

@@ -4,7 +4,7 @@
 //! touched; what that one left is ended before anything new is begun; the keeper is forked before the first thread.
 
 use std::os::fd::{AsFd, AsRawFd, IntoRawFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -12,19 +12,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right};
-use verger_engine::life::{PhaseKind, Scope};
+use verger_engine::life::{Found, PhaseKind, Scope};
 use verger_engine::runs::{Containment, Pid, RunId, RunRef};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Engine, Event};
-use verger_linux::channel::{self, Kind};
+use verger_linux::channel;
 use verger_linux::contain::{self, Controller, Group, Tree, Unavailable};
+use verger_linux::exec::Passed;
 use verger_linux::machine::{self, Init};
 use verger_linux::memory::{self, Mapping};
 use verger_linux::process::PidFd;
 use verger_linux::signals::{self, SignalFd, SignalSet};
 use verger_linux::spawn::{Spawner, Way};
 use verger_linux::{clock, process};
-use verger_wire::board::{Identity, Name};
+use verger_wire::board::{Entry, Identity, Name, Record};
 use verger_wire::interface::Offer;
 use verger_wire::message::{Finding, Level};
 use verger_wire::place;
@@ -35,15 +36,18 @@ use crate::daemon::{Daemon, Facts, Watchdog};
 use crate::door::Door;
 use crate::environment::Environment;
 use crate::folder::Folder;
-use crate::keeper;
+use crate::holding::{self, Holding};
+use crate::inheritance::Inheritance;
+use crate::keeper::{self, Means};
+use crate::label::Kind;
 use crate::log::Log;
-use crate::mend;
+use crate::mend::{self, Again};
 use crate::notify::{NotifyFolder, Upward};
 use crate::options::Options;
 use crate::page::{self, Left, Page};
 use crate::poll::{Poll, Token};
 use crate::recording::Recording;
-use crate::shim::{self, Shim};
+use crate::shim;
 use crate::starter::{Ground, Starter};
 use crate::trouble::{Trouble, while_doing};
 use crate::world::{Known, World};
@@ -61,7 +65,6 @@ struct Given {
 /// What is ready when a daemon can run.
 pub(crate) struct Ready {
     pub(crate) daemon: Daemon,
-    pub(crate) folder: Folder,
     /// It broke too often: nothing was taken up, and nothing is to be tried any more.
     pub(crate) is_hopeless: bool,
 }
@@ -73,6 +76,11 @@ pub(crate) struct Ready {
 pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let init = machine::init();
     hold_standard_descriptors();
+    // Before anything else is opened: these numbers mean what our former life meant.
+    let (mut inheritance, list) = match options.passed_fd.map(verger_linux::inherited) {
+        Some(Ok(list)) => Inheritance::passed(list).map(|(things, list)| (things, Some(list))).unwrap_or_default(),
+        Some(Err(_)) | None => Default::default(),
+    };
     if init == Init::OfMachine {
         machine::mount_early(|_| {});
         let _without = machine::take_control_alt_delete();
@@ -94,38 +102,55 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     if let Some(flaw) = flaw {
         log.warn(format_args!("{flaw}; it is not heeded"));
     }
-    let folder = Folder::take(&options.instance, options.resume)?;
+    let limits = given.as_ref().map_or(EMPTY_LIMITS, |given| with_room(given.image.limits()));
+    let pipes = given.as_ref().map_or(0, |given| given.image.handle_count()) + MORE_PIPES;
+    let places = holding::places(limits.services, pipes);
+    let passed = match list.filter(|list| list.room() == places) {
+        Some(list) => list,
+        None => Passed::new(places).map_err(while_doing("cannot make a memory file"))?,
+    };
+    let passed: &'static Passed = Box::leak(Box::new(passed));
+    let folder = Folder::take(&options.instance, options.resume, &mut inheritance)?;
     let left = page::left_in(folder.as_fd());
     let boot_id = boot_id();
     let left = left.filter(|left| left.identity.boot_id == boot_number(&boot_id));
-    let is_hopeless = options.resume && mend::is_hopeless(&folder);
-    let sealed = given.as_ref().map(|given| given.file.as_fd());
+    let is_hopeless = options.resume && !options.in_order && mend::is_hopeless(&folder);
+    let again = Again::new(options, given.as_ref().map(|given| given.file), passed);
     if options.resume && !is_hopeless {
         // What broke us may do so again at once.
-        mend::prepare(options, sealed);
+        mend::prepare(&again);
     }
     if init == Init::No {
         let _old_kernel = machine::adopt_orphans();
     }
     let open_files = raise_open_files();
-    let Held { tree, way, supervise, namespaces, auto } = containment(options, init, &mut findings);
-    if !options.resume {
-        end_leftovers(tree.as_ref(), left.as_ref());
-    }
-    let keeper = match (&tree, init) {
-        (Some(tree), Init::No) => match keeper::make(tree, &folder) {
-            Ok(keeper) => Some(keeper),
-            Err(errno) => {
-                note(&mut findings, "keeper", Level::Note, format!("there is no keeper: {errno}"), None);
-                None
-            }
-        },
-        (Some(_) | None, _) => None,
+    let Held { tree, way, supervise, namespaces, auto } = containment(options, init, &mut inheritance, &mut findings);
+    let survivors = match (&left, options.resume) {
+        (_, true) => Vec::new(),
+        (Some(left), false) => inheritance.survivors(&left.entries),
+        (None, false) => inheritance.survivors(&[]),
     };
-    folder.sign(keeper.as_ref().map(|keeper| keeper.pid.0));
-    what_holds(&mut findings, auto, keeper.is_some(), init);
+    if !options.resume {
+        end_leftovers(tree.as_ref(), left.as_ref(), &survivors);
+    }
+    let handover = match inheritance.take(Kind::Handover) {
+        Some(socket) => socket,
+        None => channel::listen(&folder.c_path(place::HANDOVER_SOCKET), channel::Kind::Messages, 0o600)
+            .map_err(while_doing("cannot listen for the next daemon"))?,
+    };
+    let mut holding = Holding::new(passed, limits.services, inheritance.take_keeper());
+    let keepers_room = holding::keepers_room(limits.services, pipes);
+    if init == Init::No {
+        let means = Means { tree: tree.as_ref(), lock: folder.lock(), handover: handover.as_fd(), room: keepers_room };
+        match keeper::make(&means) {
+            Ok(keeper) => holding.take(keeper),
+            Err(errno) => note(&mut findings, "keeper", Level::Note, format!("there is no keeper: {errno}"), None),
+        }
+    }
+    let has_keeper = holding.keeper().is_some();
+    folder.sign(holding.keeper().map(|keeper| keeper.pid.0));
+    what_holds(&mut findings, auto, has_keeper, init);
 
-    let limits = given.as_ref().map_or(EMPTY_LIMITS, |given| with_room(given.image.limits()));
     let notify =
         NotifyFolder::make(&folder.join(place::NOTIFY_FOLDER)).map_err(while_doing("cannot make the notify folder"))?;
     let ground = Ground {
@@ -134,7 +159,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         auto,
         supervise,
         namespaces,
-        has_keeper: keeper.is_some(),
+        keeper: Mutex::new(holding.keeper().map(|keeper| Arc::clone(&keeper.socket))),
         is_init: init != Init::No,
         notify_prefix: notify.prefix(),
         open_files,
@@ -148,14 +173,19 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let poll = Poll::new().map_err(while_doing("cannot make an epoll"))?;
     let watched = SignalSet::ALL.except(SignalSet::FAULTS).without(9).without(19);
     let signal_fd = SignalFd::new(watched).map_err(while_doing("cannot watch signals"))?;
-    let listener = channel::listen(&folder.c_path(place::CONTROL_SOCKET), Kind::Stream, 0o666)
-        .map_err(while_doing("cannot listen at the control socket"))?;
+    let listener = match inheritance.take(Kind::Door) {
+        // Callers who came meanwhile wait there.
+        Some(listener) => listener,
+        None => channel::listen(&folder.c_path(place::CONTROL_SOCKET), channel::Kind::Stream, 0o666)
+            .map_err(while_doing("cannot listen at the control socket"))?,
+    };
     let add = |fd: &dyn Fn() -> Result<(), Errno>| fd().map_err(while_doing("cannot watch a descriptor"));
     add(&|| poll.add(&signal_fd, Token::Signals))?;
     add(&|| poll.add(starter.wake(), Token::Started))?;
     add(&|| poll.add(&listener, Token::Caller))?;
-    if let Some(keeper) = &keeper {
-        add(&|| poll.add(keeper, Token::Keeper))?;
+    if let Some(keeper) = holding.keeper() {
+        add(&|| poll.add(&keeper.fd, Token::Keeper))?;
+        add(&|| poll.add(&keeper.socket, Token::Keeping))?;
     }
 
     let now = clock::now();
@@ -165,7 +195,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let first = left.as_ref().map_or(RunId(1), |left| left.next_run);
     let mut daemon = Daemon {
         engine: Engine::new(limits, first),
-        world: World::new(starter, notify, limits.services),
+        world: World::new(starter, notify, holding, inheritance, limits.services),
         control: Control::new(limits.connections, Offer { debug: options.debug }),
         page,
         recording: Recording::new(&folder.join(place::RECORDING_FILE)),
@@ -173,7 +203,12 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         poll,
         signals: signal_fd,
         door: Door::over(listener),
-        keeper,
+        folder,
+        handover,
+        keeper_again_at: Moment::NEVER,
+        again,
+        asking: None,
+        next: None,
         parent: None,
         upward: Upward::from_environment(),
         facts: Facts {
@@ -183,6 +218,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
             uid: rustix::process::geteuid().as_raw(),
             spawn: way.to_string(),
             containment: auto,
+            keepers_room,
             findings,
         },
         budgets,
@@ -204,39 +240,55 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     let image = given.map(|given| given.image);
     if let Some(image) = &image {
-        let _only_for_recordings = std::fs::write(folder.join(place::PLAN_FILE), image.bytes());
+        let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
-    let left = left.filter(|_| options.resume);
-    let fresh = match (image, &left) {
-        (Some(image), Some(left)) if !is_hopeless => {
-            take_up(&mut daemon, image, left);
-            None
+    let was_ending = left.as_ref().is_some_and(|left| left.was_ending);
+    let over_at = left.as_ref().map_or(Moment::NEVER, |left| left.over_at);
+    let before = match left {
+        Some(left) if is_hopeless => {
+            daemon.page.show_again(&left);
+            Before::Hopeless
         }
-        (_, left) if is_hopeless => {
-            left.iter().for_each(|left| daemon.page.show_again(left));
-            None
+        Some(left) if options.resume => Before::Ourselves(left),
+        _ if is_hopeless => Before::Hopeless,
+        None if options.resume => Before::Unknown,
+        left if !survivors.is_empty() => {
+            Before::Another { survivors, left: left.map_or(Vec::new(), |left| left.entries) }
         }
-        (image, _) => image,
+        _ => Before::Nobody,
     };
-    daemon.page.publish(folder.as_fd()).map_err(while_doing("cannot make the board"))?;
-    if let Some(image) = fresh {
-        if options.resume {
+    let by = Actor { uid: daemon.facts.uid, pid: 0 };
+    let mut begins_anew = None;
+    match (&before, image) {
+        (Before::Ourselves(left), Some(image)) => take_up(&mut daemon, image, left),
+        (Before::Another { survivors, left }, Some(image)) => succeed(&mut daemon, image, survivors, left),
+        (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors),
+        (_, image) => begins_anew = image,
+    }
+    daemon.world.has_taken_up(&daemon.engine);
+    put_in_charge(&mut daemon);
+    daemon.pass_on();
+    daemon.page.publish(daemon.folder.as_fd()).map_err(while_doing("cannot make the board"))?;
+    match before {
+        Before::Hopeless => {}
+        Before::Ourselves(_) | Before::Another { .. } => go_on(&mut daemon, was_ending && options.resume, over_at),
+        Before::Unknown => {
             // There is nothing to tell what they are.
             end_unknown(&daemon, &[]);
         }
-        let by = Actor { uid: daemon.facts.uid, pid: 0 };
+        Before::Nobody => {}
+    }
+    if let Some(image) = begins_anew.filter(|_| !is_hopeless) {
         daemon.step(Event::Plan { image, scope: Scope::Whole, by });
-    } else if let Some(left) = left.filter(|_| !is_hopeless) {
-        go_on(&mut daemon, &left);
     }
     if !options.resume {
-        mend::prepare(options, sealed);
+        mend::prepare(&daemon.again);
     }
     if let Some(parent) = options.end_with_parent {
         watch_parent(&mut daemon, Pid(parent));
     }
     daemon.begin_recording();
-    Ok(Ready { daemon, folder, is_hopeless })
+    Ok(Ready { daemon, is_hopeless })
 }
 
 /// A process that was started with 0, 1 or 2 closed must not give those numbers to something that is nobody's output.
@@ -308,11 +360,14 @@ struct Held {
 }
 
 /// Finds out how processes are to be made, and what can hold them: each is tried once.
-fn containment(options: &Options, init: Init, findings: &mut Vec<Finding>) -> Held {
+fn containment(options: &Options, init: Init, inheritance: &mut Inheritance, findings: &mut Vec<Finding>) -> Held {
     let is_forced = std::env::var_os("VERGER_SPAWN").is_some_and(|way| way == "fork");
     let wanted = if is_forced { Way::Fork } else { Way::IntoCgroup };
     let mut spawner = Spawner::new(wanted, 4);
-    let found = Tree::open(&options.instance).and_then(|tree| {
+    // The one that the daemon before us had is where those are that outlived it.
+    let former =
+        inheritance.take_tree().and_then(|[base, root]| Tree::of_descriptors(&options.instance, base, root).ok());
+    let found = former.map_or_else(|| Tree::open(&options.instance), Ok).and_then(|tree| {
         let spawner = spawner.as_mut().map_err(|errno| Unavailable::Make(*errno))?;
         contain::probe(&tree, spawner).map(|way| (tree, way))
     });
@@ -436,18 +491,32 @@ fn what_holds(findings: &mut Vec<Finding>, auto: Containment, keeper: bool, init
         (Init::OfMachine | Init::OfNamespace, _, _) => {
             (Level::Good, "if the daemon ends, the kernel ends everything with it")
         }
-        (Init::No, Containment::Cgroup, true) => {
-            (Level::Good, "if the daemon is killed, its keeper ends every run with all it started")
-        }
-        (Init::No, Containment::Cgroup, false) => {
-            (Level::Note, "if the daemon is killed, runs end with it; what they started is ended at the next start")
-        }
-        (Init::No, Containment::Shim | Containment::Pidns, _) => {
-            (Level::Good, "if the daemon is killed, the shim of each run ends it with all it started")
-        }
-        (Init::No, Containment::Group | Containment::None, _) => {
-            (Level::Problem, "if the daemon is killed, main processes end with it; others that they started may stay")
-        }
+        (Init::No, Containment::Cgroup, true) => (
+            Level::Good,
+            "if the daemon is killed, its keeper ends every run with all it started, and holds those that survive",
+        ),
+        (Init::No, Containment::Shim | Containment::Pidns, true) => (
+            Level::Good,
+            "if the daemon is killed, the shim of each run ends it with all it started; its keeper holds those that survive",
+        ),
+        (Init::No, Containment::Group | Containment::None, true) => (
+            Level::Problem,
+            "if the daemon is killed, its keeper ends main processes and their groups, and holds those that survive; \
+             what has left its group may stay",
+        ),
+        (Init::No, Containment::Cgroup, false) => (
+            Level::Problem,
+            "there is no keeper: if the daemon is killed, main processes end with it, and what they started at the next start",
+        ),
+        (Init::No, Containment::Shim | Containment::Pidns, false) => (
+            Level::Note,
+            "there is no keeper: if the daemon is killed, the shim of each run ends it with all it started, also of those \
+             that are to survive",
+        ),
+        (Init::No, Containment::Group | Containment::None, false) => (
+            Level::Problem,
+            "there is no keeper: if the daemon is killed, main processes end with it; others that they started may stay",
+        ),
     };
     note(findings, "when the daemon dies", level, text, None);
     let (level, text) = match auto {
@@ -462,23 +531,33 @@ fn what_holds(findings: &mut Vec<Finding>, auto: Containment, keeper: bool, init
     note(findings, "containment", level, text, None);
 }
 
-/// Ends what a daemon that died has left: every run's cgroup, and the groups of runs that had none.
-fn end_leftovers(tree: Option<&Tree>, left: Option<&Left>) {
-    for entry in left.iter().flat_map(|left| &left.entries) {
-        let record = &entry.record;
-        let Some(pid) = record.pid.filter(|_| record.phase.is_live()) else { continue };
-        // A number that was given to somebody else since has another start time.
-        let same = process::stat(pid).is_ok_and(|stat| stat.start == record.started && record.started != 0);
-        if same {
-            let _gone = process::signal(pid, 9);
-        }
-        // Whose leader is gone has members still or does not exist; and its number is given to nobody else as long as it has.
-        if record.containment == Containment::Group && (same || process::stat(pid).is_err()) {
-            let _nobody_left = Group(pid).kill();
-        }
+/// Ends what a daemon that died has left, but for what survives it: every run's cgroup, and the groups of runs that had none.
+fn end_leftovers(tree: Option<&Tree>, left: Option<&Left>, survivors: &[Entry]) {
+    let survives = |run: RunId| survivors.iter().any(|entry| entry.record.run == run);
+    for entry in left.iter().flat_map(|left| &left.entries).filter(|entry| !survives(entry.record.run)) {
+        end_process(&entry.record);
     }
     if let Some(tree) = tree {
-        end_runs(tree, |_| true);
+        end_runs(tree, |run| !survives(run));
+    }
+}
+
+/// Kills the main process of a run that a daemon before us had, and its group.
+fn end_process(record: &Record) {
+    let Some(pid) = record.pid.filter(|_| record.phase.is_live()) else { return };
+    // Held before it is looked at: a number that was given to somebody else since has another start time.
+    let Ok(process) = PidFd::open(pid) else {
+        if record.containment == Containment::Group {
+            // Whose leader is gone has members still or does not exist; and its number is given to nobody else as long as it has.
+            let _nobody_left = Group(pid).kill();
+        }
+        return;
+    };
+    if process::stat(pid).is_ok_and(|stat| stat.start == record.started && record.started != 0) {
+        if record.containment == Containment::Group {
+            let _nobody_left = Group(pid).kill();
+        }
+        let _gone = process.signal(SIGKILL);
     }
 }
 
@@ -520,50 +599,161 @@ fn watchdog(now: Moment) -> Watchdog {
     }
 }
 
+/// Who was the daemon of this instance before us.
+enum Before {
+    /// Nobody of whom there is anything left.
+    Nobody,
+    /// This process, and this is what it showed.
+    Ourselves(Left),
+    /// This process, and nothing is known of what it had.
+    Unknown,
+    /// This process, which broke too often.
+    Hopeless,
+    /// Another process, which these runs outlived; and all that its board showed.
+    Another { survivors: Vec<Entry>, left: Vec<Entry> },
+}
+
 /// Takes up what the daemon that this process was had: from what its board showed. Nothing moves yet.
 fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
     daemon.engine.continue_from(left.next_run);
     daemon.step(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
-    // In the order of their slots, as the board has them.
-    let slots: Vec<(u32, u32)> = left
-        .entries
-        .iter()
-        .filter_map(|entry| Some((entry.slot, daemon.engine.find(entry.name.as_str())?.slot)))
+    let known = find_all(daemon, &left.entries);
+    end_unknown(daemon, &known);
+}
+
+/// Tells the keeper all that was taken up, and puts it in charge: before anything is started that it would have to end.
+fn put_in_charge(daemon: &mut Daemon) {
+    let until = clock::now() + KEEPERS_TIME;
+    while daemon.world.catch_up(&daemon.engine) && clock::now() < until {
+        let Some(keeper) = daemon.world.holding.keeper() else { return };
+        let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+        let mut one = [rustix::event::PollFd::new(&keeper.socket, rustix::event::PollFlags::OUT)];
+        let _later = rustix::event::poll(&mut one, Some(&moment));
+    }
+}
+
+/// What a keeper that is put in charge may take to hear it all; a busy machine is given no more, and it goes on in the loop.
+const KEEPERS_TIME: Span = Span::from_secs(5);
+
+/// Takes up what outlived the daemon before us. What did not begins as the plan says. Nothing moves yet.
+fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry]) {
+    let by = Actor { uid: daemon.facts.uid, pid: 0 };
+    daemon.step(Event::Plan { image, scope: Scope::Found, by });
+    let (here, strangers): (Vec<Entry>, Vec<Entry>) =
+        survivors.iter().partition(|entry| daemon.engine.find(entry.name.as_str()).is_some());
+    // What survives has its state beyond its runs: stopped, resting or failed it is so still.
+    let survives = |entry: &&Entry| {
+        let service = daemon.engine.find(entry.name.as_str());
+        let described = service.and_then(|service| daemon.engine.description(service.slot));
+        !entry.record.phase.is_live() && described.is_some_and(|service| service.survive())
+    };
+    let is_here = |entry: &&Entry| !here.iter().any(|other| other.name == entry.name);
+    let mut known: Vec<Entry> =
+        here.iter().copied().chain(left.iter().filter(survives).filter(is_here).copied()).collect();
+    known.sort_unstable_by_key(|entry| entry.slot);
+    daemon.log.tell(format_args!("{} services outlived the daemon before this one, and are taken over", here.len()));
+    let runs = find_all(daemon, &known);
+    let others: Vec<Found> = daemon
+        .engine
+        .services()
+        .filter(|status| !known.iter().any(|entry| entry.name.as_str() == daemon.engine.name(status.service.slot)))
+        .map(|status| {
+            let asked = daemon.engine.description(status.service.slot).is_some_and(|service| service.autostart());
+            Found::anew(status.service, asked)
+        })
         .collect();
+    for found in others {
+        daemon.step(Event::Found(found));
+    }
+    end_strangers(daemon, &strangers);
+    if let Some(tree) = &daemon.world.starter.ground().tree {
+        end_runs(tree, |run| !runs.iter().any(|(id, _)| *id == run));
+    }
+}
+
+/// Tells the engine and the hands what was known of services; the runs that go on, with their main processes.
+fn find_all(daemon: &mut Daemon, entries: &[Entry]) -> Vec<(RunId, Pid)> {
+    // In the order of their slots, as the board has them.
+    let slots: Vec<(u32, u32)> =
+        entries.iter().filter_map(|entry| Some((entry.slot, daemon.engine.find(entry.name.as_str())?.slot))).collect();
     let slot_now = |then: u32| {
         let at = slots.binary_search_by_key(&then, |(slot, _)| *slot).ok()?;
         slots.get(at).map(|(_, now)| *now)
     };
     let mut known = Vec::new();
-    for entry in &left.entries {
+    for entry in entries {
         let Some(service) = daemon.engine.find(entry.name.as_str()) else { continue };
         let mut found = entry.record.found(service, slot_now);
         let ready = daemon.engine.description(service.slot).map(|service| service.ready());
         let is_starting = found.phase == PhaseKind::Starting;
-        if is_starting && matches!(ready, Some(Readiness::Fd(_))) {
-            // The pipe it would say it into went with our former life: it can never be ready.
+        let has_pipe = daemon.world.inheritance.has(Kind::Ready, found.run);
+        if is_starting && matches!(ready, Some(Readiness::Fd(_))) && !has_pipe {
+            // The pipe it would say it into is lost: it can never be ready.
             found.pid = None;
+            end_process(&entry.record);
         }
-        if let Some(pid) = found.pid.filter(|_| found.phase.is_live()) {
+        let pid = found.pid.filter(|_| found.phase.is_live());
+        // First the hands: what the engine orders about it at once is carried out at once.
+        if let Some(pid) = pid {
             let run = RunRef { service, run: found.run };
             let listens = is_starting && ready == Some(Readiness::Notify);
             let (started, containment) = (found.started, found.containment);
-            // Its socket went with our former life: it is about to end all it holds, and itself.
-            let shim = shim::above(pid).map(|shim| Shim::new(None, shim, pid));
-            let shim = shim.filter(|_| matches!(containment, Containment::Shim | Containment::Pidns));
-            daemon.world.found(&daemon.poll, Known { run, pid, started, containment, listens, shim });
+            daemon.world.found(&daemon.poll, &Known { run, pid, started, containment, listens });
             known.push((found.run, pid));
         }
         daemon.step(Event::Found(found));
     }
-    end_unknown(daemon, &known);
+    known
 }
 
+/// Ends what outlived the daemon before us and is not in our plan: asks first, and does not wait long. Nothing is served yet.
+fn end_strangers(daemon: &mut Daemon, strangers: &[Entry]) {
+    if strangers.is_empty() {
+        return;
+    }
+    let until = clock::now() + STRANGERS_GRACE;
+    let mut asked = Vec::new();
+    for entry in strangers {
+        daemon.log.warn(format_args!(
+            "{}: outlived the daemon before this one and is not in the plan: it is ended",
+            entry.name
+        ));
+        let record = &entry.record;
+        let held = daemon.world.inheritance.take_of(Kind::Process, record.run).map(PidFd::from);
+        let held = held.or_else(|| record.pid.and_then(|pid| PidFd::open(pid).ok()));
+        let is_it = |stat: process::Stat| stat.start == record.started && record.started != 0;
+        if let Some(process) = held.filter(|_| record.pid.is_some_and(|pid| process::stat(pid).is_ok_and(is_it))) {
+            let _gone = process.signal(SIGTERM).and_then(|()| process.signal(SIGCONT));
+            asked.push(process);
+        }
+    }
+    for process in &asked {
+        let left = until.since(clock::now()).as_millis() as i64;
+        let limit = rustix::event::Timespec { tv_sec: left / 1000, tv_nsec: left % 1000 * 1_000_000 };
+        let mut one = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
+        let _later = rustix::event::poll(&mut one, Some(&limit));
+    }
+    for entry in strangers {
+        end_process(&entry.record);
+    }
+    if let Some(tree) = &daemon.world.starter.ground().tree {
+        end_runs(tree, |run| strangers.iter().any(|entry| entry.record.run == run));
+    }
+}
+
+/// What is not in the plan any more is given so long to end by itself.
+const STRANGERS_GRACE: Span = Span::from_secs(2);
+const SIGKILL: u8 = 9;
+const SIGTERM: u8 = 15;
+const SIGCONT: u8 = 18;
+/// Pipes beyond those of the first plan that there is room for.
+const MORE_PIPES: u32 = 32;
+
 /// From here on things move again.
-fn go_on(daemon: &mut Daemon, left: &Left) {
+fn go_on(daemon: &mut Daemon, was_ending: bool, over_at: Moment) {
     daemon.step(Event::Resume);
-    if left.was_ending {
-        let patience = match left.over_at {
+    if was_ending {
+        let patience = match over_at {
             Moment::NEVER => Patience::Full,
             over_at => Patience::Within(over_at.since(daemon.now)),
         };
@@ -590,7 +780,7 @@ fn watch_parent(daemon: &mut Daemon, parent: Pid) {
 /// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known
 /// run stays: its orphans are children of ours too. And strangers stay, where they can be told from runs.
 fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
-    let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
+    let keeper = daemon.world.holding.keeper().map(|keeper| keeper.pid);
     let tree = daemon.world.starter.ground().tree.as_ref();
     let in_cgroup = |slot| {
         let wish = daemon.engine.description(slot).map(|service| service.containment());

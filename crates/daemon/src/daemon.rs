@@ -3,7 +3,13 @@
 //! One thread, and nothing in it waits but `epoll_wait`. Each turn: take what is ready and tell it to the engine, event by
 //! event; let time pass; send what waits to be sent; promise on the board when the next turn will be.
 
-use std::os::fd::OwnedFd;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustix::io::Errno;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
@@ -18,20 +24,24 @@ use verger_linux::signals::SignalFd;
 use verger_wire::board::State;
 use verger_wire::message::{
     Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Level, Obstacle, Order, ReceiptReply,
-    ServiceInfo, WatchReply, WrongState,
+    Replaced, ServiceInfo, WatchReply, WrongState,
 };
 use verger_wire::view::{self, Listing};
 
 use crate::budget::{Budgets, Shortened};
 use crate::control::{Control, Question};
 use crate::door::Door;
-use crate::keeper::Keeper;
+use crate::folder::Folder;
+use crate::keeper::{self, Means};
+use crate::label::Kind;
 use crate::log::Log;
+use crate::mend::Again;
 use crate::notify::Upward;
 use crate::page::Page;
 use crate::poll::{Poll, Token};
 use crate::receipts::Missing;
 use crate::recording::Recording;
+use crate::reexec::{self, Asking, Next};
 use crate::words;
 use crate::world::World;
 
@@ -46,7 +56,17 @@ pub(crate) struct Daemon {
     pub(crate) poll: Poll,
     pub(crate) signals: SignalFd,
     pub(crate) door: Door,
-    pub(crate) keeper: Option<Keeper>,
+    pub(crate) folder: Folder,
+    /// The socket at which a keeper hands over; every keeper gets it.
+    pub(crate) handover: OwnedFd,
+    /// A keeper could not be made: not before this is it tried again.
+    pub(crate) keeper_again_at: Moment,
+    /// How this process is executed again.
+    pub(crate) again: Again,
+    /// A program that is to take our place is being asked whether it can.
+    pub(crate) asking: Option<Asking>,
+    /// It can, and is about to.
+    pub(crate) next: Option<Next>,
     /// Whoever started us, if everything is to end with it and there is no connection to hold it by any more.
     pub(crate) parent: Option<PidFd>,
     pub(crate) upward: Upward,
@@ -74,6 +94,8 @@ pub(crate) struct Facts {
     pub(crate) uid: u32,
     pub(crate) spawn: String,
     pub(crate) containment: Containment,
+    /// How many descriptors a keeper has room for.
+    pub(crate) keepers_room: usize,
     pub(crate) findings: Vec<Finding>,
 }
 
@@ -95,6 +117,8 @@ const LAST_WORDS: Span = Span::from_secs(1);
 const WAITS_FIRST_TOLD: Span = Span::from_secs(2);
 /// And again.
 const WAITS_TOLD_AGAIN: Span = Span::from_secs(10);
+/// A keeper that could not be made is tried again so much later.
+const KEEPER_AGAIN: Span = Span::from_secs(5);
 /// Recording that failed is tried again so much later.
 const RECORD_AGAIN: Span = Span::from_secs(60);
 
@@ -146,6 +170,7 @@ impl Daemon {
                 break;
             }
         }
+        self.keep_keeper();
         self.send();
         self.door.look(&self.poll, self.now);
         if self.control.owner_is_gone() {
@@ -154,6 +179,7 @@ impl Daemon {
         self.keep_recording();
         self.say_upward();
         self.log.flush(self.now);
+        self.become_next();
     }
 
     /// Tells now and then what the end of everything waits for.
@@ -208,6 +234,8 @@ impl Daemon {
             self.watchdog.next,
             self.world.receipts().late_at(),
             self.waits_told_at,
+            self.keeper_again_at,
+            self.next.as_ref().map_or(Moment::NEVER, |next| next.by),
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
         dues.into_iter().fold(again, Moment::min)
@@ -227,10 +255,13 @@ impl Daemon {
                 }
             }
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
-            Token::Ready(slot) => self.world.read_ready(&self.poll, slot),
+            Token::Ready(slot) => self.world.read_ready(&self.engine, &self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, &self.poll, slot),
             Token::Shim(slot) => self.world.hear_shim(&self.engine, &self.poll, slot),
+            Token::Elsewhere(slot) => self.world.ended_elsewhere(&self.engine, &self.poll, slot),
             Token::Keeper => self.keeper_died(),
+            Token::Keeping => self.hear_keeper(),
+            Token::Asked => self.hear_answer(),
             Token::Parent => {
                 if let Some(parent) = self.parent.take() {
                     self.poll.remove(&parent);
@@ -279,13 +310,147 @@ impl Daemon {
         self.budgets.patience(None, plan)
     }
 
+    // ── becoming another program ────────────────────────────────────────────────────────────────────────────────
+
+    /// Asks the program that is to take our place whether it can. The answer comes later.
+    fn reexec(&mut self, at: u32, program: Option<&str>, oneway: bool) -> Result<(), Error> {
+        if self.asking.is_some() || self.next.is_some() {
+            return Err(Error::Busy);
+        }
+        let invalid = |expected: String| Error::Invalid { field: "program".into(), expected };
+        let path = program.map(PathBuf::from).or_else(reexec::own_path);
+        let path = path.ok_or_else(|| invalid("a path: where this program lies is not known".into()))?;
+        let nobody = ServiceId { slot: u32::MAX, generation: 0 };
+        let command = self.control.promise(at, "", nobody, oneway);
+        let asked = Asking::begin(path, command).and_then(|asking| {
+            self.poll.add(&asking, Token::Asked)?;
+            Ok(asking)
+        });
+        match asked {
+            Ok(asking) => self.asking = Some(asking),
+            Err(errno) => {
+                let mut bytes = Vec::new();
+                let error = Error::Internal { text: format!("the program cannot be asked: {errno}") };
+                verger_wire::frame::write_error(&mut bytes, &error);
+                self.control.keep_promise(command, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The program has answered.
+    fn hear_answer(&mut self) {
+        let Some(answer) = self.asking.as_ref().and_then(Asking::answer) else { return };
+        let Some(asking) = self.asking.take() else { return };
+        self.poll.remove(&asking);
+        let mut bytes = Vec::new();
+        let path = asking.path.display().to_string();
+        let c_path = CString::new(asking.path.as_os_str().as_bytes());
+        match (answer, c_path) {
+            (Ok(()), Ok(c_path)) => {
+                self.log.tell(format_args!("becoming {path}, in the same process"));
+                let reply = Replaced { program: path, version: env!("CARGO_PKG_VERSION").into() };
+                verger_wire::frame::write_reply(&mut bytes, &reply, false);
+                self.next = Some(Next { path: c_path, by: self.now + reexec::STARTS });
+            }
+            (why, _) => {
+                let why = why.err().unwrap_or_default();
+                let expected = format!("a vergerd that takes over from this one ({path}: {why})");
+                verger_wire::frame::write_error(&mut bytes, &Error::Invalid { field: "program".into(), expected });
+            }
+        }
+        self.control.keep_promise(asking.command, bytes);
+    }
+
+    /// Becomes the next program, once no start is on its way. Comes back if it cannot be executed after all.
+    fn become_next(&mut self) {
+        let Some(next) = self.next.take_if(|next| next.by <= self.now || self.world.starter.is_idle()) else { return };
+        self.hear_world();
+        self.send();
+        self.recording.flush();
+        self.log.flush_last();
+        let errno = self.again.become_program(&next.path);
+        self.log.warn(format_args!("cannot become another program: {errno}; everything goes on as it was"));
+    }
+
+    // ── the keeper ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    /// Makes a keeper, and tells it everything. Not needed where the kernel ends everything with us.
+    ///
+    /// # Errors
+    /// As [`keeper::make`].
+    pub(crate) fn make_keeper(&mut self) -> Result<(), Errno> {
+        let ground = self.world.starter.ground();
+        if ground.is_init {
+            return Ok(());
+        }
+        let means = Means {
+            tree: ground.tree.as_ref(),
+            lock: self.folder.lock(),
+            handover: self.handover.as_fd(),
+            room: self.facts.keepers_room,
+        };
+        let keeper = keeper::make(&means)?;
+        self.poll.add(&keeper.fd, Token::Keeper)?;
+        self.poll.add(&keeper.socket, Token::Keeping)?;
+        self.folder.sign(Some(keeper.pid.0));
+        ground.set_keeper(Some(Arc::clone(&keeper.socket)));
+        self.world.holding.take(keeper);
+        self.world.tell_all(&self.engine);
+        Ok(())
+    }
+
+    /// Puts on the list of what is passed on what there is once.
+    pub(crate) fn pass_on(&self) {
+        let holding = &self.world.holding;
+        holding.pass(Kind::Lock, self.folder.lock());
+        holding.pass(Kind::Handover, &self.handover);
+        holding.pass(Kind::Door, &self.door);
+        if let Some(tree) = &self.world.starter.ground().tree {
+            let [base, root] = tree.descriptors();
+            holding.pass(Kind::TreeBase, base);
+            holding.pass(Kind::TreeRoot, root);
+        }
+    }
+
+    /// The keeper has died: there is to be another.
     fn keeper_died(&mut self) {
-        if let Some(keeper) = self.keeper.take() {
-            self.poll.remove(&keeper);
-            self.log.warn(format_args!(
-                "the keeper (process {}) has died: if the daemon is killed, services stay until it is started again",
-                keeper.pid.0
-            ));
+        let Some(keeper) = self.world.holding.lose() else { return };
+        self.poll.remove(&keeper.fd);
+        self.poll.remove(&keeper.socket);
+        self.world.starter.ground().set_keeper(None);
+        self.log.warn(format_args!("the keeper (process {}) has died: another is made", keeper.pid.0));
+        self.keeper_again_at = self.now;
+    }
+
+    /// Sees to it that there is a keeper, and that it knows everything.
+    fn keep_keeper(&mut self) {
+        if self.keeper_again_at <= self.now {
+            self.keeper_again_at = match self.make_keeper() {
+                Ok(()) => Moment::NEVER,
+                Err(errno) => {
+                    self.log.warn(format_args!(
+                        "there is no keeper, and none can be made: {errno}; if the daemon is killed, services stay until \
+                         it is started again"
+                    ));
+                    self.now + KEEPER_AGAIN
+                }
+            };
+        }
+        if self.world.holding.is_behind() {
+            let more = self.world.catch_up(&self.engine);
+            if let Some(keeper) = self.world.holding.keeper() {
+                let _gone = self.poll.watch(&keeper.socket, Token::Keeping, true, more);
+            }
+        }
+    }
+
+    /// What the keeper has no room for does not outlive us.
+    fn hear_keeper(&mut self) {
+        let Some(keeper) = self.world.holding.keeper() else { return };
+        while let Some(label) = keeper.refused() {
+            let name = label.name.map_or_else(String::new, |name| name.to_string());
+            self.log.warn(format_args!("{name}: the keeper has no room for it: it does not outlive this daemon"));
         }
     }
 
@@ -459,6 +624,7 @@ impl Daemon {
                 }
                 self.reply_nothing(at, oneway);
             }
+            Call::Reexec { program } => return self.reexec(at, program.as_deref(), oneway),
             Call::Inject { kind, name } => self.inject(at, *kind, name.as_deref(), oneway)?,
             Call::Watch { names } => {
                 let listing = Listing::of(&self.engine, names.as_deref())?;

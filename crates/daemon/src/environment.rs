@@ -4,13 +4,14 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
 /// Variables that are about the daemon and its maker, or that the daemon sets anew for each service.
-const NOT_PASSED_ON: [&str; 10] = [
+const NOT_PASSED_ON: [&str; 11] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",
+    "VERGER_CONTAINMENT",
     "VERGER_SPAWN",
     "VERGER_CONTROL",
     "VERGER_RUNTIME_DIR",

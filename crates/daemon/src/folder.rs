@@ -14,6 +14,8 @@ use verger_engine::time::{Moment, Span};
 use verger_linux::process;
 use verger_wire::place;
 
+use crate::inheritance::Inheritance;
+use crate::label::Kind;
 use crate::trouble::Trouble;
 
 /// The folder, and the lock held on it.
@@ -28,19 +30,16 @@ pub(crate) struct Folder {
 /// How long the daemon before is given to be gone altogether, once it is seen to have died.
 const PATIENCE: Span = Span::from_secs(5);
 const SIGKILL: u8 = 9;
-/// The path of a socket has at most 107 bytes (`unix(7)`); the longest name in the folder is `notify/4294967295`.
-const PATH_BYTES_MAX: usize = 107 - "/notify/4294967295".len();
+/// The path of a socket has at most 107 bytes (`unix(7)`); the longest name in the folder is `notify/18446744073709551615`.
+const PATH_BYTES_MAX: usize = 107 - "/notify/18446744073709551615".len();
 
 impl Folder {
-    /// Makes the folder and locks it.
-    ///
-    /// `resume` says that this process held it before and executed itself again. The keeper of that life is ended then: it
-    /// would take our own next end for that of the daemon before us, or hold what we do not hold any more; and it shares the
-    /// lock.
+    /// Makes the folder and locks it, or has the lock from the daemon before us: passed on by our own former life, or handed over
+    /// by the keeper of one that died, with everything else it holds, which is put into `inheritance`.
     ///
     /// # Errors
     /// It cannot be made; it is somebody else's; a daemon of this instance lives.
-    pub(crate) fn take(instance: &str, resume: bool) -> Result<Folder, Trouble> {
+    pub(crate) fn take(instance: &str, resume: bool, inheritance: &mut Inheritance) -> Result<Folder, Trouble> {
         let uid = rustix::process::geteuid().as_raw();
         let (base, in_the_open) = place::runtime_dir(uid, |name| std::env::var_os(name));
         make(&base, if in_the_open { 0o700 } else { 0o755 })?;
@@ -56,7 +55,10 @@ impl Folder {
         }
         let fd = rustix::fs::open(&path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|errno| cannot_use(&path, errno))?;
-        let lock = lock(&path, instance, resume)?;
+        let lock = match inheritance.take(Kind::Lock) {
+            Some(lock) => lock,
+            None => lock(&path, instance, resume, inheritance)?,
+        };
         Ok(Folder { path, fd, lock })
     }
 
@@ -76,20 +78,20 @@ impl Folder {
 
     /// Writes down who holds the lock.
     pub(crate) fn sign(&self, keeper: Option<u32>) {
-        let text = match keeper {
-            Some(keeper) => format!("{}\n{keeper}\n", std::process::id()),
-            None => format!("{}\n", std::process::id()),
-        };
-        let written =
-            rustix::fs::ftruncate(&self.lock, 0).and_then(|()| rustix::io::pwrite(&self.lock, text.as_bytes(), 0));
-        // For people only: the lock is what counts.
-        let _for_people_only = written;
+        let own = std::process::id();
+        let started = process::stat(Pid(own)).map_or(0, |stat| stat.start);
+        // Of one length, and in one write: whoever reads it never finds it half-written, whenever we are killed.
+        let text = format!("{own:<10}\n{:<10}\n{started:<20}\n", keeper.unwrap_or(0));
+        // Without it the next daemon waits a while instead of asking the keeper at once: the lock is what counts.
+        let _known_a_little_later = rustix::io::pwrite(&self.lock, text.as_bytes(), 0);
     }
 
     /// The daemon ends in order: nothing is left of the folder. But if there are still `leftovers` of its runs, the lock is: the
     /// keeper, which shares it, is about to end all that it finds, and nobody else may begin before.
     pub(crate) fn clear(&self, leftovers: bool) {
-        for name in [place::CONTROL_SOCKET, place::BOARD_FILE, place::RECORDING_FILE, place::PLAN_FILE, BROKEN_FILE] {
+        let sockets = [place::CONTROL_SOCKET, place::HANDOVER_SOCKET];
+        let files = [place::BOARD_FILE, place::RECORDING_FILE, place::PLAN_FILE, BROKEN_FILE];
+        for name in sockets.into_iter().chain(files) {
             let _was_not_there = fs::remove_file(self.join(name));
         }
         let _was_not_there = fs::remove_dir_all(self.join(place::NOTIFY_FOLDER));
@@ -144,7 +146,7 @@ fn check_owner(path: &Path, uid: u32, closed: u32) -> Result<(), Trouble> {
     Err(cannot_use(path, "it is somebody else's, or open to others"))
 }
 
-fn lock(path: &Path, instance: &str, resume: bool) -> Result<OwnedFd, Trouble> {
+fn lock(path: &Path, instance: &str, resume: bool, inheritance: &mut Inheritance) -> Result<OwnedFd, Trouble> {
     let name = path.join(place::LOCK_FILE);
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let begun = verger_linux::clock::now();
@@ -152,7 +154,7 @@ fn lock(path: &Path, instance: &str, resume: bool) -> Result<OwnedFd, Trouble> {
     loop {
         let file =
             rustix::fs::open(&name, flags, Mode::from_raw_mode(0o644)).map_err(|errno| cannot_use(path, errno))?;
-        let (daemon, keeper) = read_numbers(&file);
+        let Holders { daemon, keeper, started } = Holders::read(&file);
         let ours = resume && daemon == Some(std::process::id());
         if ours
             && std::mem::take(&mut former_life)
@@ -169,7 +171,19 @@ fn lock(path: &Path, instance: &str, resume: bool) -> Result<OwnedFd, Trouble> {
             Err(Errno::AGAIN) => {}
             Err(errno) => return Err(cannot_use(path, errno)),
         }
-        let lives = !ours && daemon.is_none_or(|pid| fs::exists(format!("/proc/{pid}")).unwrap_or(true));
+        // Nobody has signed it yet: it was taken a moment ago, or whoever did was killed then.
+        let lives = !ours && daemon.is_some_and(|pid| is_there(pid, started));
+        if !lives && !ours {
+            // It waits there while its keeper ends what is to end.
+            let socket = path.join(place::HANDOVER_SOCKET);
+            let socket = CString::new(socket.into_os_string().as_bytes()).unwrap_or_default();
+            if let Some(mut given) = Inheritance::ask(&socket)
+                && let Some(lock) = given.take(Kind::Lock)
+            {
+                *inheritance = given;
+                return Ok(lock);
+            }
+        }
         if lives || verger_linux::clock::now() >= begun + PATIENCE {
             let who = daemon.map_or_else(String::new, |pid| format!(" (process {pid})"));
             let words = format!("instance `{instance}` is already running{who}");
@@ -191,13 +205,34 @@ fn wait_a_moment(_: &OwnedFd) {
     let _over = rustix::event::poll(&mut [], Some(&moment));
 }
 
-/// The daemon and its keeper, as written in a lock file.
-fn read_numbers(file: &OwnedFd) -> (Option<u32>, Option<u32>) {
-    let mut bytes = [0; 64];
-    let count = rustix::io::pread(file, &mut bytes[..], 0).unwrap_or(0);
-    let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
-    let mut numbers = text.lines().map(|line| line.parse().ok());
-    (numbers.next().flatten(), numbers.next().flatten())
+/// Whether the process of this number is the one that began then: the number may be another's by now.
+fn is_there(pid: u32, started: Option<u64>) -> bool {
+    match process::stat(Pid(pid)) {
+        Ok(stat) => !stat.is_dead() && started.is_none_or(|started| started == 0 || started == stat.start),
+        // Without /proc nobody knows.
+        Err(Errno::NOENT | Errno::SRCH) => !fs::exists("/proc/self").unwrap_or(false),
+        Err(_) => true,
+    }
+}
+
+/// The daemon, its keeper and when the daemon began, as written in a lock file.
+struct Holders {
+    daemon: Option<u32>,
+    keeper: Option<u32>,
+    started: Option<u64>,
+}
+
+impl Holders {
+    fn read(file: &OwnedFd) -> Holders {
+        let mut bytes = [0; 64];
+        let count = rustix::io::pread(file, &mut bytes[..], 0).unwrap_or(0);
+        let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+        let mut numbers = text.lines().map(|line| line.trim().parse::<u64>().ok().filter(|number| *number != 0));
+        let mut next = || numbers.next().flatten();
+        let mut pid = || next().and_then(|pid| u32::try_from(pid).ok());
+        let (daemon, keeper) = (pid(), pid());
+        Holders { daemon, keeper, started: next() }
+    }
 }
 
 /// The times (seconds of the monotonic clock) at which this daemon broke, with this one; those within the last minute.
@@ -218,6 +253,15 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_number_that_is_somebody_elses_by_now_is_no_daemon() {
+        let own = std::process::id();
+        let started = process::stat(Pid(own)).unwrap().start;
+        assert!(is_there(own, Some(started)) && is_there(own, None) && is_there(own, Some(0)));
+        assert!(!is_there(own, Some(started + 1)), "the number was given to another process since");
+        assert!(!is_there(u32::MAX >> 1, Some(started)));
     }
 
     #[test]

@@ -10,6 +10,10 @@ use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use verger_engine::image::{HandleView, Image};
+use verger_wire::board::Name;
+
+use crate::inheritance::Inheritance;
+use crate::label::{Kind, Label};
 
 /// A plan as runs need it: what it says, and what it has opened for them.
 #[derive(Debug)]
@@ -20,8 +24,19 @@ pub(crate) struct Held {
 
 impl Held {
     /// Opens what an image declares; what a former plan has opened already is carried over.
-    pub(crate) fn open(image: &Image, former: Option<&Held>) -> Held {
-        Held { image: image.clone(), handles: Handles::open(image, former.map(|held| (&held.image, &held.handles))) }
+    pub(crate) fn open(image: &Image, former: Option<&Held>, inheritance: &mut Inheritance) -> Held {
+        let former = former.map(|held| (&held.image, &held.handles));
+        Held { image: image.clone(), handles: Handles::open(image, former, inheritance) }
+    }
+
+    /// Its pipes, with what they are.
+    pub(crate) fn pipes(&self) -> impl Iterator<Item = (Label, Arc<OwnedFd>)> + '_ {
+        let all = (0..).zip(&self.handles.ends);
+        let pipes = all.filter(move |(at, _)| matches!(self.image.handle(*at), (_, HandleView::Pipe)));
+        pipes.flat_map(move |(at, ends)| {
+            let label = move |end| Label { end, name: Name::new(self.image.handle(at).0), ..Label::of(Kind::Pipe) };
+            (0..).zip(ends).filter_map(move |(end, fd)| Some((label(end), Arc::clone(fd.as_ref().ok()?))))
+        })
     }
 }
 
@@ -36,12 +51,12 @@ const NO_SUCH_END: Errno = Errno::BADF;
 
 impl Handles {
     /// Opens what an image declares. What cannot be opened is told when a service asks for it: the others go on.
-    fn open(image: &Image, former: Option<(&Image, &Handles)>) -> Handles {
+    fn open(image: &Image, former: Option<(&Image, &Handles)>, inheritance: &mut Inheritance) -> Handles {
         let ends = (0..image.handle_count()).map(|at| {
             let declared = image.handle(at);
             match former.and_then(|(old, handles)| handles.carried_over(old, declared)) {
                 Some(ends) => ends,
-                None => open_one(declared.1),
+                None => open_one(declared, inheritance),
             }
         });
         Handles { ends: ends.collect() }
@@ -66,12 +81,17 @@ impl Handles {
     }
 }
 
-fn open_one(declared: HandleView<'_>) -> [Result<Arc<OwnedFd>, Errno>; 2] {
-    match declared {
+/// Opens what was declared. A pipe that the daemon before us had is that one: it may have bytes in it, and somebody at its ends.
+fn open_one(declared: (&str, HandleView<'_>), inheritance: &mut Inheritance) -> [Result<Arc<OwnedFd>, Errno>; 2] {
+    let (name, what) = declared;
+    match what {
         HandleView::File(path) => [Err(NO_SUCH_END), append_to(path).map(Arc::new)],
-        HandleView::Pipe => match pipe_with(PipeFlags::CLOEXEC) {
-            Ok((read, write)) => [Ok(Arc::new(read)), Ok(Arc::new(write))],
-            Err(errno) => [Err(errno), Err(errno)],
+        HandleView::Pipe => match inheritance.take_pipe(name) {
+            Some(ends) => ends.map(|end| Ok(Arc::new(end))),
+            None => match pipe_with(PipeFlags::CLOEXEC) {
+                Ok((read, write)) => [Ok(Arc::new(read)), Ok(Arc::new(write))],
+                Err(errno) => [Err(errno), Err(errno)],
+            },
         },
     }
 }

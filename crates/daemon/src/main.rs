@@ -14,7 +14,10 @@ mod door;
 mod environment;
 mod folder;
 mod handles;
+mod holding;
+mod inheritance;
 mod keeper;
+mod label;
 mod log;
 mod mend;
 mod notify;
@@ -25,6 +28,7 @@ mod poll;
 mod receipts;
 mod recipe;
 mod recording;
+mod reexec;
 mod shim;
 mod starter;
 mod trouble;
@@ -34,6 +38,7 @@ mod world;
 use std::io::Write;
 use std::process::ExitCode;
 
+use daemon::Daemon;
 use options::{Asked, Options};
 use rustix::io::Errno;
 use verger_linux::machine::{self, End, Init};
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
     let options = match options::read(std::env::args_os().skip(1)) {
         Ok(Asked::Run(options)) => options,
         Ok(Asked::Help) => return say(options::HELP),
+        Ok(Asked::Forms) => return say(&reexec::forms()),
         Ok(Asked::Version) => return say(concat!("vergerd ", env!("CARGO_PKG_VERSION"), "\n")),
         Err(words) => {
             let _nobody_reads = writeln!(std::io::stderr(), "Error: {words}\nHint: vergerd --help");
@@ -79,16 +85,17 @@ fn serve(options: &Options) -> u8 {
 
 /// Everything has ended: leaves nothing behind.
 fn end(ready: begin::Ready, status: u8) -> u8 {
-    let begin::Ready { mut daemon, folder, is_hopeless: _ } = ready;
+    let begin::Ready { mut daemon, is_hopeless: _ } = ready;
     daemon.say_last_words();
     daemon.log.tell(format_args!("everything has ended"));
     daemon.log.flush_last();
     daemon.page.let_go();
     let tree = daemon.world.starter.ground().tree.as_ref();
     let leftovers = tree.is_some_and(|tree| tree.dismantle() == Err(Errno::BUSY));
-    let kept = leftovers && daemon.keeper.is_some();
-    if let Some(keeper) = daemon.keeper.filter(|_| !leftovers) {
-        keeper.dismiss();
+    let kept = leftovers && daemon.world.holding.keeper().is_some();
+    let Daemon { world, folder, .. } = daemon;
+    if !leftovers {
+        world.holding.dismiss();
     }
     folder.clear(kept);
     if machine::init() == Init::OfMachine {

@@ -1,17 +1,19 @@
 //! When the daemon itself breaks: it executes itself again, in the same process, with the same children.
 //!
 //! A panic or a fault writes one line and executes `vergerd --resume`, which takes up what the board shows: nothing is lost but
-//! the connections. (Where a parent-death signal is the last belt of a run, the kernel sends it now: the thread that started the
-//! run is gone. Such a run is begun anew.) A daemon that breaks three times within a minute would break for ever: then it leaves its children
+//! the connections. What it had open that it must not lose it passes on directly. (Where a parent-death signal is the last belt
+//! of a run, because there is no keeper, the kernel sends it now: the thread that started the run is gone. Such a run is begun
+//! anew.) A daemon that breaks three times within a minute would break for ever: then it leaves its children
 //! running, restarts nothing, gives no more signs of life, and waits for SIGTERM. Breaking while it takes things up counts too.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
+use rustix::io::Errno;
 use verger_engine::runs::Pid;
 use verger_linux::contain::Group;
-use verger_linux::exec::{Image, Replacement};
+use verger_linux::exec::{Image, Passed, Replacement};
 use verger_linux::{clock, process, reap, signals};
 
 use crate::begin::end_runs;
@@ -26,37 +28,68 @@ const SIGKILL: u8 = 9;
 const SIGTERM: u8 = 15;
 const SIGINT: u8 = 2;
 
-/// Prepares for a panic or a fault, while all is well: nothing may be made then. `plan` is the sealed plan, which stays open.
-pub(crate) fn prepare(options: &Options, plan: Option<BorrowedFd<'_>>) {
-    let text = |words: &str| CString::new(words).unwrap_or_default();
-    let mut argv = vec![text("vergerd"), text("--resume"), text("--instance"), text(&options.instance)];
-    let mut keep = Vec::new();
-    if let Some(plan) = plan {
-        argv.extend([text("--image-fd"), text(&plan.as_raw_fd().to_string())]);
-        keep.push(plan);
+/// How this process is executed again: everything but which program.
+pub(crate) struct Again {
+    argv: Vec<CString>,
+    envp: Vec<CString>,
+    plan: Option<&'static OwnedFd>,
+    passed: &'static Passed,
+}
+
+impl Again {
+    /// Puts it down, while all is well. `plan` is the sealed plan, which stays open.
+    pub(crate) fn new(options: &Options, plan: Option<&'static OwnedFd>, passed: &'static Passed) -> Again {
+        let mut argv = vec![text("vergerd"), text("--resume"), text("--instance"), text(&options.instance)];
+        argv.extend([text("--passed-fd"), text(&passed.file().as_raw_fd().to_string())]);
+        if let Some(plan) = plan {
+            argv.extend([text("--image-fd"), text(&plan.as_raw_fd().to_string())]);
+        }
+        for (asked, word) in [(options.quiet, "--quiet"), (options.debug, "--debug")] {
+            argv.extend(asked.then(|| text(word)));
+        }
+        if let Some(budget) = options.budget {
+            argv.extend([text("--budget"), text(&budget.to_string())]);
+        }
+        let parent = options.end_with_caller.then(std::os::unix::process::parent_id).or(options.end_with_parent);
+        if let Some(parent) = parent {
+            argv.extend([text("--end-with-parent"), text(&parent.to_string())]);
+        }
+        let envp = std::env::vars_os()
+            .filter_map(|(name, value)| CString::new([name.into_vec(), b"=".to_vec(), value.into_vec()].concat()).ok());
+        Again { argv, envp: envp.collect(), plan, passed }
     }
-    for (asked, word) in [(options.quiet, "--quiet"), (options.debug, "--debug")] {
-        argv.extend(asked.then(|| text(word)));
+
+    fn replacement(&self, image: Image, more: Option<&CStr>) -> Replacement {
+        let argv: Vec<&CStr> = self.argv.iter().map(CString::as_c_str).chain(more).collect();
+        let envp: Vec<&CStr> = self.envp.iter().map(CString::as_c_str).collect();
+        let keep: Vec<BorrowedFd<'_>> = [self.passed.file()].into_iter().chain(self.plan.map(AsFd::as_fd)).collect();
+        Replacement::new(image, &argv, &envp, &keep).passing(self.passed)
     }
-    if let Some(budget) = options.budget {
-        argv.extend([text("--budget"), text(&budget.to_string())]);
+
+    /// Becomes the program at this path, in order; comes back only with what prevented it.
+    pub(crate) fn become_program(&self, path: &CStr) -> Errno {
+        self.replacement(Image::Path(path.to_owned()), Some(c"--in-order")).execute()
     }
-    let parent = options.end_with_caller.then(std::os::unix::process::parent_id).or(options.end_with_parent);
-    if let Some(parent) = parent {
-        argv.extend([text("--end-with-parent"), text(&parent.to_string())]);
-    }
-    let envp: Vec<CString> = std::env::vars_os()
-        .filter_map(|(name, value)| CString::new([name.into_vec(), b"=".to_vec(), value.into_vec()].concat()).ok())
-        .collect();
-    let argv: Vec<&CStr> = argv.iter().map(CString::as_c_str).collect();
-    let envp: Vec<&CStr> = envp.iter().map(CString::as_c_str).collect();
+}
+
+fn text(words: &str) -> CString {
+    CString::new(words).unwrap_or_default()
+}
+
+/// Prepares for a panic or a fault, while all is well: nothing may be made then.
+pub(crate) fn prepare(again: &Again) {
     // By the name the kernel has for it: the file may have been replaced by an update meanwhile.
     let image = Image::Path(c"/proc/self/exe".to_owned());
-    let replacement: &'static Replacement = Box::leak(Box::new(Replacement::new(image, &argv, &envp, &keep)));
+    let replacement: &'static Replacement = Box::leak(Box::new(again.replacement(image, None)));
+    let own = std::process::id();
     if let Err(errno) = signals::replace_on_fault(replacement) {
         last_words(format_args!("verger: warning: a fault of the daemon will end it: {errno}"));
     }
     std::panic::set_hook(Box::new(move |panic| {
+        // A companion that was split off from us has this hook too, and must not become us.
+        if std::process::id() != own {
+            std::process::abort();
+        }
         // Not `eprintln`: it waits for a reader, and panics when there is none.
         last_words(format_args!("verger: {panic}; executing again"));
         crate::recording::flush_last();
@@ -95,7 +128,7 @@ pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
 
 /// What still runs, as far as it is our child; without the keeper, which goes by itself when we do.
 fn children(daemon: &Daemon) -> Vec<Pid> {
-    let keeper = daemon.keeper.as_ref().map(|keeper| keeper.pid);
+    let keeper = daemon.world.holding.keeper().map(|keeper| keeper.pid);
     let mut children = Vec::new();
     process::each_child(|child| {
         if Some(child) != keeper && process::stat(child).is_ok_and(|stat| !stat.is_dead()) {

@@ -1,17 +1,19 @@
 //! Notify sockets, as `sd_notify(3)` knows them: one for each service whose readiness is told that way, and our own words to
 //! whoever started us.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
+use verger_engine::runs::RunId;
 use verger_linux::channel::{self, Kind};
 
 use crate::recipe::decimal;
 
-/// The folder where the sockets of services lie, each under the number of its slot.
+/// The folder where the sockets of services lie, each under the number of its run: a run that outlives its daemon speaks to the
+/// same one after it, whoever lives in which slot then.
 #[derive(Debug)]
 pub(crate) struct NotifyFolder {
     path: PathBuf,
@@ -28,32 +30,43 @@ impl NotifyFolder {
         Ok(NotifyFolder { path: path.to_owned() })
     }
 
-    /// `NOTIFY_SOCKET=` and the folder, to which a slot's number is appended.
+    /// `NOTIFY_SOCKET=` and the folder, to which a run's number is appended.
     pub(crate) fn prefix(&self) -> Vec<u8> {
         [b"NOTIFY_SOCKET=", self.path.as_os_str().as_bytes(), b"/"].concat()
     }
 
-    /// The socket of a slot; the one of a former run is replaced.
-    pub(crate) fn listen(&self, slot: u32) -> Result<OwnedFd, Errno> {
+    /// The socket of a run.
+    pub(crate) fn listen(&self, run: RunId) -> Result<OwnedFd, Errno> {
+        self.with_path(run, listen_at)
+    }
+
+    /// Nobody speaks there any more.
+    pub(crate) fn remove(&self, run: RunId) {
+        let _gone_already = self.with_path(run, |path| rustix::fs::unlink(path));
+    }
+
+    fn with_path<T>(&self, run: RunId, act: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
         let mut path = [0u8; PATH_BYTES];
-        let mut digits = [0; 10];
-        let parts = [self.path.as_os_str().as_bytes(), b"/", decimal(slot, &mut digits), b"\0"];
+        let mut digits = [0; 20];
+        let parts = [self.path.as_os_str().as_bytes(), b"/", decimal(run.0, &mut digits), b"\0"];
         let mut used = 0;
         for part in parts {
             path.get_mut(used..used + part.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(part);
             used += part.len();
         }
-        let path = std::ffi::CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?;
-        // The folder is ours alone. A child that is being forked may still hold the socket of the former run: it would seem
-        // that somebody listens there.
-        match rustix::fs::unlink(path) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(errno) => return Err(errno),
-        }
-        let socket = channel::listen(path, Kind::Datagram, 0o666)?;
-        channel::name_senders(&socket)?;
-        Ok(socket)
+        act(CStr::from_bytes_until_nul(&path).map_err(|_| Errno::INVAL)?)
     }
+}
+
+fn listen_at(path: &CStr) -> Result<OwnedFd, Errno> {
+    // The folder is ours alone, and the number is used once: what lies there is of a start that a daemon died in.
+    match rustix::fs::unlink(path) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno),
+    }
+    let socket = channel::listen(path, Kind::Datagram, 0o666)?;
+    channel::name_senders(&socket)?;
+    Ok(socket)
 }
 
 /// The longest path of a socket (`unix(7)`), with its NUL.

@@ -13,6 +13,8 @@ pub(crate) enum Asked {
     Run(Box<Options>),
     Help,
     Version,
+    /// In which forms it takes over from a daemon that executes it.
+    Forms,
 }
 
 /// How this daemon is to be.
@@ -28,6 +30,10 @@ pub(crate) struct Options {
     pub(crate) quiet: bool,
     /// We were this process before, and broke: take up what the board shows.
     pub(crate) resume: bool,
+    /// Then: we did not break, but were to become another program.
+    pub(crate) in_order: bool,
+    /// Then: the list of what our former life passed on, in a descriptor.
+    pub(crate) passed_fd: Option<i32>,
     /// Offer `io.verger.Debug`, for tests.
     pub(crate) debug: bool,
     /// An inherited control connection: whoever started us talks to us from the first moment.
@@ -46,6 +52,10 @@ Usage: vergerd [OPTIONS]
 Runs the services of a compiled plan until it is told to end them (SIGTERM or SIGINT; a second one: faster).
 It is usually started by `verger run` or `verger up`, which compile the plan.
 
+When it is killed, its keeper, a second process, ends every service with all it started, but for those that
+are to survive. Those it holds, with their pipes, until another vergerd of the same instance takes them over;
+a SIGTERM to the keeper ends them. `verger reexec` replaces its program in place.
+
   --plan FILE       take the compiled plan in FILE (`verger compile`)
   --image-fd N      take the compiled plan in descriptor N, a sealed memory file
   --instance NAME   be the instance NAME (default: default)
@@ -59,6 +69,7 @@ It is usually started by `verger run` or `verger up`, which compile the plan.
 Environment: VERGER_RUNTIME_DIR (where sockets go), VERGER_SPAWN=fork (do not use clone3),
 VERGER_SHUTDOWN_BUDGET (as --budget, which goes before it; then the plan's shutdown_budget; then, as a container's first
 process, 9s: Docker and Podman kill after 10s. Kubernetes after 30s: there, set it to 29s),
+VERGER_CONTAINMENT=shim or group (what holds services that ask for nothing, instead of the best there is),
 NOTIFY_SOCKET, WATCHDOG_USEC (whoever started us is told as sd_notify(3) says).
 Exit status: 0 everything ended as asked, 1 it could not begin, 2 wrong usage, else that of the essential service.
 ";
@@ -75,6 +86,9 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
                 lexopt::Arg::Long("instance") => options.instance = parser.value()?.string()?,
                 lexopt::Arg::Long("quiet") => options.quiet = true,
                 lexopt::Arg::Long("resume") => options.resume = true,
+                lexopt::Arg::Long("forms") => return Ok(Asked::Forms),
+                lexopt::Arg::Long("in-order") => options.in_order = true,
+                lexopt::Arg::Long("passed-fd") => options.passed_fd = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("debug") => options.debug = true,
                 lexopt::Arg::Long("control-fd") => options.control_fd = Some(parser.value()?.parse()?),
                 lexopt::Arg::Long("end-with-caller") => options.end_with_caller = true,

@@ -53,8 +53,7 @@ pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Option<Left> {
     let shared = Shared::open(folder, &file_name(), Layout { words32: WORDS32, words64 }).ok()?;
     let reader = Reader::new(Slices { words32: shared.words32(), words64: shared.words64() }).ok()?;
     Some(Left {
-        // A record that was torn by the daemon's end is one that is not known.
-        entries: reader.entries().filter_map(Result::ok).collect(),
+        entries: reader.left().collect(),
         next_run: reader.next_run(),
         was_ending: reader.state() == Ok(State::Ending),
         over_at: reader.over_at(),

@@ -26,8 +26,14 @@ pub(crate) enum Token {
     Emptied(u32),
     /// The shim of the service in a slot.
     Shim(u32),
+    /// The end of a run's main process that is not our child, by the slot of its service.
+    Elsewhere(u32),
     /// The keeper's end.
     Keeper,
+    /// The keeper says something, or can be told more.
+    Keeping,
+    /// A program that was asked whether it takes our place has answered.
+    Asked,
     /// The end of whoever started us.
     Parent,
 }
@@ -45,6 +51,9 @@ impl Token {
             Token::Keeper => (7, 0),
             Token::Parent => (8, 0),
             Token::Shim(slot) => (9, slot),
+            Token::Elsewhere(slot) => (12, slot),
+            Token::Keeping => (10, 0),
+            Token::Asked => (11, 0),
         };
         kind << 32 | u64::from(index)
     }
@@ -62,6 +71,9 @@ impl Token {
             7 => Token::Keeper,
             8 => Token::Parent,
             9 => Token::Shim(index),
+            12 => Token::Elsewhere(index),
+            10 => Token::Keeping,
+            11 => Token::Asked,
             _ => return None,
         })
     }
@@ -167,7 +179,10 @@ mod tests {
             Token::Notify(u32::MAX),
             Token::Ready(0),
             Token::Emptied(9),
+            Token::Elsewhere(7),
             Token::Keeper,
+            Token::Keeping,
+            Token::Asked,
             Token::Parent,
             Token::Shim(3),
         ] {

@@ -11,7 +11,11 @@ use verger_linux::contain::RunName;
 use verger_linux::spawn::{self, Arena, PATH_BYTES_MAX, PointerArray, Pointers, Recipe, Session, Spawner, WordsError};
 use verger_linux::users::{self, SYSTEM};
 
+use verger_wire::board::Name;
+
 use crate::environment::{name_part, value_of};
+use crate::keeper;
+use crate::label::{Kind, Label};
 use crate::shim::{self, Shim};
 use crate::starter::{Ground, Job, Started};
 
@@ -138,9 +142,22 @@ impl Kitchen {
         let cgroup = tree.map(|tree| tree.make(&name)).transpose();
         let cgroup = cgroup.map_err(|errno| failure(Step::Containment, errno))?;
         recipe.cgroup = cgroup.as_ref().map(|directory| directory.as_fd());
-        // The last belt, where nobody else ends the run when the daemon is killed. A shim's socket hangs up then.
-        let kept = ground.is_init || connection.is_some() || (cgroup.is_some() && ground.has_keeper);
+        // The last belt, where nobody else ends the run when the daemon is killed; a shim's socket hangs up then. It would hit too
+        // when the daemon executes itself.
+        let keeper = ground.keeper();
+        let kept = ground.is_init || keeper.is_some() || connection.is_some() || service.survive();
         recipe.death_signal = (!kept).then_some(SIGKILL);
+        // The keeper knows of it before its program runs: were we killed before we know of it, nobody else would.
+        let begun = Label {
+            survives: service.survive(),
+            containment,
+            run: job.run.run,
+            name: Name::new(service.name()),
+            ..Label::of(Kind::Process)
+        };
+        let begun = keeper::message(keeper::Order::Begun as u64, &begun.words());
+        let unseen = connection.is_none() && (service.survive() || cgroup.is_none());
+        recipe.announce = keeper.as_ref().filter(|_| unseen).map(|socket| (socket.as_fd(), &begun[..]));
 
         child();
         match spawner.spawn(&recipe) {
@@ -334,13 +351,13 @@ fn variables<'k>(
     for text in service.environment() {
         filling.push_bytes(text).map_err(too_much)?;
     }
-    let mut digits = [0; 10];
+    let mut digits = [0; 20];
     if job.notify {
-        let slot = decimal(job.run.service.slot, &mut digits);
-        filling.push(arena.text(&[&ground.notify_prefix, slot]).map_err(too_much)?).map_err(too_much)?;
+        let run = decimal(job.run.run.0, &mut digits);
+        filling.push(arena.text(&[&ground.notify_prefix, run]).map_err(too_much)?).map_err(too_much)?;
     }
     if let Some(number) = control {
-        let number = decimal(number, &mut digits);
+        let number = decimal(number.into(), &mut digits);
         filling.push(arena.text(&[b"VERGER_CONTROL=", number]).map_err(too_much)?).map_err(too_much)?;
     }
     Ok(filling.end())
@@ -374,7 +391,7 @@ fn limits(service: &ServiceView<'_>, ground: &Ground) -> ([ResourceLimit; 17], u
 }
 
 /// A number in digits, without allocating.
-pub(crate) fn decimal(mut value: u32, digits: &mut [u8; 10]) -> &[u8] {
+pub(crate) fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;
@@ -408,8 +425,8 @@ mod tests {
 
     #[test]
     fn numbers_in_digits() {
-        let mut digits = [0; 10];
-        for value in [0, 7, 10, 1234, u32::MAX] {
+        let mut digits = [0; 20];
+        for value in [0, 7, 10, 1234, u64::MAX] {
             assert_eq!(decimal(value, &mut digits), value.to_string().as_bytes());
         }
     }

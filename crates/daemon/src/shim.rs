@@ -14,6 +14,7 @@ use rustix::net::{
 };
 use verger_engine::runs::{Ended, Pid};
 use verger_linux::contain::Offspring;
+use verger_linux::process::PidFd;
 use verger_linux::reap::Dead;
 use verger_linux::spawn::{self, Spawner};
 use verger_linux::{process, reap};
@@ -113,8 +114,9 @@ pub(crate) fn executes(pid: Pid, program: &OwnedFd) -> bool {
 pub(crate) struct Shim {
     /// `None`: it was lost with a former life of ours; then the shim ends everything by itself.
     socket: Option<OwnedFd>,
-    /// An unreaped child of ours.
+    /// An unreaped child of ours; or another daemon's, and held then.
     pub(crate) pid: Pid,
+    elsewhere: Option<PidFd>,
     /// The main process, as the shim counts.
     pub(crate) inner: Pid,
 }
@@ -133,7 +135,32 @@ pub(crate) enum Heard {
 
 impl Shim {
     pub(crate) fn new(socket: Option<OwnedFd>, pid: Pid, inner: Pid) -> Shim {
-        Shim { socket, pid, inner }
+        Shim { socket, pid, inner, elsewhere: None }
+    }
+
+    /// A shim that a daemon before us made, or we ourselves in a former life. `None`: it is nowhere to be found; then it has ended,
+    /// with all it held or without.
+    pub(crate) fn taken_over(socket: OwnedFd, pid: Pid, started: u64, inner: Pid) -> Option<Shim> {
+        if reap::is_ours(pid) {
+            return Some(Shim::new(Some(socket), pid, inner));
+        }
+        // Looked at after it was opened: what is seen then is what was opened, or that is gone.
+        let held = PidFd::open(pid).ok()?;
+        let is_it = started != 0 && process::stat(pid).is_ok_and(|stat| stat.start == started);
+        is_it.then_some(Shim { socket: Some(socket), pid, inner, elsewhere: Some(held) })
+    }
+
+    /// Whether it is ours to reap. Else its socket says when it has ended.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.elsewhere.is_none()
+    }
+
+    /// Sends it a signal. What its main process is sent goes another way ([`Shim::signal_main`]).
+    pub(crate) fn signal(&self, signal: u8) {
+        let _gone = match &self.elsewhere {
+            Some(held) => held.signal(signal),
+            None => process::signal(self.pid, signal),
+        };
     }
 
     /// Our end, while there is one.
@@ -143,7 +170,9 @@ impl Shim {
 
     /// What is below it.
     pub(crate) fn offspring(&self) -> Offspring {
-        Offspring(self.pid)
+        // The number of one that is gone, and that somebody else has reaped, may be a stranger's by now. Below 0 there is nobody.
+        let is_gone = self.elsewhere.as_ref().is_some_and(|held| held.signal(0).is_err());
+        Offspring(if is_gone { Pid(0) } else { self.pid })
     }
 
     /// The next thing it says. Never waits.
@@ -172,6 +201,8 @@ impl Shim {
         let Some(socket) = &self.socket else { return };
         let order = Order { pid: self.inner.0, signal }.bytes();
         let _not_there_any_more = send(socket, &order, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+        // Stopped, it would pass nothing on: the main process would be killed without having been asked.
+        self.signal(SIGCONT);
     }
 
     /// Has it end everything below, and itself. What it has to say until then can still be heard.
@@ -180,6 +211,6 @@ impl Shim {
             let _done_already = shutdown(socket, Shutdown::Write);
         }
         // Somebody may have stopped it. It has all signals blocked, and this one works all the same.
-        let _lives = process::signal(self.pid, SIGCONT);
+        self.signal(SIGCONT);
     }
 }

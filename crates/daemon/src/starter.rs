@@ -45,8 +45,20 @@ pub(crate) struct Job {
     pub(crate) ready: Option<(u32, OwnedFd)>,
     /// The program's end of an inherited control connection.
     pub(crate) control: Option<OwnedFd>,
-    /// Whether the program is told the notify socket of its slot.
+    /// Whether the program is told the notify socket of its run.
     pub(crate) notify: bool,
+}
+
+impl Ground {
+    /// Where the keeper hears, if there is one.
+    pub(crate) fn keeper(&self) -> Option<Arc<OwnedFd>> {
+        lock(&self.keeper).clone()
+    }
+
+    /// There is a keeper, or there is none.
+    pub(crate) fn set_keeper(&self, socket: Option<Arc<OwnedFd>>) {
+        *lock(&self.keeper) = socket;
+    }
 }
 
 /// What came of a start.
@@ -80,8 +92,8 @@ pub(crate) struct Ground {
     pub(crate) supervise: Option<OwnedFd>,
     /// Our own `/proc`, where pid namespaces are to be had.
     pub(crate) namespaces: Option<OwnedFd>,
-    /// Whether somebody else sees to it that runs in cgroups end when the daemon does.
-    pub(crate) has_keeper: bool,
+    /// Where the keeper hears, who sees to it that runs end when the daemon does; `None` while there is none.
+    pub(crate) keeper: Mutex<Option<Arc<OwnedFd>>>,
     /// Whether the kernel ends everything when the daemon ends: it is a namespace's pid 1.
     pub(crate) is_init: bool,
     /// `NOTIFY_SOCKET=` and the folder of the notify sockets, with a `/`.
@@ -213,6 +225,14 @@ impl Starter {
         by_a_worker || !lock(&self.shared.done).is_empty()
     }
 
+    /// Whether no start is on its way.
+    pub(crate) fn is_idle(&self) -> bool {
+        let busy = self.workers.iter().any(|worker| {
+            worker.doing.load(Ordering::Acquire) == Doing::Child as u8 || lock(&worker.current).is_some()
+        });
+        !busy && lock(&self.shared.jobs).is_empty() && lock(&self.shared.done).is_empty()
+    }
+
     /// When it should be looked whether another worker is needed; never, when no job waits or there are enough.
     pub(crate) fn look_at(&self) -> Moment {
         if self.workers.len() == WORKERS_MAX || lock(&self.shared.jobs).is_empty() {
@@ -268,6 +288,8 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
                         if jobs.is_empty() {
                             jobs.clear();
                         }
+                        // Before the queue is let go of: a job is in one of the two places.
+                        *lock(&worker.current) = Some(job.run);
                         break job;
                     }
                     None => jobs = shared.available.wait(jobs).unwrap_or_else(PoisonError::into_inner),
@@ -275,7 +297,6 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
             }
         };
         let run = job.run;
-        *lock(&worker.current) = Some(run);
         worker.busy_since.store(clock::now().0, Ordering::Relaxed);
         let child = || worker.doing.store(Doing::Child as u8, Ordering::Release);
         let result = kitchen.start(&shared.ground, &job, child);

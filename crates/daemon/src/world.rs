@@ -10,6 +10,8 @@
 //! An order that is answered at once is answered into [`World::told`]: what the engine decides is carried out before it hears
 //! of it.
 
+mod survivors;
+
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
@@ -17,7 +19,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use verger_engine::image::{Ready, Right};
+use verger_engine::image::{ContainmentWish, Ready, Right};
 use verger_engine::runs::{
     Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
@@ -25,16 +27,21 @@ use verger_engine::time::{Moment, Span};
 use verger_engine::{Engine, Home, ImageId};
 use verger_linux::channel;
 use verger_linux::contain::{Events, Group, RunName, Tree};
+use verger_linux::process::PidFd;
 use verger_linux::reap::Reaped;
 use verger_linux::{clock, process, reap};
 
 use crate::handles::Held;
+use crate::holding::Holding;
+use crate::inheritance::Inheritance;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
 use crate::receipts::{Book, Ticket};
 use crate::shim::{Heard, Shim};
 use crate::starter::{Done, Job, Starter};
+
+pub(crate) use survivors::Known;
 
 const SIGKILL: u8 = 9;
 const SIGCONT: u8 = 18;
@@ -46,6 +53,10 @@ struct Living {
     containment: Containment,
     /// The main process. Its number stays that of its group after it was reaped.
     pid: Option<Pid>,
+    /// When the kernel says it began, clock ticks since boot; 0 when not known.
+    started: u64,
+    /// It, where it is not our child: a run that outlived the daemon before us.
+    process: Option<PidFd>,
     /// Whom it runs as.
     uid: u32,
     reaped: bool,
@@ -64,11 +75,14 @@ struct Living {
 }
 
 impl Living {
-    fn new(run: RunRef) -> Living {
+    /// A run of which nothing exists yet.
+    fn begun(run: RunRef) -> Living {
         Living {
             run,
             containment: Containment::None,
             pid: None,
+            started: 0,
+            process: None,
             uid: u32::MAX,
             reaped: false,
             notify: None,
@@ -85,7 +99,8 @@ impl Living {
     /// a member: if somebody has it all the same, then the group is gone, and a group of that number is a stranger's.
     fn group(&self) -> Option<Group> {
         let leader = self.pid.filter(|_| self.containment == Containment::Group)?;
-        let is_a_strangers = self.reaped && process::stat(leader).is_ok();
+        let is_another = |stat: process::Stat| self.process.is_none() || stat.start != self.started;
+        let is_a_strangers = self.reaped && process::stat(leader).is_ok_and(is_another);
         (!is_a_strangers).then_some(Group(leader))
     }
 }
@@ -106,6 +121,10 @@ pub(crate) struct World {
     look_again: bool,
     /// When the first of the doubts about shims is due.
     doubt_at: Moment,
+    /// What must outlive the daemon.
+    pub(crate) holding: Holding,
+    /// What the daemon before us left, as far as nobody has taken it yet.
+    pub(crate) inheritance: Inheritance,
 }
 
 /// A control connection that a new run inherits; the loop takes it into its own.
@@ -115,21 +134,14 @@ pub(crate) struct Inherited {
     pub(crate) right: Right,
 }
 
-/// A run that was known before the daemon's own end.
-pub(crate) struct Known {
-    pub(crate) run: RunRef,
-    pub(crate) pid: Pid,
-    /// When the kernel says it began, clock ticks since boot; 0 when not known.
-    pub(crate) started: u64,
-    pub(crate) containment: Containment,
-    /// Whether its word that it is ready is awaited at a socket.
-    pub(crate) listens: bool,
-    /// Its shim, as far as it is known.
-    pub(crate) shim: Option<Shim>,
-}
-
 impl World {
-    pub(crate) fn new(starter: Starter, notify: NotifyFolder, services: u32) -> World {
+    pub(crate) fn new(
+        starter: Starter,
+        notify: NotifyFolder,
+        holding: Holding,
+        inheritance: Inheritance,
+        services: u32,
+    ) -> World {
         let mut living = Vec::with_capacity(services as usize);
         living.resize_with(services as usize, || None);
         World {
@@ -142,6 +154,8 @@ impl World {
             told: VecDeque::with_capacity(4 * services as usize + 16),
             look_again: false,
             doubt_at: Moment::NEVER,
+            holding,
+            inheritance,
         }
     }
 
@@ -162,10 +176,11 @@ impl World {
             let known = former.iter().find(|(other, held)| *other == id && held.image.digest() == image.digest());
             let held = match known {
                 Some((_, held)) => Arc::clone(held),
-                None => Arc::new(Held::open(image, former.last().map(|(_, held)| &**held))),
+                None => Arc::new(Held::open(image, former.last().map(|(_, held)| &**held), &mut self.inheritance)),
             };
             self.held.push((id, held));
         }
+        self.hold_pipes();
     }
 
     /// Carries out one order.
@@ -209,7 +224,7 @@ impl World {
 
     fn spawn(&mut self, engine: &Engine, poll: &Poll, run: RunRef, home: Home) -> Option<Inherited> {
         let slot = run.service.slot;
-        self.living[slot as usize] = Some(Living::new(run));
+        self.living[slot as usize] = Some(Living::begun(run));
         let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held));
         let (Some(held), Some(image)) = (held, engine.images().get(home.image)) else {
             // Cannot be; but a start that nobody ever answers would be waited for without end.
@@ -219,7 +234,7 @@ impl World {
         let mut job = Job { run, held, record: home.record, ready: None, control: None, notify: false };
         let service = image.service(home.record);
         let prepared = match service.ready() {
-            Ready::Notify => self.listen(poll, slot).map(|()| job.notify = true),
+            Ready::Notify => self.listen(poll, run).map(|()| job.notify = true),
             Ready::Fd(number) => self.pipe(poll, slot).map(|end| job.ready = Some((number, end))),
             Ready::Started | Ready::AliveFor(_) | Ready::Exit => Ok(()),
         };
@@ -232,15 +247,22 @@ impl World {
             Ok(())
         });
         match prepared {
-            Ok(()) => self.starter.put(job),
+            Ok(()) => {
+                let is_seen = self.tree().is_some() && service.containment() != ContainmentWish::Group;
+                if service.survive() || !is_seen {
+                    self.holding.announced(slot, run.run);
+                }
+                self.starter.put(job);
+            }
             Err(errno) => self.cannot_start(run, Step::Open, errno),
         }
         inherited
     }
 
     /// The notify socket of a run, where its readiness is awaited. It is read once the run is known.
-    fn listen(&mut self, poll: &Poll, slot: u32) -> Result<(), Errno> {
-        let socket = self.notify.listen(slot)?;
+    fn listen(&mut self, poll: &Poll, run: RunRef) -> Result<(), Errno> {
+        let slot = run.service.slot;
+        let socket = self.notify.listen(run.run)?;
         poll.add_for_later(&socket, Token::Notify(slot))?;
         if let Some(Some(living)) = self.living.get_mut(slot as usize) {
             living.notify = Some(socket);
@@ -265,14 +287,14 @@ impl World {
     pub(crate) fn started(&mut self, engine: &Engine, poll: &Poll) {
         self.starter.calm();
         while let Some(done) = self.starter.take() {
-            self.done(poll, done);
+            self.done(engine, poll, done);
         }
         if self.look_again {
             self.reap(engine, poll);
         }
     }
 
-    fn done(&mut self, poll: &Poll, done: Done) {
+    fn done(&mut self, engine: &Engine, poll: &Poll, done: Done) {
         let run = done.run;
         match done.result {
             Ok(started) => {
@@ -280,6 +302,7 @@ impl World {
                 self.pids.insert(child, run.service.slot);
                 if let Some(living) = self.living(run) {
                     living.pid = Some(started.pid);
+                    living.started = started.started;
                     living.containment = started.containment;
                     living.uid = started.uid;
                     living.shim = started.shim;
@@ -294,6 +317,8 @@ impl World {
                     // whether it is the one who may. What came until now waits.
                     self.hear_from_now(poll, run.service.slot);
                 }
+                // Before anybody is told of it, so that what is shown to live on does.
+                self.hold(engine, run.service.slot);
                 let (pid, containment) = (started.pid, started.containment);
                 self.told.push_back(RunEvent::Spawned { run, pid, started: started.started, containment });
             }
@@ -316,14 +341,18 @@ impl World {
         self.look_again = false;
         while let Some(pid) = reap::peek() {
             match self.pids.get(pid) {
-                Some(slot) if self.is_shim(pid, slot) => self.reap_shim(engine, poll, pid, slot),
+                Some(slot) if self.is_shim(pid, slot) => _ = self.reap_shim(engine, poll, pid, slot),
                 Some(slot) => self.reap_ours(engine, pid, slot),
                 None if self.starter.may_be_ours(pid) => {
                     // It may be reported any moment now.
                     self.look_again = true;
                     return;
                 }
-                None => self.reap_another(pid),
+                None => match self.lost_shim(pid) {
+                    // The kernel lists whom we adopted before what a worker made: the shim's end is told first.
+                    Some((slot, shim)) if self.reap_shim(engine, poll, shim, slot) => {}
+                    Some(_) | None => self.reap_another(pid),
+                },
             }
         }
         // Of those that were seen in a stop, some may have been reaped by their own parents just now.
@@ -354,19 +383,25 @@ impl World {
         self.told.push_back(RunEvent::Exited { run, exit, usage });
     }
 
+    /// Of a main process that has come to us, and so has lost its shim: the slot, and the shim that is dead and not reaped yet.
+    fn lost_shim(&self, main: Pid) -> Option<(u32, Pid)> {
+        let mut living = self.living.iter().flatten().filter(|living| living.pid == Some(main) && !living.reaped);
+        living.find_map(|living| Some((living.run.service.slot, living.shim.as_ref()?.pid)))
+    }
+
     fn is_shim(&self, pid: Pid, slot: u32) -> bool {
         let living = self.living.get(slot as usize).and_then(Option::as_ref);
         living.and_then(|living| living.shim.as_ref()).is_some_and(|shim| shim.pid == pid)
     }
 
     /// A shim has ended. By itself: nobody is left. Otherwise somebody killed it: in a namespace the kernel has killed everybody
-    /// with it; else what it held has come to us, and a process group is what holds it now.
-    fn reap_shim(&mut self, engine: &Engine, poll: &Poll, pid: Pid, slot: u32) {
+    /// with it; else what it held has come to us, and a process group is what holds it now. False: there was nothing to reap.
+    fn reap_shim(&mut self, engine: &Engine, poll: &Poll, pid: Pid, slot: u32) -> bool {
         // What it said comes before what its end says.
         self.hear_shim(engine, poll, slot);
-        let Ok(Some(Reaped { exit, .. })) = reap::take(pid) else { return };
+        let Ok(Some(Reaped { exit, .. })) = reap::take(pid) else { return false };
         self.pids.remove(pid);
-        let Some(living) = self.living[slot as usize].as_mut() else { return };
+        let Some(living) = self.living[slot as usize].as_mut() else { return true };
         living.shim = None;
         living.doubt_at = Moment::NEVER;
         let (run, main, is_told) = (living.run, living.pid, living.reaped);
@@ -374,6 +409,9 @@ impl World {
         let orphan = main.filter(|main| !is_told && !is_empty && reap::is_ours(*main));
         if !is_empty {
             living.containment = Containment::Group;
+            if let Some(ticket) = living.receipt {
+                self.receipts.loosened(ticket, Containment::Group);
+            }
             self.told.push_back(RunEvent::Loosened { run, containment: Containment::Group });
         }
         if is_told && !is_empty {
@@ -391,7 +429,11 @@ impl World {
         if is_empty {
             let left = self.left_in_cgroup_too(engine, run);
             self.told.push_back(RunEvent::Swept { run, left });
+        } else {
+            // Nothing ends it any more by itself when we die: the keeper has to know of it.
+            self.hold(engine, slot);
         }
+        true
     }
 
     /// Reads what a run's shim has to say: above all how the main process ended. What it used, only the shim could have asked.
@@ -418,6 +460,9 @@ impl World {
                     if let Some(socket) = shim.socket() {
                         poll.remove(socket);
                     }
+                    if !shim.is_ours() {
+                        self.shim_elsewhere_ended(engine, poll, slot);
+                    }
                     return;
                 }
             }
@@ -426,41 +471,6 @@ impl World {
 
     fn was_oom(&self, name: &RunName) -> bool {
         self.tree().and_then(|tree| tree.oom_kills(name).ok().flatten()).is_some_and(|kills| kills > 0)
-    }
-
-    /// A run was known before the daemon's own end. Its main process may have been reaped then, and nobody was told: how it
-    /// ended is lost, that it did is not.
-    pub(crate) fn found(&mut self, poll: &Poll, known: Known) {
-        let Known { run, pid, started, containment, listens, shim } = known;
-        let slot = run.service.slot;
-        let is_another = |stat: process::Stat| started != 0 && stat.start != started;
-        let is_gone = || process::stat(pid).map_or(true, is_another);
-        let shim = shim.filter(|shim| reap::is_ours(shim.pid));
-        let in_shim = matches!(containment, Containment::Shim | Containment::Pidns);
-        // Of a shim's child, only the shim knows: it says so, if it can still be heard.
-        let reaped = if in_shim { shim.is_none() } else { !reap::is_ours(pid) || is_gone() };
-        let living = Living { containment, pid: Some(pid), reaped, shim, ..Living::new(run) };
-        if let Some(shim) = &living.shim {
-            self.pids.insert(shim.pid, slot);
-            if let Some(socket) = shim.socket()
-                && poll.add(socket, Token::Shim(slot)).is_err()
-            {
-                shim.end();
-            }
-        }
-        self.living[slot as usize] = Some(living);
-        if reaped {
-            let exit = Exit { ended: Ended::Unknown, oom: false };
-            self.told.push_back(RunEvent::Exited { run, exit, usage: Usage::NONE });
-            return;
-        }
-        if !in_shim {
-            self.pids.insert(pid, slot);
-        }
-        // What it said while nobody listened is lost: then it counts as not ready in time.
-        if listens && self.listen(poll, slot).is_ok() {
-            self.hear_from_now(poll, slot);
-        }
     }
 
     // ── orders about a run ──────────────────────────────────────────────────────────────────────────────────────
@@ -478,6 +488,9 @@ impl World {
             return;
         }
         match (scope, pid) {
+            (Scope::Main, Some(_)) if let Some(process) = living.process.as_ref().filter(|_| !reaped) => {
+                let _refused = process.signal(signal);
+            }
             (Scope::Main, Some(pid)) if !reaped => {
                 // A zombie takes any signal; a user we may not signal is found out by the stop that does not end.
                 let _refused = process::signal(pid, signal);
@@ -499,26 +512,35 @@ impl World {
     fn kill(&mut self, engine: &Engine, poll: &Poll, run: RunRef) {
         let name = name_of(engine, run);
         if let Some(done) = self.starter.kill(run) {
-            return self.done(poll, done);
+            return self.done(engine, poll, done);
         }
         let Some(living) = self.living(run) else { return };
         living.kills = living.kills.saturating_add(1);
         if let Some(shim) = &living.shim {
             shim.end();
+            if living.kills <= PATIENT_KILLS {
+                return;
+            }
             // It tells how the main process ended, and so is not killed itself at once: but the kernel's way ends everything.
-            if living.containment == Containment::Pidns && living.kills > PATIENT_KILLS {
-                let _gone = process::signal(shim.pid, SIGKILL);
+            if living.containment == Containment::Pidns {
+                shim.signal(SIGKILL);
                 _ = self.tree().map(|tree| tree.kill(&name));
+            } else {
+                // Somebody below may be holding it up (`ptrace(2)`, SIGSTOP again and again). Killed, it would let go of them all.
+                _ = shim.offspring().signal(SIGKILL);
             }
             return;
         }
-        if let Some(pid) = living.pid.filter(|_| !living.reaped) {
-            let _gone = process::signal(pid, SIGKILL);
+        match (&living.process, living.pid.filter(|_| !living.reaped)) {
+            (Some(process), _) => _ = process.signal(SIGKILL),
+            (None, Some(pid)) => _ = process::signal(pid, SIGKILL),
+            (None, None) => {}
         }
         if let Some(group) = living.group() {
             let _nobody_left = group.kill();
         }
-        if living.containment == Containment::Cgroup
+        // Of a namespace that has ended too: somebody may have been put into the cgroup around it from outside.
+        if matches!(living.containment, Containment::Cgroup | Containment::Pidns)
             && let Some(tree) = self.tree()
         {
             let _nobody_left = tree.kill(&name);
@@ -637,7 +659,8 @@ impl World {
             let described = engine.run(run.service.slot);
             let started = described.map_or(0, |run| run.started());
             let program = described.map_or("", |run| engine.images().service(run.home()).program());
-            receipts.see_main(&look, main, started, program.as_bytes());
+            let parent = living.shim.as_ref().map_or(std::process::id(), |shim| shim.pid.0);
+            receipts.see_main(&look, main, parent, started, program.as_bytes());
         }
         let tree = starter.ground().tree.as_ref();
         let name = name_of(engine, run);
@@ -672,15 +695,19 @@ impl World {
         if let Some(ticket) = self.ticket(run) {
             self.receipts.close(ticket, clock::now());
         }
-        if self.living(run).is_some() {
-            self.living[run.service.slot as usize] = None;
+        let Some(living) = self.living(run) else { return };
+        let had_socket = living.notify.is_some();
+        self.living[run.service.slot as usize] = None;
+        self.holding.update(run.service.slot, None);
+        if had_socket {
+            self.notify.remove(run.run);
         }
     }
 
     // ── readiness ───────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Reads what a program wrote to its readiness descriptor: a newline is the word.
-    pub(crate) fn read_ready(&mut self, poll: &Poll, slot: u32) {
+    pub(crate) fn read_ready(&mut self, engine: &Engine, poll: &Poll, slot: u32) {
         let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
         // A pipe that was closed again is told whatever it is watched for.
         let Some(pipe) = living.ready.as_ref().filter(|_| living.pid.is_some()) else { return };
@@ -698,6 +725,8 @@ impl World {
         poll.remove(pipe);
         let run = living.run;
         living.ready = None;
+        self.holding.no_longer_awaits(run.run);
+        self.hold(engine, slot);
         if said {
             self.told.push_back(RunEvent::Ready { run });
         }
@@ -768,7 +797,7 @@ impl World {
     }
 }
 
-/// How many kills a namespace's shim is given to do it in its own way: with the pauses between them, a sixth of a second.
+/// How many kills a shim is given to do it in its own way: with the pauses between them, a sixth of a second.
 const PATIENT_KILLS: u32 = 4;
 
 /// How long a shim that has nobody left is given to end.

@@ -11,9 +11,11 @@
 
 use core::ffi::{CStr, c_char};
 use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::ffi::CString;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
+use crate::memory::{Layout, Shared};
 use crate::signals::{self, KernelAction};
 use crate::{Errno, raw};
 
@@ -34,6 +36,7 @@ pub struct Replacement {
     argv: Box<[*const c_char]>,
     envp: Box<[*const c_char]>,
     keep: Box<[i32]>,
+    passed: Option<&'static Passed>,
     _texts: Box<[CString]>,
 }
 
@@ -59,7 +62,13 @@ impl Replacement {
         let (arguments, variables) = texts.split_at(argv.len());
         let (argv, envp) = (ended(arguments), ended(variables));
         let keep = keep.iter().map(AsRawFd::as_raw_fd).collect();
-        Replacement { image, argv, envp, keep, _texts: texts }
+        Replacement { image, argv, envp, keep, passed: None, _texts: texts }
+    }
+
+    /// It keeps also what is on this list when it is executed.
+    pub fn passing(mut self, passed: &'static Passed) -> Replacement {
+        self.passed = Some(passed);
+        self
     }
 
     /// Executes it; comes back only with what prevented it, and then everything is as it was but for descriptors that were
@@ -77,6 +86,10 @@ impl Replacement {
             let _always = signals::set_disposition(libc::SIGPIPE as u8, signals::Disposition::Ignored);
         }
         errno
+    }
+
+    fn kept(&self) -> impl Iterator<Item = i32> + '_ {
+        self.keep.iter().copied().chain(self.passed.into_iter().flat_map(Passed::numbers))
     }
 
     /// Executes it with system calls only, so that a signal handler may do it.
@@ -99,8 +112,8 @@ impl Replacement {
             if marked < 0 {
                 mark_one_by_one();
             }
-            for fd in &self.keep {
-                raw::syscall3(libc::SYS_fcntl, *fd as usize, libc::F_SETFD as usize, 0);
+            for fd in self.kept() {
+                raw::syscall3(libc::SYS_fcntl, fd as usize, libc::F_SETFD as usize, 0);
             }
             raw::syscall4(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK as usize, (&raw const mask) as usize, 0, 8);
             let result = raw::syscall5(
@@ -111,14 +124,119 @@ impl Replacement {
                 self.envp.as_ptr() as usize,
                 flags as usize,
             );
-            for fd in &self.keep {
-                raw::syscall3(libc::SYS_fcntl, *fd as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize);
+            for fd in self.kept() {
+                raw::syscall3(libc::SYS_fcntl, fd as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize);
             }
             result
         };
         raw::check(result).err().unwrap_or(Errno::NOEXEC)
     }
 }
+
+/// A list of descriptors that a [`Replacement`] keeps, each with words that say what it is: a shared memory file, which the new
+/// program reads ([`Passed::take`]). It is kept current as long as all is well, since there is no time for it afterwards; a
+/// descriptor is taken off it before it is closed.
+#[derive(Debug)]
+pub struct Passed {
+    page: Shared,
+    room: usize,
+}
+
+/// 64-bit words that say what a descriptor is.
+pub const PASSED_WORDS: usize = 15;
+/// One more for its number, plus one; 0: there is none.
+const PASSED_STRIDE: usize = PASSED_WORDS + 1;
+/// The 32-bit word that says how many places have ever been used.
+const PASSED_USED: usize = 0;
+
+impl Passed {
+    /// A list with room for so many.
+    ///
+    /// # Errors
+    /// `ENOMEM`, `EMFILE`.
+    pub fn new(room: usize) -> Result<Passed, Errno> {
+        let layout = Layout { words32: 2, words64: room * PASSED_STRIDE };
+        Ok(Passed { page: Shared::anonymous(c"verger-passed", layout)?, room })
+    }
+
+    /// The list's own file, for [`Replacement::new`] to keep.
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.page.as_fd()
+    }
+
+    /// How many there is room for.
+    pub fn room(&self) -> usize {
+        self.room
+    }
+
+    /// Puts a descriptor on a place of the list.
+    pub fn put(&self, at: usize, fd: BorrowedFd<'_>, words: &[u64; PASSED_WORDS]) {
+        let Some([number, place @ ..]) = self.place(at) else { return };
+        number.store(0, Ordering::Release);
+        for (place, word) in place.iter().zip(words) {
+            place.store(*word, Ordering::Relaxed);
+        }
+        number.store(fd.as_raw_fd() as u64 + 1, Ordering::Release);
+        let used = &self.page.words32()[PASSED_USED];
+        used.store(used.load(Ordering::Relaxed).max(at as u32 + 1), Ordering::Release);
+    }
+
+    /// Takes what is on a place off the list.
+    pub fn clear(&self, at: usize) {
+        if let Some([number, ..]) = self.place(at) {
+            number.store(0, Ordering::Release);
+        }
+    }
+
+    /// Takes everything off the list.
+    pub fn clear_all(&self) {
+        for at in 0..self.used() {
+            self.clear(at);
+        }
+        self.page.words32()[PASSED_USED].store(0, Ordering::Release);
+    }
+
+    fn place(&self, at: usize) -> Option<&[AtomicU64]> {
+        self.page.words64().get(at * PASSED_STRIDE..(at + 1) * PASSED_STRIDE)
+    }
+
+    fn used(&self) -> usize {
+        (self.page.words32()[PASSED_USED].load(Ordering::Acquire) as usize).min(self.room)
+    }
+
+    fn numbers(&self) -> impl Iterator<Item = i32> + '_ {
+        let number = |at| self.place(at)?.first()?.load(Ordering::Acquire).checked_sub(1);
+        (0..self.used()).filter_map(number).map(|number| number as i32)
+    }
+
+    /// The list that the program before us kept, and what is on it, taken over. Once, and before this process opens or closes
+    /// anything else. What is not open is left out. The list stays as it is, for the case that we are replaced before we have made
+    /// something of what is on it.
+    ///
+    /// # Errors
+    /// `EINVAL`: it is no such list.
+    pub fn take(list: OwnedFd) -> Result<(Passed, Vec<Taken>), Errno> {
+        let bytes = rustix::fs::fstat(&list)?.st_size as usize;
+        let room = bytes.checked_sub(8).ok_or(Errno::INVAL)? / (8 * PASSED_STRIDE);
+        let page = Shared::from_file(list, Layout { words32: 2, words64: room * PASSED_STRIDE })?;
+        let list = Passed { page, room };
+        let taken = (0..list.used()).filter_map(|at| {
+            let [number, words @ ..] = list.place(at)? else { return None };
+            let number = number.load(Ordering::Acquire).checked_sub(1)?;
+            let fd = crate::inherited(i32::try_from(number).ok()?).ok()?;
+            let mut said = [0; PASSED_WORDS];
+            for (said, word) in said.iter_mut().zip(words) {
+                *said = word.load(Ordering::Relaxed);
+            }
+            Some((fd, said))
+        });
+        let taken = taken.collect();
+        Ok((list, taken))
+    }
+}
+
+/// A descriptor that was passed, and the words that say what it is.
+pub type Taken = (OwnedFd, [u64; PASSED_WORDS]);
 
 /// Marks what is open beyond 2 close-on-exec, where the kernel cannot mark a range (before 5.11). Looks at as many numbers as
 /// the limit allows, 65536 at most.

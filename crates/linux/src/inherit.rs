@@ -9,32 +9,30 @@ use std::sync::Mutex;
 
 use crate::{Errno, raw};
 
-/// How many can be taken over: a control connection, a plan, the two ends of `supervise`, and room for as many again. No
-/// list that grows: a program without a heap takes descriptors over too.
-const TAKEN_MAX: usize = 8;
-
-/// The numbers that were taken over already; -1 is a free place.
-static TAKEN: Mutex<[RawFd; TAKEN_MAX]> = Mutex::new([-1; TAKEN_MAX]);
+/// One look and its mark at a time.
+static TAKING: Mutex<()> = Mutex::new(());
 
 /// Takes over a descriptor that was inherited under this number, and marks it close-on-exec. Once for each number, and before
 /// anything else of this process opens or closes descriptors: the number must still mean what whoever started us meant.
 ///
 /// # Errors
-/// `EBADF`: nothing is open there. `EBUSY`: it has been taken over before, and has an owner. `EMFILE`: eight have been.
+/// `EBADF`: nothing is open there. `EBUSY`: it is close-on-exec, so whoever started us did not leave it open for us, or it has been
+/// taken over before and has an owner.
 pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
     if number < 0 {
         return Err(Errno::BADF);
     }
-    let mut taken = TAKEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if taken.contains(&number) {
+    // What was inherited has come through an exec, so the mark says which are taken: no list, whose room would end.
+    let _taking = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    // SAFETY: numbers only; one that is not open is an error.
+    let flags = raw::check(unsafe { raw::syscall2(libc::SYS_fcntl, number as usize, libc::F_GETFD as usize) })?;
+    if flags & libc::FD_CLOEXEC as usize != 0 {
         return Err(Errno::BUSY);
     }
-    let place = taken.iter_mut().find(|place| **place < 0).ok_or(Errno::MFILE)?;
-    // SAFETY: numbers only; one that is not open is an error.
-    let flags =
+    // SAFETY: numbers only.
+    let marked =
         unsafe { raw::syscall3(libc::SYS_fcntl, number as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize) };
-    raw::check(flags)?;
-    *place = number;
+    raw::check(marked)?;
     // SAFETY: it is open, and by the caller's word nobody else in this process has it; from here nobody gets it a second time.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
@@ -52,4 +50,25 @@ pub fn pass_on(command: &mut Command, descriptor: OwnedFd) -> RawFd {
     // SAFETY: between fork and exec it makes one system call and touches no memory but its own.
     unsafe { command.pre_exec(stays_open) };
     number
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_as_there_are_are_taken_and_each_once() {
+        let opened: Vec<RawFd> = (0..40)
+            .map(|_| {
+                let file = std::fs::File::open("/dev/null").unwrap();
+                // As if it had come with the program.
+                rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+                std::os::fd::IntoRawFd::into_raw_fd(file)
+            })
+            .collect();
+        let taken: Vec<OwnedFd> = opened.iter().map(|number| inherited(*number).unwrap()).collect();
+        assert!(opened.iter().all(|number| inherited(*number).is_err_and(|errno| errno == Errno::BUSY)));
+        assert_eq!(taken.len(), 40);
+        assert_eq!(inherited(-1).unwrap_err(), Errno::BADF);
+    }
 }

@@ -234,7 +234,10 @@ mod tests {
 
     #[test]
     fn a_number_has_one_owner() {
-        let fd = OwnedFd::from(std::fs::File::open("/dev/null").unwrap()).into_raw_fd();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        // As if it had come with the program.
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+        let fd = OwnedFd::from(file).into_raw_fd();
         let lent = Lent::take(fd).unwrap();
         assert_eq!(Lent::take(fd).unwrap_err(), Errno::BUSY);
         assert_eq!(Lent::take(-1).unwrap_err(), Errno::BADF);

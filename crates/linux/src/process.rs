@@ -375,7 +375,7 @@ pub enum Forked {
     Parent(Pid),
 }
 
-/// Splits this process in two (`fork(2)`), for a companion that needs our memory and descriptors as they are. Only while it
+/// Splits this process in two (`fork(2)`), for one that needs our memory and descriptors as they are. Only while it
 /// has one thread: of others the child would have the locks and not the hands to open them.
 ///
 /// # Errors
@@ -393,25 +393,40 @@ pub fn fork_alone() -> Result<Forked, Errno> {
     }
 }
 
-/// Splits off a companion that lives `life` and then exits with status 0. It has these descriptors and no other: 0, 1 and 2
-/// lead to `/dev/null`, so that it holds nobody's pipe or terminal open.
+/// Descriptors that a companion can keep.
+const KEPT_MAX: usize = 16;
+
+/// Splits off a companion (`fork(2)`) that lives `life` and then exits with status 0. It has these descriptors and no other: 0, 1
+/// and 2 lead to `/dev/null`, so that it holds nobody's pipe or terminal open. A [fault](crate::signals::SignalSet::FAULTS) of its
+/// own kills it.
+///
+/// It may be called with other threads about, of which the companion has the locks and not the hands to open them: `life` takes
+/// no lock and allocates nothing, which on memory that was made before leaves system calls.
 ///
 /// # Errors
-/// As [`fork_alone`].
+/// `EAGAIN`, `ENOMEM`; `EINVAL`: more than 16 descriptors.
 pub fn fork_companion(keep: &[BorrowedFd<'_>], life: impl FnOnce()) -> Result<Pid, Errno> {
-    match fork_alone()? {
-        Forked::Parent(pid) => Ok(pid),
-        Forked::Child => {
-            close_all_but(keep);
-            life();
-            // No destructors: what they would close belongs to the other process's story.
-            // SAFETY: ends this process.
-            unsafe { libc::_exit(0) }
-        }
+    if keep.len() > KEPT_MAX {
+        return Err(Errno::INVAL);
     }
+    // SAFETY: the child goes on with a copy of this thread alone, and with `life` only. What other threads were changing they were
+    // changing under locks or by atomics, and nobody finishes it: a `life` that wanted it would wait for ever, and see nothing
+    // half-made.
+    let pid = unsafe { libc::fork() };
+    match u32::try_from(pid) {
+        Ok(0) => {}
+        Ok(pid) => return Ok(Pid(pid)),
+        Err(_) => return Err(last_errno()),
+    }
+    crate::signals::faults_kill();
+    close_all_but(keep);
+    life();
+    // No destructors: what they would close belongs to the other process's story.
+    // SAFETY: ends this process.
+    unsafe { libc::_exit(0) }
 }
 
-/// Closes every descriptor but these. Only for a process that runs nothing afterwards that owns another.
+/// Closes every descriptor but these. Only for a process that runs nothing afterwards that owns another. Does not allocate.
 fn close_all_but(keep: &[BorrowedFd<'_>]) {
     let null = rustix::fs::open(c"/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty());
     if let Ok(null) = &null {
@@ -420,18 +435,16 @@ fn close_all_but(keep: &[BorrowedFd<'_>]) {
             unsafe { raw::syscall3(libc::SYS_dup3, null.as_raw_fd() as usize, number, 0) };
         }
     }
-    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).chain([0, 1, 2]).collect();
-    kept.sort_unstable();
-    kept.dedup();
-    let mut first = 0;
-    for fd in kept {
-        if first < fd {
-            close_between(first, fd - 1);
+    let mut first = 3;
+    // The lowest that is kept and not yet passed, each time: there are few.
+    while let Some(next) = keep.iter().map(|fd| fd.as_raw_fd() as u32).filter(|fd| *fd >= first).min() {
+        if first < next {
+            close_between(first, next - 1);
         }
-        first = fd + 1;
+        first = next + 1;
     }
     close_between(first, u32::MAX);
-    // Closed just now.
+    // Closed just now, unless it became one of the standard ones.
     let _number = null.map(IntoRawFd::into_raw_fd);
 }
 

@@ -299,6 +299,13 @@ pub fn replace_on_fault(replacement: &'static Replacement) -> Result<(), Errno> 
     Ok(())
 }
 
+/// A companion that was split off from a process with a [replacement](replace_on_fault) must not become that.
+pub(crate) fn faults_kill() {
+    for signal in SignalSet::FAULTS.iter() {
+        let _always = set_disposition(signal, Disposition::Default);
+    }
+}
+
 extern "C" fn on_fault(signal: i32, _info: *mut libc::siginfo_t, _machine: *mut libc::c_void) {
     let replacement = ON_FAULT.swap(core::ptr::null_mut(), Ordering::AcqRel);
     let name = verger_engine::runs::signal_name(signal as u8).unwrap_or("?");

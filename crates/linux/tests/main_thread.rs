@@ -15,15 +15,15 @@ use rustix::event::{PollFd, PollFlags, poll};
 use verger_engine::runs::{Ended, Pid};
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::memory::{Holder, Layout, Shared, View, hold};
-use verger_linux::process::{Forked, fork_alone, stat};
+use verger_linux::process::fork_companion;
 use verger_linux::signals::{Disposition, SignalFd, SignalSet};
 use verger_linux::spawn::{PointerArray, Pointers, Recipe, Spawner, Way};
-use verger_linux::{Errno, process, reap, signals};
+use verger_linux::{process, reap, signals};
 
 type Check = (&'static str, fn());
 
 const CHECKS: &[Check] = &[
-    ("one thread can split in two", split),
+    ("a companion can be split off", split),
     ("children are listed in the order of coming", order_of_coming),
     ("blocked signals are read with their senders", read_signals),
     ("an exec ends a hold of the main thread", hold_over_exec),
@@ -84,24 +84,26 @@ fn split() {
     assert!(output.status.success(), "{output:?}");
     let mut lines: Vec<&str> = std::str::from_utf8(&output.stdout).unwrap().lines().collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["child with 1 thread", "no more with two threads", "parent saw status 7"]);
+    assert_eq!(lines, ["a companion of one thread", "a companion of two"]);
 }
 
 fn split_in_two() {
-    match fork_alone().unwrap() {
-        Forked::Child => {
-            println!("child with {} thread", stat(Pid(std::process::id())).unwrap().threads);
-            std::process::exit(7);
-        }
-        Forked::Parent(child) => {
-            assert_eq!(reap::wait_pid(child).unwrap().ended, Ended::Exited(7));
-            println!("parent saw status 7");
-        }
-    }
+    let companion = |says: &'static [u8]| {
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let life = || {
+            let _said = rustix::io::write(&write, says);
+        };
+        let child = fork_companion(&[write.as_fd()], life).unwrap();
+        assert_eq!(reap::wait_pid(child).unwrap().ended, Ended::Exited(0));
+        drop(write);
+        let mut text = String::new();
+        std::fs::File::from(read).read_to_string(&mut text).unwrap();
+        println!("{text}");
+    };
+    companion(b"a companion of one thread");
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let thread = std::thread::spawn(move || wait.recv());
-    assert_eq!(fork_alone(), Err(Errno::BUSY));
-    println!("no more with two threads");
+    companion(b"a companion of two");
     drop(go);
     assert!(thread.join().unwrap().is_err());
 }

@@ -130,6 +130,7 @@ fn service(rng: &mut Rng, at: u64, degree: u64, reach: u64, eager: bool) -> Serv
         give_up_within: millis(rng, &[1000, 60_000]),
         autostart: rng.chance(800),
         essential: rng.chance(2),
+        survive: rng.chance(300),
         ..Service::default()
     }
 }

@@ -24,6 +24,8 @@ pub const TMP_RUNTIME_PREFIX: &str = "/tmp/verger-";
 pub const CONTROL_SOCKET: &str = "control";
 /// The status page, in the instance's directory.
 pub const BOARD_FILE: &str = "board";
+/// Where a keeper hands over to the next daemon, in the instance's directory.
+pub const HANDOVER_SOCKET: &str = "handover";
 /// The file that a daemon locks to be the only one of its instance.
 pub const LOCK_FILE: &str = "lock";
 

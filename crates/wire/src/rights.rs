@@ -19,7 +19,7 @@ pub fn needed(call: &Call) -> Option<Right> {
             Some(Right::Observe)
         }
         Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Signal { .. } => Some(Right::Operate),
-        Call::Shutdown { .. } | Call::Inject { .. } => Some(Right::Configure),
+        Call::Shutdown { .. } | Call::Reexec { .. } | Call::Inject { .. } => Some(Right::Configure),
     }
 }
 

@@ -93,6 +93,8 @@ fn messages() -> Vec<Value> {
         call(&Call::Shutdown { hasty: false, budget_ms: None }, false),
         call(&Call::Shutdown { hasty: true, budget_ms: None }, false),
         call(&Call::Shutdown { hasty: false, budget_ms: Some(10_000) }, false),
+        call(&Call::Reexec { program: None }, false),
+        call(&Call::Reexec { program: Some("/usr/bin/vergerd".to_owned()) }, false),
         message("io.verger.Control.Stop, oneway", "call", |out| write_oneway(out, &Call::Stop(Order::new("web")))),
         call(&Call::Inject { kind: Breakage::Fault, name: Some(name()) }, false),
         call(&Call::GetInfo, false),
@@ -110,6 +112,7 @@ fn messages() -> Vec<Value> {
     let watch = WatchReply::default;
     all.extend([
         message("Shutdown", "reply", write_nothing),
+        reply("Reexec", &Replaced { program: "/usr/bin/vergerd".to_owned(), version: "0.1.0".to_owned() }, false),
         reply("Watch, first", &WatchReply { services: Some(vec![samples::service(false)]), ..watch() }, true),
         reply(
             "Watch, a transition",
@@ -169,6 +172,7 @@ fn messages_are_read_back() {
                     "Why" => serde_json::to_value(reply.parameters::<Why>().unwrap()),
                     "Receipt" => serde_json::to_value(reply.parameters::<ReceiptReply>().unwrap()),
                     "Watch" => serde_json::to_value(reply.parameters::<WatchReply>().unwrap()),
+                    "Reexec" => serde_json::to_value(reply.parameters::<Replaced>().unwrap()),
                     "GetInfo" => serde_json::to_value(reply.parameters::<ServiceInfo>().unwrap()),
                     _ => serde_json::to_value(reply.parameters::<Nothing>().unwrap()),
                 };
@@ -243,6 +247,7 @@ fn fields(record: &Record) -> Value {
         "in_the_way": record.in_the_way.map(|pid| pid.0), "failure": failure, "last_exit": last_exit,
         "last_order": last_order, "restarts": record.restarts, "failures": record.failures,
         "window_from": moment(record.window_from), "window_restarts": record.window_restarts,
+        "survives": record.survives,
     })
 }
 
@@ -269,6 +274,7 @@ fn running() -> Record {
         failures: 0,
         window_from: Moment(0),
         window_restarts: 0,
+        survives: false,
         root: Some(Root { event: 0, at: Moment(900_000_000), what: RootKind::Plan { by: Actor { uid: 0, pid: 1 } } }),
     }
 }

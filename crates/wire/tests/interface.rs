@@ -270,6 +270,9 @@ fn the_control_interface_says_what_the_types_say() {
     let shutdown = |hasty, budget_ms| Call::Shutdown { hasty, budget_ms };
     text.inputs(&shutdown(true, Some(2_500)), &shutdown(false, None));
     text.outputs("Shutdown", &Nothing {}, &Nothing {});
+    text.inputs(&Call::Reexec { program: Some("/x".to_owned()) }, &Call::Reexec { program: None });
+    let replaced = || Replaced { program: "/x".to_owned(), version: "0.1.0".to_owned() };
+    text.outputs("Reexec", &replaced(), &replaced());
 
     for (full, bare) in samples::errors(true).iter().zip(&samples::errors(false)) {
         text.error(full, bare);

@@ -14,6 +14,7 @@ mod events;
 mod orders;
 mod receipt;
 mod record;
+mod reexec;
 mod replay;
 mod run;
 mod schema;
@@ -59,6 +60,7 @@ enum Verb {
     Restart(orders::Restart),
     Signal(signal::Signal),
     Shutdown(shutdown::Shutdown),
+    Reexec(reexec::Reexec),
     Why(why::Why),
     Events(events::Events),
     Replay(replay::Replay),
@@ -82,6 +84,7 @@ impl Verb {
             Verb::Restart(verb) => verb.carry_out(setting),
             Verb::Signal(verb) => verb.carry_out(setting),
             Verb::Shutdown(verb) => verb.carry_out(setting),
+            Verb::Reexec(verb) => verb.carry_out(setting),
             Verb::Why(verb) => verb.carry_out(setting),
             Verb::Events(verb) => verb.carry_out(setting),
             Verb::Replay(verb) => verb.carry_out(setting),

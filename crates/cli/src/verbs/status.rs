@@ -72,7 +72,7 @@ impl Status {
         match self.json {
             true => setting.terminal.say_json(&seen.json(&picked))?,
             false => {
-                if let Some(words) = seen::about_daemon(setting, seen.liveness) {
+                if let Some(words) = seen::about_daemon(setting, seen) {
                     let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
                     setting.terminal.tell(&format!("{label} {words}"));
                 }

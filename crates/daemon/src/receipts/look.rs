@@ -62,12 +62,12 @@ impl Member {
     }
 }
 
-/// Says who a run's main process is: a child of ours that nobody but us can reap. It is called by the program that it was
+/// Says who a run's main process is: a child of ours, or of its shim, that nobody else can reap. It is called by the program that it was
 /// started as: asking the kernel for what it calls itself now would be a quarter of what a whole stop costs.
-pub(super) fn main(pid: Pid, started: u64, program: &[u8], began: &Began) -> Member {
+pub(super) fn main(pid: Pid, parent: u32, started: u64, program: &[u8], began: &Began) -> Member {
     let name = program.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let start = if started == 0 { process::stat(pid).map_or(0, |stat| stat.start) } else { started };
-    Member::new(pid, std::process::id(), start, began.age_ms(start), name)
+    Member::new(pid, parent, start, began.age_ms(start), name)
 }
 
 /// Looks at anybody else that the kernel has just listed as a member. `None`: it is gone, or its number is another's by now.

@@ -273,10 +273,11 @@ impl Book {
         Some(Ticket::new(at))
     }
 
-    /// The main process, our child and not reaped: its number is its own. `started` as the kernel gives it; 0: not known.
-    pub(crate) fn see_main(&mut self, look: &Look, pid: Pid, started: u64, program: &[u8]) {
+    /// The main process, our child or its shim's and not reaped: its number is its own. `started` as the kernel gives it; 0: not
+    /// known.
+    pub(crate) fn see_main(&mut self, look: &Look, pid: Pid, parent: u32, started: u64, program: &[u8]) {
         if self.main_of(look.ticket.at()).is_none() {
-            self.list(look.ticket.at(), look::main(pid, started, program, &look.began), true);
+            self.list(look.ticket.at(), look::main(pid, parent, started, program, &look.began), true);
         }
     }
 
@@ -361,6 +362,13 @@ impl Book {
                 record.step(What::Kill, now);
             }
             record.kills = record.kills.saturating_add(1);
+        }
+    }
+
+    /// What held the processes of a run does so no longer: what its emptiness is worth is what the weaker one can say.
+    pub(crate) fn loosened(&mut self, ticket: Ticket, containment: Containment) {
+        if let Some(record) = self.records.get_mut(ticket.at()) {
+            record.containment = containment;
         }
     }
 

@@ -74,13 +74,25 @@ fn steps_keep_what_they_were_and_when() {
 }
 
 #[test]
+fn a_receipt_claims_no_more_than_what_held_the_run_at_its_end() {
+    let mut book = Book::new(4);
+    let stopped = run(2, 7);
+    let ticket = book.begin_look(None, stopped, Occasion::Asked, Containment::Shim, at(0)).unwrap().ticket;
+    assert_eq!(told(&book, stopped).containment, Containment::Shim);
+    book.loosened(ticket, Containment::Group);
+    book.close(ticket, at(5));
+    let receipt = told(&book, stopped);
+    assert_eq!((receipt.containment, &*receipt.guarantee), (Containment::Group, Containment::Group.guarantee()));
+}
+
+#[test]
 fn a_stop_from_its_first_look_to_its_receipt() {
     let mut book = Book::new(4);
     let (stopped, mut main) = (run(2, 7), sleeper());
     let pid = Pid(main.id());
     let look = book.begin_look(None, stopped, Occasion::Asked, Containment::Cgroup, at(1000)).unwrap();
     let ticket = look.ticket;
-    book.see_main(&look, pid, start_of(&main), b"/bin/sleep");
+    book.see_main(&look, pid, std::process::id(), start_of(&main), b"/bin/sleep");
     book.end_look(&look);
     book.signalled(ticket, 15, Scope::Main, at(1000));
     let open = told(&book, stopped);
@@ -320,7 +332,7 @@ fn nothing_in_a_stop_allocates() {
                 let now = clock::now();
                 let mut look = book.begin_look(ticket, stopped, occasion, Containment::Cgroup, now).unwrap();
                 ticket = Some(look.ticket);
-                book.see_main(&look, pids[0], starts[0], b"sleep");
+                book.see_main(&look, pids[0], std::process::id(), starts[0], b"sleep");
                 for pid in &pids[1..] {
                     book.see(&mut look, *pid, |_| true);
                 }

@@ -391,6 +391,7 @@ impl Writer {
             autostart: u8::from(service.autostart),
             essential: u8::from(service.essential),
             containment: service.containment.code(),
+            survive: u8::from(service.survive),
         })
     }
 

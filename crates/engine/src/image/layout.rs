@@ -194,6 +194,7 @@ record! {
         autostart: u8,
         essential: u8,
         containment: u8,
+        survive: u8,
     }
 }
 

@@ -105,6 +105,8 @@ pub struct Service {
     pub essential: bool,
     /// What holds its processes.
     pub containment: ContainmentWish,
+    /// Whether its run outlives the daemon: the next one takes it over.
+    pub survive: bool,
 }
 
 impl Default for Service {
@@ -149,6 +151,7 @@ impl Default for Service {
             autostart: true,
             essential: false,
             containment: ContainmentWish::Auto,
+            survive: false,
         }
     }
 }

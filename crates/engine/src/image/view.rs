@@ -276,6 +276,8 @@ impl<'i> ServiceView<'i> {
         autostart;
         /// Whether its end ends everything.
         essential;
+        /// Whether its run outlives the daemon.
+        survive;
     }
 
     /// Its edges: the number of the target in the same image, and what the edge says.

@@ -51,6 +51,31 @@ pub struct Found {
     pub root: Option<Root>,
 }
 
+impl Found {
+    /// A service of which nothing is known, or nothing counts any more: it begins as its plan says.
+    pub fn anew(service: ServiceId, asked: bool) -> Found {
+        Found {
+            service,
+            asked,
+            phase: PhaseKind::Down,
+            run: RunId::NONE,
+            began: Moment(0),
+            pid: None,
+            started: 0,
+            containment: Containment::None,
+            until: Moment::NEVER,
+            failure: None,
+            last_exit: None,
+            last_order: LastOrder::Stop,
+            restarts: 0,
+            failures: 0,
+            window_from: Moment(0),
+            window_restarts: 0,
+            root: None,
+        }
+    }
+}
+
 impl Life {
     /// All that was known has been told: from here on things move.
     pub(crate) fn resume(&mut self) {

@@ -36,6 +36,8 @@ pub struct Status {
     pub until: Moment,
     /// That step.
     pub ahead: Option<Ahead>,
+    /// Whether its run outlives the daemon.
+    pub survives: bool,
     /// The slot of the service it waits for.
     pub on: Option<u32>,
     /// Who is in the way of its end.
@@ -81,6 +83,7 @@ impl Life {
             pid: run.and_then(|run| run.pid()),
             started: run.map_or(0, |run| run.started()),
             containment: run.map_or(Containment::None, |run| run.containment()),
+            survives: run.is_some_and(|run| runs.images().service(run.home()).survive()),
             since: here.since,
             until: ahead.map_or(here.phase.deadline(), |(_, at)| at),
             ahead: ahead.map(|(ahead, _)| ahead),

@@ -218,10 +218,28 @@ fn an_end_that_overtakes_its_start_is_an_end() {
         RunEvent::Exited { run: former, exit: Exit::status(0), usage: Usage::NONE },
         RunEvent::Swept { run: former, left: None },
         RunEvent::Ready { run: former },
+        RunEvent::Loosened { run: former, containment: Containment::Group },
     ] {
         assert_eq!(bench.hear(event), None);
     }
     assert_eq!(bench.effects(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_held_by_less_goes_on_and_ends_as_ever() {
+    let mut bench = Bench::new();
+    let held = |bench: &Bench| bench.runs.get(0).map(Run::containment);
+    bench.hear(RunEvent::Spawned { run: bench.run, pid: Pid(9), started: 1, containment: Containment::Shim });
+    let loosened = RunEvent::Loosened { run: bench.run, containment: Containment::Group };
+    assert_eq!((held(&bench), bench.hear(loosened)), (Some(Containment::Shim), Some(News::Loosened)));
+    assert_eq!((held(&bench), bench.effects()), (Some(Containment::Group), vec![]));
+    bench.end();
+    assert_eq!(bench.effects(), ["signal 2 Main", "signal 18 Main"]);
+    assert_eq!((bench.exited(), bench.effects()), (None, vec!["sweep".into()]));
+    // Again in the middle of its end: whoever asked who is left is still answered.
+    assert_eq!(bench.hear(loosened), Some(News::Loosened));
+    assert_eq!(bench.swept(None), Some(News::Gone(Exit::status(1))));
+    assert_eq!(bench.hear(loosened), None);
 }
 
 #[test]

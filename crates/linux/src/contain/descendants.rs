@@ -12,6 +12,7 @@
 
 use core::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{OFlags, SeekFrom, seek};
 use verger_engine::runs::Pid;
@@ -29,8 +30,11 @@ const LIST_BYTES: usize = 128;
 /// in a wide one looking below each would cost more than it gains.
 const LOOKED_BELOW_MAX: u32 = 16;
 
-/// How many processes below one child are killed with it; the others come when their parents have died. 16 KiB of stack.
-const BELOW_MAX: usize = 1024;
+/// How many processes below one child are killed with it; the others come when their parents have died.
+const BELOW_MAX: usize = 8192;
+
+/// Those that were seen below the present child. 128 KiB, of which memory is used as far as there are any.
+static SEEN: Mutex<[Seen; BELOW_MAX]> = Mutex::new([Seen { pid: 0, start: 0 }; BELOW_MAX]);
 
 const SIGKILL: u8 = libc::SIGKILL as u8;
 
@@ -79,6 +83,9 @@ impl Descendants {
         }
         let mut looks = if self.begun { LOOKED_BELOW_MAX } else { 0 };
         self.begun = true;
+        if whom == Whom::All {
+            self.below = 0;
+        }
         let Some(children) = &self.children else {
             return kill_as_found(held);
         };
@@ -99,8 +106,8 @@ impl Descendants {
                 // Ours and unreaped, so its number is its own.
                 let _whether_we_may_or_not = process::signal(pid, SIGKILL);
             }
-            if is_new {
-                new += 1;
+            new += u32::from(is_new);
+            if is_new || whom == Whom::All {
                 // So many that come now were killed below somebody before, and what is below them too.
                 match self.below.checked_sub(1) {
                     Some(left) => self.below = left,
@@ -193,7 +200,7 @@ pub(super) struct Seen {
 /// killed from the top, each through a pidfd and only if it is still the process that was seen. Gives how many.
 fn kill_below(child: Pid) -> u32 {
     let Ok(stat) = process::stat(child) else { return 0 };
-    let mut seen = [Seen::default(); BELOW_MAX];
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut used = 1;
     let mut done = 0;
     seen[0] = Seen { pid: child.0, start: stat.start };

@@ -1,6 +1,8 @@
 //! Where the cgroup v2 hierarchy is mounted and where in it we are, or why it is of no use to us.
 
 use core::fmt;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 
 use crate::path::Text;
 use crate::process::cgroup_line;
@@ -63,6 +65,25 @@ pub(super) fn find() -> Result<Own, Unavailable> {
             .and_then(|path| files::open_dir(files::here(), path))
             .and_then(rustix::fs::fstatfs)
             .is_ok_and(|told| told.f_type as u32 == MAGIC)
+    })
+}
+
+/// The path of an open directory of the hierarchy from the root of our cgroup namespace. Allocates: for start-up.
+pub(super) fn path_of(directory: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", directory.as_raw_fd())).ok()?;
+    path_seen(link.as_os_str().as_bytes(), &std::fs::read("/proc/self/mountinfo").ok()?)
+}
+
+/// From the directory's place among all files, and the text of `/proc/self/mountinfo`.
+fn path_seen(directory: &[u8], mountinfo: &[u8]) -> Option<Vec<u8>> {
+    let mut mounts: Vec<&[u8]> = files::lines(mountinfo).collect();
+    mounts.reverse();
+    mounts.into_iter().find_map(|mount| {
+        let (root, point, _) = cgroup2_mount(mount)?;
+        let (root, point) = (unescape(root), unescape(point));
+        let rest = below(directory, &point)?;
+        let root = root.strip_suffix(b"/").unwrap_or(&root);
+        (!root.starts_with(b"/..")).then(|| [root, rest].concat())
     })
 }
 
@@ -177,6 +198,18 @@ mod tests {
         ] {
             assert_eq!(found(cgroup, mounts).as_deref().map_err(|why| *why), expected, "{cgroup} in {mounts}");
         }
+    }
+
+    #[test]
+    fn an_open_directory_has_a_path_in_the_hierarchy() {
+        let seen = |directory: &str, mounts: &str| {
+            path_seen(directory.as_bytes(), mounts.as_bytes()).map(|path| String::from_utf8(path).unwrap())
+        };
+        assert_eq!(seen("/sys/fs/cgroup/a/verger.x", UNIFIED).as_deref(), Some("/a/verger.x"));
+        assert_eq!(seen("/sys/fs/cgroup/unified/verger.x", HYBRID).as_deref(), Some("/verger.x"));
+        let part = UNIFIED.replace(" / /sys", " /docker/1 /sys");
+        assert_eq!(seen("/sys/fs/cgroup/verger.x", &part).as_deref(), Some("/docker/1/verger.x"));
+        assert_eq!(seen("/elsewhere/verger.x", UNIFIED), None);
     }
 
     #[test]

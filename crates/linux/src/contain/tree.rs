@@ -206,6 +206,17 @@ impl Tree {
         open().map_err(|errno| if errno == Errno::ROFS { Unavailable::ReadOnly } else { Unavailable::Make(errno) })
     }
 
+    /// The tree of a former daemon, from the descriptors it worked through: it may lie where we would not look, when that one was
+    /// started elsewhere. Allocates: for start-up.
+    ///
+    /// # Errors
+    /// `ENOENT`: its place is out of our sight; what `/proc` gives.
+    pub fn of_descriptors(instance: &str, base: OwnedFd, root: OwnedFd) -> Result<Tree, Errno> {
+        let path = mount::path_of(root.as_fd()).ok_or(Errno::NOENT)?;
+        let name = Text::<128>::new().push(b"verger.").push(instance.as_bytes());
+        Ok(Tree { base, root, name, path: path.into_boxed_slice() })
+    }
+
     /// The descriptors it works through: for a process that keeps nothing else.
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
         [self.base.as_fd(), self.root.as_fd()]

@@ -11,6 +11,7 @@
 use core::convert::Infallible;
 use core::ffi::{CStr, c_void};
 use core::sync::atomic::Ordering;
+use std::os::fd::AsRawFd;
 
 use verger_engine::runs::Step;
 
@@ -119,6 +120,7 @@ impl Orders<'_> {
         dispositions(touched, recipe.ignored_signals)?;
         self.at(Step::Session);
         self.session()?;
+        self.announce()?;
         self.at(Step::Descriptors);
         self.descriptors()?;
         self.at(Step::Cgroup);
@@ -227,6 +229,24 @@ impl Orders<'_> {
 
     fn cgroup(&self) -> Tried<()> {
         self.join.map_or(Ok(()), join_cgroup)
+    }
+
+    /// While the descriptor is still there, and the group is its own already. Not `write(2)`: a SIGPIPE would wait for the mask to
+    /// be lifted. If our maker lives after it was sent, it was sent before he died, and whoever looks then finds it; else nobody may.
+    fn announce(&self) -> Tried<()> {
+        let Some((socket, bytes)) = &self.recipe.announce else { return Ok(()) };
+        let part = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        // SAFETY: a message header of zeros is a good, empty one.
+        let mut message: libc::msghdr = unsafe { core::mem::zeroed() };
+        message.msg_iov = (&raw const part).cast_mut();
+        message.msg_iovlen = 1;
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
+        // SAFETY: the header leads to bytes that live as long as the child runs; sending only reads them.
+        let _nobody_hears = unsafe {
+            syscall3(libc::SYS_sendmsg, socket.as_raw_fd() as usize, (&raw const message) as usize, flags as usize)
+        };
+        let parent = plain!(syscall0, libc::SYS_getppid)?;
+        if parent == 0 || parent == self.parent as usize { Ok(()) } else { Err(Failed(libc::ESRCH)) }
     }
 
     fn death_signal(&self, signal: u8) -> Tried<()> {

@@ -61,6 +61,10 @@ pub struct Recipe<'a> {
     /// The signal it gets when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`). The kernel forgets it when the program
     /// is set-uid or has file capabilities. In a shim it is not set: there the shim's socket does that work.
     pub death_signal: Option<u8>,
+    /// What the child sends before its program runs, and where (a socket that keeps messages apart and names senders): somebody
+    /// else knows of it then whatever becomes of us. Who is not there to hear it is no failure; but a
+    /// child whose maker has died by then ends.
+    pub announce: Option<(BorrowedFd<'a>, &'a [u8])>,
     /// Signals that it ignores; all others are at their defaults.
     pub ignored_signals: SignalSet,
     /// Signals that it begins with blocked.
@@ -94,6 +98,7 @@ impl<'a> Recipe<'a> {
             capabilities: None,
             no_new_privileges: false,
             death_signal: None,
+            announce: None,
             ignored_signals: SignalSet::NONE,
             blocked_signals: SignalSet::NONE,
         }

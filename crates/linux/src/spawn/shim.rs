@@ -75,6 +75,8 @@ impl ShimOrders<'_> {
         if !self.is_init {
             plain!(syscall5, libc::SYS_prctl, libc::PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)?;
         }
+        // Its socket hangs up when our process dies. Should somebody have stopped it by then, it has to go on to see that.
+        plain!(syscall2, libc::SYS_prctl, libc::PR_SET_PDEATHSIG, libc::SIGCONT)?;
         if self.unshare {
             child::unshare_table(self.kept.highest)?;
         }
@@ -90,6 +92,8 @@ impl ShimOrders<'_> {
         self.at(Step::Shim);
         let failed = self.become_supervise();
         self.report.runs.store(0, Ordering::Relaxed);
+        // Named here too: not every kernel lists children. Ours and unreaped, so its number is its own.
+        let _gone = plain!(syscall2, libc::SYS_kill, self.report.inner.load(Ordering::Acquire), libc::SIGKILL);
         end_children();
         self.report.inner.store(0, Ordering::Release);
         failed

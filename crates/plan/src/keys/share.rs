@@ -100,6 +100,14 @@ pub(super) const KEYS: &[Key<Service>] = &[
             },
         },
     },
+    Key {
+        name: "survive",
+        aliases: &["survives", "outlive", "keep_running"],
+        default: "false",
+        doc: "Whether it lives on when the daemon dies, for the next one to take over. Without it, it is ended within a second, with \
+              all it started.",
+        shape: Shape::Flag(|service, flag| service.survive = flag),
+    },
 ];
 
 const TIME_SHARING: [&str; 3] = ["other", "batch", "idle"];

@@ -153,6 +153,7 @@ fn every_key_lands() {
             ready: Ready::Fd(4),
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
+            survive: true,
             ..base("inspect", 90, &["inspect"])
         }
     );

@@ -29,7 +29,9 @@
 //! | 20 | when everything is to be over, once it ends; 0: no such time |
 //! | 24 | when the daemon's present turn began |
 //! | 25 | when it promised to wake, or to have begun another turn |
-//! | 32 + 15 s | the [`Record`] of slot s, for each of the slots |
+//! | 31 | slot, plus one, whose record is being written; 0: none |
+//! | 32–46 | that record, whole |
+//! | 48 + 15 s | the [`Record`] of slot s, for each of the slots |
 //! | after those + 8 s | the name of slot s: bytes packed eight to a word, the first one lowest; zeros fill it |
 //!
 //! Words not named are zero. Words 24 and 25 have a cache line of their own, since they are written every turn.
@@ -49,7 +51,8 @@
 //! that ends a writing sees all of it. The reader's loads are relaxed and the order is the fences' because only relaxed
 //! loads are promised to work on memory that is mapped read-only.
 //!
-//! A daemon that is killed while it writes leaves an odd number behind: the record is torn until another daemon writes it.
+//! A daemon that is killed while it writes leaves an odd number behind: the record is torn until another daemon writes it. Who
+//! comes after it finds the record in words 32 to 46 all the same: there it was written first ([`Reader::left`]).
 
 mod header;
 mod reader;
@@ -71,9 +74,9 @@ use verger_engine::time::{Moment, Span};
 /// What word 0 holds on a page that is whole.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"vergerbd");
 /// The version of this layout. A reader takes exactly its own.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// 64-bit words before the first record.
-pub const HEADER_WORDS: usize = 32;
+pub const HEADER_WORDS: usize = 48;
 /// 64-bit words of a record.
 pub const RECORD_WORDS: usize = 15;
 /// 64-bit words of a name.

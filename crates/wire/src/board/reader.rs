@@ -247,6 +247,25 @@ impl<W: Words> Reader<W> {
         (0..self.slots).filter_map(|slot| self.read(slot).transpose())
     }
 
+    /// What a writer that is dead has left of everybody, in the order of the slots: also of the record it was writing when it
+    /// died. What cannot be read is left out.
+    pub fn left(&self) -> impl Iterator<Item = Entry> {
+        let torn = self.load(place::WRITING).checked_sub(1);
+        (0..self.slots).filter_map(move |slot| {
+            if torn != Some(u64::from(slot)) {
+                return self.read(slot).ok().flatten();
+            }
+            let (mut record, mut name) = ([0; RECORD_WORDS], [0; NAME_WORDS]);
+            for (at, word) in (place::WRITTEN..).zip(&mut record) {
+                *word = self.load(at);
+            }
+            for (at, word) in (name_at(self.slots, slot)..).zip(&mut name) {
+                *word = self.load(at);
+            }
+            self.entry(slot, &record, &name).ok().flatten()
+        })
+    }
+
     /// Past the end are zeros; that there is an end in reach was seen at the beginning.
     fn load(&self, at: usize) -> u64 {
         self.words.load64(at).unwrap_or(0)

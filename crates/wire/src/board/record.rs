@@ -18,9 +18,9 @@
 //! | 13 | by which user, or the exit or failure | by which pid |
 //! | 14 | codes (below) | of the last order: step × 65536 + errno in 24 bits |
 //!
-//! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (3), failure 3 (0 none, 1 gave up,
+//! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (5), failure 3 (0 none, 1 gave up,
 //! 2 start, 3 exited, 4 not ready, 5 internal), last order 2 (0 stop, 1 restart, 2 shutdown, 3 start failed), lived in 1,
-//! length of the name 7 (1 to 64), next signal 7 (0 none, 1 to 64): 31 bits. An exit: kind 8 (1 exited, 2 signal, 3 unknown), status or signal 8, core 1, out
+//! length of the name 7 (1 to 64), next signal 7 (0 none, 1 to 64), outlives the daemon 1: 32 bits. An exit: kind 8 (1 exited, 2 signal, 3 unknown), status or signal 8, core 1, out
 //! of memory 1. So everything fits with room for one more small fact; times and runs are never cut, and two pids share
 //! a word because the kernel's have at most 22 bits.
 //!
@@ -63,6 +63,8 @@ pub struct Record {
     pub started: u64,
     /// What holds its processes.
     pub containment: Containment,
+    /// Whether its run outlives the daemon.
+    pub survives: bool,
     /// The slot of the service it waits for.
     pub on: Option<u32>,
     /// Who is in the way of its end.
@@ -96,6 +98,7 @@ const ORDER: (u32, u32) = (14, 2);
 const LIVED_IN: (u32, u32) = (16, 1);
 const NAME_LENGTH: (u32, u32) = (17, 7);
 const NEXT_SIGNAL: (u32, u32) = (24, 7);
+const SURVIVES: (u32, u32) = (31, 1);
 
 impl Record {
     /// The record of a service.
@@ -113,6 +116,7 @@ impl Record {
             pid: status.pid,
             started: status.started,
             containment: status.containment,
+            survives: status.survives,
             on: status.on,
             in_the_way: status.in_the_way,
             failure: status.failure,
@@ -178,6 +182,7 @@ impl Record {
             (LIVED_IN, 1),
             (NAME_LENGTH, u32::from(name_length)),
             (NEXT_SIGNAL, u32::from(self.next_signal.unwrap_or(0))),
+            (SURVIVES, u32::from(self.survives)),
         ];
         let codes = codes.iter().fold(0, |word, ((first, _), code)| word | code << first);
         let pid = |pid: Option<Pid>| pid.map_or(0, |pid| pid.0);
@@ -245,6 +250,7 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         pid: pid(low(6)),
         started: words[5],
         containment: Containment::from_code(small(CONTAINMENT))?,
+        survives: code(SURVIVES) != 0,
         on: high(9).checked_sub(1),
         in_the_way: pid(high(6)),
         failure,
@@ -296,6 +302,7 @@ mod tests {
             pid: None,
             started: 0,
             containment: Containment::None,
+            survives: false,
             on: None,
             in_the_way: None,
             failure: None,
@@ -352,6 +359,7 @@ mod tests {
                 }
             }
         }
+        all.push(Record { survives: true, ..plain() });
         for (asked, ready) in [(true, false), (false, true), (true, true)] {
             all.push(Record { asked, ready, ..plain() });
         }
@@ -428,7 +436,6 @@ mod tests {
             (14, 1 << 17, "a name without length"),
             (14, 64 << 17, "a name that is too long"),
             (14, 65 << 24, "a signal that is none"),
-            (14, 1 << 31, "a bit without meaning"),
             (14, 1 << 63, "a bit without meaning"),
             (14, 3 << 14, "a failed start without a step"),
             (14, 5 << 11, "a fault without a kind"),

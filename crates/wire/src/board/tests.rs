@@ -61,6 +61,7 @@ fn record(run: u64) -> Record {
         failures: 0,
         window_from: Moment(0),
         window_restarts: 0,
+        survives: false,
         root: None,
     }
 }
@@ -136,6 +137,27 @@ fn a_record_that_stays_half_written_is_torn_until_somebody_writes_it() {
 }
 
 #[test]
+fn what_a_writer_died_in_the_middle_of_is_whole_for_its_successor() {
+    let memory = Memory::new(2);
+    let board = Writer::format(memory.slices(), &identity(), 2).unwrap();
+    let names = ["db", "web"].map(|name| Name::new(name).unwrap());
+    for (slot, name) in (0..).zip(&names) {
+        board.settle(slot, name, &record(1));
+    }
+    board.put(1, &record(2));
+    let runs = || Reader::new(memory.slices()).unwrap().left().map(|it| it.record.run.0).collect::<Vec<_>>();
+    assert_eq!(runs(), [1, 2]);
+    // It had written the record aside, and stopped in the middle of its place.
+    let at = HEADER_WORDS + 15;
+    let sequence = memory.words64[at].load(Ordering::Relaxed);
+    memory.set(31, 2);
+    memory.set(at, sequence + 1);
+    memory.set(at + 1, 77);
+    assert_eq!(Reader::new(memory.slices()).unwrap().read(1), Err(BoardError::Torn { slot: 1 }));
+    assert_eq!(runs(), [1, 2]);
+}
+
+#[test]
 fn what_is_no_board_is_refused() {
     let memory = Memory::new(2);
     assert_eq!(Reader::new(memory.slices()).err(), Some(BoardError::NotABoard));
@@ -157,8 +179,8 @@ fn what_is_no_board_is_refused() {
     let whole = Entry { slot: 0, name: Name::new("db").unwrap(), record: record(1) };
     assert_eq!(refused(31, 0), Ok(Some(whole)));
     assert_eq!(refused(0, MAGIC + 1), Err(BoardError::NotABoard));
-    assert_eq!(refused(1, 32 << 32 | 2), Err(BoardError::OtherVersion { found: 2 }));
-    assert_eq!(refused(1, 33 << 32 | 1), Err(BoardError::Damaged { slot: None }));
+    assert_eq!(refused(1, 48 << 32 | 1), Err(BoardError::OtherVersion { found: 1 }));
+    assert_eq!(refused(1, 49 << 32 | 2), Err(BoardError::Damaged { slot: None }));
     assert_eq!(refused(2, 8 << 32 | 13), Err(BoardError::Damaged { slot: None }));
     assert_eq!(refused(3, 3), Err(BoardError::Cut));
     assert_eq!(refused(3, u64::MAX), Err(BoardError::Cut));

@@ -30,6 +30,8 @@ pub(super) mod place {
     pub(in super::super) const OVER_AT: usize = 20;
     pub(in super::super) const STAMPED_AT: usize = 24;
     pub(in super::super) const DUE_AT: usize = 25;
+    pub(in super::super) const WRITING: usize = 31;
+    pub(in super::super) const WRITTEN: usize = 32;
 }
 
 /// The memory does not hold as many slots as it should.
@@ -98,7 +100,16 @@ impl<'b> Writer<'b> {
         assert!(slot < self.slots, "slot {slot} of {}", self.slots);
         let codes = self.words64[record_at(slot) + RECORD_WORDS - 1].load(Ordering::Relaxed);
         debug_assert_ne!(name_length(codes), 0, "nobody lives in slot {slot}");
-        self.write(slot, &record.encode(name_length(codes)), None);
+        let record = record.encode(name_length(codes));
+        // First where nobody but a successor looks: killed from here on, we leave it whole there or as it was here. What matters
+        // is the order in which this thread stores, not when others see it.
+        for (at, word) in (place::WRITTEN..).zip(&record) {
+            self.store(at, *word);
+        }
+        self.words64[place::WRITING].store(u64::from(slot) + 1, Ordering::Release);
+        fence(Ordering::SeqCst);
+        self.write(slot, &record, None);
+        self.words64[place::WRITING].store(0, Ordering::Release);
     }
 
     /// Writes the record and the name of a slot's new tenant.

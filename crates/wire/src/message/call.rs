@@ -110,6 +110,11 @@ pub enum Call {
         /// Within so many milliseconds.
         budget_ms: Option<u64>,
     },
+    /// Replace the daemon's program in place.
+    Reexec {
+        /// By the one at this absolute path; `None`: by what lies where the present one was executed from.
+        program: Option<String>,
+    },
     /// Break something, for a test.
     Inject {
         /// What.
@@ -217,6 +222,7 @@ impl Envelope<'_> {
             "Receipt" => self.receipt(),
             "Watch" => self.fields(&["names"]).and_then(|it| Ok(Call::Watch { names: it.names()? })),
             "Shutdown" => self.shutdown(),
+            "Reexec" => self.reexec(),
             _ => return None,
         })
     }
@@ -276,10 +282,21 @@ impl Envelope<'_> {
         let budget_ms = fields.maybe("budget_ms", A_TIME)?;
         Ok(Call::Shutdown { hasty: hasty.unwrap_or(false), budget_ms })
     }
+
+    fn reexec(&self) -> Result<Call, Flaw> {
+        let program: Option<String> = self.fields(&["program"])?.maybe("program", A_PROGRAM)?;
+        let is_path = |path: &String| path.starts_with('/') && path.len() < 4096 && !path.contains('\0');
+        match program {
+            Some(path) if !is_path(&path) => Err(Flaw { field: "program".to_owned(), expected: A_PROGRAM.to_owned() }),
+            program => Ok(Call::Reexec { program }),
+        }
+    }
 }
 
 /// What a length of time should be.
 const A_TIME: &str = "a whole number of milliseconds, 0 or more";
+/// What a program should be.
+const A_PROGRAM: &str = "an absolute path of at most 4095 bytes, without NUL";
 /// What a key should be.
 const A_KEY: &str = "a text of 1 to 64 bytes";
 /// What a signal should be.
@@ -299,6 +316,7 @@ impl Call {
             Call::Receipt { .. } => "io.verger.Control.Receipt",
             Call::Watch { .. } => "io.verger.Control.Watch",
             Call::Shutdown { .. } => "io.verger.Control.Shutdown",
+            Call::Reexec { .. } => "io.verger.Control.Reexec",
             Call::Inject { .. } => "io.verger.Debug.Inject",
             Call::GetInfo => "org.varlink.service.GetInfo",
             Call::GetInterfaceDescription { .. } => "org.varlink.service.GetInterfaceDescription",
@@ -338,6 +356,7 @@ impl Serialize for Parameters<'_> {
                 map.serialize_entry("name", name)?;
                 entry(&mut map, "run", run.as_ref())?;
             }
+            Call::Reexec { program } => entry(&mut map, "program", program.as_ref())?,
             Call::Inject { kind, name } => {
                 map.serialize_entry("kind", kind)?;
                 entry(&mut map, "name", name.as_ref())?;
@@ -414,6 +433,8 @@ mod tests {
         invalid("Shutdown", r#"{"hasty":1}"#, "hasty", "true or false");
         invalid("Shutdown", r#"{"budget_ms":-1}"#, "budget_ms", A_TIME);
         invalid("Shutdown", r#"{"budget_ms":1.5}"#, "budget_ms", A_TIME);
+        invalid("Reexec", r#"{"program":"vergerd"}"#, "program", A_PROGRAM);
+        invalid("Reexec", r#"{"program":7}"#, "program", A_PROGRAM);
         invalid("Why", "[]", "parameters", "an object");
         invalid("Why", "\"name\"", "parameters", "an object");
         let long = "x".repeat(5000);

@@ -76,6 +76,15 @@ pub struct WatchReply {
     pub gone: Option<String>,
 }
 
+/// The reply of `Reexec`: the daemon is about to become another program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replaced {
+    /// Where that program lies.
+    pub program: String,
+    /// The version of the one that it replaces.
+    pub version: String,
+}
+
 /// The reply of `org.varlink.service.GetInfo`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceInfo {

@@ -59,7 +59,10 @@ fn gather(folder: &Path, name: &str, fresh: &mut Vec<Fresh>) -> std::io::Result<
 
 pub(super) fn current(house: &House) -> Vec<Violation> {
     let stale = house.generated.iter().filter_map(|fresh| stale(fresh, house));
-    let known = |path: &str| house.generated.is_empty() || house.generated.iter().any(|fresh| fresh.path == path);
+    let known = |path: &str| {
+        let made = house.generated.is_empty() || house.generated.iter().any(|fresh| fresh.path == path);
+        made || WRITTEN.contains(&path)
+    };
     let left = house.files.iter().filter(|file| WHOLLY.iter().any(|folder| file.path.starts_with(folder)));
     let written = |path: &str| WRITTEN.contains(&path);
     let left = left.filter(|file| !known(&file.path) && !written(&file.path)).map(|file| Violation {

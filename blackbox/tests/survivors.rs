@@ -1,0 +1,427 @@
+//! What outlives the daemon, and what does not: it is killed, alone or with its keeper, and the next one takes over.
+
+#![forbid(unsafe_code)]
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use verger_blackbox::message::Breakage;
+use verger_blackbox::{
+    Machine, PATIENCE, Phase, Process, Service, Setup, cli, eventually, group_folders, processes_of,
+};
+use verger_client::Connection;
+
+/// What ends with the daemon is to be gone by then.
+const A_SECOND: Duration = Duration::from_secs(1);
+
+const HOUSE: &str = "
+    [service.lives]
+    command = ['sh', '-c', '(setsid sleep 1000 & echo $! > @@/lives-child); exec verger-probe notify READY=1 hold']
+    ready = 'notify'
+    survive = true
+    restart_delay = '1ms'
+    [service.lives-in-a-group]
+    command = 'sleep 1000'
+    containment = 'group'
+    survive = true
+    [service.stopped]
+    command = 'sleep 1000'
+    survive = true
+    [service.dies]
+    command = ['sh', '-c', '(setsid sleep 1000 & echo $! > @@/dies-child); exec sleep 1000']
+    [service.dies-in-a-group]
+    command = 'sleep 1000'
+    containment = 'group'
+    [service.behind]
+    command = 'sleep 1000'
+    requires = ['lives']";
+
+/// The house, with one that was restarted and one that was stopped.
+fn lived_in(plan: &str) -> Machine {
+    let machine = Setup::plan(plan).arg("--debug").start();
+    let first = machine.wait_ready("lives");
+    Process(first.pid.expect("it runs")).signal(Signal::KILL);
+    machine.wait_other_run("lives", first.run);
+    for name in ["lives", "lives-in-a-group", "stopped", "dies", "dies-in-a-group", "behind"] {
+        machine.wait_ready(name);
+    }
+    machine.stop_service("stopped").expect("it stops");
+    machine
+}
+
+fn all(machine: &Machine) -> Vec<Service> {
+    machine.client().list(None).expect("it answers")
+}
+
+fn child(machine: &Machine, file: &str) -> Process {
+    machine.wait_lines(file, 1);
+    Process(machine.folder().read(file).trim().parse().expect("it is a number"))
+}
+
+/// What must be the same under the next daemon.
+fn essence(it: &Service) -> (String, Phase, bool, u64, Option<u32>, Option<u64>, u32, u32, bool) {
+    (it.name.clone(), it.phase, it.ready, it.run, it.pid, it.start_us, it.restarts, it.failures, it.asked)
+}
+
+fn keeper(machine: &Machine) -> Process {
+    let lock = machine.runtime().join(machine.instance()).join("lock");
+    eventually("there is a keeper", PATIENCE, || {
+        let text = std::fs::read_to_string(&lock).ok()?;
+        let pid = text.lines().nth(1)?.trim().parse().ok().filter(|pid| *pid != 0)?;
+        Some(Process(pid)).filter(|it| it.lives())
+    })
+}
+
+/// Kills the daemon, and waits until it is gone.
+fn kill(machine: &mut Machine) {
+    machine.somebody_goes_on();
+    machine.signal(Signal::KILL);
+    machine.wait_end();
+}
+
+fn next(machine: &Machine, plan: &str) -> Machine {
+    let plan = plan.replace("@@", &machine.folder().path().display().to_string());
+    Setup::beside(machine).with_plan(&plan).start()
+}
+
+#[track_caller]
+fn nothing_is_left(machine: &mut Machine) {
+    assert_eq!(machine.end().code(), Some(0));
+    let instance = machine.instance();
+    eventually("all its processes are gone", PATIENCE, || processes_of(instance).is_empty().then_some(()));
+    eventually("its groups are gone", PATIENCE, || group_folders(instance).is_empty().then_some(()));
+}
+
+#[test]
+fn what_survives_goes_on_and_everything_else_is_gone_within_a_second() {
+    let mut machine = lived_in(HOUSE);
+    let before = all(&machine);
+    let of = |name: &str| before.iter().find(|it| it.name == name).expect("it is in the plan").clone();
+    let main = |name: &str| Process(of(name).pid.expect("it runs"));
+    let (living, dying) = (child(&machine, "lives-child"), child(&machine, "dies-child"));
+    let killed = Instant::now();
+    kill(&mut machine);
+    for gone in [main("dies"), dying, main("dies-in-a-group"), main("behind")] {
+        assert!(gone.ended_within(A_SECOND.saturating_sub(killed.elapsed())), "{gone:?} lives");
+    }
+    for lives in [main("lives"), living, main("lives-in-a-group")] {
+        assert!(lives.lives(), "{lives:?} is gone");
+    }
+    // While nobody is there, the board and the keeper are.
+    let keeper = keeper(&machine);
+    let said = cli(machine.runtime(), &["status", "--instance", machine.instance()]);
+    assert!(said.stderr.contains("2 services live on") && said.stderr.contains(&keeper.0.to_string()), "{said:?}");
+
+    let mut next = next(&machine, HOUSE);
+    for name in ["lives", "lives-in-a-group", "stopped"] {
+        assert_eq!(essence(&next.show(name)), essence(&of(name)));
+    }
+    for name in ["dies", "dies-in-a-group", "behind"] {
+        assert_ne!(next.wait_ready(name).run, of(name).run);
+    }
+    assert!(living.lives() && keeper.ended_within(PATIENCE), "there is one keeper, the new one");
+    // It is a service as any other: restarted when it ends, with what is left of its run ended first.
+    main("lives").signal(Signal::KILL);
+    let again = next.wait_other_run("lives", of("lives").run);
+    assert_eq!(again.restarts, of("lives").restarts + 1);
+    assert_eq!(again.last_exit.and_then(|exit| exit.signal).as_deref(), Some("SIGKILL"));
+    assert!(!living.lives());
+    next.stop_service("lives-in-a-group").expect("it stops");
+    assert!(main("lives-in-a-group").ended_within(PATIENCE));
+    nothing_is_left(&mut next);
+}
+
+#[test]
+fn in_shims_and_in_namespaces_it_is_so_too() {
+    for held_by in ["shim", "pidns"] {
+        let service = |name: &str, nap: u32, more: &str| {
+            format!(
+                "[service.{name}]
+                command = ['sh', '-c', 'setsid sleep {nap} & exec verger-probe notify READY=1 hold']
+                ready = 'notify'
+                containment = '{held_by}'
+                {more}
+                "
+            )
+        };
+        let plan = service("lives", 2001, "survive = true")
+            + &service("dies", 2002, "")
+            + &service("ends", 2003, "survive = true\nrestart = 'never'");
+        let mut machine = Setup::plan(&plan).start();
+        let napping = |machine: &Machine, nap: &str| {
+            eventually("its child is there", PATIENCE, || {
+                let all = processes_of(machine.instance()).into_iter().map(Process);
+                all.into_iter().find(|it| it.try_file("cmdline").as_deref() == Some(&format!("sleep\0{nap}\0")))
+            })
+        };
+        let (lives, dies, ends) = (machine.wait_ready("lives"), machine.wait_ready("dies"), machine.wait_ready("ends"));
+        assert_eq!(lives.containment.to_string(), held_by);
+        let main = |it: &Service| Process(it.pid.expect("it runs"));
+        let (living, dying) = (napping(&machine, "2001"), napping(&machine, "2002"));
+        let killed = Instant::now();
+        kill(&mut machine);
+        for gone in [main(&dies), dying] {
+            assert!(gone.ended_within(A_SECOND.saturating_sub(killed.elapsed())), "{held_by}: {gone:?} lives");
+        }
+        assert!(main(&lives).lives() && living.lives());
+        // Only its shim can know, and holds it until somebody asks.
+        main(&ends).signal(Signal::TERM);
+        assert!(main(&ends).ended_within(PATIENCE));
+
+        let mut next = next(&machine, &plan);
+        assert_eq!(essence(&next.show("lives")), essence(&lives));
+        assert_eq!(next.show("lives").containment.to_string(), held_by);
+        assert_ne!(next.wait_ready("dies").run, dies.run);
+        let ended = eventually("how it ended is known", PATIENCE, || next.show("ends").last_exit);
+        assert_eq!((next.show("ends").run, ended.signal.as_deref()), (ends.run, Some("SIGTERM")));
+        // It is a service as any other.
+        main(&lives).signal(Signal::KILL);
+        let again = next.wait_other_run("lives", lives.run);
+        assert_eq!((again.restarts, again.containment.to_string().as_str()), (lives.restarts + 1, held_by));
+        assert!(!living.lives());
+        nothing_is_left(&mut next);
+    }
+}
+
+#[test]
+fn how_it_ended_while_nobody_was_there_is_known() {
+    let plan = "
+        [service.a]
+        command = ['sh', '-c', 'while [ ! -e @@/go ]; do sleep 0.01; done; exit 37']
+        survive = true
+        restart = 'never'
+        [service.b]
+        command = 'sleep 1000'
+        survive = true
+        restart = 'never'";
+    let mut machine = Machine::start(plan);
+    let [a, b] = ["a", "b"].map(|name| machine.main_process(name));
+    kill(&mut machine);
+    machine.folder().write("go", "");
+    b.signal(Signal::TERM);
+    assert!(a.ended_within(PATIENCE) && b.ended_within(PATIENCE));
+    let next = next(&machine, plan);
+    let ended = next.wait("a", Phase::Failed);
+    assert_eq!(ended.last_exit.and_then(|exit| exit.code), Some(37));
+    let ended = next.wait("b", Phase::Failed);
+    assert_eq!(ended.last_exit.and_then(|exit| exit.signal).as_deref(), Some("SIGTERM"));
+}
+
+#[test]
+fn no_byte_of_a_pipe_is_lost() {
+    let plan = "
+        [handle.log]
+        pipe = true
+        [service.writer]
+        command = ['sh', '-c', 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.005; done']
+        stdout = 'log.w'
+        survive = true
+        [service.reader]
+        command = ['sh', '-c', 'while read -r line; do echo $line >> @@/seen; done']
+        stdin = 'log.r'
+        autostart = false";
+    let mut machine = Machine::start(plan);
+    let writer = machine.main_process("writer");
+    eventually("it has written", PATIENCE, || (writer.children().len() == 1).then_some(()));
+    kill(&mut machine);
+    let second = next(&machine, plan);
+    assert_eq!(second.main_process("writer"), writer);
+    // And once more, with somebody who reads then.
+    let mut second = second;
+    kill(&mut second);
+    let third = next(&machine, plan);
+    third.start_service("reader").expect("it starts");
+    let lines = machine.wait_lines("seen", 200);
+    for (at, line) in (1..).zip(&lines) {
+        assert_eq!(line, &at.to_string(), "a line is missing or came twice");
+    }
+    assert_eq!(third.main_process("writer"), writer);
+}
+
+#[test]
+fn a_keeper_that_is_killed_is_made_anew_and_knows_everything() {
+    let mut machine = lived_in(HOUSE);
+    let before = all(&machine);
+    let first = keeper(&machine);
+    first.signal(Signal::KILL);
+    machine.stderr().wait("another is made", PATIENCE);
+    let second = eventually("there is another", PATIENCE, || Some(keeper(&machine)).filter(|it| *it != first));
+    kill(&mut machine);
+    let dying = child(&machine, "dies-child");
+    assert!(dying.ended_within(PATIENCE));
+    assert!(second.lives(), "it holds what survives");
+    let mut next = next(&machine, HOUSE);
+    for was in before.iter().filter(|it| ["lives", "lives-in-a-group"].contains(&it.name.as_str())) {
+        assert_eq!(essence(&next.show(&was.name)), essence(was));
+    }
+    nothing_is_left(&mut next);
+}
+
+#[test]
+fn survivors_are_found_when_the_keeper_is_killed_too() {
+    let mut machine = lived_in(HOUSE);
+    let before = all(&machine);
+    let keeper = keeper(&machine);
+    machine.signal(Signal::STOP);
+    keeper.signal(Signal::KILL);
+    kill(&mut machine);
+    assert!(keeper.ended_within(PATIENCE));
+    let (dying, living) = (child(&machine, "dies-child"), child(&machine, "lives-child"));
+    assert!(dying.lives(), "nobody was there to end it");
+    let mut next = next(&machine, HOUSE);
+    assert!(!dying.lives() && living.lives());
+    for was in before.iter().filter(|it| ["lives", "lives-in-a-group", "stopped"].contains(&it.name.as_str())) {
+        assert_eq!(essence(&next.show(&was.name)), essence(was));
+    }
+    nothing_is_left(&mut next);
+}
+
+#[test]
+fn what_the_next_plan_does_not_have_is_ended() {
+    let mut machine = lived_in(HOUSE);
+    let lives = machine.main_process("lives");
+    let child = child(&machine, "lives-child");
+    kill(&mut machine);
+    let next =
+        next(&machine, "[service.other]\ncommand = 'sleep 1000'\n[service.lives-in-a-group]\ncommand = 'sleep 1000'");
+    assert!(!lives.lives() && !child.lives());
+    next.stderr().wait("lives: outlived the daemon before this one and is not in the plan", PATIENCE);
+    next.wait_ready("other");
+}
+
+#[test]
+fn who_holds_survivors_ends_them_when_told_to() {
+    let mut machine = lived_in(HOUSE);
+    let mains = ["lives", "lives-in-a-group"].map(|name| machine.main_process(name));
+    let keeper = keeper(&machine);
+    kill(&mut machine);
+    let dying = child(&machine, "dies-child");
+    assert!(dying.ended_within(PATIENCE));
+    eventually("it waits for the next daemon", PATIENCE, || {
+        keeper.signal(Signal::TERM);
+        (!keeper.lives()).then_some(())
+    });
+    assert!(mains.into_iter().all(|it| it.ended_within(PATIENCE)));
+    let instance = machine.instance();
+    eventually("its groups are gone", PATIENCE, || group_folders(instance).is_empty().then_some(()));
+}
+
+#[test]
+fn a_panic_keeps_groups_and_what_is_being_said() {
+    let plan = "
+        [handle.log]
+        pipe = true
+        [service.group]
+        command = 'sleep 1000'
+        containment = 'group'
+        [service.late]
+        command = ['sh', '-c', 'while [ ! -e @@/go ]; do sleep 0.01; done; echo >&3; exec sleep 1000']
+        ready = 'fd'
+        [service.writer]
+        command = ['sh', '-c', 'for i in 1 2 3; do echo $i; done; exec sleep 1000']
+        stdout = 'log.w'
+        [service.reader]
+        command = ['sh', '-c', 'while read -r line; do echo $line >> @@/seen; done']
+        stdin = 'log.r'
+        autostart = false";
+    let machine = Setup::plan(plan).arg("--debug").start();
+    let group = machine.wait_ready("group");
+    machine.wait_ready("writer");
+    let late = eventually("it is being started", PATIENCE, || {
+        Some(machine.show("late")).filter(|it| it.phase == Phase::Starting && it.pid.is_some())
+    });
+    for _ in 0..2 {
+        assert!(machine.client().inject(Breakage::Panic, None).is_err(), "it answered");
+        let path = machine.address().control();
+        eventually("it answers again", PATIENCE, || Connection::to_path(&path).ok()?.describe().ok());
+    }
+    assert_eq!(essence(&machine.show("group")), essence(&group));
+    machine.folder().write("go", "");
+    let ready = eventually("it is ready", PATIENCE, || Some(machine.show("late")).filter(|it| it.ready));
+    assert_eq!((ready.run, ready.pid), (late.run, late.pid), "what it said was heard");
+    machine.start_service("reader").expect("it starts");
+    assert_eq!(machine.wait_lines("seen", 3), ["1", "2", "3"]);
+}
+
+// ---- another program ----
+
+fn reexec(machine: &Machine, more: &[&str]) -> verger_blackbox::Verger {
+    let words = [&["reexec", "--instance", machine.instance()], more].concat();
+    cli(machine.runtime(), &words)
+}
+
+#[test]
+fn it_becomes_another_program_and_nothing_else_changes() {
+    let plan = format!(
+        "[handle.log]
+        pipe = true
+        {HOUSE}
+        [service.late]
+        command = ['sh', '-c', 'while [ ! -e @@/go ]; do sleep 0.01; done; echo >&3; exec sleep 1000']
+        ready = 'fd'
+        [service.writer]
+        command = ['sh', '-c', 'for i in 1 2 3; do echo $i; done; exec sleep 1000']
+        stdout = 'log.w'
+        [service.reader]
+        command = ['sh', '-c', 'while read -r line; do echo $line >> @@/seen; done']
+        stdin = 'log.r'
+        autostart = false"
+    );
+    let mut machine = lived_in(&plan);
+    machine.wait_ready("writer");
+    let started = |it: &Service| it.phase == Phase::Starting && it.pid.is_some();
+    eventually("it is being started", PATIENCE, || Some(machine.show("late")).filter(|it| started(it)));
+    let before: Vec<_> = all(&machine).iter().map(essence).collect();
+    let pid = machine.process();
+    // From where it lies; then from elsewhere; and more often than it may break.
+    let copy = machine.folder().join("vergerd-next");
+    std::fs::copy(verger_blackbox::program("vergerd"), &copy).expect("it can be copied");
+    let copy = copy.display().to_string();
+    for more in [&[][..], &["--program", &copy], &[], &[]] {
+        let said = reexec(&machine, more);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.stdout.contains("->") && said.stdout.contains(&pid.0.to_string()), "{said:?}");
+        assert_eq!(all(&machine).iter().map(essence).collect::<Vec<_>>(), before);
+        assert_eq!(machine.client().describe().expect("it answers").pid, pid.0);
+    }
+    assert_eq!(pid.program().display().to_string(), copy);
+    machine.folder().write("go", "");
+    eventually("what it said was heard", PATIENCE, || machine.show("late").ready.then_some(()));
+    machine.start_service("reader").expect("it starts");
+    assert_eq!(machine.wait_lines("seen", 3), ["1", "2", "3"]);
+    // What it does when it dies has not changed either, nor has what it took over.
+    let lives = machine.main_process("lives");
+    kill(&mut machine);
+    let dying = child(&machine, "dies-child");
+    assert!(dying.ended_within(PATIENCE) && lives.lives());
+    let mut next = next(&machine, &plan);
+    assert_eq!(next.main_process("lives"), lives);
+    let said = reexec(&next, &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(next.main_process("lives"), lives, "it is no child of ours, and still known");
+    lives.signal(Signal::TERM);
+    let again =
+        eventually("its end is seen", PATIENCE, || Some(next.show("lives")).filter(|it| it.pid != Some(lives.0)));
+    assert_eq!(again.last_exit.and_then(|exit| exit.signal).as_deref(), Some("SIGTERM"));
+    nothing_is_left(&mut next);
+}
+
+#[test]
+fn a_program_that_cannot_take_over_changes_nothing() {
+    let mut machine = lived_in(HOUSE);
+    let before: Vec<_> = all(&machine).iter().map(essence).collect();
+    let other = machine.folder().script("other", "echo verger-forms board=0 plan=0 passed=0");
+    let text = machine.folder().write("text", "no program");
+    for (path, why) in [
+        ("/bin/true", "no vergerd"),
+        ("/nonexistent", "cannot be executed"),
+        ("/", "cannot be executed"),
+        (text.to_str().expect("it is text"), "cannot be executed"),
+        (other.to_str().expect("it is text"), "board=0"),
+    ] {
+        let said = reexec(&machine, &["--program", path]);
+        assert!(said.code == Some(1) && said.stderr.contains(why), "{path}: {said:?}");
+    }
+    assert_eq!(all(&machine).iter().map(essence).collect::<Vec<_>>(), before);
+    nothing_is_left(&mut machine);
+}
