@@ -24,6 +24,7 @@ type Check = (&'static str, fn());
 
 const CHECKS: &[Check] = &[
     ("a companion can be split off", split),
+    ("children are listed in the order of coming", order_of_coming),
     ("blocked signals are read with their senders", read_signals),
     ("an exec ends a hold of the main thread", hold_over_exec),
     ("a fault executes the replacement", fault),
@@ -59,6 +60,7 @@ fn part(part: &str, rest: &[&str]) -> Command {
 fn companion(name: &str, rest: &[String]) {
     match name {
         "split" => split_in_two(),
+        "children" => children_in_order(),
         "signals" => signals_by_descriptor(),
         "hold" => hold_and_execute(&rest[0]),
         "fault" => fault_as(&rest[0], false),
@@ -104,6 +106,46 @@ fn split_in_two() {
     companion(b"a companion of two");
     drop(go);
     assert!(thread.join().unwrap().is_err());
+}
+
+fn order_of_coming() {
+    assert!(part("children", &[]).status().unwrap().success());
+}
+
+fn children_in_order() {
+    use verger_linux::contain::Descendants;
+    use verger_linux::contain::rounds::Whom;
+    let mut spawner = Spawner::new(Way::Fork, 4).unwrap();
+    let arguments = [c"sleep", c"1000"];
+    let mut array = PointerArray::with_capacity(3);
+    let mut sleeper = || {
+        let mut filling = array.begin();
+        arguments.iter().for_each(|text| filling.push(text).unwrap());
+        let mut recipe = Recipe::new(c"/bin/sleep", filling.end(), Pointers::EMPTY);
+        recipe.death_signal = Some(9);
+        spawner.spawn(&recipe).unwrap().pid
+    };
+    let mut us = Descendants::open().unwrap();
+    assert_eq!(us.kill(Whom::New, 0, 10), 0);
+    let first: Vec<Pid> = (0..50).map(|_| sleeper()).collect();
+    assert!(us.any_lives());
+    assert_eq!(us.kill(Whom::New, 0, 20), 20, "as many as were asked for");
+    first.iter().take(20).for_each(|pid| reap::wait_until_dead(*pid));
+    assert!(!stat(first[20]).unwrap().is_dead(), "and no other");
+    assert_eq!(us.kill(Whom::New, 20, u32::MAX), 30, "and those behind them");
+    first.iter().for_each(|pid| reap::wait_until_dead(*pid));
+    assert!(!us.any_lives());
+    // Zombies stay where they are, and whoever comes comes behind them.
+    let late = sleeper();
+    assert!(us.any_lives());
+    assert_eq!(us.kill(Whom::New, 50, u32::MAX), 1);
+    reap::wait_until_dead(late);
+    assert_eq!(us.kill(Whom::All, 51, u32::MAX), 0);
+    // Reaping moves all of them up.
+    first.iter().skip(10).for_each(|pid| assert!(reap::take(*pid).unwrap().is_some()));
+    let last = sleeper();
+    assert_eq!(us.kill(Whom::New, 11, u32::MAX), 1);
+    reap::wait_until_dead(last);
 }
 
 fn read_signals() {

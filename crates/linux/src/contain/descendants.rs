@@ -1,16 +1,18 @@
 //! Everything below this process, where no cgroup holds it: the kernel's list of our children, and what is below them.
 //!
-//! For a *subreaper* ([`crate::machine::adopt_orphans`]) with *one thread*. Then whoever loses its parent becomes our child, and
+//! For a *subreaper* ([`crate::machine::adopt_orphans`]). Whoever loses its parent becomes our child, and
 //! a child leaves the list of children only when we reap it. As long as we do not, its pid is its own, and the kernel adds those
 //! who come at the list's end: so the first so many entries are the ones that were seen before ([`super::rounds`] counts them).
 //!
-//! The list (`/proc/PID/task/TID/children`, `proc_tid_children(5)`) is held open, so that a kill needs no free descriptor. Where
-//! the kernel has none (`CONFIG_PROC_CHILDREN`), `/proc` is searched for processes whose parent we are.
+//! The list (`/proc/PID/task/TID/children`, `proc_tid_children(5)`) is held open, so that a kill needs no free descriptor. It is one
+//! thread's: where we have several, or the kernel has no list (`CONFIG_PROC_CHILDREN`), `/proc` is searched for processes whose parent
+//! we are, which is slower, tells no order, and so is done for all of them again at every call.
 //!
 //! *Not here:* when to stop ([`super::rounds`]), reaping ([`crate::reap`]).
 
 use core::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{OFlags, SeekFrom, seek};
 use verger_engine::runs::Pid;
@@ -28,15 +30,18 @@ const LIST_BYTES: usize = 128;
 /// in a wide one looking below each would cost more than it gains.
 const LOOKED_BELOW_MAX: u32 = 16;
 
-/// How many processes below one child are killed with it; the others come when their parents have died. 16 KiB of stack.
-const BELOW_MAX: usize = 1024;
+/// How many processes below one child are killed with it; the others come when their parents have died.
+const BELOW_MAX: usize = 8192;
+
+/// Those that were seen below the present child. 128 KiB, of which memory is used as far as there are any.
+static SEEN: Mutex<[Seen; BELOW_MAX]> = Mutex::new([Seen { pid: 0, start: 0 }; BELOW_MAX]);
 
 const SIGKILL: u8 = libc::SIGKILL as u8;
 
 /// Our children and what is below them.
 #[derive(Debug)]
 pub struct Descendants {
-    /// `None`: the kernel has no such list.
+    /// `None`: there is no such list, or it would not be all of them.
     children: Option<OwnedFd>,
     /// How many entries were read since the list was begun, when that is where the descriptor stands.
     read: Option<u32>,
@@ -55,9 +60,9 @@ impl Descendants {
     /// `ENOENT` without `/proc`; `EMFILE`, `ENFILE`, `ENOMEM`.
     pub fn open() -> Result<Descendants, Errno> {
         let own = Pid(std::process::id());
-        process::stat(own)?;
+        let alone = process::stat(own)?.threads == 1;
         let children = match files::open(files::here(), c"/proc/thread-self/children", OFlags::RDONLY) {
-            Ok(list) => Some(list),
+            Ok(list) => Some(list).filter(|_| alone),
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno),
         };
@@ -78,6 +83,9 @@ impl Descendants {
         }
         let mut looks = if self.begun { LOOKED_BELOW_MAX } else { 0 };
         self.begun = true;
+        if whom == Whom::All {
+            self.below = 0;
+        }
         let Some(children) = &self.children else {
             return kill_as_found(held);
         };
@@ -98,8 +106,8 @@ impl Descendants {
                 // Ours and unreaped, so its number is its own.
                 let _whether_we_may_or_not = process::signal(pid, SIGKILL);
             }
-            if is_new {
-                new += 1;
+            new += u32::from(is_new);
+            if is_new || whom == Whom::All {
                 // So many that come now were killed below somebody before, and what is below them too.
                 match self.below.checked_sub(1) {
                     Some(left) => self.below = left,
@@ -192,7 +200,7 @@ pub(super) struct Seen {
 /// killed from the top, each through a pidfd and only if it is still the process that was seen. Gives how many.
 fn kill_below(child: Pid) -> u32 {
     let Ok(stat) = process::stat(child) else { return 0 };
-    let mut seen = [Seen::default(); BELOW_MAX];
+    let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut used = 1;
     let mut done = 0;
     seen[0] = Seen { pid: child.0, start: stat.start };

@@ -22,12 +22,14 @@
 //! A turn that finds nobody new, and nobody to be reaped, waits: everything that can be seen has been hit, and what remains is the
 //! kernel's work (or a process in uninterruptible sleep, which does not fork either). A wait changes nothing of the three.
 //!
-//! In all holds but the last the dead are reaped once it is calm: when, since somebody new came, there were more waits than an
-//! eighth of those that are held, or one wait brought nothing at all. An ordinary tree, however large, leaves no heap of
-//! zombies then, and a bomb that is held down by a limit on processes gets no room back while it still shows up. In the last hold
-//! nothing is reaped before every child is dead, and then nothing lives below. Its room is larger than the kernel's process
-//! numbers: the others run out of those first, can fork no more, and the next look hits the last of them. That is the end of the
-//! ends, and hard on everybody else who wants a number; it begins after 69 632 children that came too late to be spared.
+//! The dead are reaped when nobody of those who were hit lives any more, which is the end unless somebody came meanwhile. Reaping
+//! earlier would give a bomb that a limit on processes holds down its room back, and whoever forks in time a number. In all holds
+//! but the last they are reaped, too, when nothing has happened for a while, so that one process that cannot die does not keep a
+//! heap of zombies.
+//!
+//! The room of the last hold is larger than the kernel's process numbers: the others run out of those first, can fork no more, and
+//! the next look hits the last of them. That is the end of the ends, and hard on everybody else who wants a number; it begins after
+//! 69 632 children that came too late to be spared.
 //!
 //! *Not here:* system calls; `crates/sim` plays the others.
 
@@ -80,6 +82,13 @@ pub enum Woken {
 /// process numbers (`PID_MAX_LIMIT`, 4 194 304).
 pub const ROOMS: [u32; 3] = [4096, 65_536, 1 << 23];
 
+/// So few children are asked for their state after every wait: then a small tree is gone as soon as it is dead.
+const FEW: u32 = 64;
+
+/// After so many waits in a row that brought nothing (2 ms, 4 ms, … : an eighth of a second together) whoever still lives is left
+/// to itself, and the dead are reaped.
+const STILL: u32 = 6;
+
 /// The quantity that falls with every turn; see the module's page. Compared field by field, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Variant {
@@ -115,8 +124,8 @@ pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
     let holds = rooms.len().saturating_sub(1) as u32;
     let mut variant = Variant { holds, room: room_of(holds), held: 0 };
     let mut taken = Taken::default();
-    // Waits since somebody new came, and waits in a row that brought nothing.
-    let (mut calm, mut idle) = (0u32, 0u32);
+    // Whether nobody new came with the last wait, and how many waits in a row brought nothing at all.
+    let (mut calm, mut idle) = (false, 0u32);
     loop {
         let before = variant;
         let whom = if idle == 0 { Whom::New } else { Whom::All };
@@ -134,19 +143,18 @@ pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
             // Who came may have brought others, and the list may go on.
             debug_assert!(variant < before, "{variant:?} after {before:?}");
             taken.turns += 1;
-            calm = 0;
+            calm = false;
             continue;
         }
-        let ripe = match variant.holds {
-            0 => idle > 0 && !ground.any_lives(),
-            _ => idle > 0 || calm > variant.held / 8,
-        };
+        // Asking each child costs more than a wait, unless they are few.
+        let worth_asking = idle > 0 || (calm && variant.held <= FEW);
+        let ripe = worth_asking && (!ground.any_lives() || (variant.holds > 0 && idle >= STILL));
         let reaped = if full || ripe { ground.reap() } else { Reaped::Some(0) };
         match reaped {
             Reaped::NoneLeft => return taken,
             Reaped::Some(0) if variant == before => {
                 taken.waits += 1;
-                calm = calm.saturating_add(1);
+                calm = true;
                 idle = match ground.wait(idle) {
                     Woken::News => 0,
                     Woken::Quiet => idle.saturating_add(1),
