@@ -131,7 +131,7 @@ fn children_in_order() {
     assert!(us.any_lives());
     assert_eq!(us.kill(Whom::New, 0, 20), 20, "as many as were asked for");
     first.iter().take(20).for_each(|pid| reap::wait_until_dead(*pid));
-    assert!(!stat(first[20]).unwrap().is_dead(), "and no other");
+    assert!(!process::stat(first[20]).unwrap().is_dead(), "and no other");
     assert_eq!(us.kill(Whom::New, 20, u32::MAX), 30, "and those behind them");
     first.iter().for_each(|pid| reap::wait_until_dead(*pid));
     assert!(!us.any_lives());
