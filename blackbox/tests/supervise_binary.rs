@@ -233,8 +233,10 @@ fn a_hang_up_ends_daemons_too() {
         it.hang_up();
         let ends = it.child_ends();
         assert!(ends.contains(&killed(children[0], 9)), "{ends:?}");
-        assert_eq!(ends.iter().filter(|end| (end.code, end.status) == (2, 9)).count(), 4, "{ends:?}");
+        // At least: the go-between of a double fork may be about still.
+        assert!(ends.iter().filter(|end| (end.code, end.status) == (2, 9)).count() >= 4, "{ends:?}");
         assert_eq!(it.wait_end().code(), Some(0));
+        assert_eq!(it.below(), []);
     }
 }
 
