@@ -106,8 +106,8 @@ fn a_bomb_of_250_below_a_supervise_of_the_same_user() {
     assert_eq!(crowd.all(), []);
 }
 
-/// Of so many, refilling themselves, only the kernel gets hold at once. (Without a cgroup or a namespace `supervise` ends them too,
-/// in minutes and at the price of the machine's process numbers: see docs/supervise.md.)
+/// Of so many, refilling themselves, only the kernel gets hold at once. What `supervise` alone does with them is not promised and not
+/// tested: see docs/supervise.md.
 #[test]
 fn a_bomb_of_5000_in_a_service() {
     let _alone = Exclusive::take(Thing::Processors);
