@@ -2,7 +2,7 @@
  *
  *   tree flat N       N children that wait
  *   tree chain N      N, each the child of the one before; all wait
- *   tree lines N      N lines of succession: each forks its successor and exits, for ten seconds; the first of each writes
+ *   tree lines N      N lines of succession: once all are there each forks its successor and exits, for ten seconds
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,13 +26,20 @@ int main(int argc, char **argv) {
         there();
     } else {
         time_t until = time(0) + 10;
+        int gate[2];
+        if (pipe(gate)) return 1;
         for (int i = 0; i < count; i++)
             if (fork() == 0) {
+                close(gate[1]);
                 there();
+                char none;
+                read(gate[0], &none, 1);
+                close(gate[0]);
                 while (time(0) < until)
                     if (fork() > 0) _exit(0);
                 _exit(0);
             }
+        close(gate[1]);
     }
     wait_for_ever();
 }

@@ -9,6 +9,7 @@ use rustix::fs::{Mode, mkdirat};
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::RebootCommand;
+use verger_engine::runs::Pid;
 
 use crate::{Errno, files, raw};
 
@@ -187,23 +188,33 @@ pub fn hurry() -> Hurry {
     };
     // SAFETY: numbers only.
     let policy = raw::check(unsafe { raw::syscall1(libc::SYS_sched_getscheduler, 0) }).ok().filter(usual);
-    Hurry { policy: policy.filter(|policy| schedule(libc::SCHED_FIFO as usize | (*policy & RESET_ON_FORK), 1)) }
+    Hurry { policy: policy.filter(|policy| schedule(0, libc::SCHED_FIFO as usize | (*policy & RESET_ON_FORK), 1)) }
 }
 
 const RESET_ON_FORK: usize = libc::SCHED_RESET_ON_FORK as usize;
 
-impl Drop for Hurry {
-    fn drop(&mut self) {
-        if let Some(policy) = self.policy {
-            schedule(policy, 0);
+impl Hurry {
+    /// Gives a child that was killed and is not reaped the same: it dies before those go on who were not killed yet. Where it is us
+    /// who are not before them, nor may be, nothing is done.
+    pub fn share(&self, killed: Pid) {
+        if self.policy.is_some() {
+            schedule(killed.0, libc::SCHED_FIFO as usize | RESET_ON_FORK, 1);
         }
     }
 }
 
-/// Whether the policy was changed.
-fn schedule(policy: usize, priority: i32) -> bool {
+impl Drop for Hurry {
+    fn drop(&mut self) {
+        if let Some(policy) = self.policy {
+            schedule(0, policy, 0);
+        }
+    }
+}
+
+/// Whether the policy of a process's first thread was changed; 0: of this thread.
+fn schedule(pid: u32, policy: usize, priority: i32) -> bool {
     // SAFETY: numbers, and a `struct sched_param` of one number.
-    unsafe { raw::syscall3(libc::SYS_sched_setscheduler, 0, policy, (&raw const priority) as usize) >= 0 }
+    unsafe { raw::syscall3(libc::SYS_sched_setscheduler, pid as usize, policy, (&raw const priority) as usize) >= 0 }
 }
 
 /// Keeps all our memory, present and future, in RAM (`mlockall(2)`). A forked child does not inherit it.

@@ -16,7 +16,6 @@ use verger_linux::clock::now;
 use verger_linux::contain::Descendants;
 use verger_linux::contain::rounds::{Ground, Reaped, Whom, Woken, end_all};
 use verger_linux::lent::Read;
-use verger_linux::machine::Hurry;
 use verger_linux::reap::{Dead, Look, look, take};
 use verger_linux::signals::{SignalFd, SignalSet};
 use verger_linux::{Errno, machine};
@@ -78,8 +77,6 @@ pub(crate) struct Life<S> {
     waited_since: Option<Moment>,
     /// Waits while killing.
     waits: u32,
-    /// Since the kill began.
-    hurry: Option<Hurry>,
 }
 
 /// What came through the signal descriptor.
@@ -99,7 +96,7 @@ impl<S: Speech> Life<S> {
         let descendants = Descendants::open()?;
         let signals = SignalFd::new(wanted)?;
         let wake = Wake::new(&signals, &ends)?;
-        Ok(Life { ends, speech, descendants, signals, wake, more: false, waited_since: None, waits: 0, hurry: None })
+        Ok(Life { ends, speech, descendants, signals, wake, more: false, waited_since: None, waits: 0 })
     }
 
     /// Lives until nothing is left below, by itself or because it killed it.
@@ -226,8 +223,6 @@ impl<S: Speech> Life<S> {
 
 impl<S: Speech> Ground for Life<S> {
     fn hit(&mut self, whom: Whom, held: u32, most: u32) -> u32 {
-        // Whoever is to be killed may be a thousand who all want the processor.
-        self.hurry.get_or_insert_with(machine::hurry);
         self.descendants.kill(whom, held, most)
     }
 

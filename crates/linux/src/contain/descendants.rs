@@ -16,8 +16,11 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::{OFlags, SeekFrom, seek};
 use verger_engine::runs::Pid;
+use verger_engine::time::{Moment, Span};
 
 use super::rounds::Whom;
+use crate::clock::now;
+use crate::machine::{Hurry, hurry};
 use crate::path::Text;
 use crate::process::{self, PidFd};
 use crate::{Errno, files};
@@ -36,6 +39,10 @@ const BELOW_MAX: usize = 8192;
 /// Those that were seen below the present child. 128 KiB, of which memory is used as far as there are any.
 static SEEN: Mutex<[Seen; BELOW_MAX]> = Mutex::new([Seen { pid: 0, start: 0 }; BELOW_MAX]);
 
+/// After so long those who have not died yet are taken for thousands who want the processor, or for some who fight. Until then it
+/// is theirs to die: where nobody fights, a kill that keeps interrupting them takes longer.
+const LONG: Span = Span::from_millis(50);
+
 const SIGKILL: u8 = libc::SIGKILL as u8;
 
 /// Our children and what is below them.
@@ -51,6 +58,10 @@ pub struct Descendants {
     begun: bool,
     /// How many were killed below children and have not become children yet.
     below: u32,
+    /// When the first was killed.
+    since: Option<Moment>,
+    /// Since they fight: we have the processor before them, and whom we kill dies before the others go on, if we may ask for that.
+    hurry: Option<Hurry>,
 }
 
 impl Descendants {
@@ -66,7 +77,7 @@ impl Descendants {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno),
         };
-        Ok(Descendants { children, read: None, first: own.0 == 1, begun: false, below: 0 })
+        Ok(Descendants { children, read: None, first: own.0 == 1, begun: false, below: 0, since: None, hurry: None })
     }
 
     /// Sends SIGKILL to children, each right after it was read: to all of them, or to those behind the first `held`, of which it
@@ -81,6 +92,7 @@ impl Descendants {
             // All but ourselves, in one go: nobody can be forked past it.
             process::kill_all_others();
         }
+        let long_since = long_since(*self.since.get_or_insert_with(now));
         let mut looks = if self.begun { LOOKED_BELOW_MAX } else { 0 };
         self.begun = true;
         if whom == Whom::All {
@@ -105,17 +117,24 @@ impl Descendants {
             if is_new || whom == Whom::All {
                 // Ours and unreaped, so its number is its own.
                 let _whether_we_may_or_not = process::signal(pid, SIGKILL);
+                if let Some(hurry) = &self.hurry {
+                    hurry.share(pid);
+                }
             }
             new += u32::from(is_new);
             if is_new || whom == Whom::All {
-                // So many that come now were killed below somebody before, and what is below them too.
                 match self.below.checked_sub(1) {
+                    // So many that come now were killed below somebody before, and what is below them too.
                     Some(left) => self.below = left,
-                    None if looks > 0 => {
-                        looks -= 1;
-                        self.below = kill_below(pid);
+                    None => {
+                        if long_since {
+                            self.hurry.get_or_insert_with(hurry);
+                        }
+                        if let Some(left) = looks.checked_sub(1) {
+                            looks = left;
+                            self.below = kill_below(pid);
+                        }
                     }
-                    None => {}
                 }
             }
             if new < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -203,9 +222,14 @@ fn kill_below(child: Pid) -> u32 {
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut used = 1;
     let mut done = 0;
+    let begun = now();
+    let mut hurried = None;
     seen[0] = Seen { pid: child.0, start: stat.start };
     while let Some(parent) = seen.get(done).copied().filter(|_| done < used) {
         done += 1;
+        if long_since(begun) {
+            hurried.get_or_insert_with(hurry);
+        }
         let first = used;
         each_below(Pid(parent.pid), |pid| {
             if let Ok(stat) = process::stat(pid)
@@ -229,6 +253,10 @@ fn kill_below(child: Pid) -> u32 {
         }
     }
     (used - 1) as u32
+}
+
+fn long_since(begun: Moment) -> bool {
+    now().since(begun) > LONG
 }
 
 pub(super) fn is_still(seen: Seen) -> bool {

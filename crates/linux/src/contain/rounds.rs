@@ -29,7 +29,7 @@
 //!
 //! The room of the last hold is larger than the kernel's process numbers: the others run out of those first, can fork no more, and
 //! the next look hits the last of them. That is the end of the ends, and hard on everybody else who wants a number; it begins after
-//! 69 632 children that came too late to be spared.
+//! 81 920 children that came too late to be spared.
 //!
 //! *Not here:* system calls; `crates/sim` plays the others.
 
@@ -78,9 +78,16 @@ pub enum Woken {
     Quiet,
 }
 
-/// The room of each hold: how many new children may come before the next one begins. The last is more than the kernel has
-/// process numbers (`PID_MAX_LIMIT`, 4 194 304).
-pub const ROOMS: [u32; 3] = [4096, 65_536, 1 << 23];
+/// How many new children each hold has room for before the next one begins. In the first the dead are reaped as they die, for
+/// most trees do not fight. Small ones follow, for a list of thousands of zombies takes so long to read that whoever forks in time
+/// gains by it. The last is more than the kernel has process numbers (`PID_MAX_LIMIT`, 4 194 304).
+pub const ROOMS: [u32; 35] = {
+    let mut rooms = [512; 35];
+    rooms[0] = 4096;
+    rooms[33] = 65_536;
+    rooms[34] = 1 << 23;
+    rooms
+};
 
 /// So few children are asked for their state after every wait: then a small tree is gone as soon as it is dead.
 const FEW: u32 = 64;
@@ -148,7 +155,8 @@ pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
         }
         // Asking each child costs more than a wait, unless they are few.
         let worth_asking = idle > 0 || (calm && variant.held <= FEW);
-        let ripe = worth_asking && (!ground.any_lives() || (variant.holds > 0 && idle >= STILL));
+        let open = variant.holds == holds;
+        let ripe = open || worth_asking && (!ground.any_lives() || (variant.holds > 0 && idle >= STILL));
         let reaped = if full || ripe { ground.reap() } else { Reaped::Some(0) };
         match reaped {
             Reaped::NoneLeft => return taken,
