@@ -31,6 +31,11 @@ impl Transport {
     pub const ALL: [Transport; 3] = [Transport::Pipes, Transport::Packet, Transport::Stream];
 }
 
+/// What a shell does as the first process of a pid namespace: it has so many process numbers there, starts the rest of its words,
+/// and looks whether it is alone when that has ended; if somebody is left, the namespace's end must not hide it.
+const ALONE: &str = "echo $1 > /proc/sys/kernel/pid_max || exit; shift; \"$@\"; code=$?
+    set -- /proc/[0-9]*; [ $# -eq 1 ] || { echo \"$# are left: $*\" >&2; exit 99; }; exit $code";
+
 /// How `supervise` is to be started: everything beside the ordinary is said here.
 #[derive(Debug)]
 pub struct Supervise {
@@ -64,6 +69,17 @@ impl Supervise {
     pub fn outside(mut self, words: &[&str]) -> Supervise {
         self.outside.extend(words.iter().map(OsString::from));
         self
+    }
+
+    /// In a pid namespace of its own, of which it is not the first process, with so many process numbers: for those who would use
+    /// up everybody's. The numbers that it tells are that namespace's. Needs Linux 6.14, where each has its own `pid_max`.
+    pub fn with_numbers(self, count: u32) -> Supervise {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        let mut parts = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+        let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+        assert!(version >= (6, 14), "Linux {release} has one pid_max for all: this test would change the machine's");
+        self.outside(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", ALONE, "sh"])
+            .outside(&[&count.to_string()])
     }
 
     /// Descriptors that it has besides, or instead: in a shell's words, `@@` is the test's folder. They are laid after 3

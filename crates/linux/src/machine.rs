@@ -5,7 +5,7 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use rustix::fs::{Mode, mkdirat};
+use rustix::fs::{Mode, OFlags, mkdirat};
 use rustix::mm::{MlockAllFlags, mlockall};
 use rustix::mount::{MountFlags, mount};
 use rustix::system::RebootCommand;
@@ -169,6 +169,16 @@ pub fn adopt_orphans() -> Result<(), Errno> {
     // SAFETY: numbers only.
     let result = unsafe { raw::syscall2(libc::SYS_prctl, libc::PR_SET_CHILD_SUBREAPER as usize, 1) };
     raw::check(result).map(drop)
+}
+
+/// How many threads of the machine have a processor or want one at this moment (`/proc/loadavg`, `proc_loadavg(5)`), if that can be
+/// read.
+pub fn wanted_by() -> Option<u32> {
+    let mut text = [0; 128];
+    let file = files::open(files::here(), c"/proc/loadavg", OFlags::RDONLY).ok()?;
+    let count = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut text)).ok()?;
+    let runnable = text.get(..count)?.split(|byte| *byte == b' ').nth(3)?.split(|byte| *byte == b'/').next()?;
+    core::str::from_utf8(runnable).ok()?.parse().ok()
 }
 
 /// As long as it lives this thread has the processor before all that are not real-time threads ([`hurry`]).

@@ -20,7 +20,7 @@ use verger_engine::time::{Moment, Span};
 
 use super::rounds::Whom;
 use crate::clock::now;
-use crate::machine::{Hurry, hurry};
+use crate::machine::{self, Hurry, hurry};
 use crate::path::Text;
 use crate::process::{self, PidFd};
 use crate::{Errno, files};
@@ -43,6 +43,9 @@ static SEEN: Mutex<[Seen; BELOW_MAX]> = Mutex::new([Seen { pid: 0, start: 0 }; B
 /// is theirs to die: where nobody fights, a kill that keeps interrupting them takes longer.
 const LONG: Span = Span::from_millis(50);
 
+/// When more than so many processes want a processor at the beginning, we would wait long for ours.
+const CROWD: u32 = 64;
+
 const SIGKILL: u8 = libc::SIGKILL as u8;
 
 /// Our children and what is below them.
@@ -60,8 +63,25 @@ pub struct Descendants {
     below: u32,
     /// When the first was killed.
     since: Option<Moment>,
-    /// Since they fight: we have the processor before them, and whom we kill dies before the others go on, if we may ask for that.
-    hurry: Option<Hurry>,
+    /// Since they fight.
+    fight: Option<Fight>,
+}
+
+/// They fight: fork as we kill, or keep the processor so busy that nobody comes to die.
+#[derive(Debug)]
+struct Fight {
+    /// We have the processor before them, and children of ours that we kill die before the others go on, if we may ask for that.
+    hurry: Hurry,
+    /// When all that could be seen had last been killed.
+    walked: Moment,
+    /// How long that had taken.
+    took: Span,
+}
+
+impl Fight {
+    fn begin() -> Fight {
+        Fight { hurry: hurry(), walked: now(), took: Span::ZERO }
+    }
 }
 
 impl Descendants {
@@ -77,7 +97,7 @@ impl Descendants {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno),
         };
-        Ok(Descendants { children, read: None, first: own.0 == 1, begun: false, below: 0, since: None, hurry: None })
+        Ok(Descendants { children, read: None, first: own.0 == 1, begun: false, below: 0, since: None, fight: None })
     }
 
     /// Sends SIGKILL to children, each right after it was read: to all of them, or to those behind the first `held`, of which it
@@ -92,7 +112,11 @@ impl Descendants {
             // All but ourselves, in one go: nobody can be forked past it.
             process::kill_all_others();
         }
+        let first = self.since.is_none();
         let long_since = long_since(*self.since.get_or_insert_with(now));
+        if first && machine::wanted_by().is_some_and(|count| count > CROWD) {
+            self.fight.get_or_insert_with(Fight::begin);
+        }
         let mut looks = if self.begun { LOOKED_BELOW_MAX } else { 0 };
         self.begun = true;
         if whom == Whom::All {
@@ -117,8 +141,8 @@ impl Descendants {
             if is_new || whom == Whom::All {
                 // Ours and unreaped, so its number is its own.
                 let _whether_we_may_or_not = process::signal(pid, SIGKILL);
-                if let Some(hurry) = &self.hurry {
-                    hurry.share(pid);
+                if let Some(fight) = &self.fight {
+                    fight.hurry.share(pid);
                 }
             }
             new += u32::from(is_new);
@@ -126,13 +150,12 @@ impl Descendants {
                 match self.below.checked_sub(1) {
                     // So many that come now were killed below somebody before, and what is below them too.
                     Some(left) => self.below = left,
+                    None if self.fight.is_some() => {}
+                    None if long_since => self.fight = Some(Fight::begin()),
                     None => {
-                        if long_since {
-                            self.hurry.get_or_insert_with(hurry);
-                        }
                         if let Some(left) = looks.checked_sub(1) {
                             looks = left;
-                            self.below = kill_below(pid);
+                            self.below = kill_below(pid, &mut self.fight);
                         }
                     }
                 }
@@ -141,7 +164,20 @@ impl Descendants {
         });
         // Stopped half-way: of what was read with the last one nobody knows.
         self.read = end.is_continue().then_some(at);
+        self.walk();
         new
+    }
+
+    /// Where they fight: kills all that can be seen below us, whosever children they are, if those of the last time have had as long
+    /// to die as it took to kill them.
+    fn walk(&mut self) {
+        let begun = now();
+        if let Some(fight) = self.fight.take_if(|fight| begun.since(fight.walked) >= fight.took) {
+            let mut fight = Some(fight);
+            kill_below(Pid(std::process::id()), &mut fight);
+            let walked = now();
+            self.fight = fight.map(|fight| Fight { walked, took: walked.since(begun), ..fight });
+        }
     }
 
     /// Whether a child is there that is not dead. Looks at each one's state: not for every turn.
@@ -216,22 +252,26 @@ pub(super) struct Seen {
 }
 
 /// Kills what is below a child of ours that nobody has reaped, as far as it can be seen: all of it is looked at first, then
-/// killed from the top, each through a pidfd and only if it is still the process that was seen. Gives how many.
-fn kill_below(child: Pid) -> u32 {
+/// killed from the top, each through a pidfd and only if it is still the process that was seen. Gives how many. If
+/// that takes long, it is a fight from then on.
+fn kill_below(child: Pid, fight: &mut Option<Fight>) -> u32 {
     let Ok(stat) = process::stat(child) else { return 0 };
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut used = 1;
     let mut done = 0;
+    // Thousands may want the processor, who make it a long way past all of them.
     let begun = now();
-    let mut hurried = None;
+    let mut step = || {
+        if long_since(begun) {
+            fight.get_or_insert_with(Fight::begin);
+        }
+    };
     seen[0] = Seen { pid: child.0, start: stat.start };
     while let Some(parent) = seen.get(done).copied().filter(|_| done < used) {
         done += 1;
-        if long_since(begun) {
-            hurried.get_or_insert_with(hurry);
-        }
         let first = used;
         each_below(Pid(parent.pid), |pid| {
+            step();
             if let Ok(stat) = process::stat(pid)
                 && stat.parent == parent.pid
                 && let Some(place) = seen.get_mut(used)
@@ -246,6 +286,7 @@ fn kill_below(child: Pid) -> u32 {
         }
     }
     for seen in seen.iter().take(used).skip(1) {
+        step();
         if let Ok(held) = PidFd::open(Pid(seen.pid))
             && is_still(*seen)
         {

@@ -22,14 +22,14 @@
 //! A turn that finds nobody new, and nobody to be reaped, waits: everything that can be seen has been hit, and what remains is the
 //! kernel's work (or a process in uninterruptible sleep, which does not fork either). A wait changes nothing of the three.
 //!
-//! The dead are reaped when nobody of those who were hit lives any more, which is the end unless somebody came meanwhile. Reaping
-//! earlier would give a bomb that a limit on processes holds down its room back, and whoever forks in time a number. In all holds
-//! but the last they are reaped, too, when nothing has happened for a while, so that one process that cannot die does not keep a
-//! heap of zombies.
+//! In the first hold the dead are reaped as they die: most trees do not fight. In all others they are reaped when nobody of those
+//! who were hit lives any more, which is the end unless somebody came meanwhile. Reaping earlier would give a bomb that a limit on
+//! processes holds down its room back, and whoever forks in time a number. In all holds but the last they are reaped, too, when
+//! nothing has happened for a while, so that one process that cannot die does not keep a heap of zombies.
 //!
 //! The room of the last hold is larger than the kernel's process numbers: the others run out of those first, can fork no more, and
 //! the next look hits the last of them. That is the end of the ends, and hard on everybody else who wants a number; it begins after
-//! 81 920 children that came too late to be spared.
+//! 86 016 children that came too late to be spared.
 //!
 //! *Not here:* system calls; `crates/sim` plays the others.
 
@@ -155,7 +155,7 @@ pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
         }
         // Asking each child costs more than a wait, unless they are few.
         let worth_asking = idle > 0 || (calm && variant.held <= FEW);
-        let open = variant.holds == holds;
+        let open = variant.holds == holds && holds > 0;
         let ripe = open || worth_asking && (!ground.any_lives() || (variant.holds > 0 && idle >= STILL));
         let reaped = if full || ripe { ground.reap() } else { Reaped::Some(0) };
         match reaped {
