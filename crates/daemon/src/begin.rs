@@ -268,6 +268,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors),
         (_, image) => begins_anew = image,
     }
+    daemon.tell_lost_pipes();
     if !is_hopeless {
         // Else what was passed on stays open as it is: a shim that lost its socket would end its run.
         daemon.world.has_taken_up(&daemon.engine);
