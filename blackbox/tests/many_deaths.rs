@@ -204,8 +204,13 @@ fn nothing_is_lost_nothing_is_doubled_and_nothing_is_left() {
         }
         let killed = Instant::now();
         machine.wait_end();
-        while only_survivors(&instance).is_none() {
-            assert!(killed.elapsed() < 20 * A_SECOND, "{story}: still there: {:?}", counted(&instance));
+        loop {
+            // A look takes long on a busy machine: the one that counts is one that was begun late.
+            let is_late = killed.elapsed() > 20 * A_SECOND;
+            if only_survivors(&instance).is_some() {
+                break;
+            }
+            assert!(!is_late, "{story}: still there: {:?}", counted(&instance));
         }
         slowest = slowest.max(killed.elapsed());
         for (mark, processes) in counted(&instance) {
