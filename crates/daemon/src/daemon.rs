@@ -519,8 +519,12 @@ impl Daemon {
     fn note_loosened(&mut self, service: ServiceId, containment: Containment) {
         let name = self.engine.name(service.slot);
         self.log.warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
-        let text = format!("somebody has killed the shim of `{name}`: what leaves its process group is not seen");
-        self.note_once("shim", text, "restart it to have it held as before");
+        const TOPIC: &str = "shim";
+        if !self.facts.findings.iter().any(|finding| finding.topic == TOPIC) {
+            let text = format!("somebody has killed the shim of `{name}`: what leaves its process group is not seen");
+            let hint = Some("restart it to have it held as before".to_owned());
+            self.facts.findings.push(Finding { topic: TOPIC.into(), level: Level::Problem, text, hint });
+        }
     }
 
     /// Tells the engine one event and does what follows.
