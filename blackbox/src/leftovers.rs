@@ -1,9 +1,13 @@
 //! What an instance leaves behind.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use rustix::fs::{FileType, fstat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::Process;
@@ -14,14 +18,30 @@ pub const MARK: &str = "VERGER_BLACKBOX";
 /// How long what was killed may take to vanish.
 const VANISHING: Duration = Duration::from_secs(2);
 
+/// By instance, the pipes that its daemons were given as stderr. Each is one test's alone.
+static ERRORS: Mutex<BTreeMap<String, Vec<PathBuf>>> = Mutex::new(BTreeMap::new());
+
+/// A daemon of this instance has this as its stderr. A pipe tells whose shims are whose: they have it from their daemon, and
+/// nothing else of what is inherited, since a shim's environment is empty.
+pub(crate) fn errors_go_to(instance: &str, stderr: impl AsFd) {
+    let stat = fstat(stderr).unwrap();
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Fifo {
+        let link = PathBuf::from(format!("pipe:[{}]", stat.st_ino));
+        ERRORS.lock().unwrap().entry(instance.to_owned()).or_default().push(link);
+    }
+}
+
 /// All processes of an instance, by what they inherited or by their control group; without zombies.
 pub fn processes_of(instance: &str) -> Vec<u32> {
     let mark = format!("{MARK}={instance}");
     let group = format!("/verger.{instance}");
+    let errors = ERRORS.lock().unwrap().get(instance).cloned().unwrap_or_default();
     let is_of = |pid: &u32| {
         let place = Path::new("/proc").join(pid.to_string());
-        let marked =
-            fs::read(place.join("environ")).is_ok_and(|it| it.split(|b| *b == 0).any(|it| it == mark.as_bytes()));
+        let marked = fs::read(place.join("environ")).is_ok_and(|it| match it.is_empty() {
+            false => it.split(|b| *b == 0).any(|it| it == mark.as_bytes()),
+            true => fs::read_link(place.join("fd/2")).is_ok_and(|it| errors.contains(&it)),
+        });
         let inside = |text: &str| {
             text.match_indices(&group)
                 .any(|(at, _)| matches!(text.as_bytes().get(at + group.len()), Some(b'/' | b'\n')))

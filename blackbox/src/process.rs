@@ -155,6 +155,24 @@ impl Process {
         self.tasks().iter().map(count).sum()
     }
 
+    /// Lets it come to rest: what has just happened may still echo.
+    pub fn come_to_rest(self) {
+        eventually("it has come to rest", PATIENCE, || {
+            let before = self.switches();
+            std::thread::sleep(Duration::from_millis(300)); // sleep: that nothing happens is seen only by letting time pass
+            (self.switches() == before).then_some(())
+        });
+    }
+
+    /// Lets it come to rest, and then it neither wakes nor takes time, so long.
+    #[track_caller]
+    pub fn assert_rests(self, time: Duration, what: &str) {
+        self.come_to_rest();
+        let (switches, cpu) = (self.switches(), self.cpu());
+        std::thread::sleep(time); // sleep: that nothing happens is seen only by letting time pass
+        assert_eq!((self.switches() - switches, self.cpu() - cpu), (0, Duration::ZERO), "{what}");
+    }
+
     /// Its resident memory in KiB.
     pub fn resident(self) -> u64 {
         self.status("VmRSS").trim_end_matches(" kB").parse().unwrap()

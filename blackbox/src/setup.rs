@@ -1,14 +1,14 @@
 //! How a daemon is to be started.
 
 use std::ffi::{OsStr, OsString};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 use verger_client::Connection;
 
-use crate::leftovers::MARK;
+use crate::leftovers::{MARK, errors_go_to};
 use crate::machine::{Machine, Parts};
 use crate::process::ended_within;
 use crate::programs::{aside, program, search_path};
@@ -160,6 +160,9 @@ impl Setup {
     /// Starts it, and waits for nothing.
     pub fn launch(self) -> Machine {
         let (mut child, talk) = self.spawn();
+        if let Some(stderr) = child.stderr.as_ref().map(AsFd::as_fd).or(self.stderr.as_ref().map(AsFd::as_fd)) {
+            errors_go_to(&self.instance, stderr);
+        }
         let stderr = child.stderr.take().map_or_else(Output::default, Output::of);
         let stdout = child.stdout.take().map_or_else(Output::default, Output::of);
         let chronicle = talk.map(|stream| Chronicle::over(Connection::over(stream)));

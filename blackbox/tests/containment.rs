@@ -111,6 +111,18 @@ fn after_its_stop_nothing_of_a_service_is_left_and_nobody_else_was_touched() {
 }
 
 #[test]
+fn whoever_looks_for_leftovers_finds_shims() {
+    let machine = Machine::start("[service.a]\ncommand = 'sleep 1000'\ncontainment = 'shim'");
+    let shim = Process(machine.main_process("a").parent());
+    assert!(shim.program().ends_with("supervise") && shim.file("environ").is_empty());
+    assert!(processes_of(machine.instance()).contains(&shim.0));
+    // And only the own ones.
+    let other = Machine::start("[service.a]\ncommand = 'sleep 1000'\ncontainment = 'shim'");
+    let others = Process(other.main_process("a").parent());
+    assert!(!processes_of(machine.instance()).contains(&others.0));
+}
+
+#[test]
 fn a_crash_leaves_nothing_for_the_next_run_to_meet() {
     for containment in SHIMS {
         let machine = with_brood(&held_by(containment).replace("'never'", "'always'")).start();

@@ -64,16 +64,7 @@ fn nothing_wakes_while_nothing_happens() {
     let services: String = (0..50).map(|at| format!("[service.s{at}]\ncommand = 'sleep 1000'\n")).collect();
     let machine = Setup::plan(&services).start();
     machine.chronicle().wait_all("running", PATIENCE, |it| it.phase == Phase::Running && it.pid.is_some());
-    let daemon = machine.process();
-    // What has just happened may still echo.
-    eventually("it has come to rest", PATIENCE, || {
-        let before = daemon.switches();
-        std::thread::sleep(Duration::from_millis(500)); // sleep: that nothing happens is seen only by letting time pass
-        (daemon.switches() == before).then_some(())
-    });
-    let (switches, cpu) = (daemon.switches(), daemon.cpu());
-    std::thread::sleep(Duration::from_secs(3)); // sleep: that nothing happens is seen only by letting time pass
-    assert_eq!((daemon.switches() - switches, daemon.cpu() - cpu), (0, Duration::ZERO));
+    machine.process().assert_rests(Duration::from_secs(3), "the daemon");
 }
 
 // ---- what does not end ----

@@ -82,9 +82,14 @@ fn number(variable: &str) -> Option<u64> {
 
 /// Which argument a process of the plan has; `None`: it is the daemon's, or not yet what it will be.
 fn mark(process: Process) -> Option<String> {
-    let text = process.try_file("cmdline")?;
-    let word = text.split(|c: char| !c.is_ascii_digit()).find(|word| word.len() == 4 && word.starts_with('7'));
-    word.map(str::to_owned)
+    mark_in(&process.try_file("cmdline")?)
+}
+
+/// Whole words only: the instance has a number in its name, which the daemon and its keeper have among their arguments.
+fn mark_in(command_line: &str) -> Option<String> {
+    let mut words = command_line.split(|c: char| c == '\0' || c == '"' || c.is_ascii_whitespace());
+    let is_mark = |word: &&str| word.len() == 4 && word.starts_with('7') && word.bytes().all(|it| it.is_ascii_digit());
+    words.find(is_mark).map(str::to_owned)
 }
 
 /// The processes of the instance, by their marks. Processes that are of no service are not among them.
@@ -132,6 +137,14 @@ fn load(path: &std::path::Path, stop: &AtomicBool, mut dice: Dice) {
 }
 
 #[test]
+fn a_number_in_the_name_of_an_instance_is_no_mark() {
+    assert_eq!(mark_in("/x/vergerd\0--plan\0/tmp/bb-7123-0/image\0--instance\0bb-7123-0\0"), None);
+    assert_eq!(mark_in("sleep\x007001\0").as_deref(), Some("7001"));
+    assert_eq!(mark_in("sh\0-c\0sleep 0.01; exit 3 # 7004\0").as_deref(), Some("7004"));
+    assert_eq!(mark_in("sh\0-c\0setsid sh -c \"exec sleep 7208\" &\0").as_deref(), Some("7208"));
+}
+
+#[test]
 fn nothing_is_lost_nothing_is_doubled_and_nothing_is_left() {
     let deaths = number("VERGER_DEATHS").unwrap_or(200);
     let seed = number("VERGER_SEED").unwrap_or_else(|| {
@@ -165,7 +178,8 @@ fn nothing_is_lost_nothing_is_doubled_and_nothing_is_left() {
             std::thread::scope(|scope| {
                 scope.spawn(|| load(&control, &stop, Dice(seed ^ (death << 8) | 1)));
                 std::thread::sleep(Duration::from_micros(dice.below(40_000))); // sleep: a random moment is what is asked for
-                panics.retain(|at| at.elapsed() < Duration::from_secs(61));
+                // It counts whole seconds, from when it is back.
+                panics.retain(|at| at.elapsed() < Duration::from_secs(65));
                 let client = || Connection::to_path(&control);
                 // A third panic within a minute would be the last.
                 let again = match dice.below(8) {
@@ -190,8 +204,13 @@ fn nothing_is_lost_nothing_is_doubled_and_nothing_is_left() {
         }
         let killed = Instant::now();
         machine.wait_end();
-        while only_survivors(&instance).is_none() {
-            assert!(killed.elapsed() < 20 * A_SECOND, "{story}: still there: {:?}", counted(&instance));
+        loop {
+            // A look takes long on a busy machine: the one that counts is one that was begun late.
+            let is_late = killed.elapsed() > 20 * A_SECOND;
+            if only_survivors(&instance).is_some() {
+                break;
+            }
+            assert!(!is_late, "{story}: still there: {:?}", counted(&instance));
         }
         slowest = slowest.max(killed.elapsed());
         for (mark, processes) in counted(&instance) {

@@ -229,14 +229,14 @@ fn a_hang_up_ends_daemons_too() {
     let storm = aside("verger-storm").display().to_string();
     for transport in Transport::ALL {
         let (mut it, children) = over(transport, &[&format!("exec {storm} daemons 3")]);
-        it.wait_below(4);
+        // The go-betweens of their double forks are gone, and reaped by who made them: each of the others is a child.
+        let all = eventually("three have come to it, and nobody is on the way", PATIENCE, || {
+            let (below, adopted) = (it.below(), it.process().children());
+            let is_child = |one: &Process| adopted.contains(one);
+            (below.len() == 4 && children[0].children().is_empty() && below.iter().all(is_child)).then_some(below)
+        });
         it.hang_up();
-        let ends = it.child_ends();
-        assert!(ends.contains(&killed(children[0], 9)), "{ends:?}");
-        // At least: the go-between of a double fork may be about still.
-        assert!(ends.iter().filter(|end| (end.code, end.status) == (2, 9)).count() >= 4, "{ends:?}");
-        assert_eq!(it.wait_end().code(), Some(0));
-        assert_eq!(it.below(), []);
+        good_end(it, &all.into_iter().map(|one| killed(one, 9)).collect::<Vec<_>>());
     }
 }
 
@@ -367,15 +367,7 @@ fn a_flood_of_commands_holds_nothing_up() {
 fn at_rest_it_takes_no_time() {
     for transport in Transport::ALL {
         let (it, _children) = two(transport);
-        let supervise = it.process();
-        eventually("it has come to rest", PATIENCE, || {
-            let before = supervise.switches();
-            std::thread::sleep(Duration::from_millis(200)); // sleep: that nothing happens is seen only by letting time pass
-            (supervise.switches() == before).then_some(())
-        });
-        let (switches, cpu) = (supervise.switches(), supervise.cpu());
-        std::thread::sleep(Duration::from_secs(2)); // sleep: that nothing happens is seen only by letting time pass
-        assert_eq!((supervise.switches() - switches, supervise.cpu() - cpu), (0, Duration::ZERO), "{transport:?}");
+        it.process().assert_rests(Duration::from_secs(2), &format!("{transport:?}"));
     }
 }
 

@@ -361,40 +361,27 @@ fn killed_itself_its_command_gets_sigterm() {
 
 // ---- at rest ----
 
-/// Lets it come to rest, and then some seconds pass.
-fn assert_rests(it: &Supervised, what: &str) {
-    let supervise = it.process();
-    eventually("it has come to rest", PATIENCE, || {
-        let before = supervise.switches();
-        std::thread::sleep(Duration::from_millis(200)); // sleep: that nothing happens is seen only by letting time pass
-        (supervise.switches() == before).then_some(())
-    });
-    let (switches, cpu) = (supervise.switches(), supervise.cpu());
-    std::thread::sleep(Duration::from_secs(3)); // sleep: that nothing happens is seen only by letting time pass
-    assert_eq!((supervise.switches() - switches, supervise.cpu() - cpu), (0, Duration::ZERO), "{what}");
-}
-
 #[test]
 fn at_rest_it_takes_no_time() {
     for transport in Transport::ALL {
         let mut it = Supervise::over(transport).start(&["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
         it.command();
         it.wait_below(2);
-        assert_rests(&it, &format!("{transport:?}"));
+        it.process().assert_rests(Duration::from_secs(3), &format!("{transport:?}"));
     }
     // Nor when the one who read has gone.
     let mut it = pipes().start(&["sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
     it.command();
     it.wait_below(2);
     it.close_status();
-    assert_rests(&it, "without a reader");
+    it.process().assert_rests(Duration::from_secs(3), "without a reader");
     drop(it);
     // Nor when the command has ended, and only an orphan lives.
     let mut it = pipes().start(&["sh", "-c", "setsid sleep 1000 & exit 0"]);
     it.command();
     assert_eq!(it.line(), "exited 0");
     it.wait_below(1);
-    assert_rests(&it, "with an orphan");
+    it.process().assert_rests(Duration::from_secs(3), "with an orphan");
 }
 
 #[test]

@@ -278,6 +278,176 @@ fn survivors_are_found_when_the_keeper_is_killed_too() {
 }
 
 #[test]
+fn what_the_keeper_has_no_room_for_is_told_and_ends_with_the_daemon() {
+    // A process needs one descriptor of the keeper's, and none of the daemon's.
+    const ALL: usize = 60;
+    let service = |at| format!("[service.s{at}]\ncommand = 'sleep 1000'\nsurvive = true\n");
+    let plan: String = (0..ALL).map(service).collect();
+    let setup = Setup::plan(&plan).env("VERGER_CONTAINMENT", "cgroup");
+    let mut machine = setup.within(&["prlimit", "--nofile=48:48"]).start();
+    let before: Vec<Service> = (0..ALL).map(|at| machine.wait_ready(&format!("s{at}"))).collect();
+    let refused = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.split_once(": the keeper has no room for it: "));
+        let (names, what): (Vec<&str>, Vec<&str>) = lines.unzip();
+        assert!(what.iter().all(|it| *it == "it does not outlive this daemon"), "{text}");
+        names.iter().filter_map(|it| Some(it.rsplit(' ').next()?.to_owned())).collect()
+    };
+    let told = eventually("each is held, or is told", PATIENCE, || {
+        let told = refused(&machine.stderr().text());
+        let held = keeper(&machine).descriptors().into_values().filter(|it| it.contains("pidfd")).count();
+        // It holds the daemon too, and itself.
+        (told.len() + held == ALL + 2).then_some(told)
+    });
+    let findings = machine.client().describe().expect("it answers").findings;
+    assert!(findings.iter().any(|it| it.topic == "keeper" && it.text.contains("no room")), "{findings:?}");
+    kill(&mut machine);
+    let is_told = |it: &Service| told.contains(&it.name);
+    let (ends, lives): (Vec<&Service>, Vec<&Service>) = before.iter().partition(|it| is_told(it));
+    assert!(!ends.is_empty() && !lives.is_empty(), "{told:?}");
+    let main = |it: &Service| Process(it.pid.expect("it runs"));
+    assert!(ends.iter().all(|it| main(it).ended_within(PATIENCE)), "what was told to end with the daemon lives on");
+    assert!(lives.iter().all(|it| main(it).lives()), "of what is gone nothing was told");
+    // And it can hand over what it holds.
+    let mut next = next(&machine, &plan);
+    for was in lives {
+        assert_eq!(essence(&next.show(&was.name)), essence(was));
+    }
+    for was in ends {
+        assert_ne!(next.wait_ready(&was.name).run, was.run);
+    }
+    nothing_is_left(&mut next);
+}
+
+#[test]
+fn a_pipe_that_is_lost_with_the_keeper_is_told() {
+    let plan = "
+        [handle.log]
+        pipe = true
+        [service.writer]
+        command = ['sh', '-c', 'trap \"\" PIPE; exec sleep 1000']
+        stdout = 'log.w'
+        survive = true
+        [service.other]
+        command = 'sleep 1000'
+        survive = true";
+    let mut machine = Setup::plan(plan).env("VERGER_CONTAINMENT", "cgroup").start();
+    let [writer, other] = ["writer", "other"].map(|name| machine.wait_ready(name));
+    // With its keeper: the pipe is as it was, and there is nothing to tell.
+    kill(&mut machine);
+    let mut second = next(&machine, plan);
+    let keeper = keeper(&second);
+    second.signal(Signal::STOP);
+    keeper.signal(Signal::KILL);
+    kill(&mut second);
+    assert!(keeper.ended_within(PATIENCE) && !second.stderr().text().contains("is not connected"));
+    let third = next(&machine, plan);
+    assert_eq!([&writer, &other].map(essence), ["writer", "other"].map(|name| essence(&third.show(name))));
+    let said = third.stderr().wait("writer is not connected to the pipe `log`", PATIENCE);
+    assert!(said.contains("; restart it to connect it") && !said.contains("other is not"), "{said}");
+    let findings = third.client().describe().expect("it answers").findings;
+    assert!(findings.iter().any(|it| it.topic == "pipes" && it.text.contains("`log`")), "{findings:?}");
+    third.restart_service("writer").expect("it starts");
+    let ends = third.main_process("writer").descriptors()[&1].clone();
+    assert!(ends.starts_with("pipe:") && third.process().descriptors().values().any(|it| *it == ends), "{ends}");
+}
+
+#[test]
+fn what_it_goes_back_to_is_known_to_the_next_daemon() {
+    let plan = "
+        [service.asked]
+        command = 'sleep 1000'
+        survive = true
+        autostart = false
+        [service.needed]
+        command = 'sleep 1000'
+        survive = true
+        autostart = false
+        [service.needs]
+        command = 'sleep 1000'
+        survive = true
+        autostart = false
+        requires = ['needed']";
+    let mut machine = Machine::start(plan);
+    for name in ["asked", "needs"] {
+        machine.start_service(name).expect("it starts");
+    }
+    let root = |machine: &Machine, name: &str| {
+        let why = machine.client().why(name).expect("it answers");
+        let newest = why.history.first().expect("it has moved");
+        (newest.cause.kind.to_string(), newest.root.at_us, newest.root.what.clone())
+    };
+    let before = ["asked", "needed", "needs"].map(|name| root(&machine, name));
+    assert_eq!(before[1].1, before[2].1, "it was begun because of the other");
+    let mut former = Vec::new();
+    for _ in 0..2 {
+        kill(&mut machine);
+        let next = next(&machine, plan);
+        let after = ["asked", "needed", "needs"].map(|name| root(&next, name));
+        for (was, is) in before.iter().zip(&after) {
+            assert_eq!((is.0.as_str(), is.1, &is.2), ("found", was.1, &was.2), "it goes back to something else");
+        }
+        // The folder they are all in is the first one's.
+        former.push(std::mem::replace(&mut machine, next));
+    }
+}
+
+#[test]
+fn killed_while_it_takes_up_what_its_former_life_had_it_leaves_nothing() {
+    let plan = "
+        [service.lives]
+        command = 'sleep 1000'
+        survive = true
+        [service.dies]
+        command = 'sleep 1000'
+        [service.dies-in-a-group]
+        command = 'sleep 1000'
+        containment = 'group'";
+    for _ in 0..12 {
+        let mut machine = Setup::plan(plan).arg("--debug").start();
+        let mains =
+            ["dies", "dies-in-a-group", "lives"].map(|name| Process(machine.wait_ready(name).pid.expect("it runs")));
+        let former = keeper(&machine);
+        assert!(machine.client().inject(Breakage::Panic, None).is_err(), "it answered");
+        // Its next life has made another keeper, which is in charge when this one goes.
+        assert!(former.ended_within(PATIENCE));
+        kill(&mut machine);
+        assert!(mains[..2].iter().all(|it| it.ended_within(PATIENCE)), "nobody has ended what was to end");
+        assert!(mains[2].lives());
+        let mut next = next(&machine, plan);
+        assert_eq!(next.main_process("lives"), mains[2]);
+        nothing_is_left(&mut next);
+    }
+}
+
+#[test]
+fn killed_when_it_had_broken_too_often_it_is_outlived_all_the_same() {
+    let plan = "
+        [service.lives]
+        command = 'sleep 1000'
+        survive = true
+        [service.dies]
+        command = 'sleep 1000'
+        [service.dies-in-a-group]
+        command = 'sleep 1000'
+        containment = 'group'";
+    let mut machine = Setup::plan(plan).arg("--debug").start();
+    let mains =
+        ["dies", "dies-in-a-group", "lives"].map(|name| Process(machine.wait_ready(name).pid.expect("it runs")));
+    let path = machine.address().control();
+    for _ in 0..3 {
+        eventually("it answers", PATIENCE, || Connection::to_path(&path).ok()?.describe().ok());
+        assert!(machine.client().inject(Breakage::Panic, None).is_err(), "it answered");
+    }
+    machine.stderr().wait("broken 3 times within a minute", PATIENCE);
+    assert!(mains.iter().all(|it| it.lives()));
+    kill(&mut machine);
+    assert!(mains[..2].iter().all(|it| it.ended_within(PATIENCE)), "nobody has ended what was to end");
+    let mut next = next(&machine, plan);
+    assert_eq!(next.main_process("lives"), mains[2]);
+    nothing_is_left(&mut next);
+}
+
+#[test]
 fn what_the_next_plan_does_not_have_is_ended() {
     let mut machine = lived_in(HOUSE);
     let lives = machine.main_process("lives");

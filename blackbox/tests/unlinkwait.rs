@@ -238,14 +238,7 @@ fn at_rest_it_takes_no_time_and_keeps_what_it_inherited() {
     let mut waiting = Waiting { child, stderr }.settled();
     let process = Process(waiting.child.id());
     assert_eq!(process.descriptors()[&7], "/dev/zero");
-    let before = eventually("it has come to rest", PATIENCE, || {
-        let before = process.switches();
-        std::thread::sleep(Duration::from_millis(200)); // sleep: that nothing happens is seen only by letting time pass
-        (process.switches() == before).then_some(before)
-    });
-    let cpu = process.cpu();
-    std::thread::sleep(Duration::from_secs(2)); // sleep: that nothing happens is seen only by letting time pass
-    assert_eq!((process.switches() - before, process.cpu() - cpu), (0, Duration::ZERO));
+    process.assert_rests(Duration::from_secs(2), "unlinkwait");
     fs::remove_file(file).expect("it is ours");
     waiting.ends_with(0);
 }

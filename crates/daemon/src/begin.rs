@@ -140,15 +140,18 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     };
     let mut holding = Holding::new(passed, limits.services, inheritance.take_keeper());
     let keepers_room = holding::keepers_room(limits.services, pipes);
-    if init == Init::No {
+    // One that broke too often tells nobody anything any more: the keeper that knows everything stays in charge.
+    let [_, former] = holding.keepers();
+    if init == Init::No && !(is_hopeless && former.is_some()) {
         let means = Means { tree: tree.as_ref(), lock: folder.lock(), handover: handover.as_fd(), room: keepers_room };
         match keeper::make(&means) {
             Ok(keeper) => holding.take(keeper),
             Err(errno) => note(&mut findings, "keeper", Level::Note, format!("there is no keeper: {errno}"), None),
         }
     }
-    let has_keeper = holding.keeper().is_some();
-    folder.sign(holding.keeper().map(|keeper| keeper.pid.0));
+    let keeper = holding.keeper().map(|keeper| keeper.pid).or(former);
+    let has_keeper = keeper.is_some();
+    folder.sign(keeper.map(|keeper| keeper.0));
     what_holds(&mut findings, auto, has_keeper, init);
 
     let notify =
@@ -265,6 +268,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors),
         (_, image) => begins_anew = image,
     }
+    daemon.tell_lost_pipes();
     if !is_hopeless {
         // Else what was passed on stays open as it is: a shim that lost its socket would end its run.
         daemon.world.has_taken_up(&daemon.engine);
@@ -788,7 +792,8 @@ fn watch_parent(daemon: &mut Daemon, parent: Pid) {
 /// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known
 /// run stays: its orphans are children of ours too. And strangers stay, where they can be told from runs.
 fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
-    let keeper = daemon.world.holding.keeper().map(|keeper| keeper.pid);
+    // The former one too: until ours is in charge it is the one that sees to it that everything ends when we are killed.
+    let keepers = daemon.world.holding.keepers();
     let tree = daemon.world.starter.ground().tree.as_ref();
     let in_cgroup = |slot| {
         let wish = daemon.engine.description(slot).map(|service| service.containment());
@@ -797,7 +802,7 @@ fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
     // Then a run is in its own from the beginning, or it has not yet come to its program.
     let all_in_cgroups = tree.is_some() && daemon.engine.services().all(|status| in_cgroup(status.service.slot));
     process::each_child(|child| {
-        let is_known = Some(child) == keeper || known.iter().any(|(_, pid)| *pid == child);
+        let is_known = keepers.contains(&Some(child)) || known.iter().any(|(_, pid)| *pid == child);
         let is_stranger = || all_in_cgroups && !is_of_our_program(child);
         // A shim that lost its socket ends by itself, and all it holds; killed, it would let go of that.
         let is_shim = daemon.world.starter.ground().supervise.as_ref().is_some_and(|it| shim::executes(child, it));

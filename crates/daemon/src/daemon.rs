@@ -32,7 +32,7 @@ use crate::budget::{Budgets, Shortened};
 use crate::control::{Control, Question};
 use crate::door::Door;
 use crate::folder::Folder;
-use crate::keeper::{self, Means};
+use crate::keeper::{self, Keeper, Means};
 use crate::label::Kind;
 use crate::log::Log;
 use crate::mend::Again;
@@ -445,12 +445,43 @@ impl Daemon {
         }
     }
 
-    /// What the keeper has no room for does not outlive us.
+    /// What the keeper has no room for does not outlive us, or outlives us though it should not.
     fn hear_keeper(&mut self) {
-        let Some(keeper) = self.world.holding.keeper() else { return };
-        while let Some(label) = keeper.refused() {
+        while let Some(label) = self.world.holding.keeper().and_then(Keeper::refused) {
             let name = label.name.map_or_else(String::new, |name| name.to_string());
-            self.log.warn(format_args!("{name}: the keeper has no room for it: it does not outlive this daemon"));
+            let text = match (label.kind, label.survives) {
+                (Kind::Pipe, _) => {
+                    format!("pipe {name}: the keeper has no room for it: it does not outlive this daemon")
+                }
+                (_, true) => format!("{name}: the keeper has no room for it: it does not outlive this daemon"),
+                (_, false) => {
+                    format!(
+                        "{name}: the keeper has no room for it: if this daemon is killed, it stays until the next one"
+                    )
+                }
+            };
+            self.log.warn(format_args!("{text}"));
+            self.note_once("keeper", text, "restart the daemon, with more open files allowed (`ulimit -n`)");
+        }
+    }
+
+    /// Something that has to be known beyond the moment: the first of its kind.
+    fn note_once(&mut self, topic: &str, text: String, hint: &str) {
+        if !self.facts.findings.iter().any(|finding| finding.topic == topic) {
+            let hint = Some(hint.to_owned());
+            self.facts.findings.push(Finding { topic: topic.into(), level: Level::Problem, text, hint });
+        }
+    }
+
+    /// Tells whom the pipes of the plan do not lead to any more: runs that outlived a daemon whose keeper did not.
+    pub(crate) fn tell_lost_pipes(&mut self) {
+        for (slot, pipe) in self.world.lost_pipes(&self.engine) {
+            let name = self.engine.name(slot);
+            let text = format!(
+                "{name} is not connected to the pipe `{pipe}`: it outlived the daemon before this one, and the pipe did not"
+            );
+            self.log.warn(format_args!("{text}; restart it to connect it"));
+            self.note_once("pipes", text, "restart it to connect it");
         }
     }
 

@@ -43,8 +43,12 @@ impl Held {
 /// The handles of one image, by number and end.
 #[derive(Debug, Default)]
 pub(crate) struct Handles {
-    ends: Vec<[Result<Arc<OwnedFd>, Errno>; 2]>,
+    ends: Vec<Ends>,
+    /// Which of them are pipes that were made for this plan: nobody who ran before has them.
+    new_pipes: Vec<u32>,
 }
+
+type Ends = [Result<Arc<OwnedFd>, Errno>; 2];
 
 /// A file's end to read, a closed one's.
 const NO_SUCH_END: Errno = Errno::BADF;
@@ -52,17 +56,24 @@ const NO_SUCH_END: Errno = Errno::BADF;
 impl Handles {
     /// Opens what an image declares. What cannot be opened is told when a service asks for it: the others go on.
     fn open(image: &Image, former: Option<(&Image, &Handles)>, inheritance: &mut Inheritance) -> Handles {
+        let mut new_pipes = Vec::new();
         let ends = (0..image.handle_count()).map(|at| {
             let declared = image.handle(at);
-            match former.and_then(|(old, handles)| handles.carried_over(old, declared)) {
-                Some(ends) => ends,
-                None => open_one(declared, inheritance),
-            }
+            let known = former.and_then(|(old, handles)| handles.carried_over(old, declared));
+            known.or_else(|| inherited(declared, inheritance)).unwrap_or_else(|| {
+                new_pipes.extend(matches!(declared.1, HandleView::Pipe).then_some(at));
+                open_one(&declared.1)
+            })
         });
-        Handles { ends: ends.collect() }
+        Handles { ends: ends.collect(), new_pipes }
     }
 
-    fn carried_over(&self, old: &Image, declared: (&str, HandleView<'_>)) -> Option<[Result<Arc<OwnedFd>, Errno>; 2]> {
+    /// Whether a pipe was made for this plan, and is not one that a plan or a daemon before had.
+    pub(crate) fn is_new_pipe(&self, handle: u32) -> bool {
+        self.new_pipes.contains(&handle)
+    }
+
+    fn carried_over(&self, old: &Image, declared: (&str, HandleView<'_>)) -> Option<Ends> {
         let at = (0..old.handle_count()).find(|at| old.handle(*at) == declared)?;
         let ends = self.ends.get(at as usize)?;
         ends.iter().any(Result::is_ok).then(|| ends.clone())
@@ -81,17 +92,19 @@ impl Handles {
     }
 }
 
-/// Opens what was declared. A pipe that the daemon before us had is that one: it may have bytes in it, and somebody at its ends.
-fn open_one(declared: (&str, HandleView<'_>), inheritance: &mut Inheritance) -> [Result<Arc<OwnedFd>, Errno>; 2] {
-    let (name, what) = declared;
+/// The pipe that the daemon before us had: it may have bytes in it, and somebody at its ends.
+fn inherited((name, what): (&str, HandleView<'_>), inheritance: &mut Inheritance) -> Option<Ends> {
+    let ends = matches!(what, HandleView::Pipe).then(|| inheritance.take_pipe(name))??;
+    Some(ends.map(|end| Ok(Arc::new(end))))
+}
+
+/// Opens what was declared.
+fn open_one(what: &HandleView<'_>) -> Ends {
     match what {
         HandleView::File(path) => [Err(NO_SUCH_END), append_to(path).map(Arc::new)],
-        HandleView::Pipe => match inheritance.take_pipe(name) {
-            Some(ends) => ends.map(|end| Ok(Arc::new(end))),
-            None => match pipe_with(PipeFlags::CLOEXEC) {
-                Ok((read, write)) => [Ok(Arc::new(read)), Ok(Arc::new(write))],
-                Err(errno) => [Err(errno), Err(errno)],
-            },
+        HandleView::Pipe => match pipe_with(PipeFlags::CLOEXEC) {
+            Ok((read, write)) => [Ok(Arc::new(read)), Ok(Arc::new(write))],
+            Err(errno) => [Err(errno), Err(errno)],
         },
     }
 }

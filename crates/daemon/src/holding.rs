@@ -89,6 +89,18 @@ impl Holding {
         self.keeper.as_ref()
     }
 
+    /// The numbers of the keepers that are about: ours, and the former one as long as that one counts.
+    pub(crate) fn keepers(&self) -> [Option<Pid>; 2] {
+        [self.keeper.as_ref().map(|keeper| keeper.pid), self.former.as_ref().and_then(PidFd::pid)]
+    }
+
+    /// Passes on the keeper that counts: the next life puts its own in the place of that one.
+    fn pass_keeper(&self) {
+        if let Some(counts) = self.former.as_ref().or(self.keeper.as_ref().map(|keeper| &keeper.fd)) {
+            self.pass(Kind::Keeper, counts);
+        }
+    }
+
     /// Passes on something that there is once.
     pub(crate) fn pass(&self, kind: Kind, fd: impl AsFd) {
         self.passed.put(kind as usize - 1, fd.as_fd(), &Label::of(kind).words());
@@ -98,15 +110,13 @@ impl Holding {
     pub(crate) fn forget_former(&mut self) {
         self.passed.clear_all();
         self.marks.fill(0);
-        if let Some(keeper) = &self.keeper {
-            self.pass(Kind::Keeper, &keeper.fd);
-        }
+        self.pass_keeper();
     }
 
     /// A new keeper: it is told everything, and then put in charge.
     pub(crate) fn take(&mut self, keeper: Keeper) {
-        self.pass(Kind::Keeper, &keeper.fd);
         self.keeper = Some(keeper);
+        self.pass_keeper();
         self.in_charge = false;
         self.pipes_told = 0;
         for told in self.told.iter_mut().filter(|told| **told != 0) {
@@ -118,11 +128,16 @@ impl Holding {
     pub(crate) fn lose(&mut self) -> Option<Keeper> {
         self.passed.clear(Kind::Keeper as usize - 1);
         self.in_charge = false;
-        self.keeper.take()
+        let lost = self.keeper.take();
+        self.pass_keeper();
+        lost
     }
 
-    /// Everything has ended: the keeper goes first.
+    /// Everything has ended: the keeper goes first, and a former one that still counts.
     pub(crate) fn dismiss(self) {
+        if let Some(former) = self.former {
+            dismiss(&former);
+        }
         if let Some(keeper) = self.keeper {
             keeper.dismiss();
         }
@@ -266,6 +281,7 @@ impl Holding {
             self.in_charge = true;
             if let Some(former) = self.former.take() {
                 dismiss(&former);
+                self.pass_keeper();
             }
         }
         false

@@ -145,6 +145,8 @@ const SIGKILL: u8 = 9;
 const SIGTERM: u8 = 15;
 /// A daemon that was starting something when it died may add a run to those seen first.
 const ROUNDS: u32 = 8;
+/// Descriptors set aside for when the daemon is dead: a list of runs is open while each is looked at, and ended by a file.
+const RESERVED: usize = 8;
 const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 
 /// Something that is held.
@@ -176,6 +178,11 @@ impl Own<'_> {
         // What is meant for the daemon and its terminal is not for us: a Ctrl-C must not end the keeper before the daemon.
         signals::block_all();
         let _already_leader = rustix::process::setsid();
+        // Had before anything is held, which may take all the descriptors there are: without them nobody could be ended, and
+        // nothing handed over.
+        let own = PidFd::open(Pid(std::process::id()));
+        let signals = SignalFd::new(SignalSet::NONE.with(SIGTERM)).ok();
+        let reserve = [(); RESERVED].map(|()| self.lock.try_clone_to_owned().ok());
         let mut charge = Charge::NotYet;
         let mut hears = true;
         loop {
@@ -194,10 +201,11 @@ impl Own<'_> {
         if let Some(former) = former {
             let _gone_already = former.signal(SIGKILL);
         }
+        drop(reserve);
         self.end_all_but(&table);
         table.retain(|held| held.label.survives || held.label.kind == Kind::Pipe);
         if table.iter().any(|held| held.label.kind == Kind::Process) {
-            self.wait_for_successor(&table);
+            self.wait_for_successor(&table, &own, signals.as_ref());
             self.end_survivors(&table);
             table.clear();
             self.end_all_but(&table);
@@ -295,23 +303,21 @@ impl Own<'_> {
 
     /// Holds everything until the next daemon has a keeper of its own, which ends this one; comes back when somebody wants it to
     /// end what survived.
-    fn wait_for_successor(&self, table: &[Held]) {
-        let signals = SignalFd::new(SignalSet::NONE.with(SIGTERM)).ok();
+    fn wait_for_successor(&self, table: &[Held], own: &Result<PidFd, Errno>, signals: Option<&SignalFd>) {
         // What was sent while the daemon lived was meant for it.
-        while signals.as_ref().is_some_and(|signals| matches!(signals.take(), Ok(Some(_)))) {}
-        let own = PidFd::open(Pid(std::process::id()));
+        while signals.is_some_and(|signals| matches!(signals.take(), Ok(Some(_)))) {}
         loop {
             let mut asked = [PollFd::new(&self.handover, PollFlags::IN), PollFd::new(&self.handover, PollFlags::IN)];
             let mut count = 1;
-            if let Some(signals) = &signals {
+            if let Some(signals) = signals {
                 asked[1] = PollFd::new(signals, PollFlags::IN);
                 count = 2;
             }
             let _interrupted = poll(&mut asked[..count], None);
-            if signals.as_ref().is_some_and(|signals| matches!(signals.take(), Ok(Some(_)))) {
+            if signals.is_some_and(|signals| matches!(signals.take(), Ok(Some(_)))) {
                 return;
             }
-            match (channel::accept(self.handover), &own) {
+            match (channel::accept(self.handover), own) {
                 (Ok(Some(successor)), Ok(own)) => self.hand_over(&successor, own, table),
                 (Ok(None), _) => {}
                 (Ok(Some(_)) | Err(_), _) => {
@@ -382,4 +388,39 @@ fn end_process(held: &Held) {
         let _nobody_left = Group(pid).kill();
     }
     let _gone_already = process.signal(SIGKILL);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use verger_wire::board::Name;
+
+    /// Waits for what it had no room for.
+    fn refused(keeper: &Keeper) -> Label {
+        poll(&mut [PollFd::new(&keeper.socket, PollFlags::IN)], Some(&PATIENCE)).unwrap();
+        keeper.refused().expect("it says so")
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_refused_and_room_can_be_made() {
+        let null = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty()).unwrap();
+        let means = Means { tree: None, lock: null.as_fd(), handover: null.as_fd(), room: 2 };
+        let keeper = make(&means).unwrap();
+        let pipe = |name| Label { name: Name::new(name), ..Label::of(Kind::Pipe) };
+        let hold = |label: &Label| keeper.tell(Order::Hold, label, Some(null.as_fd())).unwrap();
+        ["a", "b", "c"].iter().for_each(|name| hold(&pipe(name)));
+        assert_eq!(refused(&keeper), pipe("c"));
+        // In the place of what is the same there is room, and where something was let go of.
+        hold(&pipe("a"));
+        keeper.tell(Order::LetGoOne, &pipe("b"), None).unwrap();
+        ["c", "d"].iter().for_each(|name| hold(&pipe(name)));
+        assert_eq!(refused(&keeper), pipe("d"), "and nothing before it");
+        // What comes without its descriptor is not held either.
+        keeper.tell(Order::LetGoOne, &pipe("c"), None).unwrap();
+        keeper.tell(Order::Hold, &pipe("e"), None).unwrap();
+        assert_eq!(refused(&keeper), pipe("e"));
+        let pid = keeper.pid;
+        keeper.dismiss();
+        verger_linux::reap::wait_pid(pid).unwrap();
+    }
 }

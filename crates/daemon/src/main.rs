@@ -92,7 +92,7 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     daemon.page.let_go();
     let tree = daemon.world.starter.ground().tree.as_ref();
     let leftovers = tree.is_some_and(|tree| tree.dismantle() == Err(Errno::BUSY));
-    let kept = leftovers && daemon.world.holding.keeper().is_some();
+    let kept = leftovers && daemon.world.holding.keepers().iter().any(Option::is_some);
     let Daemon { world, folder, .. } = daemon;
     if !leftovers {
         world.holding.dismiss();

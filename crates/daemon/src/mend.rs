@@ -129,12 +129,12 @@ pub(crate) fn last_stand(daemon: &mut Daemon) -> u8 {
     }
 }
 
-/// What still runs, as far as it is our child; without the keeper, which goes by itself when we do.
+/// What still runs, as far as it is our child; without a keeper, which goes by itself when we do.
 fn children(daemon: &Daemon) -> Vec<Pid> {
-    let keeper = daemon.world.holding.keeper().map(|keeper| keeper.pid);
+    let keepers = daemon.world.holding.keepers();
     let mut children = Vec::new();
     process::each_child(|child| {
-        if Some(child) != keeper && process::stat(child).is_ok_and(|stat| !stat.is_dead()) {
+        if !keepers.contains(&Some(child)) && process::stat(child).is_ok_and(|stat| !stat.is_dead()) {
             children.push(child);
         }
     });

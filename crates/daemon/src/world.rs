@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use verger_engine::image::{ContainmentWish, Ready, Right};
+use verger_engine::image::{ContainmentWish, Ready, Right, SourceView};
 use verger_engine::runs::{
     Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
@@ -181,6 +181,27 @@ impl World {
             self.held.push((id, held));
         }
         self.hold_pipes();
+    }
+
+    /// Slots of runs that were begun before a pipe was made which their description gives them, with its name. Asked when runs were
+    /// taken up and before any is begun: then those are all.
+    pub(crate) fn lost_pipes(&self, engine: &Engine) -> Vec<(u32, String)> {
+        let mut lost = Vec::new();
+        let running = self.living.iter().flatten().filter(|living| !living.reaped);
+        for slot in running.map(|living| living.run.service.slot) {
+            let Some(home) = engine.home(slot) else { continue };
+            let Some((_, held)) = self.held.iter().find(|(id, _)| *id == home.image) else { continue };
+            let wired = held.image.service(home.record).descriptors();
+            let mut pipes: Vec<u32> = wired
+                .filter_map(
+                    |(_, source)| if let SourceView::Handle { handle, .. } = source { Some(handle) } else { None },
+                )
+                .filter(|handle| held.handles.is_new_pipe(*handle))
+                .collect();
+            pipes.dedup();
+            lost.extend(pipes.into_iter().map(|pipe| (slot, held.image.handle(pipe).0.to_owned())));
+        }
+        lost
     }
 
     /// Carries out one order.

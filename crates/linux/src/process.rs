@@ -296,6 +296,16 @@ impl PidFd {
         rustix::process::pidfd_open(pid, PidfdFlags::empty()).map(PidFd)
     }
 
+    /// The number it has here, as `/proc` says it; `None` without that, and when it has been reaped.
+    pub fn pid(&self) -> Option<Pid> {
+        let number = u64::try_from(self.0.as_raw_fd()).ok()?;
+        let name: Text<64> = Text::new().push(b"/proc/self/fdinfo/").number(number);
+        let mut buffer = [0; 512];
+        let text = files::read_file(files::here(), name.c_str().ok()?, &mut buffer).ok()?;
+        let number = files::lines(text).find_map(|line| line.strip_prefix(b"Pid:"))?;
+        path::pid(number.trim_ascii()).map(Pid)
+    }
+
     /// Sends a signal (`pidfd_send_signal(2)`); 0 only asks.
     ///
     /// # Errors
@@ -634,6 +644,17 @@ mod tests {
         assert_eq!(in_group(own.pid, own.group), Ok(true));
         assert_eq!(in_group(own.pid, own.group + 1), Ok(false));
         assert_eq!(stat(Pid(0)), Err(Errno::NOENT));
+    }
+
+    #[test]
+    fn whose_descriptor_it_is() {
+        let own = Pid(std::process::id());
+        assert_eq!(PidFd::open(own).unwrap().pid(), Some(own));
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let held = PidFd::open(Pid(child.id())).unwrap();
+        assert_eq!(held.pid(), Some(Pid(child.id())));
+        child.wait().unwrap();
+        assert_eq!(held.pid(), None);
     }
 
     #[test]

@@ -41,11 +41,17 @@ pub enum Meeting {
     RunDeadline,
     /// Something inside was not as it must be.
     Fault,
-    /// The daemon came back.
+    /// The daemon came back, or another has taken its place.
     Found,
+    /// Another daemon has taken over its run, which lives.
+    Outlived,
+    /// The same, but the main process has ended meanwhile.
+    OutlivedAndEnded,
+    /// The same, but the main process is gone and its number is another's.
+    OutlivedAndVanished,
 }
 
-const MEETINGS: [Meeting; 18] = [
+const MEETINGS: [Meeting; 21] = [
     Meeting::Spawned,
     Meeting::SpawnFailed,
     Meeting::Ready,
@@ -64,10 +70,15 @@ const MEETINGS: [Meeting; 18] = [
     Meeting::RunDeadline,
     Meeting::Fault,
     Meeting::Found,
+    Meeting::Outlived,
+    Meeting::OutlivedAndEnded,
+    Meeting::OutlivedAndVanished,
 ];
 
 /// The least that counts as having been there.
 pub const ENOUGH: u64 = 100;
+/// The least where two rare things have to meet: something is stuck, and its daemon is killed.
+const ENOUGH_OF_THE_RARE: u64 = 10;
 
 /// Counts, by phase and meeting.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +112,7 @@ impl Coverage {
             for meeting in MEETINGS {
                 let count = self.counts[usize::from(phase.code())][meeting as usize];
                 match unreachable(*phase, meeting) {
-                    None if count < ENOUGH => missing.push(format!("{phase} x {meeting:?}: {count} times")),
+                    None if count < enough(meeting) => missing.push(format!("{phase} x {meeting:?}: {count} times")),
                     Some(why) if count > 0 => {
                         missing.push(format!("{phase} x {meeting:?}: {count} times, though it cannot be ({why})"));
                     }
@@ -130,6 +141,11 @@ impl Coverage {
     }
 }
 
+fn enough(meeting: Meeting) -> u64 {
+    let takes_over = matches!(meeting, Meeting::Outlived | Meeting::OutlivedAndEnded | Meeting::OutlivedAndVanished);
+    if takes_over { ENOUGH_OF_THE_RARE } else { ENOUGH }
+}
+
 /// Why a pair cannot be, for those that cannot.
 fn unreachable(phase: PhaseKind, meeting: Meeting) -> Option<&'static str> {
     match (meeting, phase) {
@@ -138,6 +154,9 @@ fn unreachable(phase: PhaseKind, meeting: Meeting) -> Option<&'static str> {
         (Meeting::RunDeadline, PhaseKind::Stopping | PhaseKind::Stuck) => None,
         // A held service still runs; when it ends by itself and leaves others behind, it is stopping.
         (Meeting::RunDeadline, _) => Some("only a run that is being ended has a deadline"),
+        (Meeting::Outlived | Meeting::OutlivedAndEnded | Meeting::OutlivedAndVanished, phase) if !phase.is_live() => {
+            Some("it has no run that could live on")
+        }
         _ => None,
     }
 }

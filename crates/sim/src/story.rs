@@ -2,7 +2,7 @@
 //!
 //! The real engine, a made-up world, and somebody who asks for things at the worst moments. Time jumps to whatever comes
 //! next. At random points the engine is saved and restored (and for a while both are told the same), loses its memory and
-//! comes back from what was shown of it, or gets another plan. At last everything is shut down, and must end.
+//! comes back from what was shown of it, is killed and succeeded by another daemon, or gets another plan. At last everything is shut down, and must end.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +12,7 @@ use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
 use verger_engine::life::{CommandId, FaultKind, Found, LifeEffect, Request, Scope, Status, Verb};
-use verger_engine::runs::{RunEffect, RunEvent, RunId, ServiceId};
+use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
@@ -20,7 +20,7 @@ use crate::coverage::{Coverage, Meeting};
 use crate::plans;
 use crate::rng::Rng;
 use crate::watch::Watch;
-use crate::world::{Manners, World};
+use crate::world::{Fate, Manners, World};
 
 /// What a seed came to.
 #[derive(Clone, Debug, Default)]
@@ -167,7 +167,7 @@ impl Story {
             plan: some(12),
             save: some(20),
             fault: some(25),
-            comeback: some(4),
+            comeback: some(12),
             late: some(300),
         };
         let now = Moment(1_000_000_000);
@@ -246,7 +246,7 @@ impl Story {
             return self.break_something();
         }
         if self.rng.chance(self.pace.comeback) {
-            return self.come_back();
+            return if self.rng.chance(300) { self.come_back() } else { self.be_succeeded() };
         }
         if self.next_in_time()? {
             return Ok(());
@@ -370,6 +370,64 @@ impl Story {
         let unsaved = std::mem::replace(&mut self.engine, restored);
         self.twin = Some((unsaved, self.rng.between(1, 60) as u32));
         Ok(())
+    }
+
+    /// The daemon is gone without warning, and another one takes over what survives it; the rest begins as the plan says. Of those
+    /// that lived on some have ended meanwhile: how is known, or nobody kept it, and then the number may be another's by now.
+    fn be_succeeded(&mut self) -> Result<(), String> {
+        let survives = |engine: &Engine, slot: u32| match engine.run(slot) {
+            Some(run) => engine.images().service(run.home()).survive(),
+            None => engine.description(slot).is_some_and(|service| service.survive()),
+        };
+        let shown: Vec<(Status, String, bool)> = self
+            .engine
+            .services()
+            .map(|status| {
+                let slot = status.service.slot;
+                (status, self.engine.name(slot).to_string(), survives(&self.engine, slot))
+            })
+            .collect();
+        let next = self.engine.next_run();
+        self.twin = None;
+        self.engine = Engine::new(plans::limits(), next);
+        self.watch.forget_all();
+        self.step(Event::Plan { image: self.image.clone(), scope: Scope::Found, by: Actor::default() })?;
+        let lives = |status: &Status| status.pid.is_some() && status.phase.is_live();
+        // Of what has no run the new plan says whether it keeps its state.
+        let (mut known, mut anew) = (Vec::new(), Vec::new());
+        for (status, name, survived) in &shown {
+            let Some(service) = self.engine.find(name) else { continue };
+            let described = self.engine.description(service.slot).is_some_and(|service| service.survive());
+            let kept = if status.phase.is_live() { *survived && lives(status) } else { described };
+            if kept { known.push((status, service)) } else { anew.push(service) }
+        }
+        let alive: Vec<(&Status, ServiceId)> = known.iter().copied().filter(|(status, _)| lives(status)).collect();
+        self.world.lose_messages(&alive.iter().map(|(status, service)| (status.run, *service)).collect());
+        for (status, service) in known {
+            let run = RunRef { service, run: status.run };
+            let fate = *self.rng.pick(&[Fate::GoesOn, Fate::Ended, Fate::Vanished]);
+            let meeting = match lives(status).then(|| self.world.outlive(run, fate)) {
+                None => Meeting::Found,
+                Some(Fate::GoesOn) => Meeting::Outlived,
+                Some(Fate::Ended) => Meeting::OutlivedAndEnded,
+                Some(Fate::Vanished) => Meeting::OutlivedAndVanished,
+            };
+            self.report.coverage.note(status.phase, meeting);
+            self.watch.found(service, status);
+            let slot_now = |then: u32| {
+                let (_, name, _) = shown.iter().find(|(status, ..)| status.service.slot == then)?;
+                Some(self.engine.find(name)?.slot)
+            };
+            let root = status.root.and_then(|root| Root { event: 0, ..root }.moved(slot_now));
+            self.step(Event::Found(found(status, service, root)))?;
+            self.watch.taken_over(&self.engine, service, status, root)?;
+        }
+        for service in anew {
+            let asked = self.engine.description(service.slot).is_some_and(|service| service.autostart());
+            self.step(Event::Found(Found::anew(service, asked)))?;
+            self.watch.begins_anew(&self.engine, service)?;
+        }
+        self.step(Event::Resume).map(drop)
     }
 
     /// The daemon is gone without warning, and a new one takes up what was shown.

@@ -21,11 +21,12 @@
 //! | I16 | what can be killed is gone when the budget of the end of everything is used up |
 //! | I17 | no grace is longer than its share of that budget |
 //! | I18 | whoever is stopped was looked at first: before the first stop signal, and right before each kill |
+//! | I19 | what outlived a daemon goes on under the next as the same run, back to the same root; what did not begins with nothing |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
-use verger_engine::causes::Cause;
+use verger_engine::causes::{Cause, Root};
 use verger_engine::image::{EdgeKind, Ready};
 use verger_engine::life::{CommandId, Failure, LifeEffect, Outcome, PhaseKind, Request, Status, Verb, Want};
 use verger_engine::runs::{Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
@@ -166,6 +167,7 @@ impl Watch {
         self.phases.clear();
         self.runs.clear();
         (self.over_at, self.kill_at, self.share) = (None, None, None);
+        (self.closing_since, self.just_given) = (None, false);
         self.counted.clear();
     }
 
@@ -174,6 +176,38 @@ impl Watch {
         if shown.pid.is_some() && shown.phase.is_live() {
             self.runs.insert(service.slot, RunRef { service, run: shown.run });
         }
+    }
+
+    /// Another daemon has been told of a service that outlived the one before it.
+    pub fn taken_over(
+        &self,
+        engine: &Engine,
+        service: ServiceId,
+        shown: &Status,
+        root: Option<Root>,
+    ) -> Result<(), String> {
+        let name = engine.name(service.slot);
+        let status = engine.status(service.slot).ok_or("I19: nobody was taken over")?;
+        hold!(status.run == shown.run, "I19", "{name} had run {} and is taken over with {}", shown.run, status.run);
+        if shown.pid.is_some() && shown.phase.is_live() {
+            hold!(status.pid == shown.pid, "I19", "{name} is process {:?}, and was {:?}", status.pid, shown.pid);
+            let back_to = |root: Option<Root>| root.map(|root| (root.at, root.what));
+            hold!(
+                root.is_none() || back_to(status.root) == back_to(root),
+                "I19",
+                "{name} goes back to {:?}, and went back to {root:?}",
+                status.root
+            );
+        }
+        Ok(())
+    }
+
+    /// Another daemon has been told that nothing counts any more of what was known of a service.
+    pub fn begins_anew(&self, engine: &Engine, service: ServiceId) -> Result<(), String> {
+        let status = engine.status(service.slot).ok_or("I19: nobody begins")?;
+        let has_nothing = status.run == RunId::NONE && status.pid.is_none() && status.restarts == 0;
+        hold!(has_nothing, "I19", "{} begins anew as {status:?}", engine.name(service.slot));
+        Ok(())
     }
 
     /// Looks at one effect, before the world acts on it.

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use verger_engine::Engine;
 use verger_engine::image::Ready;
 use verger_engine::runs::{
-    Containment, Exit, Pid, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
+    Containment, Ended, Exit, Pid, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
 use verger_engine::time::{Moment, Span};
 
@@ -89,6 +89,20 @@ impl Process {
         matches!(self.containment, Containment::Shim | Containment::Cgroup)
     }
 }
+
+/// What became of a main process that outlived its daemon, by the time the next one looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It lives.
+    GoesOn,
+    /// It has ended, and how is known.
+    Ended,
+    /// It has ended, and nobody can say how; the next process that is made has its number.
+    Vanished,
+}
+
+/// In place of how a main process ended: nobody can say.
+const NOT_KNOWN: u16 = u16::MAX;
 
 /// Something that will happen in the world.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -240,6 +254,25 @@ impl World {
         for run in dead {
             self.push(Span::from_micros(1), Happening::Tell(Told::Exited(run, 1)));
         }
+    }
+
+    /// The main process of a run that was taken over meets this fate; what it met. One that is dead already cannot go on.
+    pub fn outlive(&mut self, run: RunRef, fate: Fate) -> Fate {
+        let run = key(run);
+        let Some(process) = self.processes.get_mut(&run) else { return Fate::GoesOn };
+        let how = match fate {
+            Fate::GoesOn if process.main => return Fate::GoesOn,
+            Fate::GoesOn | Fate::Ended => *self.rng.pick(&[0, 3, 256 + 15]),
+            Fate::Vanished => {
+                self.next_pid = process.pid.0 - 1;
+                NOT_KNOWN
+            }
+        };
+        process.main = false;
+        // Of a dead one it was to be told already.
+        self.queue.retain(|Reverse((_, _, it))| !matches!(it, Happening::Tell(Told::Exited(of, _)) if *of == run));
+        self.push(Span::from_micros(1), Happening::Tell(Told::Exited(run, how)));
+        if fate == Fate::GoesOn { Fate::Ended } else { fate }
     }
 
     fn spawn(&mut self, run: RunRef, ready: Ready) {
@@ -444,7 +477,11 @@ fn event(told: &Told) -> RunEvent {
         }
         Told::Ready(run) => RunEvent::Ready { run: reference(run) },
         Told::Exited(run, how) => {
-            let exit = if how < 256 { Exit::status(how as u8) } else { Exit::signal((how - 256) as u8) };
+            let exit = match how {
+                0..256 => Exit::status(how as u8),
+                NOT_KNOWN => Exit { ended: Ended::Unknown, oom: false },
+                _ => Exit::signal((how - 256) as u8),
+            };
             RunEvent::Exited { run: reference(run), exit, usage: Usage::NONE }
         }
         Told::Loosened(run) => RunEvent::Loosened { run: reference(run), containment: Containment::Group },

@@ -66,6 +66,25 @@ pub(crate) fn blackbox_no_clone3(context: &Context) -> Result<Tally, Trouble> {
     blackbox_by(context, "no-clone3")
 }
 
+/// Tests to which it makes no difference what holds a service, and why: they are not told again where shims do.
+const SAME_IN_SHIMS: &[(&str, &str)] = &[
+    ("aos_configuration", "reads configurations"),
+    ("bad_callers", "is about the control socket"),
+    ("bad_plans", "nothing is started"),
+    ("examples", "start daemons as a user does, who does not say what is to hold services"),
+    ("rights", "is about the control socket"),
+    ("zlink", "is about the control socket"),
+];
+
+/// The same where shims hold services.
+pub(crate) fn blackbox_shim(context: &Context) -> Result<Tally, Trouble> {
+    for (name, why) in SAME_IN_SHIMS {
+        println!("left out: {name} ({why})");
+    }
+    let is_left_out = |test: &str| SAME_IN_SHIMS.iter().any(|(name, _)| *name == test);
+    blackbox_tests(context, "shim", |test| !is_of_supervise(test) && !is_left_out(test), &[])
+}
+
 /// What concerns `supervise` and `unlinkwait`: the same however a daemon spawns, so it is told once.
 pub(crate) fn supervise(context: &Context) -> Result<Tally, Trouble> {
     // What it prints on success (the seeds of the storms) is part of the result.
@@ -234,6 +253,15 @@ mod tests {
         assert_eq!(count(&["Ran 1 test in 0.001s", "", "OK"], true).passed, 1);
         let tally = count(&["Ran 9 tests in 0.1s", "", "FAILED (failures=1, errors=2, skipped=1)"], false);
         assert_eq!((tally.passed, tally.failed), (5, 4), "the skipped one has not passed");
+    }
+
+    #[test]
+    fn what_is_left_out_is_there() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../blackbox/tests");
+        let there = tests_in(&folder).unwrap_or_default();
+        for (name, _) in SAME_IN_SHIMS {
+            assert!(there.iter().any(|it| it == name), "{name} is no test any more");
+        }
     }
 
     #[test]

@@ -287,14 +287,17 @@ impl Book {
         while let Some(at) = next {
             let Some(entry) = self.entries.get_mut(at) else { break };
             next = entry.next;
-            if entry.member.pid != pid || entry.fate != Fate::Alive {
+            if entry.member.pid != pid {
                 continue;
             }
-            if entry.is_main || look::is_still(&entry.member) {
+            // A shim tells an end before it reaps: one whose end is known may still be seen.
+            if (entry.is_main && entry.fate == Fate::Alive) || look::is_still(&entry.member) {
                 return;
             }
             // Its number has gone to another one since.
-            self.find_out(at, false);
+            if entry.fate == Fate::Alive {
+                self.find_out(at, false);
+            }
         }
         let is_listed_in_full =
             self.records.get(look.ticket.at()).is_none_or(|it| usize::from(it.processes) >= PROCESSES_MAX);

@@ -125,6 +125,28 @@ fn a_stop_from_its_first_look_to_its_receipt() {
 }
 
 #[test]
+fn one_whose_end_was_told_and_who_is_not_reaped_yet_is_listed_once() {
+    let mut book = Book::new(1);
+    let (stopped, mut main) = (run(0, 1), sleeper());
+    let pid = Pid(main.id());
+    let look = book.begin_look(None, stopped, Occasion::Asked, Containment::Shim, at(0)).unwrap();
+    let ticket = look.ticket;
+    book.see_main(&look, pid, std::process::id(), start_of(&main), b"/bin/sleep");
+    book.end_look(&look);
+    main.kill().unwrap();
+    verger_linux::reap::wait_until_dead(pid);
+    // As a shim does it.
+    book.main_ended(ticket, &Exit::signal(9), at(1));
+    let mut look = book.begin_look(Some(ticket), stopped, Occasion::Leftovers, Containment::Shim, at(2)).unwrap();
+    book.see(&mut look, pid, |_| true);
+    book.end_look(&look);
+    main.wait().unwrap();
+    book.close(ticket, at(3));
+    let receipt = told(&book, stopped);
+    assert_eq!((ends(&receipt), receipt.more), (vec![EndKnown::Reaped], 0));
+}
+
+#[test]
 fn how_others_ended_is_said_by_the_kernel_or_by_our_own_reaping() {
     let mut book = Book::new(1);
     let stopped = run(0, 1);
