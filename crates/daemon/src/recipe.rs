@@ -134,6 +134,7 @@ impl Kitchen {
             supervise: supervise.as_fd(),
             socket: theirs.as_fd(),
             errors: rustix::stdio::stderr(),
+            tie: ground.tie.end_for_a_shim(),
             namespace: ground.namespaces.as_ref().filter(|_| containment == Containment::Pidns).map(AsFd::as_fd),
         });
         let name = RunName::new(service.name(), job.run.run);

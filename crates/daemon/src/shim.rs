@@ -62,6 +62,7 @@ pub(crate) fn try_out(spawner: &mut Spawner, supervise: &OwnedFd, proc: Option<&
         supervise: supervise.as_fd(),
         socket: theirs.as_fd(),
         errors: rustix::stdio::stderr(),
+        tie: None,
         namespace: proc.map(AsFd::as_fd),
     };
     let spawned = spawner.try_shim(shim).map_err(|error| error.to_string())?;
@@ -101,13 +102,6 @@ pub(crate) fn try_out(spawner: &mut Spawner, supervise: &OwnedFd, proc: Option<&
 pub(crate) fn above(pid: Pid) -> Option<Pid> {
     let parent = process::stat(pid).ok().map(|stat| Pid(stat.parent))?;
     reap::is_ours(parent).then_some(parent)
-}
-
-/// Whether a process executes this program.
-pub(crate) fn executes(pid: Pid, program: &OwnedFd) -> bool {
-    let theirs = rustix::fs::stat(format!("/proc/{}/exe", pid.0));
-    let ours = rustix::fs::fstat(program);
-    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino))
 }
 
 /// The shim of a run.

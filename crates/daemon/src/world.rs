@@ -34,6 +34,7 @@ use verger_linux::{clock, process, reap};
 use crate::handles::Held;
 use crate::holding::Holding;
 use crate::inheritance::Inheritance;
+use crate::leftovers::Doomed;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
@@ -121,6 +122,8 @@ pub(crate) struct World {
     look_again: bool,
     /// When the first of the doubts about shims is due.
     doubt_at: Moment,
+    /// Shims that lost their sockets with a former life of ours, and have not ended: of which run each is nobody can say.
+    strays: Vec<Doomed>,
     /// What must outlive the daemon.
     pub(crate) holding: Holding,
     /// What the daemon before us left, as far as nobody has taken it yet.
@@ -154,6 +157,7 @@ impl World {
             told: VecDeque::with_capacity(4 * services as usize + 16),
             look_again: false,
             doubt_at: Moment::NEVER,
+            strays: Vec::new(),
             holding,
             inheritance,
         }
@@ -567,7 +571,7 @@ impl World {
                     }
                     None => Some(shim.pid),
                 },
-                None => self.left_in_cgroup_too(engine, run),
+                None => self.stray().or_else(|| self.left_in_cgroup_too(engine, run)),
             },
             Containment::None => None,
         };
@@ -596,6 +600,12 @@ impl World {
             }
             self.doubt_at = self.doubt_at.min(living.doubt_at);
         }
+    }
+
+    /// A shim that lost its socket, and has not ended: it may be that of a run of which no shim is known.
+    fn stray(&mut self) -> Option<Pid> {
+        self.strays.retain(|shim| !shim.has_ended());
+        self.strays.first().map(Doomed::pid)
     }
 
     /// A namespace that is empty leaves the cgroup around it, if there was one.
