@@ -675,12 +675,13 @@ impl World {
         let tree = starter.ground().tree.as_ref();
         let name = name_of(engine, run);
         // Who cannot be listed was not seen: a receipt claims no more.
-        let _as_far_as_it_goes = each_member(tree, living, &name, &mut |pid| {
+        let more = each_member(tree, living, &name, &mut |pid| {
             if Some(pid) != main {
                 receipts.see(&mut look, pid, |pid| contains(tree, living, &name, pid));
             }
             ControlFlow::Continue(())
         });
+        look.met(more.unwrap_or(0));
         receipts.end_look(&look);
     }
 
@@ -834,29 +835,28 @@ fn contains(tree: Option<&Tree>, living: &Living, name: &RunName, pid: Pid) -> b
 }
 
 /// Shows `visit` everybody in the containment of a run, the main process as well or not. A process group has no list: as long
-/// as its main process lives, that one's descendants are looked at; all of `/proc` is, for who is left after it.
+/// as its main process lives, that one's descendants are looked at; all of `/proc` is, for who is left after it. Gives how many more
+/// were met than one look takes in.
 fn each_member(
     tree: Option<&Tree>,
     living: &Living,
     name: &RunName,
     visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
-) -> Result<(), Errno> {
+) -> Result<u32, Errno> {
+    let all = |result: Result<(), Errno>| result.map(|()| 0);
     match (living.containment, living.pid) {
-        (Containment::Cgroup, _) => tree.map_or(Ok(()), |tree| tree.each_member(name, visit)),
+        (Containment::Cgroup, _) => all(tree.map_or(Ok(()), |tree| tree.each_member(name, visit))),
         (Containment::Group, Some(leader)) if !living.reaped => {
-            process::each_descendant(leader, &mut |pid| match process::in_group(pid, leader.0) {
+            all(process::each_descendant(leader, &mut |pid| match process::in_group(pid, leader.0) {
                 Ok(true) => visit(pid),
                 Ok(false) | Err(_) => ControlFlow::Continue(()),
-            })
+            }))
         }
-        (Containment::Group, _) => living.group().map_or(Ok(()), |group| group.each_member(visit)),
+        (Containment::Group, _) => all(living.group().map_or(Ok(()), |group| group.each_member(visit))),
         (Containment::Shim | Containment::Pidns, _) => {
-            if let Some(shim) = &living.shim {
-                shim.offspring().each(|member| visit(member.pid));
-            }
-            Ok(())
+            Ok(living.shim.as_ref().map_or(0, |shim| shim.offspring().each(|member| visit(member.pid))))
         }
-        (Containment::None, _) => Ok(()),
+        (Containment::None, _) => Ok(0),
     }
 }
 
