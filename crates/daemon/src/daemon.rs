@@ -257,7 +257,12 @@ impl Daemon {
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
             Token::Ready(slot) => self.world.read_ready(&self.engine, &self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, &self.poll, slot),
-            Token::Shim(slot) => self.world.hear_shim(&self.engine, &self.poll, slot),
+            Token::Shim(slot) => {
+                if writable {
+                    self.world.tell_shim(&self.poll, slot);
+                }
+                self.world.hear_shim(&self.engine, &self.poll, slot);
+            }
             Token::Elsewhere(slot) => self.world.ended_elsewhere(&self.engine, &self.poll, slot),
             Token::Keeper => self.keeper_died(),
             Token::Keeping => self.hear_keeper(),

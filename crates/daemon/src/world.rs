@@ -39,7 +39,7 @@ use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
 use crate::receipts::{Book, Ticket};
-use crate::shim::{Heard, Shim};
+use crate::shim::{Heard, Sent, Shim};
 use crate::starter::{Done, Job, Starter};
 
 pub(crate) use survivors::Known;
@@ -191,15 +191,15 @@ impl World {
     pub(crate) fn perform(&mut self, engine: &Engine, poll: &Poll, effect: &RunEffect) -> Option<Inherited> {
         match *effect {
             RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home),
-            RunEffect::Signal { run, signal } => self.signal(engine, run, signal, Scope::Main),
+            RunEffect::Signal { run, signal } => self.signal(engine, poll, run, signal, Scope::Main),
             RunEffect::Census { run, occasion } => self.census(engine, run, occasion),
             RunEffect::Stop { run, signal, scope } => {
                 if let Some(ticket) = self.ticket(run) {
                     self.receipts.signalled(ticket, signal, scope, clock::now());
                 }
-                self.signal(engine, run, signal, scope);
+                self.signal(engine, poll, run, signal, scope);
                 // A stopped process would sleep through its grace.
-                self.signal(engine, run, SIGCONT, scope);
+                self.signal(engine, poll, run, SIGCONT, scope);
             }
             RunEffect::Kill { run } => {
                 if let Some(ticket) = self.ticket(run) {
@@ -473,19 +473,32 @@ impl World {
         }
     }
 
+    /// There is room in the socket of a run's shim.
+    pub(crate) fn tell_shim(&mut self, poll: &Poll, slot: u32) {
+        let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if let Some(shim) = &mut living.shim {
+            let sent = shim.send();
+            watch_shim(poll, shim, slot, sent);
+        }
+    }
+
     fn was_oom(&self, name: &RunName) -> bool {
         self.tree().and_then(|tree| tree.oom_kills(name).ok().flatten()).is_some_and(|kills| kills > 0)
     }
 
     // ── orders about a run ──────────────────────────────────────────────────────────────────────────────────────
 
-    fn signal(&mut self, engine: &Engine, run: RunRef, signal: u8, scope: Scope) {
+    fn signal(&mut self, engine: &Engine, poll: &Poll, run: RunRef, signal: u8, scope: Scope) {
         let name = name_of(engine, run);
         let Some(living) = self.living(run) else { return };
         let (pid, reaped, containment) = (living.pid, living.reaped, living.containment);
-        if let Some(shim) = &living.shim {
+        if let Some(shim) = &mut living.shim {
             match scope {
-                Scope::Main if !reaped => shim.signal_main(signal),
+                Scope::Main if !reaped => {
+                    if let sent @ Sent::Waits = shim.signal_main(signal) {
+                        watch_shim(poll, shim, run.service.slot, sent);
+                    }
+                }
                 Scope::Main => {}
                 Scope::All => _ = shim.offspring().signal(signal),
             }
@@ -820,6 +833,13 @@ const NOTIFICATIONS_A_TURN: usize = 16;
 /// The cgroup of a run is called after its service and its number.
 fn name_of(engine: &Engine, run: RunRef) -> RunName {
     RunName::new(engine.name(run.service.slot), run.run)
+}
+
+/// A shim is heard always, and told more as soon as there is room, if something waits for that.
+fn watch_shim(poll: &Poll, shim: &Shim, slot: u32, sent: Sent) {
+    if let Some(socket) = shim.socket() {
+        let _hung_up_and_let_go_of = poll.watch(socket, Token::Shim(slot), true, sent == Sent::Waits);
+    }
 }
 
 /// Whether a process is in the containment of a run now. Its main process is not asked about.
