@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right};
 use verger_engine::life::{Found, PhaseKind, Scope};
@@ -45,7 +44,7 @@ use crate::log::Log;
 use crate::mend::{self, Again};
 use crate::notify::{NotifyFolder, Upward};
 use crate::options::Options;
-use crate::page::{self, Left, Page};
+use crate::page::{self, Ending, Left, Page};
 use crate::poll::{Poll, Token};
 use crate::recording::Recording;
 use crate::shim::{self, Shim};
@@ -112,7 +111,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     };
     let passed: &'static Passed = Box::leak(Box::new(passed));
     let folder = Folder::take(&options.instance, options.resume, &mut inheritance)?;
-    let left = page::left_in(folder.as_fd());
+    let left = page::left_in(folder.as_fd()).unwrap_or_else(|why| {
+        log.warn(format_args!("nothing is known of what the daemon before this one had: of its status page, {why}"));
+        None
+    });
     let boot_id = boot_id();
     let left = left.filter(|left| left.identity.boot_id == boot_number(&boot_id));
     let is_hopeless = options.resume && !options.in_order && mend::is_hopeless(&folder);
@@ -248,8 +250,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     if let Some(image) = &image {
         let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
-    let was_ending = left.as_ref().is_some_and(|left| left.was_ending);
-    let over_at = left.as_ref().map_or(Moment::NEVER, |left| left.over_at);
+    let ending = left.as_ref().and_then(|left| left.ending).filter(|_| options.resume);
     let before = match left {
         Some(left) if is_hopeless => {
             daemon.page.show_again(&left);
@@ -280,7 +281,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     daemon.page.publish(daemon.folder.as_fd()).map_err(while_doing("cannot make the board"))?;
     match before {
         Before::Hopeless => {}
-        Before::Ourselves(_) | Before::Another { .. } => go_on(&mut daemon, was_ending && options.resume, over_at),
+        Before::Ourselves(_) | Before::Another { .. } => go_on(&mut daemon, ending),
         Before::Unknown => {
             // There is nothing to tell what they are.
             end_unknown(&mut daemon, &[]);
@@ -727,14 +728,12 @@ const SIGCONT: u8 = 18;
 const MORE_PIPES: u32 = 32;
 
 /// From here on things move again.
-fn go_on(daemon: &mut Daemon, was_ending: bool, over_at: Moment) {
+fn go_on(daemon: &mut Daemon, ending: Option<Ending>) {
     daemon.step(Event::Resume);
-    if was_ending {
-        let patience = match over_at {
-            Moment::NEVER => Patience::Full,
-            over_at => Patience::Within(over_at.since(daemon.now)),
-        };
-        daemon.step(Event::Shutdown { signal: 0, by: Actor::default(), patience });
+    if let Some(ending) = ending {
+        for patience in ending.patience(daemon.now) {
+            daemon.step(Event::Shutdown { signal: 0, by: Actor::default(), patience });
+        }
     }
     // What ended while nobody listened.
     daemon.world.reap(&daemon.engine, &daemon.poll);

@@ -37,7 +37,7 @@ use crate::label::Kind;
 use crate::log::Log;
 use crate::mend::Again;
 use crate::notify::Upward;
-use crate::page::Page;
+use crate::page::{Ending, Page};
 use crate::poll::{Poll, Token};
 use crate::receipts::Missing;
 use crate::recording::Recording;
@@ -548,9 +548,10 @@ impl Daemon {
             }
         }
         drop(effects);
-        // A daemon that comes back after its own end reads here whether everything was being ended.
+        // A daemon that comes back after its own end reads here whether everything was being ended, and how.
         let over_at = self.engine.budget().map_or(Moment::NEVER, |budget| budget.over_at());
-        self.page.set_state(self.state(), over_at);
+        let ending = self.engine.is_closing().then(|| Ending { over_at, haste: self.engine.haste() });
+        self.page.set_state(self.state(), ending);
         if self.engine.is_closing() && self.told_ready {
             self.upward.say("STOPPING=1");
             self.told_ready = false;
