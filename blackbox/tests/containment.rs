@@ -362,6 +362,8 @@ fn a_killed_shim_is_told_and_the_service_goes_on_with_less() {
     machine.folder().write("brood", "");
     machine.start_service("parent").expect("it starts");
     assert_eq!(machine.wait_other_run("parent", before.run).containment.to_string(), "shim");
+    let findings = machine.client().describe().expect("it answers").findings;
+    assert!(!findings.iter().any(|it| it.topic == "shim"), "it is held as before: {findings:?}");
 }
 
 #[test]

@@ -40,6 +40,7 @@ use crate::notify::Upward;
 use crate::page::{Ending, Page};
 use crate::poll::{Poll, Token};
 use crate::receipts::Missing;
+use crate::recipe;
 use crate::recording::Recording;
 use crate::reexec::{self, Asking, Next};
 use crate::words;
@@ -483,21 +484,11 @@ impl Daemon {
     pub(crate) fn hear_world(&mut self) {
         while let Some(event) = self.world.tell() {
             if let RunEvent::Loosened { run, containment } = event {
-                self.note_loosened(run.service, containment);
+                let name = self.engine.name(run.service.slot);
+                self.log
+                    .warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
             }
             self.step(Event::Run(event));
-        }
-    }
-
-    /// Somebody killed a run's shim: that has to be known, for what escapes now is not seen.
-    fn note_loosened(&mut self, service: ServiceId, containment: Containment) {
-        let name = self.engine.name(service.slot);
-        self.log.warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
-        const TOPIC: &str = "shim";
-        if !self.facts.findings.iter().any(|finding| finding.topic == TOPIC) {
-            let text = format!("somebody has killed the shim of `{name}`: what leaves its process group is not seen");
-            let hint = Some("restart it to have it held as before".to_owned());
-            self.facts.findings.push(Finding { topic: TOPIC.into(), level: Level::Problem, text, hint });
         }
     }
 
@@ -769,8 +760,27 @@ impl Daemon {
             now_us: view::micros(self.now),
             spawn: self.facts.spawn.clone(),
             containment: self.facts.containment,
-            findings: self.facts.findings.clone(),
+            findings: self.facts.findings.iter().cloned().chain(self.loosened()).collect(),
         }
+    }
+
+    /// Who is held by less than is to hold it, as long as that is so: what escapes then is not seen.
+    fn loosened(&self) -> impl Iterator<Item = Finding> {
+        let ground = self.world.starter.ground();
+        self.engine.services().filter_map(move |status| {
+            let run = self.engine.run(status.service.slot)?;
+            let wanted = recipe::containment(&self.engine.images().service(run.home()), ground).ok()?;
+            let was_shim = matches!(wanted, Containment::Shim | Containment::Pidns);
+            (was_shim && run.containment() == Containment::Group).then(|| Finding {
+                topic: "shim".into(),
+                level: Level::Problem,
+                text: format!(
+                    "`{}` has no shim any more, somebody killed it: what leaves its process group is not seen",
+                    self.engine.name(status.service.slot)
+                ),
+                hint: Some("restart it to have it held as before".into()),
+            })
+        })
     }
 }
 

@@ -179,7 +179,7 @@ impl Kitchen {
 }
 
 /// What is to hold the run. What is asked for and not to be had is no start.
-fn containment(service: &ServiceView<'_>, ground: &Ground) -> Result<Containment, StartFailure> {
+pub(crate) fn containment(service: &ServiceView<'_>, ground: &Ground) -> Result<Containment, StartFailure> {
     let (containment, is_there) = match service.containment() {
         ContainmentWish::Auto => (ground.auto, true),
         ContainmentWish::Group => (Containment::Group, true),
