@@ -532,7 +532,7 @@ fn what_holds(findings: &mut Vec<Finding>, auto: Containment, keeper: bool, init
     let (level, text) = match auto {
         Containment::Cgroup => (Level::Good, "services are held by cgroups: nothing leaves them"),
         Containment::Shim | Containment::Pidns => {
-            (Level::Good, "services are held by shims: nothing leaves them as long as nobody kills the shim")
+            (Level::Good, "services are held by shims: nothing leaves them as long as nobody kills or traces the shim")
         }
         Containment::Group | Containment::None => {
             (Level::Problem, "services are held by process groups: what leaves its group is not seen")
