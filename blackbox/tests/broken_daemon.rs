@@ -154,6 +154,51 @@ fn after_a_fault_it_goes_on_too() {
 }
 
 #[test]
+fn an_end_that_was_asked_for_twice_stays_without_graces_when_it_breaks_meanwhile() {
+    const LENGTH: usize = 120;
+    let services = (0..LENGTH).map(|at| {
+        let needs = if at == 0 { String::new() } else { format!("requires = ['s{}']", at - 1) };
+        format!(
+            "[service.s{at}]
+             command = ['sh', '-c', 'trap \"\" TERM INT; echo >&3; while :; do sleep 1000; done']
+             ready = 'fd'
+             stop = ['TERM 1h']
+             {needs}
+             "
+        )
+    });
+    let mut machine = Setup::plan(&services.collect::<String>()).start();
+    let last = format!("s{}", LENGTH - 1);
+    machine.wait_ready(&last);
+    let (first, last) = (machine.main_process("s0"), machine.main_process(&last));
+    machine.signal(Signal::TERM);
+    machine.stderr().wait("SIGTERM: ending everything", PATIENCE);
+    assert!(last.lives());
+    machine.signal(Signal::INT);
+    assert!(last.ended_within(PATIENCE), "it has no grace any more");
+    assert!(first.lives(), "it is in the middle of it");
+    machine.signal(Signal::SEGV);
+    assert_eq!(machine.end_within(PATIENCE).and_then(|status| status.code()), Some(0));
+    assert!(machine.stderr().text().contains("SIGSEGV"));
+}
+
+#[test]
+fn a_status_page_of_another_version_is_refused_with_a_word() {
+    let mut machine = Machine::start(HOUSE);
+    lived_in(&machine);
+    machine.signal(Signal::KILL);
+    machine.wait_end();
+    gone(&machine);
+    machine.somebody_goes_on();
+    let page = machine.runtime().join(machine.instance()).join("board");
+    let page = std::fs::File::options().write(true).open(page).expect("it is there");
+    std::os::unix::fs::FileExt::write_all_at(&page, &99u32.to_ne_bytes(), 128 + 8).expect("it can be written to");
+    let next = Setup::beside(&machine).with_plan(HOUSE).start();
+    lived_in(&next);
+    next.stderr().wait("it has version 99, and", PATIENCE);
+}
+
+#[test]
 fn what_was_on_its_way_when_it_broke_arrives() {
     let setup = Setup::empty();
     // `late` becomes ready, `ending` ends, `crashed` ends while nobody listens, `resting` rests.

@@ -5,10 +5,11 @@
 use std::process::{Child, Command};
 
 use rustix::process::Signal;
-use verger_blackbox::message::Level;
+use verger_blackbox::message::{Breakage, Level};
 use verger_blackbox::{
-    Machine, PATIENCE, Phase, Process, Setup, Step, cli, eventually, group_folders, processes_of, program,
+    Machine, PATIENCE, Phase, Process, Setup, Step, Tracer, cli, eventually, group_folders, processes_of, program,
 };
+use verger_client::Connection;
 
 /// Those that nothing leaves.
 const TIGHT: [&str; 3] = ["cgroup", "shim", "pidns"];
@@ -373,6 +374,8 @@ fn a_killed_shim_is_told_and_the_service_goes_on_with_less() {
     machine.folder().write("brood", "");
     machine.start_service("parent").expect("it starts");
     assert_eq!(machine.wait_other_run("parent", before.run).containment.to_string(), "shim");
+    let findings = machine.client().describe().expect("it answers").findings;
+    assert!(!findings.iter().any(|it| it.topic == "shim"), "it is held as before: {findings:?}");
 }
 
 #[test]
@@ -547,5 +550,114 @@ fn what_outlived_its_daemon_and_is_in_no_plan_any_more_is_ended_whole() {
         let next = Setup::beside(&machine).with_plan("[service.b]\ncommand = 'sleep 1000'").start();
         next.wait_ready("b");
         assert!(!all.iter().any(|it| it.lives()), "{containment}");
+    }
+}
+
+/// A service of which everything holds the same lock: a run that meets another one says so.
+fn exclusive(containment: &str) -> Setup {
+    let setup = Setup::empty();
+    setup.folder().script(
+        "alone",
+        "exec 8>>$0.lock
+         flock -n 8 || echo overlap >> $0.said
+         trap '' TERM
+         for i in $(seq 50); do setsid sleep 1000 & done
+         echo up >> $0.said
+         echo >&3
+         while [ ! -e $0.over ]; do sleep 0.01; done
+         rm $0.over",
+    );
+    setup.with_plan(&format!(
+        "[service.alone]
+         command = '@@/alone'
+         ready = 'fd'
+         containment = '{containment}'
+         stop = ['TERM 3s']"
+    ))
+}
+
+/// Stops a process so that only its tracer could let it go on.
+fn hold(process: Process) -> Tracer {
+    let tracer = Tracer::of(process);
+    process.signal(Signal::STOP);
+    eventually("it is held", PATIENCE, || (process.state() == Some('t')).then_some(()));
+    tracer
+}
+
+#[test]
+fn the_next_daemon_begins_nothing_before_the_shims_of_a_dead_one_have_ended() {
+    for (containment, is_held) in [("shim", false), ("shim", true), ("pidns", true)] {
+        let mut machine = exclusive(containment).start();
+        machine.wait_ready("alone");
+        let shim = Process(machine.main_process("alone").parent());
+        let all = tree(shim);
+        let tracer = is_held.then(|| hold(shim));
+        machine.files_may_stay();
+        machine.somebody_goes_on();
+        machine.signal(Signal::KILL);
+        machine.wait_end();
+        let next = Setup::beside(&machine)
+            .with_plan(&format!(
+                "[service.alone]
+                 command = '{}'
+                 ready = 'fd'
+                 containment = '{containment}'
+                 stop = ['KILL 1s']",
+                machine.folder().join("alone").display()
+            ))
+            .start();
+        next.wait_ready("alone");
+        assert_eq!(machine.wait_lines("alone.said", 2), ["up", "up"], "{containment}");
+        assert!(!all.iter().any(|it| it.lives()), "{containment}");
+        // In a cgroup it is killed whoever holds it.
+        if is_held && containment == "shim" {
+            let told = next.stderr().wait("left of what ran before", PATIENCE);
+            assert!(told.contains(&format!("process {} (", shim.0)), "{told}");
+        }
+        drop(tracer);
+    }
+}
+
+/// Has the daemon lose all that it would pass on to its next life.
+fn lose_what_is_passed_on(machine: &Machine) {
+    let descriptors = machine.process().descriptors();
+    let list = descriptors.iter().find(|(_, to)| to.contains("verger-passed")).expect("there is a list");
+    let list = format!("/proc/{}/fd/{}", machine.process().0, list.0);
+    let list = std::fs::File::options().write(true).open(list).expect("it is ours to change");
+    std::os::unix::fs::FileExt::write_all_at(&list, &[0; 4], 0).expect("it can be written to");
+}
+
+#[test]
+fn after_a_panic_a_run_of_which_the_main_process_has_ended_is_not_over_before_its_shim_is() {
+    for (containment, is_lost, is_held) in
+        [("shim", false, false), ("pidns", false, false), ("shim", true, false), ("shim", true, true)]
+    {
+        let machine = exclusive(containment).arg("--debug").start();
+        let before = machine.wait_ready("alone");
+        let shim = Process(machine.main_process("alone").parent());
+        let all = tree(shim);
+        machine.folder().write("alone.over", "");
+        machine.wait("alone", Phase::Stopping);
+        let tracer = is_held.then(|| hold(shim));
+        if is_lost {
+            lose_what_is_passed_on(&machine);
+        }
+        assert!(machine.client().inject(Breakage::Panic, None).is_err(), "it answered");
+        if !is_lost {
+            let path = machine.address().control();
+            eventually("it answers again", PATIENCE, || Connection::to_path(&path).ok()?.describe().ok());
+            let after = machine.show("alone");
+            assert_eq!((after.phase, after.run), (Phase::Stopping, before.run), "{containment}");
+            assert!(shim.lives());
+            all.iter().filter(|it| **it != shim && it.lives()).for_each(|it| it.signal(Signal::KILL));
+        }
+        let after = eventually("its next run", PATIENCE, || {
+            let path = machine.address().control();
+            let listed = Connection::to_path(&path).ok()?.list(Some(&["alone"])).ok()?;
+            listed.into_iter().next().filter(|it| it.run != before.run && it.ready)
+        });
+        assert!(!all.iter().any(|it| it.lives()), "{containment} {is_lost} {after:?}");
+        assert_eq!(machine.wait_lines("alone.said", 2), ["up", "up"], "{containment} {is_lost}");
+        drop(tracer);
     }
 }

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right};
 use verger_engine::life::{Found, PhaseKind, Scope};
@@ -25,7 +24,7 @@ use verger_linux::process::PidFd;
 use verger_linux::signals::{self, SignalFd, SignalSet};
 use verger_linux::spawn::{Spawner, Way};
 use verger_linux::{clock, process};
-use verger_wire::board::{Entry, Identity, Name, Record};
+use verger_wire::board::{Entry, Identity, Name};
 use verger_wire::interface::Offer;
 use verger_wire::message::{Finding, Level};
 use verger_wire::place;
@@ -40,11 +39,12 @@ use crate::holding::{self, Holding};
 use crate::inheritance::Inheritance;
 use crate::keeper::{self, Means};
 use crate::label::Kind;
+use crate::leftovers::{self, Doomed, Tie, Vigil};
 use crate::log::Log;
 use crate::mend::{self, Again};
 use crate::notify::{NotifyFolder, Upward};
 use crate::options::Options;
-use crate::page::{self, Left, Page};
+use crate::page::{self, Ending, Left, Page};
 use crate::poll::{Poll, Token};
 use crate::recording::Recording;
 use crate::shim::{self, Shim};
@@ -111,7 +111,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     };
     let passed: &'static Passed = Box::leak(Box::new(passed));
     let folder = Folder::take(&options.instance, options.resume, &mut inheritance)?;
-    let left = page::left_in(folder.as_fd());
+    let left = page::left_in(folder.as_fd()).unwrap_or_else(|why| {
+        log.warn(format_args!("nothing is known of what the daemon before this one had: of its status page, {why}"));
+        None
+    });
     let boot_id = boot_id();
     let left = left.filter(|left| left.identity.boot_id == boot_number(&boot_id));
     let is_hopeless = options.resume && !options.in_order && mend::is_hopeless(&folder);
@@ -124,6 +127,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         let _old_kernel = machine::adopt_orphans();
     }
     let open_files = raise_open_files();
+    let mut tie = Tie::of(folder.as_fd()).map_err(while_doing("cannot make the pipe that shims hold"))?;
     let Held { tree, way, supervise, namespaces, auto } = containment(options, init, &mut inheritance, &mut findings);
     let survivors = match (&left, options.resume) {
         (_, true) => Vec::new(),
@@ -131,8 +135,11 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         (None, false) => inheritance.survivors(&[]),
     };
     if !options.resume {
-        end_leftovers(tree.as_ref(), left.as_ref(), &survivors);
+        let before = left.as_ref().map_or(&[][..], |left| &left.entries);
+        let spared: Vec<Pid> = inheritance.shims().collect();
+        end_leftovers(&tie, tree.as_ref(), before, &survivors, &spared, &mut log);
     }
+    tie.begin(folder.as_fd()).map_err(while_doing("cannot hold the pipe that shims hold"))?;
     let handover = match inheritance.take(Kind::Handover) {
         Some(socket) => socket,
         None => channel::listen(&folder.c_path(place::HANDOVER_SOCKET), channel::Kind::Messages, 0o600)
@@ -161,6 +168,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         tree,
         auto,
         supervise,
+        tie,
         namespaces,
         keeper: Mutex::new(holding.keeper().map(|keeper| Arc::clone(&keeper.socket))),
         is_init: init != Init::No,
@@ -245,8 +253,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     if let Some(image) = &image {
         let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
-    let was_ending = left.as_ref().is_some_and(|left| left.was_ending);
-    let over_at = left.as_ref().map_or(Moment::NEVER, |left| left.over_at);
+    let ending = left.as_ref().and_then(|left| left.ending).filter(|_| options.resume);
     let before = match left {
         Some(left) if is_hopeless => {
             daemon.page.show_again(&left);
@@ -278,10 +285,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     daemon.page.publish(daemon.folder.as_fd()).map_err(while_doing("cannot make the board"))?;
     match before {
         Before::Hopeless => {}
-        Before::Ourselves(_) | Before::Another { .. } => go_on(&mut daemon, was_ending && options.resume, over_at),
+        Before::Ourselves(_) | Before::Another { .. } => go_on(&mut daemon, ending),
         Before::Unknown => {
             // There is nothing to tell what they are.
-            end_unknown(&daemon, &[]);
+            end_unknown(&mut daemon, &[]);
         }
         Before::Nobody => {}
     }
@@ -529,7 +536,7 @@ fn what_holds(findings: &mut Vec<Finding>, auto: Containment, keeper: bool, init
     let (level, text) = match auto {
         Containment::Cgroup => (Level::Good, "services are held by cgroups: nothing leaves them"),
         Containment::Shim | Containment::Pidns => {
-            (Level::Good, "services are held by shims: nothing leaves them as long as nobody kills the shim")
+            (Level::Good, "services are held by shims: nothing leaves them as long as nobody kills or traces the shim")
         }
         Containment::Group | Containment::None => {
             (Level::Problem, "services are held by process groups: what leaves its group is not seen")
@@ -538,63 +545,20 @@ fn what_holds(findings: &mut Vec<Finding>, auto: Containment, keeper: bool, init
     note(findings, "containment", level, text, None);
 }
 
-/// Ends what a daemon that died has left, but for what survives it: every run's cgroup, and the groups of runs that had none.
-fn end_leftovers(tree: Option<&Tree>, left: Option<&Left>, survivors: &[Entry]) {
+/// Ends what a daemon that died has left, but for what survives it, and waits until that is so: main processes and the groups of runs
+/// that had nothing better, every shim, every run's cgroup. `spared` are the shims of those that survive.
+fn end_leftovers(tie: &Tie, tree: Option<&Tree>, left: &[Entry], survivors: &[Entry], spared: &[Pid], log: &mut Log) {
     let survives = |run: RunId| survivors.iter().any(|entry| entry.record.run == run);
-    for entry in left.iter().flat_map(|left| &left.entries).filter(|entry| !survives(entry.record.run)) {
-        end_process(&entry.record);
-    }
+    let ended = left.iter().filter(|entry| !survives(entry.record.run));
+    let doomed: Vec<Doomed> = ended.flat_map(|entry| leftovers::end_process(&entry.record)).collect();
+    let mut vigil = Vigil::begin(log);
+    // First of all: who is killed there is waited for no longer than it takes, shims in namespaces too.
     if let Some(tree) = tree {
-        end_runs(tree, |run| !survives(run));
+        vigil.end_runs(tree, |run| !survives(run));
     }
+    vigil.see_off(&doomed);
+    vigil.see_off_shims(tie, spared);
 }
-
-/// Kills the main process of a run that a daemon before us had, and its group.
-fn end_process(record: &Record) {
-    let Some(pid) = record.pid.filter(|_| record.phase.is_live()) else { return };
-    // Held before it is looked at: a number that was given to somebody else since has another start time.
-    let Ok(process) = PidFd::open(pid) else {
-        if record.containment == Containment::Group {
-            // Whose leader is gone has members still or does not exist; and its number is given to nobody else as long as it has.
-            let _nobody_left = Group(pid).kill();
-        }
-        return;
-    };
-    if process::stat(pid).is_ok_and(|stat| stat.start == record.started && record.started != 0) {
-        if record.containment == Containment::Group {
-            let _nobody_left = Group(pid).kill();
-        }
-        let _gone = process.signal(SIGKILL);
-    }
-}
-
-/// Ends each of these runs that has a cgroup, with all it started, and waits a while until that is so.
-pub(crate) fn end_runs(tree: &Tree, which: impl Fn(RunId) -> bool) {
-    for _ in 0..LEFTOVER_ROUNDS {
-        let mut found = false;
-        let looked = tree.each_run(|run| {
-            if !which(run.run()) {
-                return;
-            }
-            found = true;
-            let _gone = tree.kill(run);
-            if let Ok(events) = tree.events(run)
-                && events.populated() == Ok(true)
-            {
-                let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
-                let mut asked = [rustix::event::PollFd::new(&events, rustix::event::PollFlags::PRI)];
-                let _later = rustix::event::poll(&mut asked, Some(&moment));
-            }
-            let _still_dying = tree.remove(run);
-        });
-        if looked.is_err() || !found {
-            return;
-        }
-    }
-}
-
-/// What takes longer to die than this is left to itself: its directory is not used again, and the next start looks again.
-const LEFTOVER_ROUNDS: u32 = 20;
 
 fn watchdog(now: Moment) -> Watchdog {
     let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
@@ -674,7 +638,7 @@ fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry
     }
     end_strangers(daemon, &strangers);
     if let Some(tree) = &daemon.world.starter.ground().tree {
-        end_runs(tree, |run| !runs.iter().any(|(id, _)| *id == run));
+        Vigil::begin(&mut daemon.log).end_runs(tree, |run| !runs.iter().any(|(id, _)| *id == run));
     }
 }
 
@@ -687,7 +651,7 @@ fn find_all(daemon: &mut Daemon, entries: &[Entry]) -> Vec<(RunId, Pid)> {
         let at = slots.binary_search_by_key(&then, |(slot, _)| *slot).ok()?;
         slots.get(at).map(|(_, now)| *now)
     };
-    let mut known = Vec::new();
+    let (mut known, mut doomed, mut shims) = (Vec::new(), Vec::new(), Vec::new());
     for entry in entries {
         let Some(service) = daemon.engine.find(entry.name.as_str()) else { continue };
         let mut found = entry.record.found(service, slot_now);
@@ -697,7 +661,8 @@ fn find_all(daemon: &mut Daemon, entries: &[Entry]) -> Vec<(RunId, Pid)> {
         if is_starting && matches!(ready, Some(Readiness::Fd(_))) && !has_pipe {
             // The pipe it would say it into is lost: it can never be ready.
             found.pid = None;
-            end_process(&entry.record);
+            doomed.extend(leftovers::end_process(&entry.record));
+            shims.extend(daemon.world.inheritance.take_shim(found.run));
         }
         let pid = found.pid.filter(|_| found.phase.is_live());
         // First the hands: what the engine orders about it at once is carried out at once.
@@ -705,11 +670,16 @@ fn find_all(daemon: &mut Daemon, entries: &[Entry]) -> Vec<(RunId, Pid)> {
             let run = RunRef { service, run: found.run };
             let listens = is_starting && ready == Some(Readiness::Notify);
             let (started, containment) = (found.started, found.containment);
-            daemon.world.found(&daemon.poll, &Known { run, pid, started, containment, listens });
+            daemon.world.found(&daemon.engine, &daemon.poll, &Known { run, pid, started, containment, listens });
             known.push((found.run, pid));
         }
         daemon.step(Event::Found(found));
     }
+    shims.iter().for_each(Shim::end);
+    let shims: Vec<Doomed> = shims.iter().filter_map(|shim| Doomed::hold(shim.pid)).collect();
+    let mut vigil = Vigil::begin(&mut daemon.log);
+    vigil.see_off(&doomed);
+    vigil.see_off_each(&shims);
     known
 }
 
@@ -740,16 +710,16 @@ fn end_strangers(daemon: &mut Daemon, strangers: &[Entry]) {
         let mut one = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
         let _later = rustix::event::poll(&mut one, Some(&limit));
     }
-    for entry in strangers {
-        end_process(&entry.record);
-    }
+    let doomed: Vec<Doomed> = strangers.iter().flat_map(|entry| leftovers::end_process(&entry.record)).collect();
     let shims: Vec<Shim> =
         strangers.iter().filter_map(|entry| daemon.world.inheritance.take_shim(entry.record.run)).collect();
     shims.iter().for_each(Shim::end);
-    let until = clock::now() + STRANGERS_GRACE;
-    shims.iter().for_each(|shim| shim.hear_out(until));
+    let shims: Vec<Doomed> = shims.iter().filter_map(|shim| Doomed::hold(shim.pid)).collect();
+    let mut vigil = Vigil::begin(&mut daemon.log);
+    vigil.see_off(&doomed);
+    vigil.see_off_each(&shims);
     if let Some(tree) = &daemon.world.starter.ground().tree {
-        end_runs(tree, |run| strangers.iter().any(|entry| entry.record.run == run));
+        vigil.end_runs(tree, |run| strangers.iter().any(|entry| entry.record.run == run));
     }
 }
 
@@ -762,14 +732,12 @@ const SIGCONT: u8 = 18;
 const MORE_PIPES: u32 = 32;
 
 /// From here on things move again.
-fn go_on(daemon: &mut Daemon, was_ending: bool, over_at: Moment) {
+fn go_on(daemon: &mut Daemon, ending: Option<Ending>) {
     daemon.step(Event::Resume);
-    if was_ending {
-        let patience = match over_at {
-            Moment::NEVER => Patience::Full,
-            over_at => Patience::Within(over_at.since(daemon.now)),
-        };
-        daemon.step(Event::Shutdown { signal: 0, by: Actor::default(), patience });
+    if let Some(ending) = ending {
+        for patience in ending.patience(daemon.now) {
+            daemon.step(Event::Shutdown { signal: 0, by: Actor::default(), patience });
+        }
     }
     // What ended while nobody listened.
     daemon.world.reap(&daemon.engine, &daemon.poll);
@@ -791,7 +759,9 @@ fn watch_parent(daemon: &mut Daemon, parent: Pid) {
 
 /// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known
 /// run stays: its orphans are children of ours too. And strangers stay, where they can be told from runs.
-fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
+fn end_unknown(daemon: &mut Daemon, known: &[(RunId, Pid)]) {
+    // Whose run is not known has no socket any more, and ends.
+    daemon.world.inheritance.let_go_of_shims();
     // The former one too: until ours is in charge it is the one that sees to it that everything ends when we are killed.
     let keepers = daemon.world.holding.keepers();
     let tree = daemon.world.starter.ground().tree.as_ref();
@@ -801,19 +771,28 @@ fn end_unknown(daemon: &Daemon, known: &[(RunId, Pid)]) {
     };
     // Then a run is in its own from the beginning, or it has not yet come to its program.
     let all_in_cgroups = tree.is_some() && daemon.engine.services().all(|status| in_cgroup(status.service.slot));
+    let mut shims = Vec::new();
     process::each_child(|child| {
         let is_known = keepers.contains(&Some(child)) || known.iter().any(|(_, pid)| *pid == child);
+        if is_known || daemon.world.belongs(&daemon.engine, child) {
+            return;
+        }
         let is_stranger = || all_in_cgroups && !is_of_our_program(child);
         // A shim that lost its socket ends by itself, and all it holds; killed, it would let go of that.
-        let is_shim = daemon.world.starter.ground().supervise.as_ref().is_some_and(|it| shim::executes(child, it));
-        if !is_known && !is_shim && !daemon.world.belongs(&daemon.engine, child) && !is_stranger() {
-            let _gone = process::signal(child, 9);
+        if daemon.world.starter.ground().tie.is_held_by(child) {
+            shims.extend(Doomed::hold(child));
+        } else if !is_stranger() {
+            let _gone = process::signal(child, SIGKILL);
             let _no_group = Group(child).kill();
         }
     });
+    // Whose it is cannot be said: it may be of any service that is to have its next run.
+    let mut vigil = Vigil::begin(&mut daemon.log);
+    vigil.see_off_each(&shims);
     if let Some(tree) = tree {
-        end_runs(tree, |run| !known.iter().any(|(id, _)| *id == run));
+        vigil.end_runs(tree, |run| !known.iter().any(|(id, _)| *id == run));
     }
+    daemon.world.strays(shims);
 }
 
 fn is_of_our_program(pid: Pid) -> bool {

@@ -37,9 +37,10 @@ use crate::label::Kind;
 use crate::log::Log;
 use crate::mend::Again;
 use crate::notify::Upward;
-use crate::page::Page;
+use crate::page::{Ending, Page};
 use crate::poll::{Poll, Token};
 use crate::receipts::Missing;
+use crate::recipe;
 use crate::recording::Recording;
 use crate::reexec::{self, Asking, Next};
 use crate::words;
@@ -257,7 +258,12 @@ impl Daemon {
             Token::Notify(slot) => self.world.read_notify(&self.engine, slot),
             Token::Ready(slot) => self.world.read_ready(&self.engine, &self.poll, slot),
             Token::Emptied(slot) => self.world.emptied(&self.engine, &self.poll, slot),
-            Token::Shim(slot) => self.world.hear_shim(&self.engine, &self.poll, slot),
+            Token::Shim(slot) => {
+                if writable {
+                    self.world.tell_shim(&self.poll, slot);
+                }
+                self.world.hear_shim(&self.engine, &self.poll, slot);
+            }
             Token::Elsewhere(slot) => self.world.ended_elsewhere(&self.engine, &self.poll, slot),
             Token::Keeper => self.keeper_died(),
             Token::Keeping => self.hear_keeper(),
@@ -509,21 +515,11 @@ impl Daemon {
     pub(crate) fn hear_world(&mut self) {
         while let Some(event) = self.world.tell() {
             if let RunEvent::Loosened { run, containment } = event {
-                self.note_loosened(run.service, containment);
+                let name = self.engine.name(run.service.slot);
+                self.log
+                    .warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
             }
             self.step(Event::Run(event));
-        }
-    }
-
-    /// Somebody killed a run's shim: that has to be known, for what escapes now is not seen.
-    fn note_loosened(&mut self, service: ServiceId, containment: Containment) {
-        let name = self.engine.name(service.slot);
-        self.log.warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
-        const TOPIC: &str = "shim";
-        if !self.facts.findings.iter().any(|finding| finding.topic == TOPIC) {
-            let text = format!("somebody has killed the shim of `{name}`: what leaves its process group is not seen");
-            let hint = Some("restart it to have it held as before".to_owned());
-            self.facts.findings.push(Finding { topic: TOPIC.into(), level: Level::Problem, text, hint });
         }
     }
 
@@ -574,9 +570,10 @@ impl Daemon {
             }
         }
         drop(effects);
-        // A daemon that comes back after its own end reads here whether everything was being ended.
+        // A daemon that comes back after its own end reads here whether everything was being ended, and how.
         let over_at = self.engine.budget().map_or(Moment::NEVER, |budget| budget.over_at());
-        self.page.set_state(self.state(), over_at);
+        let ending = self.engine.is_closing().then(|| Ending { over_at, haste: self.engine.haste() });
+        self.page.set_state(self.state(), ending);
         if self.engine.is_closing() && self.told_ready {
             self.upward.say("STOPPING=1");
             self.told_ready = false;
@@ -794,8 +791,27 @@ impl Daemon {
             now_us: view::micros(self.now),
             spawn: self.facts.spawn.clone(),
             containment: self.facts.containment,
-            findings: self.facts.findings.clone(),
+            findings: self.facts.findings.iter().cloned().chain(self.loosened()).collect(),
         }
+    }
+
+    /// Who is held by less than is to hold it, as long as that is so: what escapes then is not seen.
+    fn loosened(&self) -> impl Iterator<Item = Finding> {
+        let ground = self.world.starter.ground();
+        self.engine.services().filter_map(move |status| {
+            let run = self.engine.run(status.service.slot)?;
+            let wanted = recipe::containment(&self.engine.images().service(run.home()), ground).ok()?;
+            let was_shim = matches!(wanted, Containment::Shim | Containment::Pidns);
+            (was_shim && run.containment() == Containment::Group).then(|| Finding {
+                topic: "shim".into(),
+                level: Level::Problem,
+                text: format!(
+                    "`{}` has no shim any more, somebody killed it: what leaves its process group is not seen",
+                    self.engine.name(status.service.slot)
+                ),
+                hint: Some("restart it to have it held as before".into()),
+            })
+        })
     }
 }
 

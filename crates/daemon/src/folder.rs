@@ -98,6 +98,7 @@ impl Folder {
         if leftovers {
             return;
         }
+        let _was_not_there = fs::remove_file(self.join(place::TIE_PIPE));
         // Last: from here on another may take the folder. It may have done so before the folder could be removed.
         let _taken = fs::remove_file(self.join(place::LOCK_FILE));
         let _taken = fs::remove_dir(&self.path);

@@ -85,6 +85,16 @@ impl Inheritance {
         Shim::taken_over(socket, label.pid()?, label.started, Pid(label.inner))
     }
 
+    /// All shims that there are of runs.
+    pub(crate) fn shims(&self) -> impl Iterator<Item = Pid> {
+        self.things.iter().filter(|(label, _)| label.kind == Kind::Shim).filter_map(|(label, _)| label.pid())
+    }
+
+    /// Closes the sockets of shims that nobody took.
+    pub(crate) fn let_go_of_shims(&mut self) {
+        self.things.retain(|(label, _)| label.kind != Kind::Shim);
+    }
+
     /// Both ends of a pipe of the plan.
     pub(crate) fn take_pipe(&mut self, name: &str) -> Option<[OwnedFd; 2]> {
         let name = Name::new(name)?;

@@ -18,6 +18,7 @@ mod holding;
 mod inheritance;
 mod keeper;
 mod label;
+mod leftovers;
 mod log;
 mod mend;
 mod notify;

@@ -17,13 +17,12 @@ use verger_linux::exec::{Image, Passed, Replacement};
 use verger_linux::process::PidFd;
 use verger_linux::{clock, process, reap, signals};
 
-use crate::begin::end_runs;
 use crate::daemon::Daemon;
 use crate::folder::{Folder, note_breakage};
 use crate::inheritance::Inheritance;
+use crate::leftovers::Vigil;
 use crate::log::last_words;
 use crate::options::Options;
-use crate::shim;
 
 /// So many breakages within a minute are too many.
 const TOO_MANY: usize = 3;
@@ -148,8 +147,8 @@ const SHIMS_END: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 2, 
 fn end_all(daemon: &mut Daemon) {
     // A shim whose socket hangs up ends all it holds, and itself; killed, it would let go of that.
     daemon.world.inheritance = Inheritance::default();
-    let supervise = &daemon.world.starter.ground().supervise;
-    let is_shim = |child: &Pid| supervise.as_ref().is_some_and(|supervise| shim::executes(*child, supervise));
+    let tie = &daemon.world.starter.ground().tie;
+    let is_shim = |child: &Pid| tie.is_held_by(*child);
     let shims: Vec<PidFd> =
         children(daemon).iter().filter(|it| is_shim(it)).filter_map(|it| PidFd::open(*it).ok()).collect();
     for shim in &shims {
@@ -161,6 +160,6 @@ fn end_all(daemon: &mut Daemon) {
         let _no_group = Group(child).kill();
     }
     if let Some(tree) = &daemon.world.starter.ground().tree {
-        end_runs(tree, |_| true);
+        Vigil::begin(&mut daemon.log).end_runs(tree, |_| true);
     }
 }

@@ -5,11 +5,13 @@ use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 use verger_engine::Engine;
+use verger_engine::budget::Patience;
+use verger_engine::life::Haste;
 use verger_engine::runs::RunId;
 use verger_engine::time::Moment;
 use verger_linux::memory::{Layout, Shared, hold};
 use verger_wire::board::{
-    CHANGES, Entry, Identity, Name, OWNER, Reader, Record, Slices, State, WORDS32, Writer, words64,
+    BoardError, CHANGES, Entry, Identity, Name, OWNER, Reader, Record, Slices, State, WORDS32, Writer, words64,
 };
 use verger_wire::place::BOARD_FILE;
 
@@ -25,11 +27,34 @@ pub(crate) struct Page {
 pub(crate) struct Left {
     pub(crate) entries: Vec<Entry>,
     pub(crate) next_run: RunId,
-    pub(crate) was_ending: bool,
-    /// When everything was to be over then.
-    pub(crate) over_at: Moment,
+    /// How everything was being ended, if it was.
+    pub(crate) ending: Option<Ending>,
     /// The former daemon's own facts.
     pub(crate) identity: Identity,
+}
+
+/// How everything is being ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ending {
+    /// When it is to be over; never, if there is no such time.
+    pub(crate) over_at: Moment,
+    pub(crate) haste: Haste,
+}
+
+impl Ending {
+    /// What has to be said to make it so again.
+    pub(crate) fn patience(self, now: Moment) -> impl Iterator<Item = Patience> {
+        let first = match self.over_at {
+            Moment::NEVER => Patience::Full,
+            over_at => Patience::Within(over_at.since(now)),
+        };
+        let more = match self.haste {
+            Haste::No => None,
+            // At once, whatever the order, comes of the time that is up by itself.
+            Haste::NoGraces | Haste::NoOrder => Some(Patience::Spent),
+        };
+        [first].into_iter().chain(more)
+    }
 }
 
 fn file_name() -> CString {
@@ -39,26 +64,30 @@ fn file_name() -> CString {
 /// What the page is called until it is published.
 const UNPUBLISHED: &CStr = c"board.new";
 
-/// Reads the page that a former daemon left; `None` when there is none that can be read.
-pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Option<Left> {
+/// Reads the page that a former daemon left; `None` when there is none.
+///
+/// # Errors
+/// It is there, and was not made as this program makes it: nothing of it is believed.
+pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Result<Option<Left>, BoardError> {
     let file = rustix::fs::openat(
         folder,
         file_name(),
         rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
-    )
-    .ok()?;
-    let bytes = rustix::fs::fstat(&file).ok()?.st_size as u64;
-    let words64 = verger_wire::board::words64_in(bytes)?;
-    let shared = Shared::open(folder, &file_name(), Layout { words32: WORDS32, words64 }).ok()?;
-    let reader = Reader::new(Slices { words32: shared.words32(), words64: shared.words64() }).ok()?;
-    Some(Left {
+    );
+    let Ok(file) = file else { return Ok(None) };
+    let bytes = rustix::fs::fstat(&file).map_or(0, |stat| stat.st_size as u64);
+    let words64 = verger_wire::board::words64_in(bytes).ok_or(BoardError::NotABoard)?;
+    let shared = Shared::open(folder, &file_name(), Layout { words32: WORDS32, words64 });
+    let shared = shared.map_err(|_| BoardError::Cut)?;
+    let reader = Reader::new(Slices { words32: shared.words32(), words64: shared.words64() })?;
+    Ok(Some(Left {
         entries: reader.left().collect(),
         next_run: reader.next_run(),
-        was_ending: reader.state() == Ok(State::Ending),
-        over_at: reader.over_at(),
+        ending: (reader.state() == Ok(State::Ending))
+            .then(|| Ending { over_at: reader.over_at(), haste: reader.haste().unwrap_or(Haste::No) }),
         identity: *reader.identity(),
-    })
+    }))
 }
 
 impl Page {
@@ -133,10 +162,11 @@ impl Page {
         Some(Reader::new(memory).ok()?.read(slot).ok()??.name)
     }
 
-    /// Tells what the daemon is about, and when everything is to be over.
-    pub(crate) fn set_state(&mut self, state: State, over_at: Moment) {
+    /// Tells what the daemon is about, and how everything is being ended, if it is.
+    pub(crate) fn set_state(&mut self, state: State, ending: Option<Ending>) {
+        self.writer.set_over_at(ending.map_or(Moment::NEVER, |ending| ending.over_at));
+        self.writer.set_haste(ending.map_or(Haste::No, |ending| ending.haste));
         self.writer.set_state(state);
-        self.writer.set_over_at(over_at);
         self.changed = true;
     }
 
@@ -168,7 +198,7 @@ impl AsFd for Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use verger_wire::board::Entry;
+    use verger_wire::board::{HEADER_WORDS, RECORD_WORDS};
 
     #[test]
     fn a_page_takes_the_place_of_the_former_one_when_it_is_published() {
@@ -176,14 +206,9 @@ mod tests {
         std::fs::create_dir_all(&path).unwrap();
         let folder = std::fs::File::open(&path).unwrap();
         let identity = |pid| Identity { pid, boot_id: 1, instance: Name::new("x").unwrap(), started_at: Moment(1) };
-        let next = |run| Left {
-            entries: Vec::<Entry>::new(),
-            next_run: RunId(run),
-            was_ending: false,
-            over_at: Moment::NEVER,
-            identity: identity(1),
-        };
-        let there = || left_in(folder.as_fd()).map(|left| (left.identity.pid, left.next_run));
+        let next =
+            |run| Left { entries: Vec::<Entry>::new(), next_run: RunId(run), ending: None, identity: identity(1) };
+        let there = || left_in(folder.as_fd()).unwrap().map(|left| (left.identity.pid, left.next_run));
 
         let mut first = Page::make(folder.as_fd(), &identity(1), 2).unwrap();
         first.show_again(&next(7));
@@ -198,6 +223,49 @@ mod tests {
         assert_eq!(there(), Some((1, RunId(7))), "the former one is not lost before the new one is whole");
         third.publish(folder.as_fd()).unwrap();
         assert_eq!(there(), Some((3, RunId(8))));
+
+        let ending = || left_in(folder.as_fd()).unwrap().unwrap().ending;
+        assert_eq!(ending(), None);
+        for haste in Haste::ALL {
+            for over_at in [Moment::NEVER, Moment(9)] {
+                third.set_state(State::Ending, Some(Ending { over_at, haste: *haste }));
+                assert_eq!(ending(), Some(Ending { over_at, haste: *haste }));
+            }
+        }
+        third.set_state(State::Serving, None);
+        assert_eq!(ending(), None);
+        std::fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_page_of_another_layout_is_refused_by_name_and_another_takes_its_place() {
+        use std::os::unix::fs::FileExt;
+
+        let path = std::env::temp_dir().join(format!("verger-page-other-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        let folder = std::fs::File::open(&path).unwrap();
+        let identity = Identity { pid: 1, boot_id: 1, instance: Name::new("x").unwrap(), started_at: Moment(1) };
+        let page = || Page::make(folder.as_fd(), &identity, 2).unwrap().publish(folder.as_fd()).unwrap();
+        let seen = || left_in(folder.as_fd()).map(|left| left.map(|left| left.next_run));
+        let board = || std::fs::File::options().write(true).open(path.join(BOARD_FILE)).unwrap();
+        let low_high = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32).to_ne_bytes();
+        const FIRST: u64 = 4 * WORDS32 as u64;
+        assert_eq!(seen(), Ok(None), "there is none");
+        page();
+        assert_eq!(seen(), Ok(Some(RunId(1))));
+        let found = verger_wire::board::VERSION + 1;
+        board().write_at(&low_high(found, HEADER_WORDS as u32), FIRST + 8).unwrap();
+        assert_eq!(seen(), Err(BoardError::OtherVersion { found }));
+        page();
+        assert_eq!(seen(), Ok(Some(RunId(1))), "it is made anew");
+        // Another layout that forgot to say so.
+        board().write_at(&low_high(RECORD_WORDS as u32 + 1, 8), FIRST + 16).unwrap();
+        assert_eq!(seen(), Err(BoardError::Damaged { slot: None }));
+        page();
+        board().set_len(FIRST + 8 * HEADER_WORDS as u64).unwrap();
+        assert_eq!(seen(), Err(BoardError::Cut));
+        board().set_len(7).unwrap();
+        assert_eq!(seen(), Err(BoardError::NotABoard));
         std::fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -134,6 +134,7 @@ impl Kitchen {
             supervise: supervise.as_fd(),
             socket: theirs.as_fd(),
             errors: rustix::stdio::stderr(),
+            tie: ground.tie.end_for_a_shim(),
             namespace: ground.namespaces.as_ref().filter(|_| containment == Containment::Pidns).map(AsFd::as_fd),
         });
         let name = RunName::new(service.name(), job.run.run);
@@ -178,7 +179,7 @@ impl Kitchen {
 }
 
 /// What is to hold the run. What is asked for and not to be had is no start.
-fn containment(service: &ServiceView<'_>, ground: &Ground) -> Result<Containment, StartFailure> {
+pub(crate) fn containment(service: &ServiceView<'_>, ground: &Ground) -> Result<Containment, StartFailure> {
     let (containment, is_there) = match service.containment() {
         ContainmentWish::Auto => (ground.auto, true),
         ContainmentWish::Group => (Containment::Group, true),

@@ -1,8 +1,8 @@
 //! A run's shim, as the daemon sees it: a child that holds what the run started, and a socket that holds the child.
 //!
 //! The socket speaks `supervise`'s binary protocol: orders go in, and the end of every process below comes out. What is not
-//! taken at once (the shim was stopped by somebody) is not sent: whoever waits for an end asks again. When our end closes,
-//! because we let go of it or because we are dead, the shim ends everything below.
+//! taken at once (the shim was stopped by somebody) is kept until it is, as the kernel keeps signals: one of each kind. When our
+//! end closes, because we let go of it or because we are dead, the shim ends everything below.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -13,12 +13,11 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, Shutdown, SocketFlags, SocketType, recv, send, shutdown, socketpair,
 };
 use verger_engine::runs::{Ended, Pid};
-use verger_engine::time::Moment;
 use verger_linux::contain::Offspring;
 use verger_linux::process::PidFd;
 use verger_linux::reap::Dead;
 use verger_linux::spawn::{self, Spawner};
-use verger_linux::{clock, process, reap};
+use verger_linux::{process, reap};
 use verger_wire::supervise::binary::{ENDING_BYTES, Ending, Order};
 
 const SIGKILL: u8 = 9;
@@ -62,6 +61,7 @@ pub(crate) fn try_out(spawner: &mut Spawner, supervise: &OwnedFd, proc: Option<&
         supervise: supervise.as_fd(),
         socket: theirs.as_fd(),
         errors: rustix::stdio::stderr(),
+        tie: None,
         namespace: proc.map(AsFd::as_fd),
     };
     let spawned = spawner.try_shim(shim).map_err(|error| error.to_string())?;
@@ -103,13 +103,6 @@ pub(crate) fn above(pid: Pid) -> Option<Pid> {
     reap::is_ours(parent).then_some(parent)
 }
 
-/// Whether a process executes this program.
-pub(crate) fn executes(pid: Pid, program: &OwnedFd) -> bool {
-    let theirs = rustix::fs::stat(format!("/proc/{}/exe", pid.0));
-    let ours = rustix::fs::fstat(program);
-    matches!((theirs, ours), (Ok(theirs), Ok(ours)) if (theirs.st_dev, theirs.st_ino) == (ours.st_dev, ours.st_ino))
-}
-
 /// The shim of a run.
 #[derive(Debug)]
 pub(crate) struct Shim {
@@ -120,6 +113,48 @@ pub(crate) struct Shim {
     elsewhere: Option<PidFd>,
     /// The main process, as the shim counts.
     pub(crate) inner: Pid,
+    /// Signals to it that there was no room for yet.
+    pending: Pending,
+}
+
+/// Signals that wait, bit by bit: one of each kind. As in the kernel one that stops takes one that continues with it, and the other
+/// way round.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pending(u64);
+
+impl Pending {
+    const CONTINUES: u64 = 1 << (SIGCONT - 1);
+    /// SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU.
+    const STOPS: u64 = 0b1111 << 18;
+
+    fn add(&mut self, signal: u8) {
+        let bit = 1u64.checked_shl(u32::from(signal).wrapping_sub(1)).unwrap_or(0);
+        if bit & Pending::CONTINUES != 0 {
+            self.0 &= !Pending::STOPS;
+        } else if bit & Pending::STOPS != 0 {
+            self.0 &= !Pending::CONTINUES;
+        }
+        self.0 |= bit;
+    }
+
+    /// The one to be sent next: as in the kernel, the lowest.
+    fn first(self) -> Option<u8> {
+        (self.0 != 0).then(|| self.0.trailing_zeros() as u8 + 1)
+    }
+
+    fn remove(&mut self, signal: u8) {
+        self.0 &= !(1 << (signal - 1));
+    }
+}
+
+/// What became of an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "who has to wait for room must be watched for it"]
+pub(crate) enum Sent {
+    /// It was sent, or there is nobody to send it to.
+    Done,
+    /// There is no room: [`Shim::send`] it when there is.
+    Waits,
 }
 
 /// What a shim has to say.
@@ -136,7 +171,7 @@ pub(crate) enum Heard {
 
 impl Shim {
     pub(crate) fn new(socket: Option<OwnedFd>, pid: Pid, inner: Pid) -> Shim {
-        Shim { socket, pid, inner, elsewhere: None }
+        Shim { socket, pid, inner, elsewhere: None, pending: Pending::default() }
     }
 
     /// A shim that a daemon before us made, or we ourselves in a former life. `None`: it is nowhere to be found; then it has ended,
@@ -148,7 +183,7 @@ impl Shim {
         // Looked at after it was opened: what is seen then is what was opened, or that is gone.
         let held = PidFd::open(pid).ok()?;
         let is_it = started != 0 && process::stat(pid).is_ok_and(|stat| stat.start == started);
-        is_it.then_some(Shim { socket: Some(socket), pid, inner, elsewhere: Some(held) })
+        is_it.then(|| Shim { elsewhere: Some(held), ..Shim::new(Some(socket), pid, inner) })
     }
 
     /// Whether it is ours to reap. Else its socket says when it has ended.
@@ -198,30 +233,27 @@ impl Shim {
     }
 
     /// Sends a signal to the main process, unless it is reaped: only the shim can tell, so it sends it.
-    pub(crate) fn signal_main(&self, signal: u8) {
-        let Some(socket) = &self.socket else { return };
-        let order = Order { pid: self.inner.0, signal }.bytes();
-        let _not_there_any_more = send(socket, &order, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
+    pub(crate) fn signal_main(&mut self, signal: u8) -> Sent {
+        self.pending.add(signal);
+        let sent = self.send();
         // Stopped, it would pass nothing on: the main process would be killed without having been asked.
         self.signal(SIGCONT);
+        sent
     }
 
-    /// Waits until it has hung up, but not longer than this; what it says is not kept.
-    pub(crate) fn hear_out(&self, until: Moment) {
-        while let Some(socket) = self.socket() {
-            match self.hear() {
-                Heard::MainEnded(_) | Heard::OtherEnded => {}
-                Heard::HungUp => return,
-                Heard::Nothing => {
-                    let left = until.since(clock::now()).as_millis() as i64;
-                    let limit = Timespec { tv_sec: left / 1000, tv_nsec: left % 1000 * 1_000_000 };
-                    let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
-                    if !matches!(poll(&mut asked, Some(&limit)), Ok(1..) | Err(Errno::INTR)) {
-                        return;
-                    }
-                }
+    /// Sends what waits to be sent, as far as there is room. Never waits.
+    pub(crate) fn send(&mut self) -> Sent {
+        let Some(socket) = &self.socket else { return Sent::Done };
+        while let Some(signal) = self.pending.first() {
+            let order = Order { pid: self.inner.0, signal }.bytes();
+            match send(socket, &order, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Err(Errno::AGAIN | Errno::NOBUFS | Errno::NOMEM) => return Sent::Waits,
+                Err(Errno::INTR) => {}
+                // One that is gone takes nothing any more.
+                Ok(_) | Err(_) => self.pending.remove(signal),
             }
         }
+        Sent::Done
     }
 
     /// Has it end everything below, and itself. What it has to say until then can still be heard.
@@ -231,5 +263,57 @@ impl Shim {
         }
         // Somebody may have stopped it. It has all signals blocked, and this one works all the same.
         self.signal(SIGCONT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The orders that have come to the other end.
+    fn taken(theirs: &OwnedFd) -> Vec<Vec<u8>> {
+        let mut orders = Vec::new();
+        let mut bytes = [0; 64];
+        while let Ok((count, _)) = recv(theirs, &mut bytes[..], RecvFlags::DONTWAIT) {
+            orders.push(bytes[..count].to_vec());
+        }
+        orders
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_kept_one_of_each_kind_and_sent_later() {
+        let (ours, theirs) = connection().unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut shim = Shim::new(Some(ours), Pid(child.id()), Pid(2));
+        // Somebody has stopped it: nothing is taken.
+        let full = (0..1_000_000).find(|_| shim.signal_main(10) == Sent::Waits);
+        assert!(full.is_some(), "there is room for ever");
+        for signal in [15, 1, 15, 19, 18, 15] {
+            assert_eq!(shim.signal_main(signal), Sent::Waits);
+        }
+        assert_eq!(shim.send(), Sent::Waits);
+        let before = taken(&theirs);
+        assert!(before.iter().all(|order| *order == Order { pid: 2, signal: 10 }.bytes()));
+        assert_eq!(shim.send(), Sent::Done);
+        let kept: Vec<Vec<u8>> = [1, 10, 15, 18].map(|signal| Order { pid: 2, signal }.bytes().to_vec()).into();
+        assert_eq!(taken(&theirs), kept, "SIGCONT came after SIGSTOP");
+        drop(theirs);
+        assert_eq!(shim.signal_main(15), Sent::Done, "nobody is there");
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn signals_wait_as_in_the_kernel() {
+        let mut pending = Pending::default();
+        [64, 18, 19, 9].into_iter().for_each(|signal| pending.add(signal));
+        assert_eq!((pending.first(), pending.0.count_ones()), (Some(9), 3));
+        pending.add(18);
+        [9, 18].into_iter().for_each(|signal| pending.remove(signal));
+        assert_eq!(pending.first(), Some(64));
+        pending.remove(64);
+        pending.add(0);
+        pending.add(65);
+        assert_eq!(pending, Pending::default(), "these are none");
     }
 }

@@ -23,6 +23,7 @@ use verger_linux::spawn::{InFlight, Spawner, Way};
 
 use crate::environment::Environment;
 use crate::handles::Held;
+use crate::leftovers::Tie;
 use crate::recipe::Kitchen;
 use crate::shim::Shim;
 
@@ -90,6 +91,8 @@ pub(crate) struct Ground {
     pub(crate) auto: Containment,
     /// What shims become, where they are to be had.
     pub(crate) supervise: Option<OwnedFd>,
+    /// What every shim holds.
+    pub(crate) tie: Tie,
     /// Our own `/proc`, where pid namespaces are to be had.
     pub(crate) namespaces: Option<OwnedFd>,
     /// Where the keeper hears, who sees to it that runs end when the daemon does; `None` while there is none.

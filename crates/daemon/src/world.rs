@@ -34,11 +34,12 @@ use verger_linux::{clock, process, reap};
 use crate::handles::Held;
 use crate::holding::Holding;
 use crate::inheritance::Inheritance;
+use crate::leftovers::Doomed;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
 use crate::receipts::{Book, Ticket};
-use crate::shim::{Heard, Shim};
+use crate::shim::{Heard, Sent, Shim};
 use crate::starter::{Done, Job, Starter};
 
 pub(crate) use survivors::Known;
@@ -121,6 +122,8 @@ pub(crate) struct World {
     look_again: bool,
     /// When the first of the doubts about shims is due.
     doubt_at: Moment,
+    /// Shims that lost their sockets with a former life of ours, and have not ended: of which run each is nobody can say.
+    strays: Vec<Doomed>,
     /// What must outlive the daemon.
     pub(crate) holding: Holding,
     /// What the daemon before us left, as far as nobody has taken it yet.
@@ -154,6 +157,7 @@ impl World {
             told: VecDeque::with_capacity(4 * services as usize + 16),
             look_again: false,
             doubt_at: Moment::NEVER,
+            strays: Vec::new(),
             holding,
             inheritance,
         }
@@ -208,15 +212,15 @@ impl World {
     pub(crate) fn perform(&mut self, engine: &Engine, poll: &Poll, effect: &RunEffect) -> Option<Inherited> {
         match *effect {
             RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home),
-            RunEffect::Signal { run, signal } => self.signal(engine, run, signal, Scope::Main),
+            RunEffect::Signal { run, signal } => self.signal(engine, poll, run, signal, Scope::Main),
             RunEffect::Census { run, occasion } => self.census(engine, run, occasion),
             RunEffect::Stop { run, signal, scope } => {
                 if let Some(ticket) = self.ticket(run) {
                     self.receipts.signalled(ticket, signal, scope, clock::now());
                 }
-                self.signal(engine, run, signal, scope);
+                self.signal(engine, poll, run, signal, scope);
                 // A stopped process would sleep through its grace.
-                self.signal(engine, run, SIGCONT, scope);
+                self.signal(engine, poll, run, SIGCONT, scope);
             }
             RunEffect::Kill { run } => {
                 if let Some(ticket) = self.ticket(run) {
@@ -490,19 +494,32 @@ impl World {
         }
     }
 
+    /// There is room in the socket of a run's shim.
+    pub(crate) fn tell_shim(&mut self, poll: &Poll, slot: u32) {
+        let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if let Some(shim) = &mut living.shim {
+            let sent = shim.send();
+            watch_shim(poll, shim, slot, sent);
+        }
+    }
+
     fn was_oom(&self, name: &RunName) -> bool {
         self.tree().and_then(|tree| tree.oom_kills(name).ok().flatten()).is_some_and(|kills| kills > 0)
     }
 
     // ── orders about a run ──────────────────────────────────────────────────────────────────────────────────────
 
-    fn signal(&mut self, engine: &Engine, run: RunRef, signal: u8, scope: Scope) {
+    fn signal(&mut self, engine: &Engine, poll: &Poll, run: RunRef, signal: u8, scope: Scope) {
         let name = name_of(engine, run);
         let Some(living) = self.living(run) else { return };
         let (pid, reaped, containment) = (living.pid, living.reaped, living.containment);
-        if let Some(shim) = &living.shim {
+        if let Some(shim) = &mut living.shim {
             match scope {
-                Scope::Main if !reaped => shim.signal_main(signal),
+                Scope::Main if !reaped => {
+                    if let sent @ Sent::Waits = shim.signal_main(signal) {
+                        watch_shim(poll, shim, run.service.slot, sent);
+                    }
+                }
                 Scope::Main => {}
                 Scope::All => _ = shim.offspring().signal(signal),
             }
@@ -588,7 +605,7 @@ impl World {
                     }
                     None => Some(shim.pid),
                 },
-                None => self.left_in_cgroup_too(engine, run),
+                None => self.stray().or_else(|| self.left_in_cgroup_too(engine, run)),
             },
             Containment::None => None,
         };
@@ -617,6 +634,12 @@ impl World {
             }
             self.doubt_at = self.doubt_at.min(living.doubt_at);
         }
+    }
+
+    /// A shim that lost its socket, and has not ended: it may be that of a run of which no shim is known.
+    fn stray(&mut self) -> Option<Pid> {
+        self.strays.retain(|shim| !shim.has_ended());
+        self.strays.first().map(Doomed::pid)
     }
 
     /// A namespace that is empty leaves the cgroup around it, if there was one.
@@ -686,12 +709,13 @@ impl World {
         let tree = starter.ground().tree.as_ref();
         let name = name_of(engine, run);
         // Who cannot be listed was not seen: a receipt claims no more.
-        let _as_far_as_it_goes = each_member(tree, living, &name, &mut |pid| {
+        let more = each_member(tree, living, &name, &mut |pid| {
             if Some(pid) != main {
                 receipts.see(&mut look, pid, |pid| contains(tree, living, &name, pid));
             }
             ControlFlow::Continue(())
         });
+        look.met(more.unwrap_or(0));
         receipts.end_look(&look);
     }
 
@@ -832,6 +856,13 @@ fn name_of(engine: &Engine, run: RunRef) -> RunName {
     RunName::new(engine.name(run.service.slot), run.run)
 }
 
+/// A shim is heard always, and told more as soon as there is room, if something waits for that.
+fn watch_shim(poll: &Poll, shim: &Shim, slot: u32, sent: Sent) {
+    if let Some(socket) = shim.socket() {
+        let _hung_up_and_let_go_of = poll.watch(socket, Token::Shim(slot), true, sent == Sent::Waits);
+    }
+}
+
 /// Whether a process is in the containment of a run now. Its main process is not asked about.
 fn contains(tree: Option<&Tree>, living: &Living, name: &RunName, pid: Pid) -> bool {
     match (living.containment, living.pid, tree) {
@@ -845,29 +876,28 @@ fn contains(tree: Option<&Tree>, living: &Living, name: &RunName, pid: Pid) -> b
 }
 
 /// Shows `visit` everybody in the containment of a run, the main process as well or not. A process group has no list: as long
-/// as its main process lives, that one's descendants are looked at; all of `/proc` is, for who is left after it.
+/// as its main process lives, that one's descendants are looked at; all of `/proc` is, for who is left after it. Gives how many more
+/// were met than one look takes in.
 fn each_member(
     tree: Option<&Tree>,
     living: &Living,
     name: &RunName,
     visit: &mut dyn FnMut(Pid) -> ControlFlow<()>,
-) -> Result<(), Errno> {
+) -> Result<u32, Errno> {
+    let all = |result: Result<(), Errno>| result.map(|()| 0);
     match (living.containment, living.pid) {
-        (Containment::Cgroup, _) => tree.map_or(Ok(()), |tree| tree.each_member(name, visit)),
+        (Containment::Cgroup, _) => all(tree.map_or(Ok(()), |tree| tree.each_member(name, visit))),
         (Containment::Group, Some(leader)) if !living.reaped => {
-            process::each_descendant(leader, &mut |pid| match process::in_group(pid, leader.0) {
+            all(process::each_descendant(leader, &mut |pid| match process::in_group(pid, leader.0) {
                 Ok(true) => visit(pid),
                 Ok(false) | Err(_) => ControlFlow::Continue(()),
-            })
+            }))
         }
-        (Containment::Group, _) => living.group().map_or(Ok(()), |group| group.each_member(visit)),
+        (Containment::Group, _) => all(living.group().map_or(Ok(()), |group| group.each_member(visit))),
         (Containment::Shim | Containment::Pidns, _) => {
-            if let Some(shim) = &living.shim {
-                shim.offspring().each(|member| visit(member.pid));
-            }
-            Ok(())
+            Ok(living.shim.as_ref().map_or(0, |shim| shim.offspring().each(|member| visit(member.pid))))
         }
-        (Containment::None, _) => Ok(()),
+        (Containment::None, _) => Ok(0),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::event::{Effect, Event};
 use crate::image::{Image, Limits};
 use crate::images::{Home, Images};
-use crate::life::{Chain, Life, Status};
+use crate::life::{Chain, Haste, Life, Status};
 use crate::runs::{Run, RunId, Runs, ServiceId};
 use crate::time::{Moment, Span};
 
@@ -193,6 +193,11 @@ impl Engine {
     /// The time that the end of everything has been given, if it has.
     pub fn budget(&self) -> Option<Budget> {
         self.life.budget()
+    }
+
+    /// How the end of everything is being made; [`Haste::No`] while it is not.
+    pub fn haste(&self) -> Haste {
+        self.life.haste()
     }
 
     /// How graces share that time.

@@ -47,6 +47,7 @@ impl Parts {
             supervise: self.supervise.as_fd(),
             socket: self.theirs.as_fd(),
             errors: self.null.as_fd(),
+            tie: None,
             namespace: namespace.then(|| self.proc.as_fd()),
         }
     }

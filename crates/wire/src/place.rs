@@ -26,6 +26,8 @@ pub const CONTROL_SOCKET: &str = "control";
 pub const BOARD_FILE: &str = "board";
 /// Where a keeper hands over to the next daemon, in the instance's directory.
 pub const HANDOVER_SOCKET: &str = "handover";
+/// The named pipe that every shim of the instance has an end of, in the instance's directory.
+pub const TIE_PIPE: &str = "shims";
 /// The file that a daemon locks to be the only one of its instance.
 pub const LOCK_FILE: &str = "lock";
 

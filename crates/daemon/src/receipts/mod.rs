@@ -149,6 +149,13 @@ impl Record {
     }
 }
 
+impl Look {
+    /// So many more were met than a look takes in.
+    pub(crate) fn met(&mut self, more: u32) {
+        self.unlisted = self.unlisted.saturating_add(more);
+    }
+}
+
 /// Why there is no receipt to be shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Missing {

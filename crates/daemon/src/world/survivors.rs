@@ -6,6 +6,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use verger_engine::Engine;
 use verger_engine::runs::{Containment, Ended, Exit, Pid, RunEvent, RunRef, Usage};
 use verger_engine::time::Moment;
@@ -17,6 +18,7 @@ use super::{Living, World};
 use crate::holding::Share;
 use crate::inheritance::Inheritance;
 use crate::label::Kind;
+use crate::leftovers::Doomed;
 use crate::poll::{Poll, Token};
 use crate::shim::{self, Shim};
 
@@ -45,7 +47,7 @@ enum Process {
 
 impl World {
     /// Takes up a run that was known. Its main process may have ended meanwhile: how is known as far as the kernel says it.
-    pub(crate) fn found(&mut self, poll: &Poll, known: &Known) {
+    pub(crate) fn found(&mut self, engine: &Engine, poll: &Poll, known: &Known) {
         let Known { run, pid, started, containment, listens } = *known;
         let slot = run.service.slot;
         let mut living = Living { containment, pid: Some(pid), started, ..Living::begun(run) };
@@ -67,6 +69,7 @@ impl World {
             }
         }
         let has_socket = living.notify.is_some();
+        let is_below = matches!(found, Process::Below(_));
         match found {
             Process::Child => self.pids.insert(pid, slot),
             Process::Elsewhere(process) => {
@@ -91,6 +94,9 @@ impl World {
             }
         }
         self.living[slot as usize] = Some(living);
+        if is_below {
+            self.main_may_be_gone(engine, poll, slot);
+        }
         // What it said while nobody held its socket is lost: then it counts as not ready in time.
         if has_socket || (listens && self.listen(poll, run).is_ok()) {
             self.hear_from_now(poll, slot);
@@ -98,6 +104,34 @@ impl World {
         if self.living(run).is_some_and(|living| living.ready.is_some()) {
             self.hear_from_now(poll, slot);
         }
+    }
+
+    /// The main process of a run in a shim may have ended, with others left, and its end have been heard before the daemon's own, or
+    /// nobody can hear it any more: it would be waited for without end. How it ended is not known then. The run is not over before
+    /// its shim has ended.
+    fn main_may_be_gone(&mut self, engine: &Engine, poll: &Poll, slot: u32) {
+        let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
+        let (run, main, started) = (living.run, living.pid, living.started);
+        let is_it = |stat: process::Stat| started == 0 || stat.start == started;
+        if main.is_some_and(|main| process::stat(main).is_ok_and(is_it)) {
+            return;
+        }
+        // Just reaped by its shim, it is told of in a moment.
+        if let Some(socket) = living.shim.as_ref().and_then(Shim::socket) {
+            let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+            let _moment = rustix::event::poll(&mut asked, Some(&MOMENT));
+            self.hear_shim(engine, poll, slot);
+        }
+        let Some(living) = self.living(run).filter(|living| !living.reaped) else { return };
+        living.reaped = true;
+        let exit = Exit { ended: Ended::Unknown, oom: false };
+        self.told.push_back(RunEvent::Exited { run, exit, usage: Usage::NONE });
+    }
+
+    /// Nobody can say of which runs these shims are, which lost their sockets: none of which the shim is not known is over before
+    /// they have ended.
+    pub(crate) fn strays(&mut self, shims: Vec<Doomed>) {
+        self.strays = shims;
     }
 
     /// The main process of a run that is not our child has ended.
@@ -210,6 +244,9 @@ fn share<'l>(engine: &Engine, living: &'l Living) -> Option<Share<'l>> {
         shim: living.shim.as_ref(),
     })
 }
+
+/// How long a shim is given to tell of an end that it has just taken.
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 /// Who the main process of a run is now. `held` is its pidfd, if somebody kept it: that one cannot mean another.
 fn who_is(pid: Pid, started: u64, held: Option<OwnedFd>) -> Process {

@@ -14,7 +14,7 @@ use crate::time::{Moment, Span};
 
 coded_enum! {
     /// How an end is being made.
-    pub(super) enum Haste {
+    pub enum Haste {
         /// In order, each with its graces.
         No = 0, "no";
         /// In order, without graces.
@@ -120,7 +120,8 @@ impl Life {
         self.limits.services + self.limits.commands
     }
 
-    pub(super) fn haste(&self) -> Haste {
+    /// How the end of everything is being made.
+    pub(crate) fn haste(&self) -> Haste {
         match self.mode {
             Mode::Closing { haste, .. } => haste,
             Mode::Serving | Mode::Finding | Mode::Ended => Haste::No,

@@ -260,4 +260,25 @@ mod tests {
         assert_eq!((status.run, status.began, status.restarts), (RunId(5), Moment(7), 4));
         assert_eq!(status.last_exit, Some(Exit::status(3)));
     }
+
+    #[test]
+    fn an_end_that_had_lost_its_patience_goes_on_without() {
+        let mut desk = Desk::new(vec![]);
+        let image = image(vec![service("held"), service("ending")]);
+        desk.tell(Event::Plan { image, scope: Scope::Found, by: Actor::default() }).forget();
+        for (name, phase, run) in [("held", PhaseKind::Running, 5), ("ending", PhaseKind::Stopping, 6)] {
+            let service = desk.engine.find(name).unwrap();
+            let live = Found { phase, run: RunId(run), pid: Some(Pid(run as u32)), ..Found::anew(service, true) };
+            desk.tell(Event::Found(live));
+        }
+        desk.tell(Event::Resume).forget();
+        assert_eq!(desk.engine.haste(), crate::life::Haste::No);
+        // What the board had: first that everything ends, then that it is to be without graces.
+        for patience in [crate::budget::Patience::Full, crate::budget::Patience::Spent] {
+            desk.tell(Event::Shutdown { signal: 0, by: Actor::default(), patience });
+        }
+        assert_eq!(desk.engine.haste(), crate::life::Haste::NoGraces);
+        let said = desk.said();
+        assert!(said.contains("kill held") && said.contains("kill ending"), "{said}");
+    }
 }

@@ -27,6 +27,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
+pub use closing::Haste;
 pub use command::{CommandId, Outcome, Request};
 pub use found::Found;
 pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
@@ -41,7 +42,6 @@ use crate::outbox::Outbox;
 use crate::runs::{Exit, RunId, Runs, ServiceId};
 use crate::time::{Moment, Span};
 use crate::timers::Timers;
-use closing::Haste;
 use command::Commands;
 use graph::Graph;
 use phase::{Asked, Phase};

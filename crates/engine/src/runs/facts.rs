@@ -56,7 +56,7 @@ coded_enum! {
         None = 0, "none";
         /// A process group: what leaves it is not seen.
         Group = 1, "group";
-        /// A shim, the parent of all its orphans: nothing leaves it as long as nobody kills the shim.
+        /// A shim, the parent of all its orphans: nothing leaves it as long as nobody kills or traces the shim.
         Shim = 3, "shim";
         /// A cgroup of its own: nothing leaves it without rights elsewhere in the hierarchy.
         Cgroup = 2, "cgroup";
@@ -71,7 +71,9 @@ impl Containment {
         match self {
             Containment::None => "its main process has ended; what that may have started is not seen",
             Containment::Group => "its process group is empty; what left the group is not seen",
-            Containment::Shim => "its shim has no child left; nothing leaves one unless somebody kills the shim",
+            Containment::Shim => {
+                "its shim has no child left; nothing leaves one unless somebody kills or traces the shim"
+            }
             Containment::Cgroup => "its cgroup is empty and removed; nothing leaves one unless root moves it",
             Containment::Pidns => "its pid namespace has ended; nothing leaves one",
         }

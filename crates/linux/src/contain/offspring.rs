@@ -2,7 +2,7 @@
 //!
 //! Whoever loses its parent below a subreaper becomes its child, so the tree below it is complete; but it moves while we look.
 //! What is forked meanwhile may be missed: the shim itself misses nobody when it ends them. At most [`SEEN_MAX`] processes are
-//! looked at.
+//! looked at, so that a look has an end; how many more were met is told.
 
 use core::ops::ControlFlow;
 
@@ -13,8 +13,8 @@ use super::descendants::{Seen, each_below, is_still};
 use crate::Errno;
 use crate::process::{self, PidFd};
 
-/// How many processes one look takes in: 64 KiB of stack.
-pub const SEEN_MAX: usize = 4096;
+/// How many processes one look takes in: 8 KiB of stack, and 512 × 35 µs (measured) = 18 ms, several times that on a busy machine.
+pub const SEEN_MAX: usize = 512;
 
 /// How far up a chain of parents is followed.
 const GENERATIONS_MAX: u32 = 8192;
@@ -24,14 +24,15 @@ const GENERATIONS_MAX: u32 = 8192;
 pub struct Offspring(pub Pid);
 
 impl Offspring {
-    /// Sends a signal to each, through a pidfd and only if it is still the process that was seen below.
+    /// Sends a signal to each, through a pidfd and only if it is still the process that was seen below. Of more than [`SEEN_MAX`]
+    /// the others get none; how many they are [`Offspring::each`] tells.
     ///
     /// # Errors
     /// `EINVAL`: no such signal.
     pub fn signal(self, signal: u8) -> Result<Signalled, Errno> {
         let mut done = Signalled::default();
         let mut bad_signal = false;
-        self.each(|seen| {
+        let _told_to_whoever_looks = self.each(|seen| {
             if seen.is_dead {
                 return ControlFlow::Continue(());
             }
@@ -53,7 +54,7 @@ impl Offspring {
     /// A living process below, if one is seen.
     pub fn first_member(self) -> Option<Pid> {
         let mut first = None;
-        self.each(|seen| {
+        let _one_is_enough = self.each(|seen| {
             if seen.is_dead {
                 return ControlFlow::Continue(());
             }
@@ -77,40 +78,47 @@ impl Offspring {
         false
     }
 
-    /// Shows `visit` each process below, parents before their children, until it says to stop.
-    pub fn each(self, mut visit: impl FnMut(Member) -> ControlFlow<()>) {
-        let mut seen = [Seen::default(); SEEN_MAX];
-        let Ok(own) = process::stat(self.0) else { return };
-        seen[0] = Seen { pid: self.0.0, start: own.start };
-        let (mut used, mut done) = (1, 0);
+    /// Shows `visit` each process below, parents before their children, until it says to stop; [`SEEN_MAX`] at most. Gives how many
+    /// more were met by then: children of those that were looked at. What is below them is not counted.
+    #[must_use = "who is not looked at is not told of otherwise"]
+    pub fn each(self, visit: impl FnMut(Member) -> ControlFlow<()>) -> u32 {
+        self.look::<{ 1 + SEEN_MAX }>(visit)
+    }
+
+    /// A look with room for so many, the shim itself among them.
+    fn look<const ROOM: usize>(self, mut visit: impl FnMut(Member) -> ControlFlow<()>) -> u32 {
+        let Ok(own) = process::stat(self.0) else { return 0 };
+        let nobody = Member { pid: Pid(0), started: 0, is_dead: false };
+        let mut seen = [nobody; ROOM];
+        let Some(first) = seen.first_mut() else { return 0 };
+        *first = Member { pid: self.0, started: own.start, is_dead: own.is_dead() };
+        let (mut used, mut done, mut more) = (1, 0, 0);
         while let Some(parent) = seen.get(done).copied().filter(|_| done < used) {
             done += 1;
-            let first = used;
-            let mut stop = ControlFlow::Continue(());
-            each_below(Pid(parent.pid), |pid| {
+            let (first, more_before) = (used, more);
+            each_below(parent.pid, |pid| {
+                let Some(place) = seen.get_mut(used) else {
+                    more += 1;
+                    return;
+                };
                 if let Ok(stat) = process::stat(pid)
-                    && stat.parent == parent.pid
-                    && let Some(place) = seen.get_mut(used)
+                    && stat.parent == parent.pid.0
                 {
-                    *place = Seen { pid: pid.0, start: stat.start };
+                    *place = Member { pid, started: stat.start, is_dead: stat.is_dead() };
                     used += 1;
                 }
             });
             // If its number was given to somebody else meanwhile, these are somebody else's children.
-            if !is_still(parent) {
-                used = first;
+            if !is_still(Seen { pid: parent.pid.0, start: parent.started }) {
+                (used, more) = (first, more_before);
             }
-            for child in seen.iter().take(used).skip(first) {
-                let is_dead = process::stat(Pid(child.pid)).is_ok_and(|stat| stat.is_dead());
-                let member = Member { pid: Pid(child.pid), started: child.start, is_dead };
-                if stop.is_continue() {
-                    stop = visit(member);
+            for child in seen.get(first..used).unwrap_or_default() {
+                if visit(*child).is_break() {
+                    return more;
                 }
             }
-            if stop.is_break() {
-                return;
-            }
         }
+        more
     }
 }
 
@@ -123,4 +131,33 @@ pub struct Member {
     pub started: u64,
     /// Whether it is a zombie.
     pub is_dead: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    #[test]
+    fn who_does_not_fit_into_a_look_is_counted() {
+        let script = "for i in 1 2 3 4 5 6 7; do sleep 1000 & all=\"$all $!\"; done; echo; read -r _; kill $all; wait";
+        let mut parent = Command::new("sh");
+        let mut parent = parent.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        parent.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let below = Offspring(Pid(parent.id()));
+        let (mut all, mut some) = (Vec::new(), Vec::new());
+        let look = |seen: &mut Vec<Pid>, member: Member| {
+            seen.push(member.pid);
+            ControlFlow::Continue(())
+        };
+        assert_eq!((below.each(|it| look(&mut all, it)), all.len()), (0, 7));
+        assert_eq!((below.look::<5>(|it| look(&mut some, it)), &some[..]), (3, &all[..4]));
+        assert_eq!(below.look::<0>(|_| ControlFlow::Continue(())), 0);
+        assert_eq!(below.each(|_| ControlFlow::Break(())), 0);
+        assert!(all.iter().all(|pid| below.contains(*pid)));
+        parent.stdin.take().unwrap().write_all(b"\n").unwrap();
+        parent.wait().unwrap();
+    }
 }

@@ -168,9 +168,9 @@ impl Spawner {
             inner_stack: Stack::new()?,
             flight: Arc::new(Flight::new()?),
             wiring: Wiring::with_capacity(descriptors),
-            // Beside what the program gets: the shim's own three, a terminal, a cgroup, `/proc`.
-            kept: Wiring::with_capacity(descriptors + 6),
-            shim_wiring: Wiring::with_capacity(3),
+            // Beside what the program gets: the shim's own four, a terminal, a cgroup, `/proc`.
+            kept: Wiring::with_capacity(descriptors + 7),
+            shim_wiring: Wiring::with_capacity(4),
             close_range: ranged == 0,
             ignored: signals::ignored(),
             bounding: bounding_set(),
@@ -386,12 +386,13 @@ impl Spawner {
             return Err(Errno::INVAL);
         }
         let own = [shim.supervise, shim.socket, shim.errors].map(|fd| fd.as_raw_fd());
-        let more = [recipe.terminal, shim.namespace].into_iter().flatten().map(|fd| fd.as_raw_fd());
+        let more = [recipe.terminal, shim.namespace, shim.tie].into_iter().flatten().map(|fd| fd.as_raw_fd());
         let sources = recipe.descriptors.iter().map(|(_, source)| source.as_raw_fd());
         self.kept.plan_to_keep(sources.chain(own).chain(more).chain(join));
         let mut private = [Some(shim.supervise.as_raw_fd())];
+        let wired = [(0, shim.socket), (1, shim.socket), (2, shim.errors), (3, shim.tie.unwrap_or(shim.errors))];
         self.shim_wiring.plan(
-            &[(0, shim.socket), (1, shim.socket), (2, shim.errors)],
+            if shim.tie.is_some() { &wired } else { &wired[..3] },
             &mut private,
             // All else is closed by then, or about to be.
             |_| false,

@@ -121,6 +121,9 @@ pub struct Shim<'a> {
     pub socket: BorrowedFd<'a>,
     /// Where it complains, on 2.
     pub errors: BorrowedFd<'a>,
+    /// What it keeps open on 3 as long as it lives, and the program does not get: by it somebody who comes later knows whose shim
+    /// it is, and when it has gone.
+    pub tie: Option<BorrowedFd<'a>>,
     /// Our own `/proc` (an open directory), if the shim is to be the first process of a pid namespace: then its mounts are a
     /// copy of ours that is told of ours and tells nothing back, with a `/proc` of the namespace's own.
     pub namespace: Option<BorrowedFd<'a>>,

@@ -27,6 +27,7 @@
 //! | 18 | how many plans were taken |
 //! | 19 | the number of the next run |
 //! | 20 | when everything is to be over, once it ends; 0: no such time |
+//! | 21 | how hastily it ends: 0 in order, with graces; 1 in order, without; 2 at once |
 //! | 24 | when the daemon's present turn began |
 //! | 25 | when it promised to wake, or to have begun another turn |
 //! | 31 | slot, plus one, whose record is being written; 0: none |

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::sync::atomic::{Ordering, fence};
 
+use verger_engine::life::Haste;
 use verger_engine::runs::RunId;
 use verger_engine::time::Moment;
 
@@ -142,6 +143,15 @@ impl<W: Words> Reader<W> {
             0 => Moment::NEVER,
             at => Moment(at),
         }
+    }
+
+    /// How hastily everything ends, while it does.
+    ///
+    /// # Errors
+    /// [`BoardError::Damaged`].
+    pub fn haste(&self) -> Result<Haste, BoardError> {
+        let code = u8::try_from(self.load(place::HASTE)).ok();
+        code.and_then(Haste::from_code).ok_or(BoardError::Damaged { slot: None })
     }
 
     /// Digest of the plan in force, and how many plans were taken; `None` without a plan.

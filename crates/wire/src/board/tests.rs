@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use verger_engine::life::{LastOrder, PhaseKind, Want};
+use verger_engine::life::{Haste, LastOrder, PhaseKind, Want};
 use verger_engine::runs::{Containment, Pid, RunId};
 use verger_engine::time::{Moment, Span};
 
@@ -77,6 +77,11 @@ fn what_is_written_is_read() {
 
     let (db, web) = (Name::new("db").unwrap(), Name::new("web-with-a-long-name").unwrap());
     board.set_state(State::Serving);
+    assert_eq!(reader.haste(), Ok(Haste::No));
+    for haste in Haste::ALL {
+        board.set_haste(*haste);
+        assert_eq!(reader.haste(), Ok(*haste));
+    }
     board.set_plan(0xfeed);
     board.set_next_run(RunId(9));
     board.settle(2, &web, &record(7));

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 
+use verger_engine::life::Haste;
 use verger_engine::runs::RunId;
 use verger_engine::time::Moment;
 
@@ -28,6 +29,7 @@ pub(super) mod place {
     pub(in super::super) const PLANS: usize = 18;
     pub(in super::super) const NEXT_RUN: usize = 19;
     pub(in super::super) const OVER_AT: usize = 20;
+    pub(in super::super) const HASTE: usize = 21;
     pub(in super::super) const STAMPED_AT: usize = 24;
     pub(in super::super) const DUE_AT: usize = 25;
     pub(in super::super) const WRITING: usize = 31;
@@ -159,6 +161,11 @@ impl<'b> Writer<'b> {
     /// Tells when everything is to be over; [`Moment::NEVER`] is no such time.
     pub fn set_over_at(&self, over_at: Moment) {
         self.store(place::OVER_AT, if over_at == Moment::NEVER { 0 } else { over_at.0 });
+    }
+
+    /// Tells how hastily everything ends.
+    pub fn set_haste(&self, haste: Haste) {
+        self.store(place::HASTE, u64::from(haste.code()));
     }
 
     /// Tells that a plan was taken.
