@@ -34,16 +34,22 @@ impl Children {
         Ok(Started { pid: u32::try_from(number(pid)).unwrap_or(0), at: number(at) })
     }
 
-    /// So many, without looking at each as it comes: whoever looks takes time from those who are measured.
-    pub(crate) fn all(&mut self, count: usize) -> Result<Vec<Started>, String> {
+    /// Waits until so many bytes have come, and takes none.
+    pub(crate) fn wait_bytes(&self, count: usize) -> Result<(), String> {
         let begun = Instant::now();
-        let enough = u64::try_from(count * 16).unwrap_or(u64::MAX);
+        let enough = u64::try_from(count).unwrap_or(u64::MAX);
         while rustix::io::ioctl_fionread(&self.0).map_err(|why| format!("pipe: {why}"))? < enough {
             if begun.elapsed() > Duration::from_secs(60) {
                 return Err("not all children were started".to_owned());
             }
             std::thread::sleep(Duration::from_millis(5)); // sleep: a look costs what is measured, so looks are rare
         }
+        Ok(())
+    }
+
+    /// So many, without looking at each as it comes: whoever looks takes time from those who are measured.
+    pub(crate) fn all(&mut self, count: usize) -> Result<Vec<Started>, String> {
+        self.wait_bytes(count * 16)?;
         (0..count).map(|_| self.next()).collect()
     }
 }

@@ -15,10 +15,17 @@ pub struct Kin {
     mark: String,
 }
 
+/// SIGHUP as it is by default, for us and whom we start, also where all of this runs under `nohup(1)`.
+pub fn hear_hang_ups() {
+    const SIGHUP: u8 = 1;
+    verger_linux::signals::set_disposition(SIGHUP, verger_linux::signals::Disposition::Default).expect("it can be set");
+}
+
 impl Kin {
     /// Nobody so far.
     #[expect(clippy::new_without_default, reason = "it makes a folder")]
     pub fn new() -> Kin {
+        hear_hang_ups();
         let (folder, mark) = Folder::new();
         Kin { folder, mark }
     }

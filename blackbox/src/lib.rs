@@ -34,7 +34,7 @@ mod way;
 pub use chronicle::{Chronicle, Mark, PATIENCE};
 pub use exclusive::{Exclusive, Thing};
 pub use folder::Folder;
-pub use kin::Kin;
+pub use kin::{Kin, hear_hang_ups};
 pub use leftovers::{MARK, group_folders, processes_of};
 pub use machine::Machine;
 pub use output::Output;

@@ -43,6 +43,7 @@ pub struct Supervise {
     transport: Transport,
     outside: Vec<OsString>,
     within: Vec<OsString>,
+    options: Vec<OsString>,
     redirections: String,
     ends: Option<(String, String)>,
 }
@@ -50,8 +51,8 @@ pub struct Supervise {
 impl Supervise {
     /// Over this transport.
     pub fn over(transport: Transport) -> Supervise {
-        let (kin, outside, within) = (Kin::new(), Vec::new(), Vec::new());
-        Supervise { kin, transport, outside, within, redirections: String::new(), ends: None }
+        let (kin, outside, within, options) = (Kin::new(), Vec::new(), Vec::new(), Vec::new());
+        Supervise { kin, transport, outside, within, options, redirections: String::new(), ends: None }
     }
 
     /// The test's folder, and who belongs to it.
@@ -65,7 +66,13 @@ impl Supervise {
         self
     }
 
-    /// The same, before the shell that lays the descriptors.
+    /// Its first words, before the numbers of descriptors.
+    pub fn options(mut self, words: &[&str]) -> Supervise {
+        self.options.extend(words.iter().map(OsString::from));
+        self
+    }
+
+    /// The beginning of a command line that goes before the shell that lays the descriptors.
     pub fn outside(mut self, words: &[&str]) -> Supervise {
         self.outside.extend(words.iter().map(OsString::from));
         self
@@ -139,6 +146,7 @@ impl Supervise {
         line.extend(["sh".into(), "-c".into(), script.into(), "sh".into()]);
         line.extend(self.within.iter().cloned());
         line.push(program("supervise").into());
+        line.extend(self.options.iter().cloned());
         line.extend(words.iter().cloned());
         let mut command = self.kin.command(&line[0]);
         command.args(&line[1..]).stderr(Stdio::piped());

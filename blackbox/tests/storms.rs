@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use verger_blackbox::{Exclusive, Machine, Thing, aside, processes_of, program, search_path};
+use verger_blackbox::{Exclusive, Machine, Thing, aside, hear_hang_ups, processes_of, program, search_path};
 use verger_sim::rng::Rng;
 
 /// How many storms `supervise` has to stand when nobody says how many.
@@ -52,6 +52,7 @@ fn nobody_survives_a_storm_under_supervise() {
         (None, None) => (first_seed(), STORMS, SHARE),
     };
     println!("storms: {count} from seed {first} on");
+    hear_hang_ups();
     let begun = Instant::now();
     let (next, told) = (AtomicU64::new(0), AtomicU64::new(0));
     let failures = std::sync::Mutex::new(Vec::new());

@@ -451,6 +451,10 @@ impl Group {
         ["sh", "-c", &enter, "sh"].map(str::to_owned).to_vec()
     }
 
+    fn path(&self) -> &str {
+        self.0.to_str().expect("it is text")
+    }
+
     fn below(&self) -> Vec<PathBuf> {
         let entries = std::fs::read_dir(&self.0).expect("it is there").flatten();
         entries.filter(|it| it.file_type().is_ok_and(|it| it.is_dir())).map(|it| it.path()).collect()
@@ -477,18 +481,12 @@ fn chown_all(folder: &Path, user: u32) {
     }
 }
 
-/// It makes no cgroup of its own: whom it may not kill it waits for, and gives up nobody else for that.
+/// Without `--cgroup` it makes none: whom it may not kill it waits for, and gives up nobody else for that.
 #[test]
 fn whom_it_may_not_kill_it_waits_for() {
-    let group = Group::new("delegated");
+    let group = Group::new("waited");
     chown_all(&group.0, 4726);
-    let enter = group.words();
-    let within: Vec<&str> = enter.iter().map(String::as_str).chain(PLAIN).collect();
-    let setup = pipes().within(&within);
-    root(setup.kin().folder());
-    let mut it = setup.start(&["sh", "-c", "setsid sleep 1000 & @@/root sleep 1000 & exec sleep 1000"]);
-    it.command();
-    it.wait_below(3);
+    let mut it = with_roots_below(&group, &[]);
     let roots = eventually("one of them is root's", PATIENCE, || it.below().into_iter().find(is_root));
     it.hang_up();
     eventually("only that one is left", PATIENCE, || (it.below() == [roots]).then_some(()));
@@ -499,19 +497,49 @@ fn whom_it_may_not_kill_it_waits_for() {
 }
 
 #[test]
+fn a_delegated_control_group_kills_whom_it_may_not() {
+    let group = Group::new("delegated");
+    chown_all(&group.0, 4726);
+    let mut it = with_roots_below(&group, &["--cgroup", group.path()]);
+    eventually("one of them is root's", PATIENCE, || it.below().into_iter().find(is_root));
+    it.hang_up();
+    it.wait_good_end(&KILLED);
+    assert_eq!(group.below(), [] as [PathBuf; 0]);
+}
+
+/// A plain user's, in this group, with three below it of which one becomes root's.
+fn with_roots_below(group: &Group, options: &[&str]) -> Supervised {
+    let enter = group.words();
+    let within: Vec<&str> = enter.iter().map(String::as_str).chain(PLAIN).collect();
+    let setup = pipes().within(&within).options(options);
+    root(setup.kin().folder());
+    let mut it = setup.start(&["sh", "-c", "setsid sleep 1000 & @@/root sleep 1000 & exec sleep 1000"]);
+    it.command();
+    it.wait_below(3);
+    it
+}
+
+#[test]
 fn no_control_group_stays_behind() {
     let group = Group::new("divided");
+    nothing_stays_behind(&group, &[]);
+    nothing_stays_behind(&group, &["--cgroup", group.path()]);
+}
+
+fn nothing_stays_behind(group: &Group, options: &[&str]) {
     let enter = group.words();
     let within: Vec<&str> = enter.iter().map(String::as_str).collect();
+    let start = || pipes().within(&within).options(options);
     let nobody = [] as [PathBuf; 0];
     // A normal end.
-    let mut it = pipes().within(&within).start(&["sh", "-c", "exit 7"]);
+    let mut it = start().start(&["sh", "-c", "exit 7"]);
     it.command();
     it.wait_good_end(&["exited 7", "no_children", "terminating"]);
     assert_eq!(group.below(), nobody, "after a normal end");
     // A hang-up, and a signal.
     for signal in [None, Some(15)] {
-        let mut it = pipes().within(&within).storm(&["daemons", "3"], 4);
+        let mut it = start().storm(&["daemons", "3"], 4);
+        assert_eq!(group.below().len(), usize::from(!options.is_empty()));
         match signal {
             None => it.hang_up(),
             Some(signal) => it.signal(signal),
@@ -520,14 +548,14 @@ fn no_control_group_stays_behind() {
         assert_eq!(group.below(), nobody, "after {signal:?}");
     }
     // A command that cannot be executed.
-    let mut it = pipes().within(&within).start(&["/nowhere"]);
+    let mut it = start().start(&["/nowhere"]);
     it.command();
     it.wait_good_end(&["exited 127", "no_children", "terminating"]);
     assert_eq!(group.below(), nobody, "after an exec that failed");
     // One in the other, where the inner one is killed.
     let inner = program("supervise").display().to_string();
-    let mut it =
-        pipes().within(&within).start(&[&inner, "-1", "-1", "sh", "-c", "setsid sleep 1000 & exec sleep 1000"]);
+    let words = [&[inner.as_str()], options, &["-1", "-1", "sh", "-c", "setsid sleep 1000 & exec sleep 1000"]].concat();
+    let mut it = start().start(&words);
     let command = it.command();
     it.wait_below(3);
     command.signal(Signal::KILL);
@@ -535,6 +563,47 @@ fn no_control_group_stays_behind() {
     it.hang_up();
     it.wait_good_end(&["no_children", "terminating"]);
     assert_eq!(group.below(), nobody, "after an inner one was killed");
+}
+
+#[test]
+fn killed_itself_it_leaves_nobody_where_it_has_a_control_group() {
+    let group = Group::new("guarded");
+    let mut it = pipes().options(&["--cgroup", group.path()]).storm(&["daemons", "3"], 5);
+    it.process().signal(Signal::KILL);
+    eventually("all are dead", SOON, || it.below().is_empty().then_some(()));
+    it.ends_within(PATIENCE).expect("it was killed");
+    eventually("nothing stays behind", SOON, || (group.below() == [] as [PathBuf; 0]).then_some(()));
+}
+
+/// Both are killed, it and its guard: what is left belongs to nobody, and the next one in the same place removes it.
+#[test]
+fn the_next_removes_what_was_left() {
+    let group = Group::new("left");
+    let mut it = pipes().options(&["--cgroup", group.path()]).start(&["sleep", "1000"]);
+    let command = it.command();
+    let guard = |it: &Process| it.try_file("comm").as_deref() == Some("supervise\n");
+    let guard = eventually("it has a guard", PATIENCE, || it.below().into_iter().find(guard));
+    guard.signal(Signal::KILL);
+    it.process().signal(Signal::KILL);
+    command.signal(Signal::KILL);
+    it.ends_within(PATIENCE).expect("it was killed");
+    eventually("they are dead", SOON, || it.below().is_empty().then_some(()));
+    assert_eq!(group.below().len(), 1);
+    let mut it = pipes().options(&["--cgroup", group.path()]).start(&["true"]);
+    it.command();
+    it.wait_good_end(&["exited 0", "no_children", "terminating"]);
+    assert_eq!(group.below(), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn where_no_control_group_can_be_made_nothing_is_started() {
+    for (place, why) in [("/tmp", "No such device"), ("/nowhere/at/all", "No such file or directory")] {
+        let mut it = pipes().options(&["--cgroup", place]).start(&["sleep", "1000"]);
+        assert_eq!(it.line(), "");
+        assert_eq!(it.wait_end().code(), Some(1));
+        let expected = format!("supervise: cannot make a cgroup in `{place}`: {why}\n");
+        it.stderr().wait(&expected, PATIENCE);
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod crash;
 mod engine;
 mod refused;
 mod rest;
+mod shim;
 mod start;
 mod stop;
 mod tied;
@@ -38,6 +39,8 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "crash", measure: crash::one },
     Row { name: "storm", measure: crash::storm },
     Row { name: "stop", measure: stop::all },
+    Row { name: "stop-tree", measure: stop::tree },
+    Row { name: "shim", measure: shim::start },
     Row { name: "tied", measure: tied::gone },
     Row { name: "tied-idle", measure: tied::idle },
     Row { name: "memory", measure: rest::memory },

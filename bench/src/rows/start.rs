@@ -18,7 +18,7 @@ fn by_floor(place: &Place, name: &str, arguments: &[&str], count: usize) -> Resu
 }
 
 /// Milliseconds until all `count` services of a plan ran.
-fn by_verger(place: &Place, plan: &str, count: usize) -> Result<f64, String> {
+pub(super) fn by_verger(place: &Place, plan: &str, count: usize) -> Result<f64, String> {
     let (mut children, output) = Children::new()?;
     let daemon = Daemon::start(&place.programs, plan, output, |_| {})?;
     let last = children.all(count)?.iter().map(|child| child.at).max().unwrap_or(0);

@@ -32,6 +32,30 @@ pub(crate) fn all(place: &Place) -> Result<Vec<Line>, String> {
     ])
 }
 
+/// One service that has started 1000 others, in a cgroup.
+pub(crate) fn tree(place: &Place) -> Result<Vec<Line>, String> {
+    const COUNT: &str = "1000";
+    let program = place.floor.path("tree").display().to_string();
+    let keys = format!("command = [\"{program}\", \"flat\", \"{COUNT}\"]\ncontainment = \"cgroup\"");
+    let (mut bare, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (children, output) = Children::new()?;
+        let daemon = Daemon::start(&place.programs, &plan(1, &keys), output, |_| {})?;
+        children.wait_bytes(1000)?;
+        ours.push(daemon.stop()? as f64 / 1e6);
+        let Some(cgroup) = own_cgroup() else { return Err("there are no cgroups here".to_owned()) };
+        let (children, output) = Children::new()?;
+        let mut floor = place.floor.run("stop_tree", &[&cgroup, &program, "flat", COUNT], Stdio::piped(), output)?;
+        children.wait_bytes(1000)?;
+        floor.stdin.as_mut().ok_or("no pipe")?.write_all(b"\n").map_err(|why| format!("the floor: {why}"))?;
+        let output = floor.wait_with_output().map_err(|why| format!("the floor: {why}"))?;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        bare.push(told.trim().parse::<f64>().map_err(|why| format!("the floor: {why}: {told}"))? / 1e6);
+    }
+    let what = "stop of one with a tree of 1000, proved empty, with its receipt; fresh cgroup";
+    Ok(vec![compared(what, "ms", median(&mut bare), median(&mut ours), "≤ 1.3 ×", Some(1.3))])
+}
+
 fn by_floor(place: &Place, cgroup: &str, child: &str, count: usize) -> Result<f64, String> {
     let (read, write) = rustix::pipe::pipe().map_err(|why| format!("pipe: {why}"))?;
     let mut floor = place.floor.run("stop", &[&count.to_string(), cgroup, child, "s"], Stdio::piped(), write)?;

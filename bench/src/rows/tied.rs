@@ -1,12 +1,11 @@
 //! From the close of a control descriptor until nobody is left, and what `supervise` costs while nothing happens.
 
 use std::io::PipeWriter;
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Place, ROUNDS, absolute, compared, median, rest};
-use crate::children::now;
+use crate::children::{Children, now};
 use crate::table::Line;
 
 /// What is killed, how many of it say that they are there, and in how many rounds. A walk of /proc hardly ever catches the lines
@@ -28,18 +27,11 @@ struct Tied {
 /// Starts one of the two in front of a tree that is there when this returns.
 fn start(program: &mut Command, place: &Place, shape: &str, count: usize) -> Result<Tied, String> {
     let (theirs, control) = std::io::pipe().map_err(|why| format!("pipe: {why}"))?;
-    let (read, write) = std::io::pipe().map_err(|why| format!("pipe: {why}"))?;
+    let (children, output) = Children::new()?;
     program.arg(place.floor.path("tree")).args([shape, &count.to_string()]);
-    program.stdin(theirs).stdout(OwnedFd::from(write)).stderr(Stdio::inherit());
+    program.stdin(theirs).stdout(output).stderr(Stdio::inherit());
     let child = program.spawn().map_err(|why| format!("{}: {why}", program.get_program().display()))?;
-    let enough = u64::try_from(count).unwrap_or(u64::MAX);
-    let begun = Instant::now();
-    while rustix::io::ioctl_fionread(&read).map_err(|why| format!("pipe: {why}"))? < enough {
-        if begun.elapsed() > Duration::from_secs(30) {
-            return Err(format!("the tree {shape} {count} did not come up"));
-        }
-        std::thread::sleep(Duration::from_millis(2)); // sleep: a look costs what is measured, so looks are rare
-    }
+    children.wait_bytes(count)?;
     Ok(Tied { child, control })
 }
 

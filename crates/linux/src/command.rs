@@ -71,9 +71,13 @@ impl Command<'_> {
             }
         }
         if let Some(cgroup) = self.cgroup {
-            // Where that fails it is held less well, and runs.
+            // Where that fails it is held less well, which is told, and runs.
             // SAFETY: one byte of ours.
-            unsafe { raw::syscall3(libc::SYS_write, cgroup.as_raw_fd() as usize, c"0".as_ptr() as usize, 1) };
+            let result =
+                unsafe { raw::syscall3(libc::SYS_write, cgroup.as_raw_fd() as usize, c"0".as_ptr() as usize, 1) };
+            if let Err(errno) = raw::check(result) {
+                say(&[self.name, b": cannot enter the cgroup: ", words_for(errno), b"\n"]);
+            }
         }
         signals::set_mask(self.blocked);
         let errno = self.execute(vector);

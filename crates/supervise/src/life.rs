@@ -13,8 +13,8 @@ use std::sync::{Mutex, PoisonError};
 use rustix::event::{Timespec, poll};
 use verger_engine::time::{Moment, Span};
 use verger_linux::clock::now;
-use verger_linux::contain::Descendants;
 use verger_linux::contain::rounds::{Ground, Reaped, Whom, Woken, end_all};
+use verger_linux::contain::{Cage, Descendants};
 use verger_linux::lent::Read;
 use verger_linux::reap::{Dead, Look, look, take};
 use verger_linux::signals::{SignalFd, SignalSet};
@@ -22,6 +22,7 @@ use verger_linux::{Errno, machine};
 
 use crate::SIGCHLD;
 use crate::ends::{Cut, Ends};
+use crate::guard::Guard;
 use crate::wake::Wake;
 
 /// How long, once everything is to end, a reader of events that does not read is waited for: a second.
@@ -68,6 +69,8 @@ pub(crate) struct Life<S> {
     pub(crate) ends: Ends,
     pub(crate) speech: S,
     descendants: Descendants,
+    /// What the command was started in, where that was asked for, and who kills it when we are killed.
+    pub(crate) held: Option<(Cage, Guard)>,
     /// Children that ended, and what would have ended us.
     signals: SignalFd,
     wake: Wake,
@@ -96,7 +99,7 @@ impl<S: Speech> Life<S> {
         let descendants = Descendants::open()?;
         let signals = SignalFd::new(wanted)?;
         let wake = Wake::new(&signals, &ends)?;
-        Ok(Life { ends, speech, descendants, signals, wake, more: false, waited_since: None, waits: 0 })
+        Ok(Life { ends, speech, descendants, held: None, signals, wake, more: false, waited_since: None, waits: 0 })
     }
 
     /// Lives until nothing is left below, by itself or because it killed it.
@@ -116,6 +119,10 @@ impl<S: Speech> Life<S> {
     pub(crate) fn kill(&mut self) {
         // Commands make no difference any more.
         self.ends.hang_up();
+        if let Some((cage, _)) = &self.held {
+            // Not all need be in it, and an old kernel cannot: what follows does not rely on it.
+            let _in_one_go = cage.kill();
+        }
         end_all(self);
     }
 

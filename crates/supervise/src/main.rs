@@ -14,9 +14,12 @@
 
 mod binary;
 mod ends;
+mod guard;
 mod life;
 mod text;
 mod wake;
+
+use core::ffi::CStr;
 
 use verger_linux::signals::{self, Disposition, SignalSet};
 use verger_linux::start::{Start, print, say};
@@ -26,7 +29,7 @@ verger_linux::entry!(begin);
 /// What it calls itself, whatever it was called.
 const NAME: &[u8] = b"supervise";
 
-const USAGE: &[u8] = b"usage: supervise CONTROLFD STATUSFD COMMAND [ARGUMENT...]
+const USAGE: &[u8] = b"usage: supervise [--cgroup DIRECTORY] CONTROLFD STATUSFD COMMAND [ARGUMENT...]
        supervise      (children exist already; structs on descriptors 0 and 1)
 ";
 
@@ -34,6 +37,7 @@ const HELP: &[u8] = b"
 Starts COMMAND and kills it, with everything it started, when the last write end towards CONTROLFD closes.
 Reads `signal N` from CONTROLFD; writes `pid N`, then one of `exited N`, `killed N`, `dumped N`, then
 `no_children` and `terminating` to STATUSFD. A negative number stands for no descriptor.
+With --cgroup COMMAND is started in a cgroup made for it in DIRECTORY (cgroup v2), which is killed in one go.
 Exit status: 0 nothing is left, 1 it could not begin.
 ";
 
@@ -51,8 +55,12 @@ fn begin(start: &Start) -> u8 {
             }
             _ => refuse(),
         },
-        3 => refuse(),
-        _ => text::run(start),
+        count => match (start.word(1).map(CStr::to_bytes), start.word(2)) {
+            (Some(b"--cgroup"), within) if count > 5 => text::run(start, 3, within),
+            (Some(b"--cgroup"), _) | (None, _) => refuse(),
+            _ if count > 3 => text::run(start, 1, None),
+            _ => refuse(),
+        },
     }
 }
 

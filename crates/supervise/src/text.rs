@@ -1,7 +1,10 @@
 //! The text generation: starts one command and speaks lines.
 
+use core::ffi::CStr;
+
 use verger_engine::runs::{Ended, Pid};
 use verger_linux::command::Command;
+use verger_linux::contain::Cage;
 use verger_linux::lent::Lent;
 use verger_linux::reap::Dead;
 use verger_linux::signals;
@@ -11,14 +14,16 @@ use verger_wire::supervise::Boundaries;
 use verger_wire::supervise::text::{Commands, LINE_BYTES_MAX, Line};
 
 use crate::ends::{Cut, Ends};
+use crate::guard::Guard;
 use crate::life::{Life, Speech};
 use crate::{NAME, arrange_signals, complain};
 
 const SIGTERM: u8 = 15;
 
-/// Starts the command and lives with it. The exit status.
-pub(crate) fn run(start: &Start) -> u8 {
-    let ends = match open_ends(start) {
+/// Starts the command and lives with it. `first` is the first word's place, `within` where a cgroup is to be made for it. The exit
+/// status.
+pub(crate) fn run(start: &Start, first: usize, within: Option<&CStr>) -> u8 {
+    let ends = match open_ends(start, first) {
         Ok(ends) => ends,
         Err(status) => return status,
     };
@@ -28,26 +33,33 @@ pub(crate) fn run(start: &Start) -> u8 {
         false => Boundaries::None,
     };
     let speech = Text { command: None, commands: Commands::new(boundaries) };
+    let held = match within.map(hold).transpose() {
+        Ok(held) => held,
+        Err(status) => return status,
+    };
     let mut life = match Life::new(ends, speech, wanted) {
         Ok(life) => life,
         Err(errno) => {
             complain(&[b"cannot watch over children: ", words_for(errno)]);
+            let_go(held);
             return 1;
         }
     };
+    life.held = held;
     let command = Command {
         start,
-        first: 3,
+        first: first + 2,
         name: NAME,
         blocked: signals::at_start().blocked,
         parent_death_signal: SIGTERM,
-        cgroup: None,
+        cgroup: life.held.as_ref().map(|(cage, _)| cage.members()),
     };
     let status = match command.start() {
         Ok(pid) => {
             life.speech.command = Some(pid);
             say(Line::Pid(pid.0), &mut life.ends);
             life.live();
+            let_go(life.held.take());
             say(Line::NoChildren, &mut life.ends);
             0
         }
@@ -55,6 +67,7 @@ pub(crate) fn run(start: &Start) -> u8 {
             complain(&[b"cannot start a process: ", words_for(errno)]);
             // Children from before we were executed are ours to end.
             life.kill();
+            let_go(life.held.take());
             1
         }
     };
@@ -63,8 +76,33 @@ pub(crate) fn run(start: &Start) -> u8 {
     status
 }
 
+/// Makes what the command is to be started in, and who kills that when we are killed; complains when that cannot be.
+fn hold(within: &CStr) -> Result<(Cage, Guard), u8> {
+    let complain = |errno| {
+        complain(&[b"cannot make a cgroup in `", within.to_bytes(), b"`: ", words_for(errno)]);
+        1
+    };
+    let cage = Cage::make(within).map_err(complain)?;
+    match Guard::begin(&cage) {
+        Ok(guard) => Ok((cage, guard)),
+        Err(errno) => {
+            let _empty = cage.remove();
+            Err(complain(errno))
+        }
+    }
+}
+
+/// Removes what the command was started in. Only who was moved into it by others can be in it by now.
+fn let_go(held: Option<(Cage, Guard)>) {
+    let Some((cage, guard)) = held else { return };
+    if let Err(errno) = cage.remove() {
+        complain(&[b"cannot remove the cgroup: ", words_for(errno)]);
+    }
+    guard.end();
+}
+
 /// Takes the two descriptors over; complains about what is none.
-fn open_ends(start: &Start) -> Result<Ends, u8> {
+fn open_ends(start: &Start, first: usize) -> Result<Ends, u8> {
     let number = |at: usize, role: &[u8]| {
         let word = start.word(at).map_or(&b""[..], |word| word.to_bytes());
         number(word).ok_or_else(|| {
@@ -83,12 +121,11 @@ fn open_ends(start: &Start) -> Result<Ends, u8> {
             1
         })
     };
-    let control = number(1, b"control")?;
-    let status = number(2, b"status")?;
-    let first = take(control, 1, b"control")?;
-    match first {
+    let control = number(first, b"control")?;
+    let status = number(first + 1, b"status")?;
+    match take(control, first, b"control")? {
         Some(both) if status == control => Ok(Ends::shared(both)),
-        first => Ok(Ends::apart(first, take(status, 2, b"status")?)),
+        apart => Ok(Ends::apart(apart, take(status, first + 1, b"status")?)),
     }
 }
 

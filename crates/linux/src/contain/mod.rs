@@ -14,6 +14,7 @@
 //!
 //! *Not here:* when to kill, how long to wait, what a service is called.
 
+mod cage;
 mod descendants;
 mod group;
 mod mount;
@@ -23,6 +24,7 @@ mod tree;
 
 use core::fmt;
 
+pub use cage::Cage;
 pub use descendants::Descendants;
 pub use group::Group;
 pub use mount::Unavailable;

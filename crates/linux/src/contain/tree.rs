@@ -28,7 +28,7 @@ use crate::{Errno, files};
 
 /// How deep a service may nest cgroups of its own; the kernel is told so (`cgroup.max.depth`). Walking needs 1 KiB of stack a
 /// level.
-const DEPTH_MAX: u32 = 24;
+pub(super) const DEPTH_MAX: u32 = 24;
 
 /// Longest path of a run's cgroup from the root of the namespace.
 const PATH_BYTES_MAX: usize = 4096;
@@ -455,19 +455,19 @@ fn make_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     }
 }
 
-fn remove_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub(super) fn remove_directory(at: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     match unlinkat(at, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno),
     }
 }
 
-fn is_sub_cgroup(entry: &rustix::fs::RawDirEntry<'_>) -> bool {
+pub(super) fn is_sub_cgroup(entry: &rustix::fs::RawDirEntry<'_>) -> bool {
     entry.file_type() == FileType::Directory && !matches!(entry.file_name().to_bytes(), b"." | b"..")
 }
 
 /// Removes every sub-cgroup, the innermost first. Stops at the first that is busy.
-fn remove_below(directory: OwnedFd, depth: u32) -> Result<(), Errno> {
+pub(super) fn remove_below(directory: OwnedFd, depth: u32) -> Result<(), Errno> {
     let deeper = depth.checked_sub(1).ok_or(Errno::LOOP)?;
     let mut buffer = [MaybeUninit::uninit(); 512];
     let mut entries = RawDir::new(&directory, &mut buffer);
@@ -583,7 +583,7 @@ fn value(text: &[u8], key: &[u8]) -> Option<u64> {
 /// Tells when a run's last process is gone: polls `POLLPRI` (`EPOLLPRI`) after each change since the last look
 /// (`cgroup.events`). Look once after opening it: what happened before raises no event.
 #[derive(Debug)]
-pub struct Events(OwnedFd);
+pub struct Events(pub(super) OwnedFd);
 
 impl Events {
     /// Whether there is a living process in the run or below it.
