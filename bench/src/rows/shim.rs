@@ -36,16 +36,26 @@ fn memory(place: &Place, plan: &str) -> Result<(f64, f64), String> {
     children.all(COUNT)?;
     daemon.wait_until(COUNT, |record| record.ready)?;
     let (mut dirty, mut pss, mut shims) = (0, 0, 0u32);
-    let below = format!("/proc/{0}/task/{0}/children", daemon.pid());
-    for child in std::fs::read_to_string(&below).unwrap_or_default().split_whitespace() {
-        if std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default().trim() == "supervise" {
-            let pages = rest::pages(child.parse().map_err(|_| "no process id")?)?;
-            (dirty, pss, shims) = (dirty + pages.dirty, pss + pages.pss, shims + 1);
-        }
+    for shim in shims_of(daemon.pid())? {
+        let pages = rest::pages(shim)?;
+        (dirty, pss, shims) = (dirty + pages.dirty, pss + pages.pss, shims + 1);
     }
     daemon.stop()?;
     if shims as usize != COUNT {
         return Err(format!("{shims} shims of {COUNT} were found"));
     }
     Ok((dirty as f64 / f64::from(shims), pss as f64 / f64::from(shims)))
+}
+
+/// Those of a daemon's children that have a child of their own.
+fn shims_of(daemon: u32) -> Result<Vec<u32>, String> {
+    let read = |path: String| std::fs::read_to_string(&path).map_err(|why| format!("{path}: {why}"));
+    let children = |pid: u32| -> Result<Vec<u32>, String> {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(|why| format!("{pid}: {why}"))?.flatten();
+        let lists = tasks.filter_map(|task| read(format!("{}/children", task.path().display())).ok());
+        Ok(lists
+            .flat_map(|list| list.split_whitespace().filter_map(|word| word.parse().ok()).collect::<Vec<_>>())
+            .collect())
+    };
+    Ok(children(daemon)?.into_iter().filter(|child| children(*child).is_ok_and(|below| !below.is_empty())).collect())
 }
