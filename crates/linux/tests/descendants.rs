@@ -58,12 +58,13 @@ impl Ground for Us {
         self.0.any_lives()
     }
 
-    fn reap(&mut self) -> Reaped {
+    fn reap(&mut self, most: u32) -> Reaped {
         let mut count = 0;
         loop {
             match look() {
                 Look::NoChildren => return Reaped::NoneLeft,
                 Look::AllLive => return Reaped::Some(count),
+                Look::Dead(_) if count == most => return Reaped::Some(count),
                 Look::Dead(dead) => {
                     take(dead.pid).unwrap();
                     count += 1;

@@ -159,7 +159,7 @@ impl<S: Speech> Life<S> {
         }
         let came = if ready.signals { self.take_signals() } else { Came::default() };
         if look_at_children || came.child {
-            match self.reap_some() {
+            match self.reap_some(REAPED_MAX) {
                 Reaped::NoneLeft => return Some(End::Empty),
                 Reaped::Some(count) => self.more = count == REAPED_MAX,
             }
@@ -207,10 +207,10 @@ impl<S: Speech> Life<S> {
         came
     }
 
-    /// Tells of children that ended, and reaps them.
-    fn reap_some(&mut self) -> Reaped {
+    /// Tells of children that ended, and reaps them, so many at the most.
+    fn reap_some(&mut self, most: u32) -> Reaped {
         let mut count = 0;
-        while count < REAPED_MAX {
+        while count < most {
             match look() {
                 Look::NoChildren => return Reaped::NoneLeft,
                 Look::AllLive => break,
@@ -237,13 +237,13 @@ impl<S: Speech> Ground for Life<S> {
         self.descendants.any_lives()
     }
 
-    fn reap(&mut self) -> Reaped {
+    fn reap(&mut self, most: u32) -> Reaped {
         if !self.ends.waits() {
             self.waited_since = None;
         } else if now().since(*self.waited_since.get_or_insert_with(now)) > PATIENCE {
             self.ends.fall_silent();
         }
-        self.reap_some()
+        self.reap_some(most.min(REAPED_MAX))
     }
 
     fn wait(&mut self, idle: u32) -> Woken {

@@ -74,13 +74,13 @@ struct Fight {
     hurry: Hurry,
     /// When all that could be seen had last been killed.
     walked: Moment,
-    /// How long that had taken.
-    took: Span,
+    /// How long they have from then on to die.
+    pause: Span,
 }
 
 impl Fight {
     fn begin() -> Fight {
-        Fight { hurry: hurry(), walked: now(), took: Span::ZERO }
+        Fight { hurry: hurry(), walked: now(), pause: Span::ZERO }
     }
 }
 
@@ -155,7 +155,7 @@ impl Descendants {
                     None => {
                         if let Some(left) = looks.checked_sub(1) {
                             looks = left;
-                            self.below = kill_below(pid, &mut self.fight);
+                            self.below = kill_below(pid, &mut self.fight).all;
                         }
                     }
                 }
@@ -169,14 +169,18 @@ impl Descendants {
     }
 
     /// Where they fight: kills all that can be seen below us, whosever children they are, if those of the last time have had as long
-    /// to die as it took to kill them.
+    /// to die as it took to kill them. Where hardly anybody but our children is found (lines of succession, who are hit as they come)
+    /// it is done ever more rarely.
     fn walk(&mut self) {
         let begun = now();
-        if let Some(fight) = self.fight.take_if(|fight| begun.since(fight.walked) >= fight.took) {
+        if let Some(fight) = self.fight.take_if(|fight| begun.since(fight.walked) >= fight.pause) {
+            let former = fight.pause;
             let mut fight = Some(fight);
-            kill_below(Pid(std::process::id()), &mut fight);
+            let found = kill_below(Pid(std::process::id()), &mut fight);
             let walked = now();
-            self.fight = fight.map(|fight| Fight { walked, took: walked.since(begun), ..fight });
+            let took = walked.since(begun);
+            let pause = if found.all - found.children > CROWD { took } else { Span(took.max(former).0 * 2) };
+            self.fight = fight.map(|fight| Fight { walked, pause, ..fight });
         }
     }
 
@@ -251,14 +255,23 @@ pub(super) struct Seen {
     pub(super) start: u64,
 }
 
+/// Who was found below somebody and killed.
+#[derive(Clone, Copy, Default)]
+struct Found {
+    all: u32,
+    /// Of them, its own children.
+    children: u32,
+}
+
 /// Kills what is below a child of ours that nobody has reaped, as far as it can be seen: all of it is looked at first, then
 /// killed from the top, each through a pidfd and only if it is still the process that was seen. Gives how many. If
 /// that takes long, it is a fight from then on.
-fn kill_below(child: Pid, fight: &mut Option<Fight>) -> u32 {
-    let Ok(stat) = process::stat(child) else { return 0 };
+fn kill_below(child: Pid, fight: &mut Option<Fight>) -> Found {
+    let Ok(stat) = process::stat(child) else { return Found::default() };
     let mut seen = SEEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut used = 1;
     let mut done = 0;
+    let mut children = 0;
     // Thousands may want the processor, who make it a long way past all of them.
     let begun = now();
     let mut step = || {
@@ -272,8 +285,10 @@ fn kill_below(child: Pid, fight: &mut Option<Fight>) -> u32 {
         let first = used;
         each_below(Pid(parent.pid), |pid| {
             step();
+            // Who is dead with all its threads has nobody below it any more.
             if let Ok(stat) = process::stat(pid)
                 && stat.parent == parent.pid
+                && !(stat.is_dead() && stat.threads <= 1)
                 && let Some(place) = seen.get_mut(used)
             {
                 *place = Seen { pid: pid.0, start: stat.start };
@@ -284,6 +299,9 @@ fn kill_below(child: Pid, fight: &mut Option<Fight>) -> u32 {
         if !is_still(parent) {
             used = first;
         }
+        if done == 1 {
+            children = used - 1;
+        }
     }
     for seen in seen.iter().take(used).skip(1) {
         step();
@@ -293,7 +311,7 @@ fn kill_below(child: Pid, fight: &mut Option<Fight>) -> u32 {
             let _whether_we_may_or_not = held.signal(SIGKILL);
         }
     }
-    (used - 1) as u32
+    Found { all: (used - 1) as u32, children: children as u32 }
 }
 
 fn long_since(begun: Moment) -> bool {

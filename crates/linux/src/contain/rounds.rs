@@ -44,8 +44,8 @@ pub trait Ground {
     /// Whether a child is there that is not dead.
     fn any_lives(&mut self) -> bool;
 
-    /// Reaps children that are dead.
-    fn reap(&mut self) -> Reaped;
+    /// Reaps children that are dead, `most` at the most: while it is done others come.
+    fn reap(&mut self, most: u32) -> Reaped;
 
     /// Waits until a child may have died, or for a while: the longer, the more waits in a row (`idle`) brought nothing.
     fn wait(&mut self, idle: u32) -> Woken;
@@ -157,7 +157,7 @@ pub fn end_all_within(ground: &mut impl Ground, rooms: &[u32]) -> Taken {
         let worth_asking = idle > 0 || (calm && variant.held <= FEW);
         let open = variant.holds == holds && holds > 0;
         let ripe = open || worth_asking && (!ground.any_lives() || (variant.holds > 0 && idle >= STILL));
-        let reaped = if full || ripe { ground.reap() } else { Reaped::Some(0) };
+        let reaped = if full || ripe { ground.reap(variant.held.saturating_add(1)) } else { Reaped::Some(0) };
         match reaped {
             Reaped::NoneLeft => return taken,
             Reaped::Some(0) if variant == before => {
