@@ -167,19 +167,26 @@ fn an_end_that_was_asked_for_twice_stays_without_graces_when_it_breaks_meanwhile
              "
         )
     });
-    let mut machine = Setup::plan(&services.collect::<String>()).start();
-    let last = format!("s{}", LENGTH - 1);
-    machine.wait_ready(&last);
-    let (first, last) = (machine.main_process("s0"), machine.main_process(&last));
-    machine.signal(Signal::TERM);
-    machine.stderr().wait("SIGTERM: ending everything", PATIENCE);
-    assert!(last.lives());
-    machine.signal(Signal::INT);
-    assert!(last.ended_within(PATIENCE), "it has no grace any more");
-    assert!(first.lives(), "it is in the middle of it");
-    machine.signal(Signal::SEGV);
-    assert_eq!(machine.end_within(PATIENCE).and_then(|status| status.code()), Some(0));
-    assert!(machine.stderr().text().contains("SIGSEGV"));
+    let plan: String = services.collect();
+    // It may have ended before we come to break it: then it was another story.
+    let is_told = (0..20).any(|_| {
+        let mut machine = Setup::plan(&plan).start();
+        let last = format!("s{}", LENGTH - 1);
+        machine.wait_ready(&last);
+        let (first, last) = (machine.main_process("s0"), machine.main_process(&last));
+        machine.signal(Signal::TERM);
+        machine.stderr().wait("SIGTERM: ending everything", PATIENCE);
+        assert!(last.lives());
+        machine.signal(Signal::INT);
+        assert!(last.ended_within(PATIENCE), "it has no grace any more");
+        let is_in_the_middle = first.lives();
+        if is_in_the_middle {
+            machine.signal(Signal::SEGV);
+        }
+        assert_eq!(machine.end_within(PATIENCE).and_then(|status| status.code()), Some(0));
+        is_in_the_middle && machine.stderr().text().contains("SIGSEGV")
+    });
+    assert!(is_told, "it was never broken in the middle of its end");
 }
 
 #[test]

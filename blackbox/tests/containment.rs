@@ -554,18 +554,19 @@ fn what_outlived_its_daemon_and_is_in_no_plan_any_more_is_ended_whole() {
 }
 
 /// A service of which everything holds the same lock: a run that meets another one says so.
-fn exclusive(containment: &str) -> Setup {
+fn exclusive(containment: &str, others: u32) -> Setup {
     let setup = Setup::empty();
     setup.folder().script(
         "alone",
-        "exec 8>>$0.lock
+        &"exec 8>>$0.lock
          flock -n 8 || echo overlap >> $0.said
          trap '' TERM
-         for i in $(seq 50); do setsid sleep 1000 & done
+         for i in $(seq OTHERS); do setsid sleep 1000 & done
          echo up >> $0.said
          echo >&3
          while [ ! -e $0.over ]; do sleep 0.01; done
-         rm $0.over",
+         rm $0.over"
+            .replace("OTHERS", &others.to_string()),
     );
     setup.with_plan(&format!(
         "[service.alone]
@@ -586,8 +587,9 @@ fn hold(process: Process) -> Tracer {
 
 #[test]
 fn the_next_daemon_begins_nothing_before_the_shims_of_a_dead_one_have_ended() {
-    for (containment, is_held) in [("shim", false), ("shim", true), ("pidns", true)] {
-        let mut machine = exclusive(containment).start();
+    // More than one look takes in, where they are not ended by the shim.
+    for (containment, is_held, others) in [("shim", false, 50), ("shim", true, 600), ("pidns", true, 50)] {
+        let mut machine = exclusive(containment, others).start();
         machine.wait_ready("alone");
         let shim = Process(machine.main_process("alone").parent());
         let all = tree(shim);
@@ -632,7 +634,7 @@ fn after_a_panic_a_run_of_which_the_main_process_has_ended_is_not_over_before_it
     for (containment, is_lost, is_held) in
         [("shim", false, false), ("pidns", false, false), ("shim", true, false), ("shim", true, true)]
     {
-        let machine = exclusive(containment).arg("--debug").start();
+        let machine = exclusive(containment, 50).arg("--debug").start();
         let before = machine.wait_ready("alone");
         let shim = Process(machine.main_process("alone").parent());
         let all = tree(shim);

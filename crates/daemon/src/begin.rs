@@ -675,11 +675,11 @@ fn find_all(daemon: &mut Daemon, entries: &[Entry]) -> Vec<(RunId, Pid)> {
         }
         daemon.step(Event::Found(found));
     }
+    let doomed_shims: Vec<Doomed> = shims.iter().filter_map(|shim| Doomed::hold(shim.pid)).collect();
     shims.iter().for_each(Shim::end);
-    let shims: Vec<Doomed> = shims.iter().filter_map(|shim| Doomed::hold(shim.pid)).collect();
     let mut vigil = Vigil::begin(&mut daemon.log);
     vigil.see_off(&doomed);
-    vigil.see_off_each(&shims);
+    vigil.see_off_each(&doomed_shims);
     known
 }
 
@@ -713,11 +713,11 @@ fn end_strangers(daemon: &mut Daemon, strangers: &[Entry]) {
     let doomed: Vec<Doomed> = strangers.iter().flat_map(|entry| leftovers::end_process(&entry.record)).collect();
     let shims: Vec<Shim> =
         strangers.iter().filter_map(|entry| daemon.world.inheritance.take_shim(entry.record.run)).collect();
+    let doomed_shims: Vec<Doomed> = shims.iter().filter_map(|shim| Doomed::hold(shim.pid)).collect();
     shims.iter().for_each(Shim::end);
-    let shims: Vec<Doomed> = shims.iter().filter_map(|shim| Doomed::hold(shim.pid)).collect();
     let mut vigil = Vigil::begin(&mut daemon.log);
     vigil.see_off(&doomed);
-    vigil.see_off_each(&shims);
+    vigil.see_off_each(&doomed_shims);
     if let Some(tree) = &daemon.world.starter.ground().tree {
         vigil.end_runs(tree, |run| strangers.iter().any(|entry| entry.record.run == run));
     }
@@ -779,7 +779,8 @@ fn end_unknown(daemon: &mut Daemon, known: &[(RunId, Pid)]) {
         }
         let is_stranger = || all_in_cgroups && !is_of_our_program(child);
         // A shim that lost its socket ends by itself, and all it holds; killed, it would let go of that.
-        if daemon.world.starter.ground().tie.is_held_by(child) {
+        // Who cannot be looked at may be one.
+        if daemon.world.starter.ground().tie.is_held_by(child).unwrap_or(true) {
             shims.extend(Doomed::hold(child));
         } else if !is_stranger() {
             let _gone = process::signal(child, SIGKILL);

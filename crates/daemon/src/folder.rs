@@ -86,8 +86,9 @@ impl Folder {
         let _known_a_little_later = rustix::io::pwrite(&self.lock, text.as_bytes(), 0);
     }
 
-    /// The daemon ends in order: nothing is left of the folder. But if there are still `leftovers` of its runs, the lock is: the
-    /// keeper, which shares it, is about to end all that it finds, and nobody else may begin before.
+    /// The daemon ends in order: nothing is left of the folder. But if there are still `leftovers` of its runs, the lock is and what
+    /// tells the next daemon of shims: the keeper, which shares the lock, is about to end all that it finds, and nobody else may begin
+    /// before.
     pub(crate) fn clear(&self, leftovers: bool) {
         let sockets = [place::CONTROL_SOCKET, place::HANDOVER_SOCKET];
         let files = [place::BOARD_FILE, place::RECORDING_FILE, place::PLAN_FILE, BROKEN_FILE];

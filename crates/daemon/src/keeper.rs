@@ -242,9 +242,15 @@ impl Own<'_> {
                             hold(table, Held { label: Label { pid: pid.0, started, ..label }, fd: process.into() });
                     }
                 }
-                // One whose descriptor did not come: no descriptor could be had here.
-                (order, Some(_), None) if order == Order::Hold as u64 => {
-                    let _nobody_asks = channel::send(self.socket, &bytes, &[]);
+                // One whose descriptor did not come: no descriptor could be had here. Who has said itself that it began is held already.
+                (order, Some(label), None) if order == Order::Hold as u64 => {
+                    let is_it = |held: &&mut Held| held.label.is_same(&label) && held.label.pid == label.pid;
+                    match table.iter_mut().find(is_it) {
+                        Some(held) => held.label = label,
+                        None => {
+                            let _nobody_asks = channel::send(self.socket, &bytes, &[]);
+                        }
+                    }
                 }
                 (order, Some(label), _) if order == Order::LetGo as u64 => {
                     table.retain(|held| held.label.run != label.run || held.label.kind == Kind::Pipe);

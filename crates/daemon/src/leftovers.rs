@@ -82,14 +82,34 @@ impl Tie {
 
     /// Whether anybody has an end to write, ourselves too.
     fn is_held(&self) -> bool {
-        rustix::io::read(&self.read, &mut [0; 1]) == Err(Errno::AGAIN)
+        let mut nothing_is_meant_by_it = [0; 64];
+        loop {
+            match rustix::io::read(&self.read, &mut nothing_is_meant_by_it) {
+                Ok(0) => return false,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return true,
+            }
+        }
     }
 
-    /// Whether this process has an end. Nobody can be looked at for longer than he lives, nor whom we have no right to look at.
-    pub(crate) fn is_held_by(&self, pid: Pid) -> bool {
-        let Ok(open) = std::fs::read_dir(format!("/proc/{}/fd", pid.0)) else { return false };
+    /// Whether this process has an end to write. By its name first: to ask a file who it is may take for ever where its server
+    /// is dead.
+    ///
+    /// # Errors
+    /// It is gone, we have no right to look at it, or no descriptor.
+    pub(crate) fn is_held_by(&self, pid: Pid) -> std::io::Result<bool> {
         let is_it = |stat: rustix::fs::Stat| (stat.st_dev, stat.st_ino) == self.id;
-        open.flatten().any(|fd| rustix::fs::stat(fd.path()).is_ok_and(is_it))
+        let is_held = |fd: std::fs::DirEntry| {
+            let is_called_so = std::fs::read_link(fd.path()).is_ok_and(|path| {
+                let path = path.as_os_str().as_encoded_bytes();
+                path.strip_suffix(b" (deleted)").unwrap_or(path).ends_with(place::TIE_PIPE.as_bytes())
+            });
+            let number = fd.file_name();
+            is_called_so
+                && rustix::fs::stat(fd.path()).is_ok_and(is_it)
+                && is_for_writing(pid, &number.to_string_lossy())
+        };
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", pid.0))?.flatten().any(is_held))
     }
 
     /// All others that have an end. Looks at every process.
@@ -97,8 +117,15 @@ impl Tie {
         let own = std::process::id();
         let Ok(processes) = std::fs::read_dir("/proc") else { return Vec::new() };
         let pids = processes.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        pids.filter(|pid| *pid != own).map(Pid).filter(|pid| self.is_held_by(*pid)).collect()
+        pids.filter(|pid| *pid != own).map(Pid).filter(|pid| self.is_held_by(*pid).unwrap_or(false)).collect()
     }
+}
+
+/// By the flags of its opening, `proc_pid_fdinfo(5)`: octal, of which the last digit says how.
+fn is_for_writing(pid: Pid, number: &str) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{}/fdinfo/{number}", pid.0)).unwrap_or_default();
+    let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap_or_default().trim();
+    u32::from_str_radix(flags, 8).is_ok_and(|flags| flags & OFlags::ACCMODE.bits() == OFlags::WRONLY.bits())
 }
 
 fn name() -> CString {
@@ -146,11 +173,19 @@ pub(crate) fn end_process(record: &Record) -> Vec<Doomed> {
     let Some(pid) = record.pid.filter(|_| record.phase.is_live()) else { return Vec::new() };
     let in_group = record.containment == Containment::Group;
     // Held before it is looked at: a number that was given to somebody else since has another start time.
-    let Ok(held) = PidFd::open(pid) else {
-        // Whose leader is gone has members still or does not exist; and its number is given to nobody else as long as it has.
-        return if in_group { end_group(Group(pid)) } else { Vec::new() };
+    let is_still = || process::stat(pid).is_ok_and(|stat| stat.start == record.started && record.started != 0);
+    let held = match PidFd::open(pid) {
+        Ok(held) => held,
+        Err(errno) => {
+            if errno != Errno::SRCH && is_still() {
+                // No descriptor is to be had: it cannot be waited for, but it is ended.
+                let _gone = process::signal(pid, SIGKILL);
+            }
+            // Whose leader is gone has members still or does not exist; and its number is given to nobody else as long as it has.
+            return if in_group { end_group(Group(pid)) } else { Vec::new() };
+        }
     };
-    if !process::stat(pid).is_ok_and(|stat| stat.start == record.started && record.started != 0) {
+    if !is_still() {
         return Vec::new();
     }
     let mut doomed = if in_group { end_group(Group(pid)) } else { Vec::new() };
@@ -235,7 +270,7 @@ impl Vigil<'_> {
                     Waited::Happened => break,
                     Waited::NotYet if help_at <= clock::now() => {
                         shims.iter().for_each(help);
-                        help_at = clock::now() + FIRST_TOLD;
+                        help_at = clock::now() + KILL_AGAIN;
                     }
                     Waited::NotYet => {}
                     Waited::TimeIsUp => {
@@ -255,7 +290,10 @@ impl Vigil<'_> {
             let looked = tree.each_run(|run| {
                 if which(run.run()) {
                     let _gone = tree.kill(run);
-                    let is_left = || tree.events(run).is_ok_and(|events| events.populated() == Ok(true));
+                    let is_left = || match tree.events(run).and_then(|events| events.populated()) {
+                        Ok(is_left) => is_left,
+                        Err(errno) => !matches!(errno, Errno::NOENT | Errno::NODEV),
+                    };
                     if tree.remove(run).is_err() && is_left() {
                         first.get_or_insert(*run);
                     } else {
@@ -312,7 +350,12 @@ fn help(shim: &Doomed) {
     }
     let below = Offspring(shim.pid);
     let _gone = below.signal(SIGKILL);
-    if below.first_member().is_none() {
+    let mut is_empty = true;
+    let more = below.each(|member| {
+        is_empty &= member.is_dead;
+        ControlFlow::Continue(())
+    });
+    if is_empty && more == 0 {
         let _gone = shim.held.signal(SIGKILL);
     }
 }

@@ -88,7 +88,11 @@ fn serve(options: &Options) -> u8 {
 fn end(ready: begin::Ready, status: u8) -> u8 {
     let begin::Ready { mut daemon, is_hopeless: _ } = ready;
     daemon.say_last_words();
-    daemon.log.tell(format_args!("everything has ended"));
+    let is_in_shims = daemon.world.is_any_in_a_shim();
+    match is_in_shims {
+        true => daemon.log.warn(format_args!("everything has ended but what is stuck; the next daemon waits for it")),
+        false => daemon.log.tell(format_args!("everything has ended")),
+    }
     daemon.log.flush_last();
     daemon.page.let_go();
     let tree = daemon.world.starter.ground().tree.as_ref();
@@ -98,7 +102,7 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     if !leftovers {
         world.holding.dismiss();
     }
-    folder.clear(kept);
+    folder.clear(kept || is_in_shims);
     if machine::init() == Init::OfMachine {
         rustix::fs::sync();
         // An exit of pid 1 would be a kernel panic.

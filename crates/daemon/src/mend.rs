@@ -14,13 +14,12 @@ use rustix::io::Errno;
 use verger_engine::runs::Pid;
 use verger_linux::contain::Group;
 use verger_linux::exec::{Image, Passed, Replacement};
-use verger_linux::process::PidFd;
 use verger_linux::{clock, process, reap, signals};
 
 use crate::daemon::Daemon;
 use crate::folder::{Folder, note_breakage};
 use crate::inheritance::Inheritance;
-use crate::leftovers::Vigil;
+use crate::leftovers::{Doomed, Vigil};
 use crate::log::last_words;
 use crate::options::Options;
 
@@ -140,22 +139,16 @@ fn children(daemon: &Daemon) -> Vec<Pid> {
     children
 }
 
-/// How long a shim is waited for that ends what it holds.
-const SHIMS_END: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 2, tv_nsec: 0 };
-
 /// Ends what still runs.
 fn end_all(daemon: &mut Daemon) {
     // A shim whose socket hangs up ends all it holds, and itself; killed, it would let go of that.
     daemon.world.inheritance = Inheritance::default();
     let tie = &daemon.world.starter.ground().tie;
-    let is_shim = |child: &Pid| tie.is_held_by(*child);
-    let shims: Vec<PidFd> =
-        children(daemon).iter().filter(|it| is_shim(it)).filter_map(|it| PidFd::open(*it).ok()).collect();
-    for shim in &shims {
-        let mut asked = [rustix::event::PollFd::new(shim, rustix::event::PollFlags::IN)];
-        let _long_enough = rustix::event::poll(&mut asked, Some(&SHIMS_END));
-    }
-    for child in children(daemon) {
+    let is_shim = |child: &Pid| tie.is_held_by(*child).unwrap_or(true);
+    let shims: Vec<Doomed> = children(daemon).into_iter().filter(is_shim).filter_map(Doomed::hold).collect();
+    Vigil::begin(&mut daemon.log).see_off_each(&shims);
+    let is_at_it = |child: Pid| shims.iter().any(|shim| shim.pid() == child && !shim.has_ended());
+    for child in children(daemon).into_iter().filter(|child| !is_at_it(*child)) {
         let _gone = process::signal(child, SIGKILL);
         let _no_group = Group(child).kill();
     }

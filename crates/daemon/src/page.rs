@@ -72,7 +72,10 @@ pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Result<Option<Left>, BoardError
     let file = rustix::fs::openat(
         folder,
         file_name(),
-        rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::OFlags::RDONLY
+            | rustix::fs::OFlags::CLOEXEC
+            | rustix::fs::OFlags::NONBLOCK
+            | rustix::fs::OFlags::NOFOLLOW,
         rustix::fs::Mode::empty(),
     );
     let Ok(file) = file else { return Ok(None) };

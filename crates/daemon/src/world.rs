@@ -802,6 +802,12 @@ impl World {
         }
     }
 
+    /// Whether a run in a shim is left: one that is stuck, when the daemon ends.
+    pub(crate) fn is_any_in_a_shim(&self) -> bool {
+        let is_in_shim = |living: &Living| matches!(living.containment, Containment::Shim | Containment::Pidns);
+        self.living.iter().flatten().any(is_in_shim)
+    }
+
     fn is_member(&self, engine: &Engine, living: &Living, pid: Option<Pid>) -> bool {
         let Some(pid) = pid else { return false };
         // A number that was reaped may be a stranger's.

@@ -61,9 +61,9 @@ impl Stat {
         self.is_dead() || self.flags & PF_EXITING != 0
     }
 
-    /// Whether it is dead already, and only its entry is left.
+    /// Whether it is dead already, with all its threads, and only its entry is left.
     pub fn is_dead(&self) -> bool {
-        matches!(self.state, b'Z' | b'X' | b'x')
+        matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1
     }
 
     /// Reads the text of `/proc/PID/stat`. The name is in parentheses and may hold blanks, parentheses and newlines: the last

@@ -140,8 +140,8 @@ impl Descendants {
             let is_new = at > held;
             if is_new || whom == Whom::All {
                 // Ours and unreaped, so its number is its own.
-                let _whether_we_may_or_not = process::signal(pid, SIGKILL);
-                if let Some(fight) = &self.fight {
+                let may = process::signal(pid, SIGKILL).is_ok();
+                if let Some(fight) = self.fight.as_ref().filter(|_| may) {
                     fight.hurry.share(pid);
                 }
             }
@@ -285,10 +285,10 @@ fn kill_below(child: Pid, fight: &mut Option<Fight>) -> Found {
         let first = used;
         each_below(Pid(parent.pid), |pid| {
             step();
-            // Who is dead with all its threads has nobody below it any more.
+            // Who is dead has nobody below it any more.
             if let Ok(stat) = process::stat(pid)
                 && stat.parent == parent.pid
-                && !(stat.is_dead() && stat.threads <= 1)
+                && !stat.is_dead()
                 && let Some(place) = seen.get_mut(used)
             {
                 *place = Seen { pid: pid.0, start: stat.start };

@@ -93,6 +93,7 @@ impl Offspring {
         let Some(first) = seen.first_mut() else { return 0 };
         *first = Member { pid: self.0, started: own.start, is_dead: own.is_dead() };
         let (mut used, mut done, mut more) = (1, 0, 0);
+        let mut is_over = false;
         while let Some(parent) = seen.get(done).copied().filter(|_| done < used) {
             done += 1;
             let (first, more_before) = (used, more);
@@ -104,10 +105,19 @@ impl Offspring {
                 if let Ok(stat) = process::stat(pid)
                     && stat.parent == parent.pid.0
                 {
-                    *place = Member { pid, started: stat.start, is_dead: stat.is_dead() };
-                    used += 1;
+                    let member = Member { pid, started: stat.start, is_dead: stat.is_dead() };
+                    if member.is_dead {
+                        // Nobody is below it: it takes no place from those who live.
+                        is_over |= visit(member).is_break();
+                    } else {
+                        *place = member;
+                        used += 1;
+                    }
                 }
             });
+            if is_over {
+                return more;
+            }
             // If its number was given to somebody else meanwhile, these are somebody else's children.
             if !is_still(Seen { pid: parent.pid.0, start: parent.started }) {
                 (used, more) = (first, more_before);
