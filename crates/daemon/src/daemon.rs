@@ -531,6 +531,12 @@ impl Daemon {
         let mut effects = self.engine.step(self.now, event);
         let (world, control, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.page, &mut self.log, &self.poll);
+        // Before it is carried out: whoever breaks meanwhile goes on as it was asked to.
+        if effects.engine().is_closing() {
+            let engine = effects.engine();
+            let over_at = engine.budget().map_or(Moment::NEVER, |budget| budget.over_at());
+            page.set_state(State::Ending, Some(Ending { over_at, haste: engine.haste() }));
+        }
         while let Some(effect) = effects.next() {
             let engine = effects.engine();
             match effect {
