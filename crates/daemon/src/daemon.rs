@@ -532,10 +532,8 @@ impl Daemon {
         let (world, control, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.page, &mut self.log, &self.poll);
         // Before it is carried out: whoever breaks meanwhile goes on as it was asked to.
-        if effects.engine().is_closing() {
-            let engine = effects.engine();
-            let over_at = engine.budget().map_or(Moment::NEVER, |budget| budget.over_at());
-            page.set_state(State::Ending, Some(Ending { over_at, haste: engine.haste() }));
+        if let Some(ending) = ending(effects.engine()) {
+            page.set_state(State::Ending, Some(ending));
         }
         while let Some(effect) = effects.next() {
             let engine = effects.engine();
@@ -576,10 +574,7 @@ impl Daemon {
             }
         }
         drop(effects);
-        // A daemon that comes back after its own end reads here whether everything was being ended, and how.
-        let over_at = self.engine.budget().map_or(Moment::NEVER, |budget| budget.over_at());
-        let ending = self.engine.is_closing().then(|| Ending { over_at, haste: self.engine.haste() });
-        self.page.set_state(self.state(), ending);
+        self.page.set_state(self.state(), ending(&self.engine));
         if self.engine.is_closing() && self.told_ready {
             self.upward.say("STOPPING=1");
             self.told_ready = false;
@@ -819,6 +814,12 @@ impl Daemon {
             })
         })
     }
+}
+
+/// How everything is being ended, for the status page: a daemon that comes back after its own end reads it there.
+fn ending(engine: &Engine) -> Option<Ending> {
+    let over_at = engine.budget().map_or(Moment::NEVER, |budget| budget.over_at());
+    engine.is_closing().then(|| Ending { over_at, haste: engine.haste() })
 }
 
 /// Tells everybody who wants to know: the board, those who watch, those who asked, the log.

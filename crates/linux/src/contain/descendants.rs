@@ -57,11 +57,9 @@ pub struct Descendants {
     read: Option<u32>,
     /// Whether this is the first process of a pid namespace (or of a machine).
     first: bool,
-    /// Whether children were killed before. Then new ones were adopted, and the tree has depth.
-    begun: bool,
     /// How many were killed below children and have not become children yet.
     below: u32,
-    /// When the first was killed.
+    /// When the first was killed. Those who come from then on were adopted, and the tree has depth.
     since: Option<Moment>,
     /// Since they fight.
     fight: Option<Fight>,
@@ -97,7 +95,7 @@ impl Descendants {
             Err(Errno::NOENT) => None,
             Err(errno) => return Err(errno),
         };
-        Ok(Descendants { children, read: None, first: own.0 == 1, begun: false, below: 0, since: None, fight: None })
+        Ok(Descendants { children, read: None, first: own.0 == 1, below: 0, since: None, fight: None })
     }
 
     /// Sends SIGKILL to children, each right after it was read: to all of them, or to those behind the first `held`, of which it
@@ -117,8 +115,7 @@ impl Descendants {
         if first && machine::wanted_by().is_some_and(|count| count > CROWD) {
             self.fight.get_or_insert_with(Fight::begin);
         }
-        let mut looks = if self.begun { LOOKED_BELOW_MAX } else { 0 };
-        self.begun = true;
+        let mut looks = if first { 0 } else { LOOKED_BELOW_MAX };
         if whom == Whom::All {
             self.below = 0;
         }
