@@ -241,6 +241,35 @@ fn whoever_started_it_is_given_signs_of_life_as_asked_for() {
     assert!((5..=25).contains(&signs), "{signs} signs in 2 s");
 }
 
+/// What is not in the plan any more is given two seconds to end by itself, in which the loop does not turn yet.
+#[test]
+fn signs_of_life_are_given_while_a_new_daemon_waits_for_what_the_one_before_left() {
+    let mut first = Machine::start(
+        "[service.stubborn]
+         command = ['sh', '-c', \"trap '' TERM; echo >&3; exec sleep 1000\"]
+         ready = 'fd'
+         survive = true",
+    );
+    first.wait_ready("stubborn");
+    let stubborn = first.main_process("stubborn");
+    first.somebody_goes_on();
+    first.signal(Signal::KILL);
+    first.wait_end();
+    let (upward, setup) = Upward::of(Setup::beside(&first).with_plan("[service.a]\ncommand = 'sleep 1000'"));
+    let next = setup.env("WATCHDOG_USEC", "200000").launch();
+    let mut signs = 0;
+    loop {
+        let said = upward.next_within(Duration::from_secs(1)).expect("a sign comes within the time, or the last");
+        match said.as_str() {
+            "WATCHDOG=1" => signs += 1,
+            said => break assert_eq!(said, "READY=1"),
+        }
+    }
+    assert!(signs >= 10, "{signs} signs before it was up");
+    assert!(!stubborn.lives());
+    next.stderr().wait("stubborn: outlived the daemon before this one and is not in the plan", PATIENCE);
+}
+
 #[test]
 fn signs_of_life_that_are_asked_of_somebody_else_are_not_given() {
     let (upward, setup) = Upward::of(Setup::plan("[service.a]\ncommand = 'sleep 1000'"));

@@ -31,7 +31,7 @@ use verger_wire::place;
 
 use crate::budget::{self, Budgets};
 use crate::control::Control;
-use crate::daemon::{Daemon, Facts, Watchdog};
+use crate::daemon::{Daemon, Facts};
 use crate::door::Door;
 use crate::environment::Environment;
 use crate::folder::Folder;
@@ -39,7 +39,7 @@ use crate::holding::{self, Holding};
 use crate::inheritance::Inheritance;
 use crate::keeper::{self, Means};
 use crate::label::Kind;
-use crate::leftovers::{self, Doomed, Tie, Vigil};
+use crate::leftovers::{self, Delay, Doomed, Tie, Vigil};
 use crate::log::Log;
 use crate::mend::{self, Again};
 use crate::notify::{NotifyFolder, Upward};
@@ -88,6 +88,8 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     signals::block_all();
     let mut findings = Vec::new();
     let mut log = Log::new(!options.quiet);
+    let mut upward = Upward::from_environment(clock::now());
+    let mut delay = Delay::begin();
     let given = match take_plan(options) {
         Ok(given) => given,
         // The first process of a machine must not end: it comes up empty, and can be told what to do.
@@ -137,7 +139,8 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     if !options.resume {
         let before = left.as_ref().map_or(&[][..], |left| &left.entries);
         let spared: Vec<Pid> = inheritance.shims().collect();
-        end_leftovers(&tie, tree.as_ref(), before, &survivors, &spared, &mut log);
+        let vigil = Vigil::begin(&mut log, &mut upward, &mut delay);
+        end_leftovers(vigil, &tie, tree.as_ref(), before, &survivors, &spared);
     }
     tie.begin(folder.as_fd()).map_err(while_doing("cannot hold the pipe that shims hold"))?;
     let handover = match inheritance.take(Kind::Handover) {
@@ -221,7 +224,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         asking: None,
         next: None,
         parent: None,
-        upward: Upward::from_environment(),
+        upward,
         facts: Facts {
             instance: options.instance.clone(),
             boot_id,
@@ -234,7 +237,6 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         },
         budgets,
         told_ready: false,
-        watchdog: watchdog(now),
         waits_told_at: Moment::NEVER,
         ended: None,
         now,
@@ -270,9 +272,9 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let by = Actor { uid: daemon.facts.uid, pid: 0 };
     let mut begins_anew = None;
     match (&before, image) {
-        (Before::Ourselves(left), Some(image)) => take_up(&mut daemon, image, left),
-        (Before::Another { survivors, left }, Some(image)) => succeed(&mut daemon, image, survivors, left),
-        (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors),
+        (Before::Ourselves(left), Some(image)) => take_up(&mut daemon, image, left, &mut delay),
+        (Before::Another { survivors, left }, Some(image)) => succeed(&mut daemon, image, survivors, left, &mut delay),
+        (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors, &mut delay),
         (_, image) => begins_anew = image,
     }
     daemon.tell_lost_pipes();
@@ -288,7 +290,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         Before::Ourselves(_) | Before::Another { .. } => go_on(&mut daemon, ending),
         Before::Unknown => {
             // There is nothing to tell what they are.
-            end_unknown(&mut daemon, &[]);
+            end_unknown(&mut daemon, &[], &mut delay);
         }
         Before::Nobody => {}
     }
@@ -547,27 +549,23 @@ fn what_holds(findings: &mut Vec<Finding>, auto: Containment, keeper: bool, init
 
 /// Ends what a daemon that died has left, but for what survives it, and waits until that is so: main processes and the groups of runs
 /// that had nothing better, every shim, every run's cgroup. `spared` are the shims of those that survive.
-fn end_leftovers(tie: &Tie, tree: Option<&Tree>, left: &[Entry], survivors: &[Entry], spared: &[Pid], log: &mut Log) {
+fn end_leftovers(
+    mut vigil: Vigil<'_>,
+    tie: &Tie,
+    tree: Option<&Tree>,
+    left: &[Entry],
+    survivors: &[Entry],
+    spared: &[Pid],
+) {
     let survives = |run: RunId| survivors.iter().any(|entry| entry.record.run == run);
     let ended = left.iter().filter(|entry| !survives(entry.record.run));
     let doomed: Vec<Doomed> = ended.flat_map(|entry| leftovers::end_process(&entry.record)).collect();
-    let mut vigil = Vigil::begin(log);
     // First of all: who is killed there is waited for no longer than it takes, shims in namespaces too.
     if let Some(tree) = tree {
         vigil.end_runs(tree, |run| !survives(run));
     }
     vigil.see_off(&doomed);
     vigil.see_off_shims(tie, spared);
-}
-
-fn watchdog(now: Moment) -> Watchdog {
-    let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
-    let for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
-    match number("WATCHDOG_USEC").filter(|usec| *usec > 0 && for_us) {
-        // Twice as often as asked, as sd_watchdog_enabled(3) advises.
-        Some(usec) => Watchdog { every: Span::from_micros(usec / 2), next: now },
-        None => Watchdog { every: Span::FOREVER, next: Moment::NEVER },
-    }
 }
 
 /// Who was the daemon of this instance before us.
@@ -585,17 +583,18 @@ enum Before {
 }
 
 /// Takes up what the daemon that this process was had: from what its board showed. Nothing moves yet.
-fn take_up(daemon: &mut Daemon, image: Image, left: &Left) {
+fn take_up(daemon: &mut Daemon, image: Image, left: &Left, delay: &mut Delay) {
     daemon.engine.continue_from(left.next_run);
     daemon.step(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
-    let known = find_all(daemon, &left.entries);
-    end_unknown(daemon, &known);
+    let known = find_all(daemon, &left.entries, delay);
+    end_unknown(daemon, &known, delay);
 }
 
 /// Tells the keeper all that was taken up, and puts it in charge: before anything is started that it would have to end.
 fn put_in_charge(daemon: &mut Daemon) {
     let until = clock::now() + KEEPERS_TIME;
     while daemon.world.catch_up(&daemon.engine) && clock::now() < until {
+        daemon.upward.live(clock::now());
         let Some(keeper) = daemon.world.holding.keeper() else { return };
         let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         let mut one = [rustix::event::PollFd::new(&keeper.socket, rustix::event::PollFlags::OUT)];
@@ -607,7 +606,7 @@ fn put_in_charge(daemon: &mut Daemon) {
 const KEEPERS_TIME: Span = Span::from_secs(5);
 
 /// Takes up what outlived the daemon before us. What did not begins as the plan says. Nothing moves yet.
-fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry]) {
+fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry], delay: &mut Delay) {
     let by = Actor { uid: daemon.facts.uid, pid: 0 };
     daemon.step(Event::Plan { image, scope: Scope::Found, by });
     let (here, strangers): (Vec<Entry>, Vec<Entry>) =
@@ -623,7 +622,7 @@ fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry
         here.iter().copied().chain(left.iter().filter(survives).filter(is_here).copied()).collect();
     known.sort_unstable_by_key(|entry| entry.slot);
     daemon.log.tell(format_args!("{} services outlived the daemon before this one, and are taken over", here.len()));
-    let runs = find_all(daemon, &known);
+    let runs = find_all(daemon, &known, delay);
     let others: Vec<Found> = daemon
         .engine
         .services()
@@ -636,14 +635,15 @@ fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry
     for found in others {
         daemon.step(Event::Found(found));
     }
-    end_strangers(daemon, &strangers);
+    end_strangers(daemon, &strangers, delay);
     if let Some(tree) = &daemon.world.starter.ground().tree {
-        Vigil::begin(&mut daemon.log).end_runs(tree, |run| !runs.iter().any(|(id, _)| *id == run));
+        Vigil::begin(&mut daemon.log, &mut daemon.upward, delay)
+            .end_runs(tree, |run| !runs.iter().any(|(id, _)| *id == run));
     }
 }
 
 /// Tells the engine and the hands what was known of services; the runs that go on, with their main processes.
-fn find_all(daemon: &mut Daemon, entries: &[Entry]) -> Vec<(RunId, Pid)> {
+fn find_all(daemon: &mut Daemon, entries: &[Entry], delay: &mut Delay) -> Vec<(RunId, Pid)> {
     // In the order of their slots, as the board has them.
     let slots: Vec<(u32, u32)> =
         entries.iter().filter_map(|entry| Some((entry.slot, daemon.engine.find(entry.name.as_str())?.slot))).collect();
@@ -670,25 +670,24 @@ fn find_all(daemon: &mut Daemon, entries: &[Entry]) -> Vec<(RunId, Pid)> {
             let run = RunRef { service, run: found.run };
             let listens = is_starting && ready == Some(Readiness::Notify);
             let (started, containment) = (found.started, found.containment);
-            daemon.world.found(&daemon.engine, &daemon.poll, &Known { run, pid, started, containment, listens });
+            daemon.world.found(&daemon.poll, &Known { run, pid, started, containment, listens });
             known.push((found.run, pid));
         }
         daemon.step(Event::Found(found));
     }
     let doomed_shims: Vec<Doomed> = shims.iter().filter_map(|shim| Doomed::hold(shim.pid)).collect();
     shims.iter().for_each(Shim::end);
-    let mut vigil = Vigil::begin(&mut daemon.log);
+    let mut vigil = Vigil::begin(&mut daemon.log, &mut daemon.upward, delay);
     vigil.see_off(&doomed);
     vigil.see_off_each(&doomed_shims);
     known
 }
 
 /// Ends what outlived the daemon before us and is not in our plan: asks first, and does not wait long. Nothing is served yet.
-fn end_strangers(daemon: &mut Daemon, strangers: &[Entry]) {
+fn end_strangers(daemon: &mut Daemon, strangers: &[Entry], delay: &mut Delay) {
     if strangers.is_empty() {
         return;
     }
-    let until = clock::now() + STRANGERS_GRACE;
     let mut asked = Vec::new();
     for entry in strangers {
         daemon.log.warn(format_args!(
@@ -704,18 +703,13 @@ fn end_strangers(daemon: &mut Daemon, strangers: &[Entry]) {
             asked.push(process);
         }
     }
-    for process in &asked {
-        let left = until.since(clock::now()).as_millis() as i64;
-        let limit = rustix::event::Timespec { tv_sec: left / 1000, tv_nsec: left % 1000 * 1_000_000 };
-        let mut one = [rustix::event::PollFd::new(process, rustix::event::PollFlags::IN)];
-        let _later = rustix::event::poll(&mut one, Some(&limit));
-    }
+    Vigil::begin(&mut daemon.log, &mut daemon.upward, delay).let_end(&asked, STRANGERS_GRACE);
     let doomed: Vec<Doomed> = strangers.iter().flat_map(|entry| leftovers::end_process(&entry.record)).collect();
     let shims: Vec<Shim> =
         strangers.iter().filter_map(|entry| daemon.world.inheritance.take_shim(entry.record.run)).collect();
     let doomed_shims: Vec<Doomed> = shims.iter().filter_map(|shim| Doomed::hold(shim.pid)).collect();
     shims.iter().for_each(Shim::end);
-    let mut vigil = Vigil::begin(&mut daemon.log);
+    let mut vigil = Vigil::begin(&mut daemon.log, &mut daemon.upward, delay);
     vigil.see_off(&doomed);
     vigil.see_off_each(&doomed_shims);
     if let Some(tree) = &daemon.world.starter.ground().tree {
@@ -759,7 +753,7 @@ fn watch_parent(daemon: &mut Daemon, parent: Pid) {
 
 /// A run that was being started when the daemon broke was never shown: it is ended, and started anew. What belongs to a known
 /// run stays: its orphans are children of ours too. And strangers stay, where they can be told from runs.
-fn end_unknown(daemon: &mut Daemon, known: &[(RunId, Pid)]) {
+fn end_unknown(daemon: &mut Daemon, known: &[(RunId, Pid)], delay: &mut Delay) {
     // Whose run is not known has no socket any more, and ends.
     daemon.world.inheritance.let_go_of_shims();
     // The former one too: until ours is in charge it is the one that sees to it that everything ends when we are killed.
@@ -788,7 +782,7 @@ fn end_unknown(daemon: &mut Daemon, known: &[(RunId, Pid)]) {
         }
     });
     // Whose it is cannot be said: it may be of any service that is to have its next run.
-    let mut vigil = Vigil::begin(&mut daemon.log);
+    let mut vigil = Vigil::begin(&mut daemon.log, &mut daemon.upward, delay);
     vigil.see_off_each(&shims);
     if let Some(tree) = tree {
         vigil.end_runs(tree, |run| !known.iter().any(|(id, _)| *id == run));

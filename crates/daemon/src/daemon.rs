@@ -77,7 +77,6 @@ pub(crate) struct Daemon {
     /// Whether whoever started us was told that we are ready.
     pub(crate) told_ready: bool,
     /// When to tell them again that we live; never, if nobody asked.
-    pub(crate) watchdog: Watchdog,
     /// When to tell next what the end of everything waits for; never, while nothing ends.
     pub(crate) waits_told_at: Moment,
     /// Everything has ended: with this status.
@@ -98,12 +97,6 @@ pub(crate) struct Facts {
     /// How many descriptors a keeper has room for.
     pub(crate) keepers_room: usize,
     pub(crate) findings: Vec<Finding>,
-}
-
-/// The signs of life that whoever started us wants (`WATCHDOG_USEC`, `sd_watchdog_enabled(3)`).
-pub(crate) struct Watchdog {
-    pub(crate) every: Span,
-    pub(crate) next: Moment,
 }
 
 const SIGHUP: u8 = 1;
@@ -232,7 +225,7 @@ impl Daemon {
             self.control.drop_at(),
             self.log.retry_at(),
             self.door.again_at(),
-            self.watchdog.next,
+            self.upward.next(),
             self.world.receipts().late_at(),
             self.waits_told_at,
             self.keeper_again_at,
@@ -611,10 +604,7 @@ impl Daemon {
             self.told_ready = true;
             self.upward.say("READY=1");
         }
-        if self.now >= self.watchdog.next {
-            self.upward.say("WATCHDOG=1");
-            self.watchdog.next = self.now + self.watchdog.every;
-        }
+        self.upward.live(self.now);
     }
 
     // ── callers ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -5,7 +5,7 @@
 //! sockets hung up with the daemon. Nobody says which those are; but each holds the [`Tie`].
 //!
 //! *Always true:* every wait is for something that the kernel tells (a pidfd, `cgroup.events`, a pipe that hangs up), all waits of
-//! one [`Vigil`] together are over in time, and who is in the way is told when it takes long, and when it is not waited for any longer.
+//! one [`Delay`] together are over in time, and who is in the way is told when it takes long, and when it is not waited for any longer.
 
 use std::ffi::CString;
 use std::ops::ControlFlow;
@@ -23,12 +23,15 @@ use verger_wire::board::Record;
 use verger_wire::place;
 
 use crate::log::Log;
+use crate::notify::Upward;
 
 const SIGKILL: u8 = 9;
 const SIGCONT: u8 = 18;
 
 /// All that is left is waited for so long, together.
 const PATIENCE: Span = Span::from_secs(10);
+/// What is killed when that time is up is given so long all the same.
+const LAST_PATIENCE: Span = Span::from_secs(1);
 /// Who is in the way is told when it has lasted so long.
 const FIRST_TOLD: Span = Span::from_secs(1);
 /// And again.
@@ -212,18 +215,42 @@ enum Waited {
     TimeIsUp,
 }
 
-/// Waits for what is left of runs to end.
-pub(crate) struct Vigil<'l> {
-    log: &'l mut Log,
+/// How long a daemon that begins waits, all in all, for what was left.
+pub(crate) struct Delay {
     until: Moment,
     tell_at: Moment,
 }
 
-impl Vigil<'_> {
-    /// Begins one.
-    pub(crate) fn begin(log: &mut Log) -> Vigil<'_> {
+impl Delay {
+    /// It begins now.
+    pub(crate) fn begin() -> Delay {
         let now = clock::now();
-        Vigil { log, until: now + PATIENCE, tell_at: now + FIRST_TOLD }
+        Delay { until: now + PATIENCE, tell_at: now + FIRST_TOLD }
+    }
+}
+
+/// Waits for what is left of runs to end. The loop does not turn meanwhile: what it does else for whoever started us, and for those
+/// who read what we say, is done here.
+pub(crate) struct Vigil<'l> {
+    log: &'l mut Log,
+    upward: &'l mut Upward,
+    delay: &'l mut Delay,
+    until: Moment,
+}
+
+impl<'l> Vigil<'l> {
+    /// Begins one of those that are over in time together.
+    pub(crate) fn begin(log: &'l mut Log, upward: &'l mut Upward, delay: &'l mut Delay) -> Vigil<'l> {
+        let until = delay.until.max(clock::now() + LAST_PATIENCE);
+        Vigil { log, upward, delay, until }
+    }
+
+    /// Waits until each of these has ended, but no longer than `most` for all: they are asked to, and may have their way.
+    pub(crate) fn let_end(&mut self, asked: &[PidFd], most: Span) {
+        let until = clock::now() + most;
+        for one in asked {
+            while clock::now() < until && !self.happens(one.as_fd(), PollFlags::IN, until) {}
+        }
     }
 
     /// Waits until each of these has ended.
@@ -314,11 +341,8 @@ impl Vigil<'_> {
 
     /// Waits for an event, for `most` at most. `who` is whose it is.
     fn wait(&mut self, fd: BorrowedFd<'_>, what: PollFlags, most: Span, who: impl Fn() -> String) -> Waited {
-        let now = clock::now();
-        let left = (now + most).min(self.until).min(self.tell_at).since(now).0;
-        let limit = Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as i64 };
-        let mut asked = [PollFd::from_borrowed_fd(fd, what)];
-        if matches!(poll(&mut asked, Some(&limit)), Ok(1..)) {
+        let until = (clock::now() + most).min(self.until).min(self.delay.tell_at);
+        if self.happens(fd, what, until) {
             return Waited::Happened;
         }
         let now = clock::now();
@@ -327,15 +351,22 @@ impl Vigil<'_> {
             self.say(format_args!("{who} is left of what ran before, and is not waited for any longer"));
             return Waited::TimeIsUp;
         }
-        if self.tell_at <= now {
-            self.tell_at = now + TOLD_AGAIN;
+        if self.delay.tell_at <= now {
+            self.delay.tell_at = now + TOLD_AGAIN;
             let who = who();
             self.say(format_args!("{who} is left of what ran before: nothing new is begun before it has ended"));
         }
         Waited::NotYet
     }
 
-    /// The loop, which else sees to it that lines come out, does not turn yet.
+    /// Waits for an event until then, or until a sign of life is due; whether it happened.
+    fn happens(&mut self, fd: BorrowedFd<'_>, what: PollFlags, until: Moment) -> bool {
+        self.upward.live(clock::now());
+        let left = until.min(self.upward.next()).since(clock::now()).0;
+        let limit = Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as i64 };
+        matches!(poll(&mut [PollFd::from_borrowed_fd(fd, what)], Some(&limit)), Ok(1..))
+    }
+
     fn say(&mut self, line: std::fmt::Arguments<'_>) {
         self.log.warn(line);
         self.log.flush(clock::now());

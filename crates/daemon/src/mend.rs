@@ -19,7 +19,7 @@ use verger_linux::{clock, process, reap, signals};
 use crate::daemon::Daemon;
 use crate::folder::{Folder, note_breakage};
 use crate::inheritance::Inheritance;
-use crate::leftovers::{Doomed, Vigil};
+use crate::leftovers::{Delay, Doomed, Vigil};
 use crate::log::last_words;
 use crate::options::Options;
 
@@ -146,13 +146,14 @@ fn end_all(daemon: &mut Daemon) {
     let tie = &daemon.world.starter.ground().tie;
     let is_shim = |child: &Pid| tie.is_held_by(*child).unwrap_or(true);
     let shims: Vec<Doomed> = children(daemon).into_iter().filter(is_shim).filter_map(Doomed::hold).collect();
-    Vigil::begin(&mut daemon.log).see_off_each(&shims);
+    let mut delay = Delay::begin();
+    Vigil::begin(&mut daemon.log, &mut daemon.upward, &mut delay).see_off_each(&shims);
     let is_at_it = |child: Pid| shims.iter().any(|shim| shim.pid() == child && !shim.has_ended());
     for child in children(daemon).into_iter().filter(|child| !is_at_it(*child)) {
         let _gone = process::signal(child, SIGKILL);
         let _no_group = Group(child).kill();
     }
     if let Some(tree) = &daemon.world.starter.ground().tree {
-        Vigil::begin(&mut daemon.log).end_runs(tree, |_| true);
+        Vigil::begin(&mut daemon.log, &mut daemon.upward, &mut delay).end_runs(tree, |_| true);
     }
 }

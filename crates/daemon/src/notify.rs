@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 use verger_engine::runs::RunId;
+use verger_engine::time::{Moment, Span};
 use verger_linux::channel::{self, Kind};
 
 use crate::recipe::decimal;
@@ -78,16 +79,40 @@ pub(crate) fn says_ready(message: &[u8]) -> bool {
 }
 
 /// Whoever started us, and wants to be told how we fare.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Upward {
     address: Option<CString>,
+    /// It wants a sign of life so often (`WATCHDOG_USEC`, `sd_watchdog_enabled(3)`).
+    every: Span,
+    /// The next is due then.
+    next: Moment,
 }
 
 impl Upward {
     /// Reads the address that we were given.
-    pub(crate) fn from_environment() -> Upward {
+    pub(crate) fn from_environment(now: Moment) -> Upward {
         let address = std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty());
-        Upward { address: address.and_then(|address| CString::new(address.as_bytes()).ok()) }
+        let address = address.and_then(|address| CString::new(address.as_bytes()).ok());
+        let number = |name: &str| std::env::var(name).ok()?.parse::<u64>().ok();
+        let for_us = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
+        match number("WATCHDOG_USEC").filter(|usec| *usec > 0 && for_us && address.is_some()) {
+            // Twice as often as asked, as sd_watchdog_enabled(3) advises.
+            Some(usec) => Upward { address, every: Span::from_micros(usec / 2).max(SHORTEST), next: now },
+            None => Upward { address, every: Span::FOREVER, next: Moment::NEVER },
+        }
+    }
+
+    /// When the next sign of life is due.
+    pub(crate) fn next(&self) -> Moment {
+        self.next
+    }
+
+    /// Says that we live, if it is time to.
+    pub(crate) fn live(&mut self, now: Moment) {
+        if now >= self.next {
+            self.say("WATCHDOG=1");
+            self.next = now + self.every;
+        }
     }
 
     /// Says something; nobody has to listen.
@@ -96,6 +121,9 @@ impl Upward {
         let _nobody_has_to_listen = send_to(address, words.as_bytes());
     }
 }
+
+/// Nobody is told more often that we live.
+const SHORTEST: Span = Span::from_millis(1);
 
 fn send_to(address: &CString, words: &[u8]) -> Result<(), Errno> {
     use rustix::net::{AddressFamily, SendFlags, SocketAddrUnix, SocketFlags, SocketType, sendto, socket_with};

@@ -64,11 +64,35 @@ fn file_name() -> CString {
 /// What the page is called until it is published.
 const UNPUBLISHED: &CStr = c"board.new";
 
+/// Why nothing is known of a page that is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Illegible {
+    /// It was not made as this program makes it: nothing of it is believed.
+    Strange(BoardError),
+    /// It cannot be looked at.
+    Closed(Errno),
+}
+
+impl std::fmt::Display for Illegible {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Illegible::Strange(error) => error.fmt(f),
+            Illegible::Closed(errno) => write!(f, "it cannot be read: {errno}"),
+        }
+    }
+}
+
+impl From<BoardError> for Illegible {
+    fn from(error: BoardError) -> Illegible {
+        Illegible::Strange(error)
+    }
+}
+
 /// Reads the page that a former daemon left; `None` when there is none.
 ///
 /// # Errors
-/// It is there, and was not made as this program makes it: nothing of it is believed.
-pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Result<Option<Left>, BoardError> {
+/// It is there, and is not understood or cannot be read.
+pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Result<Option<Left>, Illegible> {
     let file = rustix::fs::openat(
         folder,
         file_name(),
@@ -78,11 +102,18 @@ pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Result<Option<Left>, BoardError
             | rustix::fs::OFlags::NOFOLLOW,
         rustix::fs::Mode::empty(),
     );
-    let Ok(file) = file else { return Ok(None) };
-    let bytes = rustix::fs::fstat(&file).map_or(0, |stat| stat.st_size as u64);
+    let file = match file {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(Illegible::Closed(errno)),
+    };
+    let bytes = rustix::fs::fstat(&file).map_err(Illegible::Closed)?.st_size as u64;
     let words64 = verger_wire::board::words64_in(bytes).ok_or(BoardError::NotABoard)?;
     let shared = Shared::open(folder, &file_name(), Layout { words32: WORDS32, words64 });
-    let shared = shared.map_err(|_| BoardError::Cut)?;
+    let shared = shared.map_err(|errno| match errno {
+        Errno::INVAL => Illegible::Strange(BoardError::Cut),
+        errno => Illegible::Closed(errno),
+    })?;
     let reader = Reader::new(Slices { words32: shared.words32(), words64: shared.words64() })?;
     Ok(Some(Left {
         entries: reader.left().collect(),
@@ -258,17 +289,20 @@ mod tests {
         assert_eq!(seen(), Ok(Some(RunId(1))));
         let found = verger_wire::board::VERSION + 1;
         board().write_at(&low_high(found, HEADER_WORDS as u32), FIRST + 8).unwrap();
-        assert_eq!(seen(), Err(BoardError::OtherVersion { found }));
+        assert_eq!(seen(), Err(Illegible::Strange(BoardError::OtherVersion { found })));
         page();
         assert_eq!(seen(), Ok(Some(RunId(1))), "it is made anew");
         // Another layout that forgot to say so.
         board().write_at(&low_high(RECORD_WORDS as u32 + 1, 8), FIRST + 16).unwrap();
-        assert_eq!(seen(), Err(BoardError::Damaged { slot: None }));
+        assert_eq!(seen(), Err(Illegible::Strange(BoardError::Damaged { slot: None })));
         page();
         board().set_len(FIRST + 8 * HEADER_WORDS as u64).unwrap();
-        assert_eq!(seen(), Err(BoardError::Cut));
+        assert_eq!(seen(), Err(Illegible::Strange(BoardError::Cut)));
         board().set_len(7).unwrap();
-        assert_eq!(seen(), Err(BoardError::NotABoard));
+        assert_eq!(seen(), Err(Illegible::Strange(BoardError::NotABoard)));
+        std::fs::remove_file(path.join(BOARD_FILE)).unwrap();
+        std::os::unix::fs::symlink("nowhere", path.join(BOARD_FILE)).unwrap();
+        assert_eq!(seen(), Err(Illegible::Closed(Errno::LOOP)), "there is something, and it cannot be read");
         std::fs::remove_dir_all(&path).unwrap();
     }
 }

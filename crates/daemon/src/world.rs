@@ -71,6 +71,9 @@ struct Living {
     /// It was asked whether anybody is left, and all that is seen is the shim, which is about to say so by ending. If it does not
     /// by then, somebody stopped it.
     doubt_at: Moment,
+    /// Its main process was not found by a daemon that took it up, and its shim has not told how it ended. If it does not by then,
+    /// nobody will.
+    missed_at: Moment,
     /// How often it was killed.
     kills: u32,
 }
@@ -92,6 +95,7 @@ impl Living {
             receipt: None,
             shim: None,
             doubt_at: Moment::NEVER,
+            missed_at: Moment::NEVER,
             kills: 0,
         }
     }
@@ -120,7 +124,7 @@ pub(crate) struct World {
     told: VecDeque<RunEvent>,
     /// A dead child was left alone because a worker may be about to report it.
     look_again: bool,
-    /// When the first of the doubts about shims is due.
+    /// When the first of the doubts about shims, and about those below them, is due.
     doubt_at: Moment,
     /// Shims that lost their sockets with a former life of ours, and have not ended: of which run each is nobody can say.
     strays: Vec<Doomed>,
@@ -620,7 +624,8 @@ impl World {
         self.doubt_at
     }
 
-    /// A shim below which nobody is seen, and which does not end, is itself what is in the way.
+    /// A shim below which nobody is seen, and which does not end, is itself what is in the way; a main process that nobody told
+    /// the end of has ended in a way that is not known.
     pub(crate) fn doubt(&mut self, now: Moment) {
         if self.doubt_at > now {
             return;
@@ -632,7 +637,15 @@ impl World {
                 let left = living.shim.as_ref().map(|shim| shim.pid);
                 self.told.push_back(RunEvent::Swept { run: living.run, left });
             }
-            self.doubt_at = self.doubt_at.min(living.doubt_at);
+            if living.missed_at <= now {
+                living.missed_at = Moment::NEVER;
+                if !living.reaped {
+                    living.reaped = true;
+                    let exit = Exit { ended: Ended::Unknown, oom: false };
+                    self.told.push_back(RunEvent::Exited { run: living.run, exit, usage: Usage::NONE });
+                }
+            }
+            self.doubt_at = self.doubt_at.min(living.doubt_at).min(living.missed_at);
         }
     }
 

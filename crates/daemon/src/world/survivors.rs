@@ -6,10 +6,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
 use verger_engine::Engine;
 use verger_engine::runs::{Containment, Ended, Exit, Pid, RunEvent, RunRef, Usage};
-use verger_engine::time::Moment;
+use verger_engine::time::{Moment, Span};
 use verger_linux::process::{self, PidFd};
 use verger_linux::{clock, reap};
 use verger_wire::board::Name;
@@ -47,7 +47,7 @@ enum Process {
 
 impl World {
     /// Takes up a run that was known. Its main process may have ended meanwhile: how is known as far as the kernel says it.
-    pub(crate) fn found(&mut self, engine: &Engine, poll: &Poll, known: &Known) {
+    pub(crate) fn found(&mut self, poll: &Poll, known: &Known) {
         let Known { run, pid, started, containment, listens } = *known;
         let slot = run.service.slot;
         let mut living = Living { containment, pid: Some(pid), started, ..Living::begun(run) };
@@ -95,7 +95,7 @@ impl World {
         }
         self.living[slot as usize] = Some(living);
         if is_below {
-            self.main_may_be_gone(engine, poll, slot);
+            self.main_may_be_gone(slot);
         }
         // What it said while nobody held its socket is lost: then it counts as not ready in time.
         if has_socket || (listens && self.listen(poll, run).is_ok()) {
@@ -107,25 +107,14 @@ impl World {
     }
 
     /// The main process of a run in a shim may have ended, with others left, and its end have been heard before the daemon's own, or
-    /// nobody can hear it any more: it would be waited for without end. How it ended is not known then. The run is not over before
-    /// its shim has ended.
-    fn main_may_be_gone(&mut self, engine: &Engine, poll: &Poll, slot: u32) {
-        let Some(living) = self.living.get(slot as usize).and_then(Option::as_ref) else { return };
-        let (run, main, started) = (living.run, living.pid, living.started);
-        let is_it = |stat: process::Stat| started == 0 || stat.start == started;
-        if main.is_some_and(|main| process::stat(main).is_ok_and(is_it)) {
-            return;
+    /// nobody can hear it any more: it would be waited for without end. Who has just reaped it is given time to tell of it; else
+    /// how it ended is not known. The run is not over before its shim has ended.
+    fn main_may_be_gone(&mut self, slot: u32) {
+        let Some(living) = self.living.get_mut(slot as usize).and_then(Option::as_mut) else { return };
+        if living.pid.is_none_or(|main| is_gone(process::stat(main), living.started)) {
+            living.missed_at = clock::now() + TELLING;
+            self.doubt_at = self.doubt_at.min(living.missed_at);
         }
-        // Just reaped by its shim, it is told of in a moment.
-        if let Some(socket) = living.shim.as_ref().and_then(Shim::socket) {
-            let mut asked = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
-            let _moment = rustix::event::poll(&mut asked, Some(&MOMENT));
-            self.hear_shim(engine, poll, slot);
-        }
-        let Some(living) = self.living(run).filter(|living| !living.reaped) else { return };
-        living.reaped = true;
-        let exit = Exit { ended: Ended::Unknown, oom: false };
-        self.told.push_back(RunEvent::Exited { run, exit, usage: Usage::NONE });
     }
 
     /// Nobody can say of which runs these shims are, which lost their sockets: none of which the shim is not known is over before
@@ -245,8 +234,16 @@ fn share<'l>(engine: &Engine, living: &'l Living) -> Option<Share<'l>> {
     })
 }
 
-/// How long a shim is given to tell of an end that it has just taken.
-const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+/// How long a shim is given to tell of an end that it has just taken. It says so at once, but on a machine that is busy.
+const TELLING: Span = Span::from_secs(2);
+
+/// Whether a look for a process says that it is gone. One that fails for want of something of ours says nothing.
+fn is_gone(looked: Result<process::Stat, Errno>, started: u64) -> bool {
+    match looked {
+        Ok(stat) => started != 0 && stat.start != started,
+        Err(errno) => matches!(errno, Errno::NOENT | Errno::SRCH),
+    }
+}
 
 /// Who the main process of a run is now. `held` is its pidfd, if somebody kept it: that one cannot mean another.
 fn who_is(pid: Pid, started: u64, held: Option<OwnedFd>) -> Process {
@@ -305,6 +302,21 @@ mod tests {
         assert!(matches!(who_is(parent, 0, None), Process::Gone), "nobody knows when it began");
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn only_who_is_seen_to_be_gone_is_gone() {
+        let parent = process::stat(Pid(std::os::unix::process::parent_id()));
+        let began = parent.as_ref().unwrap().start;
+        assert!(!is_gone(parent, began));
+        assert!(
+            is_gone(process::stat(Pid(std::os::unix::process::parent_id())), began + 1),
+            "somebody else has its number"
+        );
+        assert!(is_gone(process::stat(Pid(u32::MAX >> 1)), began), "nobody can have this number");
+        for of_ours in [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ACCESS, Errno::IO] {
+            assert!(!is_gone(Err(of_ours), began), "{of_ours}");
+        }
     }
 
     #[test]
