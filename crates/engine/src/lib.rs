@@ -10,6 +10,8 @@
 //! - [`runs`]: the mechanism. Start this program, signal it, end it and all its offspring, tell how it ended.
 //! - [`life`]: the built-in policy. Want and phase, order, readiness, restart, commands and their answers.
 //!
+//! - [`proxy`]: the sibling of `life`, for a policy that is somebody else's program: it obeys *controllers*.
+//!
 //! Beside them: [`image`] (the compiled plan), [`budget`] (how long the end of everything takes, and may), [`causes`] (why
 //! things happened), [`recorder`] (events as bytes), and [`views`] (other systems' words for the same facts).
 //!
@@ -39,6 +41,7 @@ mod images;
 pub mod life;
 pub mod names;
 mod outbox;
+pub mod proxy;
 pub mod recorder;
 pub mod runs;
 pub mod time;

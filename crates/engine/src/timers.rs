@@ -23,6 +23,14 @@ impl Timers {
         Timers { heap: Vec::with_capacity(keys), places: vec![0; keys] }
     }
 
+    /// Takes memory for this many keys, if it has less.
+    pub(crate) fn grow(&mut self, keys: usize) {
+        if keys > self.places.len() {
+            self.places.resize(keys, 0);
+            self.heap.reserve(keys - self.heap.len());
+        }
+    }
+
     /// The earliest deadline; [`Moment::NEVER`] when there is none.
     pub(crate) fn next(&self) -> Moment {
         self.heap.first().map_or(Moment::NEVER, |(when, _)| *when)

@@ -11,6 +11,7 @@
 //! - [`view`]: what an engine knows, as messages.
 //! - [`rights`]: who may say what.
 //! - [`board`]: the status page in shared memory.
+//! - [`lines`]: what controllers and a `daemonproxy` say to each other.
 //! - [`supervise`]: the two protocols of `supervise`.
 //! - [`place`]: where sockets and pages lie, and in which variables that is said.
 //!
@@ -21,6 +22,7 @@
 pub mod board;
 pub mod frame;
 pub mod interface;
+pub mod lines;
 pub mod message;
 pub mod place;
 pub mod rights;

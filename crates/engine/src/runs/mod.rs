@@ -284,6 +284,14 @@ impl Runs {
         }
     }
 
+    /// Takes memory for this many services, if it has less: for a brain that did not say at the start how many there will be.
+    pub(crate) fn grow(&mut self, services: usize) {
+        if services > self.table.len() {
+            self.table.resize_with(services, || None);
+            self.timers.grow(services);
+        }
+    }
+
     /// The images that services and runs are described in.
     pub fn images(&self) -> &Images {
         &self.images
