@@ -26,6 +26,7 @@ mod options;
 mod page;
 mod pids;
 mod poll;
+mod proxy;
 mod receipts;
 mod recipe;
 mod recording;
@@ -50,6 +51,10 @@ use verger_linux::machine::{self, End, Init};
 static ALLOCATOR: verger_linux::allocator::Counting = verger_linux::allocator::Counting;
 
 fn main() -> ExitCode {
+    let name = std::env::args_os().next().unwrap_or_default();
+    if std::path::Path::new(&name).file_name().is_some_and(|name| name == proxy::NAME) {
+        return ExitCode::from(proxy::main());
+    }
     let options = match options::read(std::env::args_os().skip(1)) {
         Ok(Asked::Run(options)) => options,
         Ok(Asked::Help) => return say(options::HELP),

@@ -18,6 +18,15 @@ impl Pids {
         Pids { places: vec![(0, 0); (children as usize * 2).next_power_of_two().max(8)] }
     }
 
+    /// Takes memory for this many children, if it has less.
+    pub(crate) fn grow(&mut self, children: u32) {
+        let places = (children as usize * 2).next_power_of_two();
+        if places > self.places.len() {
+            let old = std::mem::replace(&mut self.places, vec![(0, 0); places]);
+            old.into_iter().filter(|(pid, _)| *pid != 0).for_each(|(pid, slot)| self.insert(Pid(pid), slot));
+        }
+    }
+
     pub(crate) fn get(&self, pid: Pid) -> Option<u32> {
         let (at, found) = self.seek(pid);
         found.then(|| self.places[at].1)
@@ -77,6 +86,16 @@ impl Pids {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+
+    #[test]
+    fn it_grows_with_all_it_holds() {
+        let mut pids = Pids::new(1);
+        for count in 1..500 {
+            pids.grow(count);
+            pids.insert(Pid(count * 7), count);
+            (1..=count).for_each(|at| assert_eq!(pids.get(Pid(at * 7)), Some(at)));
+        }
+    }
 
     #[test]
     fn it_is_a_map() {

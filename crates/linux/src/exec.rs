@@ -37,6 +37,7 @@ pub struct Replacement {
     envp: Box<[*const c_char]>,
     keep: Box<[i32]>,
     passed: Option<&'static Passed>,
+    keeps_all: bool,
     _texts: Box<[CString]>,
 }
 
@@ -62,7 +63,13 @@ impl Replacement {
         let (arguments, variables) = texts.split_at(argv.len());
         let (argv, envp) = (ended(arguments), ended(variables));
         let keep = keep.iter().map(AsRawFd::as_raw_fd).collect();
-        Replacement { image, argv, envp, keep, passed: None, _texts: texts }
+        Replacement { image, argv, envp, keep, passed: None, keeps_all: false, _texts: texts }
+    }
+
+    /// It keeps every descriptor below 1024, whoever has it.
+    pub fn keeping_all(mut self) -> Replacement {
+        self.keeps_all = true;
+        self
     }
 
     /// It keeps also what is on this list when it is executed.
@@ -108,8 +115,15 @@ impl Replacement {
         // NUL-ended texts. Marking descriptors close-on-exec closes none.
         let result = unsafe {
             raw::syscall4(libc::SYS_rt_sigaction, libc::SIGPIPE as usize, (&raw const pipe) as usize, 0, 8);
-            let marked = raw::syscall3(libc::SYS_close_range, 3, u32::MAX as usize, libc::CLOSE_RANGE_CLOEXEC as usize);
-            if marked < 0 {
+            if self.keeps_all {
+                for fd in 3..1024 {
+                    raw::syscall3(libc::SYS_fcntl, fd, libc::F_SETFD as usize, 0);
+                }
+            }
+            let above = if self.keeps_all { 1024 } else { 3 };
+            let marked =
+                raw::syscall3(libc::SYS_close_range, above, u32::MAX as usize, libc::CLOSE_RANGE_CLOEXEC as usize);
+            if marked < 0 && !self.keeps_all {
                 mark_one_by_one();
             }
             for fd in self.kept() {

@@ -28,6 +28,7 @@ pub mod clock;
 pub mod command;
 pub mod contain;
 pub mod exec;
+pub mod fatal;
 mod files;
 mod inherit;
 pub mod lent;

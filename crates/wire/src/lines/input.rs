@@ -50,6 +50,11 @@ impl Input {
         self.end = (self.end + count).min(self.bytes.len());
     }
 
+    /// How many bytes wait to be taken.
+    pub fn waiting(&self) -> usize {
+        self.end - self.begin
+    }
+
     /// Whether there is no room.
     pub fn is_full(&self) -> bool {
         self.end - self.begin == self.bytes.len()

@@ -1,0 +1,212 @@
+//! One controller: where its commands come from, where its events go, and how far both have come.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use verger_engine::proxy::Name;
+use verger_engine::runs::RunId;
+use verger_engine::time::Moment;
+use verger_linux::channel;
+use verger_wire::lines::{Input, Output};
+
+use super::handles::Descriptor;
+
+/// Who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// A file that is read once; it is told nothing.
+    Config,
+    /// Whoever started us. It ends, so do we.
+    Interactive,
+    /// Somebody who connected.
+    Caller,
+    /// A service, in this slot and this run of it.
+    Service(u32, RunId),
+}
+
+/// How far a dump has come: what is told next comes after this name.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dump {
+    Handles(Option<Name>),
+    /// The last service that was told of, and how many of its five lines.
+    Services(Option<Name>, u8),
+    Signals(u64),
+}
+
+/// What a read brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    Something,
+    Nothing,
+    /// No room: lines have to be taken first.
+    Full,
+    /// Nothing more will come.
+    End,
+}
+
+/// Descriptors that came along and wait to be taken; more are closed.
+const PASSED_MAX: usize = 2;
+
+pub(super) struct Controller {
+    pub(super) origin: Origin,
+    pub(super) read: Option<Descriptor>,
+    pub(super) write: Option<Descriptor>,
+    is_socket: bool,
+    pub(super) input: Box<Input>,
+    pub(super) output: Output,
+    /// The last arrival of a signal that it was told of.
+    pub(super) told: u64,
+    pub(super) dump: Option<Dump>,
+    /// Nothing more comes.
+    pub(super) has_ended: bool,
+    /// It asked to be let go; what it has asked for before is still answered.
+    pub(super) leaves: bool,
+    /// Bytes that ever came.
+    received: u64,
+    /// With the number of bytes that had come when they had.
+    passed: VecDeque<(u64, OwnedFd)>,
+    /// Descriptors that came and were closed, since it was last asked.
+    pub(super) dropped: u32,
+}
+
+impl Controller {
+    pub(super) fn new(origin: Origin, read: Option<Descriptor>, write: Option<Descriptor>) -> Controller {
+        let is_socket = matches!(origin, Origin::Caller | Origin::Service(..));
+        Controller {
+            origin,
+            read,
+            write,
+            is_socket,
+            input: Box::default(),
+            output: Output::default(),
+            told: 0,
+            dump: None,
+            has_ended: false,
+            leaves: false,
+            received: 0,
+            passed: VecDeque::with_capacity(PASSED_MAX),
+            dropped: 0,
+        }
+    }
+
+    /// Uses the memory of one that is gone for another.
+    pub(super) fn renew(&mut self, origin: Origin, read: Option<Descriptor>, write: Option<Descriptor>) {
+        *self.input = Input::default();
+        self.output.begin_anew();
+        self.passed.clear();
+        (self.origin, self.read, self.write) = (origin, read, write);
+        self.is_socket = matches!(origin, Origin::Caller | Origin::Service(..));
+        (self.told, self.dump, self.has_ended, self.leaves) = (0, None, false, false);
+        (self.received, self.dropped) = (0, 0);
+    }
+
+    /// Lets go of its descriptors; its memory stays.
+    pub(super) fn retire(&mut self) {
+        (self.read, self.write) = (None, None);
+        self.passed.clear();
+    }
+
+    /// Whether a command may be begun.
+    pub(super) fn is_listened_to(&self) -> bool {
+        self.dump.is_none() && (self.write.is_none() || self.output.takes_commands())
+    }
+
+    /// Whether commands wait because events do.
+    pub(super) fn is_held_up(&self) -> bool {
+        !self.is_listened_to() && self.input.is_full()
+    }
+
+    /// Puts an event. `is_answer`: a command of this controller caused it.
+    pub(super) fn tell(&mut self, line: &[u8], is_answer: bool) {
+        if self.write.is_some() {
+            self.output.put(line, is_answer);
+        }
+    }
+
+    /// Takes what has come, as far as there is room.
+    pub(super) fn fill(&mut self) -> Came {
+        let Controller { read, input, passed, received, dropped, is_socket, .. } = self;
+        let Some(from) = read else { return Came::End };
+        let room = input.room();
+        if room.is_empty() {
+            return Came::Full;
+        }
+        let mut fds: [Option<OwnedFd>; channel::DESCRIPTORS_MAX] = [const { None }; channel::DESCRIPTORS_MAX];
+        let count = match is_socket {
+            false => rustix::io::retry_on_intr(|| rustix::io::read(&*from, &mut *room)),
+            true => match channel::receive(&*from, room, &mut fds) {
+                Ok(Some(came)) => {
+                    *dropped += u32::from(came.lost);
+                    Ok(came.length)
+                }
+                Ok(None) => Err(Errno::AGAIN),
+                Err(errno) => Err(errno),
+            },
+        };
+        let came = match count {
+            Ok(0) => Came::End,
+            Ok(count) => {
+                input.came(count);
+                *received += count as u64;
+                Came::Something
+            }
+            Err(Errno::AGAIN) => Came::Nothing,
+            Err(_) => Came::End,
+        };
+        for fd in fds.into_iter().flatten() {
+            match passed.len() < PASSED_MAX {
+                true => passed.push_back((*received, fd)),
+                false => *dropped += 1,
+            }
+        }
+        came
+    }
+
+    /// The descriptor that came with the command that is being carried out, or with one before it that did not take it.
+    pub(super) fn take_passed(&mut self) -> Option<OwnedFd> {
+        self.passed.pop_front().map(|(_, fd)| fd)
+    }
+
+    /// A command has been carried out: what came with it and was not taken is closed.
+    pub(super) fn did(&mut self) {
+        let done = self.received - self.input.waiting() as u64;
+        while self.passed.front().is_some_and(|(with, _)| *with <= done) {
+            self.passed.pop_front();
+            self.dropped += 1;
+        }
+    }
+
+    /// Writes what waits, as far as it is taken; whether somebody is still there to take it.
+    pub(super) fn flush(&mut self, now: Moment) -> bool {
+        while let Some(to) = &self.write
+            && self.output.waiting() > 0
+        {
+            let text = self.output.text();
+            let wrote = match self.is_socket {
+                true => channel::send(to, text, &[]),
+                false => rustix::io::retry_on_intr(|| rustix::io::write(to, text)),
+            };
+            match wrote {
+                Ok(count) => self.output.wrote(count),
+                Err(Errno::AGAIN) => {
+                    self.output.blocked(now);
+                    return true;
+                }
+                Err(_) => {
+                    // Nobody is there to read; what it has said before is carried out all the same.
+                    self.write = None;
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    /// What is to be watched for something to read, and for room to write.
+    pub(super) fn watched(&self) -> (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>) {
+        let reads = !self.has_ended && !self.leaves && !self.input.is_full() && self.is_listened_to();
+        let writes = self.output.waiting() > 0;
+        (self.read.as_ref().filter(|_| reads).map(AsFd::as_fd), self.write.as_ref().filter(|_| writes).map(AsFd::as_fd))
+    }
+}

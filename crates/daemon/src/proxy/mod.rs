@@ -1,0 +1,759 @@
+//! `daemonproxy`: vergerd by another name. The lower half of the engine, runs and handles, obeys lines of text.
+//!
+//! One loop: signals, ends of processes, controllers. Nothing here decides what runs; a controller does, often a service itself,
+//! and may be restarted without anything else noticing. Commands are read by [`verger_wire::lines`], what they mean for services is
+//! [`verger_engine::proxy`]'s, what they mean for descriptors is [`handles`]'s.
+//!
+//! *Always true:* no controller, no full pipe and no full disk holds it up or ends it; a command that fails has changed nothing.
+
+mod controller;
+mod dump;
+mod ending;
+mod handles;
+mod hands;
+mod log;
+mod making;
+mod obey;
+mod options;
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use verger_engine::proxy::{Effect, Event, Name, Proxy, Refusal, State, Told};
+use verger_engine::runs::{Containment, Exit, RunEffect, RunEvent, RunRef, Usage, signal_name};
+use verger_engine::time::Moment;
+use verger_linux::process::{Forked, fork_alone};
+use verger_linux::reap::{self, Look};
+use verger_linux::signals::{self, SignalFd, SignalSet};
+use verger_linux::{channel, clock, fatal, machine, process};
+use verger_wire::lines::{Taken, event};
+
+use controller::{Came, Controller, Origin};
+use ending::Ending;
+use handles::{Descriptor, Handles};
+use hands::{Hands, Line, Start};
+use log::{Level, Log};
+use options::{Options, Stop};
+
+/// The name by which it is called.
+pub(crate) const NAME: &str = "daemonproxy";
+/// So many controllers at a time.
+const CONTROLLERS: usize = 64;
+/// So many commands of one controller before others have their turn.
+const COMMANDS_A_TURN: usize = 256;
+/// Memory for so many controllers is taken at the start.
+const CONTROLLERS_AT_START: usize = 4;
+const SIGALRM: u8 = 14;
+const SIGCHLD: u8 = 17;
+const SIGABRT: u8 = 6;
+/// The status that tells of a program that could not be executed.
+const NOT_EXECUTED: u8 = 3;
+
+/// Why it does not begin.
+struct Trouble {
+    status: u8,
+    words: String,
+}
+
+/// The program, under its other name.
+pub(crate) fn main() -> u8 {
+    rustix::process::umask(Mode::from_raw_mode(0o077));
+    let mut options = Options::default();
+    let words: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    if std::process::id() == 1 {
+        options.guard = 1;
+        options.config = Some(b"/etc/daemonproxy.conf".to_vec());
+    }
+    let read = options::read(&mut options, words.iter().map(OsStr::new));
+    let mut ending = Ending::default();
+    ending.set_exec(match options.exit_exec.as_slice() {
+        b"" => verger_engine::proxy::Fields::NONE,
+        words => verger_engine::proxy::Fields::of(words),
+    });
+    ending.set_guard(options.guard);
+    let say = |words: &str| {
+        let _nobody_reads = std::io::stdout().write_all(words.as_bytes());
+    };
+    match read {
+        Ok(()) => {}
+        Err(Stop::Help) => {
+            say(options::HELP);
+            return ending.end(1, "").0;
+        }
+        Err(Stop::Version) => {
+            say(options::VERSION);
+            return ending.end(1, "").0;
+        }
+        Err(Stop::Wrong(words)) if options.guard != 0 => {
+            complain(&format!("{words}; carrying on because of the guard"));
+        }
+        Err(Stop::Wrong(words)) => {
+            complain(&words);
+            return ending.end(2, &words).0;
+        }
+    }
+    match Daemonproxy::begin(&options, ending) {
+        Ok(Some(mut daemonproxy)) => daemonproxy.run(),
+        Ok(None) => 0,
+        Err((Trouble { status, words }, ending)) => {
+            complain(&words);
+            ending.end(i64::from(status), &words).0
+        }
+    }
+}
+
+fn complain(words: &str) {
+    let _nobody_reads = writeln!(std::io::stderr(), "fatal: {words}");
+}
+
+/// A control socket.
+struct Door {
+    listener: OwnedFd,
+    path: Vec<u8>,
+}
+
+struct Daemonproxy {
+    proxy: Proxy,
+    handles: Handles,
+    hands: Hands,
+    controllers: Vec<Controller>,
+    /// Memory of controllers that are gone.
+    retired: Vec<Controller>,
+    signals: SignalFd,
+    door: Option<Door>,
+    log: Log,
+    ending: Ending,
+    now: Moment,
+    /// An event as it is told.
+    line: Vec<u8>,
+    /// The command that is carried out.
+    command: Vec<u8>,
+    /// The run of each slot, while it has one.
+    runs: Vec<Option<RunRef>>,
+    /// How it ends, once that is decided: the code and why.
+    over: Option<(i64, &'static str)>,
+}
+
+impl Daemonproxy {
+    /// Makes everything; `None`: this process was only the one that made another.
+    fn begin(options: &Options, mut ending: Ending) -> Result<Option<Daemonproxy>, (Trouble, Ending)> {
+        macro_rules! made {
+            ($status:expr, $what:expr, $made:expr) => {
+                match $made {
+                    Ok(made) => made,
+                    Err(errno) => {
+                        return Err((Trouble { status: $status, words: format!("{}: {errno}", $what) }, ending));
+                    }
+                }
+            };
+        }
+        let guarded = options.guard != 0;
+        // Before anything else is opened: these numbers mean what whoever started us meant.
+        let inherited: Vec<(i32, OwnedFd)> =
+            (3..1024).filter_map(|number| Some((number, verger_linux::inherited(number).ok()?))).collect();
+        let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
+        let null = made!(3, "Cannot open /dev/null", null);
+        let mut handles = Handles::new(null, options.handles);
+        let room = options.handles.map_or(usize::MAX, |pool| pool.handles);
+        if inherited.len() + options::HANDLES_MIN as usize > room {
+            let words = "Not enough handle slots for the inherited descriptors".to_owned();
+            return Err((Trouble { status: 2, words }, ending));
+        }
+        let name = |text: &str| Name::new(text.as_bytes()).unwrap_or_else(|_| unreachable!("it keeps the rule"));
+        for (number, text) in [(0, "stdin"), (1, "stdout"), (2, "stderr")] {
+            handles.adopt(name(text), Descriptor::Standard(number));
+        }
+        for (number, fd) in inherited {
+            handles.adopt(name(&format!("fd_{number}")), Descriptor::Own(Rc::new(fd)));
+        }
+
+        let watched = verger_engine::proxy::COUNTED.iter().fold(SignalSet::NONE, |set, signal| set.with(*signal));
+        let watched = watched.with(SIGCHLD).with(SIGALRM);
+        signals::set_mask(watched);
+        let _always = signals::set_disposition(SIGCHLD, signals::Disposition::Default);
+        made!(5, "Cannot prepare for fatal signals", fatal::prepare(ending::BROKEN));
+        let mut log = Log::new(name("stderr"));
+        log.filter = log.filter.moved(options.quiet);
+        options.adjusted.iter().for_each(|words| log.say(Level::Warning, format_args!("{words}")));
+
+        let mut door = None;
+        if let Some(path) = &options.socket {
+            match open_door(path) {
+                Ok(opened) => door = Some(opened),
+                Err(why) if guarded => log.say(Level::Fatal, format_args!("{why}; carrying on because of the guard")),
+                Err(words) => return Err((Trouble { status: 3, words }, ending)),
+            }
+        }
+        let mut controllers = Vec::with_capacity(CONTROLLERS);
+        let (mut stdin_taken, mut stdout_taken) = (false, false);
+        if options.interactive {
+            ending.unblock(0);
+            ending.unblock(1);
+            (stdin_taken, stdout_taken) = (true, true);
+            let (read, write) = (Descriptor::Standard(0), Descriptor::Standard(1));
+            controllers.push(Controller::new(Origin::Interactive, Some(read), Some(write)));
+        }
+        if let Some(path) = &options.config {
+            let read = if path == b"-" {
+                if stdin_taken { Err(Errno::BUSY) } else { Ok(Descriptor::Standard(0)) }
+            } else {
+                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+                rustix::fs::open(path.as_slice(), flags, Mode::empty()).map(|fd| Descriptor::Own(Rc::new(fd)))
+            };
+            let what = format!("Cannot open config file '{}'", path.escape_ascii());
+            match read {
+                Ok(read) => {
+                    if path == b"-" {
+                        ending.unblock(0);
+                        stdin_taken = true;
+                    }
+                    controllers.push(Controller::new(Origin::Config, Some(read), None));
+                }
+                Err(errno) if guarded => {
+                    log.say(Level::Fatal, format_args!("{what}: {errno}; carrying on because of the guard"));
+                }
+                Err(errno) => return Err((Trouble { status: 3, words: format!("{what}: {errno}") }, ending)),
+            }
+        }
+        for (is_taken, text) in [(stdin_taken, "stdin"), (stdout_taken, "stdout")] {
+            if is_taken {
+                // The number is the connection's: the handle is let go of without being closed.
+                handles.forget(&name(text));
+                handles.set_null(name(text));
+            }
+        }
+        if options.daemonize {
+            if std::process::id() == 1 || options.interactive {
+                log.say(Level::Warning, format_args!("--daemonize is ignored as process 1 and with --interactive"));
+            } else if made!(4, "Cannot go into the background", go_into_background(&mut handles, stdin_taken)) {
+                return Ok(None);
+            }
+        }
+        let hands = made!(4, "Cannot prepare to start programs", Hands::new());
+        let signals = made!(5, "Cannot watch signals", SignalFd::new(watched));
+        let proxy = Proxy::new(options.services);
+        let mut daemonproxy = Daemonproxy {
+            proxy,
+            handles,
+            hands,
+            retired: Vec::with_capacity(CONTROLLERS),
+            controllers,
+            signals,
+            door,
+            log,
+            ending,
+            now: clock::now(),
+            line: Vec::with_capacity(4096),
+            command: Vec::with_capacity(verger_wire::lines::COMMAND_BYTES),
+            runs: Vec::new(),
+            over: None,
+        };
+        let services = options.services.map_or(0, |pool| pool.services);
+        daemonproxy.hands.pids.grow(services);
+        daemonproxy.runs.resize(services as usize, None);
+        let spares = (0..CONTROLLERS_AT_START).map(|_| Controller::new(Origin::Caller, None, None));
+        daemonproxy.retired.extend(spares);
+        if options.lock_memory
+            && let Err(errno) = machine::lock_memory()
+        {
+            daemonproxy.log.say(Level::Warning, format_args!("Cannot lock memory: {errno}"));
+        }
+        daemonproxy.greet();
+        daemonproxy.prepare_for_panic();
+        Ok(Some(daemonproxy))
+    }
+
+    /// Whoever is at the interactive end is told who speaks.
+    fn greet(&mut self) {
+        let lines = [
+            concat!("daemonproxy version 1.1.0 (spoken by vergerd ", env!("CARGO_PKG_VERSION"), ")"),
+            "Copyright 2026-2026 the verger authors",
+            "See the file LICENSE-MIT or LICENSE-APACHE",
+            "Commands and events are lines of fields between tabs; daemonproxy(1) lists them",
+        ];
+        for text in lines {
+            event::message(&mut self.line, "info", &text);
+            let interactive = self.controllers.iter_mut().filter(|it| it.origin == Origin::Interactive);
+            interactive.for_each(|it| it.tell(&self.line, true));
+        }
+    }
+
+    /// A broken assertion ends as a fatal signal does.
+    fn prepare_for_panic(&self) {
+        std::panic::set_hook(Box::new(|panic| {
+            complain(&format!("{panic}"));
+            // What is executed instead is known to the handler.
+            let _only_if_blocked = process::signal(verger_engine::runs::Pid(std::process::id()), SIGABRT);
+            std::process::exit(i32::from(ending::BROKEN));
+        }));
+    }
+
+    // ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn run(&mut self) -> u8 {
+        let mut is_busy = true;
+        loop {
+            self.now = clock::now();
+            if !is_busy {
+                self.wait();
+                self.now = clock::now();
+            }
+            self.take_signals();
+            self.pass_time();
+            self.accept();
+            is_busy = false;
+            let mut at = 0;
+            while at < self.controllers.len() && self.over.is_none() {
+                is_busy |= self.serve(at);
+                at += 1;
+            }
+            self.let_go();
+            self.flush_log();
+            if let Some((code, reason)) = self.over.take() {
+                return self.end(code, reason);
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&mut self) {
+        const WATCHED: usize = 2 * CONTROLLERS + 3;
+        let mut due = self.proxy.wake_at().min(self.log.retry_at());
+        for controller in &self.controllers {
+            due = due.min(controller.output.due(controller.is_held_up()));
+        }
+        let null = self.handles.null.as_fd();
+        let mut watched: [PollFd<'_>; WATCHED] =
+            std::array::from_fn(|_| PollFd::from_borrowed_fd(null, PollFlags::empty()));
+        let mut count = 0;
+        let mut watch = |fd, flags| {
+            if let Some(place) = watched.get_mut(count) {
+                *place = PollFd::from_borrowed_fd(fd, flags);
+                count += 1;
+            }
+        };
+        watch(self.signals.as_fd(), PollFlags::IN);
+        if let Some(door) = self.door.as_ref().filter(|_| self.controllers.len() < CONTROLLERS) {
+            watch(door.listener.as_fd(), PollFlags::IN);
+        }
+        for controller in &self.controllers {
+            match controller.watched() {
+                (None, None) => {
+                    // Its end is told without being asked for.
+                    if let Some(write) = &controller.write {
+                        watch(write.as_fd(), PollFlags::empty());
+                    }
+                }
+                (read, write) => {
+                    read.into_iter().for_each(|fd| watch(fd, PollFlags::IN));
+                    write.into_iter().for_each(|fd| watch(fd, PollFlags::OUT));
+                }
+            }
+        }
+        if self.log.waits_for_room()
+            && let Some(fd) = self.handles.find(&self.log.to).and_then(|handle| handle.fd.as_ref())
+        {
+            watch(fd.as_fd(), PollFlags::OUT);
+        }
+        let left = due.since(self.now).0.min(200_000_000_000);
+        let limit = Timespec { tv_sec: (left / 1_000_000_000) as i64, tv_nsec: (left % 1_000_000_000) as i64 };
+        let limit = (due != Moment::NEVER).then_some(limit);
+        let _interrupted = poll(&mut watched[..count], limit.as_ref());
+        self.log.room_may_be_there();
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(received)) = self.signals.take() {
+            let signal = received.signal;
+            if !matches!(signal, SIGCHLD | SIGALRM) {
+                self.log.say(Level::Debug, format_args!("received SIG{}", signal_name(signal).unwrap_or("-?")));
+                self.step(Event::Signaled(signal, 1));
+                self.tell_signals();
+            }
+        }
+        while let Look::Dead(dead) = reap::look() {
+            let slot = self.hands.pids.get(dead.pid);
+            if let Some(slot) = slot {
+                // What it said before its end comes before its end.
+                self.hear_out(slot);
+            }
+            let Ok(Some(reaped)) = reap::take(dead.pid) else { break };
+            self.hands.pids.remove(dead.pid);
+            if let Some(run) = slot.and_then(|slot| self.runs.get(slot as usize).copied().flatten()) {
+                self.now = clock::now();
+                self.step(Event::Run(RunEvent::Exited { run, exit: reaped.exit, usage: reaped.usage }));
+            }
+        }
+    }
+
+    fn pass_time(&mut self) {
+        if self.proxy.wake_at() <= self.now {
+            self.step(Event::Time);
+        }
+        for at in 0..self.controllers.len() {
+            let controller = &mut self.controllers[at];
+            let is_held_up = controller.is_held_up();
+            if controller.output.due(is_held_up) <= self.now && controller.output.pass(self.now, is_held_up) {
+                let who = controller.origin;
+                (controller.write, controller.has_ended, controller.leaves) = (None, true, true);
+                self.log.say(Level::Warning, format_args!("{who:?} does not read its events, and is closed"));
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        while self.controllers.len() < CONTROLLERS
+            && let Some(door) = &self.door
+            && let Ok(Some(socket)) = channel::accept(&door.listener)
+        {
+            let socket = Descriptor::Own(Rc::new(socket));
+            self.add(Origin::Caller, Some(socket.clone()), Some(socket));
+        }
+    }
+
+    fn add(&mut self, origin: Origin, read: Option<Descriptor>, write: Option<Descriptor>) {
+        let mut controller = self.retired.pop().unwrap_or_else(|| Controller::new(origin, None, None));
+        controller.renew(origin, read, write);
+        self.controllers.push(controller);
+    }
+
+    /// Carries out what a controller has said; whether it has more to say.
+    fn serve(&mut self, at: usize) -> bool {
+        for _ in 0..COMMANDS_A_TURN {
+            self.go_on_with_dump(at);
+            if !self.controllers[at].is_listened_to() {
+                self.controllers[at].flush(self.now);
+                self.go_on_with_dump(at);
+                if !self.controllers[at].is_listened_to() {
+                    return false;
+                }
+            }
+            self.tell_signals_to(at);
+            let controller = &mut self.controllers[at];
+            if controller.leaves {
+                break;
+            }
+            match controller.input.take() {
+                Some(Taken::Line(line)) => {
+                    self.command.clear();
+                    self.command.extend_from_slice(line);
+                    self.obey(at);
+                    self.controllers[at].did();
+                    if self.over.is_some() {
+                        return false;
+                    }
+                    continue;
+                }
+                Some(Taken::TooLong) => {
+                    self.too_long(at);
+                    continue;
+                }
+                None => {}
+            }
+            if controller.has_ended {
+                break;
+            }
+            match controller.fill() {
+                Came::Something => continue,
+                Came::Full => continue,
+                Came::Nothing => {
+                    self.controllers[at].flush(self.now);
+                    return false;
+                }
+                Came::End => self.ended(at),
+            }
+        }
+        self.controllers[at].flush(self.now);
+        let controller = &self.controllers[at];
+        !controller.leaves && !controller.has_ended && controller.is_listened_to()
+    }
+
+    fn too_long(&mut self, at: usize) {
+        self.log.say(Level::Error, format_args!("command exceeds buffer size"));
+        event::message(&mut self.line, "error", &"Command is too long: at most 1023 bytes are expected");
+        self.controllers[at].tell(&self.line, true);
+    }
+
+    /// Nothing more comes of a controller.
+    fn ended(&mut self, at: usize) {
+        let controller = &mut self.controllers[at];
+        controller.has_ended = true;
+        let origin = controller.origin;
+        self.command.clear();
+        let is_too_long = match controller.input.rest() {
+            None => return,
+            Some(Taken::TooLong) => true,
+            Some(Taken::Line(line)) => {
+                self.command.extend_from_slice(line);
+                false
+            }
+        };
+        match (origin, is_too_long) {
+            (Origin::Config, false) => {
+                self.log.say(Level::Warning, format_args!("the last line of the configuration has no end"));
+                self.obey(at);
+            }
+            (Origin::Config, true) => self.too_long(at),
+            _ => self.log.say(Level::Warning, format_args!("an unfinished command was dropped")),
+        }
+    }
+
+    /// Carries out all that a service has said, which has ended.
+    fn hear_out(&mut self, slot: u32) {
+        let is_its = |it: &Controller| matches!(it.origin, Origin::Service(of, _) if of == slot);
+        let Some(at) = self.controllers.iter().position(is_its) else { return };
+        // It can have said no more than its socket holds.
+        for _ in 0..1024 {
+            if !self.serve(at) {
+                break;
+            }
+        }
+    }
+
+    /// Lets go of controllers that are done.
+    fn let_go(&mut self) {
+        let mut at = 0;
+        while at < self.controllers.len() {
+            let controller = &mut self.controllers[at];
+            controller.flush(self.now);
+            let origin = controller.origin;
+            let is_silent = controller.write.is_none() || controller.output.waiting() == 0;
+            let has_said_all = controller.leaves || controller.has_ended && controller.dump.is_none();
+            // A service that only hears has nothing to say: it is done when nobody hears any more.
+            let only_hears = controller.read.is_none();
+            let is_gone = match only_hears {
+                true => controller.write.is_none() || is_hung_up(controller),
+                false => has_said_all && is_silent,
+            };
+            let dropped = std::mem::take(&mut controller.dropped);
+            if dropped > 0 {
+                self.log
+                    .say(Level::Warning, format_args!("{dropped} descriptors came that nobody took; they are closed"));
+            }
+            if !is_gone {
+                at += 1;
+                continue;
+            }
+            let mut controller = self.controllers.swap_remove(at);
+            controller.retire();
+            self.retired.push(controller);
+            if origin == Origin::Interactive {
+                match self.ending.guard() {
+                    0 => self.over = self.over.or(Some((0, ""))),
+                    _ => self.log.say(
+                        Level::Warning,
+                        format_args!("the interactive end is closed; carrying on because of the guard"),
+                    ),
+                }
+            }
+        }
+    }
+
+    fn flush_log(&mut self) {
+        if !self.log.is_empty() {
+            let to = self.handles.find(&self.log.to).and_then(|handle| handle.fd.as_ref());
+            self.log.flush(to.map(AsFd::as_fd), self.now);
+        }
+    }
+
+    fn end(&mut self, code: i64, reason: &str) -> u8 {
+        let mut next = self.proxy.next(None);
+        while let Some(slot) = next {
+            let service = self.proxy.service(slot);
+            if let State::Up(pid, _) = service.state() {
+                let name = *service.name();
+                self.log.say(Level::Warning, format_args!("service {name} goes on, as process {}", pid.0));
+                self.flush_log();
+            }
+            next = self.proxy.next(Some(self.proxy.service(slot).name()));
+        }
+        if let Some(door) = self.door.take() {
+            handles::forget_socket(&door.path);
+        }
+        self.handles.forget_sockets();
+        let (status, failed) = self.ending.end(code, reason);
+        if let Some(errno) = failed {
+            self.log.say(Level::Fatal, format_args!("Cannot execute what was to come in our place: {errno}"));
+        }
+        self.flush_log();
+        status
+    }
+
+    // ── the engine ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn step(&mut self, event: Event<'_>) {
+        let _only_orders_are_refused = self.try_step(event);
+    }
+
+    /// Tells the engine, and carries out what comes of it.
+    fn try_step(&mut self, event: Event<'_>) -> Result<(), Refusal> {
+        let result = self.proxy.step(self.now, event);
+        self.carry_out();
+        result
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.proxy.effect() {
+            match effect {
+                Effect::Tell(told) => self.tell_all(told),
+                Effect::Run(RunEffect::Spawn { run, .. }) => self.spawn(run),
+                Effect::Run(RunEffect::Signal { run, signal }) => {
+                    if let State::Up(pid, _) = self.proxy.service(run.service.slot).state() {
+                        let _gone = process::signal(pid, signal);
+                    }
+                }
+                Effect::Run(RunEffect::Sweep { run }) => {
+                    let _told = self.proxy.step(self.now, Event::Run(RunEvent::Swept { run, left: None }));
+                }
+                Effect::Run(RunEffect::Release { run }) => self.runs[run.service.slot as usize] = None,
+                // Nothing of it is ever ended by us.
+                Effect::Run(RunEffect::Census { .. } | RunEffect::Stop { .. } | RunEffect::Kill { .. }) => {}
+            }
+        }
+    }
+
+    fn spawn(&mut self, run: RunRef) {
+        let slot = run.service.slot;
+        if self.runs.len() <= slot as usize {
+            self.runs.resize(slot as usize + 64, None);
+            self.hands.pids.grow(self.runs.len() as u32);
+        }
+        self.runs[slot as usize] = Some(run);
+        let name = *self.proxy.service(slot).name();
+        let line = match Hands::line(&self.proxy, slot) {
+            Ok(Some(_)) if self.controllers.len() >= CONTROLLERS => Err(Errno::MFILE),
+            line => line,
+        };
+        let (started, line) = match line {
+            Ok(line) => (self.hands.spawn(&self.proxy, &self.handles, run, line.as_ref()), line),
+            Err(errno) => (Start::Not(hands::Why::Failed(verger_engine::runs::Step::Open, errno)), None),
+        };
+        let spawned = |pid| RunEvent::Spawned { run, pid, started: 0, containment: Containment::None };
+        match started {
+            Start::Runs(pid) => {
+                self.hands.pids.insert(pid, slot);
+                if let Some(Line { ours, hears, speaks, .. }) = line {
+                    let ours = Descriptor::Own(Rc::new(ours));
+                    let origin = Origin::Service(slot, run.run);
+                    self.add(origin, speaks.then(|| ours.clone()), hears.then_some(ours));
+                }
+                self.log.say(Level::Debug, format_args!("service {name} is process {}", pid.0));
+                let _told = self.proxy.step(self.now, Event::Run(spawned(pid)));
+            }
+            Start::Fell(pid, why) => {
+                self.log.say(Level::Error, format_args!("service {name} could not be executed: {why}"));
+                let _told = self.proxy.step(self.now, Event::Run(spawned(pid)));
+                self.carry_out();
+                let exit = match why {
+                    hands::Why::NoHandle(_) => Exit::signal(SIGABRT),
+                    hands::Why::Failed(..) => Exit::status(NOT_EXECUTED),
+                };
+                let _told = self.proxy.step(self.now, Event::Run(RunEvent::Exited { run, exit, usage: Usage::NONE }));
+            }
+            Start::Not(why) => {
+                self.log
+                    .say(Level::Error, format_args!("service {name}: no process can be made ({why}); again in 3 s"));
+                let failure = match why {
+                    hands::Why::Failed(step, errno) => {
+                        verger_engine::runs::StartFailure { step, errno: errno.raw_os_error() as u16 }
+                    }
+                    hands::Why::NoHandle(_) => {
+                        verger_engine::runs::StartFailure { step: verger_engine::runs::Step::Open, errno: 9 }
+                    }
+                };
+                let _told = self.proxy.step(self.now, Event::Run(RunEvent::SpawnFailed { run, failure }));
+            }
+        }
+    }
+
+    // ── telling ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    fn tell_all(&mut self, told: Told) {
+        event::told(&mut self.line, &self.proxy, told, self.now);
+        for controller in &mut self.controllers {
+            controller.tell(&self.line, false);
+        }
+    }
+
+    fn tell_line_to_all(&mut self) {
+        for controller in &mut self.controllers {
+            controller.tell(&self.line, false);
+        }
+    }
+
+    fn tell_signals(&mut self) {
+        (0..self.controllers.len()).for_each(|at| self.tell_signals_to(at));
+    }
+
+    /// Each controller is told of each arrival once, oldest first.
+    fn tell_signals_to(&mut self, at: usize) {
+        let controller = &mut self.controllers[at];
+        for pending in self.proxy.pending() {
+            if pending.arrival > controller.told {
+                controller.told = pending.arrival;
+                event::signal(&mut self.line, pending);
+                controller.tell(&self.line, false);
+            }
+        }
+    }
+}
+
+fn is_hung_up(controller: &Controller) -> bool {
+    let Some(write) = &controller.write else { return true };
+    let mut asked = [PollFd::from_borrowed_fd(write.as_fd(), PollFlags::empty())];
+    let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut asked, Some(&no_time)), Ok(1..))
+        && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}
+
+/// Listens for controllers. Only a socket of ours that nobody answers at is in the way and goes.
+fn open_door(path: &[u8]) -> Result<Door, String> {
+    let words = |why: &dyn std::fmt::Display| format!("Cannot create control socket '{}': {why}", path.escape_ascii());
+    match rustix::fs::lstat(path) {
+        Ok(stat) => {
+            let is_socket = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Socket;
+            if !is_socket || stat.st_uid != rustix::process::geteuid().as_raw() {
+                return Err(words(&"something else is there, and is left alone"));
+            }
+            handles::forget_socket(path);
+        }
+        Err(Errno::NOENT) => {}
+        Err(errno) => return Err(words(&errno)),
+    }
+    let how = verger_wire::lines::AddressFlags {
+        listen: Some(128),
+        bind: true,
+        nonblock: true,
+        ..verger_wire::lines::AddressFlags::default()
+    };
+    let listener = making::socket(how, Some(path)).map_err(|why| words(&why))?;
+    Ok(Door { listener, path: path.to_vec() })
+}
+
+/// Splits off the process that stays; whether this is the one that does not.
+fn go_into_background(handles: &mut Handles, stdin_taken: bool) -> Result<bool, Errno> {
+    match fork_alone()? {
+        Forked::Parent(pid) => {
+            let _nobody_reads = writeln!(std::io::stdout(), "{}", pid.0);
+            return Ok(true);
+        }
+        Forked::Child => {}
+    }
+    rustix::process::setsid()?;
+    let null = Rc::clone(&handles.null);
+    for (number, text) in [(0u8, "stdin"), (1, "stdout"), (2, "stderr")] {
+        if let Ok(name) = Name::new(text.as_bytes())
+            && !(number == 0 && stdin_taken)
+        {
+            handles::to_null(number, &null)?;
+            handles.forget(&name);
+            handles.adopt(name, Descriptor::Standard(number));
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,90 @@
+//! The last act of a program that must not die of a fatal signal without a word: another program in its place, or a status.
+//!
+//! Unlike [`crate::signals::replace_on_fault`], what is done can be changed as often as one likes, and a signal that somebody merely
+//! *sent* can be survived. Only for programs of one thread.
+
+#![expect(unsafe_code, reason = "a signal handler, and what it shares with the rest")]
+
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+
+use crate::exec::Replacement;
+use crate::signals::SignalSet;
+use crate::{Errno, raw};
+
+static INSTEAD: AtomicPtr<Replacement> = AtomicPtr::new(core::ptr::null_mut());
+static STATUS: AtomicI32 = AtomicI32::new(1);
+static SURVIVES: AtomicBool = AtomicBool::new(false);
+
+/// From now on [fatal signals](SignalSet::FAULTS) lead to the last act, on a stack of its own: what was [set](execute_instead) is
+/// executed; failing that, a signal that was sent is survived if [so set](survive); failing that, the process exits with `status`.
+///
+/// # Errors
+/// `ENOMEM` when there is no memory for the stack.
+pub fn prepare(status: u8) -> Result<(), Errno> {
+    const STACK_BYTES: usize = 16 * 1024;
+    STATUS.store(i32::from(status), Ordering::Release);
+    // Never given back: the handler may need it as long as the process lives.
+    let stack = Box::leak(vec![0u8; STACK_BYTES].into_boxed_slice());
+    let alternate = libc::stack_t { ss_sp: stack.as_mut_ptr().cast(), ss_flags: 0, ss_size: stack.len() };
+    // SAFETY: the stack is ours alone and lives as long as the process.
+    if unsafe { libc::sigaltstack(&raw const alternate, core::ptr::null_mut()) } != 0 {
+        return Err(Errno::NOMEM);
+    }
+    for signal in SignalSet::FAULTS.iter() {
+        // SAFETY: an all-zero sigaction is a good one; what is set below makes it name a handler of the right type.
+        let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
+        action.sa_sigaction = on_fatal as *const () as usize;
+        // Blocked while it is handled: a fault in the handler kills, as the kernel then sees to.
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
+        // SAFETY: the handler makes system calls only, on memory that was prepared for it.
+        unsafe { libc::sigaction(i32::from(signal), &raw const action, core::ptr::null_mut()) };
+    }
+    Ok(())
+}
+
+/// What is executed in place of a death; `None`: nothing.
+pub fn execute_instead(replacement: Option<Box<Replacement>>) {
+    let new = replacement.map_or(core::ptr::null_mut(), Box::into_raw);
+    let old = INSTEAD.swap(new, Ordering::AcqRel);
+    if !old.is_null() {
+        // SAFETY: it came from `Box::into_raw` here and is no longer to be found; a handler that had found it runs on this very
+        // thread, so it has come to its end.
+        drop(unsafe { Box::from_raw(old) });
+    }
+}
+
+/// Whether fatal signals that somebody sent are survived. A fault of our own never is.
+pub fn survive(survives: bool) {
+    SURVIVES.store(survives, Ordering::Release);
+}
+
+extern "C" fn on_fatal(signal: i32, info: *mut libc::siginfo_t, _machine: *mut libc::c_void) {
+    // SAFETY: the kernel gives a good one to a handler with SA_SIGINFO.
+    let was_sent = unsafe { info.as_ref() }.is_some_and(|info| info.si_code <= 0);
+    let survives = was_sent && SURVIVES.load(Ordering::Acquire);
+    let name = verger_engine::runs::signal_name(signal as u8).unwrap_or("?");
+    // SAFETY: null, or a boxed one that nobody gives back before this handler has come to its end.
+    let instead = unsafe { INSTEAD.load(Ordering::Acquire).as_ref() };
+    let line = crate::path::Text::<96>::new().push(b"fatal: received signal SIG").push(name.as_bytes());
+    let line = match (instead, survives) {
+        (Some(_), _) => line.push(b", executing the last act\n"),
+        (None, true) => line.push(b", carrying on because of the guard\n"),
+        (None, false) => line.push(b"\n"),
+    };
+    let mut asked = libc::pollfd { fd: 2, events: libc::POLLOUT, revents: 0 };
+    let no_time = [0i64; 2];
+    // SAFETY: one pollfd and a timespec of two 64-bit words; then a write from a buffer on this stack.
+    unsafe {
+        raw::syscall5(libc::SYS_ppoll, (&raw mut asked) as usize, 1, (&raw const no_time) as usize, 0, 8);
+        if asked.revents & libc::POLLOUT != 0 {
+            raw::syscall3(libc::SYS_write, 2, line.bytes().as_ptr() as usize, line.bytes().len());
+        }
+    }
+    if let Some(instead) = instead {
+        instead.execute_raw();
+    }
+    if !survives {
+        // SAFETY: a number; does not come back.
+        unsafe { raw::syscall1(libc::SYS_exit_group, STATUS.load(Ordering::Acquire) as usize) };
+    }
+}
