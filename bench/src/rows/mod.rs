@@ -3,6 +3,7 @@
 mod ask;
 mod crash;
 mod engine;
+mod proxy;
 mod refused;
 mod rest;
 mod shim;
@@ -47,6 +48,8 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "idle", measure: rest::idle },
     Row { name: "status", measure: ask::status },
     Row { name: "refused", measure: refused::fork },
+    Row { name: "proxy", measure: proxy::launch },
+    Row { name: "proxy-life", measure: proxy::life },
     Row { name: "step", measure: engine::step },
 ];
 

@@ -8,7 +8,7 @@ use crate::daemon::Daemon;
 use crate::table::Line;
 
 /// Milliseconds until `count` children of a floor program ran.
-fn by_floor(place: &Place, name: &str, arguments: &[&str], count: usize) -> Result<f64, String> {
+pub(super) fn by_floor(place: &Place, name: &str, arguments: &[&str], count: usize) -> Result<f64, String> {
     let (mut children, output) = Children::new()?;
     let begun = now();
     let floor = place.floor.run(name, arguments, Stdio::null(), output)?;

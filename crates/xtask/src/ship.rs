@@ -17,7 +17,8 @@ pub(crate) struct Kit {
 }
 
 /// Names by which a program is another tool: it goes by what it was called.
-const OTHER_NAMES: &[(&str, &str)] = &[("starter_cmd", "verger"), ("aos_starter", "verger"), ("daemonproxy", "vergerd")];
+const OTHER_NAMES: &[(&str, &str)] =
+    &[("starter_cmd", "verger"), ("aos_starter", "verger"), ("daemonproxy", "vergerd")];
 
 /// What a user gets, with the example programs beside it.
 pub(crate) const PRODUCT: Kit = Kit {

@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
-use verger_engine::proxy::{List, Name, Proxy};
+use verger_engine::proxy::{Fields, List, Name, Proxy};
 use verger_engine::runs::{Pid, RunRef, Step};
 use verger_linux::spawn::{
     Arena, PATH_BYTES_MAX, PointerArray, Recipe, Session, SpawnError, Spawner, Way, WordsError, resolve,
@@ -17,9 +17,11 @@ use crate::pids::Pids;
 
 /// Descriptors of one service: as many names as fit into a command.
 const WIRES: usize = 512;
-/// Arguments of one service.
-const ARGUMENTS: usize = 1024;
-const ARENA_BYTES: usize = 4096;
+/// Most have no more; memory is touched for so many.
+const FEW_WIRES: usize = 16;
+/// Arguments of one service, all within one command.
+const ARGUMENTS: usize = 512;
+const ARENA_BYTES: usize = 2048;
 /// No process can have this descriptor: what is wired to it ends the child before its program.
 const NO_NUMBER: u32 = 0x7fff_fff0;
 
@@ -71,12 +73,13 @@ pub(super) struct Line {
 }
 
 impl Hands {
-    pub(super) fn new() -> Result<Hands, Errno> {
+    /// Takes all the memory that starts will ever need, if `all` of it is to be taken now.
+    pub(super) fn new(all: bool) -> Result<Hands, Errno> {
         let variables: Vec<CString> = std::env::vars_os()
             .filter_map(|(name, value)| CString::new([name.as_bytes(), b"=", &value.into_vec()].concat()).ok())
             .collect();
         Ok(Hands {
-            spawner: Spawner::new(Way::IntoCgroup, WIRES)?,
+            spawner: Spawner::new(Way::IntoCgroup, if all { WIRES } else { FEW_WIRES })?,
             arena: Arena::with_capacity(ARENA_BYTES),
             argv: PointerArray::with_capacity(ARGUMENTS),
             envp: PointerArray::with_capacity(variables.len()),
@@ -115,41 +118,31 @@ impl Hands {
 
     /// Makes the process of a run.
     pub(super) fn spawn(&mut self, proxy: &Proxy, handles: &Handles, run: RunRef, line: Option<&Line>) -> Start {
+        match proxy.service(run.service.slot).list(List::Fds).count() {
+            ..=FEW_WIRES => self.spawn_with::<FEW_WIRES>(proxy, handles, run, line),
+            _ => self.spawn_with::<WIRES>(proxy, handles, run, line),
+        }
+    }
+
+    fn spawn_with<const ROOM: usize>(
+        &mut self,
+        proxy: &Proxy,
+        handles: &Handles,
+        run: RunRef,
+        line: Option<&Line>,
+    ) -> Start {
         let service = proxy.service(run.service.slot);
         self.arena.clear();
         let Hands { spawner, arena, argv, envp, program, variables, .. } = self;
         let null: BorrowedFd<'_> = handles.null.as_fd();
-        let mut wires = [(0u32, null); WIRES];
-        let mut count = 0;
-        let mut missing = None;
-        if service.has_fds() {
-            for (number, handle) in service.list(List::Fds).enumerate().filter(|(_, handle)| *handle != b"-") {
-                let fd = match Name::new(handle).ok().map(|name| (name, handles.find(&name))) {
-                    Some((_, Some(handle))) => match (&handle.fd, line) {
-                        (Some(fd), _) => fd.as_fd(),
-                        (None, Some(line)) => line.theirs.as_fd(),
-                        (None, None) => null,
-                    },
-                    Some((name, None)) => {
-                        missing = Some(name);
-                        null
-                    }
-                    None => null,
-                };
-                if count < WIRES {
-                    wires[count] = (if missing.is_some() { NO_NUMBER } else { number as u32 }, fd);
-                    count += 1;
-                }
-                if missing.is_some() {
-                    wires[0] = (NO_NUMBER, null);
-                    count = 1;
-                    break;
-                }
+        let mut wires = [(0u32, null); ROOM];
+        let (count, missing) = match service.has_fds() {
+            true => wire(service.list(List::Fds), handles, line, null, &mut wires),
+            false => {
+                wires.iter_mut().take(3).zip(0..).for_each(|(wire, number)| *wire = (number, null));
+                (3, None)
             }
-        } else {
-            wires.iter_mut().take(3).zip(0..).for_each(|(wire, number)| *wire = (number, null));
-            count = 3;
-        }
+        };
 
         let too_much = |_: WordsError| Start::Not(Why::Failed(Step::Exec, Errno::TOOBIG));
         let mut words = argv.begin();
@@ -190,4 +183,27 @@ impl Hands {
             }
         }
     }
+}
+
+/// Puts the handles of a list on their numbers; how many, and the first that does not exist. Of such a list nothing is left but what
+/// no process can have.
+fn wire<'w>(
+    list: Fields<'_>,
+    handles: &'w Handles,
+    line: Option<&'w Line>,
+    null: BorrowedFd<'w>,
+    wires: &mut [(u32, BorrowedFd<'w>)],
+) -> (usize, Option<Name>) {
+    let mut count = 0;
+    for ((number, handle), place) in (0u32..).zip(list).filter(|(_, handle)| *handle != b"-").zip(0..wires.len()) {
+        let Ok(name) = Name::new(handle) else { continue };
+        let Some(handle) = handles.find(&name) else {
+            wires[0] = (NO_NUMBER, null);
+            return (1, Some(name));
+        };
+        let of_line = line.map_or(null, |line| line.theirs.as_fd());
+        wires[place] = (number, handle.fd.as_ref().map_or(of_line, AsFd::as_fd));
+        count = place + 1;
+    }
+    (count, None)
 }

@@ -46,7 +46,7 @@ pub(crate) const NAME: &str = "daemonproxy";
 const CONTROLLERS: usize = 64;
 /// So many commands of one controller before others have their turn.
 const COMMANDS_A_TURN: usize = 256;
-/// Memory for so many controllers is taken at the start.
+/// With a pool, memory for so many controllers is taken at the start.
 const CONTROLLERS_AT_START: usize = 4;
 const SIGALRM: u8 = 14;
 const SIGCHLD: u8 = 17;
@@ -234,7 +234,8 @@ impl Daemonproxy {
                 return Ok(None);
             }
         }
-        let hands = made!(4, "Cannot prepare to start programs", Hands::new());
+        let is_fixed = options.services.is_some() || options.handles.is_some();
+        let hands = made!(4, "Cannot prepare to start programs", Hands::new(is_fixed));
         let signals = made!(5, "Cannot watch signals", SignalFd::new(watched));
         let proxy = Proxy::new(options.services);
         let mut daemonproxy = Daemonproxy {
@@ -256,8 +257,10 @@ impl Daemonproxy {
         let services = options.services.map_or(0, |pool| pool.services);
         daemonproxy.hands.pids.grow(services);
         daemonproxy.runs.resize(services as usize, None);
-        let spares = (0..CONTROLLERS_AT_START).map(|_| Controller::new(Origin::Caller, None, None));
-        daemonproxy.retired.extend(spares);
+        if is_fixed {
+            let spares = (0..CONTROLLERS_AT_START).map(|_| Controller::new(Origin::Caller, None, None));
+            daemonproxy.retired.extend(spares);
+        }
         if options.lock_memory
             && let Err(errno) = machine::lock_memory()
         {
