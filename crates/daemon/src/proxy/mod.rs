@@ -508,7 +508,8 @@ impl Daemonproxy {
 
     /// Carries out all that a service has said, which has ended.
     fn hear_out(&mut self, slot: u32) {
-        let is_its = |it: &Controller| matches!(it.origin, Origin::Service(of, _) if of == slot);
+        let Some(run) = self.runs.get(slot as usize).copied().flatten() else { return };
+        let is_its = |it: &Controller| it.origin == Origin::Service(slot, run.run);
         let Some(at) = self.controllers.iter().position(is_its) else { return };
         // It can have said no more than its socket holds.
         for _ in 0..1024 {
@@ -565,6 +566,9 @@ impl Daemonproxy {
     }
 
     fn end(&mut self, code: i64, reason: &str) -> u8 {
+        for controller in &mut self.controllers {
+            controller.flush(self.now);
+        }
         let mut next = self.proxy.next(None);
         while let Some(slot) = next {
             let service = self.proxy.service(slot);

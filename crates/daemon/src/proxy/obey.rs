@@ -154,8 +154,6 @@ impl Daemonproxy {
                         Some(_) => {}
                     }
                 }
-                // What was asked before is answered, as far as it is taken.
-                self.controllers[at].flush(self.now);
                 self.over = Some((code, ""));
             }
             Command::Guard(true, code) => match self.ending.guard() {
