@@ -138,6 +138,7 @@ pub(crate) fn life(place: &Place) -> Result<Vec<Line>, String> {
 
 fn idle(proxy: &Proxy) -> Result<Line, String> {
     let pid = proxy.child.id();
+    std::thread::sleep(std::time::Duration::from_secs(1)); // sleep: what was started is over when nothing happens for a while
     let (before, cpu_before) = (rest::switches(pid)?, super::crash::own_cpu(pid)?);
     std::thread::sleep(std::time::Duration::from_secs(10)); // sleep: nothing happens for this long
     let (wakes, cpu) = (rest::switches(pid)? - before, super::crash::own_cpu(pid)? - cpu_before);

@@ -15,7 +15,7 @@ impl Daemonproxy {
                 self.controllers[at].dump = None;
                 return;
             }
-            if self.controllers[at].output.waiting() > START_BELOW {
+            if self.controllers[at].output.waiting() > 2 * START_BELOW {
                 self.controllers[at].flush(self.now);
                 if self.controllers[at].output.waiting() > START_BELOW {
                     return;

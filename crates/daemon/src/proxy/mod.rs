@@ -133,8 +133,8 @@ struct Daemonproxy {
     line: Vec<u8>,
     /// The command that is carried out.
     command: Vec<u8>,
-    /// The run of each slot, while it has one.
-    runs: Vec<Option<RunRef>>,
+    /// How many processes there are, at most.
+    live: u32,
     /// How it ends, once that is decided: the code and why.
     over: Option<(i64, &'static str)>,
 }
@@ -251,12 +251,11 @@ impl Daemonproxy {
             now: clock::now(),
             line: Vec::with_capacity(4096),
             command: Vec::with_capacity(verger_wire::lines::COMMAND_BYTES),
-            runs: Vec::new(),
+            live: 0,
             over: None,
         };
         let services = options.services.map_or(0, |pool| pool.services);
         daemonproxy.hands.pids.grow(services);
-        daemonproxy.runs.resize(services as usize, None);
         if is_fixed {
             let spares = (0..CONTROLLERS_AT_START).map(|_| Controller::new(Origin::Caller, None, None));
             daemonproxy.retired.extend(spares);
@@ -386,8 +385,11 @@ impl Daemonproxy {
                 self.hear_out(slot);
             }
             let Ok(Some(reaped)) = reap::take(dead.pid) else { break };
-            self.hands.pids.remove(dead.pid);
-            if let Some(run) = slot.and_then(|slot| self.runs.get(slot as usize).copied().flatten()) {
+            if slot.is_some() {
+                self.hands.pids.remove(dead.pid);
+                self.live -= 1;
+            }
+            if let Some(run) = slot.and_then(|slot| self.proxy.run(slot)) {
                 self.now = clock::now();
                 self.step(Event::Run(RunEvent::Exited { run, exit: reaped.exit, usage: reaped.usage }));
             }
@@ -508,7 +510,7 @@ impl Daemonproxy {
 
     /// Carries out all that a service has said, which has ended.
     fn hear_out(&mut self, slot: u32) {
-        let Some(run) = self.runs.get(slot as usize).copied().flatten() else { return };
+        let Some(run) = self.proxy.run(slot) else { return };
         let is_its = |it: &Controller| it.origin == Origin::Service(slot, run.run);
         let Some(at) = self.controllers.iter().position(is_its) else { return };
         // It can have said no more than its socket holds.
@@ -617,20 +619,21 @@ impl Daemonproxy {
                 Effect::Run(RunEffect::Sweep { run }) => {
                     let _told = self.proxy.step(self.now, Event::Run(RunEvent::Swept { run, left: None }));
                 }
-                Effect::Run(RunEffect::Release { run }) => self.runs[run.service.slot as usize] = None,
-                // Nothing of it is ever ended by us.
-                Effect::Run(RunEffect::Census { .. } | RunEffect::Stop { .. } | RunEffect::Kill { .. }) => {}
+                // Nothing of it is ever ended by us, and nothing is kept for it.
+                Effect::Run(
+                    RunEffect::Census { .. }
+                    | RunEffect::Stop { .. }
+                    | RunEffect::Kill { .. }
+                    | RunEffect::Release { .. },
+                ) => {}
             }
         }
     }
 
     fn spawn(&mut self, run: RunRef) {
         let slot = run.service.slot;
-        if self.runs.len() <= slot as usize {
-            self.runs.resize(slot as usize + 64, None);
-            self.hands.pids.grow(self.runs.len() as u32);
-        }
-        self.runs[slot as usize] = Some(run);
+        self.live += 1;
+        self.hands.pids.grow(self.live);
         let name = *self.proxy.service(slot).name();
         let line = match Hands::line(&self.proxy, slot) {
             Ok(Some(_)) if self.controllers.len() >= CONTROLLERS => Err(Errno::MFILE),
@@ -653,6 +656,7 @@ impl Daemonproxy {
                 let _told = self.proxy.step(self.now, Event::Run(spawned(pid)));
             }
             Start::Fell(pid, why) => {
+                self.live -= 1;
                 self.log.say(Level::Error, format_args!("service {name} could not be executed: {why}"));
                 let _told = self.proxy.step(self.now, Event::Run(spawned(pid)));
                 self.carry_out();
@@ -663,6 +667,7 @@ impl Daemonproxy {
                 let _told = self.proxy.step(self.now, Event::Run(RunEvent::Exited { run, exit, usage: Usage::NONE }));
             }
             Start::Not(why) => {
+                self.live -= 1;
                 self.log
                     .say(Level::Error, format_args!("service {name}: no process can be made ({why}); again in 3 s"));
                 let failure = match why {

@@ -31,7 +31,7 @@ use alloc::vec::Vec;
 use crate::image::{Image, Plan, Service as Description, build};
 use crate::images::{Home, ImageId};
 use crate::outbox::Outbox;
-use crate::runs::{Ended, News, Pid, RunEffect, RunEvent, RunId, Runs, ServiceId};
+use crate::runs::{Ended, News, Pid, RunEffect, RunEvent, RunId, RunRef, Runs, ServiceId};
 use crate::time::{Moment, Span};
 use crate::timers::Timers;
 
@@ -252,6 +252,13 @@ impl Proxy {
 
     fn place(&self, name: &Name) -> Result<usize, usize> {
         self.order.binary_search_by(|slot| self.services[*slot as usize].name.as_bytes().cmp(name.as_bytes()))
+    }
+
+    /// The run of the service in a slot, while it has one.
+    pub fn run(&self, slot: u32) -> Option<RunRef> {
+        let run = self.runs.get(slot)?;
+        let generation = self.services[slot as usize].generation;
+        Some(RunRef { service: ServiceId { slot, generation }, run: run.id() })
     }
 
     /// Signals that wait to be cleared, in the order of their last arrival.
