@@ -58,7 +58,9 @@ pub(super) struct Controller {
     /// The last arrival of a signal that it was told of.
     pub(super) told: u64,
     pub(super) dump: Option<Dump>,
-    /// Nothing more comes.
+    /// The end of what comes has been read; what came before may still wait.
+    at_end: bool,
+    /// All that came has been taken.
     pub(super) has_ended: bool,
     /// It asked to be let go; what it has asked for before is still answered.
     pub(super) leaves: bool,
@@ -82,6 +84,7 @@ impl Controller {
             output: Output::default(),
             told: 0,
             dump: None,
+            at_end: false,
             has_ended: false,
             leaves: false,
             received: 0,
@@ -98,7 +101,7 @@ impl Controller {
         (self.origin, self.read, self.write) = (origin, read, write);
         self.is_socket = matches!(origin, Origin::Caller | Origin::Service(..));
         (self.told, self.dump, self.has_ended, self.leaves) = (0, None, false, false);
-        (self.received, self.dropped) = (0, 0);
+        (self.at_end, self.received, self.dropped) = (false, 0, 0);
     }
 
     /// Lets go of its descriptors; its memory stays.
@@ -124,8 +127,22 @@ impl Controller {
         }
     }
 
+    /// Takes what has come until there is no room: whether commands are held up shows by that.
+    pub(super) fn fill_up(&mut self) {
+        while let Came::Something = self.fill() {}
+    }
+
     /// Takes what has come, as far as there is room.
     pub(super) fn fill(&mut self) -> Came {
+        if self.at_end {
+            return Came::End;
+        }
+        let came = self.read_some();
+        self.at_end = came == Came::End;
+        came
+    }
+
+    fn read_some(&mut self) -> Came {
         let Controller { read, input, passed, received, dropped, is_socket, .. } = self;
         let Some(from) = read else { return Came::End };
         let room = input.room();
@@ -205,7 +222,7 @@ impl Controller {
 
     /// What is to be watched for something to read, and for room to write.
     pub(super) fn watched(&self) -> (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>) {
-        let reads = !self.has_ended && !self.leaves && !self.input.is_full() && self.is_listened_to();
+        let reads = !self.at_end && !self.leaves && !self.input.is_full();
         let writes = self.output.waiting() > 0;
         (self.read.as_ref().filter(|_| reads).map(AsFd::as_fd), self.write.as_ref().filter(|_| writes).map(AsFd::as_fd))
     }

@@ -435,6 +435,7 @@ impl Daemonproxy {
                 self.controllers[at].flush(self.now);
                 self.go_on_with_dump(at);
                 if !self.controllers[at].is_listened_to() {
+                    self.controllers[at].fill_up();
                     return false;
                 }
             }
