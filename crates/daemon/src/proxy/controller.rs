@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use verger_engine::proxy::Name;
 use verger_engine::runs::RunId;
@@ -48,11 +49,38 @@ pub(super) enum Came {
 /// Descriptors that came along and wait to be taken; more are closed.
 const PASSED_MAX: usize = 2;
 
+/// What it is connected by.
+#[derive(Debug)]
+pub(super) enum Ends {
+    /// Nothing any more.
+    Gone,
+    /// One descriptor for each direction.
+    Two(Option<Descriptor>, Option<Descriptor>),
+    /// A socket for those directions that there are: commands, events.
+    Socket(OwnedFd, bool, bool),
+}
+
+impl Ends {
+    fn read(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Ends::Two(Some(read), _) => Some(read.as_fd()),
+            Ends::Socket(socket, true, _) => Some(socket.as_fd()),
+            Ends::Gone | Ends::Two(None, _) | Ends::Socket(_, false, _) => None,
+        }
+    }
+
+    fn write(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Ends::Two(_, Some(write)) => Some(write.as_fd()),
+            Ends::Socket(socket, _, true) => Some(socket.as_fd()),
+            Ends::Gone | Ends::Two(_, None) | Ends::Socket(_, _, false) => None,
+        }
+    }
+}
+
 pub(super) struct Controller {
     pub(super) origin: Origin,
-    pub(super) read: Option<Descriptor>,
-    pub(super) write: Option<Descriptor>,
-    is_socket: bool,
+    ends: Ends,
     pub(super) input: Box<Input>,
     pub(super) output: Output,
     /// The last arrival of a signal that it was told of.
@@ -73,13 +101,10 @@ pub(super) struct Controller {
 }
 
 impl Controller {
-    pub(super) fn new(origin: Origin, read: Option<Descriptor>, write: Option<Descriptor>) -> Controller {
-        let is_socket = matches!(origin, Origin::Caller | Origin::Service(..));
+    pub(super) fn new(origin: Origin, ends: Ends) -> Controller {
         Controller {
             origin,
-            read,
-            write,
-            is_socket,
+            ends,
             input: Box::default(),
             output: Output::default(),
             told: 0,
@@ -94,25 +119,52 @@ impl Controller {
     }
 
     /// Uses the memory of one that is gone for another.
-    pub(super) fn renew(&mut self, origin: Origin, read: Option<Descriptor>, write: Option<Descriptor>) {
+    pub(super) fn renew(&mut self, origin: Origin, ends: Ends) {
         *self.input = Input::default();
         self.output.begin_anew();
         self.passed.clear();
-        (self.origin, self.read, self.write) = (origin, read, write);
-        self.is_socket = matches!(origin, Origin::Caller | Origin::Service(..));
+        (self.origin, self.ends) = (origin, ends);
         (self.told, self.dump, self.has_ended, self.leaves) = (0, None, false, false);
         (self.at_end, self.received, self.dropped) = (false, 0, 0);
     }
 
     /// Lets go of its descriptors; its memory stays.
     pub(super) fn retire(&mut self) {
-        (self.read, self.write) = (None, None);
+        self.ends = Ends::Gone;
         self.passed.clear();
+    }
+
+    /// Whether it is told anything.
+    pub(super) fn hears(&self) -> bool {
+        self.ends.write().is_some()
+    }
+
+    /// Whether it says anything.
+    pub(super) fn speaks(&self) -> bool {
+        self.ends.read().is_some()
+    }
+
+    /// It is told nothing any more.
+    pub(super) fn deafen(&mut self) {
+        match &mut self.ends {
+            Ends::Gone => {}
+            Ends::Two(_, write) => *write = None,
+            Ends::Socket(_, _, writes) => *writes = false,
+        }
+    }
+
+    /// Whether nobody is at the other end.
+    pub(super) fn is_hung_up(&self) -> bool {
+        let Some(write) = self.ends.write() else { return true };
+        let mut asked = [PollFd::from_borrowed_fd(write, PollFlags::empty())];
+        let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
+        matches!(poll(&mut asked, Some(&no_time)), Ok(1..))
+            && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// Whether a command may be begun.
     pub(super) fn is_listened_to(&self) -> bool {
-        self.dump.is_none() && (self.write.is_none() || self.output.takes_commands())
+        self.dump.is_none() && (!self.hears() || self.output.takes_commands())
     }
 
     /// Whether commands wait because events do.
@@ -122,7 +174,7 @@ impl Controller {
 
     /// Puts an event. `is_answer`: a command of this controller caused it.
     pub(super) fn tell(&mut self, line: &[u8], is_answer: bool) {
-        if self.write.is_some() {
+        if self.hears() {
             self.output.put(line, is_answer);
         }
     }
@@ -143,16 +195,16 @@ impl Controller {
     }
 
     fn read_some(&mut self) -> Came {
-        let Controller { read, input, passed, received, dropped, is_socket, .. } = self;
-        let Some(from) = read else { return Came::End };
+        let Controller { ends, input, passed, received, dropped, .. } = self;
+        let Some(from) = ends.read() else { return Came::End };
         let room = input.room();
         if room.is_empty() {
             return Came::Full;
         }
         let mut fds: [Option<OwnedFd>; channel::DESCRIPTORS_MAX] = [const { None }; channel::DESCRIPTORS_MAX];
-        let count = match is_socket {
-            false => rustix::io::retry_on_intr(|| rustix::io::read(&*from, &mut *room)),
-            true => match channel::receive(&*from, room, &mut fds) {
+        let count = match ends {
+            Ends::Gone | Ends::Two(..) => rustix::io::retry_on_intr(|| rustix::io::read(from, &mut *room)),
+            Ends::Socket(..) => match channel::receive(from, room, &mut fds) {
                 Ok(Some(came)) => {
                     *dropped += u32::from(came.lost);
                     Ok(came.length)
@@ -196,13 +248,13 @@ impl Controller {
 
     /// Writes what waits, as far as it is taken; whether somebody is still there to take it.
     pub(super) fn flush(&mut self, now: Moment) -> bool {
-        while let Some(to) = &self.write
+        while let Some(to) = self.ends.write()
             && self.output.waiting() > 0
         {
             let text = self.output.text();
-            let wrote = match self.is_socket {
-                true => channel::send(to, text, &[]),
-                false => rustix::io::retry_on_intr(|| rustix::io::write(to, text)),
+            let wrote = match self.ends {
+                Ends::Socket(..) => channel::send(to, text, &[]),
+                Ends::Gone | Ends::Two(..) => rustix::io::retry_on_intr(|| rustix::io::write(to, text)),
             };
             match wrote {
                 Ok(count) => self.output.wrote(count),
@@ -212,7 +264,7 @@ impl Controller {
                 }
                 Err(_) => {
                     // Nobody is there to read; what it has said before is carried out all the same.
-                    self.write = None;
+                    self.deafen();
                     return false;
                 }
             }
@@ -220,10 +272,16 @@ impl Controller {
         true
     }
 
-    /// What is to be watched for something to read, and for room to write.
-    pub(super) fn watched(&self) -> (Option<BorrowedFd<'_>>, Option<BorrowedFd<'_>>) {
+    /// What is to be watched for something to read, for room to write, and for its end alone.
+    pub(super) fn watched(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
         let reads = !self.at_end && !self.leaves && !self.input.is_full();
         let writes = self.output.waiting() > 0;
-        (self.read.as_ref().filter(|_| reads).map(AsFd::as_fd), self.write.as_ref().filter(|_| writes).map(AsFd::as_fd))
+        let read = self.ends.read().filter(|_| reads).map(|fd| (fd, PollFlags::IN));
+        let write = self.ends.write().filter(|_| writes).map(|fd| (fd, PollFlags::OUT));
+        match (read, write) {
+            // The kernel tells of an end without being asked for it.
+            (None, None) => [None, self.ends.write().map(|fd| (fd, PollFlags::empty()))],
+            watched => [watched.0, watched.1],
+        }
     }
 }

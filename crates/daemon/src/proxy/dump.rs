@@ -11,7 +11,7 @@ impl Daemonproxy {
     pub(super) fn go_on_with_dump(&mut self, at: usize) {
         loop {
             let Some(dump) = self.controllers[at].dump else { return };
-            if self.controllers[at].write.is_none() {
+            if !self.controllers[at].hears() {
                 self.controllers[at].dump = None;
                 return;
             }

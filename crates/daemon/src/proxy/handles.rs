@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
 
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -10,12 +9,13 @@ use rustix::net::{AddressFamily, SocketType};
 use verger_engine::proxy::Name;
 use verger_wire::lines::{AddressFlags, Domain, Kind, OpenFlags, PipeFlags};
 
+use super::making::CPath;
 use super::options::HandlePool;
 
 /// A descriptor: one of ours, or a standard one, which keeps its number whatever becomes of it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) enum Descriptor {
-    Own(Rc<OwnedFd>),
+    Own(OwnedFd),
     Standard(u8),
 }
 
@@ -110,7 +110,7 @@ pub(super) struct Handles {
     /// Room for words, of handles that are gone.
     spare: Vec<Vec<u8>>,
     next: u64,
-    pub(super) null: Rc<OwnedFd>,
+    pub(super) null: OwnedFd,
 }
 
 /// Why there is no new handle.
@@ -133,14 +133,17 @@ impl std::fmt::Display for NoHandle {
 
 impl Handles {
     /// Those that are always there.
-    pub(super) fn new(null: OwnedFd, pool: Option<HandlePool>) -> Handles {
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub(super) fn new(null: OwnedFd, pool: Option<HandlePool>) -> Result<Handles, Errno> {
         let room = pool.map_or(0, |pool| pool.handles);
         // One more than there are handles: a new one is made before the one it replaces goes.
         let spare = (0..=room).map(|_| Vec::with_capacity(pool.map_or(0, |pool| pool.bytes))).collect();
-        let null = Rc::new(null);
-        let mut handles = Handles { list: Vec::with_capacity(room), pool, spare, next: 0, null: Rc::clone(&null) };
+        let another = rustix::io::fcntl_dupfd_cloexec(&null, 3)?;
+        let mut handles = Handles { list: Vec::with_capacity(room), pool, spare, next: 0, null };
         let constants: [(&str, &str, &str, Option<Descriptor>); 4] = [
-            ("null", "read,write", "/dev/null", Some(Descriptor::Own(null))),
+            ("null", "read,write", "/dev/null", Some(Descriptor::Own(another))),
             ("control.event", "read", "events of the service's own connection", None),
             ("control.cmd", "write", "commands of the service's own connection", None),
             ("control.socket", "read,write", "both, as one socket", None),
@@ -150,7 +153,7 @@ impl Handles {
             let flags = Flags::default().with(true, format_args!("{flags}"));
             handles.put(name, What::Constant(words), flags, words.as_bytes(), fd);
         }
-        handles
+        Ok(handles)
     }
 
     fn place(&self, name: &Name) -> Result<usize, usize> {
@@ -241,11 +244,15 @@ impl Handles {
         self.put(name, What::Socket, flags, b"unknown", Some(fd));
     }
 
-    /// `null` under another name.
-    pub(super) fn set_null(&mut self, name: Name) {
+    /// `/dev/null` under another name.
+    ///
+    /// # Errors
+    /// There is no descriptor left.
+    pub(super) fn set_null(&mut self, name: Name) -> Result<(), Errno> {
         let flags = Flags::default().with(true, format_args!("read,write"));
-        let null = Descriptor::Own(Rc::clone(&self.null));
+        let null = Descriptor::Own(rustix::io::fcntl_dupfd_cloexec(&self.null, 3)?);
         self.put(name, What::File, flags, b"/dev/null", Some(null));
+        Ok(())
     }
 
     pub(super) fn put_file(&mut self, name: Name, open: OpenFlags, path: &[u8], fd: OwnedFd) {
@@ -257,7 +264,7 @@ impl Handles {
             .with(open.trunc, format_args!("trunc"))
             .with(open.nonblock, format_args!("nonblock"))
             .with(open.mkdir, format_args!("mkdir"));
-        self.put(name, What::File, flags, path, Some(Descriptor::Own(Rc::new(fd))));
+        self.put(name, What::File, flags, path, Some(Descriptor::Own(fd)));
     }
 
     pub(super) fn put_pipe(&mut self, names: [Name; 2], pipe: PipeFlags, fds: [OwnedFd; 2]) {
@@ -270,7 +277,7 @@ impl Handles {
         let kind = kind.with(pipe.nonblock, format_args!("nonblock"));
         let to_read = if pipe.socket.is_some() { "to" } else { "from" };
         let ends = [kind.with(true, format_args!("{to_read}")), kind.with(true, format_args!("to"))];
-        let [read, write] = fds.map(|fd| Some(Descriptor::Own(Rc::new(fd))));
+        let [read, write] = fds.map(|fd| Some(Descriptor::Own(fd)));
         let first = self.put(names[0], What::Pipe(0), ends[0], b"", read);
         let second = self.put(names[1], What::Pipe(first), ends[1], b"", write);
         if let Ok(at) = self.place(&names[0])
@@ -287,7 +294,7 @@ impl Handles {
             .with(socket.listen.is_some(), format_args!("listen={}", socket.listen.unwrap_or_default()))
             .with(socket.mkdir, format_args!("mkdir"))
             .with(socket.nonblock, format_args!("nonblock"));
-        self.put(name, What::Socket, flags, address, Some(Descriptor::Own(Rc::new(fd))));
+        self.put(name, What::Socket, flags, address, Some(Descriptor::Own(fd)));
         if let Ok(at) = self.place(&name) {
             self.list[at].made = socket.domain == Domain::Unix && socket.bind;
         }
@@ -361,10 +368,11 @@ pub(super) fn to_null(number: u8, null: &OwnedFd) -> Result<(), Errno> {
 
 /// Removes a socket file; never anything else.
 pub(super) fn forget_socket(path: &[u8]) {
-    let is_socket = rustix::fs::lstat(path)
+    let Some(path) = CPath::of(path) else { return };
+    let is_socket = rustix::fs::lstat(path.text())
         .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Socket);
     if is_socket {
-        let _gone = rustix::fs::unlink(path);
+        let _gone = rustix::fs::unlink(path.text());
     }
 }
 
@@ -403,7 +411,7 @@ mod tests {
 
     #[test]
     fn the_ends_of_a_pipe_know_each_other_until_one_is_gone() {
-        let mut handles = Handles::new(null(), None);
+        let mut handles = Handles::new(null(), None).unwrap();
         handles.put_pipe([name("r"), name("w")], PipeFlags::default(), [null(), null()]);
         assert_eq!([told(&handles, "r"), told(&handles, "w")], ["pipe from w", "pipe to r"]);
         let pair = PipeFlags { nonblock: true, socket: Some((Domain::Unix, Kind::Dgram)) };
@@ -418,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_pool_has_its_end_and_its_room() {
-        let mut handles = Handles::new(null(), Some(HandlePool { handles: 5, bytes: 32 }));
+        let mut handles = Handles::new(null(), Some(HandlePool { handles: 5, bytes: 32 })).unwrap();
         assert_eq!(handles.may_make(&[name("a"), name("b")], "file"), Err(NoHandle::Full("file")));
         handles.may_make(&[name("a")], "file").unwrap();
         handles.put_file(name("a"), OpenFlags { read: true, ..OpenFlags::default() }, &[b'x'; 40], null());

@@ -13,6 +13,7 @@ use verger_linux::spawn::{
 };
 
 use super::handles::Handles;
+use super::making::InWords;
 use crate::pids::Pids;
 
 /// Descriptors of one service: as many names as fit into a command.
@@ -48,7 +49,7 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Why::NoHandle(name) => write!(f, "there is no handle '{name}'"),
-            Why::Failed(step, errno) => write!(f, "step {step}: {errno}"),
+            Why::Failed(step, errno) => write!(f, "step {step}: {}", InWords(*errno)),
         }
     }
 }

@@ -14,7 +14,7 @@ use verger_engine::time::{Moment, Span};
 /// Waiting lines take no more than this, bytes.
 const ROOM: usize = 1024;
 /// A destination that takes nothing, and does not say when it will, is tried again so much later.
-const RETRY: Span = Span::from_millis(250);
+const RETRY: Span = Span::from_millis(200);
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,26 +1,58 @@
 //! Making what a handle holds: files, pipes, sockets.
 
+use std::ffi::CStr;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
-use verger_wire::lines::{AddressFlags, Domain, Kind, OpenFlags, PipeFlags};
+use verger_wire::lines::{AddressFlags, COMMAND_BYTES, Domain, Kind, OpenFlags, PipeFlags};
+
+/// A path of a command, as the kernel wants it; on the stack, since no command may take memory.
+pub(super) struct CPath {
+    bytes: [u8; COMMAND_BYTES + 1],
+    length: usize,
+}
+
+impl CPath {
+    /// `None`: it is longer than any command, or holds a NUL.
+    pub(super) fn of(path: &[u8]) -> Option<CPath> {
+        let mut bytes = [0; COMMAND_BYTES + 1];
+        bytes.get_mut(..path.len()).filter(|_| path.len() <= COMMAND_BYTES)?.copy_from_slice(path);
+        Some(CPath { bytes, length: path.len() }).filter(|_| !path.contains(&0))
+    }
+
+    pub(super) fn text(&self) -> &CStr {
+        CStr::from_bytes_with_nul(&self.bytes[..=self.length]).unwrap_or_default()
+    }
+}
+
+/// The kernel's words for an error, which take no memory (the standard library's do).
+pub(super) struct InWords(pub(super) Errno);
+
+impl std::fmt::Display for InWords {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(std::str::from_utf8(verger_linux::start::words_for(self.0)).unwrap_or("unknown error"))
+    }
+}
 
 /// What could not be done.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct NotMade(pub(super) &'static str, pub(super) Errno);
 
 impl std::fmt::Display for NotMade {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.0, self.1)
+        write!(f, "{}: {}", self.0, InWords(self.1))
     }
 }
 
 /// The folders above a path, where they are missing.
 fn make_folders_above(path: &[u8]) {
     for (at, _) in path.iter().enumerate().filter(|(at, byte)| **byte == b'/' && *at > 0) {
-        let _what_counts_is_the_file = rustix::fs::mkdir(&path[..at], Mode::from_raw_mode(0o700));
+        if let Some(folder) = CPath::of(&path[..at]) {
+            let _what_counts_is_the_file = rustix::fs::mkdir(folder.text(), Mode::from_raw_mode(0o700));
+        }
     }
 }
 
@@ -43,7 +75,9 @@ pub(super) fn file(open: OpenFlags, path: &[u8]) -> Result<OwnedFd, NotMade> {
     flags.set(OFlags::TRUNC, open.trunc);
     // A pipe without anybody at its other end must not hold us up.
     flags |= OFlags::NONBLOCK;
-    let fd = rustix::fs::open(path, flags, Mode::from_raw_mode(0o600)).map_err(|errno| NotMade("open", errno))?;
+    let path = CPath::of(path).ok_or(NotMade("open", Errno::NAMETOOLONG))?;
+    let fd =
+        rustix::fs::open(path.text(), flags, Mode::from_raw_mode(0o600)).map_err(|errno| NotMade("open", errno))?;
     if !open.nonblock {
         let flags = rustix::fs::fcntl_getfl(&fd).map_err(|errno| NotMade("fcntl", errno))?;
         rustix::fs::fcntl_setfl(&fd, flags - OFlags::NONBLOCK).map_err(|errno| NotMade("fcntl", errno))?;

@@ -15,11 +15,12 @@ mod log;
 mod making;
 mod obey;
 mod options;
+#[cfg(test)]
+mod tests;
 
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
-use std::rc::Rc;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
@@ -33,7 +34,7 @@ use verger_linux::signals::{self, SignalFd, SignalSet};
 use verger_linux::{channel, clock, fatal, machine, process};
 use verger_wire::lines::{Taken, event};
 
-use controller::{Came, Controller, Origin};
+use controller::{Came, Controller, Ends, Origin};
 use ending::Ending;
 use handles::{Descriptor, Handles};
 use hands::{Hands, Line, Start};
@@ -126,6 +127,8 @@ struct Daemonproxy {
     retired: Vec<Controller>,
     signals: SignalFd,
     door: Option<Door>,
+    /// Memory of a path that is used no more.
+    door_path: Vec<u8>,
     log: Log,
     ending: Ending,
     now: Moment,
@@ -158,7 +161,7 @@ impl Daemonproxy {
             (3..1024).filter_map(|number| Some((number, verger_linux::inherited(number).ok()?))).collect();
         let null = rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty());
         let null = made!(3, "Cannot open /dev/null", null);
-        let mut handles = Handles::new(null, options.handles);
+        let mut handles = made!(3, "Cannot open /dev/null", Handles::new(null, options.handles));
         let room = options.handles.map_or(usize::MAX, |pool| pool.handles);
         if inherited.len() + options::HANDLES_MIN as usize > room {
             let words = "Not enough handle slots for the inherited descriptors".to_owned();
@@ -169,7 +172,7 @@ impl Daemonproxy {
             handles.adopt(name(text), Descriptor::Standard(number));
         }
         for (number, fd) in inherited {
-            handles.adopt(name(&format!("fd_{number}")), Descriptor::Own(Rc::new(fd)));
+            handles.adopt(name(&format!("fd_{number}")), Descriptor::Own(fd));
         }
 
         let watched = verger_engine::proxy::COUNTED.iter().fold(SignalSet::NONE, |set, signal| set.with(*signal));
@@ -183,27 +186,30 @@ impl Daemonproxy {
 
         let mut door = None;
         if let Some(path) = &options.socket {
-            match open_door(path) {
+            match open_door(path, &mut Vec::new()) {
                 Ok(opened) => door = Some(opened),
                 Err(why) if guarded => log.say(Level::Fatal, format_args!("{why}; carrying on because of the guard")),
-                Err(words) => return Err((Trouble { status: 3, words }, ending)),
+                Err(why) => {
+                    let words = format!("{why} ('{}')", path.escape_ascii());
+                    return Err((Trouble { status: 3, words }, ending));
+                }
             }
         }
-        let mut controllers = Vec::with_capacity(CONTROLLERS);
+        let mut controllers = Vec::new();
         let (mut stdin_taken, mut stdout_taken) = (false, false);
         if options.interactive {
             ending.unblock(0);
             ending.unblock(1);
             (stdin_taken, stdout_taken) = (true, true);
             let (read, write) = (Descriptor::Standard(0), Descriptor::Standard(1));
-            controllers.push(Controller::new(Origin::Interactive, Some(read), Some(write)));
+            controllers.push(Controller::new(Origin::Interactive, Ends::Two(Some(read), Some(write))));
         }
         if let Some(path) = &options.config {
             let read = if path == b"-" {
                 if stdin_taken { Err(Errno::BUSY) } else { Ok(Descriptor::Standard(0)) }
             } else {
                 let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-                rustix::fs::open(path.as_slice(), flags, Mode::empty()).map(|fd| Descriptor::Own(Rc::new(fd)))
+                rustix::fs::open(path.as_slice(), flags, Mode::empty()).map(Descriptor::Own)
             };
             let what = format!("Cannot open config file '{}'", path.escape_ascii());
             match read {
@@ -212,7 +218,7 @@ impl Daemonproxy {
                         ending.unblock(0);
                         stdin_taken = true;
                     }
-                    controllers.push(Controller::new(Origin::Config, Some(read), None));
+                    controllers.push(Controller::new(Origin::Config, Ends::Two(Some(read), None)));
                 }
                 Err(errno) if guarded => {
                     log.say(Level::Fatal, format_args!("{what}: {errno}; carrying on because of the guard"));
@@ -224,7 +230,7 @@ impl Daemonproxy {
             if is_taken {
                 // The number is the connection's: the handle is let go of without being closed.
                 handles.forget(&name(text));
-                handles.set_null(name(text));
+                made!(3, "Cannot open /dev/null", handles.set_null(name(text)));
             }
         }
         if options.daemonize {
@@ -237,29 +243,9 @@ impl Daemonproxy {
         let is_fixed = options.services.is_some() || options.handles.is_some();
         let hands = made!(4, "Cannot prepare to start programs", Hands::new(is_fixed));
         let signals = made!(5, "Cannot watch signals", SignalFd::new(watched));
-        let proxy = Proxy::new(options.services);
-        let mut daemonproxy = Daemonproxy {
-            proxy,
-            handles,
-            hands,
-            retired: Vec::with_capacity(CONTROLLERS),
-            controllers,
-            signals,
-            door,
-            log,
-            ending,
-            now: clock::now(),
-            line: Vec::with_capacity(4096),
-            command: Vec::with_capacity(verger_wire::lines::COMMAND_BYTES),
-            live: 0,
-            over: None,
-        };
-        let services = options.services.map_or(0, |pool| pool.services);
-        daemonproxy.hands.pids.grow(services);
-        if is_fixed {
-            let spares = (0..CONTROLLERS_AT_START).map(|_| Controller::new(Origin::Caller, None, None));
-            daemonproxy.retired.extend(spares);
-        }
+        let mut daemonproxy = Daemonproxy::over(options, handles, hands, signals, log, ending);
+        daemonproxy.controllers.append(&mut controllers);
+        daemonproxy.door = door;
         if options.lock_memory
             && let Err(errno) = machine::lock_memory()
         {
@@ -268,6 +254,39 @@ impl Daemonproxy {
         daemonproxy.greet();
         daemonproxy.prepare_for_panic();
         Ok(Some(daemonproxy))
+    }
+
+    /// One without controllers; with a pool it takes all the memory that it will ever need.
+    fn over(
+        options: &Options,
+        handles: Handles,
+        mut hands: Hands,
+        signals: SignalFd,
+        log: Log,
+        ending: Ending,
+    ) -> Daemonproxy {
+        let mut retired = Vec::with_capacity(CONTROLLERS);
+        if options.services.is_some() || options.handles.is_some() {
+            retired.extend((0..CONTROLLERS_AT_START).map(|_| Controller::new(Origin::Caller, Ends::Gone)));
+        }
+        hands.pids.grow(options.services.map_or(0, |pool| pool.services));
+        Daemonproxy {
+            proxy: Proxy::new(options.services),
+            handles,
+            hands,
+            retired,
+            controllers: Vec::with_capacity(CONTROLLERS),
+            signals,
+            door: None,
+            door_path: Vec::with_capacity(128),
+            log,
+            ending,
+            now: clock::now(),
+            line: Vec::with_capacity(4096),
+            command: Vec::with_capacity(verger_wire::lines::COMMAND_BYTES),
+            live: 0,
+            over: None,
+        }
     }
 
     /// Whoever is at the interactive end is told who speaks.
@@ -300,26 +319,31 @@ impl Daemonproxy {
     fn run(&mut self) -> u8 {
         let mut is_busy = true;
         loop {
-            self.now = clock::now();
             if !is_busy {
                 self.wait();
-                self.now = clock::now();
             }
-            self.take_signals();
-            self.pass_time();
-            self.accept();
-            is_busy = false;
-            let mut at = 0;
-            while at < self.controllers.len() && self.over.is_none() {
-                is_busy |= self.serve(at);
-                at += 1;
-            }
-            self.let_go();
-            self.flush_log();
+            is_busy = self.turn();
             if let Some((code, reason)) = self.over.take() {
                 return self.end(code, reason);
             }
         }
+    }
+
+    /// Does what there is to do; whether there is more.
+    fn turn(&mut self) -> bool {
+        self.now = clock::now();
+        self.take_signals();
+        self.pass_time();
+        self.accept();
+        let mut is_busy = false;
+        let mut at = 0;
+        while at < self.controllers.len() && self.over.is_none() {
+            is_busy |= self.serve(at);
+            at += 1;
+        }
+        self.let_go();
+        self.flush_log();
+        is_busy
     }
 
     /// Waits until there is something to do.
@@ -329,6 +353,7 @@ impl Daemonproxy {
         for controller in &self.controllers {
             due = due.min(controller.output.due(controller.is_held_up()));
         }
+        self.now = clock::now();
         let null = self.handles.null.as_fd();
         let mut watched: [PollFd<'_>; WATCHED] =
             std::array::from_fn(|_| PollFd::from_borrowed_fd(null, PollFlags::empty()));
@@ -344,18 +369,7 @@ impl Daemonproxy {
             watch(door.listener.as_fd(), PollFlags::IN);
         }
         for controller in &self.controllers {
-            match controller.watched() {
-                (None, None) => {
-                    // Its end is told without being asked for.
-                    if let Some(write) = &controller.write {
-                        watch(write.as_fd(), PollFlags::empty());
-                    }
-                }
-                (read, write) => {
-                    read.into_iter().for_each(|fd| watch(fd, PollFlags::IN));
-                    write.into_iter().for_each(|fd| watch(fd, PollFlags::OUT));
-                }
-            }
+            controller.watched().into_iter().flatten().for_each(|(fd, flags)| watch(fd, flags));
         }
         if self.log.waits_for_room()
             && let Some(fd) = self.handles.find(&self.log.to).and_then(|handle| handle.fd.as_ref())
@@ -405,7 +419,8 @@ impl Daemonproxy {
             let is_held_up = controller.is_held_up();
             if controller.output.due(is_held_up) <= self.now && controller.output.pass(self.now, is_held_up) {
                 let who = controller.origin;
-                (controller.write, controller.has_ended, controller.leaves) = (None, true, true);
+                controller.deafen();
+                (controller.has_ended, controller.leaves) = (true, true);
                 self.log.say(Level::Warning, format_args!("{who:?} does not read its events, and is closed"));
             }
         }
@@ -416,14 +431,13 @@ impl Daemonproxy {
             && let Some(door) = &self.door
             && let Ok(Some(socket)) = channel::accept(&door.listener)
         {
-            let socket = Descriptor::Own(Rc::new(socket));
-            self.add(Origin::Caller, Some(socket.clone()), Some(socket));
+            self.add(Origin::Caller, Ends::Socket(socket, true, true));
         }
     }
 
-    fn add(&mut self, origin: Origin, read: Option<Descriptor>, write: Option<Descriptor>) {
-        let mut controller = self.retired.pop().unwrap_or_else(|| Controller::new(origin, None, None));
-        controller.renew(origin, read, write);
+    fn add(&mut self, origin: Origin, ends: Ends) {
+        let mut controller = self.retired.pop().unwrap_or_else(|| Controller::new(origin, Ends::Gone));
+        controller.renew(origin, ends);
         self.controllers.push(controller);
     }
 
@@ -529,13 +543,12 @@ impl Daemonproxy {
             let controller = &mut self.controllers[at];
             controller.flush(self.now);
             let origin = controller.origin;
-            let is_silent = controller.write.is_none() || controller.output.waiting() == 0;
+            let is_silent = !controller.hears() || controller.output.waiting() == 0;
             let has_said_all = controller.leaves || controller.has_ended && controller.dump.is_none();
             // A service that only hears has nothing to say: it is done when nobody hears any more.
-            let only_hears = controller.read.is_none();
-            let is_gone = match only_hears {
-                true => controller.write.is_none() || is_hung_up(controller),
-                false => has_said_all && is_silent,
+            let is_gone = match controller.speaks() {
+                false => controller.is_hung_up(),
+                true => has_said_all && is_silent,
             };
             let dropped = std::mem::take(&mut controller.dropped);
             if dropped > 0 {
@@ -649,9 +662,7 @@ impl Daemonproxy {
             Start::Runs(pid) => {
                 self.hands.pids.insert(pid, slot);
                 if let Some(Line { ours, hears, speaks, .. }) = line {
-                    let ours = Descriptor::Own(Rc::new(ours));
-                    let origin = Origin::Service(slot, run.run);
-                    self.add(origin, speaks.then(|| ours.clone()), hears.then_some(ours));
+                    self.add(Origin::Service(slot, run.run), Ends::Socket(ours, speaks, hears));
                 }
                 self.log.say(Level::Debug, format_args!("service {name} is process {}", pid.0));
                 let _told = self.proxy.step(self.now, Event::Run(spawned(pid)));
@@ -716,27 +727,38 @@ impl Daemonproxy {
     }
 }
 
-fn is_hung_up(controller: &Controller) -> bool {
-    let Some(write) = &controller.write else { return true };
-    let mut asked = [PollFd::from_borrowed_fd(write.as_fd(), PollFlags::empty())];
-    let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
-    matches!(poll(&mut asked, Some(&no_time)), Ok(1..))
-        && asked[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+/// Why nobody can listen there.
+#[derive(Clone, Copy, Debug)]
+enum NoDoor {
+    /// Something is there that is not ours to remove.
+    InTheWay,
+    Failed(making::NotMade),
 }
 
-/// Listens for controllers. Only a socket of ours that nobody answers at is in the way and goes.
-fn open_door(path: &[u8]) -> Result<Door, String> {
-    let words = |why: &dyn std::fmt::Display| format!("Cannot create control socket '{}': {why}", path.escape_ascii());
-    match rustix::fs::lstat(path) {
+impl std::fmt::Display for NoDoor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Cannot create the control socket: ")?;
+        match self {
+            NoDoor::InTheWay => f.write_str("something else is there, and is left alone"),
+            NoDoor::Failed(why) => why.fmt(f),
+        }
+    }
+}
+
+/// Listens for controllers. Only a socket of our own user is in the way and goes.
+fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
+    let failed = |what, errno| NoDoor::Failed(making::NotMade(what, errno));
+    let name = making::CPath::of(path).ok_or_else(|| failed("bind", Errno::NAMETOOLONG))?;
+    match rustix::fs::lstat(name.text()) {
         Ok(stat) => {
             let is_socket = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Socket;
             if !is_socket || stat.st_uid != rustix::process::geteuid().as_raw() {
-                return Err(words(&"something else is there, and is left alone"));
+                return Err(NoDoor::InTheWay);
             }
             handles::forget_socket(path);
         }
         Err(Errno::NOENT) => {}
-        Err(errno) => return Err(words(&errno)),
+        Err(errno) => return Err(failed("stat", errno)),
     }
     let how = verger_wire::lines::AddressFlags {
         listen: Some(128),
@@ -744,8 +766,10 @@ fn open_door(path: &[u8]) -> Result<Door, String> {
         nonblock: true,
         ..verger_wire::lines::AddressFlags::default()
     };
-    let listener = making::socket(how, Some(path)).map_err(|why| words(&why))?;
-    Ok(Door { listener, path: path.to_vec() })
+    let listener = making::socket(how, Some(path)).map_err(NoDoor::Failed)?;
+    kept.clear();
+    kept.extend_from_slice(path);
+    Ok(Door { listener, path: std::mem::take(kept) })
 }
 
 /// Splits off the process that stays; whether this is the one that does not.
@@ -758,12 +782,11 @@ fn go_into_background(handles: &mut Handles, stdin_taken: bool) -> Result<bool, 
         Forked::Child => {}
     }
     rustix::process::setsid()?;
-    let null = Rc::clone(&handles.null);
     for (number, text) in [(0u8, "stdin"), (1, "stdout"), (2, "stderr")] {
         if let Ok(name) = Name::new(text.as_bytes())
             && !(number == 0 && stdin_taken)
         {
-            handles::to_null(number, &null)?;
+            handles::to_null(number, &handles.null)?;
             handles.forget(&name);
             handles.adopt(name, Descriptor::Standard(number));
         }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use rustix::io::Errno;
 use rustix::process::getpgid;
 use verger_engine::proxy::{Event, Fields, List, Name, Order, Refusal, State};
 use verger_engine::time::Span;
@@ -12,8 +13,43 @@ use super::controller::Dump;
 use super::log::Level;
 use super::{Daemonproxy, handles, making, open_door};
 
-/// Why a command fails, in whatever words.
-type Failed<'w> = Box<dyn Display + 'w>;
+/// Why a command fails. A value, since saying so takes no memory.
+enum Failed<'l> {
+    Wrong(Wrong<'l>),
+    Refused(Refusal),
+    NoHandle(handles::NoHandle),
+    NotMade(making::NotMade),
+    NoDoor(super::NoDoor),
+    System(Errno),
+    Words(&'static str),
+}
+
+impl Display for Failed<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failed::Wrong(why) => why.fmt(f),
+            Failed::Refused(why) => why.fmt(f),
+            Failed::NoHandle(why) => why.fmt(f),
+            Failed::NotMade(why) => why.fmt(f),
+            Failed::NoDoor(why) => why.fmt(f),
+            Failed::System(errno) => making::InWords(*errno).fmt(f),
+            Failed::Words(words) => f.write_str(words),
+        }
+    }
+}
+
+macro_rules! from {
+    ($($kind:ident: $error:ty),*) => {
+        $(impl From<$error> for Failed<'_> {
+            fn from(why: $error) -> Self {
+                Failed::$kind(why)
+            }
+        })*
+    };
+}
+
+from!(Refused: Refusal, NoHandle: handles::NoHandle, NotMade: making::NotMade, NoDoor: super::NoDoor, System: Errno);
+from!(Words: &'static str);
 
 impl Daemonproxy {
     /// Carries out the command that was taken, for the controller that gave it.
@@ -32,10 +68,10 @@ impl Daemonproxy {
         let result = match read {
             Ok(None) => Ok(()),
             Ok(Some(read)) => self.carry_out_command(at, read),
-            Err(wrong) => Err(boxed(wrong)),
+            Err(wrong) => Err(Failed::Wrong(wrong)),
         };
         if let Err(why) = result {
-            self.refuse(at, &*why, command, matches!(read, Err(Wrong::Unknown)));
+            self.refuse(at, &why, command, matches!(read, Err(Wrong::Unknown)));
         }
     }
 
@@ -67,32 +103,31 @@ impl Daemonproxy {
             Command::StateDump => self.controllers[at].dump = Some(Dump::Handles(None)),
             Command::Order(order) => return self.order(at, order),
             Command::Pipe(read, write, flags) => {
-                self.handles.may_make(&[read, write], "pipe").map_err(boxed)?;
+                self.handles.may_make(&[read, write], "pipe")?;
                 if read == write {
-                    return Err(Box::new("The two ends need two names"));
+                    return Err("The two ends need two names".into());
                 }
-                let ends = making::pipe(flags).map_err(boxed)?;
+                let ends = making::pipe(flags)?;
                 self.handles.put_pipe([read, write], flags, ends);
                 self.tell_handle(&read);
                 self.tell_handle(&write);
             }
             Command::Open(name, flags, path) => {
-                self.handles.may_make(&[name], "file").map_err(boxed)?;
-                let fd = making::file(flags, path).map_err(boxed)?;
+                self.handles.may_make(&[name], "file")?;
+                let fd = making::file(flags, path)?;
                 self.handles.put_file(name, flags, path, fd);
                 self.tell_handle(&name);
             }
             Command::Socket(name, flags, address) => {
-                self.handles.may_make(&[name], "socket").map_err(boxed)?;
-                let fd = making::socket(flags, address).map_err(boxed)?;
+                self.handles.may_make(&[name], "socket")?;
+                let fd = making::socket(flags, address)?;
                 self.handles.put_socket(name, flags, address.unwrap_or_default(), fd);
                 self.tell_handle(&name);
             }
             Command::Take(name) => {
-                self.handles.may_make(&[name], "file").map_err(boxed)?;
-                let fd =
-                    self.controllers[at].take_passed().ok_or_else(|| boxed("No descriptor came with the command"))?;
-                self.handles.adopt(name, handles::Descriptor::Own(std::rc::Rc::new(fd)));
+                self.handles.may_make(&[name], "file")?;
+                let fd = self.controllers[at].take_passed().ok_or("No descriptor came with the command")?;
+                self.handles.adopt(name, handles::Descriptor::Own(fd));
                 self.tell_handle(&name);
             }
             Command::DeleteHandle(name) => match self.handles.delete(&name) {
@@ -103,17 +138,20 @@ impl Daemonproxy {
                         self.log.try_anew();
                     }
                 }
-                Err(None) => return Err(Box::new("No such handle")),
-                Err(Some(why)) => return Err(Box::new(why)),
+                Err(None) => return Err("No such handle".into()),
+                Err(Some(why)) => return Err(why.into()),
             },
-            Command::ChangeFolder(path) => rustix::process::chdir(path).map_err(boxed)?,
+            Command::ChangeFolder(path) => {
+                let path = making::CPath::of(path).ok_or(Errno::NAMETOOLONG)?;
+                rustix::process::chdir(path.text())?;
+            }
             Command::Exit => self.controllers[at].leaves = true,
             Command::LogFilter(step) => {
                 self.log.filter = match step {
                     None => self.log.filter,
                     Some(Step::Up) => self.log.filter.moved(1),
                     Some(Step::Down) => self.log.filter.moved(-1),
-                    Some(Step::To(word)) => super::Level::of(word).ok_or_else(|| boxed("Unknown log level"))?,
+                    Some(Step::To(word)) => super::Level::of(word).ok_or("Unknown log level")?,
                 };
                 let word = self.log.filter.word();
                 self.answer(at, "log.filter", &word);
@@ -138,7 +176,7 @@ impl Daemonproxy {
                 if self.door.as_ref().is_some_and(|door| door.path == path) {
                     self.shut_door();
                 }
-                let door = open_door(path).map_err(boxed)?;
+                let door = open_door(path, &mut self.door_path)?;
                 self.shut_door();
                 self.door = Some(door);
             }
@@ -146,10 +184,10 @@ impl Daemonproxy {
             Command::Terminate(code, guard) => {
                 if self.ending.guard() != 0 {
                     match guard {
-                        None => return Err(Box::new("Missing guard code")),
-                        Some(code) if code != self.ending.guard() => return Err(Box::new("Guard code is incorrect")),
+                        None => return Err("Missing guard code".into()),
+                        Some(code) if code != self.ending.guard() => return Err("Guard code is incorrect".into()),
                         Some(_) if !self.ending.has_exec() => {
-                            return Err(Box::new("Cannot terminate while guarded: no exec-on-exit arguments are set"));
+                            return Err("Cannot terminate while guarded: no exec-on-exit arguments are set".into());
                         }
                         Some(_) => {}
                     }
@@ -158,11 +196,11 @@ impl Daemonproxy {
             }
             Command::Guard(true, code) => match self.ending.guard() {
                 0 => self.ending.set_guard(code),
-                _ => return Err(Box::new("A guard code is set already")),
+                _ => return Err("A guard code is set already".into()),
             },
             Command::Guard(false, code) => match self.ending.guard() {
-                0 => return Err(Box::new("No guard code is set")),
-                guard if guard != code => return Err(Box::new("Guard code is incorrect")),
+                0 => return Err("No guard code is set".into()),
+                guard if guard != code => return Err("Guard code is incorrect".into()),
                 _ => self.ending.set_guard(0),
             },
         }
@@ -172,24 +210,25 @@ impl Daemonproxy {
     fn shut_door(&mut self) {
         if let Some(door) = self.door.take() {
             handles::forget_socket(&door.path);
+            self.door_path = door.path;
         }
     }
 
     fn order<'w>(&mut self, at: usize, order: Order<'_>) -> Result<(), Failed<'w>> {
         match order {
             Order::Signal { name, signal, group: true } => {
-                let slot = self.proxy.find(&name).ok_or_else(|| boxed(Refusal::NoService))?;
+                let slot = self.proxy.find(&name).ok_or(Refusal::NoService)?;
                 let State::Up(pid, _) = self.proxy.service(slot).state() else {
-                    return Err(boxed(Refusal::NotUp));
+                    return Err(Refusal::NotUp.into());
                 };
                 let leads = rustix::process::Pid::from_raw(pid.0 as i32).map(|it| getpgid(Some(it)) == Ok(it));
                 if leads != Some(true) {
-                    return Err(boxed(Refusal::NoGroup));
+                    return Err(Refusal::NoGroup.into());
                 }
-                process::signal_group(pid.0, signal).map_err(boxed)
+                process::signal_group(pid.0, signal).map_err(Failed::from)
             }
             Order::Fds(name, fds) => {
-                self.try_step(Event::Ordered(order)).map_err(boxed)?;
+                self.try_step(Event::Ordered(order))?;
                 self.warn_of_unknown(at, &name, fds);
                 Ok(())
             }
@@ -199,7 +238,7 @@ impl Daemonproxy {
             | Order::Start(..)
             | Order::Signal { .. }
             | Order::Delete(_)
-            | Order::Clear { .. } => self.try_step(Event::Ordered(order)).map_err(boxed),
+            | Order::Clear { .. } => self.try_step(Event::Ordered(order)).map_err(Failed::from),
         }
     }
 
@@ -225,10 +264,6 @@ impl Daemonproxy {
             self.log.try_anew();
         }
     }
-}
-
-fn boxed<'w>(why: impl Display + 'w) -> Failed<'w> {
-    Box::new(why)
 }
 
 /// The lists of a service, in the order in which a dump has them.
