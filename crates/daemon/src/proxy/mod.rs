@@ -251,6 +251,7 @@ impl Daemonproxy {
         {
             daemonproxy.log.say(Level::Warning, format_args!("Cannot lock memory: {errno}"));
         }
+        daemonproxy.flush_log();
         daemonproxy.greet();
         daemonproxy.prepare_for_panic();
         Ok(Some(daemonproxy))

@@ -291,7 +291,7 @@ impl Proxy {
             }
             Event::Signaled(signal, count) => {
                 self.signals.came(signal, count, now);
-                self.scan = Some(0);
+                self.scan = Some(0).filter(|_| !self.services.is_empty());
             }
             Event::Time => {}
         }

@@ -220,6 +220,13 @@ fn a_signal_starts_its_services_until_it_is_cleared() {
 }
 
 #[test]
+fn a_signal_that_nobody_waits_for_is_counted() {
+    let mut desk = Desk::new(None);
+    desk.signal(1);
+    assert_eq!(desk.proxy.pending().len(), 1);
+}
+
+#[test]
 fn a_new_signal_does_not_wait_for_the_interval() {
     let mut desk = Desk::new(None);
     desk.auto_up("a", 1000, Triggers::NONE.with(10)).signal(10).ends("a", Exit::status(0)).said();
