@@ -181,6 +181,18 @@ pub fn wanted_by() -> Option<u32> {
     core::str::from_utf8(runnable).ok()?.parse().ok()
 }
 
+/// How many processors we may run on (`sched_getaffinity(2)`); 1 where that cannot be asked.
+pub fn processors() -> u32 {
+    let mut mask = [0u64; 128];
+    let length = size_of_val(&mask);
+    // SAFETY: writes at most as many bytes as it is told there are.
+    let result = unsafe { raw::syscall3(libc::SYS_sched_getaffinity, 0, length, (&raw mut mask) as usize) };
+    match raw::check(result) {
+        Ok(_) => mask.iter().map(|word| word.count_ones()).sum::<u32>().max(1),
+        Err(_) => 1,
+    }
+}
+
 /// As long as it lives this thread has the processor before all that are not real-time threads ([`hurry`]).
 #[derive(Debug)]
 pub struct Hurry {

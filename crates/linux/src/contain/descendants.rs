@@ -43,10 +43,14 @@ static SEEN: Mutex<[Seen; BELOW_MAX]> = Mutex::new([Seen { pid: 0, start: 0 }; B
 /// is theirs to die: where nobody fights, a kill that keeps interrupting them takes longer.
 const LONG: Span = Span::from_millis(50);
 
-/// When more than so many processes want a processor at the beginning, we would wait long for ours.
-const CROWD: u32 = 64;
+/// When more than so many processes want each processor at the beginning, we would wait long for ours.
+const CROWD: u32 = 32;
 
 const SIGKILL: u8 = libc::SIGKILL as u8;
+
+fn crowd() -> u32 {
+    CROWD * machine::processors()
+}
 
 /// Our children and what is below them.
 #[derive(Debug)]
@@ -112,7 +116,7 @@ impl Descendants {
         }
         let first = self.since.is_none();
         let long_since = long_since(*self.since.get_or_insert_with(now));
-        if first && machine::wanted_by().is_some_and(|count| count > CROWD) {
+        if first && machine::wanted_by().is_some_and(|count| count > crowd()) {
             self.fight.get_or_insert_with(Fight::begin);
         }
         let mut looks = if first { 0 } else { LOOKED_BELOW_MAX };
@@ -176,7 +180,7 @@ impl Descendants {
             let found = kill_below(Pid(std::process::id()), &mut fight);
             let walked = now();
             let took = walked.since(begun);
-            let pause = if found.all - found.children > CROWD { took } else { Span(took.max(former).0 * 2) };
+            let pause = if found.all - found.children > crowd() { took } else { Span(took.max(former).0 * 2) };
             self.fight = fight.map(|fight| Fight { walked, pause, ..fight });
         }
     }
