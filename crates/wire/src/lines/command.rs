@@ -171,7 +171,8 @@ impl fmt::Display for Wrong<'_> {
     }
 }
 
-/// The number of a signal, by its name with or without `SIG`, or by its number.
+/// The number of a signal, by its name with or without `SIG`, or by its number. Names are written in capitals, and real-time signals
+/// have none.
 pub fn signal(text: &[u8]) -> Option<u8> {
     let text = core::str::from_utf8(text).ok()?;
     match text.strip_prefix("SIG").unwrap_or(text) {
@@ -180,6 +181,7 @@ pub fn signal(text: &[u8]) -> Option<u8> {
         "POLL" => Some(29),
         "UNUSED" => Some(31),
         "0" => Some(0),
+        name if name.bytes().any(|byte| byte.is_ascii_lowercase()) || name.starts_with("RT") => None,
         _ => signal_number(text),
     }
 }
@@ -499,6 +501,8 @@ mod tests {
             ("SIGIOT", Some(6)),
             ("0", Some(0)),
             ("BOGUS", None),
+            ("term", None),
+            ("SIGRTMIN", None),
             ("65", None),
             ("-1", None),
             ("", None),

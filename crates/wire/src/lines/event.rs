@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use verger_engine::proxy::{List, Name, Pending, Proxy, Service, State, Told, seconds};
+use verger_engine::proxy::{Fields, List, Name, Pending, Proxy, Service, State, Told, seconds};
 use verger_engine::runs::{Ended, signal_name};
 use verger_engine::time::Moment;
 
@@ -82,8 +82,18 @@ pub fn list(line: &mut Vec<u8>, service: &Service, which: List) {
     match (which, text) {
         (List::Triggers, None) => line.push(b'-'),
         (List::Triggers, Some(triggers)) => {
-            line!(line, "{}\t", service.interval());
-            line.extend_from_slice(triggers);
+            line!(line, "{}", service.interval());
+            for trigger in Fields::of(triggers) {
+                match super::signal(trigger) {
+                    Some(number) => {
+                        let (sig, name) = signal_word(number);
+                        line!(line, "\t{sig}{name}");
+                    }
+                    None => {
+                        line!(line, "\talways");
+                    }
+                }
+            }
         }
         (List::Fds, None) if !service.has_fds() => line.extend_from_slice(b"null\tnull\tnull"),
         (_, text) => line.extend_from_slice(text.unwrap_or_default()),
