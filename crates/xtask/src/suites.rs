@@ -82,7 +82,7 @@ pub(crate) fn blackbox_shim(context: &Context) -> Result<Tally, Trouble> {
         println!("left out: {name} ({why})");
     }
     let is_left_out = |test: &str| SAME_IN_SHIMS.iter().any(|(name, _)| *name == test);
-    blackbox_tests(context, "shim", |test| !is_of_supervise(test) && !is_left_out(test), &[])
+    blackbox_tests(context, "shim", |test| !is_of_supervise(test) && !is_of_proxy(test) && !is_left_out(test), &[])
 }
 
 /// What concerns `supervise` and `unlinkwait`: the same however a daemon spawns, so it is told once.
@@ -95,8 +95,17 @@ fn is_of_supervise(test: &str) -> bool {
     test.starts_with("supervise") || ["owned", "storms", "unlinkwait"].contains(&test)
 }
 
+/// What concerns `daemonproxy`: it knows one way to spawn and no containment, so it is told once.
+pub(crate) fn daemonproxy(context: &Context) -> Result<Tally, Trouble> {
+    blackbox_tests(context, "clone3", is_of_proxy, &[])
+}
+
+fn is_of_proxy(test: &str) -> bool {
+    test.starts_with("proxy_")
+}
+
 fn blackbox_by(context: &Context, way: &str) -> Result<Tally, Trouble> {
-    blackbox_tests(context, way, |name| !is_of_supervise(name), &[])
+    blackbox_tests(context, way, |name| !is_of_supervise(name) && !is_of_proxy(name), &[])
 }
 
 /// `VERGER_BLACKBOX_WAY` tells the suite how the daemon is to spawn, `VERGER_PROGRAMS` where the programs lie, and

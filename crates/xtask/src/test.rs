@@ -43,6 +43,7 @@ const PARTS: &[Part] = &[
     },
     Part { name: "blackbox-shim", budget_min: 5, belongs: |it| it.has("verger-blackbox"), run: suites::blackbox_shim },
     Part { name: "supervise", budget_min: 3, belongs: |it| it.has("verger-supervise"), run: suites::supervise },
+    Part { name: "daemonproxy", budget_min: 4, belongs: |it| it.has("verger-blackbox"), run: suites::daemonproxy },
     Part { name: "guest", budget_min: 5, belongs: |it| it.has("verger-guest"), run: guest::part },
     Part { name: "languages", budget_min: 5, belongs: languages::belongs, run: languages::run },
 ];
