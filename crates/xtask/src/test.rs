@@ -29,7 +29,7 @@ struct Part {
 
 const PARTS: &[Part] = &[
     Part { name: "build", budget_min: 12, belongs: |_| true, run: suites::build },
-    Part { name: "house", budget_min: 8, belongs: |_| true, run: house::house },
+    Part { name: "house", budget_min: 5, belongs: |_| true, run: house::house },
     Part { name: "unit", budget_min: 7, belongs: |_| true, run: suites::unit },
     Part { name: "simulation", budget_min: 5, belongs: |it| it.has("verger-sim"), run: suites::simulation },
     Part { name: "mutants", budget_min: 5, belongs: |it| it.has("verger-sim"), run: suites::mutants },
