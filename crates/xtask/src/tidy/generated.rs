@@ -11,7 +11,7 @@ const DOCS: &str = "docs";
 /// What is in these folders is generated, all of it but what is [`WRITTEN`].
 const WHOLLY: &[&str] = &["docs/man/", "docs/completions/"];
 /// Pages of programs that have protocols rather than options: no help text says as much.
-const WRITTEN: &[&str] = &["docs/man/supervise.1", "docs/man/unlinkwait.1"];
+const WRITTEN: &[&str] = &["docs/man/daemonproxy.1", "docs/man/supervise.1", "docs/man/unlinkwait.1"];
 /// The programs that the generator is, and asks.
 const PROGRAMS: &[&str] = &["verger-daemon", "verger-cli"];
 /// How to write them anew.
