@@ -533,6 +533,82 @@ mod tests {
         assert!(wrong("fd.socket\ta\tlisten=0\t/x").starts_with("Invalid length of the queue"));
     }
 
+    /// Lines made of pieces of real ones, cut, doubled and spoiled: none is too strange, and no complaint is more than a line.
+    #[test]
+    fn whatever_is_said_is_read_or_refused_in_one_line() {
+        const PIECES: [&[u8]; 40] = [
+            b"echo",
+            b"statedump",
+            b"service.tags",
+            b"service.args",
+            b"service.fds",
+            b"service.auto_up",
+            b"service.start",
+            b"service.signal",
+            b"service.delete",
+            b"signal.clear",
+            b"fd.pipe",
+            b"fd.open",
+            b"fd.socket",
+            b"fd.take",
+            b"fd.delete",
+            b"chdir",
+            b"log.filter",
+            b"log.dest",
+            b"conn.event_timeout",
+            b"socket.create",
+            b"terminate",
+            b"terminate.exec_args",
+            b"terminate.guard",
+            b"a",
+            b"-",
+            b"+",
+            b"",
+            b"always",
+            b"SIGHUP",
+            b"1",
+            b"-1",
+            b"9223372036854775808",
+            b"unix,stream,listen=3",
+            b"read,write,\xff",
+            b"/x\0y",
+            b"fd",
+            b"\r",
+            b"\n",
+            b"#",
+            b" ",
+        ];
+        let mut luck = 1u64;
+        let mut next = |below: usize| {
+            luck = luck.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (luck >> 33) as usize % below
+        };
+        let (mut read, mut refused) = (0, 0);
+        for _ in 0..200_000 {
+            let mut line: Vec<u8> = Vec::new();
+            for at in 0..=next(5) {
+                if at > 0 {
+                    line.push(b'\t');
+                }
+                line.extend_from_slice(PIECES[next(PIECES.len())]);
+            }
+            if next(4) == 0 && !line.is_empty() {
+                let at = next(line.len());
+                line[at] = next(256) as u8;
+            }
+            match Command::read(&line) {
+                Ok(_) => read += 1,
+                Err(wrong) => {
+                    refused += 1;
+                    let mut event = Vec::new();
+                    super::super::event::error(&mut event, &wrong, &line);
+                    assert!(!event.contains(&b'\n') && event.len() < 1024, "{}", event.escape_ascii());
+                }
+            }
+        }
+        assert!(read > 10_000 && refused > 10_000, "{read} were read, {refused} refused");
+    }
+
     #[test]
     fn numbers_keep_their_range() {
         for line in [
