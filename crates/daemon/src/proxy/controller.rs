@@ -30,8 +30,8 @@ pub(super) enum Origin {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Dump {
     Handles(Option<Name>),
-    /// The last service that was told of, and how many of its five lines.
-    Services(Option<Name>, u8),
+    /// The last service that was told of, where it is, and how many of its five lines.
+    Services(Option<(Name, u32)>, u8),
     Signals(u64),
 }
 

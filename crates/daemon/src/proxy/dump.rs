@@ -39,20 +39,21 @@ impl Daemonproxy {
                 self.controllers[at].tell(&self.line, true);
                 Some(Dump::Handles(Some(name)))
             }
-            Dump::Services(of, told) if usize::from(told) <= LISTS.len() && of.is_some() => {
-                let slot = of.as_ref().and_then(|name| self.proxy.find(name));
-                // One that went meanwhile is not told of any further.
-                let Some(slot) = slot else { return Some(Dump::Services(of, 5)) };
+            Dump::Services(Some((name, slot)), told) if usize::from(told) <= LISTS.len() => {
                 let service = self.proxy.service(slot);
+                // One that went meanwhile is not told of any further.
+                if *service.name() != name || !service.is_there() {
+                    return Some(Dump::Services(Some((name, slot)), u8::MAX));
+                }
                 match told {
                     0 => event::state(&mut self.line, service, service.state(), self.now),
                     told => event::list(&mut self.line, service, LISTS[usize::from(told) - 1]),
                 }
                 self.controllers[at].tell(&self.line, true);
-                Some(Dump::Services(of, told + 1))
+                Some(Dump::Services(Some((name, slot)), told + 1))
             }
-            Dump::Services(after, _) => match self.proxy.next(after.as_ref()) {
-                Some(slot) => Some(Dump::Services(Some(*self.proxy.service(slot).name()), 0)),
+            Dump::Services(after, _) => match self.proxy.next(after.as_ref().map(|(name, _)| name)) {
+                Some(slot) => Some(Dump::Services(Some((*self.proxy.service(slot).name(), slot)), 0)),
                 None => Some(Dump::Signals(0)),
             },
             Dump::Signals(after) => {

@@ -135,6 +135,11 @@ impl Service {
         &self.name
     }
 
+    /// Whether it has not been deleted.
+    pub fn is_there(&self) -> bool {
+        self.is_there
+    }
+
     /// What it is doing.
     pub fn state(&self) -> State {
         self.state

@@ -23,6 +23,10 @@ macro_rules! line {
     };
 }
 
+fn push(line: &mut Vec<u8>, parts: &[&[u8]]) {
+    parts.iter().for_each(|part| line.extend_from_slice(part));
+}
+
 /// What every controller is told.
 pub fn told(line: &mut Vec<u8>, proxy: &Proxy, told: Told, now: Moment) {
     match told {
@@ -38,7 +42,7 @@ pub fn told(line: &mut Vec<u8>, proxy: &Proxy, told: Told, now: Moment) {
 /// The state of a service.
 pub fn state(line: &mut Vec<u8>, service: &Service, state: State, now: Moment) {
     line.clear();
-    line!(line, "service.state\t{}\t", service.name());
+    push(line, &[b"service.state\t", service.name().as_bytes(), b"\t"]);
     match state {
         State::Down(None) => {
             line!(line, "down\t-\t-\t-\t-\t-\t-");
@@ -70,14 +74,14 @@ pub fn state(line: &mut Vec<u8>, service: &Service, state: State, now: Moment) {
 
 /// A list of a service. An empty one ends in a tab.
 pub fn list(line: &mut Vec<u8>, service: &Service, which: List) {
-    let verb = match which {
-        List::Tags => "tags",
-        List::Args => "args",
-        List::Fds => "fds",
-        List::Triggers => "auto_up",
+    let verb: &[u8] = match which {
+        List::Tags => b"service.tags\t",
+        List::Args => b"service.args\t",
+        List::Fds => b"service.fds\t",
+        List::Triggers => b"service.auto_up\t",
     };
     line.clear();
-    line!(line, "service.{verb}\t{}\t", service.name());
+    push(line, &[verb, service.name().as_bytes(), b"\t"]);
     let text = service.list(which).text();
     match (which, text) {
         (List::Triggers, None) => line.push(b'-'),
