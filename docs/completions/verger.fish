@@ -123,7 +123,7 @@ never\t''"
 complete -c verger -n "__fish_verger_using_subcommand signal" -l all -d 'All that have a process'
 complete -c verger -n "__fish_verger_using_subcommand signal" -l json -d 'Print what came of it as JSON'
 complete -c verger -n "__fish_verger_using_subcommand signal" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c verger -n "__fish_verger_using_subcommand shutdown" -l budget -d 'Within this time: 10s, 1m30s. Where services take longer than that, the time each is given is cut, all by the same ratio; what is left at the end is killed at once' -r
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -l budget -d 'Within this time: 10s, 1m30s. What is left at the end is killed at once' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''

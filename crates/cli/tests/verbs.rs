@@ -359,6 +359,23 @@ fn a_plan_that_cannot_end_in_time_is_warned_of() {
 }
 
 #[test]
+fn the_chain_that_takes_longest_is_warned_of_whatever_the_budget() {
+    let scene = Scene::empty("verbs-longest");
+    let plan = "[service.aaa]\ncommand = \"sleep 1\"\n\n[service.zzz]\ncommand = \"sleep 1\"\nstop = [\"TERM 20s\"]\n";
+    let file = scene.write("plan.toml", plan);
+    let file = file.to_str().unwrap();
+    for (budget, cut) in [("6s", 28), ("9s", 42), ("11s", 52)] {
+        let (_, _, words) = scene.ask(&["check", "--budget", budget, file]);
+        let told = format!("Warning: the plan cannot end within {budget}: `zzz` may take 20s\n");
+        assert!(words.starts_with(&told), "{words}");
+        assert!(words.contains(&format!("graces of that chain are cut to {cut} % when everything ends")), "{words}");
+        let found = json(&scene.ask(&["check", "--json", "--budget", budget, file]).1);
+        let late = &found["files"][0]["late_end"];
+        assert_eq!((&late["needed_ms"], &late["chain"][0]["service"]), (&20_000.into(), &"zzz".into()), "{found}");
+    }
+}
+
+#[test]
 fn what_is_made_from_the_table_of_verbs() {
     let scene = Scene::empty("verbs-made");
     for shell in ["bash", "zsh", "fish"] {
