@@ -105,7 +105,7 @@ always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand stop" -l all -d 'All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one'
 complete -c verger -n "__fish_verger_using_subcommand stop" -l json -d 'Print what came of it as JSON'
-complete -c verger -n "__fish_verger_using_subcommand stop" -l receipt -d 'Show how each stop went: what was done when, who was seen, how each ended'
+complete -c verger -n "__fish_verger_using_subcommand stop" -l receipt -d 'Show how each stop went, also of those that were stopped with it: what was done when, who was seen, how each ended'
 complete -c verger -n "__fish_verger_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand restart" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r
 complete -c verger -n "__fish_verger_using_subcommand restart" -l instance -d 'Which daemon is meant, by the name of its instance' -r

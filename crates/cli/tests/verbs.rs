@@ -85,6 +85,36 @@ fn verbs_wait_for_what_they_ask_for() {
 }
 
 #[test]
+fn a_stop_tells_whom_it_took_along() {
+    let plan = "[service.db]\ncommand = \"sleep 1000\"\nrequires = [\"disk\"]\n\n[service.api]\ncommand = \"sleep 1000\"\n\
+                requires = [\"db\"]\n\n[service.web]\ncommand = \"sleep 1000\"\nrequires = [\"api\"]\n\n\
+                [service.disk]\ncommand = \"sleep 1000\"\nautostart = false\n\n[service.other]\ncommand = \"sleep 1000\"\n";
+    let scene = Scene::begin("verbs-along", plan);
+    let web = scene.until("web", |web| web.ready);
+    let line = "db stopped, with api and web, which require it, and with it disk, which nobody needs any more\n";
+    assert_eq!(scene.ask(&["stop", "db"]), (0, line.into(), String::new()));
+    assert_eq!(scene.ask(&["stop", "db"]), (0, "db stopped\n".into(), String::new()));
+    assert_eq!(scene.ask(&["start", "web"]).0, 0);
+    let (status, said, _) = scene.ask(&["stop", "api", "--receipt"]);
+    assert!(status == 0 && said.starts_with("api stopped, with web, which requires it"), "{said}");
+    for told in ["\napi, run ", "\nweb, run "] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    scene.until("disk", |disk| disk.pid.is_none());
+    let again = scene.ask(&["start", "web"]);
+    assert_eq!(again.0, 0, "{again:?}");
+    let found = json(&scene.ask(&["stop", "db", "api", "--receipt", "--json"]).1);
+    let (db, api) = (&found["services"][0], &found["services"][1]);
+    assert_eq!((&db["name"], &api["name"]), (&"db".into(), &"api".into()), "{found}");
+    let with: Vec<&Value> = [db, api].iter().flat_map(|it| it["with"].as_array().unwrap()).collect();
+    let mut named: Vec<String> = with.iter().map(|it| format!("{} {}", it["name"], it["because"])).collect();
+    named.sort();
+    assert_eq!(named, ["\"disk\" \"unneeded\"", "\"web\" \"requires\""], "{found}");
+    let it = with.iter().find(|it| it["name"] == "web").unwrap();
+    assert!(it["run"].as_u64() > Some(web.run) && it["receipt"]["service"] == "web", "{found}");
+}
+
+#[test]
 fn a_restart_tells_who_follows_and_is_not_there_yet() {
     let plan = "[service.db]\ncommand = \"sleep 1000\"\n\n[service.web]\ncommand = \"sh -c 'test -e again || echo >&3; exec sleep 1000'\"\n\
                 ready = \"fd\"\nrequires = [\"db\"]\nstart_timeout = \"1h\"\n";

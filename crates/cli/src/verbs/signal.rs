@@ -4,7 +4,7 @@ use verger_engine::life;
 use verger_engine::runs::signal_number;
 use verger_wire::message::Call;
 
-use super::orders;
+use super::orders::{self, Told};
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
@@ -40,6 +40,6 @@ impl Signal {
         let answers = connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>());
         let verb = life::Verb::Signal;
         let answers = answers.map_err(|error| reach::trouble(setting, Some(verb), &error))?;
-        orders::report(setting, verb, &names, &answers, &[], self.json)
+        orders::report(setting, verb, &names, &answers, &Told::default(), self.json)
     }
 }
