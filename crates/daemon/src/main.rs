@@ -42,6 +42,7 @@ use std::process::ExitCode;
 use daemon::Daemon;
 use options::{Asked, Options};
 use rustix::io::Errno;
+use trouble::Trouble;
 use verger_linux::machine::{self, End, Init};
 
 /// Counts, for the tests of what must not allocate.
@@ -60,6 +61,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // The first process of a machine must not end: it comes up empty.
+    if options.lacks_a_plan() && machine::init() != Init::OfMachine {
+        let trouble = Trouble::new("`--plan FILE` or `--image-fd N` is needed")
+            .hint("`verger run FILE` compiles a plan and starts vergerd with it; `--empty` begins without one");
+        let _nobody_reads = writeln!(std::io::stderr(), "{trouble}");
+        return ExitCode::from(2);
+    }
     ExitCode::from(serve(&options))
 }
 
