@@ -223,6 +223,20 @@ fn a_daemon_that_nobody_has_given_a_plan_does_not_begin() {
     assert_eq!(machine.end().code(), Some(0), "with --empty it does, and ends");
 }
 
+#[test]
+fn a_plan_that_is_not_compiled_is_refused_with_what_to_do() {
+    let setup = Setup::empty();
+    let file = setup.folder().write("plan.toml", "[service.a]\ncommand = 'true'\n");
+    let (status, said) = setup.arg("--plan").arg(&file).run();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let file = file.display();
+    for told in
+        [format!("`verger compile {file} -o FILE`"), format!("`verger run {file}`"), "not a compiled plan".into()]
+    {
+        assert!(said.contains(&told), "{told}: {said}");
+    }
+}
+
 // ---- many ----
 
 /// Of so many services, so many run, each told in its own way that it is ready.

@@ -406,6 +406,37 @@ fn the_chain_that_takes_longest_is_warned_of_whatever_the_budget() {
 }
 
 #[test]
+fn what_is_no_text_of_a_plan_is_told_with_what_to_do() {
+    let scene = Scene::empty("verbs-no-text");
+    let file = scene.write("robot.toml", TWO);
+    let image = scene.path("robot.plan");
+    let (file, image) = (file.to_str().unwrap(), image.to_str().unwrap());
+    assert_eq!(scene.ask(&["compile", file, "-o", image]).0, 0);
+    let (status, _, words) = scene.ask(&["check", image]);
+    assert_eq!(status, 1, "{words}");
+    assert!(words.contains("Error: this is a compiled plan"), "{words}");
+    assert!(words.contains("Hint: it was checked when it was compiled; `verger run`"), "{words}");
+    let found = json(&scene.ask(&["check", "--json", image]).1);
+    assert_eq!(found["files"][0]["complaints"][0]["message"], "this is a compiled plan", "{found}");
+
+    let folder = scene.path("");
+    let (folder, missing) = (folder.to_str().unwrap(), scene.path("robto.toml"));
+    let hints = [
+        (folder, format!("a plan is one file; in this folder there is `{file}`")),
+        (missing.to_str().unwrap(), format!("did you mean `{file}`?")),
+        ("/nowhere/robot.toml", "the folder `/nowhere` is not there either".to_owned()),
+        ("a-plan-that-nobody-has-written", "it was looked for from `".to_owned()),
+    ];
+    for (path, hint) in hints {
+        for verb in ["check", "run"] {
+            let (status, _, words) = scene.ask(&[verb, path]);
+            assert_eq!(status, 1, "{words}");
+            assert!(words.contains(&format!("Hint: {hint}")), "{verb} {path}: {words}");
+        }
+    }
+}
+
+#[test]
 fn what_is_made_from_the_table_of_verbs() {
     let scene = Scene::empty("verbs-made");
     for shell in ["bash", "zsh", "fish"] {

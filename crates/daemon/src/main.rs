@@ -36,13 +36,16 @@ mod trouble;
 mod words;
 mod world;
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use daemon::Daemon;
 use options::{Asked, Options};
 use rustix::io::Errno;
 use trouble::Trouble;
+use verger_engine::image::MAGIC;
 use verger_linux::machine::{self, End, Init};
 
 /// Counts, for the tests of what must not allocate.
@@ -80,6 +83,10 @@ fn serve(options: &Options) -> u8 {
     let mut ready = match begin::begin(options) {
         Ok(ready) => ready,
         Err(trouble) => {
+            let trouble = match options.plan.as_deref().and_then(text_for) {
+                Some(hint) => trouble.hint(hint),
+                None => trouble,
+            };
             let _nobody_reads = writeln!(std::io::stderr(), "{trouble}");
             return 1;
         }
@@ -90,6 +97,20 @@ fn serve(options: &Options) -> u8 {
     }
     let status = ready.daemon.run();
     end(ready, status)
+}
+
+/// What to do with a plan that is not compiled; `None` of one that is, or that cannot be read at all.
+fn text_for(plan: &Path) -> Option<String> {
+    let mut begin = [0; MAGIC.len()];
+    let mut file = File::open(plan).ok().filter(|file| file.metadata().is_ok_and(|it| it.is_file()))?;
+    let is_compiled = file.read_exact(&mut begin).is_ok() && begin == MAGIC;
+    let plan = plan.display();
+    (!is_compiled).then(|| {
+        format!(
+            "a plan's text is compiled first: `verger compile {plan} -o FILE`; `verger run {plan}` does both, and becomes \
+             vergerd"
+        )
+    })
 }
 
 /// Everything has ended: leaves nothing behind.
