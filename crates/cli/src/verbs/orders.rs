@@ -53,9 +53,10 @@ pub(super) struct Restart {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true).args(["names", "all"]))]
 struct Targets {
     /// Services, by name or pattern (`cam-*`)
-    #[arg(value_name = "NAME|GLOB", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one
     #[arg(long)]

@@ -13,9 +13,10 @@ use crate::trouble::Trouble;
 ///
 /// It is only sent: a service that ends because of it counts as one that ended by itself, and is restarted as its plan says.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true).args(["names", "all"]))]
 pub(super) struct Signal {
     /// Services, by name or pattern (`cam-*`)
-    #[arg(value_name = "NAME|GLOB", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All that have a process
     #[arg(long)]
