@@ -55,8 +55,13 @@ Runs the services of a compiled plan until it is told to end them (SIGTERM or SI
 It is usually started by `verger run` or `verger up`, which compile the plan.
 
 When it is killed, its keeper, a second process, ends every service with all it started, but for those that
-are to survive. Those it holds, with their pipes, until another vergerd of the same instance takes them over;
-a SIGTERM to the keeper ends them. `verger reexec` replaces its program in place.
+are to survive. Those it holds, with their pipes, until another vergerd of the same instance takes them over.
+A SIGTERM to the keeper kills them at once, with all they started: without their stop signals, without graces, in
+no order; then it goes. While there is a vergerd the keeper does not heed it. `verger reexec` replaces the
+program of vergerd in place.
+
+It keeps no logs of services: they write where the plan says (`stdout = 'file:/var/log/NAME'`). What becomes of them
+it tells on descriptor 2, and to `verger events`.
 
   --plan FILE       take the compiled plan in FILE (`verger compile`)
   --image-fd N      take the compiled plan in descriptor N, a sealed memory file
