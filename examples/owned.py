@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Runs a command that dies, with everything it started, when this program does: `owned.py sh -c 'sleep 1000 & sleep 1000'`."""
 import os, socket, sys
+if not sys.argv[1:]: sys.exit(print("usage: owned.py COMMAND [ARGUMENT...]", file=sys.stderr) or 2)
 ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 theirs.set_inheritable(True)
 end = str(theirs.fileno())

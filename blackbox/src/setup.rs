@@ -206,6 +206,8 @@ impl Setup {
         words.push(self.daemon.clone().unwrap_or_else(|| program("vergerd")).into());
         if let Some(image) = &self.image {
             words.extend(["--plan".into(), self.folder.write("image", image).into()]);
+        } else if !self.words.iter().any(|word| word == "--plan") {
+            words.push("--empty".into());
         }
         words.extend(["--instance".into(), OsString::from(&self.instance)]);
         words.extend(self.words.iter().cloned());

@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use std::fmt::Write;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use verger_blackbox::{Folder, Phase, Setup, Way, cli, compiled, eventually, toml};
+use verger_blackbox::{Folder, Phase, Setup, Way, cli, compiled, eventually, program, toml};
 use verger_plan::{NoFiles, read_bytes};
 
 /// What `verger check` says of a plan's text; it must be refused, by `verger run` as well, and nothing is begun.
@@ -204,6 +205,35 @@ fn wrong_usage_is_told_apart_from_failure() {
         let (status, said) = setup.run();
         assert_eq!(status.code(), Some(2), "{words:?}: {said}");
         assert!(said.starts_with("Error: ") && said.contains("Hint: "), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn a_daemon_that_nobody_has_given_a_plan_does_not_begin() {
+    for words in [&[][..], &["--quiet"], &["--instance", "nobody-gave-a-plan"]] {
+        let output = Command::new(program("vergerd")).args(words).output().expect("it can be started");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        assert!(
+            said.starts_with("Error: `--plan FILE` or `--image-fd N` is needed\nHint: `verger run FILE` "),
+            "{said}"
+        );
+    }
+    let mut machine = Setup::empty().start();
+    assert_eq!(machine.end().code(), Some(0), "with --empty it does, and ends");
+}
+
+#[test]
+fn a_plan_that_is_not_compiled_is_refused_with_what_to_do() {
+    let setup = Setup::empty();
+    let file = setup.folder().write("plan.toml", "[service.a]\ncommand = 'true'\n");
+    let (status, said) = setup.arg("--plan").arg(&file).run();
+    assert_eq!(status.code(), Some(1), "{said}");
+    let file = file.display();
+    for told in
+        [format!("`verger compile {file} -o FILE`"), format!("`verger run {file}`"), "not a compiled plan".into()]
+    {
+        assert!(said.contains(&told), "{told}: {said}");
     }
 }
 

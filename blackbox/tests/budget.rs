@@ -72,6 +72,18 @@ fn a_chain_of_the_deaf_ends_in_order_within_the_budget_of_the_command() {
 }
 
 #[test]
+fn the_chain_that_takes_longest_is_told_whatever_the_budget() {
+    let plan = [deaf("aaa", "stop = 'TERM 10s'"), deaf("zzz", "stop = 'TERM 20s'")].concat();
+    let mut machine = Setup::plan(&plan).start();
+    machine.wait_ready("aaa");
+    machine.wait_ready("zzz");
+    machine.client().shutdown_within(Duration::from_secs(1)).expect("it begins");
+    assert_eq!(machine.wait_end().code(), Some(0));
+    let told = "the longest chain needs 20s (zzz) and 1s are given: its graces are cut to 4 %";
+    assert!(machine.stderr().text().contains(told), "{}", machine.report());
+}
+
+#[test]
 fn why_tells_what_became_of_a_grace() {
     let mut machine = up(Setup::plan(&chain()));
     let mark = machine.mark();

@@ -169,4 +169,9 @@ fn the_example_in_python() {
     let output = kin.command("python3").arg(&example).args(["sh", "-c", "exit 7"]).output().expect("it starts");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("exited 7\nno_children\nterminating\n"), "{said}");
+
+    // Without a command it says how it is called.
+    let output = kin.command("python3").arg(&example).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), said.as_str()), (Some(2), "usage: owned.py COMMAND [ARGUMENT...]\n"));
 }

@@ -75,7 +75,7 @@ complete -c verger -n "__fish_verger_using_subcommand check" -l instance -d 'Whi
 complete -c verger -n "__fish_verger_using_subcommand check" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
-complete -c verger -n "__fish_verger_using_subcommand check" -l elsewhere -d 'They are for another machine: do not look whether users and programs are there'
+complete -c verger -n "__fish_verger_using_subcommand check" -l elsewhere -d 'They are for another machine: do not look whether users, groups, programs and folders are there'
 complete -c verger -n "__fish_verger_using_subcommand check" -l json -d 'Print what was found as JSON'
 complete -c verger -n "__fish_verger_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand schema" -l instance -d 'Which daemon is meant, by the name of its instance' -r
@@ -105,7 +105,7 @@ always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand stop" -l all -d 'All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one'
 complete -c verger -n "__fish_verger_using_subcommand stop" -l json -d 'Print what came of it as JSON'
-complete -c verger -n "__fish_verger_using_subcommand stop" -l receipt -d 'Show how each stop went: what was done when, who was seen, how each ended'
+complete -c verger -n "__fish_verger_using_subcommand stop" -l receipt -d 'Show how each stop went, also of those that were stopped with it: what was done when, who was seen, how each ended'
 complete -c verger -n "__fish_verger_using_subcommand stop" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand restart" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r
 complete -c verger -n "__fish_verger_using_subcommand restart" -l instance -d 'Which daemon is meant, by the name of its instance' -r
@@ -123,7 +123,7 @@ never\t''"
 complete -c verger -n "__fish_verger_using_subcommand signal" -l all -d 'All that have a process'
 complete -c verger -n "__fish_verger_using_subcommand signal" -l json -d 'Print what came of it as JSON'
 complete -c verger -n "__fish_verger_using_subcommand signal" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c verger -n "__fish_verger_using_subcommand shutdown" -l budget -d 'Within this time: 10s, 1m30s. Where services take longer than that, the time each is given is cut, all by the same ratio; what is left at the end is killed at once' -r
+complete -c verger -n "__fish_verger_using_subcommand shutdown" -l budget -d 'Within this time: 10s, 1m30s. What is left at the end is killed at once' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''

@@ -15,6 +15,7 @@ use crate::terminal::Paint;
 pub(crate) struct LateEnd {
     budget: Span,
     needed: Span,
+    left: Span,
     chain: Vec<Link>,
 }
 
@@ -57,7 +58,7 @@ impl LateEnd {
             };
             Link { service: name, graces: stop.graces, share: stop.share, place, file: file.to_owned(), line, column }
         };
-        Some(LateEnd { budget, needed: end.needed, chain: end.chain.iter().map(link).collect() })
+        Some(LateEnd { budget, needed: end.needed, left: end.left, chain: end.chain.iter().map(link).collect() })
     }
 
     /// The complaint about it, at the service that takes most of the time.
@@ -76,7 +77,7 @@ impl LateEnd {
             true => format!(" ({} of the budget are kept for killing what is left)", reserve(budget)),
             false => String::new(),
         };
-        let left = percent(usable(budget), needed);
+        let left = percent(self.left, needed);
         Some(Complaint {
             severity: Severity::Warning,
             file: longest.file.clone(),

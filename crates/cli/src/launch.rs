@@ -95,7 +95,10 @@ pub(crate) fn start_daemon(image: Option<&[u8]>, instance: &str, budget: Option<
     let (ours, theirs) = UnixStream::pair().map_err(cannot("make a connection"))?;
     let (image, control) = (IMAGE.to_string(), CONTROL.to_string());
     let mut words = vec![DAEMON, "--control-fd", &control, "--end-with-caller", "--quiet", "--instance", instance];
-    words.extend(file.iter().flat_map(|_| ["--image-fd", &image]));
+    match file {
+        Some(_) => words.extend(["--image-fd", &image]),
+        None => words.push("--empty"),
+    }
     let budget = budget.map(|budget| budget.to_string());
     words.extend(budget.iter().flat_map(|budget| ["--budget", budget]));
     let argv: Vec<CString> = words.into_iter().map(text).collect();

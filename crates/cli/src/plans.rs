@@ -10,7 +10,7 @@ use verger_engine::runs::StartFailure;
 use verger_engine::time::Span;
 use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
 use verger_linux::users::{BUFFER_BYTES, SYSTEM};
-use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Reading, Severity, Sources};
+use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Format, Reading, Severity, Sources};
 
 use crate::complaints;
 use crate::end_check::LateEnd;
@@ -59,7 +59,14 @@ pub(crate) fn read(path: &str, place: Where, budget: Option<Span>) -> (Reading, 
         let bytes = if read.is_ok() { bytes } else { Vec::new() };
         verger_plan::read_bytes("<standard input>", &bytes, &Disk)
     } else {
-        verger_plan::read(path, &Disk)
+        let mut reading = verger_plan::read(path, &Disk);
+        if reading.format == Format::Unknown
+            && let [complaint] = reading.complaints.as_mut_slice()
+            && complaint.hint.is_none()
+        {
+            complaint.hint = unreadable(Path::new(path));
+        }
+        reading
     };
     if let (Some(plan), Where::Here) = (&reading.plan, place) {
         let found = on_this_machine(plan, &reading);
@@ -71,6 +78,39 @@ pub(crate) fn read(path: &str, place: Where, budget: Option<Span>) -> (Reading, 
     let late = reading.plan.as_ref().and_then(|plan| LateEnd::of(plan, &reading, budget));
     reading.complaints.extend(late.as_ref().and_then(LateEnd::complaint));
     (reading, late)
+}
+
+/// What to do about a plan that is no file; `None` where there is one.
+fn unreadable(path: &Path) -> Option<String> {
+    let is_plan = |name: &str| Path::new(name).extension().is_some_and(|it| it == "toml" || it == "json");
+    let names = |folder: &Path| -> Vec<String> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+        names.sort();
+        names
+    };
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => Some(match names(path).iter().find(|name| is_plan(name)) {
+            Some(name) => format!("a plan is one file; in this folder there is `{}`", path.join(name).display()),
+            None => "a plan is one file: TOML, JSON, or an AOS configuration".to_owned(),
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            if !folder.is_dir() {
+                return Some(format!("the folder `{}` is not there either", folder.display()));
+            }
+            let (name, names) = (path.file_name()?.to_str()?, names(folder));
+            let near = verger_plan::nearest(name, names.iter().map(String::as_str));
+            Some(match near {
+                Some(near) => format!("did you mean `{}`?", path.with_file_name(near).display()),
+                None => match std::env::current_dir() {
+                    Ok(here) if path.is_relative() => format!("it was looked for from `{}` on", here.display()),
+                    Ok(_) | Err(_) => "`verger help check` says what a plan is".to_owned(),
+                },
+            })
+        }
+        Ok(_) | Err(_) => None,
+    }
 }
 
 /// Shows all complaints; says how many errors and warnings there were.

@@ -85,6 +85,36 @@ fn verbs_wait_for_what_they_ask_for() {
 }
 
 #[test]
+fn a_stop_tells_whom_it_took_along() {
+    let plan = "[service.db]\ncommand = \"sleep 1000\"\nrequires = [\"disk\"]\n\n[service.api]\ncommand = \"sleep 1000\"\n\
+                requires = [\"db\"]\n\n[service.web]\ncommand = \"sleep 1000\"\nrequires = [\"api\"]\n\n\
+                [service.disk]\ncommand = \"sleep 1000\"\nautostart = false\n\n[service.other]\ncommand = \"sleep 1000\"\n";
+    let scene = Scene::begin("verbs-along", plan);
+    let web = scene.until("web", |web| web.ready);
+    let line = "db stopped, with api and web, which require it, and with it disk, which nobody needs any more\n";
+    assert_eq!(scene.ask(&["stop", "db"]), (0, line.into(), String::new()));
+    assert_eq!(scene.ask(&["stop", "db"]), (0, "db stopped\n".into(), String::new()));
+    assert_eq!(scene.ask(&["start", "web"]).0, 0);
+    let (status, said, _) = scene.ask(&["stop", "api", "--receipt"]);
+    assert!(status == 0 && said.starts_with("api stopped, with web, which requires it"), "{said}");
+    for told in ["\napi, run ", "\nweb, run "] {
+        assert!(said.contains(told), "{told}: {said}");
+    }
+    scene.until("disk", |disk| disk.pid.is_none());
+    let again = scene.ask(&["start", "web"]);
+    assert_eq!(again.0, 0, "{again:?}");
+    let found = json(&scene.ask(&["stop", "db", "api", "--receipt", "--json"]).1);
+    let (db, api) = (&found["services"][0], &found["services"][1]);
+    assert_eq!((&db["name"], &api["name"]), (&"db".into(), &"api".into()), "{found}");
+    let with: Vec<&Value> = [db, api].iter().flat_map(|it| it["with"].as_array().unwrap()).collect();
+    let mut named: Vec<String> = with.iter().map(|it| format!("{} {}", it["name"], it["because"])).collect();
+    named.sort();
+    assert_eq!(named, ["\"disk\" \"unneeded\"", "\"web\" \"requires\""], "{found}");
+    let it = with.iter().find(|it| it["name"] == "web").unwrap();
+    assert!(it["run"].as_u64() > Some(web.run) && it["receipt"]["service"] == "web", "{found}");
+}
+
+#[test]
 fn a_restart_tells_who_follows_and_is_not_there_yet() {
     let plan = "[service.db]\ncommand = \"sleep 1000\"\n\n[service.web]\ncommand = \"sh -c 'test -e again || echo >&3; exec sleep 1000'\"\n\
                 ready = \"fd\"\nrequires = [\"db\"]\nstart_timeout = \"1h\"\n";
@@ -356,6 +386,54 @@ fn a_plan_that_cannot_end_in_time_is_warned_of() {
     assert_eq!(chain, ["web", "app", "db"]);
     let message = found["files"][0]["complaints"][0]["message"].as_str().unwrap();
     assert!(message.ends_with("may take 41s (2s of the budget are kept for killing what is left)"), "{message}");
+}
+
+#[test]
+fn the_chain_that_takes_longest_is_warned_of_whatever_the_budget() {
+    let scene = Scene::empty("verbs-longest");
+    let plan = "[service.aaa]\ncommand = \"sleep 1\"\n\n[service.zzz]\ncommand = \"sleep 1\"\nstop = [\"TERM 20s\"]\n";
+    let file = scene.write("plan.toml", plan);
+    let file = file.to_str().unwrap();
+    for (budget, cut) in [("6s", 28), ("9s", 42), ("11s", 52)] {
+        let (_, _, words) = scene.ask(&["check", "--budget", budget, file]);
+        let told = format!("Warning: the plan cannot end within {budget}: `zzz` may take 20s\n");
+        assert!(words.starts_with(&told), "{words}");
+        assert!(words.contains(&format!("graces of that chain are cut to {cut} % when everything ends")), "{words}");
+        let found = json(&scene.ask(&["check", "--json", "--budget", budget, file]).1);
+        let late = &found["files"][0]["late_end"];
+        assert_eq!((&late["needed_ms"], &late["chain"][0]["service"]), (&20_000.into(), &"zzz".into()), "{found}");
+    }
+}
+
+#[test]
+fn what_is_no_text_of_a_plan_is_told_with_what_to_do() {
+    let scene = Scene::empty("verbs-no-text");
+    let file = scene.write("robot.toml", TWO);
+    let image = scene.path("robot.plan");
+    let (file, image) = (file.to_str().unwrap(), image.to_str().unwrap());
+    assert_eq!(scene.ask(&["compile", file, "-o", image]).0, 0);
+    let (status, _, words) = scene.ask(&["check", image]);
+    assert_eq!(status, 1, "{words}");
+    assert!(words.contains("Error: this is a compiled plan"), "{words}");
+    assert!(words.contains("Hint: it was checked when it was compiled; `verger run`"), "{words}");
+    let found = json(&scene.ask(&["check", "--json", image]).1);
+    assert_eq!(found["files"][0]["complaints"][0]["message"], "this is a compiled plan", "{found}");
+
+    let folder = scene.path("");
+    let (folder, missing) = (folder.to_str().unwrap(), scene.path("robto.toml"));
+    let hints = [
+        (folder, format!("a plan is one file; in this folder there is `{file}`")),
+        (missing.to_str().unwrap(), format!("did you mean `{file}`?")),
+        ("/nowhere/robot.toml", "the folder `/nowhere` is not there either".to_owned()),
+        ("a-plan-that-nobody-has-written", "it was looked for from `".to_owned()),
+    ];
+    for (path, hint) in hints {
+        for verb in ["check", "run"] {
+            let (status, _, words) = scene.ask(&[verb, path]);
+            assert_eq!(status, 1, "{words}");
+            assert!(words.contains(&format!("Hint: {hint}")), "{verb} {path}: {words}");
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use verger_engine::Engine;
-use verger_engine::budget::{Patience, percent, usable};
+use verger_engine::budget::{Patience, percent};
 use verger_engine::duration::read_duration;
 use verger_engine::time::Span;
 use verger_linux::machine::Init;
@@ -60,6 +60,7 @@ const NAMED: usize = 8;
 pub(crate) struct Shortened<'e> {
     pub(crate) engine: &'e Engine,
     pub(crate) needed: Span,
+    pub(crate) left: Span,
 }
 
 impl fmt::Display for Shortened<'_> {
@@ -82,7 +83,7 @@ impl fmt::Display for Shortened<'_> {
             let name = slot.map_or("", |slot| self.engine.name(slot));
             write!(f, "{}{name}", if at == 0 { "" } else { " \u{2192} " })?;
         }
-        let left = percent(usable(within), self.needed);
+        let left = percent(self.left, self.needed);
         write!(f, ") and {within} are given: its graces are cut to {left} %")
     }
 }

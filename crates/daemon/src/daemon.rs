@@ -870,8 +870,8 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
         LifeEffect::Fault { service, what } => {
             log.warn(format_args!("internal fault at `{}`: {what}; it is set to failed", engine.name(service.slot)));
         }
-        LifeEffect::Shortened { needed } => {
-            log.warn(format_args!("{}", Shortened { engine, needed: *needed }));
+        LifeEffect::Shortened { needed, left } => {
+            log.warn(format_args!("{}", Shortened { engine, needed: *needed, left: *left }));
             // What comes next for stops under way comes sooner now.
             engine.services().for_each(|status| page.put(engine, status.service.slot));
         }

@@ -37,12 +37,16 @@ mod trouble;
 mod words;
 mod world;
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use daemon::Daemon;
 use options::{Asked, Options};
 use rustix::io::Errno;
+use trouble::Trouble;
+use verger_engine::image::MAGIC;
 use verger_linux::machine::{self, End, Init};
 
 /// Counts, for the tests of what must not allocate.
@@ -65,6 +69,13 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // The first process of a machine must not end: it comes up empty.
+    if options.lacks_a_plan() && machine::init() != Init::OfMachine {
+        let trouble = Trouble::new("`--plan FILE` or `--image-fd N` is needed")
+            .hint("`verger run FILE` compiles a plan and starts vergerd with it; `--empty` begins without one");
+        let _nobody_reads = writeln!(std::io::stderr(), "{trouble}");
+        return ExitCode::from(2);
+    }
     ExitCode::from(serve(&options))
 }
 
@@ -77,6 +88,10 @@ fn serve(options: &Options) -> u8 {
     let mut ready = match begin::begin(options) {
         Ok(ready) => ready,
         Err(trouble) => {
+            let trouble = match options.plan.as_deref().and_then(text_for) {
+                Some(hint) => trouble.hint(hint),
+                None => trouble,
+            };
             let _nobody_reads = writeln!(std::io::stderr(), "{trouble}");
             return 1;
         }
@@ -87,6 +102,20 @@ fn serve(options: &Options) -> u8 {
     }
     let status = ready.daemon.run();
     end(ready, status)
+}
+
+/// What to do with a plan that is not compiled; `None` of one that is, or that cannot be read at all.
+fn text_for(plan: &Path) -> Option<String> {
+    let mut begin = [0; MAGIC.len()];
+    let mut file = File::open(plan).ok().filter(|file| file.metadata().is_ok_and(|it| it.is_file()))?;
+    let is_compiled = file.read_exact(&mut begin).is_ok() && begin == MAGIC;
+    let plan = plan.display();
+    (!is_compiled).then(|| {
+        format!(
+            "a plan's text is compiled first: `verger compile {plan} -o FILE`; `verger run {plan}` does both, and becomes \
+             vergerd"
+        )
+    })
 }
 
 /// Everything has ended: leaves nothing behind.

@@ -24,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) plan: Option<PathBuf>,
     /// A compiled plan in an inherited descriptor (a sealed memory file).
     pub(crate) image_fd: Option<i32>,
+    /// Begin without a plan: there is nothing to do but to answer.
+    pub(crate) empty: bool,
     /// Which instance this is.
     pub(crate) instance: String,
     /// Say only what goes wrong: somebody else tells what happens.
@@ -47,17 +49,23 @@ pub(crate) struct Options {
 }
 
 pub(crate) const HELP: &str = "\
-Usage: vergerd [OPTIONS]
+Usage: vergerd {--plan FILE|--image-fd N|--empty} [OPTIONS]
 
 Runs the services of a compiled plan until it is told to end them (SIGTERM or SIGINT; a second one: faster).
 It is usually started by `verger run` or `verger up`, which compile the plan.
 
 When it is killed, its keeper, a second process, ends every service with all it started, but for those that
-are to survive. Those it holds, with their pipes, until another vergerd of the same instance takes them over;
-a SIGTERM to the keeper ends them. `verger reexec` replaces its program in place.
+are to survive. Those it holds, with their pipes, until another vergerd of the same instance takes them over.
+A SIGTERM to the keeper kills them at once, with all they started: without their stop signals, without graces, in
+no order; then it goes. While there is a vergerd the keeper does not heed it. `verger reexec` replaces the
+program of vergerd in place.
+
+It keeps no logs of services: they write where the plan says (`stdout = 'file:/var/log/NAME'`). What becomes of them
+it tells on descriptor 2, and to `verger events`.
 
   --plan FILE       take the compiled plan in FILE (`verger compile`)
   --image-fd N      take the compiled plan in descriptor N, a sealed memory file
+  --empty           begin without a plan, to be asked what this machine allows (`verger doctor`)
   --instance NAME   be the instance NAME (default: default)
   --control-fd N    talk varlink on descriptor N too, with all rights
   --end-with-caller end everything when that connection ends
@@ -83,6 +91,7 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
             match word {
                 lexopt::Arg::Long("plan") => options.plan = Some(parser.value()?.into()),
                 lexopt::Arg::Long("image-fd") => options.image_fd = Some(parser.value()?.parse()?),
+                lexopt::Arg::Long("empty") => options.empty = true,
                 lexopt::Arg::Long("instance") => options.instance = parser.value()?.string()?,
                 lexopt::Arg::Long("quiet") => options.quiet = true,
                 lexopt::Arg::Long("resume") => options.resume = true,
@@ -115,6 +124,9 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
         if options.plan.is_some() && options.image_fd.is_some() {
             return Err("--plan and --image-fd exclude each other".to_string());
         }
+        if options.empty && (options.plan.is_some() || options.image_fd.is_some()) {
+            return Err("--empty and a plan exclude each other".to_string());
+        }
         // Those three are everybody's, and opened where they are missing.
         if [options.image_fd, options.control_fd].iter().flatten().any(|number| *number <= 2) {
             return Err("--image-fd and --control-fd take a descriptor from 3 on".to_string());
@@ -124,6 +136,13 @@ pub(crate) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Asked, S
         }
     }
     Ok(asked)
+}
+
+impl Options {
+    /// Whether nobody has said what is to run, nor that nothing is. Who takes over from its former life has what that had.
+    pub(crate) fn lacks_a_plan(&self) -> bool {
+        self.plan.is_none() && self.image_fd.is_none() && !self.empty && !self.resume
+    }
 }
 
 #[cfg(test)]
@@ -151,5 +170,22 @@ mod tests {
         assert_eq!(options.budget, Some(Span::from_secs(90)));
         assert_eq!(asked("--budget 10"), Err("--budget `10`: a number needs its unit: \"10s\", \"10ms\"".into()));
         assert!(asked("serve").is_err());
+    }
+
+    #[test]
+    fn what_is_to_run_is_said() {
+        for (line, lacks) in [
+            ("", true),
+            ("--quiet", true),
+            ("--plan x", false),
+            ("--image-fd 3", false),
+            ("--empty", false),
+            ("--resume", false),
+        ] {
+            let Ok(Asked::Run(options)) = asked(line) else { panic!("{line}") };
+            assert_eq!(options.lacks_a_plan(), lacks, "{line}");
+        }
+        assert_eq!(asked("--empty --plan x"), Err("--empty and a plan exclude each other".into()));
+        assert!(asked("--empty --image-fd 3").is_err());
     }
 }

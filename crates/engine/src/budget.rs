@@ -2,8 +2,12 @@
 //!
 //! Services end in order, each within its graces, so an end takes as long as the longest chain of them: from a service that
 //! nobody depends on to one that depends on nobody ([`Longest`]). Where that is longer than the budget, every grace is
-//! shortened by the same ratio ([`Scale`]). A small part of the budget is kept back ([`reserve`]): whatever is left when it
-//! begins is killed at once, whatever the order, so that all is over when the budget is.
+//! shortened by the same ratio ([`Scale`]), and those of a service that are longer than all there is count as that. A small
+//! part of the budget is kept back ([`reserve`]): whatever is left when it begins is killed at once, whatever the order, so
+//! that all is over when the budget is.
+//!
+//! Two chains, therefore: the ratio goes by the one that is longest as graces count, and what is told is the one that takes
+//! longest as the plan has them. Mostly they are one.
 //!
 //! Integers only: the same plan and budget give the same graces on every machine, and in every replay.
 
@@ -113,6 +117,12 @@ impl Scale {
                 .filter_map(|step| service.stop_step(step))
                 .fold(0, |sum, step| sum.saturating_add(self.of(step.wait, all).0)),
         )
+    }
+
+    /// What is left of a chain of services, whose graces these are.
+    pub(crate) fn of_chain(self, graces: impl Iterator<Item = Span>) -> Span {
+        let counted = graces.fold(0, |sum: u64, all| sum.saturating_add(counted(all, self.most).0));
+        part(Span(counted), self.given, self.needed)
     }
 
     pub(crate) fn save(self, writer: &mut Writer<'_>) {
@@ -267,6 +277,8 @@ pub struct PlannedEnd {
     pub chain: Vec<PlannedStop>,
     /// How long the chain takes at most: all its graces.
     pub needed: Span,
+    /// What is left of that within the budget.
+    pub left: Span,
 }
 
 /// One service of a chain.
@@ -292,18 +304,20 @@ pub fn planned_end(image: &Image, budget: Span) -> PlannedEnd {
     let usable = usable(budget);
     let mut longest = Longest::new(image.len());
     let counted = |at: u32| counted(image.service(at).graces(0), usable);
-    let Some((last, needed)) = longest.find(image.len(), needs, |at| Some(counted(at))) else {
-        return PlannedEnd { chain: Vec::new(), needed: Span::ZERO };
-    };
-    let scale = Scale::new(usable, needed);
+    let nothing = PlannedEnd { chain: Vec::new(), needed: Span::ZERO, left: Span::ZERO };
+    let Some((_, sum)) = longest.find(image.len(), needs, |at| Some(counted(at))) else { return nothing };
+    let scale = Scale::new(usable, sum);
+    // What is told is the chain that takes longest, whatever its graces count.
+    let graces = |at: u32| Some(image.service(at).graces(0));
+    let Some((last, needed)) = longest.find(image.len(), needs, graces) else { return nothing };
     let stop = |service: u32| {
         let described = image.service(service);
         PlannedStop { service, graces: described.graces(0), share: scale.of_all(&described) }
     };
     let mut chain: Vec<PlannedStop> = longest.back_from(last).map(stop).collect();
     chain.reverse();
-    let needed = chain.iter().fold(0, |sum: u64, stop| sum.saturating_add(stop.graces.0));
-    PlannedEnd { chain, needed: Span(needed) }
+    let left = scale.of_chain(chain.iter().map(|stop| stop.graces));
+    PlannedEnd { chain, needed, left }
 }
 
 #[cfg(test)]
@@ -311,7 +325,7 @@ mod tests {
     use super::*;
     use crate::desk::{image, service};
     use crate::image::StopStep;
-    use alloc::string::ToString;
+    use alloc::string::{String, ToString};
 
     #[test]
     fn a_part_is_kept_back() {
@@ -382,25 +396,62 @@ mod tests {
 
     #[test]
     fn a_plan_is_looked_at_as_if_all_of_it_ran() {
-        let named = |name: &str, waits: &[u64], requires: &[&str]| {
+        let graced = |name: &str, waits: &[u64], requires: &[&str]| {
             let stop = waits.iter().map(|secs| StopStep { signal: 15, wait: Span::from_secs(*secs) }).collect();
             let requires = requires.iter().map(ToString::to_string).collect();
             crate::image::Service { stop, requires, ..service(name) }
         };
-        let mut migrate = named("migrate", &[100], &["db"]);
+        let mut migrate = graced("migrate", &[100], &["db"]);
         migrate.ready = Ready::Exit;
-        let web = named("web", &[10, 5], &["app", "migrate"]);
-        let image = image(alloc::vec![named("db", &[10], &[]), migrate, named("app", &[20], &["db"]), web]);
+        let web = graced("web", &[10, 5], &["app", "migrate"]);
+        let image = image(alloc::vec![graced("db", &[10], &[]), migrate, graced("app", &[20], &["db"]), web]);
         let end = planned_end(&image, Span::FOREVER);
         let named =
             |end: &PlannedEnd| -> Vec<_> { end.chain.iter().map(|it| image.service(it.service).name()).collect() };
         assert_eq!(named(&end), ["migrate", "db"], "nothing waits for a one-shot's users");
         assert_eq!((end.needed, end.chain[1].share), (Span::from_secs(110), Span::from_secs(10)));
         let end = planned_end(&image, Span::from_secs(20));
-        assert_eq!((named(&end), end.needed), (alloc::vec!["web", "app", "db"], Span::from_secs(45)));
+        assert_eq!((named(&end), end.needed), (alloc::vec!["migrate", "db"], Span::from_secs(110)));
         let of_19 = |secs: u64| Span(secs * 1_000_000_000 * 19 / 44);
+        let shares: Vec<Span> = end.chain.iter().map(|stop| stop.share).collect();
+        assert_eq!(shares, [of_19(19), of_19(10)], "100 count as 19, and the ratio is that of web, app (as 19) and db");
+        assert_eq!(end.left, of_19(29));
+        // Without it the other one takes longest.
+        let image = crate::desk::image(alloc::vec![
+            graced("db", &[10], &[]),
+            graced("app", &[20], &["db"]),
+            graced("web", &[10, 5], &["app"]),
+        ]);
+        let end = planned_end(&image, Span::from_secs(20));
+        let chain: Vec<_> = end.chain.iter().map(|it| image.service(it.service).name()).collect();
+        assert_eq!((chain, end.needed), (alloc::vec!["web", "app", "db"], Span::from_secs(45)));
         let shares: Vec<Span> = end.chain.iter().map(|stop| stop.share).collect();
         assert_eq!(shares, [Span(of_19(10).0 + of_19(5).0), of_19(19), of_19(10)], "20 count as 19");
         assert_eq!(planned_end(&crate::desk::image(alloc::vec![]), Span::ZERO).chain, []);
+    }
+
+    #[test]
+    fn the_chain_that_is_told_is_the_one_that_takes_longest() {
+        let named = |name: &str, secs: u64, requires: &[&str]| {
+            let stop = [StopStep { signal: 15, wait: Span::from_secs(secs) }].into();
+            let requires = requires.iter().map(ToString::to_string).collect();
+            crate::image::Service { stop, requires, ..service(name) }
+        };
+        let secs = Span::from_secs;
+        let end = |services: &[crate::image::Service], budget: Span| {
+            let image = image(services.to_vec());
+            let end = planned_end(&image, budget);
+            let names: Vec<String> = end.chain.iter().map(|it| image.service(it.service).name().to_string()).collect();
+            (names.join(" "), end.needed, end.left)
+        };
+        // Within 6 s and 9 s both count as all there is.
+        let two = [named("aaa", 10, &[]), named("zzz", 20, &[])];
+        for (budget, left) in [(secs(6), 5_700), (secs(9), 8_550), (secs(11), 10_450), (secs(1), 900)] {
+            assert_eq!(end(&two, budget), ("zzz".into(), secs(20), Span::from_millis(left)), "{budget}");
+        }
+        assert_eq!(end(&two, Span::FOREVER), ("zzz".into(), secs(20), secs(20)));
+        // The ratio is that of the two, which count as 38 s; alone takes longest, and half of 19 s is left to it.
+        let other = [named("a", 20, &[]), named("b", 20, &["a"]), named("alone", 60, &[])];
+        assert_eq!(end(&other, secs(20)), ("alone".into(), secs(60), Span::from_millis(9_500)));
     }
 }

@@ -219,9 +219,9 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
             LifeEffect::Planned { added, changed, removed } => format!("planned +{added} ~{changed} -{removed}"),
             LifeEffect::PlanRefused(refusal) => format!("refused: {refusal:?}"),
             LifeEffect::Forgotten { .. } => "forgotten".to_string(),
-            LifeEffect::Shortened { needed } => {
+            LifeEffect::Shortened { needed, left } => {
                 let chain: Vec<&str> = engine.longest_chain().map(|slot| engine.name(slot)).collect();
-                let percent = budget::percent(budget::usable(engine.budget().unwrap().within), *needed);
+                let percent = budget::percent(*left, *needed);
                 format!("shortened to {percent}%: {} needs {needed}", chain.join(" <- "))
             }
             LifeEffect::Fault { service, what } => format!("fault at {}: {what}", engine.name(service.slot)),

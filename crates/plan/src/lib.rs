@@ -49,7 +49,7 @@ pub use schema::schema;
 pub use sources::{FileId, LineColumn, Place, Sources};
 pub use verger_engine::duration::read_duration;
 
-use verger_engine::image::Plan;
+use verger_engine::image::{MAGIC, Plan};
 
 use complaint::{Findings, Said};
 use detect::Looks;
@@ -263,6 +263,15 @@ pub(crate) fn admit(name: &str, bytes: &[u8], sources: &mut Sources, found: &mut
         found.error(Place::whole(file), || {
             Said::new("with this file there is too much to read")
                 .expected(format!("at most {ALL_FILES_BYTES_MAX} bytes"))
+        });
+        return None;
+    }
+    if bytes.starts_with(&MAGIC) {
+        let file = sources.add(name, "");
+        found.error(Place::whole(file), || {
+            Said::new("this is a compiled plan").hint(
+                "it was checked when it was compiled; `verger run`, `verger up` and `vergerd --plan` take it as it is",
+            )
         });
         return None;
     }

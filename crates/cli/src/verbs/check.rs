@@ -13,7 +13,8 @@ use crate::words;
 
 /// Check plans without running anything
 ///
-/// Every complaint is told, each with its place, what was expected and what to do. A plan that cannot end within its
+/// Every complaint about the text is told at once, each with its place, what was expected and what to do. Once the text has no
+/// errors, users, groups, programs and folders are looked for on this machine; and a plan that cannot end within its
 /// `shutdown_budget` is warned of, with the chain of services that takes longest. What a text asks for and verger does not
 /// do is listed as not applied. Exit status: 0 no errors (there may be warnings), 1 errors.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub(super) struct Check {
     /// See whether they can end within this time, whatever budget they have themselves: 10s, 1m30s
     #[arg(long, value_name = "TIME", value_parser = super::orders::duration)]
     budget: Option<Span>,
-    /// They are for another machine: do not look whether users and programs are there
+    /// They are for another machine: do not look whether users, groups, programs and folders are there
     #[arg(long)]
     elsewhere: bool,
     /// Print what was found as JSON

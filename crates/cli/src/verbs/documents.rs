@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use clap::Arg;
 use clap_complete::Shell;
 
 use super::{completions, schema};
@@ -28,7 +29,7 @@ impl Documents {
         let folder = &self.folder;
         let man = folder.join("man");
         fs::create_dir_all(&man).map_err(cannot(&format!("make {}", man.display())))?;
-        clap_mangen::generate_to(super::command(), &man).map_err(cannot("write the manual pages"))?;
+        manuals(&man)?;
         write(&man.join("vergerd.8"), daemons_manual()?.as_bytes())?;
         write(&man.join("verger.toml.5"), verger_plan::manual().as_bytes())?;
         write(&folder.join("plan.schema.json"), schema::text().as_bytes())?;
@@ -38,6 +39,61 @@ impl Documents {
         }
         Ok(())
     }
+}
+
+/// The pages of `verger` and of each verb.
+fn manuals(folder: &Path) -> Result<(), Trouble> {
+    let mut whole = super::command().disable_help_subcommand(true);
+    whole.build();
+    let verbs = whole.get_subcommands().filter(|verb| !verb.is_hide_set()).cloned();
+    for command in verbs.chain([whole.clone()]) {
+        let usage = synopsis(&command);
+        clap_mangen::Man::new(command.override_usage(usage))
+            .generate_to(folder)
+            .map_err(cannot("write the manual pages"))?;
+    }
+    Ok(())
+}
+
+/// How a command is called, in one line: everything it takes, with its values.
+fn synopsis(command: &clap::Command) -> String {
+    let shown: Vec<&Arg> = command.get_arguments().filter(|argument| !argument.is_hide_set()).collect();
+    // One of several that has to be there.
+    let groups: Vec<Vec<&Arg>> = command
+        .get_groups()
+        .filter(|group| group.is_required_set())
+        .map(|group| group.get_args().filter_map(|id| shown.iter().copied().find(|it| it.get_id() == id)).collect())
+        .collect();
+    let is_apart = |argument: &Arg| groups.iter().flatten().any(|it| it.get_id() == argument.get_id());
+    let single = |argument: &&Arg| match argument.is_required_set() {
+        true => written(argument),
+        false => format!("[{}]", written(argument)),
+    };
+    let ours = shown.iter().copied().filter(|argument| !is_apart(argument));
+    let (operands, options): (Vec<&Arg>, Vec<&Arg>) = ours.partition(|argument| argument.is_positional());
+    let mut words = vec![command.get_bin_name().unwrap_or_else(|| command.get_name()).to_owned()];
+    words.extend(options.iter().map(single));
+    words.extend(groups.iter().map(|group| {
+        let members: Vec<String> = group.iter().map(|argument| written(argument)).collect();
+        format!("{{{}}}", members.join("|"))
+    }));
+    words.extend(operands.iter().map(single));
+    words.extend(command.has_subcommands().then(|| "VERB ...".to_owned()));
+    words.join(" ")
+}
+
+/// One argument, as it is typed: `-s|--signal SIGNAL`, `FILE...`.
+fn written(argument: &Arg) -> String {
+    let names = argument.get_value_names().unwrap_or_default().join(" ");
+    if argument.is_positional() {
+        let more = if argument.get_num_args().is_some_and(|it| it.max_values() > 1) { "..." } else { "" };
+        return format!("{names}{more}");
+    }
+    let short = argument.get_short().map(|short| format!("-{short}"));
+    let long = argument.get_long().map(|long| format!("--{long}"));
+    let words: Vec<String> = short.into_iter().chain(long).collect();
+    let value = if argument.get_action().takes_values() { format!(" {names}") } else { String::new() };
+    format!("{}{value}", words.join("|"))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Trouble> {
@@ -77,6 +133,24 @@ fn page(help: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_synopsis_shows_values_and_what_has_to_be_there() {
+        let mut whole = super::super::command();
+        whole.build();
+        let of = |verb: &str| synopsis(whole.find_subcommand(verb).unwrap());
+        for (verb, parts) in [
+            ("stop", &["verger stop [", " [--timeout DURATION] ", " [--instance NAME] ", " {NAME...|--all}"][..]),
+            ("signal", &[" -s|--signal SIGNAL ", " {NAME...|--all}"]),
+            ("check", &[" [--budget TIME] ", " [--elsewhere] ", " FILE..."]),
+            ("why", &[" [--json] ", " NAME"]),
+        ] {
+            let line = of(verb);
+            assert!(parts.iter().all(|part| line.contains(part)), "{line}");
+            assert!(line.ends_with(parts[parts.len() - 1]), "{line}");
+        }
+        assert!(synopsis(&whole).ends_with(" VERB ..."));
+    }
 
     #[test]
     fn a_help_text_becomes_a_page() {

@@ -21,6 +21,7 @@ mod schema;
 mod shutdown;
 mod signal;
 mod status;
+mod stopped_with;
 mod up;
 mod version;
 mod why;

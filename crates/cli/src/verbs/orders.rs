@@ -9,6 +9,7 @@ use verger_engine::time::Span;
 use verger_wire::message::{Call, Done, Error, Order, Receipt, ReceiptReply, Service};
 
 use super::receipt::drawn;
+use super::stopped_with::{self, StoppedWith};
 use crate::names;
 use crate::reach;
 use crate::setting::Setting;
@@ -28,13 +29,14 @@ pub(super) struct Start {
 
 /// Stop services and what requires them, and wait until nothing of them is left
 ///
-/// A service that rests or waits is stopped too: it does not come up by itself any more. The wait may be cut short (Ctrl-C,
-/// `--timeout`): the work goes on.
+/// Whoever was stopped with a service, because it requires it or was up for its sake alone, is told. A service that rests or
+/// waits is stopped too: it does not come up by itself any more. The wait may be cut short (Ctrl-C, `--timeout`): the work
+/// goes on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Stop {
     #[command(flatten)]
     targets: Targets,
-    /// Show how each stop went: what was done when, who was seen, how each ended
+    /// Show how each stop went, also of those that were stopped with it: what was done when, who was seen, how each ended
     #[arg(long)]
     receipt: bool,
 }
@@ -51,9 +53,10 @@ pub(super) struct Restart {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true).args(["names", "all"]))]
 struct Targets {
     /// Services, by name or pattern (`cam-*`)
-    #[arg(value_name = "NAME|GLOB", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one
     #[arg(long)]
@@ -79,18 +82,25 @@ impl Start {
 impl Stop {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
         let mut asked = self.targets.ask(setting, life::Verb::Stop, |_| true)?;
-        let receipts = match self.receipt {
-            true => asked.receipts().map_err(|error| reach::trouble(setting, None, &error))?,
-            false => Vec::new(),
-        };
-        report(setting, life::Verb::Stop, &asked.names, &asked.answers, &receipts, self.targets.json)
+        let mut told = Told::default();
+        let failed = |error: ClientError| reach::trouble(setting, None, &error);
+        if self.receipt {
+            told.receipts = asked.receipts().map_err(failed)?;
+        }
+        // It is a word more, and the stop has been done whether or not it can be said.
+        told.with = stopped_with::find(&mut asked.connection, &asked.before, &asked.names).unwrap_or_default();
+        if self.receipt {
+            stopped_with::add_receipts(&mut asked.connection, &mut told.with).map_err(failed)?;
+        }
+        report(setting, life::Verb::Stop, &asked.names, &asked.answers, &told, self.targets.json)
     }
 }
 
 impl Restart {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
         let mut asked = self.targets.ask(setting, life::Verb::Restart, |service| service.want != Want::Down)?;
-        let reported = report(setting, life::Verb::Restart, &asked.names, &asked.answers, &[], self.targets.json);
+        let told = Told::default();
+        let reported = report(setting, life::Verb::Restart, &asked.names, &asked.answers, &told, self.targets.json);
         if asked.answers.iter().any(Result::is_ok) {
             tell_who_follows(setting, &mut asked.connection, &asked.names);
         }
@@ -101,20 +111,25 @@ impl Restart {
 impl Targets {
     fn carry_out(&self, setting: &Setting, verb: life::Verb, all: impl Fn(&Service) -> bool) -> Result<(), Trouble> {
         let asked = self.ask(setting, verb, all)?;
-        report(setting, verb, &asked.names, &asked.answers, &[], self.json)
+        report(setting, verb, &asked.names, &asked.answers, &Told::default(), self.json)
     }
 
     /// Asks it of those that are meant, and waits for what comes of it.
     fn ask(&self, setting: &Setting, verb: life::Verb, all: impl Fn(&Service) -> bool) -> Result<Asked, Trouble> {
         let mut connection = reach::connect(setting)?;
         let names = named(setting, &mut connection, &self.names, self.all, all)?;
+        // To say afterwards whom a stop took along.
+        let before = match verb {
+            life::Verb::Stop => connection.list(None).unwrap_or_default(),
+            life::Verb::Start | life::Verb::Restart | life::Verb::Signal => Vec::new(),
+        };
         let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
         // The daemon answers in time by itself; whoever waits without end waits as long as it takes.
         connection.set_patience(timeout_ms.map(|limit| Duration::from_millis(limit) + reach::PATIENCE));
         let _waiting = Waiting::begin(setting, Some(&names));
         let answers = call_all(&mut connection, verb, &names, timeout_ms)
             .map_err(|error| reach::trouble(setting, Some(verb), &error))?;
-        Ok(Asked { connection, names, answers })
+        Ok(Asked { connection, names, answers, before })
     }
 }
 
@@ -123,6 +138,8 @@ struct Asked {
     connection: Connection,
     names: Vec<String>,
     answers: Answers,
+    /// Of a stop: the services as they were.
+    before: Vec<Service>,
 }
 
 impl Asked {
@@ -164,6 +181,15 @@ fn tell_who_follows(setting: &Setting, connection: &mut Connection, named: &[Str
 /// The receipt of each, or why there is none.
 pub(super) type Receipts = Vec<Result<Receipt, Error>>;
 
+/// What is told beyond the answers.
+#[derive(Debug, Default)]
+pub(super) struct Told {
+    /// Where they were asked for.
+    receipts: Receipts,
+    /// Of a stop: who was stopped with those that were named.
+    with: Vec<StoppedWith>,
+}
+
 /// The services that are meant; all that `all` picks, if all are.
 pub(super) fn named(
     setting: &Setting,
@@ -200,13 +226,13 @@ fn call_all(
     connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>())
 }
 
-/// Says what came of each, with its receipt where that was asked for; fails if one did.
+/// Says what came of each, who was stopped with it, and how each stop went where that was asked for; fails if one did.
 pub(super) fn report(
     setting: &Setting,
     verb: life::Verb,
     names: &[String],
     answers: &[Result<Done, Error>],
-    receipts: &[Result<Receipt, Error>],
+    more: &Told,
     as_json: bool,
 ) -> Result<(), Trouble> {
     let done = match verb {
@@ -217,14 +243,27 @@ pub(super) fn report(
     };
     let mut told: Vec<Value> = Vec::new();
     let clock = Clock::here();
+    let receipts = &more.receipts;
+    let draw = |receipt: &Receipt| setting.terminal.say(&drawn(receipt, &clock, setting.terminal.out));
     for (at, (name, answer)) in names.iter().zip(answers).enumerate() {
         match answer {
-            _ if as_json => told.push(entry(name, answer, receipts.get(at))),
-            Ok(_) => setting.terminal.say(&format!("{name} {done}\n"))?,
+            _ if as_json => {
+                let mut entry = entry(name, answer, receipts.get(at));
+                if let Some(fields) = entry.as_object_mut().filter(|_| verb == life::Verb::Stop) {
+                    let with = stopped_with::as_json(&more.with, name, !receipts.is_empty());
+                    fields.insert("with".to_owned(), with);
+                }
+                told.push(entry);
+            }
+            Ok(_) => setting.terminal.say(&format!("{name} {done}{}\n", stopped_with::in_words(&more.with, name)))?,
             Err(error) => setting.terminal.complain(&refused(setting, verb, error)),
         }
         match receipts.get(at) {
-            Some(Ok(receipt)) if !as_json => setting.terminal.say(&drawn(receipt, &clock, setting.terminal.out))?,
+            Some(Ok(receipt)) if !as_json => {
+                draw(receipt)?;
+                let mut with = stopped_with::with(&more.with, name).filter_map(|it| it.receipt.as_ref());
+                with.try_for_each(draw)?;
+            }
             // Whoever was not stopped has none, and that was told.
             Some(Err(error)) if answer.is_ok() => setting.terminal.complain(&words::no_receipt(name, error)),
             Some(_) | None => {}

@@ -27,9 +27,9 @@ pub(super) fn drawn(receipt: &Receipt, clock: &Clock, paint: Paint) -> String {
 }
 
 fn steps(receipt: &Receipt, paint: Paint) -> String {
-    let after = |at_us: u64| words::fine(Span::from_micros(at_us.saturating_sub(receipt.at_us)));
+    let after = |at_us: u64| words::exact(Span::from_micros(at_us.saturating_sub(receipt.at_us)));
     let row = |at_us: u64, took: Option<u64>, what: String| {
-        let took = took.map(|took| words::fine(Span::from_micros(took)));
+        let took = took.map(|took| words::exact(Span::from_micros(took)));
         vec![Cell::new(after(at_us)), Cell::maybe(took), Cell::new(what)]
     };
     let steps = receipt.steps.iter().map(|step| row(step.at_us, step.took_us, words::step(step)));
@@ -71,14 +71,14 @@ mod tests {
     #[test]
     fn everything_on_a_receipt() {
         insta::assert_snapshot!(text(&receipt()), @r"
-        web, run 5: asked to end at [TIME]; nobody left after 2s
+        web, run 5: asked to end at [TIME]; nobody left after 2.018s
           nothing is left
-          AFTER  TOOK   STEP
-          50us   12ms   SIGTERM to the main process
-          12ms   400us  the main process ended
-          12ms   2s     SIGTERM to everybody left
-          2s     5.6ms  SIGKILL to everything, 2 times
-          2s     -      nobody left
+          AFTER     TOOK      STEP
+          0.050ms   12.000ms  SIGTERM to the main process
+          12.050ms  0.400ms   the main process ended
+          12.450ms  2.000s    SIGTERM to everybody left
+          2.012s    5.600ms   SIGKILL to everything, 2 times
+          2.018s    -         nobody left
           PID   NAME           PARENT  AGE    END
           4711  web (main)     815     12.3s  exited with status 0
           4712  worker         4711    12.3s  was ended by SIGKILL (the kernel says)
@@ -97,8 +97,8 @@ mod tests {
         (open.processes[0].end, open.processes[0].exit) = (EndKnown::Alive, None);
         insta::assert_snapshot!(text(&open), @r"
         web, run 5: ended by itself at [TIME] and left others behind; not over after 4s
-          AFTER  TOOK  STEP
-          50us   -     SIGTERM to the main process
+          AFTER    TOOK  STEP
+          0.050ms  -     SIGTERM to the main process
           PID   NAME        PARENT  AGE    END
           4711  web (main)  815     12.3s  lives
         ");
@@ -108,10 +108,10 @@ mod tests {
     fn of_a_start_that_was_called_back() {
         let nobody = Receipt { steps: Vec::new(), processes: Vec::new(), more: 0, ..receipt() };
         insta::assert_snapshot!(text(&nobody), @r"
-        web, run 5: asked to end at [TIME]; nobody left after 2s
+        web, run 5: asked to end at [TIME]; nobody left after 2.018s
           nothing is left
-          AFTER  TOOK  STEP
-          2s     -     nobody left
+          AFTER   TOOK  STEP
+          2.018s  -     nobody left
           nobody was seen in it
         ");
     }

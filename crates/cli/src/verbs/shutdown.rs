@@ -21,8 +21,10 @@ pub(super) struct Shutdown {
     /// Without patience: kill what does not end at once
     #[arg(long)]
     fast: bool,
-    /// Within this time: 10s, 1m30s. Where services take longer than that, the time each is given is cut, all by the same ratio;
-    /// what is left at the end is killed at once
+    /// Within this time: 10s, 1m30s. What is left at the end is killed at once
+    ///
+    /// Where graces do not fit into it, a service whose own are longer than all the time there is has them cut to that; then
+    /// those of all services are cut by one ratio, so that the longest chain of them fits.
     #[arg(long, value_name = "TIME", value_parser = super::orders::duration, conflicts_with = "fast")]
     budget: Option<Span>,
     /// Do not wait until the daemon has ended

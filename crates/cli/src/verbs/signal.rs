@@ -4,7 +4,7 @@ use verger_engine::life;
 use verger_engine::runs::signal_number;
 use verger_wire::message::Call;
 
-use super::orders;
+use super::orders::{self, Told};
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
@@ -13,9 +13,10 @@ use crate::trouble::Trouble;
 ///
 /// It is only sent: a service that ends because of it counts as one that ended by itself, and is restarted as its plan says.
 #[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("whom").required(true).args(["names", "all"]))]
 pub(super) struct Signal {
     /// Services, by name or pattern (`cam-*`)
-    #[arg(value_name = "NAME|GLOB", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All that have a process
     #[arg(long)]
@@ -40,6 +41,6 @@ impl Signal {
         let answers = connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>());
         let verb = life::Verb::Signal;
         let answers = answers.map_err(|error| reach::trouble(setting, Some(verb), &error))?;
-        orders::report(setting, verb, &names, &answers, &[], self.json)
+        orders::report(setting, verb, &names, &answers, &Told::default(), self.json)
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use note::{headline, next_step, note};
 pub(crate) use origin::origin;
 pub(crate) use receipt::{end, no_receipt, receipt, receipt_in_short, step};
 pub(crate) use refusal::refusal;
-pub(crate) use time::{Clock, brief, fine, lasting};
+pub(crate) use time::{Clock, brief, exact, lasting};
 pub(crate) use transition::{Tone, moved, tone};
 pub(crate) use wanted::{led_to_want, wanted};
 

@@ -6,7 +6,7 @@ use verger_wire::message::{
 };
 
 use super::ends::exit;
-use super::time::{Clock, brief, fine};
+use super::time::{Clock, brief, exact, fine};
 use crate::trouble::Trouble;
 
 /// The first line: `web, run 7: asked to end at 14:02:11, nobody left after 2s`.
@@ -18,7 +18,7 @@ pub(crate) fn receipt(receipt: &Receipt, clock: &Clock) -> String {
         StopReason::Leftovers => format!("ended by itself at {at} and left others behind"),
     };
     let over = match total_us {
-        Some(total) => format!("nobody left after {}", fine(Span::from_micros(*total))),
+        Some(total) => format!("nobody left after {}", exact(Span::from_micros(*total))),
         None => format!("not over after {}", brief(clock.since(*at_us))),
     };
     format!("{service}, run {run}: {began}; {over}")

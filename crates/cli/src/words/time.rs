@@ -31,6 +31,16 @@ pub(crate) fn fine(span: Span) -> String {
     }
 }
 
+/// The same to the microsecond, for what is compared with each other: `0.331ms`, `210.040ms`, `1.002s`, `3m12s`.
+pub(crate) fn exact(span: Span) -> String {
+    match span.0 / 1_000 {
+        0 => "0ms".to_owned(),
+        micros @ 1..1_000_000 => format!("{}.{:03}ms", micros / 1_000, micros % 1_000),
+        micros @ 1_000_000..60_000_000 => format!("{}.{:03}s", micros / 1_000_000, micros / 1_000 % 1_000),
+        _ => lasting(span),
+    }
+}
+
 /// The same in whole seconds at least, for what goes on: `0s`, `12s`, `3m12s`, `2h03m`, `5d02h`.
 pub(crate) fn lasting(span: Span) -> String {
     if span == Span::FOREVER {
@@ -149,6 +159,10 @@ mod tests {
         assert_eq!(brief(Span(1)), "0s");
         let fine = [0, 50_000, 3_350_000, 9_990_000, 12_300_000].map(|nanos| fine(Span(nanos)));
         assert_eq!(fine, ["0s", "50us", "3.3ms", "9.9ms", "12ms"]);
+        let exact =
+            [999, 50_000, 12_345_678, 999_999_999, 1_000_000_000, 1_002_499_999, 59_999_999_999, 60_000_000_000]
+                .map(|nanos| exact(Span(nanos)));
+        assert_eq!(exact, ["0ms", "0.050ms", "12.345ms", "999.999ms", "1.000s", "1.002s", "59.999s", "1m00s"]);
         assert_eq!(brief(Span(999_600_000)), "1s");
         assert_eq!(lasting(Span::FOREVER), "for ever");
     }

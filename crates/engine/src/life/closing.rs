@@ -10,7 +10,7 @@ use crate::budget::{Budget, Patience, Scale, counted, usable};
 use crate::causes::{Actor, Cause, RootId, RootKind};
 use crate::code::coded_enum;
 use crate::runs::Runs;
-use crate::time::{Moment, Span};
+use crate::time::Moment;
 
 coded_enum! {
     /// How an end is being made.
@@ -86,16 +86,19 @@ impl Life {
         let Some((last, sum)) = self.longest.find(slots, needs, |slot| Some(counted(graces(slot)?, usable))) else {
             return;
         };
+        let scale = Scale::new(usable, sum);
+        // What is told is the chain that takes longest, whatever its graces count.
+        let told = self.longest.find(slots, needs, graces);
+        let (last, needed) = told.unwrap_or((last, sum));
         self.last_of_longest = last;
-        let chain = self.longest.back_from(last);
-        let needed = Span(chain.filter_map(graces).fold(0, |sum, it| it.0.saturating_add(sum)));
+        let left = scale.of_chain(self.longest.back_from(last).filter_map(graces));
 
-        runs.set_scale(Scale::new(usable, sum));
+        runs.set_scale(scale);
         for slot in 0..slots {
             runs.shorten(slot, now);
         }
         if needed > usable {
-            self.outbox.put(LifeEffect::Shortened { needed });
+            self.outbox.put(LifeEffect::Shortened { needed, left });
         }
     }
 
@@ -152,6 +155,7 @@ mod tests {
     use crate::desk::{Desk, service};
     use crate::image::{Service, StopStep};
     use crate::runs::Exit;
+    use crate::time::Span;
 
     const fn secs(secs: u64) -> Span {
         Span::from_secs(secs)
@@ -255,6 +259,21 @@ mod tests {
         desk.shutdown_with(within(secs(20)));
         assert_eq!(desk.engine.shortened(0), Some((Span::FOREVER, secs(19))));
         assert_eq!(killed_after(&mut desk), (secs(19), "long".into()));
+    }
+
+    #[test]
+    fn the_chain_that_is_told_is_the_one_that_takes_longest() {
+        let mut desk = up([graced("aaa", &[secs(10)], &[]), graced("zzz", &[secs(20)], &[])].into());
+        desk.shutdown_with(within(secs(6)));
+        assert!(desk.said().starts_with("shortened to 28%: zzz needs 20s\n"), "both count as 5.7 s");
+        // A chain that decides by how much graces are cut, beside one that takes longer.
+        let mut services = chain();
+        services.push(graced("lone", &[secs(60)], &[]));
+        let mut desk = up(services);
+        desk.shutdown_with(within(secs(20)));
+        // It counts as 19 s, and has 19/30 of them.
+        let said = desk.said();
+        assert!(said.starts_with("shortened to 20%: lone needs 1m\n"), "{said}");
     }
 
     #[test]

@@ -96,6 +96,8 @@ pub enum LifeEffect {
     Shortened {
         /// How long the longest chain needs, all its graces whole.
         needed: Span,
+        /// What is left of that.
+        left: Span,
     },
     /// Everything has ended (but for what is stuck): the daemon may end with this exit status.
     Ended {

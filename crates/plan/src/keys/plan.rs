@@ -21,9 +21,11 @@ pub(crate) const PLAN: &[Group<Plan>] = &[Group {
             name: "shutdown_budget",
             aliases: &["shutdown_timeout", "stop_grace_period", "terminationgraceperiodseconds"],
             default: "",
-            doc: "How long the end of everything may take. Where the longest chain of graces is longer, all of them are shortened by \
-                  the same ratio; what is left at the end is killed at once. `--budget` and VERGER_SHUTDOWN_BUDGET go before \
-                  it. Without any of these there is no limit, but for 9 s in a container (as pid 1 of a pid namespace).",
+            doc: "How long the end of everything may take. Where graces do not fit into that, a service whose own are longer than \
+                  all the time there is has them cut to that; then those of all services are cut by one ratio, so that the \
+                  longest chain of them fits. What is left at the end is killed at once. `--budget` and \
+                  VERGER_SHUTDOWN_BUDGET go before it. Without any of these there is no limit, but for 9 s in a container \
+                  (as pid 1 of a pid namespace).",
             shape: Shape::Time(|plan, span| plan.shutdown_budget = Some(span)),
         },
         Key {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 use verger_engine::image::{DESCRIPTORS_MAX, Ready, Service};
 
-use super::{Edge, Key, Reader, Shape, alternatives, strings_schema};
+use super::{Edge, Key, Reader, Shape, strings_schema};
 use crate::complaint::{Said, quoted};
 use crate::near::did_you_mean;
 use crate::tree::{Node, Value};
@@ -115,8 +115,18 @@ fn ready_schema() -> serde_json::Value {
     ] })
 }
 
+/// What `ready` can be, as a word.
+const READY_WORDS: [&str; 4] = ["started", "notify", "fd", "exit"];
+/// And as a table.
+const READY_TABLES: &str = "{ fd = N } or { alive_for = \"2s\" }";
+
+/// All that `ready` can be.
+fn ready_looks() -> String {
+    let words: Vec<String> = READY_WORDS.iter().map(|word| format!("\"{word}\"")).collect();
+    format!("{}, {READY_TABLES}", words.join(", "))
+}
+
 fn read_ready(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
-    const WORDS: [&str; 4] = ["started", "notify", "fd", "exit"];
     match &node.value {
         Value::Text(text) => match text.as_str() {
             "started" => service.ready = Ready::Started,
@@ -124,9 +134,9 @@ fn read_ready(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
             "fd" => service.ready = Ready::Fd(3),
             "exit" => service.ready = Ready::Exit,
             "alive_for" | "alive" => {
-                reader.wrong(node, &alternatives(&WORDS), Some("say how long: { alive_for = \"2s\" }".to_owned()));
+                reader.wrong(node, &ready_looks(), Some("say how long: { alive_for = \"2s\" }".to_owned()));
             }
-            _ => reader.wrong(node, &alternatives(&WORDS), did_you_mean(text, WORDS)),
+            _ => reader.wrong(node, &ready_looks(), did_you_mean(text, READY_WORDS)),
         },
         Value::Table(table) => match reader.fields(table, ["fd", "alive_for"]) {
             [Some(fd), None] => {
@@ -152,10 +162,10 @@ fn read_ready(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
                 );
             }
             [None, None] if table.is_empty() => {
-                reader.wrong(node, "{ fd = N } or { alive_for = \"2s\" }", None);
+                reader.wrong(node, READY_TABLES, None);
             }
             [None, None] => {}
         },
-        _ => reader.wrong(node, &format!("{} or a table", alternatives(&WORDS)), None),
+        _ => reader.wrong(node, &ready_looks(), None),
     }
 }

@@ -85,7 +85,7 @@ fn wrong_types() {
     check_line(
         "ready = true",
         &[
-            "x.toml:3:9: `ready` in service `x` is true, expected \"started\", \"notify\", \"fd\" or \"exit\" or a table",
+            "x.toml:3:9: `ready` in service `x` is true, expected \"started\", \"notify\", \"fd\", \"exit\", { fd = N } or { alive_for = \"2s\" }",
         ],
     );
     check(
@@ -448,7 +448,7 @@ fn numbers_and_words() {
     check_line(
         "ready = 'alive_for'",
         &[
-            "x.toml:3:9: `ready` in service `x` is the string \"alive_for\", expected \"started\", \"notify\", \"fd\" or \"exit\"\n  hint: say how long: { alive_for = \"2s\" }",
+            "x.toml:3:9: `ready` in service `x` is the string \"alive_for\", expected \"started\", \"notify\", \"fd\", \"exit\", { fd = N } or { alive_for = \"2s\" }\n  hint: say how long: { alive_for = \"2s\" }",
         ],
     );
     check_line(
