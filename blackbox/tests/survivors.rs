@@ -468,13 +468,52 @@ fn who_holds_survivors_ends_them_when_told_to() {
     kill(&mut machine);
     let dying = child(&machine, "dies-child");
     assert!(dying.ended_within(PATIENCE));
-    eventually("it waits for the next daemon", PATIENCE, || {
-        keeper.signal(Signal::TERM);
-        (!keeper.lives()).then_some(())
-    });
+    end_keeper(keeper);
     assert!(mains.into_iter().all(|it| it.ended_within(PATIENCE)));
     let instance = machine.instance();
     eventually("its groups are gone", PATIENCE, || group_folders(instance).is_empty().then_some(()));
+}
+
+/// Ends the keeper of a daemon that is dead, as people are told to, and with it what it holds.
+fn end_keeper(keeper: Process) {
+    eventually("it waits for the next daemon, and ends", PATIENCE, || {
+        keeper.signal(Signal::TERM);
+        (!keeper.lives()).then_some(())
+    });
+}
+
+#[test]
+fn what_its_keeper_was_told_to_end_did_not_outlive_it() {
+    let in_shims = "
+        [service.lives]
+        command = 'sleep 1000'
+        survive = true
+        containment = 'shim'
+        [service.lives-in-a-group]
+        command = 'sleep 1000'
+        containment = 'group'
+        survive = true";
+    for plan in [HOUSE, in_shims] {
+        let mut machine = if plan == HOUSE { lived_in(plan) } else { Setup::plan(plan).start() };
+        let names = ["lives", "lives-in-a-group"];
+        let before = names.map(|name| machine.wait_ready(name));
+        let keeper = keeper(&machine);
+        kill(&mut machine);
+        end_keeper(keeper);
+        let said = cli(machine.runtime(), &["status", "--instance", machine.instance()]);
+        assert!(!said.stderr.contains("on, held") && !said.stderr.contains(&keeper.0.to_string()), "{said:?}");
+
+        let mut next = next(&machine, plan);
+        for was in &before {
+            let is = next.wait_ready(&was.name);
+            assert!(is.run != was.run && is.pid != was.pid);
+            assert_eq!((is.restarts, is.last_exit), (0, None), "nobody restarted it: it begins as the plan says");
+            next.stderr().wait(&format!("{}: ended while there was no daemon", was.name), PATIENCE);
+        }
+        let said = next.stderr().text();
+        assert!(!said.contains("outlived") && !said.contains("started again"), "{said}");
+        nothing_is_left(&mut next);
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use serde_json::{Map, Value, json};
 use verger_client::page::{Entry, Liveness, State};
 use verger_client::{Board, Mapped, OpenError};
+use verger_engine::runs::Pid;
 use verger_engine::time::Moment;
+use verger_linux::process;
 use verger_wire::Word;
 use verger_wire::message::Service;
 use verger_wire::view::{micros, recorded};
@@ -99,24 +101,25 @@ fn live_on(board: &Board<Mapped>, liveness: Liveness) -> usize {
     if liveness != Liveness::Died {
         return 0;
     }
-    let began = |pid: u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Behind the name, which may hold anything, is field 3; the start is 22.
-        text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse::<u64>().ok()
-    };
     let lives = |entry: &Entry| {
         let record = &entry.record;
-        let begun = record.pid.and_then(|pid| began(pid.0));
-        record.survives && record.phase.is_live() && begun == Some(record.started)
+        record.survives && record.phase.is_live() && record.pid.is_some_and(|pid| is_there(pid, record.started))
     };
     (0..board.reader().slots()).filter_map(|slot| board.read(slot).ok().flatten()).filter(lives).count()
 }
 
-/// The process that holds them, as the lock file names it.
+/// Whether the process of this number that began then is there and not dead: it may be a zombie, or its number another's by now.
+fn is_there(pid: Pid, started: u64) -> bool {
+    process::stat(pid).is_ok_and(|stat| stat.start == started && !stat.is_dead())
+}
+
+/// The process that holds them, as the lock file names it; `None` when that one is gone.
 fn keeper(setting: &Setting) -> Option<u32> {
     let text = std::fs::read_to_string(reach::address(setting).ok()?.lock()).ok()?;
-    let keeper = text.lines().nth(1)?.trim().parse().ok().filter(|pid| *pid != 0)?;
-    std::path::Path::new(&format!("/proc/{keeper}")).exists().then_some(keeper)
+    // The daemon, its keeper, when the daemon began, when the keeper did.
+    let number = |line| text.lines().nth(line)?.trim().parse::<u64>().ok().filter(|number| *number != 0);
+    let (keeper, started) = (u32::try_from(number(1)?).ok()?, number(3)?);
+    is_there(Pid(keeper), started).then_some(keeper)
 }
 
 /// The service with this name, as the board shows it.
@@ -203,5 +206,22 @@ pub(crate) fn about_daemon(setting: &Setting, seen: &Seen) -> Option<String> {
             ))
         }
         Liveness::Died => Some(format!("the daemon of instance `{instance}` died; this is the last it knew")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_dead_or_has_anothers_number_is_not_there() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid(child.id());
+        let started = process::stat(pid).unwrap().start;
+        assert!(is_there(pid, started) && !is_there(pid, started + 1) && !is_there(Pid(u32::MAX >> 1), started));
+        child.kill().unwrap();
+        verger_linux::reap::wait_until_dead(pid);
+        assert!(process::stat(pid).is_ok() && !is_there(pid, started), "nobody has reaped it");
+        child.wait().unwrap();
     }
 }
