@@ -517,6 +517,17 @@ fn what_its_keeper_was_told_to_end_did_not_outlive_it() {
 }
 
 #[test]
+fn one_that_outlived_it_is_told_as_one() {
+    let plan = "[service.a]\ncommand = 'sleep 1000'\nsurvive = true\n[service.b]\ncommand = 'sleep 1000'\n";
+    let mut machine = Machine::start(plan);
+    machine.wait_ready("b");
+    machine.main_process("a");
+    kill(&mut machine);
+    let next = next(&machine, plan);
+    next.stderr().wait("1 service outlived the daemon before this one and is taken over", PATIENCE);
+}
+
+#[test]
 fn a_panic_keeps_groups_and_what_is_being_said() {
     let plan = "
         [handle.log]

@@ -633,7 +633,13 @@ fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry
     let mut known: Vec<Entry> =
         here.iter().copied().chain(left.iter().filter(survives).filter(is_here).copied()).collect();
     known.sort_unstable_by_key(|entry| entry.slot);
-    daemon.log.tell(format_args!("{} services outlived the daemon before this one, and are taken over", here.len()));
+    match here.len() {
+        0 => {}
+        1 => daemon.log.tell(format_args!("1 service outlived the daemon before this one and is taken over")),
+        more => {
+            daemon.log.tell(format_args!("{more} services outlived the daemon before this one, and are taken over"));
+        }
+    }
     let runs = find_all(daemon, &known, delay);
     let others: Vec<Found> = daemon
         .engine
