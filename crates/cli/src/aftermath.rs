@@ -200,6 +200,13 @@ impl Aftermath {
             (ending, _) => format!("{died}; {}, and the keeper is ending what is left", still(ending)),
         }
     }
+
+    /// How what lives on is ended, where that can be told.
+    pub(crate) fn how_to_end(&self) -> Option<String> {
+        let keeper = self.keeper.filter(|_| !self.survivors.is_empty())?;
+        let them = if self.survivors.len() == 1 { "it" } else { "them" };
+        Some(format!("{}: `kill {keeper}`, a SIGTERM to the keeper, ends {them}", self.who_lives_on()))
+    }
 }
 
 /// `3 services are still there`
@@ -339,6 +346,12 @@ mod tests {
             words(None, &[dies(5)]),
             format!("{died}; 1 service is still there, held by nobody, until the next daemon ends what is left")
         );
+        let how = |keeper, entries: &[Entry]| after(keeper, entries).how_to_end();
+        assert_eq!(
+            how(Some(475), &[lives("web")]).as_deref(),
+            Some("1 service lives on (web): `kill 475`, a SIGTERM to the keeper, ends it")
+        );
+        assert_eq!((how(None, &[lives("web")]), how(Some(475), &[dies(5)])), (None, None));
     }
 
     #[test]

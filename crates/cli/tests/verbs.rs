@@ -113,12 +113,19 @@ fn after_a_daemon_that_died_each_is_told_as_it_is() {
         "{why}"
     );
 
+    // Nobody is there to stop it; who holds it can.
+    let (status, _, words) = scene.ask(&["stop", "lives"]);
+    let how = format!("1 service lives on (lives): `kill {keeper}`, a SIGTERM to the keeper, ends it\n");
+    assert!(status == 1 && words.contains(&how), "{words}");
+
     kill_process(Pid::from_raw(keeper as i32).unwrap(), Signal::TERM).unwrap();
     until_gone(&scene, "lives");
     let (_, said, words) = scene.ask(&["status", "--json"]);
     let told = json(&said);
     assert_eq!((&told["daemon"]["keeper"], &told["daemon"]["survivors"]), (&Value::Null, &json("[]")), "{said}");
     assert!(words.contains("died; this is the last it knew, and nothing of it lives on"), "{words}");
+    let (status, _, words) = scene.ask(&["stop", "lives"]);
+    assert!(status == 1 && !words.contains("kill"), "{words}");
     assert!(scene.ask(&["why", "lives"]).1.starts_with("lives has ended since the daemon died\n"));
 }
 
