@@ -59,9 +59,13 @@ fn child(machine: &Machine, file: &str) -> Process {
     Process(machine.folder().read(file).trim().parse().expect("it is a number"))
 }
 
+/// Name, phase and since when, whether it is ready; run, process, since when; restarts, failures; whether it was asked for.
+type Essence = (String, Phase, u64, bool, u64, Option<u32>, Option<u64>, u32, u32, bool);
+
 /// What must be the same under the next daemon.
-fn essence(it: &Service) -> (String, Phase, bool, u64, Option<u32>, Option<u64>, u32, u32, bool) {
-    (it.name.clone(), it.phase, it.ready, it.run, it.pid, it.start_us, it.restarts, it.failures, it.asked)
+fn essence(it: &Service) -> Essence {
+    let run = (it.run, it.pid, it.start_us);
+    (it.name.clone(), it.phase, it.since_us, it.ready, run.0, run.1, run.2, it.restarts, it.failures, it.asked)
 }
 
 fn keeper(machine: &Machine) -> Process {
@@ -606,6 +610,12 @@ fn it_becomes_another_program_and_nothing_else_changes() {
         assert_eq!(machine.client().describe().expect("it answers").pid, pid.0);
     }
     assert_eq!(pid.program().display().to_string(), copy);
+    // What is not kept is said to be so.
+    let alone = "lives-in-a-group";
+    let said = cli(machine.runtime(), &["why", alone, "--instance", machine.instance()]).stdout;
+    assert!(said.contains(&format!("found running (pid {})", machine.main_process(alone).0)), "{said}");
+    assert!(said.contains("what led there before the daemon took over is not kept"), "{said}");
+    assert!(said.contains(", or longer: so it was before the daemon took over"), "{said}");
     machine.folder().write("go", "");
     eventually("what it said was heard", PATIENCE, || machine.show("late").ready.then_some(()));
     machine.start_service("reader").expect("it starts");

@@ -142,8 +142,10 @@ impl Inheritance {
             };
             let record = &mut found[at].record;
             if record.run < label.run || (record.run == label.run && !lives(record)) {
-                let phase =
-                    if record.phase.is_live() && record.run == label.run { record.phase } else { PhaseKind::Starting };
+                let is_shown = record.phase.is_live() && record.run == label.run;
+                let (phase, since) =
+                    if is_shown { (record.phase, record.since) } else { (PhaseKind::Starting, Moment(0)) };
+                record.since = since;
                 (record.phase, record.run, record.pid, record.started) = (phase, label.run, Some(pid), label.started);
                 (record.containment, record.survives) = (label.containment, true);
             }

@@ -69,6 +69,10 @@ struct Led {
     words: String,
 }
 
+/// What is said where a daemon has found things as they are.
+const NOT_KEPT: &str =
+    "what led there before the daemon took over is not kept: it is told how things are, not how they came to be so";
+
 /// So many wants are followed at most.
 const WANTS_MAX: usize = 16;
 
@@ -192,6 +196,9 @@ impl Story {
         if !before.is_empty() {
             text.push_str("\nbefore that:\n");
             text.push_str(&self.links(&before, paint));
+        }
+        if why.history.last().is_some_and(|first| first.cause.kind == CauseKind::Found) {
+            text.push_str(&format!("\n{NOT_KEPT}\n"));
         }
         if let Some(wanted) = &why.wanted {
             let wanted = words::wanted(&why.service.name, why.service.want, wanted, clock);
