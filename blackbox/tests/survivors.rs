@@ -59,9 +59,13 @@ fn child(machine: &Machine, file: &str) -> Process {
     Process(machine.folder().read(file).trim().parse().expect("it is a number"))
 }
 
+/// Name, phase and since when, whether it is ready; run, process, since when; restarts, failures; whether it was asked for.
+type Essence = (String, Phase, u64, bool, u64, Option<u32>, Option<u64>, u32, u32, bool);
+
 /// What must be the same under the next daemon.
-fn essence(it: &Service) -> (String, Phase, bool, u64, Option<u32>, Option<u64>, u32, u32, bool) {
-    (it.name.clone(), it.phase, it.ready, it.run, it.pid, it.start_us, it.restarts, it.failures, it.asked)
+fn essence(it: &Service) -> Essence {
+    let run = (it.run, it.pid, it.start_us);
+    (it.name.clone(), it.phase, it.since_us, it.ready, run.0, run.1, run.2, it.restarts, it.failures, it.asked)
 }
 
 fn keeper(machine: &Machine) -> Process {
@@ -468,13 +472,63 @@ fn who_holds_survivors_ends_them_when_told_to() {
     kill(&mut machine);
     let dying = child(&machine, "dies-child");
     assert!(dying.ended_within(PATIENCE));
-    eventually("it waits for the next daemon", PATIENCE, || {
-        keeper.signal(Signal::TERM);
-        (!keeper.lives()).then_some(())
-    });
+    end_keeper(keeper);
     assert!(mains.into_iter().all(|it| it.ended_within(PATIENCE)));
     let instance = machine.instance();
     eventually("its groups are gone", PATIENCE, || group_folders(instance).is_empty().then_some(()));
+}
+
+/// Ends the keeper of a daemon that is dead, as people are told to, and with it what it holds.
+fn end_keeper(keeper: Process) {
+    eventually("it waits for the next daemon, and ends", PATIENCE, || {
+        keeper.signal(Signal::TERM);
+        (!keeper.lives()).then_some(())
+    });
+}
+
+#[test]
+fn what_its_keeper_was_told_to_end_did_not_outlive_it() {
+    let in_shims = "
+        [service.lives]
+        command = 'sleep 1000'
+        survive = true
+        containment = 'shim'
+        [service.lives-in-a-group]
+        command = 'sleep 1000'
+        containment = 'group'
+        survive = true";
+    for plan in [HOUSE, in_shims] {
+        let mut machine = if plan == HOUSE { lived_in(plan) } else { Setup::plan(plan).start() };
+        let names = ["lives", "lives-in-a-group"];
+        let before = names.map(|name| machine.wait_ready(name));
+        let keeper = keeper(&machine);
+        kill(&mut machine);
+        end_keeper(keeper);
+        let said = cli(machine.runtime(), &["status", "--instance", machine.instance()]);
+        assert!(!said.stderr.contains("on, held") && !said.stderr.contains(&keeper.0.to_string()), "{said:?}");
+
+        let mut next = next(&machine, plan);
+        for was in &before {
+            let is = next.wait_ready(&was.name);
+            assert!(is.run != was.run && is.pid != was.pid);
+            assert_eq!((is.restarts, is.last_exit), (0, None), "nobody restarted it: it begins as the plan says");
+            next.stderr().wait(&format!("{}: ended while there was no daemon", was.name), PATIENCE);
+        }
+        let said = next.stderr().text();
+        assert!(!said.contains("outlived") && !said.contains("started again"), "{said}");
+        nothing_is_left(&mut next);
+    }
+}
+
+#[test]
+fn one_that_outlived_it_is_told_as_one() {
+    let plan = "[service.a]\ncommand = 'sleep 1000'\nsurvive = true\n[service.b]\ncommand = 'sleep 1000'\n";
+    let mut machine = Machine::start(plan);
+    machine.wait_ready("b");
+    machine.main_process("a");
+    kill(&mut machine);
+    let next = next(&machine, plan);
+    next.stderr().wait("1 service outlived the daemon before this one and is taken over", PATIENCE);
 }
 
 #[test]
@@ -556,6 +610,12 @@ fn it_becomes_another_program_and_nothing_else_changes() {
         assert_eq!(machine.client().describe().expect("it answers").pid, pid.0);
     }
     assert_eq!(pid.program().display().to_string(), copy);
+    // What is not kept is said to be so.
+    let alone = "lives-in-a-group";
+    let said = cli(machine.runtime(), &["why", alone, "--instance", machine.instance()]).stdout;
+    assert!(said.contains(&format!("found running (pid {})", machine.main_process(alone).0)), "{said}");
+    assert!(said.contains("what led there before the daemon took over is not kept"), "{said}");
+    assert!(said.contains(", or longer: so it was before the daemon took over"), "{said}");
     machine.folder().write("go", "");
     eventually("what it said was heard", PATIENCE, || machine.show("late").ready.then_some(()));
     machine.start_service("reader").expect("it starts");

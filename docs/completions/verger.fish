@@ -87,7 +87,7 @@ complete -c verger -n "__fish_verger_using_subcommand status" -l instance -d 'Wh
 complete -c verger -n "__fish_verger_using_subcommand status" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
-complete -c verger -n "__fish_verger_using_subcommand status" -l json -d 'Print it as JSON: {"services":[{"name","phase","ready","pid","run",…}],"daemon":{…}}'
+complete -c verger -n "__fish_verger_using_subcommand status" -l json -d 'Print it as JSON: {"services":[{"name","phase","ready","pid","run",…}],"daemon":{…,"keeper"}}; when the daemon died, each service has its "fate" and the daemon its "survivors"'
 complete -c verger -n "__fish_verger_using_subcommand status" -s w -l watch -d 'Show it again whenever it changes (as JSON: a line each time)'
 complete -c verger -n "__fish_verger_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand start" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r

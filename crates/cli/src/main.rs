@@ -1,7 +1,7 @@
 //! `verger`: every verb a person types, and the words in which things are told.
 //!
 //! The verbs are one table ([`verbs`]), each in a file of its own. What they share is what they are about: [`reach`] finds the
-//! daemon, [`seen`] reads its board, [`plans`] reads plans, [`launch`] starts daemons, [`words`] has every phrase once,
+//! daemon, [`seen`] reads its board, [`aftermath`] what a dead one left, [`plans`] reads plans, [`launch`] starts daemons, [`words`] has every phrase once,
 //! [`terminal`] knows where words go. Under the name `starter_cmd` it is another tool altogether ([`starter_cmd`]).
 //!
 //! *What always holds:* it has no door that other clients have not; standard output is data and standard error is words; a
@@ -9,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+mod aftermath;
 mod complaints;
 mod end_check;
 mod glob;

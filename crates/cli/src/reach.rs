@@ -5,6 +5,7 @@ use std::time::Duration;
 use verger_client::{Absence, Address, AddressError, ClientError, Connection, Surroundings};
 use verger_engine::life::Verb;
 
+use crate::aftermath;
 use crate::setting::Setting;
 use crate::trouble::{Trouble, cannot};
 use crate::words;
@@ -33,6 +34,7 @@ pub(crate) fn trouble(setting: &Setting, verb: Option<Verb>, error: &ClientError
         ClientError::NotThere { why: Absence::NobodyListens, .. } => {
             Trouble::new(format!("the daemon of instance `{instance}` died"))
                 .hint("`verger status` shows what it last knew, `verger record FILE` keeps how it came to that")
+                .hints(aftermath::of_instance(setting).and_then(|left| left.how_to_end()))
         }
         ClientError::NotThere { path, why: Absence::Forbidden } => {
             Trouble::new(format!("{} may not be connected to", path.display())).hint("try `sudo`")

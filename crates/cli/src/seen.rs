@@ -9,6 +9,7 @@ use verger_wire::Word;
 use verger_wire::message::Service;
 use verger_wire::view::{micros, recorded};
 
+use crate::aftermath::{self, Aftermath, Fate};
 use crate::glob;
 use crate::hindrance::Hindrance;
 use crate::reach;
@@ -19,8 +20,8 @@ use crate::trouble::Trouble;
 pub(crate) struct Seen {
     pub(crate) services: Vec<Service>,
     pub(crate) liveness: Liveness,
-    /// Services whose runs outlived the daemon.
-    live_on: usize,
+    /// What is left of a daemon that died.
+    pub(crate) aftermath: Option<Aftermath>,
     daemon: Map<String, Value>,
     /// Whether the plan's own words (description, autostart, …) are known too.
     whole: bool,
@@ -41,7 +42,23 @@ impl Seen {
         if let (Some(hindrance), Some(fields)) = (Hindrance::of(service), value.as_object_mut()) {
             fields.insert("hindrance".to_owned(), hindrance.json());
         }
+        if let (Some(fate), Some(fields)) = (self.fate(service), value.as_object_mut()) {
+            fields.insert("fate".to_owned(), json!(fate.word()));
+        }
         value
+    }
+
+    /// What became of a service when its daemon died.
+    pub(crate) fn fate(&self, service: &Service) -> Option<Fate> {
+        self.aftermath.as_ref()?.fate(&service.name)
+    }
+
+    /// Shows the services of a daemon that died as they are now.
+    fn corrected(mut self) -> Seen {
+        if let Some(aftermath) = &self.aftermath {
+            self.services.iter_mut().for_each(|service| aftermath.correct(service));
+        }
+        self
     }
 
     /// Everything as JSON; of the services those that are `shown`.
@@ -55,13 +72,13 @@ impl Seen {
 /// no others are looked at, unless one of them is nobody's.
 pub(crate) fn look(setting: &Setting, typed: &[String]) -> Result<Seen, Trouble> {
     match open(setting)? {
-        Ok(board) => Ok(named(&board, typed).unwrap_or_else(|| on_board(&board))),
+        Ok(board) => Ok(named(setting, &board, typed).unwrap_or_else(|| on_board(setting, &board))),
         Err(why) => ask(setting, &why),
     }
 }
 
 /// Those with these names, if all of them are there and none is a pattern: thousands of others cost nothing then.
-fn named(board: &Board<Mapped>, typed: &[String]) -> Option<Seen> {
+fn named(setting: &Setting, board: &Board<Mapped>, typed: &[String]) -> Option<Seen> {
     if typed.is_empty() || typed.iter().any(|one| glob::is_pattern(one)) {
         return None;
     }
@@ -69,8 +86,9 @@ fn named(board: &Board<Mapped>, typed: &[String]) -> Option<Seen> {
     services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     services.dedup_by(|a, b| a.name == b.name);
     let liveness = board.liveness();
-    let live_on = live_on(board, liveness);
-    Some(Seen { services, liveness, live_on, daemon: daemon(board, liveness), whole: false })
+    let aftermath = Aftermath::look(setting, board, liveness);
+    let daemon = daemon(setting, board, liveness, aftermath.as_ref());
+    Some(Seen { services, liveness, aftermath, daemon, whole: false }.corrected())
 }
 
 /// The board of the instance, or why it cannot be read.
@@ -79,44 +97,16 @@ pub(crate) fn open(setting: &Setting) -> Result<Result<Board<Mapped>, OpenError>
 }
 
 /// Everything that a board shows. A record that was being written when its daemon died is left out.
-pub(crate) fn on_board(board: &Board<Mapped>) -> Seen {
+pub(crate) fn on_board(setting: &Setting, board: &Board<Mapped>) -> Seen {
     let slots = 0..board.reader().slots();
     let mut entries: Vec<Entry> = slots.filter_map(|slot| board.read(slot).ok().flatten()).collect();
     entries.sort_unstable_by(|a, b| a.name.as_str().cmp(b.name.as_str()));
     let name = |slot| board.read(slot).ok().flatten().map(|entry| entry.name.to_string());
     let liveness = board.liveness();
-    Seen {
-        services: entries.iter().map(|entry| recorded(entry, name)).collect(),
-        liveness,
-        live_on: live_on(board, liveness),
-        daemon: daemon(board, liveness),
-        whole: false,
-    }
-}
-
-/// How many runs were to outlive a daemon that is dead, and do.
-fn live_on(board: &Board<Mapped>, liveness: Liveness) -> usize {
-    if liveness != Liveness::Died {
-        return 0;
-    }
-    let began = |pid: u32| {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // Behind the name, which may hold anything, is field 3; the start is 22.
-        text.rsplit_once(") ")?.1.split(' ').nth(19)?.parse::<u64>().ok()
-    };
-    let lives = |entry: &Entry| {
-        let record = &entry.record;
-        let begun = record.pid.and_then(|pid| began(pid.0));
-        record.survives && record.phase.is_live() && begun == Some(record.started)
-    };
-    (0..board.reader().slots()).filter_map(|slot| board.read(slot).ok().flatten()).filter(lives).count()
-}
-
-/// The process that holds them, as the lock file names it.
-fn keeper(setting: &Setting) -> Option<u32> {
-    let text = std::fs::read_to_string(reach::address(setting).ok()?.lock()).ok()?;
-    let keeper = text.lines().nth(1)?.trim().parse().ok().filter(|pid| *pid != 0)?;
-    std::path::Path::new(&format!("/proc/{keeper}")).exists().then_some(keeper)
+    let aftermath = Aftermath::look(setting, board, liveness);
+    let daemon = daemon(setting, board, liveness, aftermath.as_ref());
+    let services = entries.iter().map(|entry| recorded(entry, name)).collect();
+    Seen { services, liveness, aftermath, daemon, whole: false }.corrected()
 }
 
 /// The service with this name, as the board shows it.
@@ -126,7 +116,12 @@ fn one(board: &Board<Mapped>, name: &str) -> Option<Service> {
     Some(recorded(&entry, other))
 }
 
-fn daemon(board: &Board<Mapped>, liveness: Liveness) -> Map<String, Value> {
+fn daemon(
+    setting: &Setting,
+    board: &Board<Mapped>,
+    liveness: Liveness,
+    aftermath: Option<&Aftermath>,
+) -> Map<String, Value> {
     let reader = board.reader();
     let identity = reader.identity();
     let (word, overdue) = match liveness {
@@ -149,6 +144,10 @@ fn daemon(board: &Board<Mapped>, liveness: Liveness) -> Map<String, Value> {
         ("plan", reader.plan().map_or(Value::Null, |(digest, _)| json!(format!("{digest:016x}")))),
     ];
     let known = fields.into_iter().filter(|(_, value)| !value.is_null());
+    // Of this one also that there is none.
+    let keeper = aftermath.map_or_else(|| aftermath::keeper(setting), |aftermath| aftermath.keeper);
+    let survivors = aftermath.map(|aftermath| ("survivors", json!(aftermath.survivors())));
+    let known = known.chain([("keeper", json!(keeper))]).chain(survivors);
     known.map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
@@ -173,12 +172,13 @@ fn ask(setting: &Setting, why: &OpenError) -> Result<Seen, Trouble> {
         "started_us": described.started_us,
         "now_us": described.now_us,
         "plan": plan,
+        "keeper": aftermath::keeper(setting),
     });
     let daemon = match daemon {
         Value::Object(fields) => fields,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     };
-    Ok(Seen { services, liveness: Liveness::Alive, live_on: 0, daemon, whole: true })
+    Ok(Seen { services, liveness: Liveness::Alive, aftermath: None, daemon, whole: true })
 }
 
 /// What is to be said first about a daemon that is not as it should be.
@@ -191,17 +191,6 @@ pub(crate) fn about_daemon(setting: &Setting, seen: &Seen) -> Option<String> {
             (Moment(0) + overdue).since(Moment(0)).as_millis() / 1_000
         )),
         Liveness::Ended => Some(format!("the daemon of instance `{instance}` has ended; this is how it left things")),
-        Liveness::Died if seen.live_on > 0 => {
-            let services =
-                if seen.live_on == 1 { "1 service lives on" } else { &format!("{} services live on", seen.live_on) };
-            let held = keeper(setting).map_or_else(
-                || "held by nobody (the keeper is gone too)".to_owned(),
-                |keeper| format!("held by the keeper (process {keeper}; a SIGTERM to it ends them)"),
-            );
-            Some(format!(
-                "the daemon of instance `{instance}` is gone; {services}, {held}, until the next daemon takes over"
-            ))
-        }
-        Liveness::Died => Some(format!("the daemon of instance `{instance}` died; this is the last it knew")),
+        Liveness::Died => seen.aftermath.as_ref().map(|aftermath| aftermath.words(instance)),
     }
 }

@@ -54,7 +54,7 @@ impl Drop for Waiting {
 
 fn say(setting: &Setting, names: Option<&[String]>) {
     let Ok(Ok(board)) = seen::open(setting) else { return };
-    let services = seen::on_board(&board).services;
+    let services = seen::on_board(setting, &board).services;
     let is_meant = |service: &&Service| names.is_none_or(|names| names.contains(&service.name));
     let stopping = |service: &&Service| matches!(service.phase, PhaseKind::Stopping | PhaseKind::Stuck);
     let waits: Vec<&Service> = services.iter().filter(is_meant).filter(stopping).collect();

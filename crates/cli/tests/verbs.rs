@@ -63,6 +63,72 @@ fn a_daemon_that_died_is_not_taken_for_one_that_lives() {
     assert_eq!(json(&scene.ask(&["status", "--json"]).1)["daemon"]["liveness"], "died");
 }
 
+/// Asks, without a daemon that could be watched, until a service has ended.
+fn until_gone(scene: &Scene, name: &str) {
+    let begun = std::time::Instant::now();
+    while scene.ask(&["status", name]).0 != 1 {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{name} does not end");
+    }
+}
+
+/// A daemon that is killed: everything about what lives on, who holds it, and what has ended.
+#[test]
+fn after_a_daemon_that_died_each_is_told_as_it_is() {
+    let plan = "[service.lives]\ncommand = \"sleep 1000\"\nsurvive = true\n\n[service.dies]\ncommand = \"sleep 1000\"\n\n\
+                [service.down]\ncommand = \"sleep 1000\"\nautostart = false\n";
+    let mut scene = Scene::begin("verbs-aftermath", plan);
+    let lives = scene.until("lives", |lives| lives.ready);
+    scene.until("dies", |dies| dies.ready);
+    let keeper = json(&scene.ask(&["status", "--json"]).1)["daemon"]["keeper"].as_u64().unwrap();
+    kill_process(Pid::from_raw(scene.pid() as i32).unwrap(), Signal::KILL).unwrap();
+    scene.end();
+    // The keeper ends what is to end with the daemon.
+    until_gone(&scene, "dies");
+    let (status, said, words) = scene.ask(&["status", "--json"]);
+    let told = json(&said);
+    assert_eq!(status, 1);
+    assert_eq!((&told["daemon"]["keeper"], &told["daemon"]["survivors"]), (&Value::from(keeper), &json("[\"lives\"]")));
+    assert!(words.contains("1 service lives on (lives), held by the keeper"), "{words}");
+    let of = |name: &str| told["services"].as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone();
+    let fields =
+        |name: &str| Value::from(["phase", "ready", "pid", "fate"].map(|field| of(name)[field].clone()).to_vec());
+    assert_eq!(fields("lives"), serde_json::json!(["running", true, lives.pid, "held-by-keeper"]));
+    assert_eq!(fields("dies"), serde_json::json!(["down", false, null, "ended-with-daemon"]));
+    assert_eq!(fields("down"), serde_json::json!(["down", false, null, null]));
+    let (_, said, _) = scene.ask(&["status"]);
+    let line = |name: &str| said.lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+    assert!(line("lives").contains("running") && line("lives").ends_with("held by the keeper"), "{said}");
+    assert!(line("dies").contains("down") && line("dies").ends_with("ended with the daemon"), "{said}");
+    for (words, status) in [(&["lives"][..], 0), (&["dies"], 1), (&["down"], 3), (&["lives", "dies"], 1), (&["x"], 4)] {
+        assert_eq!(scene.ask(&[&["status"], words].concat()).0, status, "{words:?}");
+    }
+    let (_, said, _) = scene.ask(&["why", "lives"]);
+    assert!(said.contains(&format!(", held by the keeper (process {keeper})\n")), "{said}");
+    let (_, said, _) = scene.ask(&["why", "dies"]);
+    assert!(said.starts_with("dies ended with the daemon\n"), "{said}");
+    let why = json(&scene.ask(&["why", "--json", "dies"]).1);
+    assert_eq!(
+        (&why["service"]["fate"], &why["keeper"]),
+        (&Value::from("ended-with-daemon"), &Value::from(keeper)),
+        "{why}"
+    );
+
+    // Nobody is there to stop it; who holds it can.
+    let (status, _, words) = scene.ask(&["stop", "lives"]);
+    let how = format!("1 service lives on (lives): `kill {keeper}`, a SIGTERM to the keeper, ends it\n");
+    assert!(status == 1 && words.contains(&how), "{words}");
+
+    kill_process(Pid::from_raw(keeper as i32).unwrap(), Signal::TERM).unwrap();
+    until_gone(&scene, "lives");
+    let (_, said, words) = scene.ask(&["status", "--json"]);
+    let told = json(&said);
+    assert_eq!((&told["daemon"]["keeper"], &told["daemon"]["survivors"]), (&Value::Null, &json("[]")), "{said}");
+    assert!(words.contains("died; this is the last it knew, and nothing of it lives on"), "{words}");
+    let (status, _, words) = scene.ask(&["stop", "lives"]);
+    assert!(status == 1 && !words.contains("kill"), "{words}");
+    assert!(scene.ask(&["why", "lives"]).1.starts_with("lives has ended since the daemon died\n"));
+}
+
 #[test]
 fn verbs_wait_for_what_they_ask_for() {
     let scene = Scene::begin("verbs-orders", TWO);

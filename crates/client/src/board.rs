@@ -110,6 +110,11 @@ impl<W: Words> Board<W> {
         Ok(Board { reader, of_this_boot })
     }
 
+    /// Whether it was written since the machine booted: else its processes are gone, whoever has their numbers.
+    pub fn is_of_this_boot(&self) -> bool {
+        self.of_this_boot
+    }
+
     /// The page itself: which daemon writes it, its plan, the count of changes to wait on.
     pub fn reader(&self) -> &Reader<W> {
         &self.reader

@@ -34,9 +34,9 @@ use crate::control::Control;
 use crate::daemon::{Daemon, Facts};
 use crate::door::Door;
 use crate::environment::Environment;
-use crate::folder::Folder;
+use crate::folder::{self, Folder};
 use crate::holding::{self, Holding};
-use crate::inheritance::Inheritance;
+use crate::inheritance::{self, Inheritance};
 use crate::keeper::{self, Means};
 use crate::label::Kind;
 use crate::leftovers::{self, Delay, Doomed, Tie, Vigil};
@@ -131,13 +131,14 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let open_files = raise_open_files();
     let mut tie = Tie::of(folder.as_fd()).map_err(while_doing("cannot make the pipe that shims hold"))?;
     let Held { tree, way, supervise, namespaces, auto } = containment(options, init, &mut inheritance, &mut findings);
-    let survivors = match (&left, options.resume) {
-        (_, true) => Vec::new(),
-        (Some(left), false) => inheritance.survivors(&left.entries),
-        (None, false) => inheritance.survivors(&[]),
+    let before = left.as_ref().map_or(&[][..], |left| &left.entries);
+    let is_there = |pid: Pid, started| started != 0 && folder::is_there(pid.0, Some(started));
+    let survivors = match options.resume {
+        true => Vec::new(),
+        false => inheritance.survivors(before, is_there),
     };
     if !options.resume {
-        let before = left.as_ref().map_or(&[][..], |left| &left.entries);
+        tell_who_is_gone(&mut log, before, &survivors);
         let spared: Vec<Pid> = inheritance.shims().collect();
         let vigil = Vigil::begin(&mut log, &mut upward, &mut delay);
         end_leftovers(vigil, &tie, tree.as_ref(), before, &survivors, &spared);
@@ -161,7 +162,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     let keeper = holding.keeper().map(|keeper| keeper.pid).or(former);
     let has_keeper = keeper.is_some();
-    folder.sign(keeper.map(|keeper| keeper.0));
+    folder.sign(keeper);
     what_holds(&mut findings, auto, has_keeper, init);
 
     let notify =
@@ -568,6 +569,17 @@ fn end_leftovers(
     vigil.see_off_shims(tie, spared);
 }
 
+/// Says which services were to outlive the daemon before us and are gone, nobody knows how: by whoever ended its keeper, as a rule.
+/// They begin as the plan says.
+fn tell_who_is_gone(log: &mut Log, left: &[Entry], survivors: &[Entry]) {
+    let is_gone = |entry: &&Entry| {
+        inheritance::was_to_live_on(&entry.record) && !survivors.iter().any(|other| other.name == entry.name)
+    };
+    for entry in left.iter().filter(is_gone) {
+        log.tell(format_args!("{}: ended while there was no daemon", entry.name));
+    }
+}
+
 /// Who was the daemon of this instance before us.
 enum Before {
     /// Nobody of whom there is anything left.
@@ -621,7 +633,13 @@ fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry
     let mut known: Vec<Entry> =
         here.iter().copied().chain(left.iter().filter(survives).filter(is_here).copied()).collect();
     known.sort_unstable_by_key(|entry| entry.slot);
-    daemon.log.tell(format_args!("{} services outlived the daemon before this one, and are taken over", here.len()));
+    match here.len() {
+        0 => {}
+        1 => daemon.log.tell(format_args!("1 service outlived the daemon before this one and is taken over")),
+        more => {
+            daemon.log.tell(format_args!("{more} services outlived the daemon before this one, and are taken over"));
+        }
+    }
     let runs = find_all(daemon, &known, delay);
     let others: Vec<Found> = daemon
         .engine

@@ -392,7 +392,7 @@ impl Daemon {
         let keeper = keeper::make(&means)?;
         self.poll.add(&keeper.fd, Token::Keeper)?;
         self.poll.add(&keeper.socket, Token::Keeping)?;
-        self.folder.sign(Some(keeper.pid.0));
+        self.folder.sign(Some(keeper.pid));
         ground.set_keeper(Some(Arc::clone(&keeper.socket)));
         self.world.holding.take(keeper);
         self.world.tell_all(&self.engine);

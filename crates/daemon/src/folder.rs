@@ -76,12 +76,13 @@ impl Folder {
         CString::new(self.join(name).into_os_string().as_bytes()).unwrap_or_default()
     }
 
-    /// Writes down who holds the lock.
-    pub(crate) fn sign(&self, keeper: Option<u32>) {
+    /// Writes down who holds the lock, and when each began: a number alone may be another's when it is read.
+    pub(crate) fn sign(&self, keeper: Option<Pid>) {
         let own = std::process::id();
-        let started = process::stat(Pid(own)).map_or(0, |stat| stat.start);
+        let began = |pid| process::stat(pid).map_or(0, |stat| stat.start);
+        let (started, kept) = (began(Pid(own)), keeper.map_or(0, began));
         // Of one length, and in one write: whoever reads it never finds it half-written, whenever we are killed.
-        let text = format!("{own:<10}\n{:<10}\n{started:<20}\n", keeper.unwrap_or(0));
+        let text = format!("{own:<10}\n{:<10}\n{started:<20}\n{kept:<20}\n", keeper.map_or(0, |keeper| keeper.0));
         // Without it the next daemon waits a while instead of asking the keeper at once: the lock is what counts.
         let _known_a_little_later = rustix::io::pwrite(&self.lock, text.as_bytes(), 0);
     }
@@ -208,7 +209,7 @@ fn wait_a_moment(_: &OwnedFd) {
 }
 
 /// Whether the process of this number is the one that began then: the number may be another's by now.
-fn is_there(pid: u32, started: Option<u64>) -> bool {
+pub(crate) fn is_there(pid: u32, started: Option<u64>) -> bool {
     match process::stat(Pid(pid)) {
         Ok(stat) => !stat.is_dead() && started.is_none_or(|started| started == 0 || started == stat.start),
         // Without /proc nobody knows.

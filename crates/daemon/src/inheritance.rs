@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use verger_engine::life::{LastOrder, PhaseKind, Want};
-use verger_engine::runs::{Pid, RunId};
+use verger_engine::runs::{Containment, Pid, RunId};
 use verger_engine::time::Moment;
 use verger_linux::channel;
 use verger_linux::exec::Passed;
@@ -117,10 +117,17 @@ impl Inheritance {
         self.things.iter().any(|(label, _)| label.kind == kind && label.run == run)
     }
 
+    /// Whether there is anything of a run.
+    fn has_any_of(&self, run: RunId) -> bool {
+        self.things.iter().any(|(label, _)| label.run == run)
+    }
+
     /// What is known of the services whose runs outlive their daemon: what its board showed, and where it did not come to show what
-    /// it had told its keeper, that.
-    pub(crate) fn survivors(&self, left: &[Entry]) -> Vec<Entry> {
-        let lives = |record: &Record| record.phase.is_live() && record.pid.is_some() && record.survives;
+    /// it had told its keeper, that. Who has ended while somebody held something of it is one of them, and how it ended may be known.
+    /// Of whom nobody holds anything the main process must be there (`is_there`: its number, and when it began): else nobody knows
+    /// what became of it, and it is no survivor. Nor is one in a shim that nobody holds: that shim ends all it has.
+    pub(crate) fn survivors(&self, left: &[Entry], is_there: impl Fn(Pid, u64) -> bool) -> Vec<Entry> {
+        let lives = was_to_live_on;
         let mut found: Vec<Entry> = left.to_vec();
         let slots = left.iter().map(|entry| entry.slot + 1).max().unwrap_or(0);
         for (label, _) in self.things.iter().filter(|(label, _)| label.kind == Kind::Process && label.survives) {
@@ -135,16 +142,27 @@ impl Inheritance {
             };
             let record = &mut found[at].record;
             if record.run < label.run || (record.run == label.run && !lives(record)) {
-                let phase =
-                    if record.phase.is_live() && record.run == label.run { record.phase } else { PhaseKind::Starting };
+                let is_shown = record.phase.is_live() && record.run == label.run;
+                let (phase, since) =
+                    if is_shown { (record.phase, record.since) } else { (PhaseKind::Starting, Moment(0)) };
+                record.since = since;
                 (record.phase, record.run, record.pid, record.started) = (phase, label.run, Some(pid), label.started);
                 (record.containment, record.survives) = (label.containment, true);
             }
         }
-        found.retain(|entry| lives(&entry.record));
+        let is_left = |record: &Record| {
+            let in_shim = matches!(record.containment, Containment::Shim | Containment::Pidns);
+            self.has_any_of(record.run) || !in_shim && record.pid.is_some_and(|pid| is_there(pid, record.started))
+        };
+        found.retain(|entry| lives(&entry.record) && is_left(&entry.record));
         found.sort_unstable_by_key(|entry| entry.slot);
         found
     }
+}
+
+/// Whether a board showed a run that was to outlive its daemon.
+pub(crate) fn was_to_live_on(record: &Record) -> bool {
+    record.phase.is_live() && record.pid.is_some() && record.survives
 }
 
 /// A service of which nothing is known but that it is to be up.
@@ -159,7 +177,7 @@ const UNKNOWN: Record = Record {
     until: Moment::NEVER,
     pid: None,
     started: 0,
-    containment: verger_engine::runs::Containment::None,
+    containment: Containment::None,
     survives: true,
     on: None,
     in_the_way: None,
@@ -193,7 +211,6 @@ fn next(keeper: &OwnedFd, fds: &mut [Option<OwnedFd>]) -> Option<(u64, crate::la
 #[cfg(test)]
 mod tests {
     use super::*;
-    use verger_engine::runs::Containment;
 
     fn entry(slot: u32, name: &str, record: Record) -> Entry {
         Entry { slot, name: Name::new(name).unwrap(), record }
@@ -228,6 +245,8 @@ mod tests {
             entry(2, "restarted", Record { phase: PhaseKind::Resting, pid: None, ..running(7, 70) }),
             entry(3, "ends", Record { survives: false, ..running(8, 80) }),
             entry(4, "unknown-to-the-keeper", running(9, 90)),
+            entry(5, "gone-and-unknown-to-the-keeper", running(10, 100)),
+            entry(6, "in-a-lost-shim", Record { containment: Containment::Shim, ..running(11, 90) }),
         ];
         let things = vec![
             held("as-shown", 5, 50, true),
@@ -236,7 +255,7 @@ mod tests {
             held("ends", 8, 80, false),
             held("torn", 20, 200, true),
         ];
-        let survivors = Inheritance { things }.survivors(&left);
+        let survivors = Inheritance { things }.survivors(&left, |pid, _| pid == Pid(90));
         let seen: Vec<_> = survivors
             .iter()
             .map(|it| {

@@ -300,10 +300,20 @@ impl Own<'_> {
         }
     }
 
-    /// Everything that survived is to end after all.
+    /// Everything that survived is to end after all, and is waited for as long as it takes to die: the next daemon must not find
+    /// it in the middle of that.
     fn end_survivors(&self, table: &[Held]) {
-        for held in table.iter().filter(|held| held.label.kind == Kind::Process) {
-            end_process(held);
+        let mains = || table.iter().filter(|held| held.label.kind == Kind::Process);
+        mains().for_each(end_process);
+        let mut late = 0;
+        for held in mains() {
+            let mut asked = [PollFd::new(&held.fd, PollFlags::IN)];
+            if poll(&mut asked, Some(&MOMENT)) == Ok(0) {
+                late += 1;
+            }
+            if late == ROUNDS {
+                return;
+            }
         }
     }
 

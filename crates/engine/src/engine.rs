@@ -303,7 +303,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 2;
+const STATE_VERSION: u32 = 3;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

@@ -628,6 +628,7 @@ fn found(status: &Status, service: ServiceId, root: Option<Root>) -> Found {
         phase: status.phase,
         run: status.run,
         began: status.began,
+        since: status.since,
         pid: status.pid,
         started: status.started,
         containment: status.containment,

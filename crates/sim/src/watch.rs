@@ -191,6 +191,13 @@ impl Watch {
         hold!(status.run == shown.run, "I19", "{name} had run {} and is taken over with {}", shown.run, status.run);
         if shown.pid.is_some() && shown.phase.is_live() {
             hold!(status.pid == shown.pid, "I19", "{name} is process {:?}, and was {:?}", status.pid, shown.pid);
+            let (is, was) = (status.since, shown.since);
+            hold!(
+                status.phase != shown.phase || is == was,
+                "I19",
+                "{name} is {} since {is:?}, and was so since {was:?}",
+                status.phase
+            );
             let back_to = |root: Option<Root>| root.map(|root| (root.at, root.what));
             hold!(
                 root.is_none() || back_to(status.root) == back_to(root),

@@ -10,6 +10,7 @@ use verger_engine::runs::Containment;
 use verger_wire::Word;
 use verger_wire::message::Service;
 
+use crate::aftermath::Fate;
 use crate::hindrance::Hindrance;
 use crate::names;
 use crate::seen::{self, Seen};
@@ -36,11 +37,11 @@ const REFRESH: Duration = Duration::from_secs(1);
 /// Show how services are, without asking the daemon
 ///
 /// It is read from the daemon's board, a page of shared memory: it costs the daemon nothing, and works when the daemon hangs
-/// or is dead, which is said.
+/// or is dead, which is said. Of a daemon that died it shows what lives on and who holds it; what has ended is shown as down.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit status, as the Linux Standard Base has it:
   0   what was named is running, or done if it is to end by itself (no names: the daemon lives)
-  1   the daemon died and has left its board behind
+  1   the daemon died and has left its board behind (names: and something that was named has ended since)
   3   something that was named is not running, or there is no daemon
   4   there is no such service
   64  wrong usage")]
@@ -48,7 +49,8 @@ pub(super) struct Status {
     /// Services, by name or pattern (`cam-*`); none means all
     #[arg(value_name = "NAME|GLOB")]
     names: Vec<String>,
-    /// Print it as JSON: {"services":[{"name","phase","ready","pid","run",…}],"daemon":{…}}
+    /// Print it as JSON: {"services":[{"name","phase","ready","pid","run",…}],"daemon":{…,"keeper"}}; when the daemon died, each
+    /// service has its "fate" and the daemon its "survivors"
     #[arg(long)]
     json: bool,
     /// Show it again whenever it changes (as JSON: a line each time)
@@ -69,16 +71,16 @@ impl Status {
     /// Shows what is seen; the exit status.
     fn show(&self, setting: &Setting, seen: &Seen) -> Result<u8, Trouble> {
         let (picked, missing) = names::pick(&seen.services, &self.names);
+        if let Some(words) = seen::about_daemon(setting, seen) {
+            let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
+            setting.terminal.tell(&format!("{label} {words}"));
+        }
         match self.json {
             true => setting.terminal.say_json(&seen.json(&picked))?,
             false => {
-                if let Some(words) = seen::about_daemon(setting, seen) {
-                    let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
-                    setting.terminal.tell(&format!("{label} {words}"));
-                }
                 if !picked.is_empty() || missing.is_empty() {
                     let clock = Clock::here();
-                    setting.terminal.say(&drawn(&picked, &clock, setting.terminal.out))?;
+                    setting.terminal.say(&drawn(&picked, |it| seen.fate(it), &clock, setting.terminal.out))?;
                     setting.terminal.say(&in_the_way(&picked, &clock))?;
                 }
             }
@@ -88,7 +90,10 @@ impl Status {
         }
         Ok(match seen.liveness {
             _ if !missing.is_empty() => UNKNOWN,
-            Liveness::Died => DIED,
+            Liveness::Died if self.names.is_empty() => DIED,
+            Liveness::Died if picked.iter().all(|it| is_running(it)) => DONE,
+            Liveness::Died if picked.iter().any(|it| seen.fate(it).is_some_and(Fate::is_over)) => DIED,
+            Liveness::Died => NOT_RUNNING,
             Liveness::Ended => NOT_RUNNING,
             Liveness::Alive | Liveness::Stuck { .. } if self.names.is_empty() => DONE,
             Liveness::Alive | Liveness::Stuck { .. } if picked.iter().all(|it| is_running(it)) => DONE,
@@ -103,7 +108,7 @@ impl Status {
         let live = std::io::stdout().is_terminal() && !self.json;
         loop {
             let changes = board.reader().changes();
-            let seen = seen::on_board(&board);
+            let seen = seen::on_board(setting, &board);
             if live {
                 // Home, and clear what is below: no flicker as from clearing first.
                 setting.terminal.say("\x1b[H\x1b[2J")?;
@@ -152,7 +157,7 @@ fn in_the_way(services: &[&Service], clock: &Clock) -> String {
     services.iter().filter_map(line).collect()
 }
 
-fn drawn(services: &[&Service], clock: &Clock, paint: Paint) -> String {
+fn drawn(services: &[&Service], fate: impl Fn(&Service) -> Option<Fate>, clock: &Clock, paint: Paint) -> String {
     let rows: Vec<Vec<Cell>> = services
         .iter()
         .map(|service| {
@@ -164,11 +169,24 @@ fn drawn(services: &[&Service], clock: &Clock, paint: Paint) -> String {
                 Cell::maybe(since),
                 Cell::new(service.restarts.to_string()),
                 Cell::maybe(Some(service.containment.word()).filter(|_| service.containment != Containment::None)),
-                Cell::new(words::note(service, clock)),
+                Cell::new(noted(service, fate(service), clock)),
             ]
         })
         .collect();
     table(&["NAME", "PHASE", "PID", "FOR", "RESTARTS", "HELD BY", "NOTE"], &rows, paint)
+}
+
+/// What the phase alone does not say, and what became of it if its daemon died.
+fn noted(service: &Service, fate: Option<Fate>, clock: &Clock) -> String {
+    let note = words::note(service, clock);
+    match fate {
+        None => note,
+        Some(fate @ (Fate::Ending | Fate::Held | Fate::Loose)) if !note.is_empty() => {
+            format!("{note}, {}", fate.note())
+        }
+        // What was to come does not come, and how a former run ended is not how this one did.
+        Some(fate) => fate.note().to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -187,7 +205,7 @@ mod tests {
         };
         let never = Service { name: "x".to_owned(), since_us: 0, ..web(PhaseKind::Down) };
         let held = Service { containment: Containment::Shim, ..web(PhaseKind::Running) };
-        let text = drawn(&[&resting, &held, &never], &Clock::of(5_000_000, 0), Paint::PLAIN);
+        let text = drawn(&[&resting, &held, &never], |_| None, &Clock::of(5_000_000, 0), Paint::PLAIN);
         assert_eq!(
             text,
             "NAME  PHASE    PID   FOR  RESTARTS  HELD BY  NOTE\n\
@@ -195,5 +213,17 @@ mod tests {
              web   running  4711  4s   0         shim\n\
              x     down     -     -    0         -\n"
         );
+    }
+    #[test]
+    fn what_became_of_each_is_noted() {
+        let resting = Service { until_us: Some(5_200_000), last_exit: Some(exited(1)), ..web(PhaseKind::Resting) };
+        for (service, fate, note) in [
+            (web(PhaseKind::Running), Fate::Held, "held by the keeper"),
+            (web(PhaseKind::Starting), Fate::Held, "not ready yet, held by the keeper"),
+            (Service { last_exit: Some(exited(1)), ..web(PhaseKind::Down) }, Fate::Ended, "ended with the daemon"),
+            (resting, Fate::Unstarted, "nobody is there to start it"),
+        ] {
+            assert_eq!(noted(&service, Some(fate), &Clock::of(5_000_000, 0)), note);
+        }
     }
 }

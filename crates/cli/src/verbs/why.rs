@@ -4,12 +4,14 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::{Value, json};
 use verger_client::{Absence, ClientError, Connection};
 use verger_engine::life::PhaseKind;
 use verger_wire::message::{CauseKind, Error, Receipt, Service, Transition, Why as Answer};
 use verger_wire::view;
 
 use super::receipt::drawn;
+use crate::aftermath::{self, Aftermath, Fate};
 use crate::names;
 use crate::reach;
 use crate::setting::Setting;
@@ -35,7 +37,7 @@ impl Why {
             Err(silence) => remember(setting, &self.name, silence)?,
         };
         if self.json {
-            return setting.terminal.say_json(&story.why);
+            return setting.terminal.say_json(&story.json());
         }
         setting.terminal.say(&story.told(setting.terminal.out))?;
         if let Some(receipt) = story.receipt() {
@@ -55,6 +57,8 @@ struct Story {
     others: Vec<Service>,
     /// Beyond the chain: who is wanted down because of whom.
     wants: Vec<Led>,
+    /// What is left of the daemon, if that died.
+    left: Option<Aftermath>,
     clock: Clock,
 }
 
@@ -64,6 +68,10 @@ struct Led {
     service: String,
     words: String,
 }
+
+/// What is said where a daemon has found things as they are.
+const NOT_KEPT: &str =
+    "what led there before the daemon took over is not kept: it is told how things are, not how they came to be so";
 
 /// So many wants are followed at most.
 const WANTS_MAX: usize = 16;
@@ -111,7 +119,7 @@ fn ask(setting: &Setting, name: &str) -> Result<Result<Story, Silence>, Trouble>
             // One of them may be no more: then its line says a little less.
             let others = connection.list(Some(&others(&why)[..])).unwrap_or_default();
             let wants = wants(&why, &mut |name| connection.why(name).ok());
-            Ok(Ok(Story { why, others, wants, clock: Clock::here() }))
+            Ok(Ok(Story { why, others, wants, left: None, clock: Clock::here() }))
         }
         Err(ClientError::Remote(Error::NotFound { .. })) => {
             let services = connection.list(None).map_err(|error| reach::trouble(setting, None, &error))?;
@@ -127,9 +135,9 @@ fn remember(setting: &Setting, name: &str, silence: Silence) -> Result<Story, Tr
     let tape = tape::of_instance(setting)?;
     let (engine, at) = tape.engine_at_end()?;
     let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
-    let silence = match silence {
-        Silence::Died => "died",
-        Silence::Hangs => "does not answer",
+    let (silence, left) = match silence {
+        Silence::Died => ("died", aftermath::of_instance(setting)),
+        Silence::Hangs => ("does not answer", None),
     };
     let words =
         format!("{label} the daemon of instance `{}` {silence}; this is what its recording says", setting.instance);
@@ -137,20 +145,44 @@ fn remember(setting: &Setting, name: &str, silence: Silence) -> Result<Story, Tr
     let why = |name: &str| engine.find(name).and_then(|service| view::why(&engine, service.slot));
     let shown = |name: &str| engine.find(name).and_then(|service| view::service(&engine, service.slot));
     match why(name) {
-        Some(answer) => {
+        Some(mut answer) => {
             let others = others(&answer).into_iter().filter_map(shown).collect();
             let wants = wants(&answer, &mut |name| why(name));
-            Ok(Story { why: answer, others, wants, clock: Clock::of(view::micros(at), Clock::here().offset_us()) })
+            let lives_on = left.as_ref().is_some_and(|left| left.fate(name).is_some_and(Fate::lives));
+            let clock = match lives_on {
+                true => Clock::here(),
+                // What is over is told as of the end of the recording.
+                false => Clock::of(view::micros(at), Clock::here().offset_us()),
+            };
+            left.iter().for_each(|left| left.correct(&mut answer.service));
+            Ok(Story { why: answer, others, wants, left, clock })
         }
         None => Err(Trouble::new(format!("there is no service `{name}` in the recording"))),
     }
 }
 
 impl Story {
+    /// The answer as JSON; of a daemon that died also what became of the service, and who holds what lives on.
+    fn json(&self) -> Value {
+        let mut value = serde_json::to_value(&self.why).unwrap_or_default();
+        if let Some(left) = &self.left {
+            value["keeper"] = json!(left.keeper);
+            if let Some(fate) = left.fate(&self.why.service.name) {
+                value["service"]["fate"] = json!(fate.word());
+            }
+        }
+        value
+    }
+
     /// The whole answer.
     fn told(&self, paint: Paint) -> String {
         let Story { why, clock, .. } = self;
-        let mut text = format!("{}\n", paint.tone(words::tone(why.service.phase), words::headline(why, clock)));
+        let headline = words::headline(why, clock);
+        let headline = match &self.left {
+            Some(left) => left.headline(&why.service.name, headline),
+            None => headline,
+        };
+        let mut text = format!("{}\n", paint.tone(words::tone(why.service.phase), headline));
         if let Some(root) = why.chain.last().map(|link| &link.root) {
             let origin = words::origin(&root.what, None);
             text.push('\n');
@@ -164,6 +196,9 @@ impl Story {
         if !before.is_empty() {
             text.push_str("\nbefore that:\n");
             text.push_str(&self.links(&before, paint));
+        }
+        if why.history.last().is_some_and(|first| first.cause.kind == CauseKind::Found) {
+            text.push_str(&format!("\n{NOT_KEPT}\n"));
         }
         if let Some(wanted) = &why.wanted {
             let wanted = words::wanted(&why.service.name, why.service.want, wanted, clock);

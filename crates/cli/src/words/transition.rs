@@ -39,8 +39,10 @@ pub(crate) fn tone(phase: PhaseKind) -> Tone {
 /// What happened: `running (pid 4711)`, `exited with status 1; starts again in 200ms`. `now` is the service as it was right
 /// after, where that is known; of a later state nothing is taken.
 pub(crate) fn moved(transition: &Transition, now: Option<&Service>) -> String {
-    let now = now.filter(|now| now.phase == transition.to && now.since_us == transition.at_us);
     let found = transition.cause.kind == CauseKind::Found;
+    // What was found so has been so for longer.
+    let is_then = |since_us| since_us == transition.at_us || found && since_us < transition.at_us;
+    let now = now.filter(|now| now.phase == transition.to && is_then(now.since_us));
     match transition.to {
         PhaseKind::Waiting => match (transition.cause.kind, on(transition)) {
             (CauseKind::WithinReach, Some(on)) => format!("waits for {on}, which is tried again"),
@@ -349,5 +351,11 @@ mod tests {
         let later = Service { since_us: 9, ..web(PhaseKind::Running) };
         let transition = moving(PhaseKind::Starting, PhaseKind::Running, plain(CauseKind::Ready), plan());
         assert_eq!(moved(&transition, Some(&later)), "running");
+        // But what was found so was so before.
+        let before = Service { since_us: 9, ..web(PhaseKind::Running) };
+        let transition = moving(PhaseKind::Down, PhaseKind::Running, plain(CauseKind::Found), plan());
+        assert_eq!(moved(&transition, Some(&before)), "found running (pid 4711)");
+        let after = Service { since_us: transition.at_us + 1, ..before };
+        assert_eq!(moved(&transition, Some(&after)), "found running");
     }
 }

@@ -13,7 +13,9 @@ pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, clock: &Clock) -> 
         Want::Up => "wanted up",
         Want::Again => "wanted down, then up",
     };
-    format!("{what} since {}: {}", clock.ago(wanted.root.at_us), reason(name, want, wanted))
+    // What was found so may be older than what its newest change went back to.
+    let or_longer = if wanted.cause.kind == CauseKind::Found { ", or longer" } else { "" };
+    format!("{what} since {}{or_longer}: {}", clock.ago(wanted.root.at_us), reason(name, want, wanted))
 }
 
 /// What led to the want of a service, where that was another one: `is to end: db, which it requires, goes down`; and which.
@@ -55,7 +57,7 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         CauseKind::DownWith => format!("it requires {other}, which goes down"),
         CauseKind::RestartedWith => format!("it requires {other}, which is restarted"),
         CauseKind::Removed => return "the plan no longer has it".to_owned(),
-        CauseKind::Found => return "so it was before the daemon's own end".to_owned(),
+        CauseKind::Found => return "so it was before the daemon took over".to_owned(),
         CauseKind::Asked
         | CauseKind::Awaits
         | CauseKind::Arrived
@@ -144,7 +146,7 @@ mod tests {
                 Want::Up,
                 Cause::plain(CauseKind::Found),
                 Origin::plain(OriginKind::Revival),
-                "so it was before the daemon's own end",
+                "so it was before the daemon took over",
             ),
         ] {
             let is = Wanted { cause, root: at_root(root) };

@@ -25,6 +25,8 @@ pub struct Found {
     pub run: RunId,
     /// When that run was begun.
     pub began: Moment,
+    /// When it entered that phase; 0 when not known.
+    pub since: Moment,
     /// The main process, if it had one.
     pub pid: Option<Pid>,
     /// When the kernel says it began.
@@ -60,6 +62,7 @@ impl Found {
             phase: PhaseKind::Down,
             run: RunId::NONE,
             began: Moment(0),
+            since: Moment(0),
             pid: None,
             started: 0,
             containment: Containment::None,
@@ -154,6 +157,11 @@ impl Life {
                 self.changed(slot);
             }
         }
+        // It has been so for longer than it has been found so.
+        let here = &mut self.slots[slot as usize];
+        if here.phase.kind() == found.phase && found.since != Moment(0) {
+            here.since = found.since.min(self.now);
+        }
         self.roots.release(root);
     }
 }
@@ -167,6 +175,7 @@ impl Found {
         writer.byte(self.phase.code());
         writer.number(self.run.0);
         writer.moment(self.began);
+        writer.moment(self.since);
         writer.small(self.pid.map_or(0, |pid| pid.0));
         writer.number(self.started);
         writer.byte(self.containment.code());
@@ -196,6 +205,7 @@ impl Found {
             phase: reader.coded(PhaseKind::from_code, "a phase")?,
             run: RunId(reader.number()?),
             began: reader.moment()?,
+            since: reader.moment()?,
             pid: some_pid(reader.small()?),
             started: reader.number()?,
             containment: reader.coded(Containment::from_code, "a containment")?,
@@ -221,6 +231,7 @@ mod tests {
     use crate::causes::Actor;
     use crate::desk::{Desk, image, service};
     use crate::life::Scope;
+    use crate::time::Span;
 
     #[test]
     fn what_is_found_is_shown_whether_it_moves_or_not() {
@@ -233,6 +244,7 @@ mod tests {
             phase,
             run: RunId(run),
             began: Moment(7),
+            since: Moment(8),
             pid,
             started: 1,
             containment: Containment::Cgroup,
@@ -259,6 +271,40 @@ mod tests {
         let status = desk.engine.status(desk.engine.find("down").unwrap().slot).unwrap();
         assert_eq!((status.run, status.began, status.restarts), (RunId(5), Moment(7), 4));
         assert_eq!(status.last_exit, Some(Exit::status(3)));
+    }
+
+    #[test]
+    fn how_long_it_has_been_so_is_kept_and_what_begins_now_begins_now() {
+        let mut desk = Desk::new(vec![]);
+        let image =
+            image(vec![service("down"), service("held"), service("failed"), service("stopping"), service("up")]);
+        desk.tell(Event::Plan { image, scope: Scope::Found, by: Actor::default() }).forget();
+        desk.pass(Span::from_secs(60)).tell(Event::Tick).forget();
+        let now = desk.engine.now();
+        use PhaseKind::{Down, Failed, Held, Running, Stopping};
+        for (name, phase) in
+            [("down", Down), ("held", Held), ("failed", Failed), ("stopping", Stopping), ("up", Running)]
+        {
+            let service = desk.engine.find(name).unwrap();
+            let pid = phase.is_live().then(|| Pid(60 + service.slot));
+            let run = RunId(5 + u64::from(service.slot));
+            let found = Found { phase, run, pid, since: Moment(7), ..Found::anew(service, phase == Running) };
+            desk.tell(Event::Found(found)).forget();
+            let since = desk.engine.status(service.slot).unwrap().since;
+            let expected = if phase == Held { now } else { Moment(7) };
+            assert_eq!(since, expected, "{name}");
+        }
+        // When it was not known, or is said to be yet to come, it has been so since now.
+        for (since, expected) in [(Moment(0), now), (Moment::NEVER, now)] {
+            let mut desk = Desk::new(vec![]);
+            let image = crate::desk::image(vec![service("up")]);
+            desk.tell(Event::Plan { image, scope: Scope::Found, by: Actor::default() }).forget();
+            desk.pass(Span::from_secs(60)).tell(Event::Tick).forget();
+            let up = desk.engine.find("up").unwrap();
+            let live = Found { phase: Running, run: RunId(5), pid: Some(Pid(5)), since, ..Found::anew(up, true) };
+            desk.tell(Event::Found(live)).forget();
+            assert_eq!(desk.engine.status(up.slot).unwrap().since, expected);
+        }
     }
 
     #[test]

@@ -139,6 +139,7 @@ impl Record {
             phase: self.phase,
             run: self.run,
             began: self.began,
+            since: self.since,
             pid: self.pid,
             started: self.started,
             containment: self.containment,
