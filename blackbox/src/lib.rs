@@ -7,6 +7,7 @@
 //!   scope nothing of it may be left: no process, no control group, no socket. What is left is a failure.
 //! - [`Chronicle`]: everything the daemon tells, as it tells it; waits are for something to have been told.
 //! - [`Supervise`], [`Supervised`]: the same for a `supervise`; [`Kin`]: for whatever else a test starts.
+//! - [`ProxySetup`], [`Proxy`], [`Client`]: the same for a `daemonproxy`, spoken to in lines.
 //! - [`Process`]: what the kernel says about a process.
 //! - [`Way`]: how the daemon makes processes, which the whole suite is run for.
 //!
@@ -25,6 +26,7 @@ mod output;
 mod plans;
 mod process;
 mod programs;
+mod proxy;
 mod setup;
 mod supervised;
 mod tracer;
@@ -41,6 +43,7 @@ pub use output::Output;
 pub use plans::{aos, compiled, noting, toml};
 pub use process::{Process, ended_within, eventually};
 pub use programs::{aside, program, search_path};
+pub use proxy::{Client, Lines, Proxy, ProxySetup, fields, is_like, token};
 pub use setup::Setup;
 pub use supervised::{ChildEnd, KILLED, Supervise, Supervised, Transport, message as supervise_message};
 pub use tracer::Tracer;
