@@ -451,7 +451,7 @@ impl ProxySetup {
         let (from, their_stdout) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (log, their_stderr) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         never_block(&to);
-        let script = format!("exec \"$@\" 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-{}", self.redirections);
+        let script = format!("ulimit -c 0; exec \"$@\" 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-{}", self.redirections);
         let mut command = Command::new("bash");
         command.env_clear().env("PATH", search_path()).env("LANG", "C").env(MARK, self.kin.mark());
         command.envs(self.variables);
