@@ -591,6 +591,16 @@ impl Proxy {
         (told[5].clone(), told[6].clone())
     }
 
+    /// Waits until a service is down, whether that has been read already or not; its value, as a dump shows it.
+    #[track_caller]
+    pub fn wait_down_or_dumped(&mut self, name: &str) -> String {
+        let pattern = format!("service.state\t{name}\tdown\t#\t#\t*\t*\t#\t#");
+        eventually("it is down", PATIENCE, || {
+            let line = self.client.dump().into_iter().find(|line| is_like(&pattern, line))?;
+            Some(fields(&line)[6].to_owned())
+        })
+    }
+
     /// Waits for its end; `None` when it does not come.
     pub fn ends_within(&mut self, patience: Duration) -> Option<ExitStatus> {
         if self.exit.is_none() {
