@@ -87,7 +87,7 @@ pub struct Lines {
 
 impl Lines {
     /// Those of this descriptor; the name is for messages, the folder is what `@@` means.
-    fn of(name: &'static str, fd: Rc<OwnedFd>, folder: &str) -> Lines {
+    pub fn of(name: &'static str, fd: Rc<OwnedFd>, folder: &str) -> Lines {
         never_block(&fd);
         Lines { name, fd, folder: folder.to_owned(), unread: Vec::new(), whole: VecDeque::new(), ended: false }
     }
@@ -110,8 +110,8 @@ impl Lines {
                     }
                     return true;
                 }
-                Err(Errno::INTR | Errno::AGAIN) => {}
-                Err(Errno::CONNRESET) => self.ended = true,
+                // The other side went and left something unread: that is told once, beside what it had written.
+                Err(Errno::INTR | Errno::AGAIN | Errno::CONNRESET) => {}
                 Err(why) => panic!("{}: {why}", self.name),
             }
         }
@@ -451,7 +451,10 @@ impl ProxySetup {
         let (from, their_stdout) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let (log, their_stderr) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         never_block(&to);
-        let script = format!("ulimit -c 0; exec \"$@\" 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-{}", self.redirections);
+        // Whatever whoever started the tests had open stays with us.
+        let close =
+            "for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ $fd -gt 2 ] && [ $fd -ne 255 ] && eval \"exec $fd>&-\"; done";
+        let script = format!("ulimit -c 0; {close}; exec \"$@\"{}", self.redirections);
         let mut command = Command::new("bash");
         command.env_clear().env("PATH", search_path()).env("LANG", "C").env(MARK, self.kin.mark());
         command.envs(self.variables);
@@ -560,7 +563,16 @@ impl Proxy {
     /// Gives a service its arguments and descriptors.
     #[track_caller]
     pub fn service(&mut self, name: &str, fds: &[&str], args: &[&str]) {
-        self.client.obey(&[&["service.args", name], args].concat());
+        match args {
+            // An argument holds no line feed: a script of several lines comes from a file.
+            [program, "-c", script] if script.contains('\n') => {
+                let file = format!("script-{name}");
+                self.folder().write(&file, script);
+                let file = self.path(&file);
+                self.client.obey(&["service.args", name, program, &file]);
+            }
+            args => drop(self.client.obey(&[&["service.args", name], args].concat())),
+        }
         self.client.obey(&[&["service.fds", name], fds].concat());
     }
 

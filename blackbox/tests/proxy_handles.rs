@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 
-use verger_blackbox::{PATIENCE, Proxy, ProxySetup, eventually, is_like};
+use verger_blackbox::{Proxy, ProxySetup, is_like};
 
 #[track_caller]
 fn has(lines: &[String], pattern: &[&str]) -> bool {
@@ -345,7 +345,7 @@ fn descriptors_beyond_1023_are_used() {
     proxy.service(
         "boss",
         &["control.event", "control.cmd"],
-        &["sh", "-c", "printf 'service.tags\\tboss\\tspoke\\n'; exec cat >&2"],
+        &["sh", "-c", "printf 'service.tags\\tboss\\tspoke\\n'; exec cat >/dev/null"],
     );
     proxy.send(&["service.start", "boss"]);
     proxy.expect(&["service.tags", "boss", "spoke"]);

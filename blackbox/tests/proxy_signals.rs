@@ -109,7 +109,7 @@ fn signals_are_told_before_the_next_command_is_obeyed() {
 }
 
 #[test]
-fn signals_in_quick_succession_are_counted_as_they_arrive() {
+fn each_signal_that_it_has_taken_counts() {
     let mut proxy = Proxy::interactive(&[]);
     // The kernel merges those of a kind that nobody has taken yet; each that was taken counts.
     for round in 1..=5 {
@@ -196,7 +196,7 @@ fn signals_that_its_starter_blocked_or_ignored_are_counted_and_services_have_the
 #[test]
 fn a_handler_clears_the_signal_that_started_it() {
     let mut proxy = Proxy::interactive(&[]);
-    let script = "printf 'signal.clear\\tSIGINT\\t1\\necho\\tcleared\\n'
+    let script = "printf 'signal.clear\\tSIGINT\\t1\\necho\\tcleared\\n'; \
         while read -r line; do [ \"$line\" = cleared ] && break; done";
     proxy.service("foo", &["control.event", "control.cmd", "stderr"], &["sh", "-c", script]);
     proxy.obey(&["service.auto_up", "foo", "1", "SIGINT"]);

@@ -5,7 +5,8 @@
 
 #![expect(unsafe_code, reason = "a signal handler, and what it shares with the rest")]
 
-use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, Ordering};
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use crate::exec::Replacement;
 use crate::signals::SignalSet;
@@ -14,6 +15,12 @@ use crate::{Errno, raw};
 static INSTEAD: AtomicPtr<Replacement> = AtomicPtr::new(core::ptr::null_mut());
 static STATUS: AtomicI32 = AtomicI32::new(1);
 static SURVIVES: AtomicBool = AtomicBool::new(false);
+/// Room for the path of a socket (`unix(7)`), and a NUL.
+const PATH_BYTES: usize = 112;
+static PATH: [AtomicU8; PATH_BYTES] = [const { AtomicU8::new(0) }; PATH_BYTES];
+static LENGTH: AtomicUsize = AtomicUsize::new(0);
+static DEVICE: AtomicU64 = AtomicU64::new(0);
+static NUMBER: AtomicU64 = AtomicU64::new(0);
 
 /// From now on [fatal signals](SignalSet::FAULTS) lead to the last act, on a stack of its own: what was [set](execute_instead) is
 /// executed; failing that, a signal that was sent is survived if [so set](survive); failing that, the process exits with `status`.
@@ -58,6 +65,44 @@ pub fn survive(survives: bool) {
     SURVIVES.store(survives, Ordering::Release);
 }
 
+/// A file that goes with us, as long as it is still the one of this device and number; `None`: there is none. A path too long for a
+/// socket is not kept.
+pub fn remove_with_us(file: Option<(&CStr, u64, u64)>) {
+    // Without a length the handler looks at nothing, so what it finds is never of two files.
+    LENGTH.store(0, Ordering::Release);
+    let Some((path, device, number)) = file else { return };
+    let path = path.to_bytes();
+    if path.len() >= PATH.len() {
+        return;
+    }
+    DEVICE.store(device, Ordering::Relaxed);
+    NUMBER.store(number, Ordering::Relaxed);
+    PATH.iter().zip(path.iter().chain([&0])).for_each(|(place, byte)| place.store(*byte, Ordering::Relaxed));
+    LENGTH.store(path.len(), Ordering::Release);
+}
+
+/// For the handler: removes that file.
+fn remove_file() {
+    let mut path = [0u8; PATH_BYTES];
+    let length = LENGTH.load(Ordering::Acquire);
+    if length == 0 {
+        return;
+    }
+    path.iter_mut().zip(&PATH).take(length).for_each(|(byte, place)| *byte = place.load(Ordering::Relaxed));
+    // SAFETY: a `stat` of zeros is a good one; the kernel writes one of that layout.
+    let mut stat: libc::stat = unsafe { core::mem::zeroed() };
+    let here = libc::AT_FDCWD as isize as usize;
+    let flags = libc::AT_SYMLINK_NOFOLLOW as usize;
+    // SAFETY: a path on this stack, with at least one NUL after it, and a `stat` on this stack.
+    let looked =
+        unsafe { raw::syscall4(libc::SYS_newfstatat, here, path.as_ptr() as usize, (&raw mut stat) as usize, flags) };
+    let is_it = (stat.st_dev, stat.st_ino) == (DEVICE.load(Ordering::Relaxed), NUMBER.load(Ordering::Relaxed));
+    if looked == 0 && is_it {
+        // SAFETY: the same path.
+        unsafe { raw::syscall3(libc::SYS_unlinkat, here, path.as_ptr() as usize, 0) };
+    }
+}
+
 extern "C" fn on_fatal(signal: i32, info: *mut libc::siginfo_t, _machine: *mut libc::c_void) {
     // SAFETY: the kernel gives a good one to a handler with SA_SIGINFO.
     let was_sent = unsafe { info.as_ref() }.is_some_and(|info| info.si_code <= 0);
@@ -79,6 +124,9 @@ extern "C" fn on_fatal(signal: i32, info: *mut libc::siginfo_t, _machine: *mut l
         if asked.revents & libc::POLLOUT != 0 {
             raw::syscall3(libc::SYS_write, 2, line.bytes().as_ptr() as usize, line.bytes().len());
         }
+    }
+    if instead.is_some() || !survives {
+        remove_file();
     }
     if let Some(instead) = instead {
         instead.execute_raw();

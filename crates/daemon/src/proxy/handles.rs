@@ -56,8 +56,8 @@ pub(super) struct Handle {
     number: u64,
     /// The `control.*` ones have none of their own.
     pub(super) fd: Option<Descriptor>,
-    /// A socket file that we made.
-    pub(super) made: bool,
+    /// The socket file that we made.
+    made: Option<FileId>,
 }
 
 /// A few words between commas.
@@ -203,7 +203,7 @@ impl Handles {
             false => text.extend_from_slice(words),
         }
         self.next += 1;
-        let handle = Handle { name, what, flags, text, number: self.next, fd, made: false };
+        let handle = Handle { name, what, flags, text, number: self.next, fd, made: None };
         match self.place(&name) {
             Ok(at) => {
                 let old = std::mem::replace(&mut self.list[at], handle);
@@ -296,7 +296,7 @@ impl Handles {
             .with(socket.nonblock, format_args!("nonblock"));
         self.put(name, What::Socket, flags, address, Some(Descriptor::Own(fd)));
         if let Ok(at) = self.place(&name) {
-            self.list[at].made = socket.domain == Domain::Unix && socket.bind;
+            self.list[at].made = (socket.domain == Domain::Unix && socket.bind).then(|| FileId::of(address)).flatten();
         }
     }
 
@@ -323,8 +323,8 @@ impl Handles {
 
     fn close(&mut self, handle: Handle) {
         let Handle { fd, text, made, .. } = handle;
-        if made {
-            forget_socket(&text);
+        if let Some(id) = made {
+            id.remove(&text);
         }
         if let Some(Descriptor::Standard(number)) = fd {
             // Its number must not become somebody else's file.
@@ -350,7 +350,7 @@ impl Handles {
 
     /// Removes the socket files that we made.
     pub(super) fn forget_sockets(&self) {
-        self.list.iter().filter(|it| it.made).for_each(|it| forget_socket(&it.text));
+        self.list.iter().filter_map(|it| Some((it, it.made?))).for_each(|(it, id)| id.remove(&it.text));
     }
 }
 
@@ -366,13 +366,27 @@ pub(super) fn to_null(number: u8, null: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-/// Removes a socket file; never anything else.
-pub(super) fn forget_socket(path: &[u8]) {
-    let Some(path) = CPath::of(path) else { return };
-    let is_socket = rustix::fs::lstat(path.text())
-        .is_ok_and(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Socket);
-    if is_socket {
-        let _gone = rustix::fs::unlink(path.text());
+/// Which file it is, whatever is done with its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    pub(super) device: u64,
+    pub(super) number: u64,
+}
+
+impl FileId {
+    /// The file of this name.
+    pub(super) fn of(path: &[u8]) -> Option<FileId> {
+        let stat = rustix::fs::lstat(CPath::of(path)?.text()).ok()?;
+        Some(FileId { device: stat.st_dev, number: stat.st_ino })
+    }
+
+    /// Removes the name, if it is still this file's.
+    pub(super) fn remove(self, path: &[u8]) {
+        if FileId::of(path) == Some(self)
+            && let Some(path) = CPath::of(path)
+        {
+            let _gone = rustix::fs::unlink(path.text());
+        }
     }
 }
 

@@ -36,7 +36,7 @@ use verger_wire::lines::{Taken, event};
 
 use controller::{Came, Controller, Ends, Origin};
 use ending::Ending;
-use handles::{Descriptor, Handles};
+use handles::{Descriptor, FileId, Handles};
 use hands::{Hands, Line, Start};
 use log::{Level, Log};
 use options::{Options, Stop};
@@ -116,6 +116,17 @@ fn complain(words: &str) {
 struct Door {
     listener: OwnedFd,
     path: Vec<u8>,
+    file: Option<FileId>,
+}
+
+impl Door {
+    /// Removes its file; gives back the memory of its path.
+    fn shut(self) -> Vec<u8> {
+        if let Some(file) = self.file {
+            file.remove(&self.path);
+        }
+        self.path
+    }
 }
 
 struct Daemonproxy {
@@ -245,7 +256,7 @@ impl Daemonproxy {
         let signals = made!(5, "Cannot watch signals", SignalFd::new(watched));
         let mut daemonproxy = Daemonproxy::over(options, handles, hands, signals, log, ending);
         daemonproxy.controllers.append(&mut controllers);
-        daemonproxy.door = door;
+        daemonproxy.set_door(door);
         if options.lock_memory
             && let Err(errno) = machine::lock_memory()
         {
@@ -427,6 +438,16 @@ impl Daemonproxy {
         }
     }
 
+    /// Listens there from here on, and nowhere else.
+    fn set_door(&mut self, door: Option<Door>) {
+        // The new one is there: of one name, the old one's file is not there any more, and it is left alone.
+        if let Some(old) = std::mem::replace(&mut self.door, door) {
+            self.door_path = old.shut();
+        }
+        let path = self.door.as_ref().and_then(|door| Some((making::CPath::of(&door.path)?, door.file?)));
+        fatal::remove_with_us(path.as_ref().map(|(path, file)| (path.text(), file.device, file.number)));
+    }
+
     fn accept(&mut self) {
         while self.controllers.len() < CONTROLLERS
             && let Some(door) = &self.door
@@ -596,9 +617,7 @@ impl Daemonproxy {
             }
             next = self.proxy.next(Some(self.proxy.service(slot).name()));
         }
-        if let Some(door) = self.door.take() {
-            handles::forget_socket(&door.path);
-        }
+        self.set_door(None);
         self.handles.forget_sockets();
         let (status, failed) = self.ending.end(code, reason);
         if let Some(errno) = failed {
@@ -756,7 +775,7 @@ fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
             if !is_socket || stat.st_uid != rustix::process::geteuid().as_raw() {
                 return Err(NoDoor::InTheWay);
             }
-            handles::forget_socket(path);
+            let _gone = rustix::fs::unlink(name.text());
         }
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(failed("stat", errno)),
@@ -770,7 +789,8 @@ fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
     let listener = making::socket(how, Some(path)).map_err(NoDoor::Failed)?;
     kept.clear();
     kept.extend_from_slice(path);
-    Ok(Door { listener, path: std::mem::take(kept) })
+    let file = FileId::of(path);
+    Ok(Door { listener, path: std::mem::take(kept), file })
 }
 
 /// Splits off the process that stays; whether this is the one that does not.

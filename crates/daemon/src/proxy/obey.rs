@@ -1,6 +1,7 @@
 //! Carrying out one command.
 
 use std::fmt::Display;
+use std::io::Write as _;
 
 use rustix::io::Errno;
 use rustix::process::getpgid;
@@ -76,16 +77,27 @@ impl Daemonproxy {
     }
 
     fn refuse(&mut self, at: usize, why: &dyn Display, command: &[u8], is_unknown: bool) {
+        if is_unknown {
+            // By its whole name, as far as a log takes it.
+            const NAME_BYTES: usize = 100;
+            let name = Fields::of(command).next().unwrap_or_default();
+            let (name, dots) = match name.get(..NAME_BYTES) {
+                Some(begin) if begin.len() < name.len() => (begin, "..."),
+                _ => (name, ""),
+            };
+            self.line.clear();
+            let _in_memory = write!(self.line, "error\t{why}: ");
+            self.line.extend_from_slice(name);
+            self.line.extend_from_slice(dots.as_bytes());
+            self.controllers[at].tell(&self.line, true);
+            return self.log.say(Level::Error, format_args!("{why}: {}{dots}", name.escape_ascii()));
+        }
         event::error(&mut self.line, why, command);
         self.controllers[at].tell(&self.line, true);
         let quoted = event::quoted(command).escape_ascii();
         let dots = if event::quoted(command).len() < command.len() { "..." } else { "" };
-        if is_unknown {
-            self.log.say(Level::Error, format_args!("{why}: {quoted}{dots}"));
-        } else {
-            self.log.say(Level::Error, format_args!("{why}"));
-            self.log.say(Level::Error, format_args!("command failed: {quoted}{dots}"));
-        }
+        self.log.say(Level::Error, format_args!("{why}"));
+        self.log.say(Level::Error, format_args!("command failed: {quoted}{dots}"));
     }
 
     fn answer(&mut self, at: usize, word: &str, message: &dyn Display) {
@@ -173,14 +185,10 @@ impl Daemonproxy {
             }
             Command::ExitExec(words) => self.ending.set_exec(words),
             Command::Listen(path) => {
-                if self.door.as_ref().is_some_and(|door| door.path == path) {
-                    self.shut_door();
-                }
                 let door = open_door(path, &mut self.door_path)?;
-                self.shut_door();
-                self.door = Some(door);
+                self.set_door(Some(door));
             }
-            Command::StopListening => self.shut_door(),
+            Command::StopListening => self.set_door(None),
             Command::Terminate(code, guard) => {
                 if self.ending.guard() != 0 {
                     match guard {
@@ -205,13 +213,6 @@ impl Daemonproxy {
             },
         }
         Ok(())
-    }
-
-    fn shut_door(&mut self) {
-        if let Some(door) = self.door.take() {
-            handles::forget_socket(&door.path);
-            self.door_path = door.path;
-        }
     }
 
     fn order<'w>(&mut self, at: usize, order: Order<'_>) -> Result<(), Failed<'w>> {
@@ -249,7 +250,7 @@ impl Daemonproxy {
             {
                 self.line.clear();
                 let words = format_args!("warning: service {service}: handle '{name}' does not exist");
-                let _in_memory = std::io::Write::write_fmt(&mut self.line, words);
+                let _in_memory = self.line.write_fmt(words);
                 self.controllers[at].tell(&self.line, true);
             }
         }
