@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use crate::words::samples::web;
     use verger_client::page::Name;
-    use verger_engine::life::{LastOrder, Want};
+    use verger_engine::life::{Decider, LastOrder, Want};
     use verger_engine::runs::RunId;
     use verger_engine::time::Moment;
 
@@ -260,6 +260,7 @@ mod tests {
             containment: Containment::Cgroup,
             survives,
             on: None,
+            decider: Decider::Lifecycle,
             in_the_way: None,
             failure: None,
             last_exit: None,

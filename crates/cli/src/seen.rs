@@ -28,7 +28,7 @@ pub(crate) struct Seen {
 }
 
 /// What a service's record on the board does not have.
-const PLANS_OWN: [&str; 4] = ["description", "autostart", "essential", "decided_by"];
+const PLANS_OWN: [&str; 3] = ["description", "autostart", "essential"];
 
 impl Seen {
     /// A service as JSON: the wire's fields, less what is not known.

@@ -29,6 +29,7 @@ use verger_wire::interface::Offer;
 use verger_wire::message::{Finding, Level};
 use verger_wire::place;
 
+use crate::brains::Brains;
 use crate::budget::{self, Budgets};
 use crate::control::Control;
 use crate::daemon::{Daemon, Facts};
@@ -212,6 +213,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         engine: Engine::new(limits, first),
         world: World::new(starter, notify, holding, inheritance, limits.services),
         control: Control::new(limits.connections, Offer { debug: options.debug }),
+        brains: Brains::default(),
         page,
         recording: Recording::new(&folder.join(place::RECORDING_FILE)),
         log,

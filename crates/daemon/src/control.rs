@@ -311,6 +311,12 @@ impl Control {
         command
     }
 
+    /// A number for a command whose outcome nobody waits for.
+    pub(crate) fn nobodys(&mut self) -> CommandId {
+        self.next_command += 1;
+        CommandId(self.next_command << 16 | 0xffff)
+    }
+
     fn push(&mut self, at: u32, reply: Reply) {
         if let Some(connection) = self.get(at) {
             connection.replies.push_back(reply);

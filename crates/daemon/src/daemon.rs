@@ -28,6 +28,7 @@ use verger_wire::message::{
 };
 use verger_wire::view::{self, Listing};
 
+use crate::brains::{Brains, Wish};
 use crate::budget::{Budgets, Shortened};
 use crate::control::{Control, Question};
 use crate::door::Door;
@@ -51,6 +52,7 @@ pub(crate) struct Daemon {
     pub(crate) engine: Engine,
     pub(crate) world: World,
     pub(crate) control: Control,
+    pub(crate) brains: Brains,
     pub(crate) page: Page,
     pub(crate) recording: Recording,
     pub(crate) log: Log,
@@ -137,6 +139,7 @@ impl Daemon {
                 at += 1;
                 self.take(ready.token, ready.writable);
                 self.hear_world();
+                self.hear_brains();
             }
         }
     }
@@ -164,6 +167,8 @@ impl Daemon {
                 break;
             }
         }
+        self.brains.turn(&self.engine, &self.poll, self.now, &mut self.log);
+        self.hear_brains();
         self.keep_keeper();
         self.send();
         self.door.look(&self.poll, self.now);
@@ -229,6 +234,7 @@ impl Daemon {
             self.world.receipts().late_at(),
             self.waits_told_at,
             self.keeper_again_at,
+            self.brains.due(self.now),
             self.next.as_ref().map_or(Moment::NEVER, |next| next.by),
         ];
         let again = if self.control.resumable().is_some() { self.now } else { Moment::NEVER };
@@ -257,6 +263,7 @@ impl Daemon {
                 }
                 self.world.hear_shim(&self.engine, &self.poll, slot);
             }
+            Token::Brain(at) => self.brains.ready(at, &self.engine, self.now, &mut self.log),
             Token::Elsewhere(slot) => self.world.ended_elsewhere(&self.engine, &self.poll, slot),
             Token::Keeper => self.keeper_died(),
             Token::Keeping => self.hear_keeper(),
@@ -516,14 +523,47 @@ impl Daemon {
         }
     }
 
+    /// What brains have decided is asked of the lifecycle, each as a command.
+    fn hear_brains(&mut self) {
+        while let Some(wish) = self.brains.wish() {
+            self.grant(wish);
+            self.hear_world();
+            if self.engine.wake_at() <= self.now {
+                self.step(Event::Tick);
+            }
+        }
+    }
+
+    fn grant(&mut self, wish: Wish) {
+        let Some(status) = self.engine.status(wish.service.slot).filter(|it| it.service == wish.service) else { return };
+        let pid = match wish.by {
+            Some(brain) => self.engine.status(brain.slot).and_then(|brain| brain.pid).map_or(0, |pid| pid.0),
+            None => std::process::id(),
+        };
+        // What has done what it was for is not started again by a start.
+        let verb = if (wish.verb, status.phase) == (Verb::Start, PhaseKind::Done) { Verb::Restart } else { wish.verb };
+        let request = Request {
+            id: self.control.nobodys(),
+            verb,
+            signal: wish.signal,
+            service: wish.service,
+            by: Actor { uid: self.facts.uid, pid },
+            // Nobody waits for the answer: what comes of it is seen at the service.
+            deadline: self.now,
+            key: 0,
+        };
+        self.step(Event::Command(request));
+        self.brains.asked(&self.engine, wish, self.now);
+    }
+
     /// Tells the engine one event and does what follows.
     pub(crate) fn step(&mut self, event: Event) {
         self.recording.note(self.now, &event);
         let was_closing = self.engine.is_closing();
         let asked_to_end = matches!(event, Event::Shutdown { .. });
         let mut effects = self.engine.step(self.now, event);
-        let (world, control, page, log, poll) =
-            (&mut self.world, &mut self.control, &mut self.page, &mut self.log, &self.poll);
+        let (world, control, brains, page, log, poll) =
+            (&mut self.world, &mut self.control, &mut self.brains, &mut self.page, &mut self.log, &self.poll);
         // Before it is carried out: whoever breaks meanwhile goes on as it was asked to.
         if let Some(ending) = ending(effects.engine()) {
             page.set_state(State::Ending, Some(ending));
@@ -533,15 +573,22 @@ impl Daemon {
             match effect {
                 Effect::Run(effect) => {
                     if let Some(inherited) = world.perform(engine, poll, &effect) {
-                        let who = Actor { uid: self.facts.uid, pid: 0 };
-                        let (right, service) = (Some(inherited.right), Some(inherited.service));
-                        if !control.add(poll, inherited.end, right, who, service, self.now) {
-                            let name = engine.name(inherited.service.slot);
-                            log.warn(format_args!("{name}: its control connection is closed: there is no room for it"));
+                        let (run, name) = (inherited.run, engine.name(inherited.run.service.slot));
+                        if let Some((end, right)) = inherited.control {
+                            let who = Actor { uid: self.facts.uid, pid: 0 };
+                            if !control.add(poll, end, Some(right), who, Some(run.service), self.now) {
+                                log.warn(format_args!("{name}: its control connection is closed: there is no room for it"));
+                            }
+                        }
+                        if let Some((end, lines)) = inherited.lines
+                            && !brains.connect(poll, run, end, lines, self.now)
+                        {
+                            log.warn(format_args!("{name}: its lines are closed: it is no service's brain"));
                         }
                     }
                     if let verger_engine::runs::RunEffect::Release { run } = effect {
                         control.drop_of(run.service);
+                        brains.ended(engine, run, self.now, log);
                         if control.is_watched(run.service.slot)
                             && let Some(receipt) = world.receipts().in_short(engine, run)
                         {
@@ -553,11 +600,15 @@ impl Daemon {
                 Effect::Life(effect) => {
                     tell(engine, control, page, log, &effect);
                     match effect {
-                        LifeEffect::Planned { .. } => world.planned(engine),
+                        LifeEffect::Planned { .. } => {
+                            world.planned(engine);
+                            brains.planned(engine, self.now);
+                        }
                         LifeEffect::Ended { status } => self.ended = Some(status),
-                        LifeEffect::Moved { .. }
-                        | LifeEffect::Changed { .. }
-                        | LifeEffect::Answer { .. }
+                        LifeEffect::Moved { service, .. } | LifeEffect::Changed { service } => {
+                            brains.moved(engine, service.slot, self.now);
+                        }
+                        LifeEffect::Answer { .. }
                         | LifeEffect::PlanRefused(_)
                         | LifeEffect::Forgotten { .. }
                         | LifeEffect::Fault { .. }
@@ -567,6 +618,9 @@ impl Daemon {
             }
         }
         drop(effects);
+        if self.engine.is_closing() && !was_closing {
+            self.brains.take_all_back(self.now);
+        }
         self.page.set_state(self.state(), ending(&self.engine));
         if self.engine.is_closing() && self.told_ready {
             self.upward.say("STOPPING=1");

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
-use verger_engine::life::{LastOrder, PhaseKind, Want};
+use verger_engine::life::{Decider, LastOrder, PhaseKind, Want};
 use verger_engine::runs::{Containment, Pid, RunId};
 use verger_engine::time::Moment;
 use verger_linux::channel;
@@ -180,6 +180,7 @@ const UNKNOWN: Record = Record {
     containment: Containment::None,
     survives: true,
     on: None,
+    decider: Decider::Lifecycle,
     in_the_way: None,
     next_signal: None,
     failure: None,

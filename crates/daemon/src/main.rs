@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod begin;
+mod brains;
 mod budget;
 mod control;
 mod daemon;

@@ -28,6 +28,8 @@ pub(crate) enum Token {
     Shim(u32),
     /// The end of a run's main process that is not our child, by the slot of its service.
     Elsewhere(u32),
+    /// The lines of a brain, by its place.
+    Brain(u32),
     /// The keeper's end.
     Keeper,
     /// The keeper says something, or can be told more.
@@ -52,6 +54,7 @@ impl Token {
             Token::Parent => (8, 0),
             Token::Shim(slot) => (9, slot),
             Token::Elsewhere(slot) => (12, slot),
+            Token::Brain(at) => (13, at),
             Token::Keeping => (10, 0),
             Token::Asked => (11, 0),
         };
@@ -72,6 +75,7 @@ impl Token {
             8 => Token::Parent,
             9 => Token::Shim(index),
             12 => Token::Elsewhere(index),
+            13 => Token::Brain(index),
             10 => Token::Keeping,
             11 => Token::Asked,
             _ => return None,
@@ -180,6 +184,7 @@ mod tests {
             Token::Ready(0),
             Token::Emptied(9),
             Token::Elsewhere(7),
+            Token::Brain(8),
             Token::Keeper,
             Token::Keeping,
             Token::Asked,

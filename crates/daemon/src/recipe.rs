@@ -306,6 +306,7 @@ fn wire<'w>(
                 _ => null.as_fd(),
             },
             SourceView::File(_) => file.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd(),
+            SourceView::Lines(_) => job.lines.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd(),
             SourceView::Handle { handle, end } => {
                 job.held.handles.get(handle, end).map_err(|errno| failure(Step::Open, errno))?
             }

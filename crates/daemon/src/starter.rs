@@ -46,6 +46,8 @@ pub(crate) struct Job {
     pub(crate) ready: Option<(u32, OwnedFd)>,
     /// The program's end of an inherited control connection.
     pub(crate) control: Option<OwnedFd>,
+    /// The program's end of the lines by which it is a brain.
+    pub(crate) lines: Option<OwnedFd>,
     /// Whether the program is told the notify socket of its run.
     pub(crate) notify: bool,
 }

@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use verger_engine::image::{ContainmentWish, Ready, Right, SourceView};
+use verger_engine::image::{ContainmentWish, Lines, Ready, Right, SourceView};
 use verger_engine::runs::{
-    Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
+    Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, StartFailure, Step, Usage,
 };
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Engine, Home, ImageId};
@@ -134,11 +134,13 @@ pub(crate) struct World {
     pub(crate) inheritance: Inheritance,
 }
 
-/// A control connection that a new run inherits; the loop takes it into its own.
+/// Our ends of what a new run inherits; the loop takes them into its own.
 pub(crate) struct Inherited {
-    pub(crate) service: ServiceId,
-    pub(crate) end: OwnedFd,
-    pub(crate) right: Right,
+    pub(crate) run: RunRef,
+    /// A control connection.
+    pub(crate) control: Option<(OwnedFd, Right)>,
+    /// The lines of a brain.
+    pub(crate) lines: Option<(OwnedFd, Lines)>,
 }
 
 impl World {
@@ -260,19 +262,25 @@ impl World {
             self.cannot_start(run, Step::Program, Errno::IDRM);
             return None;
         };
-        let mut job = Job { run, held, record: home.record, ready: None, control: None, notify: false };
+        let mut job = Job { run, held, record: home.record, ready: None, control: None, lines: None, notify: false };
         let service = image.service(home.record);
         let prepared = match service.ready() {
             Ready::Notify => self.listen(poll, run).map(|()| job.notify = true),
             Ready::Fd(number) => self.pipe(poll, slot).map(|end| job.ready = Some((number, end))),
             Ready::Started | Ready::AliveFor(_) | Ready::Exit => Ok(()),
         };
-        let mut inherited = None;
+        let mut inherited = Inherited { run, control: None, lines: None };
         let prepared = prepared.and_then(|()| {
-            let Some(right) = service.control() else { return Ok(()) };
-            let (ours, theirs) = control_pair()?;
-            job.control = Some(theirs);
-            inherited = Some(Inherited { service: run.service, end: ours, right });
+            if let Some(right) = service.control() {
+                let (ours, theirs) = connection()?;
+                job.control = Some(theirs);
+                inherited.control = Some((ours, right));
+            }
+            if let Some(lines) = service.lines() {
+                let (ours, theirs) = connection()?;
+                job.lines = Some(theirs);
+                inherited.lines = Some((ours, lines));
+            }
             Ok(())
         });
         match prepared {
@@ -285,7 +293,7 @@ impl World {
             }
             Err(errno) => self.cannot_start(run, Step::Open, errno),
         }
-        inherited
+        (inherited.control.is_some() || inherited.lines.is_some()).then_some(inherited)
     }
 
     /// The notify socket of a run, where its readiness is awaited. It is read once the run is known.
@@ -920,7 +928,7 @@ fn each_member(
     }
 }
 
-fn control_pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+fn connection() -> Result<(OwnedFd, OwnedFd), Errno> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     rustix::io::ioctl_fionbio(&ours, true)?;

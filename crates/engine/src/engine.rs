@@ -8,7 +8,7 @@ use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::event::{Effect, Event};
 use crate::image::{Image, Limits};
 use crate::images::{Home, Images};
-use crate::life::{Chain, Haste, Life, Status};
+use crate::life::{Chain, Decider, Haste, Life, Status};
 use crate::runs::{Run, RunId, Runs, ServiceId};
 use crate::time::{Moment, Span};
 
@@ -146,6 +146,11 @@ impl Engine {
     /// Where the service in a slot is described now.
     pub fn description(&self, slot: u32) -> Option<crate::image::ServiceView<'_>> {
         Some(self.runs.images().service(self.life.home(slot)?))
+    }
+
+    /// Who decides when the service in a slot starts.
+    pub fn decider(&self, slot: u32) -> Decider {
+        self.life.decider(&self.runs, slot)
     }
 
     /// Where that description is.
@@ -303,7 +308,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 3;
+const STATE_VERSION: u32 = 4;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

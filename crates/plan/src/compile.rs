@@ -47,6 +47,7 @@ fn service_of(error: &BuildError) -> Option<&str> {
         BuildError::BadName { name, .. } | BuildError::Duplicate { name } => Some(name),
         BuildError::UnknownService { service, .. }
         | BuildError::UnknownHandle { service, .. }
+        | BuildError::NotLeftAlone { service, .. }
         | BuildError::NoProgram { service }
         | BuildError::OutOfRange { service, .. } => Some(service),
         BuildError::Cycle { services } => services.first().map(String::as_str),

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod aos;
+mod brains;
 mod circle;
 mod compile;
 mod complaint;

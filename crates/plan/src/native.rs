@@ -12,6 +12,7 @@ use verger_engine::image::{
 use verger_engine::names::{NameFlaw, check_name};
 use verger_engine::time::Span;
 
+use crate::brains;
 use crate::circle;
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::{
@@ -74,6 +75,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         }
         read_table(SERVICE, table, &mut service, &mut reader, |_| false);
         complete(&mut service, entry, tree.missing, &mut reader);
+        brains::leave_alone(&mut service, &mut reader, |key| table.entry(key).is_some());
         check_together(&service, &mut reader, |keys| keys.iter().any(|key| table.entry(key).is_some()));
         places.add(&entry.key, entry.key_place, std::mem::take(&mut reader.given));
         used_handles.append(&mut reader.used_handles);
@@ -95,6 +97,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
     let waiting =
         circle::waiting(plan.services.iter().map(|service| service.name.as_str()).zip(edges.iter().map(Vec::as_slice)));
     circle::complain(&waiting, found);
+    brains::check(&plan, &edges, &places, found);
     for (name, (_, place)) in &names.handles {
         if !used_handles.contains(name) && tree.missing == Missing::Nothing {
             found.warning(*place, || Said::new(format!("nobody uses handle `{}`", quoted(name))));

@@ -636,6 +636,7 @@ fn found(status: &Status, service: ServiceId, root: Option<Root>) -> Found {
         failure: status.failure,
         last_exit: status.last_exit,
         last_order: status.last_order,
+        taken: status.taken,
         restarts: status.restarts,
         failures: status.failures,
         window_from: status.window_from,

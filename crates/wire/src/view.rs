@@ -6,13 +6,13 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
 use verger_engine::image::{HandleView, Image, SourceView};
-use verger_engine::life::{self, Outcome, PhaseKind, Status};
+use verger_engine::life::{self, Decider, Outcome, PhaseKind, Status};
 use verger_engine::runs::{Ahead, Pid, ServiceId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
 use crate::message::{
-    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit, Failure, FailureKind, LastOrder,
+    Actor, Cause, CauseKind, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit, Failure, FailureKind, LastOrder,
     Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState, signal_text,
 };
 
@@ -29,6 +29,7 @@ pub fn service(engine: &Engine, slot: u32) -> Option<Service> {
 fn shown(engine: &Engine, status: &Status) -> Service {
     let slot = status.service.slot;
     let described = engine.description(slot);
+    let brain = brain_slot(status.decider).and_then(|brain| name(engine, brain));
     Service {
         name: engine.name(slot).to_owned(),
         description: described.map_or(String::new(), |it| it.description().to_owned()),
@@ -52,7 +53,8 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         last_order: last_order(status.last_order),
         autostart: described.is_some_and(|it| it.autostart()),
         essential: described.is_some_and(|it| it.essential()),
-        decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
+        decided_by: decided_by(status.decider, brain.as_deref()),
+        brain,
     }
 }
 
@@ -60,6 +62,7 @@ fn shown(engine: &Engine, status: &Status) -> Service {
 /// the plan says of it: those are empty and false here.
 pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service {
     let record = &entry.record;
+    let brain = brain_slot(record.decider).and_then(&name);
     Service {
         name: entry.name.as_str().to_owned(),
         description: String::new(),
@@ -83,7 +86,23 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         last_order: last_order(record.last_order),
         autostart: false,
         essential: false,
-        decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
+        decided_by: decided_by(record.decider, brain.as_deref()),
+        brain,
+    }
+}
+
+fn brain_slot(decider: Decider) -> Option<u32> {
+    match decider {
+        Decider::Lifecycle => None,
+        Decider::Brain(brain) | Decider::Taken(brain) => Some(brain),
+    }
+}
+
+fn decided_by(decider: Decider, brain: Option<&str>) -> String {
+    match (decider, brain) {
+        (Decider::Brain(_), Some(brain)) => format!("controller:{brain}"),
+        (Decider::Taken(_), _) => DECIDED_BY_COMMAND.to_owned(),
+        (Decider::Lifecycle, _) | (Decider::Brain(_), None) => DECIDED_BY_LIFECYCLE.to_owned(),
     }
 }
 
@@ -206,7 +225,7 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
                         HandleView::File(path) => path,
                         HandleView::Pipe => return None,
                     },
-                    SourceView::Null | SourceView::Inherit => return None,
+                    SourceView::Null | SourceView::Inherit | SourceView::Lines(_) => return None,
                 };
                 Some(match number {
                     0 => format!("{path} (stdin)"),

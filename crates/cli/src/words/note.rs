@@ -2,7 +2,7 @@
 
 use verger_engine::life::{PhaseKind, Want};
 use verger_engine::runs::RunId;
-use verger_wire::message::{CauseKind, OrderKind, OriginKind, Service, Why};
+use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, OrderKind, OriginKind, Service, Why};
 
 use super::ends::{exit, failure, start_failure};
 use super::origin::{deed, origin};
@@ -10,6 +10,16 @@ use super::time::{Clock, brief, lasting};
 
 /// What the phase alone does not say: `waits for db`, `exited with status 1, starts again in 1.2s`. May be empty.
 pub(crate) fn note(service: &Service, clock: &Clock) -> String {
+    let note = phase_note(service, clock);
+    let words = match &service.brain {
+        None => return note,
+        Some(brain) if service.decided_by == DECIDED_BY_COMMAND => format!("taken back from {brain}"),
+        Some(brain) => format!("{brain} decides"),
+    };
+    if note.is_empty() { words } else { format!("{note}; {words}") }
+}
+
+fn phase_note(service: &Service, clock: &Clock) -> String {
     let on = service.waits_for.as_deref();
     match service.phase {
         PhaseKind::Waiting => on.map_or_else(String::new, |on| format!("waits for {on}")),

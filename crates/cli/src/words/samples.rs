@@ -116,5 +116,6 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         autostart: true,
         essential: false,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
+        brain: None,
     }
 }

@@ -15,7 +15,7 @@ use super::handles::Descriptor;
 
 /// Who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(crate) enum Origin {
     /// A file that is read once; it is told nothing.
     Config,
     /// Whoever started us. It ends, so do we.
@@ -28,7 +28,7 @@ pub(super) enum Origin {
 
 /// How far a dump has come: what is told next comes after this name.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Dump {
+pub(crate) enum Dump {
     Handles(Option<Name>),
     /// The last service that was told of, where it is, and how many of its five lines.
     Services(Option<(Name, u32)>, u8),
@@ -37,7 +37,7 @@ pub(super) enum Dump {
 
 /// What a read brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub(crate) enum Came {
     Something,
     Nothing,
     /// No room: lines have to be taken first.
@@ -51,7 +51,7 @@ const PASSED_MAX: usize = 2;
 
 /// What it is connected by.
 #[derive(Debug)]
-pub(super) enum Ends {
+pub(crate) enum Ends {
     /// Nothing any more.
     Gone,
     /// One descriptor for each direction.
@@ -78,30 +78,30 @@ impl Ends {
     }
 }
 
-pub(super) struct Controller {
-    pub(super) origin: Origin,
+pub(crate) struct Controller {
+    pub(crate) origin: Origin,
     ends: Ends,
-    pub(super) input: Box<Input>,
-    pub(super) output: Output,
+    pub(crate) input: Box<Input>,
+    pub(crate) output: Output,
     /// The last arrival of a signal that it was told of.
-    pub(super) told: u64,
-    pub(super) dump: Option<Dump>,
+    pub(crate) told: u64,
+    pub(crate) dump: Option<Dump>,
     /// The end of what comes has been read; what came before may still wait.
     at_end: bool,
     /// All that came has been taken.
-    pub(super) has_ended: bool,
+    pub(crate) has_ended: bool,
     /// It asked to be let go; what it has asked for before is still answered.
-    pub(super) leaves: bool,
+    pub(crate) leaves: bool,
     /// Bytes that ever came.
     received: u64,
     /// With the number of bytes that had come when they had.
     passed: VecDeque<(u64, OwnedFd)>,
     /// Descriptors that came and were closed, since it was last asked.
-    pub(super) dropped: u32,
+    pub(crate) dropped: u32,
 }
 
 impl Controller {
-    pub(super) fn new(origin: Origin, ends: Ends) -> Controller {
+    pub(crate) fn new(origin: Origin, ends: Ends) -> Controller {
         Controller {
             origin,
             ends,
@@ -119,7 +119,7 @@ impl Controller {
     }
 
     /// Uses the memory of one that is gone for another.
-    pub(super) fn renew(&mut self, origin: Origin, ends: Ends) {
+    pub(crate) fn renew(&mut self, origin: Origin, ends: Ends) {
         *self.input = Input::default();
         self.output.begin_anew();
         self.passed.clear();
@@ -129,23 +129,31 @@ impl Controller {
     }
 
     /// Lets go of its descriptors; its memory stays.
-    pub(super) fn retire(&mut self) {
+    pub(crate) fn retire(&mut self) {
         self.ends = Ends::Gone;
         self.passed.clear();
     }
 
+    /// The socket, if it is connected by one.
+    pub(crate) fn socket(&self) -> Option<BorrowedFd<'_>> {
+        match &self.ends {
+            Ends::Socket(socket, ..) => Some(socket.as_fd()),
+            Ends::Gone | Ends::Two(..) => None,
+        }
+    }
+
     /// Whether it is told anything.
-    pub(super) fn hears(&self) -> bool {
+    pub(crate) fn hears(&self) -> bool {
         self.ends.write().is_some()
     }
 
     /// Whether it says anything.
-    pub(super) fn speaks(&self) -> bool {
+    pub(crate) fn speaks(&self) -> bool {
         self.ends.read().is_some()
     }
 
     /// It is told nothing any more.
-    pub(super) fn deafen(&mut self) {
+    pub(crate) fn deafen(&mut self) {
         match &mut self.ends {
             Ends::Gone => {}
             Ends::Two(_, write) => *write = None,
@@ -154,7 +162,7 @@ impl Controller {
     }
 
     /// Whether nobody is at the other end.
-    pub(super) fn is_hung_up(&self) -> bool {
+    pub(crate) fn is_hung_up(&self) -> bool {
         let Some(write) = self.ends.write() else { return true };
         let mut asked = [PollFd::from_borrowed_fd(write, PollFlags::empty())];
         let no_time = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -163,29 +171,29 @@ impl Controller {
     }
 
     /// Whether a command may be begun.
-    pub(super) fn is_listened_to(&self) -> bool {
+    pub(crate) fn is_listened_to(&self) -> bool {
         self.dump.is_none() && (!self.hears() || self.output.takes_commands())
     }
 
     /// Whether commands wait because events do.
-    pub(super) fn is_held_up(&self) -> bool {
+    pub(crate) fn is_held_up(&self) -> bool {
         !self.is_listened_to() && self.input.is_full()
     }
 
     /// Puts an event. `is_answer`: a command of this controller caused it.
-    pub(super) fn tell(&mut self, line: &[u8], is_answer: bool) {
+    pub(crate) fn tell(&mut self, line: &[u8], is_answer: bool) {
         if self.hears() {
             self.output.put(line, is_answer);
         }
     }
 
     /// Takes what has come until there is no room: whether commands are held up shows by that.
-    pub(super) fn fill_up(&mut self) {
+    pub(crate) fn fill_up(&mut self) {
         while let Came::Something = self.fill() {}
     }
 
     /// Takes what has come, as far as there is room.
-    pub(super) fn fill(&mut self) -> Came {
+    pub(crate) fn fill(&mut self) -> Came {
         if self.at_end {
             return Came::End;
         }
@@ -233,12 +241,12 @@ impl Controller {
     }
 
     /// The descriptor that came with the command that is being carried out, or with one before it that did not take it.
-    pub(super) fn take_passed(&mut self) -> Option<OwnedFd> {
+    pub(crate) fn take_passed(&mut self) -> Option<OwnedFd> {
         self.passed.pop_front().map(|(_, fd)| fd)
     }
 
     /// A command has been carried out: what came with it and was not taken is closed.
-    pub(super) fn did(&mut self) {
+    pub(crate) fn did(&mut self) {
         let done = self.received - self.input.waiting() as u64;
         while self.passed.front().is_some_and(|(with, _)| *with <= done) {
             self.passed.pop_front();
@@ -247,7 +255,7 @@ impl Controller {
     }
 
     /// Writes what waits, as far as it is taken; whether somebody is still there to take it.
-    pub(super) fn flush(&mut self, now: Moment) -> bool {
+    pub(crate) fn flush(&mut self, now: Moment) -> bool {
         while let Some(to) = self.ends.write()
             && self.output.waiting() > 0
         {
@@ -273,7 +281,7 @@ impl Controller {
     }
 
     /// What is to be watched for something to read, for room to write, and for its end alone.
-    pub(super) fn watched(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
+    pub(crate) fn watched(&self) -> [Option<(BorrowedFd<'_>, PollFlags)>; 2] {
         let reads = !self.at_end && !self.leaves && !self.input.is_full();
         let writes = self.output.waiting() > 0;
         let read = self.ends.read().filter(|_| reads).map(|fd| (fd, PollFlags::IN));

@@ -14,7 +14,7 @@ use super::options::HandlePool;
 
 /// A descriptor: one of ours, or a standard one, which keeps its number whatever becomes of it.
 #[derive(Debug)]
-pub(super) enum Descriptor {
+pub(crate) enum Descriptor {
     Own(OwnedFd),
     Standard(u8),
 }

@@ -6,7 +6,7 @@
 //!
 //! *Always true:* no controller, no full pipe and no full disk holds it up or ends it; a command that fails has changed nothing.
 
-mod controller;
+pub(crate) mod controller;
 mod dump;
 mod ending;
 mod handles;
@@ -461,6 +461,17 @@ impl Daemonproxy {
         let mut controller = self.retired.pop().unwrap_or_else(|| Controller::new(origin, Ends::Gone));
         controller.renew(origin, ends);
         self.controllers.push(controller);
+    }
+
+    fn go_on_with_dump(&mut self, at: usize) {
+        let Daemonproxy { controllers, proxy, handles, line, now, .. } = self;
+        let handle = |after: Option<&Name>, line: &mut Vec<u8>| {
+            let handle = handles.next(after)?;
+            let (kind, flags, words) = handles.tell(handle);
+            event::handle(line, &handle.name, kind, flags, words);
+            Some(handle.name)
+        };
+        controllers[at].go_on_with_dump(proxy, handle, line, *now);
     }
 
     /// Carries out what a controller has said; whether it has more to say.

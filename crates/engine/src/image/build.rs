@@ -55,6 +55,13 @@ pub enum BuildError {
         /// The text, as far as the NUL.
         text: String,
     },
+    /// Somebody else than its brain would start a service, or the brain is none.
+    NotLeftAlone {
+        /// The service that has a brain.
+        service: String,
+        /// What must not be.
+        what: &'static str,
+    },
     /// A service has no program, or no `argv[0]`.
     NoProgram {
         /// The service.
@@ -90,6 +97,9 @@ impl fmt::Display for BuildError {
                 f.write_str(services.first().map_or("", String::as_str))
             }
             BuildError::NulByte { text } => write!(f, "a NUL byte after `{text}`"),
+            BuildError::NotLeftAlone { service, what } => {
+                write!(f, "`{service}` has a brain, which decides when it starts: {what}")
+            }
             BuildError::NoProgram { service } => write!(f, "`{service}` has no program"),
             BuildError::OutOfRange { service, what } => write!(f, "`{service}`: {what} is out of range"),
             BuildError::TooLarge => write!(f, "the plan needs more than {} MiB", IMAGE_BYTES_MAX >> 20),
@@ -128,7 +138,8 @@ pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
     }
     for (service, edges) in order.iter().zip(&edges_of) {
         check_ranges(service)?;
-        let record = writer.service(service, edges, &handles)?;
+        let brain = brain(service, &order, &index)?;
+        let record = writer.service(service, edges, brain, &handles)?;
         push(&mut writer.services, ServiceRecord::SIZE, |to| record.put(to));
     }
     writer.finish(plan)
@@ -161,6 +172,37 @@ fn edges(service: &Service, index: &BTreeMap<&str, u32>) -> Result<Vec<(u32, Edg
         }
     }
     Ok(edges.into_iter().collect())
+}
+
+/// The number of a service's brain; nobody else may start it then.
+fn brain(service: &Service, order: &[&Service], index: &BTreeMap<&str, u32>) -> Result<u32, BuildError> {
+    let wrong = |what| BuildError::NotLeftAlone { service: service.name.clone(), what };
+    let has_brain = |name: &String| index.get(name.as_str()).is_some_and(|at| !order[*at as usize].brain.is_empty());
+    if service.brain.is_empty() {
+        let mut needs = service.requires.iter().chain(&service.after);
+        return match needs.find(|name| has_brain(name)) {
+            Some(name) => {
+                Err(BuildError::NotLeftAlone { service: name.clone(), what: "no other service can wait for it" })
+            }
+            None => Ok(NO_BRAIN),
+        };
+    }
+    let at = index
+        .get(service.brain.as_str())
+        .ok_or_else(|| BuildError::UnknownService { service: service.name.clone(), wanted: service.brain.clone() })?;
+    let flaws = [
+        (service.brain == service.name, "it cannot be its own"),
+        (has_brain(&service.brain), "a brain cannot have one itself"),
+        (service.autostart, "the plan cannot start it"),
+        (service.essential, "its end is no reason to end everything"),
+        (service.restart != RestartPolicy::Never, "it is not started again by itself"),
+        (!service.requires.is_empty() || !service.after.is_empty(), "it cannot wait for others"),
+        (crate::proxy::Name::new(service.name.as_bytes()).is_err(), "the name must be one that it can say"),
+    ];
+    match flaws.iter().find(|(is_so, _)| *is_so) {
+        Some((_, what)) => Err(wrong(what)),
+        None => Ok(*at),
+    }
 }
 
 fn check_ranges(service: &Service) -> Result<(), BuildError> {
@@ -296,6 +338,7 @@ impl Writer {
         let (source, path, handle, end) = match &descriptor.source {
             Source::Null => (SOURCE_NULL, "", 0, 0),
             Source::Inherit => (SOURCE_INHERIT, "", 0, 0),
+            Source::Lines(lines) => (SOURCE_LINES, "", 0, lines.code()),
             Source::File(path) => (SOURCE_FILE, path.as_str(), 0, 0),
             Source::Handle(name) => {
                 let (handle, end) = find_handle(name, handles)
@@ -310,6 +353,7 @@ impl Writer {
         &mut self,
         service: &Service,
         edges: &[(u32, EdgeKind)],
+        brain: u32,
         handles: &BTreeMap<&str, (u32, &HandleKind)>,
     ) -> Result<ServiceRecord, BuildError> {
         let mut descriptors = Vec::new();
@@ -371,6 +415,8 @@ impl Writer {
             descriptors: list(&mut self.descriptors, DescriptorRecord::SIZE, &descriptors, |record, to| record.put(to)),
             control: service.control.map_or(0, Right::code),
             restricted: u8::from(service.restricted),
+            brain,
+            alive_within: service.alive_within.unwrap_or(Span::ZERO),
             edges: list(&mut self.edges, EdgeRecord::SIZE, edges, |(target, kind), to| {
                 EdgeRecord { target: *target, kind: kind.code() }.put(to);
             }),

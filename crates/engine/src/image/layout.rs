@@ -11,7 +11,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -178,6 +178,8 @@ record! {
         descriptors: List,
         control: u8,
         restricted: u8,
+        brain: u32,
+        alive_within: Span,
         edges: List,
         ready: u8,
         ready_fd: u32,
@@ -198,6 +200,8 @@ record! {
     }
 }
 
+/// "None" for `brain`.
+pub(super) const NO_BRAIN: u32 = u32::MAX;
 /// "Not given" for `umask`, `nice`, `oom_score_adjust` and `scheduling_policy`.
 pub(super) const NO_UMASK: u16 = u16::MAX;
 pub(super) const NO_NICE: i8 = i8::MIN;
@@ -235,6 +239,7 @@ pub(super) const SOURCE_NULL: u8 = 0;
 pub(super) const SOURCE_INHERIT: u8 = 1;
 pub(super) const SOURCE_FILE: u8 = 2;
 pub(super) const SOURCE_HANDLE: u8 = 3;
+pub(super) const SOURCE_LINES: u8 = 4;
 
 pub(super) const HANDLE_FILE: u8 = 0;
 pub(super) const HANDLE_PIPE: u8 = 1;

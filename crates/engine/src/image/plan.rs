@@ -75,6 +75,10 @@ pub struct Service {
     pub control: Option<Right>,
     /// Whether its processes are refused at the control socket.
     pub restricted: bool,
+    /// The service that decides when this one starts, in place of the lifecycle; empty: nobody but that.
+    pub brain: String,
+    /// As a brain it says something this often, or is restarted; `None` means that it need not.
+    pub alive_within: Option<Span>,
     /// Services that must be ready before it starts, and are wanted with it.
     pub requires: Vec<String>,
     /// Services that go first if they are wanted too.
@@ -136,6 +140,8 @@ impl Default for Service {
             descriptors: Vec::new(),
             control: None,
             restricted: false,
+            brain: String::new(),
+            alive_within: None,
             requires: Vec::new(),
             after: Vec::new(),
             ready: Ready::Started,
@@ -205,6 +211,20 @@ pub enum Source {
     File(String),
     /// A handle of the plan, by name; for a pipe with its end: `log.r`, `log.w`.
     Handle(String),
+    /// The lines of a brain: a connection of this run's own.
+    Lines(Lines),
+}
+
+coded_enum! {
+    /// What of a brain's connection sits on a descriptor.
+    pub enum Lines {
+        /// What it is told, to read.
+        Events = 1, "control.event";
+        /// What it says, to write.
+        Commands = 2, "control.cmd";
+        /// Both.
+        Both = 3, "control.socket";
+    }
 }
 
 /// A named descriptor that the daemon keeps across runs.

@@ -8,7 +8,7 @@ use core::fmt;
 
 use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle};
 use super::layout::*;
-use super::plan::{ContainmentWish, Limits, RestartPolicy, Right, SchedulingPolicy, Session};
+use super::plan::{ContainmentWish, Limits, Lines, RestartPolicy, Right, SchedulingPolicy, Session};
 use super::view::{Bytes, EdgeKind, Image, Tables};
 use crate::names::check_name;
 
@@ -80,10 +80,29 @@ impl Image {
 
     fn check_graph(&self) -> Result<(), ImageError> {
         let edges_of: Vec<Vec<(u32, EdgeKind)>> = self.services().map(|service| service.edges().collect()).collect();
-        match find_cycle(&edges_of) {
-            Some(_) => Err(malformed("services wait for each other in a circle")),
-            None => Ok(()),
+        if find_cycle(&edges_of).is_some() {
+            return Err(malformed("services wait for each other in a circle"));
         }
+        self.check_brains(&edges_of)
+    }
+
+    /// Whoever has a brain is started by nobody else: not by the plan, not for a dependent, not again by itself.
+    fn check_brains(&self, edges_of: &[Vec<(u32, EdgeKind)>]) -> Result<(), ImageError> {
+        let has_brain = |at: u32| self.service(at).brain().is_some();
+        for (at, (service, edges)) in (0u32..).zip(self.services().zip(edges_of)) {
+            let Some(brain) = service.brain() else {
+                sound(!edges.iter().any(|(on, _)| has_brain(*on)), "a service waits for one that has a brain")?;
+                continue;
+            };
+            sound(brain < self.len() && brain != at && !has_brain(brain), "a brain is none")?;
+            let is_left_alone = !service.autostart()
+                && !service.essential()
+                && service.restart() == RestartPolicy::Never
+                && edges.is_empty();
+            sound(is_left_alone, "a service that has a brain is not left alone")?;
+            sound(crate::proxy::Name::new(service.name().as_bytes()).is_ok(), "a brain cannot say a service's name")?;
+        }
+        Ok(())
     }
 }
 
@@ -208,10 +227,13 @@ impl<'i> Checker<'i> {
     fn descriptor(&self, record: &[u8]) -> Result<(), ImageError> {
         self.text(DescriptorRecord::path(record))?;
         sound(DescriptorRecord::number(record) < DESCRIPTORS_MAX, "a descriptor number is out of range")?;
-        sound(DescriptorRecord::source(record) <= SOURCE_HANDLE, "a descriptor is of an unknown kind")?;
+        sound(DescriptorRecord::source(record) <= SOURCE_LINES, "a descriptor is of an unknown kind")?;
         if DescriptorRecord::source(record) == SOURCE_HANDLE {
             sound(DescriptorRecord::handle(record) < self.tables.handles.count, "a descriptor names no handle")?;
             sound(DescriptorRecord::end(record) <= 1, "a descriptor names no end of a handle")?;
+        }
+        if DescriptorRecord::source(record) == SOURCE_LINES {
+            sound(Lines::from_code(DescriptorRecord::end(record)).is_some(), "a descriptor is no end of a brain's lines")?;
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ use core::fmt;
 
 use super::layout::*;
 use super::plan::{
+    Lines,
     ContainmentWish, Limits, Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StopStep,
 };
 use crate::code::coded_enum;
@@ -67,6 +68,8 @@ pub enum SourceView<'i> {
         /// 0 is the end to read, 1 the end to write.
         end: u8,
     },
+    /// What of the run's own lines.
+    Lines(Lines),
 }
 
 /// What a handle of the image is.
@@ -376,6 +379,10 @@ impl<'i> ServiceView<'i> {
                 SOURCE_HANDLE => {
                     SourceView::Handle { handle: DescriptorRecord::handle(record), end: DescriptorRecord::end(record) }
                 }
+                SOURCE_LINES => match Lines::from_code(DescriptorRecord::end(record)) {
+                    Some(lines) => SourceView::Lines(lines),
+                    None => SourceView::Null,
+                },
                 _ => SourceView::Null,
             };
             (DescriptorRecord::number(record), source)
@@ -385,6 +392,25 @@ impl<'i> ServiceView<'i> {
     /// The right of an inherited control connection, if it gets one.
     pub fn control(&self) -> Option<Right> {
         Right::from_code(ServiceRecord::control(self.record))
+    }
+
+    /// The number of the service that decides when this one starts, if another one does.
+    pub fn brain(&self) -> Option<u32> {
+        Some(ServiceRecord::brain(self.record)).filter(|brain| *brain != NO_BRAIN)
+    }
+
+    /// How often it says something as a brain; `None` means that it need not.
+    pub fn alive_within(&self) -> Option<Span> {
+        Some(ServiceRecord::alive_within(self.record)).filter(|span| *span != Span::ZERO)
+    }
+
+    /// What of its own lines it gets; `None`: nothing.
+    pub fn lines(&self) -> Option<Lines> {
+        let both = |so_far: Lines, more| if so_far == more { more } else { Lines::Both };
+        self.descriptors().fold(None, |so_far, (_, source)| match source {
+            SourceView::Lines(more) => Some(so_far.map_or(more, |so_far| both(so_far, more))),
+            SourceView::Null | SourceView::Inherit | SourceView::File(_) | SourceView::Handle { .. } => so_far,
+        })
     }
 
     /// When dependents may go on.

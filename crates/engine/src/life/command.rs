@@ -223,7 +223,11 @@ impl Life {
         self.slots[slot as usize].first_command = at;
         self.timers.set(self.limits.services + at, request.deadline);
         if !repeated {
+            let was_taken = self.slots[slot as usize].taken;
             self.apply(&request);
+            if self.slots[slot as usize].taken != was_taken && self.description(runs, slot).brain().is_some() {
+                self.changed(slot);
+            }
         }
         self.ripen(slot);
     }
@@ -240,15 +244,18 @@ impl Life {
         match request.verb {
             Verb::Start => {
                 // A start takes back a restart that was on its way to be one: the run ends and the next begins, as before.
+                self.slots[slot as usize].taken = false;
                 self.ask_up(slot, Cause::Asked, root);
                 self.try_again(slot, root);
             }
             Verb::Stop => {
                 self.slots[slot as usize].last_order = LastOrder::Stop;
+                self.slots[slot as usize].taken = true;
                 self.ask_down(slot, Cause::Asked, root);
             }
             Verb::Restart => {
                 self.slots[slot as usize].last_order = LastOrder::Restart;
+                self.slots[slot as usize].taken = false;
                 self.ask_again(slot, root);
                 self.try_again(slot, root);
             }

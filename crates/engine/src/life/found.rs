@@ -41,6 +41,8 @@ pub struct Found {
     pub last_exit: Option<Exit>,
     /// What last decided about it.
     pub last_order: LastOrder,
+    /// Whether somebody stopped it by command and nobody has started it since.
+    pub taken: bool,
     /// Restarts ever.
     pub restarts: u32,
     /// Ends in a row without a healthy run between.
@@ -70,6 +72,7 @@ impl Found {
             failure: None,
             last_exit: None,
             last_order: LastOrder::Stop,
+            taken: false,
             restarts: 0,
             failures: 0,
             window_from: Moment(0),
@@ -107,6 +110,7 @@ impl Life {
         service.began = found.began;
         service.last_exit = found.last_exit;
         service.last_order = found.last_order;
+        service.taken = found.taken;
         service.restarts = found.restarts;
         service.failures = found.failures;
         service.window_from = found.window_from;
@@ -186,6 +190,7 @@ impl Found {
         }
         writer.small(self.last_exit.map_or(0, pack_exit));
         save_last_order(self.last_order, writer);
+        writer.yes(self.taken);
         for number in [self.restarts, self.failures, self.window_restarts] {
             writer.small(number);
         }
@@ -213,6 +218,7 @@ impl Found {
             failure: if reader.yes()? { Some(restore_failure(reader)?) } else { None },
             last_exit: unpack_exit(reader.small()?),
             last_order: restore_last_order(reader)?,
+            taken: reader.yes()?,
             restarts: reader.small()?,
             failures: reader.small()?,
             window_restarts: reader.small()?,
@@ -252,6 +258,7 @@ mod tests {
             failure: None,
             last_exit: Some(Exit::status(3)),
             last_order: LastOrder::Stop,
+            taken: false,
             restarts: 4,
             failures: 0,
             window_from: Moment(0),

@@ -32,7 +32,7 @@ pub use command::{CommandId, Outcome, Request};
 pub use found::Found;
 pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 pub use plan::{PlanRefusal, Scope};
-pub use status::{Chain, Status};
+pub use status::{Chain, Decider, Status};
 
 use crate::budget::{Budget, Longest};
 use crate::causes::{Cause, Journal, Link, Root, RootId, RootKind, Roots, Transition};
@@ -138,6 +138,8 @@ struct Slot {
     restarts: u32,
     last_exit: Option<Exit>,
     last_order: LastOrder,
+    /// Somebody stopped it by command: its brain, if it has one, may not start it.
+    taken: bool,
     /// First of the commands that wait for it.
     first_command: u32,
     /// The next ripe slot, or one of the two marks below.

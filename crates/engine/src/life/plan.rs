@@ -156,6 +156,7 @@ impl Life {
             restarts: 0,
             last_exit: None,
             last_order: LastOrder::Stop,
+            taken: false,
             first_command: END,
             next_ripe: UNLISTED,
             mark: 0,

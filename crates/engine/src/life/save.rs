@@ -178,6 +178,7 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.small(slot.restarts);
     writer.small(slot.last_exit.map_or(0, pack_exit));
     save_last_order(slot.last_order, writer);
+    writer.yes(slot.taken);
     writer.small(slot.first_command);
     writer.small(slot.mark);
 }
@@ -207,6 +208,7 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         restarts: reader.small()?,
         last_exit: unpack_exit(reader.small()?),
         last_order: restore_last_order(reader)?,
+        taken: reader.yes()?,
         first_command: reader.small()?,
         next_ripe: UNLISTED,
         mark: reader.small()?,

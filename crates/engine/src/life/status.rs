@@ -48,6 +48,10 @@ pub struct Status {
     pub last_exit: Option<Exit>,
     /// What last decided about it from outside its program.
     pub last_order: LastOrder,
+    /// Whether somebody stopped it by command and nobody has started it since.
+    pub taken: bool,
+    /// Who decides when it starts.
+    pub decider: Decider,
     /// Restarts without being asked, ever.
     pub restarts: u32,
     /// Ends in a row without a healthy run between.
@@ -58,6 +62,17 @@ pub struct Status {
     pub window_restarts: u32,
     /// The outside event that its newest transition goes back to.
     pub root: Option<Root>,
+}
+
+/// Who decides when a service starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decider {
+    /// The lifecycle: its plan says nothing else.
+    Lifecycle,
+    /// The brain in this slot.
+    Brain(u32),
+    /// Nobody but who starts it by command: it was stopped by one, or everything ends. The brain that has to wait, by its slot.
+    Taken(u32),
 }
 
 /// One step of the answer to "why": a transition, and the service that made it.
@@ -92,12 +107,28 @@ impl Life {
             failure,
             last_exit: here.last_exit,
             last_order: here.last_order,
+            taken: here.taken,
+            decider: self.decider(runs, slot),
             restarts: here.restarts,
             failures: here.failures,
             window_from: here.window_from,
             window_restarts: here.window_restarts,
             root: self.roots.get(self.latest_root(slot)).copied(),
         })
+    }
+
+    /// Who decides when the service in a slot starts.
+    pub(crate) fn decider(&self, runs: &Runs, slot: u32) -> Decider {
+        let Some(here) = self.slots.get(slot as usize) else { return Decider::Lifecycle };
+        let brain = here.home.and_then(|home| {
+            let record = runs.images().service(home).brain()?;
+            self.find(runs.images(), runs.images().service(Home { record, ..home }).name())
+        });
+        match brain {
+            None => Decider::Lifecycle,
+            Some(brain) if here.taken || self.is_closing() => Decider::Taken(brain),
+            Some(brain) => Decider::Brain(brain),
+        }
     }
 
     /// Why a service is wanted as it is: the cause and its root.

@@ -67,6 +67,8 @@ pub enum Event<'e> {
     Run(RunEvent),
     /// A signal has come, so often.
     Signaled(u8, u32),
+    /// Somebody who outranks the controllers has taken the service in a slot, so that nothing starts it; or gives it back.
+    Held(u32, bool),
     /// Time has passed.
     Time,
 }
@@ -125,6 +127,8 @@ pub struct Service {
     triggers: Triggers,
     /// Its handles were said, be it that there are none.
     has_fds: bool,
+    /// Somebody who outranks the controllers has it.
+    held: bool,
     state: State,
     store: Store,
 }
@@ -153,6 +157,11 @@ impl Service {
     /// One of its lists, as it was said.
     pub fn list(&self, list: List) -> Fields<'_> {
         self.store.get(list)
+    }
+
+    /// Whether somebody who outranks the controllers has it.
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// The shortest time between two starts by itself, seconds.
@@ -223,6 +232,7 @@ impl Proxy {
             interval: 0,
             triggers: Triggers::NONE,
             has_fds: false,
+            held: false,
             state: State::Down(None),
             store: Store::with_room(bytes),
         };
@@ -298,6 +308,7 @@ impl Proxy {
                 self.signals.came(signal, count, now);
                 self.scan = Some(0).filter(|_| !self.services.is_empty());
             }
+            Event::Held(slot, is_held) => self.hold(slot, is_held),
             Event::Time => {}
         }
         Ok(())
@@ -407,6 +418,7 @@ impl Proxy {
         service.interval = 0;
         service.triggers = Triggers::NONE;
         service.has_fds = false;
+        service.held = false;
         service.state = State::Down(None);
         self.order.insert(at, slot);
         Ok(slot)
@@ -420,12 +432,10 @@ impl Proxy {
             (When::Never, State::Down(_)) => Err(Refusal::NothingWaits),
             (When::Never, State::Start(_)) if self.runs.get(slot).is_some() => Err(Refusal::Up),
             (When::Never, State::Start(_)) => {
-                // What it was before is not told any more.
-                service.state = State::Down(None);
-                self.timers.set(slot, Moment::NEVER);
-                self.tell_state(slot);
+                self.call_off(slot);
                 Ok(())
             }
+            (When::Now | When::At(_), _) if service.held => Err(Refusal::Held),
             (When::Now | When::At(_), _) if service.store.get(List::Args).text().is_none() => Err(Refusal::NoArgs),
             (When::Now, _) => {
                 self.start_told(slot);
@@ -437,6 +447,24 @@ impl Proxy {
                 Ok(())
             }
         }
+    }
+
+    fn hold(&mut self, slot: u32, is_held: bool) {
+        let service = &mut self.services[slot as usize];
+        service.held = is_held;
+        let waits = matches!(service.state, State::Start(_)) && self.runs.get(slot).is_none();
+        if is_held && waits {
+            self.call_off(slot);
+        } else if !is_held {
+            self.start_if_triggered(slot);
+        }
+    }
+
+    /// It will not start. What it was before is not told any more.
+    fn call_off(&mut self, slot: u32) {
+        self.services[slot as usize].state = State::Down(None);
+        self.timers.set(slot, Moment::NEVER);
+        self.tell_state(slot);
     }
 
     // ── starting ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -467,8 +495,9 @@ impl Proxy {
     }
 
     fn is_triggered(&self, slot: u32) -> bool {
-        let triggers = self.services[slot as usize].triggers;
-        triggers.always || triggers.signals & self.signals.set() != 0
+        let service = &self.services[slot as usize];
+        let triggers = service.triggers;
+        !service.held && (triggers.always || triggers.signals & self.signals.set() != 0)
     }
 
     fn start_if_triggered(&mut self, slot: u32) {
@@ -487,6 +516,7 @@ impl Proxy {
                 self.services[slot as usize].state = State::Up(pid, self.now);
                 self.tell_state(slot);
             }
+            News::SpawnFailed(_) if self.services[slot as usize].held => self.call_off(slot),
             News::SpawnFailed(_) => self.schedule(slot, self.now + FORK_AGAIN),
             News::Gone(exit) => {
                 let service = &mut self.services[slot as usize];

@@ -193,6 +193,8 @@ pub enum Refusal {
     NothingWaits,
     /// It leads no process group.
     NoGroup,
+    /// Somebody who outranks the controllers has it.
+    Held,
 }
 
 impl fmt::Display for Refusal {
@@ -208,6 +210,7 @@ impl fmt::Display for Refusal {
             Refusal::Past => "Start time is over already",
             Refusal::NothingWaits => "No start is waiting to be cancelled",
             Refusal::NoGroup => "Service does not lead a process group",
+            Refusal::Held => "Service was taken back from its brain, and starts by command only",
         })
     }
 }

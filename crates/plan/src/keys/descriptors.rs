@@ -1,7 +1,7 @@
 //! What sits on a service's descriptors.
 
 use serde_json::json;
-use verger_engine::image::{DESCRIPTORS_MAX, Descriptor, Service, Source};
+use verger_engine::image::{DESCRIPTORS_MAX, Descriptor, Lines, Service, Source};
 
 use super::{Key, Reader, Shape};
 use crate::complaint::{Said, quoted};
@@ -9,7 +9,7 @@ use crate::near::did_you_mean;
 use crate::sources::Place;
 use crate::tree::{Node, Value};
 
-const WRITTEN: &str = "`\"inherit\"`, `\"null\"`, `\"file:PATH\"` or a handle";
+const WRITTEN: &str = "`\"inherit\"`, `\"null\"`, `\"file:PATH\"`, a handle or (in a brain) `\"control.event\"`, `\"control.cmd\"`, `\"control.socket\"`";
 
 pub(super) const KEYS: &[Key<Service>] = &[
     Key {
@@ -112,6 +112,7 @@ fn read_source(number: u32, node: &Node, reader: &mut Reader<'_>) -> Option<Sour
     match text.as_str() {
         "inherit" => Some(Source::Inherit),
         "null" => Some(Source::Null),
+        text if let Some(lines) = Lines::from_word(text) => read_lines(number, lines, node, reader),
         "file:" => {
             reader.wrong(node, LOOKS, Some("the path follows the colon".to_owned()));
             None
@@ -123,6 +124,18 @@ fn read_source(number: u32, node: &Node, reader: &mut Reader<'_>) -> Option<Sour
         }
         name => read_handle(number, name, node.place, reader),
     }
+}
+
+/// What of a brain's lines sits there.
+fn read_lines(number: u32, lines: Lines, node: &Node, reader: &mut Reader<'_>) -> Option<Source> {
+    let other = match (number, lines) {
+        (0, Lines::Commands) => "control.event",
+        (1 | 2, Lines::Events) => "control.cmd",
+        _ => return Some(Source::Lines(lines)),
+    };
+    let verb = if number == 0 { "reads where a brain writes" } else { "writes where a brain reads" };
+    reader.bad(node.place, verb, Some(format!("write \"{other}\"")));
+    None
 }
 
 /// Finds a handle as the engine does: a file by its name, a pipe by its name and end.

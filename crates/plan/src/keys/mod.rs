@@ -9,6 +9,7 @@
     reason = "whatever else a value is, it is not what the key takes; a new kind of value would not be either"
 )]
 
+mod brain;
 mod descriptors;
 mod plan;
 mod process;
@@ -77,12 +78,13 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
     Group { title: "Stop", keys: stop::KEYS },
     Group { title: "Restart", keys: restart::KEYS },
     Group { title: "Descriptors", keys: descriptors::KEYS },
+    Group { title: "Brain", keys: brain::KEYS },
     Group { title: "User and rights", keys: rights::KEYS },
     Group { title: "Share of the machine", keys: share::KEYS },
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 4] = ["description", "command", "requires", "after"];
+pub(crate) const NO_DEFAULTS: [&str; 5] = ["description", "command", "requires", "after", "brain"];
 
 /// What a key belongs to, as the end of a phrase: ` in service `web``.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,24 +11,24 @@
 //! | 6 | pid; 0: none | pid of who is in the way; 0: none |
 //! | 7 | restarts ever | ends in a row |
 //! | 8 | where the give-up window began, ns | |
-//! | 9 | restarts in the window | slot that it waits for, plus one; 0: none |
+//! | 9 | restarts in the window | slot that it waits for, or that of its brain (whoever has one waits for nobody), plus one; 0: none |
 //! | 10 | of the failure: restarts, or step × 65536 + errno, or fault | last exit in 18 bits (below); 0: none |
 //! | 11 | when the root of its newest transition was heard, ns | |
 //! | 12 | kind 8 (0: none) and detail 8 (verb, signal, fault) of that root | slot it was about |
 //! | 13 | by which user, or the exit or failure | by which pid |
-//! | 14 | codes (below) | of the last order: step × 65536 + errno in 24 bits |
+//! | 14 | codes (below) | of the last order: step × 65536 + errno in 24 bits; who decides: 2 (0 lifecycle, 1 brain, 2 taken back from it) |
 //!
 //! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (5), failure 3 (0 none, 1 gave up,
 //! 2 start, 3 exited, 4 not ready, 5 internal), last order 2 (0 stop, 1 restart, 2 shutdown, 3 start failed), lived in 1,
 //! length of the name 7 (1 to 64), next signal 7 (0 none, 1 to 64), outlives the daemon 1: 32 bits. An exit: kind 8 (1 exited, 2 signal, 3 unknown), status or signal 8, core 1, out
-//! of memory 1. So everything fits with room for one more small fact; times and runs are never cut, and two pids share
+//! of memory 1. So everything fits with room for six more bits; times and runs are never cut, and two pids share
 //! a word because the kernel's have at most 22 bits.
 //!
 //! Fifteen words are 120 bytes: less than two cache lines, and 10 000 services in less than 2 MiB, names included.
 //! A slot that nobody lives in is zeros. Bits that are not named are zero, and a record in which they are not is no record.
 
 use verger_engine::causes::Root;
-use verger_engine::life::{Failure, FaultKind, Found, LastOrder, PhaseKind, Status, Want};
+use verger_engine::life::{Decider, Failure, FaultKind, Found, LastOrder, PhaseKind, Status, Want};
 use verger_engine::runs::{
     Ahead, Containment, Exit, Pid, RunId, ServiceId, pack_exit, pack_failure, unpack_exit, unpack_failure,
 };
@@ -67,6 +67,8 @@ pub struct Record {
     pub survives: bool,
     /// The slot of the service it waits for.
     pub on: Option<u32>,
+    /// Who decides when it starts.
+    pub decider: Decider,
     /// Who is in the way of its end.
     pub in_the_way: Option<Pid>,
     /// Why it has failed.
@@ -99,6 +101,8 @@ const LIVED_IN: (u32, u32) = (16, 1);
 const NAME_LENGTH: (u32, u32) = (17, 7);
 const NEXT_SIGNAL: (u32, u32) = (24, 7);
 const SURVIVES: (u32, u32) = (31, 1);
+/// The first bit of who decides, in the high half of that word.
+const DECIDER: u32 = 24;
 
 impl Record {
     /// The record of a service.
@@ -117,7 +121,8 @@ impl Record {
             started: status.started,
             containment: status.containment,
             survives: status.survives,
-            on: status.on,
+            on: status.on.filter(|_| status.decider == Decider::Lifecycle),
+            decider: status.decider,
             in_the_way: status.in_the_way,
             failure: status.failure,
             last_exit: status.last_exit,
@@ -147,6 +152,7 @@ impl Record {
             failure: self.failure,
             last_exit: self.last_exit,
             last_order: self.last_order,
+            taken: matches!(self.decider, Decider::Taken(_)),
             restarts: self.restarts,
             failures: self.failures,
             window_from: self.window_from,
@@ -171,6 +177,11 @@ impl Record {
             LastOrder::Restart => (1, 0),
             LastOrder::Shutdown => (2, 0),
             LastOrder::StartFailed(failure) => (3, pack_failure(failure)),
+        };
+        let (decider, other) = match self.decider {
+            Decider::Lifecycle => (0, self.on),
+            Decider::Brain(brain) => (1, Some(brain)),
+            Decider::Taken(brain) => (2, Some(brain)),
         };
         let codes = [
             (PHASE, u32::from(self.phase.code())),
@@ -198,12 +209,12 @@ impl Record {
             halves(pid(self.pid), pid(self.in_the_way)),
             halves(self.restarts, self.failures),
             self.window_from.0,
-            halves(self.window_restarts, self.on.map_or(0, |on| on.wrapping_add(1))),
+            halves(self.window_restarts, other.map_or(0, |other| other.wrapping_add(1))),
             halves(failure_value, self.last_exit.map_or(0, pack_exit)),
             root_at,
             root_what,
             root_value,
-            halves(codes, order_value),
+            halves(codes, order_value | decider << DECIDER),
         ]
     }
 }
@@ -236,7 +247,13 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         0 => LastOrder::Stop,
         1 => LastOrder::Restart,
         2 => LastOrder::Shutdown,
-        _ => LastOrder::StartFailed(unpack_failure(high(14))?),
+        _ => LastOrder::StartFailed(unpack_failure(high(14) & ((1 << DECIDER) - 1))?),
+    };
+    let (on, decider) = match (high(14) >> DECIDER, high(9).checked_sub(1)) {
+        (0, on) => (on, Decider::Lifecycle),
+        (1, Some(brain)) => (None, Decider::Brain(brain)),
+        (2, Some(brain)) => (None, Decider::Taken(brain)),
+        _ => return None,
     };
     let record = Record {
         asked: code(ASKED) != 0,
@@ -252,7 +269,8 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         started: words[5],
         containment: Containment::from_code(small(CONTAINMENT))?,
         survives: code(SURVIVES) != 0,
-        on: high(9).checked_sub(1),
+        on,
+        decider,
         in_the_way: pid(high(6)),
         failure,
         last_exit: unpack_exit(high(10)),
@@ -305,6 +323,7 @@ mod tests {
             containment: Containment::None,
             survives: false,
             on: None,
+            decider: Decider::Lifecycle,
             in_the_way: None,
             failure: None,
             last_exit: None,
@@ -342,6 +361,8 @@ mod tests {
             all.push(Record { pid: Some(Pid(number)), ..plain() });
             all.push(Record { in_the_way: Some(Pid(number)), ..plain() });
             all.push(Record { on: Some(number - 1), ..plain() });
+            all.push(Record { decider: Decider::Brain(number - 1), ..plain() });
+            all.push(Record { decider: Decider::Taken(number - 1), ..plain() });
         }
         for number in [1, 1 << 32, u64::MAX] {
             all.push(Record { run: RunId(number), ..plain() });
@@ -438,6 +459,8 @@ mod tests {
             (14, 64 << 17, "a name that is too long"),
             (14, 65 << 24, "a signal that is none"),
             (14, 1 << 63, "a bit without meaning"),
+            (14, 1 << 56, "a brain that is none"),
+            (14, 3 << 56, "a decider that is none"),
             (14, 3 << 14, "a failed start without a step"),
             (14, 5 << 11, "a fault without a kind"),
             (11, 1, "a time without a root"),

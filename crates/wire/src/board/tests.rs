@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use verger_engine::life::{Haste, LastOrder, PhaseKind, Want};
+use verger_engine::life::{Decider, Haste, LastOrder, PhaseKind, Want};
 use verger_engine::runs::{Containment, Pid, RunId};
 use verger_engine::time::{Moment, Span};
 
@@ -53,6 +53,7 @@ fn record(run: u64) -> Record {
         started: 5,
         containment: Containment::Cgroup,
         on: None,
+        decider: Decider::Lifecycle,
         in_the_way: None,
         failure: None,
         last_exit: None,

@@ -110,6 +110,11 @@ impl Output {
         self.blocked_since.get_or_insert(now);
     }
 
+    /// Since when nobody has taken what waits.
+    pub fn blocked_since(&self) -> Option<Moment> {
+        self.blocked_since
+    }
+
     /// When [`Output::pass`] has something to do; `is_held_up`: commands wait because of it.
     pub fn due(&self, is_held_up: bool) -> Moment {
         let Some(since) = self.blocked_since else { return Moment::NEVER };

@@ -6,8 +6,10 @@ use verger_engine::runs::{self, Containment, Ended, Step, signal_name, signal_nu
 
 use crate::word::{self, spoken_enum};
 
-/// What `decided_by` says as long as no outside brain has taken the service.
+/// What `decided_by` says of a service that has no brain.
 pub const DECIDED_BY_LIFECYCLE: &str = "lifecycle";
+/// What it says of one that was taken back from its brain: it starts when somebody says so.
+pub const DECIDED_BY_COMMAND: &str = "command";
 
 /// How a main process ended: a code, or a signal, or neither when nothing on the machine can say how.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,8 +180,12 @@ pub struct Service {
     pub autostart: bool,
     /// Whether its end ends everything.
     pub essential: bool,
-    /// Who decides about it: [`DECIDED_BY_LIFECYCLE`], or `controller:` and a name.
+    /// Who decides when it starts: [`DECIDED_BY_LIFECYCLE`]; `controller:` and the name of its brain; or, when it was taken back from
+    /// that by a stop or by the end of everything, [`DECIDED_BY_COMMAND`].
     pub decided_by: String,
+    /// Its brain, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brain: Option<String>,
 }
 
 #[cfg(test)]

@@ -51,6 +51,7 @@ pub(crate) fn service(full: bool) -> Service {
         autostart: true,
         essential: false,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
+        brain: full.then(|| "boss".to_owned()),
     }
 }
 
