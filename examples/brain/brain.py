@@ -1,9 +1,9 @@
-#!/usr/bin/env python3
-"""A brain for `daemonproxy`: db, web that needs it, and a task that fails at first; each with a back-off of its own.
+"""A brain for `daemonproxy` and for `verger`: db, web that needs it, and a task that fails at first, each with its own back-off.
 
-It keeps nothing in memory that it could not lose: what it has to remember stands in the services' tags. Killed at any moment and
-started again it goes on where it left, and nothing that it looks after notices.
+What it has to remember stands in the services' tags, so that the next one goes on where it was killed.
 """
+import os
+import signal
 import sys
 import time
 
@@ -13,16 +13,15 @@ SERVICES = {  # name: (program, the service it needs)
     "web": (["sleep", "1000"], "db"),
     "flaky": (["sh", "-c", TRY], None),
 }
-state, tags = {}, {}  # what the events say; lost with us, and told again
+state, tags, knows_all = {}, {}, False  # what the events say; lost with us, and told again
 
 
 def say(*fields):
     print(*fields, sep="\t", flush=True)
 
 
-def decide(name):
+def decide(name, needs):
     """Acts on the difference between what is and what should be."""
-    needs = SERVICES[name][1]
     what, since, pid, how, code = state.get(name, ["down"] + ["-"] * 4)[:5]
     is_held_back = needs is not None and state.get(needs, ["down"])[0] != "up"
     if what == "up" and is_held_back:
@@ -42,10 +41,9 @@ def decide(name):
 
 
 for name, (words, _) in SERVICES.items():
-    say("service.args", name, *words)
-say("statedump")
-say("echo", "that is all")
-knows_all = False
+    say("service.args", name, *words)  # an error where a plan says it, which changes nothing
+print("statedump\necho\tthat is all", flush=True)
+signal.signal(signal.SIGALRM, lambda *_: os.write(1, b"echo\talive\n"))
 for line in sys.stdin:
     word, *fields = line.rstrip("\n").split("\t")
     if word == "overflow":
@@ -54,7 +52,9 @@ for line in sys.stdin:
         state[fields[0]] = fields[1:]
     elif word == "service.tags":
         tags[fields[0]] = dict(tag.split("=", 1) for tag in fields[1:] if "=" in tag)
+    elif word in ("alive", "that is all"):
+        signal.alarm(1)
     knows_all |= word == "that is all"
     if knows_all and word in ("service.state", "that is all"):
-        for name in SERVICES:
-            decide(name)
+        for name, (_, needs) in SERVICES.items():
+            decide(name, needs)

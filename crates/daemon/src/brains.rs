@@ -205,7 +205,9 @@ impl Brains {
 
     /// A brain that runs and has no lines outlived the daemon that had them: it cannot hear us, and is replaced.
     fn look_at_brain(&mut self, status: &Status, now: Moment) {
-        let Some(brain) = self.brains.iter_mut().find(|brain| brain.service.slot == status.service.slot) else { return };
+        let Some(brain) = self.brains.iter_mut().find(|brain| brain.service.slot == status.service.slot) else {
+            return;
+        };
         let is_there = status.pid.is_some() && matches!(status.phase, PhaseKind::Starting | PhaseKind::Running);
         if is_there && brain.run != status.run {
             (brain.run, brain.is_given_up) = (status.run, true);
@@ -462,7 +464,11 @@ impl Brain {
                     Some(_) | None => StartFailure { step: Step::Fork, errno: 0 },
                 };
                 if !is_held {
-                    let why = format_args!("service {} cannot be started (step {})", self.proxy.service(slot).name(), failure.step);
+                    let why = format_args!(
+                        "service {} cannot be started (step {})",
+                        self.proxy.service(slot).name(),
+                        failure.step
+                    );
                     event::message(line, "error", &why);
                     self.controller.tell(line, false);
                 }
@@ -517,7 +523,9 @@ impl Brain {
     /// When it will have been silent for too long.
     fn silent_at(&self) -> Moment {
         match self.alive_within {
-            Some(within) if !self.is_given_up => self.unread_since().unwrap_or(Moment::NEVER).min(self.heard_at) + within,
+            Some(within) if !self.is_given_up => {
+                self.unread_since().unwrap_or(Moment::NEVER).min(self.heard_at) + within
+            }
             Some(_) | None => Moment::NEVER,
         }
     }
@@ -596,7 +604,9 @@ impl Brain {
                 return Err(Failed::NotYours("signals are the daemon's: only `always` is a trigger here"));
             }
             Order::Signal { group: true, .. } => {
-                return Err(Failed::NotYours("who belongs to a service is the daemon's: it signals the main process only"));
+                return Err(Failed::NotYours(
+                    "who belongs to a service is the daemon's: it signals the main process only",
+                ));
             }
             Order::Start(_, When::Now | When::At(_)) if engine.is_closing() => {
                 return Err(Failed::Refused(Refusal::Held));
@@ -631,7 +641,7 @@ impl Brain {
                 Effect::Run(RunEffect::Spawn { run, .. }) => self.dues.push_back((run.service.slot, Due::Start)),
                 Effect::Run(RunEffect::Signal { run, signal }) => {
                     self.dues.push_back((run.service.slot, Due::Signal(signal)));
-                },
+                }
                 // The lifecycle says that a run is over when nobody is left of it.
                 Effect::Run(RunEffect::Sweep { run }) => {
                     let _told = self.proxy.step(now, Event::Run(RunEvent::Swept { run, left: None }));

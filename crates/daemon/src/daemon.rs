@@ -535,7 +535,9 @@ impl Daemon {
     }
 
     fn grant(&mut self, wish: Wish) {
-        let Some(status) = self.engine.status(wish.service.slot).filter(|it| it.service == wish.service) else { return };
+        let Some(status) = self.engine.status(wish.service.slot).filter(|it| it.service == wish.service) else {
+            return;
+        };
         let pid = match wish.by {
             Some(brain) => self.engine.status(brain.slot).and_then(|brain| brain.pid).map_or(0, |pid| pid.0),
             None => std::process::id(),
@@ -577,7 +579,9 @@ impl Daemon {
                         if let Some((end, right)) = inherited.control {
                             let who = Actor { uid: self.facts.uid, pid: 0 };
                             if !control.add(poll, end, Some(right), who, Some(run.service), self.now) {
-                                log.warn(format_args!("{name}: its control connection is closed: there is no room for it"));
+                                log.warn(format_args!(
+                                    "{name}: its control connection is closed: there is no room for it"
+                                ));
                             }
                         }
                         if let Some((end, lines)) = inherited.lines

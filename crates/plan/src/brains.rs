@@ -78,8 +78,11 @@ pub(crate) fn check(plan: &Plan, edges: &[Vec<Edge>], places: &Places, found: &m
             && let Some(place) = places.key(&service.name, "alive_within")
         {
             found.error(place, || {
-                Said::new(format!("`alive_within` in service `{}`, which has no way to say anything", quoted(&service.name)))
-                    .expected("\"control.cmd\" or \"control.socket\" among its descriptors")
+                Said::new(format!(
+                    "`alive_within` in service `{}`, which has no way to say anything",
+                    quoted(&service.name)
+                ))
+                .expected("\"control.cmd\" or \"control.socket\" among its descriptors")
             });
         }
     }

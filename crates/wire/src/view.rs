@@ -12,8 +12,9 @@ use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
 use crate::message::{
-    Actor, Cause, CauseKind, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit, Failure, FailureKind, LastOrder,
-    Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState, signal_text,
+    Actor, Cause, CauseKind, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit, Failure, FailureKind,
+    LastOrder, Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState,
+    signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.

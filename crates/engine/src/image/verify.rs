@@ -233,7 +233,10 @@ impl<'i> Checker<'i> {
             sound(DescriptorRecord::end(record) <= 1, "a descriptor names no end of a handle")?;
         }
         if DescriptorRecord::source(record) == SOURCE_LINES {
-            sound(Lines::from_code(DescriptorRecord::end(record)).is_some(), "a descriptor is no end of a brain's lines")?;
+            sound(
+                Lines::from_code(DescriptorRecord::end(record)).is_some(),
+                "a descriptor is no end of a brain's lines",
+            )?;
         }
         Ok(())
     }

@@ -8,8 +8,7 @@ use core::fmt;
 
 use super::layout::*;
 use super::plan::{
-    Lines,
-    ContainmentWish, Limits, Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StopStep,
+    ContainmentWish, Limits, Lines, Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StopStep,
 };
 use crate::code::coded_enum;
 use crate::time::Span;

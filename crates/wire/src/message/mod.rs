@@ -19,4 +19,6 @@ pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
 pub use receipt::{EndKnown, PROCESSES_MAX, Receipt, ReceiptInShort, SeenProcess, StopReason, StopStep, StopStepKind};
 pub use reply::{Done, InterfaceDescription, Nothing, ReceiptReply, Replaced, ServiceInfo, Services, WatchReply, Why};
-pub use service::{DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Service, signal_text};
+pub use service::{
+    DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Service, signal_text,
+};
