@@ -37,6 +37,7 @@ pub(crate) fn leave_alone(service: &mut Service, reader: &mut Reader<'_>, own: i
         }
     }
     (service.autostart, service.essential, service.restart) = (false, false, RestartPolicy::Never);
+    service.give_up_after = 0;
     (service.requires, service.after) = Default::default();
     reader.edges.clear();
 }

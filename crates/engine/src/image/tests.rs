@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::layout::{CHECKED_FROM, Field, HeaderRecord, List, ServiceRecord, checksum};
+use super::layout::{CHECKED_FROM, Field, HeaderRecord, List, NO_BRAIN, ServiceRecord, checksum};
 use super::*;
 use crate::time::Span;
 
@@ -207,6 +207,47 @@ fn read_everything(image: &Image) {
     for at in 0..image.handle_count() {
         assert!(!image.handle(at).0.is_empty());
     }
+}
+
+#[test]
+fn who_has_a_brain_is_left_alone() {
+    let brained = || Service { brain: "boss".into(), autostart: false, restart: RestartPolicy::Never, ..service("a") };
+    let with = |services: Vec<Service>| build(&Plan { services, ..Plan::default() });
+    let good = with(vec![service("boss"), brained()]).unwrap();
+    let image = Image::verify(Arc::new(good)).unwrap();
+    assert_eq!((image.service(0).name(), image.service(0).brain(), image.service(1).brain()), ("a", Some(1), None));
+    let wrongs = [
+        Service { autostart: true, ..brained() },
+        Service { essential: true, ..brained() },
+        Service { restart: RestartPolicy::OnFailure, ..brained() },
+        Service { after: vec!["boss".into()], ..brained() },
+        Service { requires: vec!["boss".into()], ..brained() },
+        Service { brain: "a".into(), ..brained() },
+        Service { name: "a@1".into(), ..brained() },
+    ];
+    for wrong in wrongs {
+        assert!(matches!(with(vec![service("boss"), wrong]), Err(BuildError::NotLeftAlone { .. })));
+    }
+    let needs = Service { requires: vec!["a".into()], ..service("b") };
+    assert!(matches!(with(vec![service("boss"), brained(), needs]), Err(BuildError::NotLeftAlone { .. })));
+    let nobody = Service { brain: "nobody".into(), ..brained() };
+    assert!(matches!(with(vec![nobody]), Err(BuildError::UnknownService { .. })));
+    let second = Service { name: "c".into(), brain: "a".into(), ..brained() };
+    assert!(matches!(with(vec![service("boss"), brained(), second]), Err(BuildError::NotLeftAlone { .. })));
+
+    // And whoever makes an image in which it is not so is not believed.
+    let mut forged = with(vec![service("boss"), service("free")]).unwrap();
+    let free = HeaderRecord::services(&forged).start as usize + ServiceRecord::SIZE;
+    let at = (free..free + ServiceRecord::SIZE - 4).find(|at| {
+        let mut changed = forged.clone();
+        changed[*at..*at + 4].copy_from_slice(&0u32.to_le_bytes());
+        ServiceRecord::brain(&changed[free..]) == 0 && ServiceRecord::brain(&forged[free..]) == NO_BRAIN
+    });
+    let at = at.unwrap();
+    forged[at..at + 4].copy_from_slice(&0u32.to_le_bytes());
+    let sum = checksum(&forged[CHECKED_FROM..]);
+    forged[12..20].copy_from_slice(&sum.to_le_bytes());
+    assert!(matches!(Image::verify(Arc::new(forged)), Err(ImageError::Malformed { .. })));
 }
 
 #[test]

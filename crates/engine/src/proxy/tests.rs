@@ -286,3 +286,43 @@ fn without_a_pool_there_is_no_end_of_services() {
     desk.ends("s999", Exit::status(0)).ends("s0", Exit::status(0)).wait(1000);
     assert_eq!(desk.said().len(), 6);
 }
+
+#[test]
+fn what_somebody_has_taken_starts_by_nobody_elses_word() {
+    let mut desk = Desk::new(None);
+    desk.order(Order::Args(name("a"), Fields::of(b"true"))).unwrap();
+    desk.auto_up("a", 1, ALWAYS).wait(5000);
+    let slot = desk.proxy.find(&name("a")).unwrap();
+    desk.said();
+    desk.tell(Event::Held(slot, true)).unwrap();
+    desk.ends("a", Exit::status(0)).wait(60_000);
+    assert_eq!(desk.said(), ["a down Exited(0)"], "it does not come back");
+    assert_eq!(desk.order(Order::Start(name("a"), When::Now)), Err(Refusal::Held));
+    assert_eq!(desk.order(Order::Start(name("a"), When::At(9_999_999))), Err(Refusal::Held));
+    desk.auto_up("a", 2, ALWAYS).signal(15).wait(5000);
+    assert_eq!(desk.said(), ["a Triggers said"]);
+    desk.tell(Event::Held(slot, false)).unwrap();
+    assert_eq!(desk.said(), ["a start 70000", "a up 2 70000"], "given back, its trigger counts again");
+}
+
+#[test]
+fn a_start_that_waits_is_called_off_by_whoever_takes_the_service() {
+    let mut desk = Desk::new(None);
+    desk.order(Order::Args(name("a"), Fields::of(b"true"))).unwrap();
+    let slot = desk.proxy.find(&name("a")).unwrap();
+    desk.order(Order::Start(name("a"), When::At(200))).unwrap();
+    desk.said();
+    desk.tell(Event::Held(slot, true)).unwrap();
+    desk.wait(300_000);
+    assert_eq!(desk.said(), ["a down"]);
+    desk.tell(Event::Held(slot, false)).unwrap();
+    assert_eq!((desk.said().len(), desk.proxy.wake_at()), (0, Moment::NEVER));
+
+    // One that could not be begun is not tried again either.
+    desk.fork_fails = true;
+    desk.order(Order::Start(name("a"), When::Now)).unwrap();
+    assert_eq!(desk.said(), ["a start 300000", "a start 303000"]);
+    desk.tell(Event::Held(slot, true)).unwrap();
+    desk.wait(10_000);
+    assert_eq!(desk.said(), ["a down"]);
+}

@@ -3,6 +3,7 @@
 use serde_json::json;
 use verger_engine::image::Service;
 use verger_engine::proxy;
+use verger_engine::time::Span;
 
 use super::{Key, Owner, Reader, Shape};
 use crate::complaint::{Said, quoted};
@@ -23,7 +24,17 @@ pub(super) const KEYS: &[Key<Service>] = &[
         aliases: &["heartbeat", "liveness"],
         default: "",
         doc: "As a brain it gives some command (`echo` will do) this often, and reads what it is told; otherwise it is restarted.",
-        shape: Shape::Time(|service, span| service.alive_within = Some(span)),
+        shape: Shape::Other {
+            written: "duration",
+            schema: || json!({ "$ref": "#/$defs/duration" }),
+            read: |service, node, reader| match reader.duration(node) {
+                Some(Span::ZERO) => {
+                    let hint = "leave it out: then it may be silent for ever".to_owned();
+                    reader.bad(node.place, "is no time at all", Some(hint));
+                }
+                span => service.alive_within = span,
+            },
+        },
     },
 ];
 

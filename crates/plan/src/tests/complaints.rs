@@ -1,5 +1,7 @@
 //! Every complaint, to the letter.
 
+use verger_engine::image::RestartPolicy;
+
 use super::*;
 
 #[test]
@@ -545,4 +547,99 @@ fn keys_that_make_no_sense_together_are_warned_of() {
             "x.toml:4:8: `nice` in [defaults] is the string \"x\", expected an integer from -20 to 19",
         ],
     );
+}
+
+const BOSS: &str = "[service.boss]\ncommand = 'x'\nstdin = 'control.event'\nstdout = 'control.cmd'\n";
+
+#[test]
+fn brains() {
+    check(&format!("{BOSS}[service.a]\ncommand = 'x'\nbrain = 'boss'"), &[]);
+    check(
+        &format!("{BOSS}[service.a]\ncommand = 'x'\nbrain = 'bos'"),
+        &["x.toml:7:9: `brain` in service `a` names `bos`, and there is no such service\n  hint: did you mean `boss`?"],
+    );
+    check_line(
+        "brain = 'x'",
+        &[
+            "x.toml:3:9: `brain` in service `x` names the service itself\n  hint: a brain is a service of its own, which the lifecycle starts",
+        ],
+    );
+    check_line("brain = 5", &["x.toml:3:9: `brain` in service `x` is the number 5, expected the name of a service"]);
+    check(
+        "[service.boss]\ncommand = 'x'\nstdin = 'control.event'\n[service.a]\ncommand = 'x'\nbrain = 'boss'",
+        &[
+            "x.toml:6:9: `brain` in service `a` names `boss`, which has no way to say anything, expected a service with \"control.cmd\" or \"control.socket\" among its descriptors\n  hint: in [service.boss]: stdin = \"control.event\", stdout = \"control.cmd\"",
+        ],
+    );
+    check(
+        &format!(
+            "{BOSS}[service.mid]\ncommand = 'x'\nbrain = 'boss'\nstdout = 'control.cmd'\n[service.a]\ncommand = 'x'\nbrain = 'mid'"
+        ),
+        &[
+            "x.toml:11:9: `brain` in service `a` names `mid`, which has a brain itself\n  hint: name `boss`, or let the lifecycle lead `mid`",
+        ],
+    );
+    check(
+        &format!("{BOSS}[service.'a@b']\ncommand = 'x'\nbrain = 'boss'"),
+        &[
+            "x.toml:7:9: `brain` in service `a@b` needs a name that its lines can say: 1 to 31 of letters, digits, '.', '_', '-'\n  hint: `a@b` is none",
+        ],
+    );
+    check_line(
+        "alive_within = '5s'",
+        &[
+            "x.toml:3:16: `alive_within` in service `x`, which has no way to say anything, expected \"control.cmd\" or \"control.socket\" among its descriptors",
+        ],
+    );
+    check_line(
+        "alive_within = '0s'\nstdout = 'control.cmd'",
+        &["x.toml:3:16: `alive_within` in service `x` is no time at all\n  hint: leave it out: then it may be silent for ever"],
+    );
+    check_line(
+        "stdin = 'control.cmd'",
+        &["x.toml:3:9: `stdin` in service `x` reads where a brain writes\n  hint: write \"control.event\""],
+    );
+    check_line(
+        "stderr = 'control.event'",
+        &["x.toml:3:10: `stderr` in service `x` writes where a brain reads\n  hint: write \"control.cmd\""],
+    );
+    check(
+        &format!("[defaults]\nbrain = 'boss'\n{BOSS}"),
+        &["x.toml:2:1: `brain` cannot stand in [defaults]\n  hint: it is each service's own"],
+    );
+}
+
+#[test]
+fn nobody_else_starts_what_a_brain_decides_about() {
+    let of = |line: &str| format!("{BOSS}[service.a]\ncommand = 'x'\nbrain = 'boss'\n{line}");
+    for (key, value) in [
+        ("requires", "['boss']"),
+        ("after", "['boss']"),
+        ("autostart", "true"),
+        ("essential", "false"),
+        ("restart", "'always'"),
+        ("restart_delay", "'1s'"),
+        ("restart_delay_max", "'1s'"),
+        ("healthy_after", "'1s'"),
+        ("give_up_after", "3"),
+        ("give_up_within", "'1s'"),
+    ] {
+        check(
+            &of(&format!("{key} = {value}")),
+            &[&format!(
+                "x.toml:8:{}: `{key}` in service `a` says what its brain decides\n  hint: leave it out, and let `boss` do it; or take `brain` out",
+                key.len() + 4
+            )],
+        );
+    }
+    check(
+        &of("[service.b]\ncommand = 'x'\nrequires = ['boss', 'a']"),
+        &[
+            "x.toml:10:21: service `b` waits for `a`, and a brain decides whether that ever runs\n  hint: let `boss` decide about both",
+        ],
+    );
+    // What the others have by default is nothing to complain of.
+    let given = plan(&format!("[defaults]\nrestart = 'always'\nautostart = true\n{}", of("")));
+    let a = given.services.iter().find(|service| service.name == "a").unwrap();
+    assert_eq!((a.restart, a.autostart, a.brain.as_str()), (RestartPolicy::Never, false, "boss"));
 }

@@ -35,7 +35,7 @@ fn every_key_lands() {
         ]
     );
     let names: Vec<&str> = plan.services.iter().map(|service| service.name.as_str()).collect();
-    assert_eq!(names, ["logger", "calibrate", "bus", "driver@left", "planner", "inspect"]);
+    assert_eq!(names, ["logger", "calibrate", "bus", "driver@left", "planner", "inspect", "leader", "gripper"]);
     let find = |name: &str| plan.services.iter().find(|service| service.name == name).unwrap();
 
     let source = |number, source| Descriptor { number, source };
@@ -157,6 +157,12 @@ fn every_key_lands() {
             ..base("inspect", 90, &["inspect"])
         }
     );
+    let lines = |number, lines| source(number, Source::Lines(lines));
+    let leader = find("leader");
+    assert_eq!(leader.descriptors, [lines(0, Lines::Events), lines(1, Lines::Commands)]);
+    assert_eq!(leader.alive_within, Some(Span::from_secs(5)));
+    let gripper = find("gripper");
+    assert_eq!((gripper.brain.as_str(), gripper.autostart, gripper.restart), ("leader", false, RestartPolicy::Never));
 }
 
 #[test]
