@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use serde_json::{Value, json};
 use verger_engine::causes::{Actor, Root, RootKind};
-use verger_engine::life::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
+use verger_engine::life::{Decider, Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 use verger_engine::runs::{Containment, Ended, Exit, Pid, RunId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 use verger_wire::board::{self, Identity, Name, Reader, Record, Slices, State, Writer, decode};
@@ -238,6 +238,11 @@ fn fields(record: &Record) -> Value {
             RootKind::Revival => json!({ "at": at, "kind": "revival" }),
         }
     });
+    let decider = match record.decider {
+        Decider::Lifecycle => json!({ "kind": "lifecycle" }),
+        Decider::Brain(slot) => json!({ "kind": "brain", "slot": slot }),
+        Decider::Taken(slot) => json!({ "kind": "taken", "slot": slot }),
+    };
     json!({
         "root": root, "asked": record.asked, "want": record.want.word(),
         "phase": record.phase.word(), "ready": record.ready, "run": record.run.0, "began": moment(record.began),
@@ -247,7 +252,7 @@ fn fields(record: &Record) -> Value {
         "in_the_way": record.in_the_way.map(|pid| pid.0), "failure": failure, "last_exit": last_exit,
         "last_order": last_order, "restarts": record.restarts, "failures": record.failures,
         "window_from": moment(record.window_from), "window_restarts": record.window_restarts,
-        "survives": record.survives,
+        "survives": record.survives, "decider": decider,
     })
 }
 
@@ -266,6 +271,7 @@ fn running() -> Record {
         started: 123_456,
         containment: Containment::Cgroup,
         on: None,
+        decider: Decider::Lifecycle,
         in_the_way: None,
         failure: None,
         last_exit: None,
@@ -292,6 +298,8 @@ fn records() -> Vec<(&'static str, Record)> {
     let gone = Exit { ended: Ended::Unknown, oom: false };
     vec![
         ("running", running()),
+        ("running, as its brain wants it", Record { decider: Decider::Brain(3), ..running() }),
+        ("running, and its brain has to wait", Record { decider: Decider::Taken(3), ..running() }),
         (
             "down, never run",
             Record {

