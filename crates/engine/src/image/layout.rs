@@ -11,7 +11,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -39,7 +39,7 @@ macro_rules! number_fields {
         }
     )*};
 }
-number_fields!(u8, u16, u32, u64, i8, i16);
+number_fields!(u8, u16, u32, u64, u128, i8, i16);
 
 impl Field for Span {
     const SIZE: usize = 8;
@@ -198,11 +198,12 @@ record! {
     }
 }
 
-/// "Not given" for `umask`, `nice`, `oom_score_adjust` and `scheduling_policy`.
+/// "Not given" for `umask`, `nice`, `oom_score_adjust` and `scheduling_policy`; and for a socket's `mode`.
 pub(super) const NO_UMASK: u16 = u16::MAX;
 pub(super) const NO_NICE: i8 = i8::MIN;
 pub(super) const NO_OOM_SCORE: i16 = i16::MIN;
 pub(super) const NO_SCHEDULING: u8 = u8::MAX;
+pub(super) const NO_MODE: u16 = u16::MAX;
 
 record! {
     /// An edge of the graph: from the service that lists it to the one it names.
@@ -222,7 +223,8 @@ record! {
 }
 
 record! {
-    HandleRecord { name: Text, kind: u8, path: Text, }
+    /// The fields after `path` are a socket's: how many bytes its host has (0, 4, 16), those bytes, and the rest.
+    HandleRecord { name: Text, kind: u8, path: Text, host_length: u8, host: u128, port: u16, mode: u16, backlog: u32, }
 }
 
 pub(super) const READY_STARTED: u8 = 0;
@@ -238,6 +240,10 @@ pub(super) const SOURCE_HANDLE: u8 = 3;
 
 pub(super) const HANDLE_FILE: u8 = 0;
 pub(super) const HANDLE_PIPE: u8 = 1;
+pub(super) const HANDLE_TCP: u8 = 2;
+pub(super) const HANDLE_UDP: u8 = 3;
+pub(super) const HANDLE_UNIX: u8 = 4;
+pub(super) const HANDLE_UNIX_DATAGRAM: u8 = 5;
 
 /// FNV-1a with 64 bits: tells damage, not malice (whoever can write an image can also write its checksum; that is why
 /// everything else is verified too). <http://www.isthe.com/chongo/tech/comp/fnv/>
