@@ -449,8 +449,8 @@ impl Daemon {
         while let Some(label) = self.world.holding.keeper().and_then(Keeper::refused) {
             let name = label.name.map_or_else(String::new, |name| name.to_string());
             let text = match (label.kind, label.survives) {
-                (Kind::Pipe, _) => {
-                    format!("pipe {name}: the keeper has no room for it: it does not outlive this daemon")
+                (Kind::Pipe | Kind::Socket, _) => {
+                    format!("handle {name}: the keeper has no room for it: it does not outlive this daemon")
                 }
                 (_, true) => format!("{name}: the keeper has no room for it: it does not outlive this daemon"),
                 (_, false) => {
@@ -532,7 +532,7 @@ impl Daemon {
             let engine = effects.engine();
             match effect {
                 Effect::Run(effect) => {
-                    if let Some(inherited) = world.perform(engine, poll, &effect) {
+                    if let Some(inherited) = world.perform(engine, poll, log, &effect) {
                         let who = Actor { uid: self.facts.uid, pid: 0 };
                         let (right, service) = (Some(inherited.right), Some(inherited.service));
                         if !control.add(poll, inherited.end, right, who, service, self.now) {
@@ -553,7 +553,7 @@ impl Daemon {
                 Effect::Life(effect) => {
                     tell(engine, control, page, log, &effect);
                     match effect {
-                        LifeEffect::Planned { .. } => world.planned(engine),
+                        LifeEffect::Planned { .. } => world.planned(engine, log),
                         LifeEffect::Ended { status } => self.ended = Some(status),
                         LifeEffect::Moved { .. }
                         | LifeEffect::Changed { .. }

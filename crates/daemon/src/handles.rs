@@ -1,19 +1,22 @@
-//! Handles: descriptors of a plan that outlive runs, so that no byte of a log pipe is lost between two of them.
+//! Handles: descriptors of a plan that outlive runs, so that no byte of a log pipe is lost between two of them, and no client is
+//! turned away.
 //!
 //! They are opened when a plan is taken and closed when neither the plan nor a run started from it is left. A handle that a new
-//! plan has too, by name and kind, is carried over.
+//! plan has too, by name and kind, is carried over; a socket that listens where it did, by its address.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use verger_engine::image::{HandleView, Image};
+use verger_engine::image::{HandleView, Image, Listen, SourceView};
 use verger_wire::board::Name;
 
 use crate::inheritance::Inheritance;
 use crate::label::{Kind, Label};
+use crate::listening::{self, Socket, SocketFile};
 
 /// A plan as runs need it: what it says, and what it has opened for them.
 #[derive(Debug)]
@@ -22,25 +25,138 @@ pub(crate) struct Held {
     pub(crate) handles: Handles,
 }
 
+/// A socket that could not be opened, in words.
+#[derive(Debug)]
+pub(crate) struct NotOpened {
+    pub(crate) text: String,
+    pub(crate) hint: Option<&'static str>,
+}
+
 impl Held {
-    /// Opens what an image declares; what a former plan has opened already is carried over.
-    pub(crate) fn open(image: &Image, former: Option<&Held>, inheritance: &mut Inheritance) -> Held {
-        let former = former.map(|held| (&held.image, &held.handles));
-        Held { image: image.clone(), handles: Handles::open(image, former, inheritance) }
+    /// Opens what an image declares; what is open already is carried over: pipes and files from the last plan, sockets from any.
+    pub(crate) fn open<'h>(
+        image: &Image,
+        last: Option<&Held>,
+        others: impl Iterator<Item = &'h Held> + Clone,
+        inheritance: &mut Inheritance,
+    ) -> Held {
+        let last = last.map(|held| (&held.image, &held.handles));
+        let held = Held { image: image.clone(), handles: Handles::open(image, last, inheritance) };
+        for (at, listen, place) in held.sockets() {
+            let found = others.clone().find_map(|other| other.socket_at(&listen));
+            let found = found.or_else(|| inheritance.take_socket(&listen.address));
+            if let Some(socket) = found {
+                let _as_it_was = listening::adjust(&socket, &listen);
+                let _not_yet = place.socket.set(socket);
+            } else {
+                held.handles.open_socket(at, &listen);
+            }
+        }
+        held
     }
 
-    /// Its pipes, with what they are.
-    pub(crate) fn pipes(&self) -> impl Iterator<Item = (Label, Arc<OwnedFd>)> + '_ {
-        let all = (0..).zip(&self.handles.ends);
-        let pipes = all.filter(move |(at, _)| matches!(self.image.handle(*at), (_, HandleView::Pipe)));
-        pipes.flat_map(move |(at, ends)| {
-            let label = move |end| Label { end, name: Name::new(self.image.handle(at).0), ..Label::of(Kind::Pipe) };
-            (0..).zip(ends).filter_map(move |(end, fd)| Some((label(end), Arc::clone(fd.as_ref().ok()?))))
+    fn sockets(&self) -> impl Iterator<Item = (u32, Listen<&str>, &Place)> {
+        (0..).zip(&self.handles.ends).filter_map(|(at, ends)| match (ends, self.image.handle(at).1) {
+            (Ends::Socket(place), HandleView::Listen(listen)) => Some((at, listen, place)),
+            _ => None,
         })
+    }
+
+    /// The socket it has at an address.
+    fn socket_at(&self, wanted: &Listen<&str>) -> Option<Socket> {
+        let mut sockets = self.sockets().filter(|(_, listen, _)| listen.address == wanted.address);
+        let socket = sockets.find_map(|(_, _, place)| place.socket.get())?;
+        // One whose file somebody has removed is found by nobody any more.
+        let is_found = |file: &SocketFile| wanted.address.file().and_then(SocketFile::at).as_ref() == Some(file);
+        socket.file.as_ref().is_none_or(is_found).then(|| socket.clone())
+    }
+
+    /// The sockets that a service uses and that could not be opened: they are tried again. Whether all are open now. `others`: what
+    /// else is held.
+    pub(crate) fn open_late<'h>(&self, record: u32, others: impl Iterator<Item = &'h Held> + Clone) -> Late {
+        let mut late = Late::default();
+        for (_, source) in self.image.service(record).descriptors() {
+            let SourceView::Handle { handle, .. } = source else { continue };
+            let Some((at, listen, place)) = self.sockets().find(|(at, ..)| *at == handle) else { continue };
+            if place.socket.get().is_some() {
+                continue;
+            }
+            let before = place.errno.load(Ordering::Relaxed);
+            match others.clone().find_map(|other| other.socket_at(&listen)) {
+                Some(socket) => {
+                    let _as_it_was = listening::adjust(&socket, &listen);
+                    let _not_yet = place.socket.set(socket);
+                }
+                None => self.handles.open_socket(at, &listen),
+            }
+            late.opened |= place.socket.get().is_some();
+            late.failed |= place.socket.get().is_none() && place.errno.load(Ordering::Relaxed) != before;
+        }
+        late
+    }
+
+    /// Whether a service uses a socket that is not open.
+    pub(crate) fn lacks_a_socket(&self, record: u32) -> bool {
+        self.image.service(record).descriptors().any(|(_, source)| match source {
+            SourceView::Handle { handle, .. } => {
+                self.handles.ends.get(handle as usize).is_some_and(|ends| match ends {
+                    Ends::Socket(place) => place.socket.get().is_none(),
+                    Ends::Two(_) => false,
+                })
+            }
+            SourceView::Null | SourceView::Inherit | SourceView::File(_) => false,
+        })
+    }
+
+    /// The sockets that are not open, and why.
+    pub(crate) fn not_opened(&self) -> impl Iterator<Item = NotOpened> {
+        self.sockets().filter(|(.., place)| place.socket.get().is_none()).map(|(at, listen, place)| {
+            let errno = Errno::from_raw_os_error(place.errno.load(Ordering::Relaxed));
+            let (name, address) = (self.image.handle(at).0, listen.address);
+            let text = format!("handle `{name}` does not listen at {address}: {errno}");
+            NotOpened { text, hint: listening::hint(errno, &address) }
+        })
+    }
+
+    /// The files of its sockets.
+    pub(crate) fn socket_files(&self) -> impl Iterator<Item = &SocketFile> {
+        self.sockets().filter_map(|(.., place)| place.socket.get()?.file.as_ref())
+    }
+
+    /// What of it outlives the daemon, with what it is: its pipes and sockets.
+    pub(crate) fn lasting(&self) -> impl Iterator<Item = (Label, Arc<OwnedFd>)> {
+        (0..)
+            .zip(&self.handles.ends)
+            .flat_map(|(at, ends)| {
+                let (name, what) = self.image.handle(at);
+                let label = |kind, end| Label { end, name: Name::new(name), ..Label::of(kind) };
+                match (ends, what) {
+                    (Ends::Two([Ok(read), Ok(write)]), HandleView::Pipe) => {
+                        let pipe = |end, fd: &Arc<OwnedFd>| Some((label(Kind::Pipe, end), Arc::clone(fd)));
+                        [pipe(0, read), pipe(1, write)]
+                    }
+                    (Ends::Socket(place), _) => {
+                        let label =
+                            |socket: &Socket| label(Kind::Socket, 1).with_file(socket.file.as_ref().map(|it| it.id));
+                        [place.socket.get().map(|socket| (label(socket), Arc::clone(&socket.fd))), None]
+                    }
+                    _ => [None, None],
+                }
+            })
+            .flatten()
     }
 }
 
-/// The handles of one image, by number and end.
+/// What became of sockets that were tried again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Late {
+    /// One is open now.
+    pub(crate) opened: bool,
+    /// One is not, for another reason than before.
+    pub(crate) failed: bool,
+}
+
+/// The handles of one image, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Handles {
     ends: Vec<Ends>,
@@ -48,24 +164,53 @@ pub(crate) struct Handles {
     new_pipes: Vec<u32>,
 }
 
-type Ends = [Result<Arc<OwnedFd>, Errno>; 2];
+#[derive(Debug)]
+enum Ends {
+    /// An end to read and one to write.
+    Two(Pair),
+    /// A socket that listens.
+    Socket(Place),
+}
+
+type Pair = [Result<Arc<OwnedFd>, Errno>; 2];
+
+/// A socket's place. What is in the way of it may go, so it can be filled later.
+#[derive(Debug, Default)]
+struct Place {
+    socket: OnceLock<Socket>,
+    /// Why it is not open.
+    errno: AtomicI32,
+}
 
 /// A file's end to read, a closed one's.
 const NO_SUCH_END: Errno = Errno::BADF;
 
 impl Handles {
-    /// Opens what an image declares. What cannot be opened is told when a service asks for it: the others go on.
+    /// Opens what an image declares, but for its sockets. What cannot be opened is told when a service asks for it: the others go on.
     fn open(image: &Image, former: Option<(&Image, &Handles)>, inheritance: &mut Inheritance) -> Handles {
         let mut new_pipes = Vec::new();
         let ends = (0..image.handle_count()).map(|at| {
             let declared = image.handle(at);
+            if let HandleView::Listen(_) = declared.1 {
+                return Ends::Socket(Place::default());
+            }
             let known = former.and_then(|(old, handles)| handles.carried_over(old, declared));
-            known.or_else(|| inherited(declared, inheritance)).unwrap_or_else(|| {
+            Ends::Two(known.or_else(|| inherited(declared, inheritance)).unwrap_or_else(|| {
                 new_pipes.extend(matches!(declared.1, HandleView::Pipe).then_some(at));
                 open_one(&declared.1)
-            })
+            }))
         });
         Handles { ends: ends.collect(), new_pipes }
+    }
+
+    fn open_socket(&self, handle: u32, listen: &Listen<&str>) {
+        let Some(Ends::Socket(place)) = self.ends.get(handle as usize) else { return };
+        match listening::open(listen) {
+            Ok(socket) => {
+                let _not_yet = place.socket.set(socket);
+            }
+            Err(errno) => place.errno.store(errno.raw_os_error(), Ordering::Relaxed),
+        }
     }
 
     /// Whether a pipe was made for this plan, and is not one that a plan or a daemon before had.
@@ -73,39 +218,45 @@ impl Handles {
         self.new_pipes.contains(&handle)
     }
 
-    fn carried_over(&self, old: &Image, declared: (&str, HandleView<'_>)) -> Option<Ends> {
+    fn carried_over(&self, old: &Image, declared: (&str, HandleView<'_>)) -> Option<Pair> {
         let at = (0..old.handle_count()).find(|at| old.handle(*at) == declared)?;
-        let ends = self.ends.get(at as usize)?;
+        let Ends::Two(ends) = self.ends.get(at as usize)? else { return None };
         ends.iter().any(Result::is_ok).then(|| ends.clone())
     }
 
-    /// An end of a handle: 0 to read, 1 to write.
+    /// An end of a handle: 0 to read, 1 to write; of a socket there is only the one.
     ///
     /// # Errors
     /// Why it could not be opened.
     pub(crate) fn get(&self, handle: u32, end: u8) -> Result<BorrowedFd<'_>, Errno> {
-        let ends = self.ends.get(handle as usize).ok_or(NO_SUCH_END)?;
-        match ends.get(usize::from(end)).ok_or(NO_SUCH_END)? {
-            Ok(fd) => Ok(fd.as_fd()),
-            Err(errno) => Err(*errno),
+        match self.ends.get(handle as usize).ok_or(NO_SUCH_END)? {
+            Ends::Two(ends) => match ends.get(usize::from(end)).ok_or(NO_SUCH_END)? {
+                Ok(fd) => Ok(fd.as_fd()),
+                Err(errno) => Err(*errno),
+            },
+            Ends::Socket(place) => match place.socket.get() {
+                Some(socket) => Ok(socket.fd.as_fd()),
+                None => Err(Errno::from_raw_os_error(place.errno.load(Ordering::Relaxed))),
+            },
         }
     }
 }
 
 /// The pipe that the daemon before us had: it may have bytes in it, and somebody at its ends.
-fn inherited((name, what): (&str, HandleView<'_>), inheritance: &mut Inheritance) -> Option<Ends> {
+fn inherited((name, what): (&str, HandleView<'_>), inheritance: &mut Inheritance) -> Option<Pair> {
     let ends = matches!(what, HandleView::Pipe).then(|| inheritance.take_pipe(name))??;
     Some(ends.map(|end| Ok(Arc::new(end))))
 }
 
 /// Opens what was declared.
-fn open_one(what: &HandleView<'_>) -> Ends {
+fn open_one(what: &HandleView<'_>) -> Pair {
     match what {
         HandleView::File(path) => [Err(NO_SUCH_END), append_to(path).map(Arc::new)],
         HandleView::Pipe => match pipe_with(PipeFlags::CLOEXEC) {
             Ok((read, write)) => [Ok(Arc::new(read)), Ok(Arc::new(write))],
             Err(errno) => [Err(errno), Err(errno)],
         },
+        HandleView::Listen(_) => [Err(NO_SUCH_END), Err(NO_SUCH_END)],
     }
 }
 

@@ -5,10 +5,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use verger_engine::image::{ContainmentWish, ResourceLimit, ServiceView, Session as SessionWish, SourceView};
+use verger_engine::image::{
+    ContainmentWish, HandleView, ResourceLimit, ServiceView, Session as SessionWish, SourceView,
+};
 use verger_engine::runs::{Containment, StartFailure, Step};
 use verger_linux::contain::RunName;
-use verger_linux::spawn::{self, Arena, PATH_BYTES_MAX, PointerArray, Pointers, Recipe, Session, Spawner, WordsError};
+use verger_linux::spawn::{
+    self, Arena, Blank, PATH_BYTES_MAX, PointerArray, Pointers, Recipe, Session, Spawner, WordsError,
+};
 use verger_linux::users::{self, SYSTEM};
 
 use verger_wire::board::Name;
@@ -28,6 +32,8 @@ const ARENA_BYTES: usize = 16 * 1024;
 const GROUPS: usize = 256;
 /// CPUs are numbered below 8192.
 const CPU_WORDS: usize = 128;
+/// Where a program looks for the sockets that it is told of (`SD_LISTEN_FDS_START`).
+const FIRST_SOCKET: u32 = 3;
 /// `RLIMIT_NOFILE`.
 const OPEN_FILES: u8 = 7;
 /// `ADDR_NO_RANDOMIZE`.
@@ -100,9 +106,10 @@ impl Kitchen {
         for text in service.argv() {
             arguments.push_bytes(text).map_err(too_much)?;
         }
-        let variables = variables(&service, ground, job, &identity, control_number, arena, envp)?;
+        let (variables, own_number) = variables(&service, ground, job, &identity, control_number, arena, envp)?;
 
         let mut recipe = Recipe::new(program, arguments.end(), variables);
+        recipe.own_number = own_number;
         recipe.descriptors = &descriptors[..count];
         recipe.session = match service.session() {
             SessionWish::Own => Session::Own,
@@ -332,7 +339,7 @@ fn variables<'k>(
     control: Option<u32>,
     arena: &'k Arena,
     array: &'k mut PointerArray,
-) -> Result<Pointers<'k>, StartFailure> {
+) -> Result<(Pointers<'k>, Option<Blank<'k>>), StartFailure> {
     let mut filling = array.begin();
     let in_plan = |text: &[u8]| service.environment().any(|other| name_part(other) == name_part(text));
     let said =
@@ -361,7 +368,40 @@ fn variables<'k>(
         let number = decimal(number.into(), &mut digits);
         filling.push(arena.text(&[b"VERGER_CONTROL=", number]).map_err(too_much)?).map_err(too_much)?;
     }
-    Ok(filling.end())
+    let mut own_number = None;
+    let (names, count) = sockets(service, job);
+    if count > 0 {
+        // What the plan says of them itself holds.
+        if !in_plan(b"LISTEN_FDS=") {
+            let number = decimal(count as u64, &mut digits);
+            filling.push(arena.text(&[b"LISTEN_FDS=", number]).map_err(too_much)?).map_err(too_much)?;
+        }
+        if !in_plan(b"LISTEN_FDNAMES=") {
+            filling.push(arena.text(&names[..2 * count]).map_err(too_much)?).map_err(too_much)?;
+        }
+        if !in_plan(b"LISTEN_PID=") {
+            let blank = arena.blank(b"LISTEN_PID=").map_err(too_much)?;
+            filling.push_blank(blank).map_err(too_much)?;
+            own_number = Some(blank);
+        }
+    }
+    Ok((filling.end(), own_number))
+}
+
+/// The sockets that listen on the numbers from 3 on without a gap, as `LISTEN_FDNAMES` has them, and how many there are. Those
+/// elsewhere the program has to know of.
+fn sockets<'j>(service: &ServiceView<'_>, job: &'j Job) -> ([&'j [u8]; 2 * DESCRIPTORS], usize) {
+    let mut names: [&[u8]; 2 * DESCRIPTORS] = [b":"; 2 * DESCRIPTORS];
+    names[0] = b"LISTEN_FDNAMES=";
+    let mut count = 0;
+    for (number, source) in service.descriptors().skip_while(|(number, _)| *number < FIRST_SOCKET) {
+        let SourceView::Handle { handle, .. } = source else { break };
+        let (name, HandleView::Listen(_)) = job.held.image.handle(handle) else { break };
+        let Some(place) = names.get_mut(2 * count + 1).filter(|_| number == FIRST_SOCKET + count as u32) else { break };
+        *place = name.as_bytes();
+        count += 1;
+    }
+    (names, count)
 }
 
 fn affinity<'k>(service: &ServiceView<'_>, words: &'k mut [u64]) -> &'k [u64] {

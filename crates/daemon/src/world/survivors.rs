@@ -5,6 +5,7 @@
 //! holds that. *Always true:* a process is taken for the one that was known only if its number and its start time are.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use verger_engine::Engine;
@@ -17,7 +18,7 @@ use verger_wire::board::Name;
 use super::{Living, World};
 use crate::holding::Share;
 use crate::inheritance::Inheritance;
-use crate::label::Kind;
+use crate::label::{Kind, Label};
 use crate::leftovers::Doomed;
 use crate::poll::{Poll, Token};
 use crate::shim::{self, Shim};
@@ -180,14 +181,23 @@ impl World {
     /// All that was known has been taken up: what is held is written down anew, and what the daemon before us left beside is closed.
     pub(crate) fn has_taken_up(&mut self, engine: &Engine) {
         self.holding.forget_former();
-        self.hold_pipes();
+        self.hold_handles();
         self.tell_all(engine);
+        // Nobody took them, so they close.
+        self.inheritance.socket_files().for_each(|file| file.remove());
         self.inheritance = Inheritance::default();
     }
 
-    /// Brings what is held of the plans' pipes up to date.
-    pub(super) fn hold_pipes(&mut self) {
-        self.holding.pipes(self.held.iter().flat_map(|(_, held)| held.pipes()).collect());
+    /// Brings what is held of the plans' pipes and sockets up to date.
+    pub(super) fn hold_handles(&mut self) {
+        let mut all: Vec<(Label, Arc<OwnedFd>)> = Vec::new();
+        for (label, fd) in self.held.iter().flat_map(|(_, held)| held.lasting()) {
+            // What was carried over from one plan to another is one thing.
+            if !all.iter().any(|(_, other)| Arc::ptr_eq(other, &fd)) {
+                all.push((label, fd));
+            }
+        }
+        self.holding.handles(all);
     }
 
     /// Brings what is held for the run of a slot up to date.
