@@ -22,15 +22,15 @@ names = os.environ["LISTEN_FDNAMES"].split(":")
 if len(names) != int(os.environ["LISTEN_FDS"]): sys.exit("names and numbers differ")
 sockets = {socket.socket(fileno=3 + at): name for at, name in enumerate(names)}
 if any(os.get_blocking(it.fileno()) is False for it in sockets): sys.exit("they do not block")
+answer = lambda it, said: f"{sockets[it]} {os.getpid()} {said.decode()}".encode()
 while True:
     for it in select.select(list(sockets), [], [])[0]:
         if it.type == socket.SOCK_DGRAM:
             said, who = it.recvfrom(100)
-            answer = lambda text: it.sendto(text, who)
+            it.sendto(answer(it, said), who)
         else:
-            client, _ = it.accept()
-            said, answer = client.recv(100), client.sendall
-        answer(f"{sockets[it]} {os.getpid()} {said.decode()}".encode())
+            with it.accept()[0] as client:
+                client.sendall(answer(it, client.recv(100)))
 "#;
 
 /// A machine with this plan, in which `@serve` is the server's command.
@@ -404,7 +404,7 @@ fn it_is_the_same_socket_in_the_next_program() {
     }
     assert_eq!(answered(asks(tcp(port))), ("http".to_owned(), lives.pid.expect("it runs")));
     machine.start_service("dies").expect("it starts");
-    assert_eq!(answered(client), ("own".to_owned(), machine.wait_ready("dies").pid.expect("it runs")));
+    assert_eq!(answered(client), ("own".to_owned(), machine.show("dies").pid.expect("it runs")));
     let mut machine = machine;
     assert_eq!(machine.end().code(), Some(0));
     assert!(!path.exists(), "what was taken over is removed too");
@@ -456,7 +456,7 @@ fn a_deserted_socket_is_replaced_and_a_live_one_is_not() {
     let other = UnixListener::bind(&path).expect("there is room");
     let machine = start(&in_the_way(&folder));
     machine.wait("a", Phase::Failed);
-    machine.stderr().wait("Address in use", PATIENCE);
+    machine.stderr().wait("Address already in use", PATIENCE);
     assert!(why(&machine).contains("another program listens there already"), "{}", why(&machine));
     assert!(std::fs::metadata(&path).expect("it is there").file_type().is_socket());
     let _our_probe = other.accept();
@@ -491,7 +491,7 @@ fn a_port_that_somebody_has_is_told_and_tried_again() {
     let failed = machine.wait("a", Phase::Failed);
     machine.wait_ready("b");
     let said = machine.stderr().wait("it is tried again when a service that uses it is started", PATIENCE);
-    let text = format!("handle `http` does not listen at tcp:127.0.0.1:{port}: Address in use");
+    let text = format!("handle `http` does not listen at tcp:127.0.0.1:{port}: Address already in use");
     assert!(said.contains(&text) && said.contains("`ss -lptux` tells which"), "{said}");
     assert!(why(&machine).contains(&format!("tcp:127.0.0.1:{port} (descriptor 3)")), "{}", why(&machine));
     assert_eq!(failed.pid, None);

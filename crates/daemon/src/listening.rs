@@ -22,7 +22,7 @@ pub(crate) struct Socket {
     pub(crate) file: Option<SocketFile>,
 }
 
-/// A Unix socket's file.
+/// A Unix socket's file. As long as the socket is open the kernel gives the file's number to no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SocketFile {
     pub(crate) id: FileId,
@@ -259,12 +259,17 @@ mod tests {
         assert_eq!(open(&datagrams).unwrap_err(), Errno::ADDRINUSE, "somebody listens, for something else");
         let former = first.file.clone().unwrap();
         assert!(is_at(first.fd.as_fd(), former.id, &unix(path).address));
-        drop(first);
-        let second = open(&datagrams).unwrap();
-        assert_ne!(second.file.as_ref(), Some(&former));
+        // As long as it is open its file's number is nobody else's, whatever becomes of the name.
+        std::fs::remove_file(&file).unwrap();
+        assert!(!is_at(first.fd.as_fd(), former.id, &unix(path).address), "its file is gone");
+        let other = open(&unix(path)).unwrap();
         former.remove();
         assert!(file.exists(), "it is another one's by now");
-        assert!(!is_at(second.fd.as_fd(), former.id, &datagrams.address), "its file was replaced");
+        assert!(!is_at(first.fd.as_fd(), former.id, &unix(path).address), "its file was replaced");
+        drop((first, other));
+        assert!(file.exists());
+        let second = open(&datagrams).unwrap();
+        assert!(is_at(second.fd.as_fd(), second.file.as_ref().unwrap().id, &datagrams.address));
         assert!(
             !is_at(second.fd.as_fd(), second.file.as_ref().unwrap().id, &unix(path).address),
             "the type is another"

@@ -203,12 +203,12 @@ impl World {
             };
             self.held.push((id, held));
         }
-        drop(former);
         self.remove_unless_held(&files);
+        drop(former);
         self.hold_handles();
     }
 
-    /// Removes the files of sockets that no plan has any more.
+    /// Removes the files of sockets that no plan has any more. They are open still: so the numbers of the files are nobody else's.
     fn remove_unless_held(&self, files: &[SocketFile]) {
         let is_held = |file: &SocketFile| self.held.iter().any(|(_, held)| held.socket_files().any(|it| it == file));
         files.iter().filter(|file| !is_held(file)).for_each(SocketFile::remove);
@@ -233,8 +233,8 @@ impl World {
         self.held = kept;
         let files: Vec<SocketFile> = gone.iter().flat_map(|(_, held)| held.socket_files()).cloned().collect();
         let is_less = !gone.is_empty();
-        drop(gone);
         self.remove_unless_held(&files);
+        drop(gone);
         if is_less {
             // With what is held beside, they would stay open.
             self.hold_handles();
