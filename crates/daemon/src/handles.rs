@@ -267,3 +267,88 @@ fn append_to(path: &str) -> Result<OwnedFd, Errno> {
     fcntl_setfl(&file, OFlags::APPEND)?;
     Ok(file)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use verger_engine::image::{Address, Descriptor, Handle, HandleKind, Plan, Service, Source};
+
+    /// A plan of one service with these handles.
+    fn image(handles: &[(&str, HandleKind)]) -> Image {
+        let handle = |(name, kind): &(&str, HandleKind)| Handle { name: (*name).into(), kind: kind.clone() };
+        let given = (3..).zip(handles.iter().filter(|(_, kind)| matches!(kind, HandleKind::Listen(_))));
+        let service = Service {
+            name: "a".into(),
+            program: "a".into(),
+            argv: vec!["a".into()],
+            descriptors: given
+                .map(|(number, (name, _))| Descriptor { number, source: Source::Handle((*name).into()) })
+                .collect(),
+            ..Service::default()
+        };
+        let plan = Plan { services: vec![service], handles: handles.iter().map(handle).collect(), ..Plan::default() };
+        Image::verify(Arc::new(verger_engine::image::build(&plan).unwrap())).unwrap()
+    }
+
+    fn at(address: Address<String>, mode: Option<u16>) -> HandleKind {
+        HandleKind::Listen(Listen { address, mode, backlog: 5 })
+    }
+
+    fn open(image: &Image, former: &[&Held]) -> Held {
+        Held::open(image, former.last().copied(), former.iter().copied(), &mut Inheritance::default())
+    }
+
+    fn numbers(held: &Held) -> BTreeSet<i32> {
+        held.lasting().map(|(_, fd)| fd.as_raw_fd()).collect()
+    }
+
+    #[test]
+    fn what_another_plan_has_too_stays_open() {
+        let folder = std::env::temp_dir().join(format!("verger-handles-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("sock").display().to_string();
+        let name = format!("@verger-handles-{}", std::process::id());
+        let [file, hidden] = [Address::Unix(path.clone()), Address::Unix(name)];
+        let first = open(
+            &image(&[("log", HandleKind::Pipe), ("own", at(file.clone(), None)), ("hidden", at(hidden.clone(), None))]),
+            &[],
+        );
+        assert_eq!((numbers(&first).len(), first.not_opened().count(), first.socket_files().count()), (4, 0, 1));
+        // Under another name and with another mode it is the same socket; a pipe of another name is another.
+        let second = open(&image(&[("tube", HandleKind::Pipe), ("renamed", at(file.clone(), Some(0o600)))]), &[&first]);
+        assert_eq!(numbers(&second).intersection(&numbers(&first)).count(), 1);
+        assert_eq!(second.socket_files().collect::<Vec<_>>(), first.socket_files().collect::<Vec<_>>());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        // Not only the last one is looked at, and what is carried over is no other's.
+        let third = open(&image(&[("hidden", at(hidden.clone(), None))]), &[&first, &second]);
+        assert!(numbers(&third).is_subset(&numbers(&first)) && third.not_opened().count() == 0);
+        // Whose file was removed is opened anew.
+        std::fs::remove_file(&path).unwrap();
+        let fourth = open(&image(&[("own", at(file, None))]), &[&first, &second]);
+        assert!(numbers(&fourth).is_disjoint(&numbers(&first)) && fourth.not_opened().count() == 0);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_could_not_be_opened_is_tried_again() {
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = other.local_addr().unwrap().port();
+        let address = Address::Tcp(Some(std::net::Ipv4Addr::LOCALHOST.into()), port);
+        let image = image(&[("http", at(address, None))]);
+        let held = open(&image, &[]);
+        let told: Vec<NotOpened> = held.not_opened().collect();
+        let text =
+            format!("handle `http` does not listen at tcp:127.0.0.1:{port}: Address already in use (os error 98)");
+        assert_eq!((told[0].text.as_str(), held.handles.get(0, 1).map(drop)), (text.as_str(), Err(Errno::ADDRINUSE)));
+        assert!(told[0].hint.is_some() && held.lacks_a_socket(0));
+        let late = held.open_late(0, std::iter::empty());
+        assert!(!late.opened && !late.failed, "it fails as before, which is told already");
+        drop(other);
+        let late = held.open_late(0, std::iter::empty());
+        assert!(late.opened && !held.lacks_a_socket(0) && held.handles.get(0, 1).is_ok());
+    }
+}
