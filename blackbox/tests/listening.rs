@@ -11,7 +11,9 @@ use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 
 use rustix::process::Signal;
+use verger_blackbox::message::Breakage;
 use verger_blackbox::{Folder, Machine, PATIENCE, Phase, Process, Setup, cli, eventually};
+use verger_client::Connection;
 
 /// Serves what it is told of as `sd_listen_fds(3)` has it: everybody is answered with the socket's name, the server's number and
 /// what was said.
@@ -232,7 +234,7 @@ fn what_a_program_is_told_is_its_own() {
         )
     };
     let (both, told) = ("{ 3 = 'b', 4 = 'a' }", Some("2 b:a"));
-    let mut cases = vec![
+    let cases = [
         ("plain", both, "", told),
         ("grouped", both, "containment = 'group'", told),
         ("shimmed", both, "containment = 'shim'", told),
@@ -243,11 +245,8 @@ fn what_a_program_is_told_is_its_own() {
         ("not-at-all", "{}", "", None),
         ("own-words", both, "environment = { LISTEN_FDNAMES = 'x:y' }", Some("2 x:y")),
         ("alone", both, "inherit_environment = false\nenvironment = { PATH = '/bin:/usr/bin' }", told),
+        ("own-numbers", both, "containment = 'pidns'", told),
     ];
-    let namespaces = std::fs::read_to_string("/proc/self/status").expect("it is there").contains("CapEff:\t000001ff");
-    if namespaces {
-        cases.push(("own-numbers", both, "containment = 'pidns'", told));
-    }
     let services: String = cases.iter().map(|(name, at, more, _)| service(name, at, more)).collect();
     // What the daemon itself is told is nobody else's.
     let listen = [("LISTEN_FDS", "1"), ("LISTEN_PID", "1"), ("LISTEN_FDNAMES", "x")];
@@ -408,6 +407,70 @@ fn it_is_the_same_socket_in_the_next_program() {
     let mut machine = machine;
     assert_eq!(machine.end().code(), Some(0));
     assert!(!path.exists(), "what was taken over is removed too");
+}
+
+#[test]
+fn it_is_the_same_socket_after_a_breakage() {
+    let setup = setup(&house(free_port()));
+    let machine = setup.arg("--debug").start();
+    let (own, client) = (socket_of(machine.main_process("dies"), 3), unix(machine.folder().join("sock")));
+    let answer = machine.client().inject(Breakage::Panic, None);
+    assert!(answer.is_err(), "it answered");
+    let path = machine.address().control();
+    eventually("it answers again", PATIENCE, || Connection::to_path(&path).ok()?.describe().ok());
+    assert!(daemon_has(&machine, &own));
+    assert_eq!(answered(asks(client)), ("own".to_owned(), machine.show("dies").pid.expect("it runs")));
+}
+
+#[test]
+fn a_file_that_a_daemon_left_is_replaced() {
+    let plan = "
+        [handle.own]
+        listen = 'unix:@@/sock'
+        [service.a]
+        command = @serve
+        descriptors = { 3 = 'own' }";
+    let mut machine = start(plan);
+    machine.wait_ready("a");
+    kill(&mut machine);
+    let mut next = next(&machine, plan);
+    next.wait_ready("a");
+    let path = machine.folder().join("sock");
+    assert_eq!(answered(asks(unix(&path))).0, "own");
+    next.end();
+    assert!(!path.exists());
+}
+
+#[test]
+fn what_a_survivor_listens_at_is_in_the_way_until_it_is_restarted() {
+    let port = free_port();
+    let plan = format!(
+        "[handle.http]
+         listen = 'tcp:{port}'
+         [service.lives]
+         command = @serve
+         descriptors = {{ 3 = 'http' }}
+         survive = true"
+    );
+    let mut machine = setup(&plan).env("VERGER_CONTAINMENT", "cgroup").start();
+    let main = machine.main_process("lives");
+    let lock = machine.runtime().join(machine.instance()).join("lock");
+    let keeper = eventually("there is a keeper", PATIENCE, || {
+        let text = std::fs::read_to_string(&lock).ok()?;
+        text.lines().nth(1)?.trim().parse().ok().filter(|pid| *pid != 0).map(Process)
+    });
+    machine.signal(Signal::STOP);
+    keeper.signal(Signal::KILL);
+    kill(&mut machine);
+    assert!(keeper.ended_within(PATIENCE));
+    let next = next(&machine, &plan);
+    next.stderr().wait(&format!("handle `http` does not listen at tcp:{port}"), PATIENCE);
+    assert_eq!(next.main_process("lives"), main);
+    assert_eq!(answered(asks(tcp(port))).1, main.0);
+    next.restart_service("lives").expect("it is restarted");
+    let again = next.main_process("lives");
+    assert_eq!(answered(asks(tcp(port))).1, again.0);
+    assert!(daemon_has(&next, &socket_of(again, 3)));
 }
 
 // ---- what is in the way ----
