@@ -296,6 +296,32 @@ fn eight_services_say_what_they_have_to_say_into_one_pipe() {
     }
 }
 
+#[test]
+fn a_file_that_the_program_removes_at_its_end_is_there_for_the_next() {
+    let machine = start(
+        "[handle.own]
+         listen = 'unix:@@/sock'
+         [service.a]
+         command = @serve
+         descriptors = { 3 = 'own' }
+         [service.b]
+         command = 'sleep 1000'
+         descriptors = { 3 = 'own' }",
+    );
+    let path = machine.folder().join("sock");
+    machine.wait_ready("a");
+    machine.stop_service("a").expect("it stops");
+    std::fs::remove_file(&path).expect("it is there");
+    machine.start_service("a").expect("it starts");
+    assert_eq!(answered(asks(unix(&path))), ("own".to_owned(), machine.main_process("a").0));
+    // Who runs has what it was given.
+    let sockets = ["a", "b"].map(|name| socket_of(machine.main_process(name), 3));
+    assert_ne!(sockets[0], sockets[1]);
+    let mut machine = machine;
+    machine.end();
+    assert!(!path.exists());
+}
+
 // ---- the daemon does not live on ----
 
 /// One service that lives on, and one that does not.

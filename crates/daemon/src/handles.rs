@@ -4,9 +4,8 @@
 //! They are opened when a plan is taken and closed when neither the plan nor a run started from it is left. A handle that a new
 //! plan has too, by name and kind, is carried over; a socket that listens where it did, by its address.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::io::Errno;
@@ -42,15 +41,9 @@ impl Held {
     ) -> Held {
         let last = last.map(|held| (&held.image, &held.handles));
         let held = Held { image: image.clone(), handles: Handles::open(image, last, inheritance) };
-        for (at, listen, place) in held.sockets() {
+        for (_, listen, place) in held.sockets() {
             let found = others.clone().find_map(|other| other.socket_at(&listen));
-            let found = found.or_else(|| inheritance.take_socket(&listen.address));
-            if let Some(socket) = found {
-                let _as_it_was = listening::adjust(&socket, &listen);
-                let _not_yet = place.socket.set(socket);
-            } else {
-                held.handles.open_socket(at, &listen);
-            }
+            place.fill(&listen, found.or_else(|| inheritance.take_socket(&listen.address)));
         }
         held
     }
@@ -65,62 +58,49 @@ impl Held {
     /// The socket it has at an address.
     fn socket_at(&self, wanted: &Listen<&str>) -> Option<Socket> {
         let mut sockets = self.sockets().filter(|(_, listen, _)| listen.address == wanted.address);
-        let socket = sockets.find_map(|(_, _, place)| place.socket.get())?;
-        // One whose file somebody has removed is found by nobody any more.
-        let is_found = |file: &SocketFile| wanted.address.file().and_then(SocketFile::at).as_ref() == Some(file);
-        socket.file.as_ref().is_none_or(is_found).then(|| socket.clone())
+        sockets.find_map(|(.., place)| place.socket()).filter(Socket::is_found)
     }
 
-    /// The sockets that a service uses and that could not be opened: they are tried again. Whether all are open now. `others`: what
-    /// else is held.
+    /// Whether a service uses a socket that is not open, or that nobody finds: its program may have removed the file at its end.
+    pub(crate) fn lacks_a_socket(&self, record: u32) -> bool {
+        self.image.service(record).descriptors().any(|(_, source)| {
+            let SourceView::Handle { handle, .. } = source else { return false };
+            let Some(Ends::Socket(place)) = self.handles.ends.get(handle as usize) else { return false };
+            !place.lock().socket.as_ref().is_some_and(Socket::is_found)
+        })
+    }
+
+    /// Such sockets of a service are opened again. `others`: what else is held.
     pub(crate) fn open_late<'h>(&self, record: u32, others: impl Iterator<Item = &'h Held> + Clone) -> Late {
         let mut late = Late::default();
         for (_, source) in self.image.service(record).descriptors() {
             let SourceView::Handle { handle, .. } = source else { continue };
-            let Some((at, listen, place)) = self.sockets().find(|(at, ..)| *at == handle) else { continue };
-            if place.socket.get().is_some() {
+            let Some((_, listen, place)) = self.sockets().find(|(at, ..)| *at == handle) else { continue };
+            if place.socket().is_some_and(|socket| socket.is_found()) {
                 continue;
             }
-            let before = place.errno.load(Ordering::Relaxed);
-            match others.clone().find_map(|other| other.socket_at(&listen)) {
-                Some(socket) => {
-                    let _as_it_was = listening::adjust(&socket, &listen);
-                    let _not_yet = place.socket.set(socket);
-                }
-                None => self.handles.open_socket(at, &listen),
-            }
-            late.opened |= place.socket.get().is_some();
-            late.failed |= place.socket.get().is_none() && place.errno.load(Ordering::Relaxed) != before;
+            let before = place.lock().errno;
+            place.fill(&listen, others.clone().find_map(|other| other.socket_at(&listen)));
+            let now = place.lock().errno;
+            late.opened |= now.is_none();
+            late.failed |= now.is_some() && now != before;
         }
         late
     }
 
-    /// Whether a service uses a socket that is not open.
-    pub(crate) fn lacks_a_socket(&self, record: u32) -> bool {
-        self.image.service(record).descriptors().any(|(_, source)| match source {
-            SourceView::Handle { handle, .. } => {
-                self.handles.ends.get(handle as usize).is_some_and(|ends| match ends {
-                    Ends::Socket(place) => place.socket.get().is_none(),
-                    Ends::Two(_) => false,
-                })
-            }
-            SourceView::Null | SourceView::Inherit | SourceView::File(_) => false,
-        })
-    }
-
-    /// The sockets that are not open, and why.
+    /// The sockets that are not open where they are to be, and why.
     pub(crate) fn not_opened(&self) -> impl Iterator<Item = NotOpened> {
-        self.sockets().filter(|(.., place)| place.socket.get().is_none()).map(|(at, listen, place)| {
-            let errno = Errno::from_raw_os_error(place.errno.load(Ordering::Relaxed));
+        self.sockets().filter_map(|(at, listen, place)| {
+            let errno = place.lock().errno?;
             let (name, address) = (self.image.handle(at).0, listen.address);
             let text = format!("handle `{name}` does not listen at {address}: {errno}");
-            NotOpened { text, hint: listening::hint(errno, &address) }
+            Some(NotOpened { text, hint: listening::hint(errno, &address) })
         })
     }
 
     /// The files of its sockets.
-    pub(crate) fn socket_files(&self) -> impl Iterator<Item = &SocketFile> {
-        self.sockets().filter_map(|(.., place)| place.socket.get()?.file.as_ref())
+    pub(crate) fn socket_files(&self) -> impl Iterator<Item = SocketFile> {
+        self.sockets().filter_map(|(.., place)| place.socket()?.file)
     }
 
     /// What of it outlives the daemon, with what it is: its pipes and sockets.
@@ -138,7 +118,7 @@ impl Held {
                     (Ends::Socket(place), _) => {
                         let label =
                             |socket: &Socket| label(Kind::Socket, 1).with_file(socket.file.as_ref().map(|it| it.id));
-                        [place.socket.get().map(|socket| (label(socket), Arc::clone(&socket.fd))), None]
+                        [place.socket().map(|socket| (label(&socket), socket.fd)), None]
                     }
                     _ => [None, None],
                 }
@@ -174,12 +154,41 @@ enum Ends {
 
 type Pair = [Result<Arc<OwnedFd>, Errno>; 2];
 
-/// A socket's place. What is in the way of it may go, so it can be filled later.
+/// A socket's place. What is in the way of it may go, so it can be filled later; workers look at it meanwhile.
 #[derive(Debug, Default)]
-struct Place {
-    socket: OnceLock<Socket>,
-    /// Why it is not open.
-    errno: AtomicI32,
+struct Place(Mutex<InPlace>);
+
+#[derive(Debug, Default)]
+struct InPlace {
+    socket: Option<Socket>,
+    /// Why it could not be opened, the last time.
+    errno: Option<Errno>,
+}
+
+impl Place {
+    fn lock(&self) -> MutexGuard<'_, InPlace> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn socket(&self) -> Option<Socket> {
+        self.lock().socket.clone()
+    }
+
+    /// Puts a socket there that was found, or else a new one. Where none can be had a former one stays: better than none.
+    fn fill(&self, listen: &Listen<&str>, found: Option<Socket>) {
+        let opened = match found {
+            Some(socket) => {
+                let _as_it_was = listening::adjust(&socket, listen);
+                Ok(socket)
+            }
+            None => listening::open(listen),
+        };
+        let mut place = self.lock();
+        place.errno = opened.as_ref().err().copied();
+        if let Ok(socket) = opened {
+            place.socket = Some(socket);
+        }
+    }
 }
 
 /// A file's end to read, a closed one's.
@@ -203,16 +212,6 @@ impl Handles {
         Handles { ends: ends.collect(), new_pipes }
     }
 
-    fn open_socket(&self, handle: u32, listen: &Listen<&str>) {
-        let Some(Ends::Socket(place)) = self.ends.get(handle as usize) else { return };
-        match listening::open(listen) {
-            Ok(socket) => {
-                let _not_yet = place.socket.set(socket);
-            }
-            Err(errno) => place.errno.store(errno.raw_os_error(), Ordering::Relaxed),
-        }
-    }
-
     /// Whether a pipe was made for this plan, and is not one that a plan or a daemon before had.
     pub(crate) fn is_new_pipe(&self, handle: u32) -> bool {
         self.new_pipes.contains(&handle)
@@ -228,16 +227,13 @@ impl Handles {
     ///
     /// # Errors
     /// Why it could not be opened.
-    pub(crate) fn get(&self, handle: u32, end: u8) -> Result<BorrowedFd<'_>, Errno> {
+    pub(crate) fn get(&self, handle: u32, end: u8) -> Result<Arc<OwnedFd>, Errno> {
         match self.ends.get(handle as usize).ok_or(NO_SUCH_END)? {
-            Ends::Two(ends) => match ends.get(usize::from(end)).ok_or(NO_SUCH_END)? {
-                Ok(fd) => Ok(fd.as_fd()),
-                Err(errno) => Err(*errno),
-            },
-            Ends::Socket(place) => match place.socket.get() {
-                Some(socket) => Ok(socket.fd.as_fd()),
-                None => Err(Errno::from_raw_os_error(place.errno.load(Ordering::Relaxed))),
-            },
+            Ends::Two(ends) => ends.get(usize::from(end)).ok_or(NO_SUCH_END)?.clone(),
+            Ends::Socket(place) => {
+                let place = place.lock();
+                place.socket.as_ref().map(|socket| Arc::clone(&socket.fd)).ok_or(place.errno.unwrap_or(NO_SUCH_END))
+            }
         }
     }
 }
@@ -326,7 +322,18 @@ mod tests {
         // Not only the last one is looked at, and what is carried over is no other's.
         let third = open(&image(&[("hidden", at(hidden.clone(), None))]), &[&first, &second]);
         assert!(numbers(&third).is_subset(&numbers(&first)) && third.not_opened().count() == 0);
-        // Whose file was removed is opened anew.
+        // Whose file was removed is opened anew; also when a service is started that uses it.
+        std::fs::remove_file(&path).unwrap();
+        assert!(second.lacks_a_socket(0));
+        let late = second.open_late(0, std::iter::empty());
+        assert!(late.opened && !second.lacks_a_socket(0));
+        assert_eq!(numbers(&second).intersection(&numbers(&first)).count(), 0);
+        // Where that cannot be done it stays as it was.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "precious").unwrap();
+        let before = numbers(&second);
+        let late = second.open_late(0, std::iter::empty());
+        assert!(late.failed && !late.opened && numbers(&second) == before && second.not_opened().count() == 1);
         std::fs::remove_file(&path).unwrap();
         let fourth = open(&image(&[("own", at(file, None))]), &[&first, &second]);
         assert!(numbers(&fourth).is_disjoint(&numbers(&first)) && fourth.not_opened().count() == 0);

@@ -22,6 +22,13 @@ pub(crate) struct Socket {
     pub(crate) file: Option<SocketFile>,
 }
 
+impl Socket {
+    /// Whether clients find it: its file may have been removed, or replaced.
+    pub(crate) fn is_found(&self) -> bool {
+        self.file.as_ref().is_none_or(|file| FileId::of(&file.path) == Some(file.id))
+    }
+}
+
 /// A Unix socket's file. As long as the socket is open the kernel gives the file's number to no other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SocketFile {
@@ -78,7 +85,7 @@ pub(crate) fn adjust(socket: &Socket, what: &Listen<&str>) -> Result<(), Errno> 
         rustix::net::listen(&socket.fd, what.backlog.cast_signed())?;
     }
     if let (Some(file), Some(mode)) = (&socket.file, what.mode)
-        && FileId::of(&file.path) == Some(file.id)
+        && socket.is_found()
     {
         rustix::fs::chmodat(CWD, &file.path, Mode::from_raw_mode(mode.into()), AtFlags::empty())?;
     }

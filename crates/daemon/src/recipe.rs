@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -93,8 +94,8 @@ impl Kitchen {
         let Kitchen { spawner, argv, envp, arena, program, path, users, groups, cpus } = self;
 
         let identity = identify(&service, arena, users, &mut groups[..])?;
-        let mut opened: [Option<OwnedFd>; DESCRIPTORS] = [const { None }; DESCRIPTORS];
-        open_files(&service, &mut opened, &mut path[..])?;
+        let mut opened: [Option<Opened>; DESCRIPTORS] = [const { None }; DESCRIPTORS];
+        open_files(&service, job, &mut opened, &mut path[..])?;
         let (descriptors, count, control_number) = wire(&service, job, &opened, &ground.null)?;
 
         let search = service.environment().find_map(|text| value_of(without_nul(text), "PATH"));
@@ -248,20 +249,41 @@ fn identify<'k>(
     Ok(identity)
 }
 
-/// Opens the files that sit on descriptors, in the order of the descriptors.
+/// What was opened for a descriptor: for this start alone, or for the whole plan.
+enum Opened {
+    File(OwnedFd),
+    Handle(Arc<OwnedFd>),
+}
+
+impl AsFd for Opened {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Opened::File(fd) => fd.as_fd(),
+            Opened::Handle(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// Opens the files that sit on descriptors and looks up the handles, in the order of the descriptors.
 fn open_files(
     service: &ServiceView<'_>,
-    opened: &mut [Option<OwnedFd>; DESCRIPTORS],
+    job: &Job,
+    opened: &mut [Option<Opened>; DESCRIPTORS],
     path: &mut [u8],
 ) -> Result<(), StartFailure> {
     for ((number, source), place) in service.descriptors().zip(opened.iter_mut()) {
-        let SourceView::File(name) = source else { continue };
-        let flags = match number {
-            0 => OFlags::RDONLY,
-            _ => OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE,
+        let found = match source {
+            SourceView::File(name) => {
+                let flags = match number {
+                    0 => OFlags::RDONLY,
+                    _ => OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE,
+                };
+                open(name, flags, path).map(Opened::File)
+            }
+            SourceView::Handle { handle, end } => job.held.handles.get(handle, end).map(Opened::Handle),
+            SourceView::Null | SourceView::Inherit => continue,
         };
-        let file = open(name, flags, path);
-        *place = Some(file.map_err(|errno| failure(Step::Open, errno))?);
+        *place = Some(found.map_err(|errno| failure(Step::Open, errno))?);
     }
     Ok(())
 }
@@ -290,7 +312,7 @@ type Wired<'w> = ([(u32, BorrowedFd<'w>); DESCRIPTORS], usize, Option<u32>);
 fn wire<'w>(
     service: &ServiceView<'_>,
     job: &'w Job,
-    opened: &'w [Option<OwnedFd>; DESCRIPTORS],
+    opened: &'w [Option<Opened>; DESCRIPTORS],
     null: &'w OwnedFd,
 ) -> Result<Wired<'w>, StartFailure> {
     let mut wired = [(0, null.as_fd()); DESCRIPTORS];
@@ -312,9 +334,8 @@ fn wire<'w>(
                 // The daemon has nothing else that is anybody's business.
                 _ => null.as_fd(),
             },
-            SourceView::File(_) => file.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd(),
-            SourceView::Handle { handle, end } => {
-                job.held.handles.get(handle, end).map_err(|errno| failure(Step::Open, errno))?
+            SourceView::File(_) | SourceView::Handle { .. } => {
+                file.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd()
             }
         };
         add(number, fd)?;

@@ -188,7 +188,7 @@ impl World {
     /// A plan has been taken: its handles are opened, those of images that are no longer held are closed.
     pub(crate) fn planned(&mut self, engine: &Engine, log: &mut Log) {
         let former = std::mem::take(&mut self.held);
-        let files: Vec<SocketFile> = former.iter().flat_map(|(_, held)| held.socket_files()).cloned().collect();
+        let files: Vec<SocketFile> = former.iter().flat_map(|(_, held)| held.socket_files()).collect();
         for (id, image) in engine.images().iter() {
             let known = former.iter().find(|(other, held)| *other == id && held.image.digest() == image.digest());
             let held = match known {
@@ -210,13 +210,13 @@ impl World {
 
     /// Removes the files of sockets that no plan has any more. They are open still: so the numbers of the files are nobody else's.
     fn remove_unless_held(&self, files: &[SocketFile]) {
-        let is_held = |file: &SocketFile| self.held.iter().any(|(_, held)| held.socket_files().any(|it| it == file));
+        let is_held = |file: &SocketFile| self.held.iter().any(|(_, held)| held.socket_files().any(|it| it == *file));
         files.iter().filter(|file| !is_held(file)).for_each(SocketFile::remove);
     }
 
     /// Removes the files of all sockets: everything has ended.
     pub(crate) fn remove_socket_files(&self) {
-        self.held.iter().flat_map(|(_, held)| held.socket_files()).for_each(SocketFile::remove);
+        self.held.iter().flat_map(|(_, held)| held.socket_files()).for_each(|file| file.remove());
     }
 
     /// Tries once more to open the sockets of a service that is to be started, where they are not: whoever was in the way may
@@ -231,7 +231,7 @@ impl World {
         let before = std::mem::take(&mut self.held);
         let (kept, gone): (Vec<_>, Vec<_>) = before.into_iter().partition(|(id, held)| is_needed(*id, held));
         self.held = kept;
-        let files: Vec<SocketFile> = gone.iter().flat_map(|(_, held)| held.socket_files()).cloned().collect();
+        let files: Vec<SocketFile> = gone.iter().flat_map(|(_, held)| held.socket_files()).collect();
         let is_less = !gone.is_empty();
         self.remove_unless_held(&files);
         drop(gone);

@@ -4,8 +4,8 @@
 //! signalled through its pidfd, which is the one descriptor an idle run holds, and how it ended is what the kernel says to whoever
 //! holds that. *Always true:* a process is taken for the one that was known only if its number and its start time are.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use verger_engine::Engine;
@@ -18,7 +18,7 @@ use verger_wire::board::Name;
 use super::{Living, World};
 use crate::holding::Share;
 use crate::inheritance::Inheritance;
-use crate::label::{Kind, Label};
+use crate::label::Kind;
 use crate::leftovers::Doomed;
 use crate::poll::{Poll, Token};
 use crate::shim::{self, Shim};
@@ -190,14 +190,10 @@ impl World {
 
     /// Brings what is held of the plans' pipes and sockets up to date.
     pub(super) fn hold_handles(&mut self) {
-        let mut all: Vec<(Label, Arc<OwnedFd>)> = Vec::new();
-        for (label, fd) in self.held.iter().flat_map(|(_, held)| held.lasting()) {
-            // What was carried over from one plan to another is one thing.
-            if !all.iter().any(|(_, other)| Arc::ptr_eq(other, &fd)) {
-                all.push((label, fd));
-            }
-        }
-        self.holding.handles(all);
+        // What was carried over from one plan to another is one thing.
+        let mut known = BTreeSet::new();
+        let all = self.held.iter().flat_map(|(_, held)| held.lasting());
+        self.holding.handles(all.filter(|(_, fd)| known.insert(fd.as_raw_fd())).collect());
     }
 
     /// Brings what is held for the run of a slot up to date.

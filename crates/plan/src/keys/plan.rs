@@ -112,7 +112,7 @@ pub(crate) const HANDLE: &[Group<HandleDraft>] = &[Group {
             default: "",
             doc: "A socket that clients come to, open as long as the plan has it: who connects while its service is restarted waits \
                   and is served. `\"tcp:80\"` is that port of all addresses, IPv6 and IPv4; `\"tcp:127.0.0.1:80\"` and \
-                  `\"tcp:[::1]:80\"` of one; `udp` likewise, for packets. `\"unix:/run/x.sock\"` has a file, `\"unix:@x\"` an abstract \
+                  `\"tcp:[::1]:80\"` of one (`[::]` is all IPv6 addresses); `udp` likewise, for packets. `\"unix:/run/x.sock\"` has a file, `\"unix:@x\"` an abstract \
                   name; `unix-datagram` is for packets. A socket file that nobody listens at any more is replaced, anything else of \
                   that name is left alone. It goes when everything ends in order, unless another has taken its place.",
             shape: Shape::Other { written: "address as string", schema: listen_schema, read: read_listen },
