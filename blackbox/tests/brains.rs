@@ -142,8 +142,10 @@ fn a_dump_tells_of_its_own_services_only() {
     let dump = court.say("statedump");
     let lines: Vec<&str> = dump.lines().collect();
     assert_eq!(
-        lines[..5],
+        lines[..7],
         [
+            "fd.state\tlog.r\tpipe\tread\tlog.w",
+            "fd.state\tlog.w\tpipe\twrite\tlog.r",
             "service.state\ta\tdown\t-\t-\t-\t-\t-\t-",
             "service.tags\ta\tx=1\ty",
             "service.args\ta\tsleep\t1000",
@@ -152,7 +154,7 @@ fn a_dump_tells_of_its_own_services_only() {
         ],
         "{dump}"
     );
-    assert_eq!(lines.len(), 6, "{dump}");
+    assert_eq!(lines.len(), 8, "{dump}");
     for other in ["b", "free", "boss", "other", "nobody"] {
         let error = court.say(&format!("service.start\t{other}"));
         assert!(error.starts_with("error\tNo such service"), "{error}");

@@ -2,8 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 
 use rustix::process::{Pid, Signal, kill_process};
 use verger_blackbox::{Folder, MARK, Output, PATIENCE, cli, group_folders, processes_of, program, search_path};
@@ -23,13 +26,21 @@ struct Up {
 
 impl Up {
     fn start(example: &str) -> Up {
-        let (folder, instance) = Folder::new();
+        Up::of(&examples().join(example), Folder::new())
+    }
+
+    fn of(plan: &Path, (folder, instance): (Folder, String)) -> Up {
         let runtime = folder.join("run");
         let (read, write) = std::io::pipe().unwrap();
         // As from a shell that a person types into: one that runs things in the background has them ignore Ctrl-C.
         let mut command = Command::new("env");
         command.arg("--default-signal=HUP,INT,QUIT").arg(program("verger"));
-        command.arg("up").arg(examples().join(example)).args(["--instance", &instance, "--color", "never"]);
+        command.arg("up").arg(plan).current_dir(plan.parent().unwrap()).args([
+            "--instance",
+            &instance,
+            "--color",
+            "never",
+        ]);
         command.env("VERGER_RUNTIME_DIR", &runtime).env("PATH", search_path()).env(MARK, &instance);
         command.stdin(Stdio::null()).stdout(write.try_clone().unwrap()).stderr(write);
         let child = command.spawn().unwrap();
@@ -90,4 +101,55 @@ fn comes_up_survives_and_ends(example: &str, in_order: bool) {
     assert!(!in_order || at("ping  down") < at("pong  stopping"), "{example}: ends in another order:\n{said}");
     assert_eq!(processes_of(&up.instance), Vec::<u32>::new(), "{example}");
     assert_eq!(group_folders(&up.instance), Vec::<PathBuf>::new(), "{example}");
+}
+
+/// What a client has to say to a server.
+const REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
+
+#[test]
+fn who_comes_while_it_is_restarted_is_served() {
+    let (folder, instance) = Folder::new();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let read = |name: &str| std::fs::read_to_string(examples().join("listen").join(name)).unwrap();
+    let plan = read("listen.toml").replace("8470", &port.to_string());
+    folder.write("hello.py", read("hello.py"));
+    let plan = folder.write("listen.toml", plan);
+    let mut up = Up::of(&plan, (folder, instance));
+    up.said.wait("1 service up", PATIENCE);
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    let ask = || -> String {
+        let mut client = std::net::TcpStream::connect(("127.0.0.1", port)).expect("nobody is turned away");
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        client.write_all(REQUEST).unwrap();
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        let (_, answer) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("it is answered with {text:?}"));
+        answer.trim().to_owned()
+    };
+    let answers = std::thread::scope(|threads| {
+        let clients = [(); 4].map(|()| {
+            threads.spawn(|| {
+                let mut answers = BTreeSet::new();
+                while !is_over.load(Ordering::Relaxed) {
+                    answers.insert(ask());
+                }
+                answers.insert(ask());
+                answers
+            })
+        });
+        for _ in 0..5 {
+            let before = up.pid("hello");
+            assert_eq!(ask(), format!("hello from process {before}"));
+            up.verger(&["restart", "hello"]);
+            assert_ne!(up.pid("hello"), before);
+        }
+        is_over.store(true, Ordering::Relaxed);
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect::<BTreeSet<String>>()
+    });
+    assert!(answers.contains(&format!("hello from process {}", up.pid("hello"))), "{answers:?}");
+    assert!(answers.iter().all(|it| it.starts_with("hello from process ")), "{answers:?}");
+
+    kill_process(Pid::from_child(&up.child), Signal::INT).unwrap();
+    assert!(up.child.wait().unwrap().success());
+    assert!(up.said.closed_within(PATIENCE), "somebody still holds its output");
 }

@@ -156,3 +156,26 @@ fn without_any_folder_of_its_own_it_makes_one_that_others_cannot_enter() {
     assert_eq!(status.code(), Some(1), "{said}");
     assert!(said.contains("somebody else's") && said.contains("Hint: "), "{said}");
 }
+
+#[test]
+fn a_low_port_is_not_had_and_the_hint_says_what_it_takes() {
+    let limit = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("it is there");
+    if limit.trim().parse::<u16>().is_ok_and(|limit| limit < 1000) {
+        return;
+    }
+    let machine = start(
+        "[handle.low]
+         listen = 'tcp:127.0.0.1:999'
+         [service.a]
+         command = 'sleep 1000'
+         descriptors = { 3 = 'low' }
+         [service.b]
+         command = 'sleep 1000'",
+    );
+    machine.wait("a", Phase::Failed);
+    machine.wait_ready("b");
+    let said = machine.stderr().wait("CAP_NET_BIND_SERVICE", PATIENCE);
+    assert!(said.contains("handle `low` does not listen at tcp:127.0.0.1:999: Permission denied"), "{said}");
+    let failure = machine.show("a").failure.expect("it has failed");
+    assert_eq!(failure.kind, FailureKind::Start);
+}

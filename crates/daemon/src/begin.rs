@@ -106,8 +106,8 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         log.warn(format_args!("{flaw}; it is not heeded"));
     }
     let limits = given.as_ref().map_or(EMPTY_LIMITS, |given| with_room(given.image.limits()));
-    let pipes = given.as_ref().map_or(0, |given| given.image.handle_count()) + MORE_PIPES;
-    let places = holding::places(limits.services, pipes);
+    let handles = given.as_ref().map_or(0, |given| given.image.handle_count()) + MORE_HANDLES;
+    let places = holding::places(limits.services, handles);
     let passed = match list.filter(|list| list.room() == places) {
         Some(list) => list,
         None => Passed::new(places).map_err(while_doing("cannot make a memory file"))?,
@@ -151,7 +151,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
             .map_err(while_doing("cannot listen for the next daemon"))?,
     };
     let mut holding = Holding::new(passed, limits.services, inheritance.take_keeper());
-    let keepers_room = holding::keepers_room(limits.services, pipes);
+    let keepers_room = holding::keepers_room(limits.services, handles);
     // One that broke too often tells nobody anything any more: the keeper that knows everything stays in charge.
     let [_, former] = holding.keepers();
     if init == Init::No && !(is_hopeless && former.is_some()) {
@@ -742,8 +742,8 @@ const STRANGERS_GRACE: Span = Span::from_secs(2);
 const SIGKILL: u8 = 9;
 const SIGTERM: u8 = 15;
 const SIGCONT: u8 = 18;
-/// Pipes beyond those of the first plan that there is room for.
-const MORE_PIPES: u32 = 32;
+/// Handles beyond those of the first plan that there is room for.
+const MORE_HANDLES: u32 = 32;
 
 /// From here on things move again.
 fn go_on(daemon: &mut Daemon, ending: Option<Ending>) {

@@ -456,8 +456,8 @@ impl Daemon {
         while let Some(label) = self.world.holding.keeper().and_then(Keeper::refused) {
             let name = label.name.map_or_else(String::new, |name| name.to_string());
             let text = match (label.kind, label.survives) {
-                (Kind::Pipe, _) => {
-                    format!("pipe {name}: the keeper has no room for it: it does not outlive this daemon")
+                (Kind::Pipe | Kind::Socket, _) => {
+                    format!("handle {name}: the keeper has no room for it: it does not outlive this daemon")
                 }
                 (_, true) => format!("{name}: the keeper has no room for it: it does not outlive this daemon"),
                 (_, false) => {
@@ -574,7 +574,7 @@ impl Daemon {
             let engine = effects.engine();
             match effect {
                 Effect::Run(effect) => {
-                    if let Some(inherited) = world.perform(engine, poll, &effect) {
+                    if let Some(inherited) = world.perform(engine, poll, log, &effect) {
                         let (run, name) = (inherited.run, engine.name(inherited.run.service.slot));
                         if let Some((end, right)) = inherited.control {
                             let who = Actor { uid: self.facts.uid, pid: 0 };
@@ -605,7 +605,7 @@ impl Daemon {
                     tell(engine, control, page, log, &effect);
                     match effect {
                         LifeEffect::Planned { .. } => {
-                            world.planned(engine);
+                            world.planned(engine, log);
                             brains.planned(engine, self.now);
                         }
                         LifeEffect::Ended { status } => self.ended = Some(status),

@@ -46,26 +46,26 @@ pub(crate) struct Holding {
     marks: Vec<u8>,
     /// Slots of which something is still to be told.
     stale: Vec<u32>,
-    /// Pipes of the plan, by name and end.
-    pipes: Vec<(Label, Arc<OwnedFd>)>,
+    /// Pipes and sockets of the plan, by name and end.
+    handles: Vec<(Label, Arc<OwnedFd>)>,
     /// How many of them the keeper has been told.
-    pipes_told: usize,
+    handles_told: usize,
 }
 
-/// Places on the list of what is passed: first what there is once, then so many for each slot, then the pipes.
+/// Places on the list of what is passed: first what there is once, then so many for each slot, then the plan's handles.
 const ONCE: usize = 8;
 const A_SLOT: usize = 4;
 const STALE: u8 = 0x80;
 
-/// How many places a list has: for so many services, and pipes with two ends each.
-pub(crate) fn places(services: u32, pipes: u32) -> usize {
-    ONCE + services as usize * A_SLOT + 2 * pipes as usize
+/// How many places a list has: for so many services, and handles with two ends each.
+pub(crate) fn places(services: u32, handles: u32) -> usize {
+    ONCE + services as usize * A_SLOT + 2 * handles as usize
 }
 
 /// How many descriptors a keeper has to have room for: of each run its process, its notify socket, its readiness pipe and its
-/// shim, and the pipes.
-pub(crate) fn keepers_room(services: u32, pipes: u32) -> usize {
-    services as usize * 4 + 2 * pipes as usize
+/// shim, and the plan's handles.
+pub(crate) fn keepers_room(services: u32, handles: u32) -> usize {
+    services as usize * 4 + 2 * handles as usize
 }
 
 impl Holding {
@@ -80,8 +80,8 @@ impl Holding {
             told: vec![0; services as usize],
             marks: vec![0; services as usize],
             stale: Vec::with_capacity(services as usize),
-            pipes: Vec::new(),
-            pipes_told: 0,
+            handles: Vec::new(),
+            handles_told: 0,
         }
     }
 
@@ -118,7 +118,7 @@ impl Holding {
         self.keeper = Some(keeper);
         self.pass_keeper();
         self.in_charge = false;
-        self.pipes_told = 0;
+        self.handles_told = 0;
         for told in self.told.iter_mut().filter(|told| **told != 0) {
             *told = 0;
         }
@@ -143,20 +143,20 @@ impl Holding {
         }
     }
 
-    /// The pipes of all plans that are held.
-    pub(crate) fn pipes(&mut self, all: Vec<(Label, Arc<OwnedFd>)>) {
-        let gone = std::mem::replace(&mut self.pipes, all);
+    /// The pipes and sockets of all plans that are held.
+    pub(crate) fn handles(&mut self, all: Vec<(Label, Arc<OwnedFd>)>) {
+        let gone = std::mem::replace(&mut self.handles, all);
         let first = ONCE + self.told.len() * A_SLOT;
-        for at in 0..gone.len().max(self.pipes.len()) {
-            match self.pipes.get(at) {
+        for at in 0..gone.len().max(self.handles.len()) {
+            match self.handles.get(at) {
                 Some((label, fd)) => self.passed.put(first + at, fd.as_fd(), &label.words()),
                 None => self.passed.clear(first + at),
             }
         }
-        self.pipes_told = 0;
-        for (label, _) in gone.iter().filter(|(label, _)| !self.pipes.iter().any(|(other, _)| other.is_same(label))) {
+        self.handles_told = 0;
+        for (label, _) in gone.iter().filter(|(label, _)| !self.handles.iter().any(|(other, _)| other.is_same(label))) {
             if let Some(keeper) = &self.keeper {
-                let _one_pipe_too_many = keeper.tell(Order::LetGoOne, label, None);
+                let _one_too_many = keeper.tell(Order::LetGoOne, label, None);
             }
         }
     }
@@ -245,13 +245,13 @@ impl Holding {
     /// The readiness pipe of a run is closed.
     pub(crate) fn no_longer_awaits(&mut self, run: RunId) {
         if let Some(keeper) = &self.keeper {
-            let _one_pipe_too_many = keeper.tell(Order::LetGoOne, &Label { run, ..Label::of(Kind::Ready) }, None);
+            let _one_too_many = keeper.tell(Order::LetGoOne, &Label { run, ..Label::of(Kind::Ready) }, None);
         }
     }
 
     /// Whether the keeper has not been told everything.
     pub(crate) fn is_behind(&self) -> bool {
-        self.keeper.is_some() && !(self.in_charge && self.stale.is_empty() && self.pipes_told == self.pipes.len())
+        self.keeper.is_some() && !(self.in_charge && self.stale.is_empty() && self.handles_told == self.handles.len())
     }
 
     /// A slot of which something is still to be told: [`Holding::update`] it.
@@ -264,11 +264,11 @@ impl Holding {
     /// Tells what does not belong to a slot; the keeper is in charge when it has been told all. Whether there is more to tell, later.
     pub(crate) fn catch_up(&mut self) -> bool {
         let Some(keeper) = &self.keeper else { return false };
-        for (label, fd) in &self.pipes[self.pipes_told..] {
+        for (label, fd) in &self.handles[self.handles_told..] {
             if is_to_wait(keeper.tell(Order::Hold, label, Some(fd.as_fd()))) {
                 return true;
             }
-            self.pipes_told += 1;
+            self.handles_told += 1;
         }
         if !self.stale.is_empty() {
             return true;

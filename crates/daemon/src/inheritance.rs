@@ -1,11 +1,13 @@
 //! What a daemon has from the one before it: from its own former life, or from the keeper of one that died.
 
 use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+use verger_engine::image::Address;
 use verger_engine::life::{Decider, LastOrder, PhaseKind, Want};
 use verger_engine::runs::{Containment, Pid, RunId};
 use verger_engine::time::Moment;
@@ -16,6 +18,7 @@ use verger_wire::board::{Entry, Name, Record};
 
 use crate::keeper::{HANDOVER, MESSAGE_BYTES, Order, PATIENCE, words_of};
 use crate::label::{FORM, Kind, Label};
+use crate::listening::{self, Socket, SocketFile};
 use crate::shim::Shim;
 
 /// Descriptors with what they are. Each is taken once; the rest closes with this.
@@ -100,6 +103,23 @@ impl Inheritance {
         let name = Name::new(name)?;
         let is = |end| move |label: &Label| (label.kind, label.end, label.name) == (Kind::Pipe, end, Some(name));
         Some([self.take_where(is(0))?, self.take_where(is(1))?])
+    }
+
+    /// The socket of the plan that listens at an address.
+    pub(crate) fn take_socket(&mut self, address: &Address<&str>) -> Option<Socket> {
+        let is_it = |(label, fd): &(Label, OwnedFd)| {
+            label.kind == Kind::Socket && listening::is_at(fd.as_fd(), label.file(), address)
+        };
+        let (_, fd) = self.things.swap_remove(self.things.iter().position(is_it)?);
+        Some(Socket { fd: Arc::new(fd), file: address.file().and_then(SocketFile::at) })
+    }
+
+    /// The files of sockets that nobody took.
+    pub(crate) fn socket_files(&self) -> impl Iterator<Item = SocketFile> {
+        self.things
+            .iter()
+            .filter(|(label, _)| label.kind == Kind::Socket)
+            .filter_map(|(label, fd)| listening::file_of(fd, label.file()))
     }
 
     /// Both directories of a cgroup tree.

@@ -203,7 +203,7 @@ impl Own<'_> {
         }
         drop(reserve);
         self.end_all_but(&table);
-        table.retain(|held| held.label.survives || held.label.kind == Kind::Pipe);
+        table.retain(|held| held.label.survives || held.label.is_of_the_plan());
         if table.iter().any(|held| held.label.kind == Kind::Process) {
             self.wait_for_successor(&table, &own, signals.as_ref());
             self.end_survivors(&table);
@@ -253,7 +253,7 @@ impl Own<'_> {
                     }
                 }
                 (order, Some(label), _) if order == Order::LetGo as u64 => {
-                    table.retain(|held| held.label.run != label.run || held.label.kind == Kind::Pipe);
+                    table.retain(|held| held.label.run != label.run || held.label.is_of_the_plan());
                 }
                 (order, Some(label), _) if order == Order::LetGoOne as u64 => {
                     table.retain(|held| !held.label.is_same(&label));

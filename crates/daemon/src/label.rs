@@ -5,6 +5,8 @@ use verger_engine::runs::{Containment, Pid, RunId};
 use verger_linux::exec::PASSED_WORDS;
 use verger_wire::board::{NAME_WORDS, Name};
 
+use crate::file_id::FileId;
+
 /// The form of labels and messages. A daemon of another version takes nothing that has another.
 pub(crate) const FORM: u32 = 1;
 
@@ -37,9 +39,11 @@ pub(crate) enum Kind {
     Process = 10,
     /// Our end of the socket of a run's shim: when it closes, the shim ends its tree.
     Shim = 11,
+    /// A socket of the plan that listens.
+    Socket = 12,
 }
 
-const KINDS: [Kind; 11] = [
+const KINDS: [Kind; 12] = [
     Kind::Lock,
     Kind::Door,
     Kind::Handover,
@@ -51,6 +55,7 @@ const KINDS: [Kind; 11] = [
     Kind::Ready,
     Kind::Process,
     Kind::Shim,
+    Kind::Socket,
 ];
 
 /// What is known of a descriptor beside its number. What does not apply is zero.
@@ -64,10 +69,11 @@ pub(crate) struct Label {
     /// What holds its run.
     pub(crate) containment: Containment,
     pub(crate) run: RunId,
-    /// The main process of its run, and when the kernel says it began.
+    /// The main process of its run, and when the kernel says it began. The latter is a Unix socket's file's number.
     pub(crate) pid: u32,
     pub(crate) started: u64,
-    /// Of a shim: what number the main process of its run has below it. The other two are the shim's own then.
+    /// Of a shim: what number the main process of its run has below it. The other two are the shim's own then. Of a Unix socket: the
+    /// device that its file is on.
     pub(crate) inner: u32,
     /// The service, or the handle.
     pub(crate) name: Option<Name>,
@@ -91,8 +97,24 @@ impl Label {
 
     /// Whether both say the same thing of the same: a later one takes the earlier one's place.
     pub(crate) fn is_same(&self, other: &Label) -> bool {
-        let pipe = self.kind != Kind::Pipe || (self.end, self.name) == (other.end, other.name);
-        (self.kind, self.run) == (other.kind, other.run) && pipe
+        let handle = !self.is_of_the_plan() || (self.end, self.name) == (other.end, other.name);
+        (self.kind, self.run) == (other.kind, other.run) && handle
+    }
+
+    /// Whether it is a handle of the plan, and no run's.
+    pub(crate) fn is_of_the_plan(&self) -> bool {
+        matches!(self.kind, Kind::Pipe | Kind::Socket)
+    }
+
+    /// A socket's with the file that is its name. Device numbers of the kernel have 32 bits.
+    pub(crate) fn with_file(self, file: Option<FileId>) -> Label {
+        let file = file.unwrap_or(FileId { device: 0, number: 0 });
+        Label { started: file.number, inner: file.device as u32, ..self }
+    }
+
+    /// The file that is a socket's name.
+    pub(crate) fn file(&self) -> FileId {
+        FileId { device: u64::from(self.inner), number: self.started }
     }
 
     /// The main process of its run.
@@ -171,6 +193,9 @@ mod tests {
         let pipe = |end, name| Label { end, name: Name::new(name), ..Label::of(Kind::Pipe) };
         assert!(pipe(0, "log").is_same(&pipe(0, "log")));
         assert!(!pipe(0, "log").is_same(&pipe(1, "log")) && !pipe(0, "log").is_same(&pipe(0, "trace")));
+        let socket = |name| Label { name: Name::new(name), ..Label::of(Kind::Socket) };
+        assert!(socket("http").is_same(&socket("http").with_file(Some(FileId { device: 1, number: 2 }))));
+        assert!(!socket("http").is_same(&socket("admin")) && !socket("log").is_same(&pipe(0, "log")));
         let process = |run, survives| Label { run: RunId(run), survives, ..Label::of(Kind::Process) };
         assert!(process(1, true).is_same(&process(1, false)) && !process(1, true).is_same(&process(2, true)));
     }

@@ -13,6 +13,7 @@ mod control;
 mod daemon;
 mod door;
 mod environment;
+mod file_id;
 mod folder;
 mod handles;
 mod holding;
@@ -20,6 +21,7 @@ mod inheritance;
 mod keeper;
 mod label;
 mod leftovers;
+mod listening;
 mod log;
 mod mend;
 mod notify;
@@ -130,6 +132,7 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     }
     daemon.log.flush_last();
     daemon.page.let_go();
+    daemon.world.remove_socket_files();
     let tree = daemon.world.starter.ground().tree.as_ref();
     let leftovers = tree.is_some_and(|tree| tree.dismantle() == Err(Errno::BUSY));
     let kept = leftovers && daemon.world.holding.keepers().iter().any(Option::is_some);

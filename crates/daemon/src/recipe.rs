@@ -2,13 +2,18 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use verger_engine::image::{ContainmentWish, ResourceLimit, ServiceView, Session as SessionWish, SourceView};
+use verger_engine::image::{
+    ContainmentWish, HandleView, ResourceLimit, ServiceView, Session as SessionWish, SourceView,
+};
 use verger_engine::runs::{Containment, StartFailure, Step};
 use verger_linux::contain::RunName;
-use verger_linux::spawn::{self, Arena, PATH_BYTES_MAX, PointerArray, Pointers, Recipe, Session, Spawner, WordsError};
+use verger_linux::spawn::{
+    self, Arena, Blank, PATH_BYTES_MAX, PointerArray, Pointers, Recipe, Session, Spawner, WordsError,
+};
 use verger_linux::users::{self, SYSTEM};
 
 use verger_wire::board::Name;
@@ -28,6 +33,8 @@ const ARENA_BYTES: usize = 16 * 1024;
 const GROUPS: usize = 256;
 /// CPUs are numbered below 8192.
 const CPU_WORDS: usize = 128;
+/// Where a program looks for the sockets that it is told of (`SD_LISTEN_FDS_START`).
+const FIRST_SOCKET: u32 = 3;
 /// `RLIMIT_NOFILE`.
 const OPEN_FILES: u8 = 7;
 /// `ADDR_NO_RANDOMIZE`.
@@ -87,8 +94,8 @@ impl Kitchen {
         let Kitchen { spawner, argv, envp, arena, program, path, users, groups, cpus } = self;
 
         let identity = identify(&service, arena, users, &mut groups[..])?;
-        let mut opened: [Option<OwnedFd>; DESCRIPTORS] = [const { None }; DESCRIPTORS];
-        open_files(&service, &mut opened, &mut path[..])?;
+        let mut opened: [Option<Opened>; DESCRIPTORS] = [const { None }; DESCRIPTORS];
+        open_files(&service, job, &mut opened, &mut path[..])?;
         let (descriptors, count, control_number) = wire(&service, job, &opened, &ground.null)?;
 
         let search = service.environment().find_map(|text| value_of(without_nul(text), "PATH"));
@@ -100,9 +107,10 @@ impl Kitchen {
         for text in service.argv() {
             arguments.push_bytes(text).map_err(too_much)?;
         }
-        let variables = variables(&service, ground, job, &identity, control_number, arena, envp)?;
+        let (variables, own_number) = variables(&service, ground, job, &identity, control_number, arena, envp)?;
 
         let mut recipe = Recipe::new(program, arguments.end(), variables);
+        recipe.own_number = own_number;
         recipe.descriptors = &descriptors[..count];
         recipe.session = match service.session() {
             SessionWish::Own => Session::Own,
@@ -241,20 +249,41 @@ fn identify<'k>(
     Ok(identity)
 }
 
-/// Opens the files that sit on descriptors, in the order of the descriptors.
+/// What was opened for a descriptor: for this start alone, or for the whole plan.
+enum Opened {
+    File(OwnedFd),
+    Handle(Arc<OwnedFd>),
+}
+
+impl AsFd for Opened {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Opened::File(fd) => fd.as_fd(),
+            Opened::Handle(fd) => fd.as_fd(),
+        }
+    }
+}
+
+/// Opens the files that sit on descriptors and looks up the handles, in the order of the descriptors.
 fn open_files(
     service: &ServiceView<'_>,
-    opened: &mut [Option<OwnedFd>; DESCRIPTORS],
+    job: &Job,
+    opened: &mut [Option<Opened>; DESCRIPTORS],
     path: &mut [u8],
 ) -> Result<(), StartFailure> {
     for ((number, source), place) in service.descriptors().zip(opened.iter_mut()) {
-        let SourceView::File(name) = source else { continue };
-        let flags = match number {
-            0 => OFlags::RDONLY,
-            _ => OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE,
+        let found = match source {
+            SourceView::File(name) => {
+                let flags = match number {
+                    0 => OFlags::RDONLY,
+                    _ => OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE,
+                };
+                open(name, flags, path).map(Opened::File)
+            }
+            SourceView::Handle { handle, end } => job.held.handles.get(handle, end).map(Opened::Handle),
+            SourceView::Null | SourceView::Inherit | SourceView::Lines(_) => continue,
         };
-        let file = open(name, flags, path);
-        *place = Some(file.map_err(|errno| failure(Step::Open, errno))?);
+        *place = Some(found.map_err(|errno| failure(Step::Open, errno))?);
     }
     Ok(())
 }
@@ -283,7 +312,7 @@ type Wired<'w> = ([(u32, BorrowedFd<'w>); DESCRIPTORS], usize, Option<u32>);
 fn wire<'w>(
     service: &ServiceView<'_>,
     job: &'w Job,
-    opened: &'w [Option<OwnedFd>; DESCRIPTORS],
+    opened: &'w [Option<Opened>; DESCRIPTORS],
     null: &'w OwnedFd,
 ) -> Result<Wired<'w>, StartFailure> {
     let mut wired = [(0, null.as_fd()); DESCRIPTORS];
@@ -305,10 +334,9 @@ fn wire<'w>(
                 // The daemon has nothing else that is anybody's business.
                 _ => null.as_fd(),
             },
-            SourceView::File(_) => file.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd(),
             SourceView::Lines(_) => job.lines.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd(),
-            SourceView::Handle { handle, end } => {
-                job.held.handles.get(handle, end).map_err(|errno| failure(Step::Open, errno))?
+            SourceView::File(_) | SourceView::Handle { .. } => {
+                file.as_ref().ok_or(failure(Step::Open, Errno::BADF))?.as_fd()
             }
         };
         add(number, fd)?;
@@ -333,7 +361,7 @@ fn variables<'k>(
     control: Option<u32>,
     arena: &'k Arena,
     array: &'k mut PointerArray,
-) -> Result<Pointers<'k>, StartFailure> {
+) -> Result<(Pointers<'k>, Option<Blank<'k>>), StartFailure> {
     let mut filling = array.begin();
     let in_plan = |text: &[u8]| service.environment().any(|other| name_part(other) == name_part(text));
     let said =
@@ -362,7 +390,40 @@ fn variables<'k>(
         let number = decimal(number.into(), &mut digits);
         filling.push(arena.text(&[b"VERGER_CONTROL=", number]).map_err(too_much)?).map_err(too_much)?;
     }
-    Ok(filling.end())
+    let mut own_number = None;
+    let (names, count) = sockets(service, job);
+    if count > 0 {
+        // What the plan says of them itself holds.
+        if !in_plan(b"LISTEN_FDS=") {
+            let number = decimal(count as u64, &mut digits);
+            filling.push(arena.text(&[b"LISTEN_FDS=", number]).map_err(too_much)?).map_err(too_much)?;
+        }
+        if !in_plan(b"LISTEN_FDNAMES=") {
+            filling.push(arena.text(&names[..2 * count]).map_err(too_much)?).map_err(too_much)?;
+        }
+        if !in_plan(b"LISTEN_PID=") {
+            let blank = arena.blank(b"LISTEN_PID=").map_err(too_much)?;
+            filling.push_blank(blank).map_err(too_much)?;
+            own_number = Some(blank);
+        }
+    }
+    Ok((filling.end(), own_number))
+}
+
+/// The sockets that listen on the numbers from 3 on without a gap, as `LISTEN_FDNAMES` has them, and how many there are. Those
+/// elsewhere the program has to know of.
+fn sockets<'j>(service: &ServiceView<'_>, job: &'j Job) -> ([&'j [u8]; 2 * DESCRIPTORS], usize) {
+    let mut names: [&[u8]; 2 * DESCRIPTORS] = [b":"; 2 * DESCRIPTORS];
+    names[0] = b"LISTEN_FDNAMES=";
+    let mut count = 0;
+    for (number, source) in service.descriptors().skip_while(|(number, _)| *number < FIRST_SOCKET) {
+        let SourceView::Handle { handle, .. } = source else { break };
+        let (name, HandleView::Listen(_)) = job.held.image.handle(handle) else { break };
+        let Some(place) = names.get_mut(2 * count + 1).filter(|_| number == FIRST_SOCKET + count as u32) else { break };
+        *place = name.as_bytes();
+        count += 1;
+    }
+    (names, count)
 }
 
 fn affinity<'k>(service: &ServiceView<'_>, words: &'k mut [u64]) -> &'k [u64] {

@@ -31,10 +31,12 @@ use verger_linux::process::PidFd;
 use verger_linux::reap::Reaped;
 use verger_linux::{clock, process, reap};
 
-use crate::handles::Held;
+use crate::handles::{Held, NotOpened};
 use crate::holding::Holding;
 use crate::inheritance::Inheritance;
 use crate::leftovers::Doomed;
+use crate::listening::SocketFile;
+use crate::log::Log;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
@@ -110,6 +112,12 @@ impl Living {
     }
 }
 
+/// Tells of a socket that could not be opened.
+fn tell_not_opened(log: &mut Log, what: &NotOpened) {
+    let hint = what.hint.map_or(String::new(), |hint| format!("; {hint}"));
+    log.warn(format_args!("{}{hint}; it is tried again when a service that uses it is started", what.text));
+}
+
 /// The hands.
 pub(crate) struct World {
     pub(crate) starter: Starter,
@@ -180,17 +188,66 @@ impl World {
     }
 
     /// A plan has been taken: its handles are opened, those of images that are no longer held are closed.
-    pub(crate) fn planned(&mut self, engine: &Engine) {
+    pub(crate) fn planned(&mut self, engine: &Engine, log: &mut Log) {
         let former = std::mem::take(&mut self.held);
+        let files: Vec<SocketFile> = former.iter().flat_map(|(_, held)| held.socket_files()).collect();
         for (id, image) in engine.images().iter() {
             let known = former.iter().find(|(other, held)| *other == id && held.image.digest() == image.digest());
             let held = match known {
                 Some((_, held)) => Arc::clone(held),
-                None => Arc::new(Held::open(image, former.last().map(|(_, held)| &**held), &mut self.inheritance)),
+                None => {
+                    let last = former.last().map(|(_, held)| &**held);
+                    let others = self.held.iter().chain(&former).map(|(_, held)| &**held);
+                    let held = Held::open(image, last, others, &mut self.inheritance);
+                    held.not_opened().for_each(|what| tell_not_opened(log, &what));
+                    Arc::new(held)
+                }
             };
             self.held.push((id, held));
         }
-        self.hold_pipes();
+        self.remove_unless_held(&files);
+        drop(former);
+        self.hold_handles();
+    }
+
+    /// Removes the files of sockets that no plan has any more. They are open still: so the numbers of the files are nobody else's.
+    fn remove_unless_held(&self, files: &[SocketFile]) {
+        let is_held = |file: &SocketFile| self.held.iter().any(|(_, held)| held.socket_files().any(|it| it == *file));
+        files.iter().filter(|file| !is_held(file)).for_each(SocketFile::remove);
+    }
+
+    /// Removes the files of all sockets: everything has ended.
+    pub(crate) fn remove_socket_files(&self) {
+        self.held.iter().flat_map(|(_, held)| held.socket_files()).for_each(|file| file.remove());
+    }
+
+    /// Tries once more to open the sockets of a service that is to be started, where they are not: whoever was in the way may
+    /// have gone, a plan of our own too that nobody needs any more.
+    fn open_late(&mut self, engine: &Engine, log: &mut Log, held: &Arc<Held>, record: u32) {
+        if !held.lacks_a_socket(record) {
+            return;
+        }
+        let is_needed = |id: ImageId, held: &Held| {
+            engine.images().get(id).is_some_and(|image| image.digest() == held.image.digest())
+        };
+        let before = std::mem::take(&mut self.held);
+        let (kept, gone): (Vec<_>, Vec<_>) = before.into_iter().partition(|(id, held)| is_needed(*id, held));
+        self.held = kept;
+        let files: Vec<SocketFile> = gone.iter().flat_map(|(_, held)| held.socket_files()).collect();
+        let is_less = !gone.is_empty();
+        self.remove_unless_held(&files);
+        drop(gone);
+        if is_less {
+            // With what is held beside, they would stay open.
+            self.hold_handles();
+        }
+        let late = held.open_late(record, self.held.iter().map(|(_, held)| &**held));
+        if late.failed {
+            held.not_opened().for_each(|what| tell_not_opened(log, &what));
+        }
+        if late.opened {
+            self.hold_handles();
+        }
     }
 
     /// Slots of runs that were begun before a pipe was made which their description gives them, with its name. Asked when runs were
@@ -215,9 +272,15 @@ impl World {
     }
 
     /// Carries out one order.
-    pub(crate) fn perform(&mut self, engine: &Engine, poll: &Poll, effect: &RunEffect) -> Option<Inherited> {
+    pub(crate) fn perform(
+        &mut self,
+        engine: &Engine,
+        poll: &Poll,
+        log: &mut Log,
+        effect: &RunEffect,
+    ) -> Option<Inherited> {
         match *effect {
-            RunEffect::Spawn { run, home } => return self.spawn(engine, poll, run, home),
+            RunEffect::Spawn { run, home } => return self.spawn(engine, poll, log, run, home),
             RunEffect::Signal { run, signal } => self.signal(engine, poll, run, signal, Scope::Main),
             RunEffect::Census { run, occasion } => self.census(engine, run, occasion),
             RunEffect::Stop { run, signal, scope } => {
@@ -253,7 +316,7 @@ impl World {
         self.told.push_back(RunEvent::SpawnFailed { run, failure });
     }
 
-    fn spawn(&mut self, engine: &Engine, poll: &Poll, run: RunRef, home: Home) -> Option<Inherited> {
+    fn spawn(&mut self, engine: &Engine, poll: &Poll, log: &mut Log, run: RunRef, home: Home) -> Option<Inherited> {
         let slot = run.service.slot;
         self.living[slot as usize] = Some(Living::begun(run));
         let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held));
@@ -262,6 +325,7 @@ impl World {
             self.cannot_start(run, Step::Program, Errno::IDRM);
             return None;
         };
+        self.open_late(engine, log, &held, home.record);
         let mut job = Job { run, held, record: home.record, ready: None, control: None, lines: None, notify: false };
         let service = image.service(home.record);
         let prepared = match service.ready() {

@@ -18,7 +18,7 @@ use shared::{Place, Tree, WAYS, alone, alone_in_way, assert_reaped, null, pipe, 
 use verger_engine::runs::{Ended, Pid, RunId, Step};
 use verger_linux::contain::RunName;
 use verger_linux::process::PidFd;
-use verger_linux::spawn::{Recipe, Session, Shim, SpawnError, Spawned, Spawner, Way};
+use verger_linux::spawn::{Arena, PointerArray, Recipe, Session, Shim, SpawnError, Spawned, Spawner, Way};
 use verger_linux::{machine, process, reap};
 
 /// What a shim needs, and our end of its socket.
@@ -129,10 +129,16 @@ fn the_program_is_the_shims_child_and_nothing_else_of_its_is_changed() {
                 };
                 let (input, _held) = pipe();
                 let wired = [(0, input.as_fd()), (1, output.as_fd()), (5, output.as_fd())];
-                let script = "echo $$ $PPID; setsid sleep 1000 & echo $!; read x";
+                let script = "echo $$ $PPID $OWN; setsid sleep 1000 & echo $!; read x";
+                let (mut array, arena) = (PointerArray::with_capacity(2), Arena::with_capacity(64));
+                let blank = arena.blank(b"OWN=").unwrap();
+                let mut filling = array.begin();
+                filling.push_blank(blank).unwrap();
+                let envp = filling.end();
                 let spawned = start_by(&mut spawner, &["/bin/sh", "-c", script], output.as_fd(), |recipe| {
                     recipe.descriptors = &wired;
                     recipe.shim = Some(parts.shim(namespace));
+                    (recipe.envp, recipe.own_number) = (envp, Some(blank));
                 })
                 .unwrap();
                 let shim = spawned.shim.unwrap();
@@ -142,7 +148,7 @@ fn the_program_is_the_shims_child_and_nothing_else_of_its_is_changed() {
                     line.trim().to_owned()
                 };
                 let (inner, above) = if namespace { (shim.inner, 1) } else { (spawned.pid, shim.pid.0) };
-                assert_eq!(line(), format!("{} {above}", inner.0), "{way} {namespace}");
+                assert_eq!(line(), format!("{0} {above} {0}", inner.0), "{way} {namespace}");
                 assert_eq!((parent(spawned.pid), parent(shim.pid)), (shim.pid.0, std::process::id()));
                 assert_eq!(shim.inner == spawned.pid, !namespace);
                 let start = process::stat(spawned.pid).unwrap().start;

@@ -39,6 +39,26 @@ fn arguments_and_environment_arrive_as_given() {
 }
 
 #[test]
+fn its_own_number_is_filled_in() {
+    require_root();
+    for way in WAYS {
+        let (mut array, arena) = (PointerArray::with_capacity(2), Arena::with_capacity(64));
+        for _ in 0..2 {
+            let blank = arena.blank(b"OWN=").unwrap();
+            let mut filling = array.begin();
+            filling.push_blank(blank).unwrap();
+            let envp = filling.end();
+            let (text, _) = run(way, &["/bin/sh", "-c", "echo $OWN $$"], |recipe| {
+                (recipe.envp, recipe.own_number) = (envp, Some(blank));
+            })
+            .unwrap();
+            let (told, own) = text.trim().split_once(' ').unwrap();
+            assert_eq!(told, own, "{way}");
+        }
+    }
+}
+
+#[test]
 fn four_thousand_arguments() {
     require_root();
     let mut arguments = vec!["/bin/sh", "-c", "echo $#", "sh"];

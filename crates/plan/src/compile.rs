@@ -51,6 +51,6 @@ fn service_of(error: &BuildError) -> Option<&str> {
         | BuildError::NoProgram { service }
         | BuildError::OutOfRange { service, .. } => Some(service),
         BuildError::Cycle { services } => services.first().map(String::as_str),
-        BuildError::NulByte { .. } | BuildError::TooLarge => None,
+        BuildError::NulByte { .. } | BuildError::BadHandle { .. } | BuildError::TooLarge => None,
     }
 }

@@ -31,7 +31,7 @@ pub fn manual() -> String {
         keys(&mut text, group);
     }
     section(&mut text, "HANDLES: [handle.NAME]", HANDLE);
-    paragraph(&mut text, "A handle has one of the two.");
+    paragraph(&mut text, "A handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.");
     section(&mut text, "ROOM: [limits]", LIMITS);
     text.push_str(
         ".SH SEE ALSO\n.BR verger (1),\n.BR verger\\-check (1),\n.BR verger\\-schema (1),\n.BR vergerd (8)\n",

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 
 use verger_engine::image::{
-    BuildError, EDGES_MAX, Handle, HandleKind, IMAGE_BYTES_MAX, Limits, Origin, Plan, Ready, RestartPolicy,
-    SERVICES_MAX, Service,
+    Address, BACKLOG, BuildError, EDGES_MAX, Handle, HandleKind, IMAGE_BYTES_MAX, Limits, Listen, Origin, Plan, Ready,
+    RestartPolicy, SERVICES_MAX, Service,
 };
 use verger_engine::names::{NameFlaw, check_name};
 use verger_engine::time::Span;
@@ -16,7 +16,8 @@ use crate::brains;
 use crate::circle;
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::{
-    Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, find, read_table,
+    Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, Sort, check_twice, find,
+    read_table,
 };
 use crate::places::Places;
 use crate::sources::{Place, Sources};
@@ -76,6 +77,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         read_table(SERVICE, table, &mut service, &mut reader, |_| false);
         complete(&mut service, entry, tree.missing, &mut reader);
         brains::leave_alone(&mut service, &mut reader, |key| table.entry(key).is_some());
+        check_twice(table, &mut reader);
         check_together(&service, &mut reader, |keys| keys.iter().any(|key| table.entry(key).is_some()));
         places.add(&entry.key, entry.key_place, std::mem::take(&mut reader.given));
         used_handles.append(&mut reader.used_handles);
@@ -190,34 +192,68 @@ fn read_limits(root: &Table, found: &mut Findings) -> Limits {
 }
 
 fn read_handles(root: &Table, names: &mut Names, found: &mut Findings) -> Vec<Handle> {
-    let mut handles = Vec::new();
+    let mut handles: Vec<Handle> = Vec::new();
     for (entry, table) in tables(root, "handle", found) {
         check_entry_name("handle", entry, found);
         let mut draft = HandleDraft::default();
         let owner = Owner::Handle(entry.key.clone());
         read_table(HANDLE, table, &mut draft, &mut Reader::new(owner, &Names::default(), found), |_| false);
-        let kind = match (draft.file, draft.pipe) {
-            (Some(path), None) if path.is_empty() => {
-                let place = table.get("file").map_or(entry.key_place, |node| node.place);
-                found.error(place, || {
-                    Said::new(format!("`file` in handle `{}` is empty", quoted(&entry.key))).expected("a path")
+        let name = quoted(&entry.key);
+        let place_of = |key: &str| table.get(key).map_or(entry.key_place, |node| node.place);
+        if [draft.file.is_some(), draft.pipe.is_some(), draft.listen.is_some()].iter().filter(|is| **is).count() > 1 {
+            let what = match (&draft.file, draft.pipe, &draft.listen) {
+                (Some(_), Some(_), None) => "both a file and a pipe",
+                (Some(_), None, Some(_)) => "both a file and a socket",
+                (None, Some(_), Some(_)) => "both a pipe and a socket",
+                _ => "a file, a pipe and a socket",
+            };
+            found.error(entry.key_place, || {
+                Said::new(format!("handle `{name}` is {what}")).expected("one of `file`, `pipe` and `listen`")
+            });
+            names.incomplete = true;
+            continue;
+        }
+        let (mode, backlog) = (draft.mode, draft.backlog);
+        for (given, key) in [(mode.is_some(), "mode"), (backlog.is_some(), "backlog")] {
+            if given && (draft.file.is_some() || draft.pipe.is_some()) {
+                found.error(place_of(key), || {
+                    Said::new(format!("`{key}` in handle `{name}` means nothing without `listen`")).hint("leave it out")
                 });
+            }
+        }
+        let kind = match (draft.file, draft.pipe, draft.listen) {
+            (Some(path), ..) => {
+                if path.is_empty() {
+                    found.error(place_of("file"), || {
+                        Said::new(format!("`file` in handle `{name}` is empty")).expected("a path")
+                    });
+                }
                 HandleKind::File(path)
             }
-            (Some(path), None) => HandleKind::File(path),
-            (None, Some(_)) => HandleKind::Pipe,
-            (Some(_), Some(_)) => {
-                found.error(entry.key_place, || {
-                    Said::new(format!("handle `{}` is both a file and a pipe", quoted(&entry.key)))
-                        .expected("one of the two")
-                });
-                HandleKind::Pipe
+            (None, Some(_), _) => HandleKind::Pipe,
+            (None, None, Some(address)) => {
+                check_socket(
+                    entry,
+                    &address,
+                    [mode.map(|_| place_of("mode")), backlog.map(|_| place_of("backlog"))],
+                    found,
+                );
+                let is_same = |other: &&Handle| matches!(&other.kind, HandleKind::Listen(it) if it.address == address);
+                if let Some(other) = handles.iter().find(is_same) {
+                    found.error(place_of("listen"), || {
+                        Said::new(format!("handle `{name}` listens at {address}, as `{}` does", other.name))
+                            .hint("one handle can be given to many services")
+                    });
+                }
+                HandleKind::Listen(Listen { address, mode, backlog: backlog.unwrap_or(BACKLOG) })
             }
-            (None, None) => {
-                if table.is_empty() && !names.incomplete {
+            (None, None, None) => {
+                let is_nothing = !["file", "pipe", "listen"].iter().any(|key| table.entry(key).is_some());
+                let is_known = table.entries().iter().all(|entry| find(HANDLE, &entry.key).is_some());
+                if is_nothing && is_known && !names.incomplete {
                     found.error(entry.key_place, || {
-                        Said::new(format!("handle `{}` is nothing yet", quoted(&entry.key)))
-                            .expected("file = \"PATH\" or pipe = true")
+                        Said::new(format!("handle `{name}` is nothing yet"))
+                            .expected("file = \"PATH\", pipe = true or listen = \"ADDRESS\"")
                     });
                 }
                 // Whether it would have been a pipe is not known, so nothing is said of its ends.
@@ -225,10 +261,41 @@ fn read_handles(root: &Table, names: &mut Names, found: &mut Findings) -> Vec<Ha
                 continue;
             }
         };
-        names.handles.insert(entry.key.clone(), (kind == HandleKind::Pipe, entry.key_place));
+        let sort = match kind {
+            HandleKind::File(_) => Sort::File,
+            HandleKind::Pipe => Sort::Pipe,
+            HandleKind::Listen(_) => Sort::Socket,
+        };
+        names.handles.insert(entry.key.clone(), (sort, entry.key_place));
         handles.push(Handle { name: entry.key.clone(), kind });
     }
     handles
+}
+
+/// What a socket's name and its further keys must keep to. `given`: where `mode` and `backlog` stand.
+fn check_socket(entry: &Entry, address: &Address<String>, given: [Option<Place>; 2], found: &mut Findings) {
+    let name = quoted(&entry.key);
+    if name.contains(':') {
+        found.error(entry.key_place, || {
+            Said::new(format!("`{name}` is no name for a handle that listens: it holds a `:`"))
+                .hint("LISTEN_FDNAMES has one between two names")
+        });
+    }
+    if let [Some(place), _] = given
+        && address.file().is_none()
+    {
+        found.error(place, || {
+            Said::new(format!("`mode` in handle `{name}` means nothing: {address} has no file")).hint("leave it out")
+        });
+    }
+    if let [_, Some(place)] = given
+        && !address.has_connections()
+    {
+        found.error(place, || {
+            Said::new(format!("`backlog` in handle `{name}` means nothing: nobody connects to {address}"))
+                .hint("leave it out")
+        });
+    }
 }
 
 /// Reads `[defaults]` once for its own sake, so that it is complained of once and not in every service.
@@ -243,6 +310,7 @@ fn check_defaults(defaults: &Table, names: &Names, found: &mut Findings) -> BTre
     let mut service = Service::default();
     let mut reader = Reader::new(Owner::Defaults, names, found);
     read_table(SERVICE, defaults, &mut service, &mut reader, |key| NO_DEFAULTS.contains(&key));
+    check_twice(defaults, &mut reader);
     check_together(&service, &mut reader, |_| true);
     reader.used_handles
 }

@@ -22,7 +22,7 @@ pub fn reference() -> String {
         table(&mut text, group);
     }
     section(&mut text, "Handles: `[handle.NAME]`", HANDLE);
-    text.push_str("\nA handle has one of the two.\n");
+    text.push_str("\nA handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.\n");
     section(&mut text, "Room: `[limits]`", LIMITS);
     text
 }

@@ -14,8 +14,9 @@ pub fn schema() -> Value {
     let shared: Map<String, Value> =
         shared.map(|key| (key.to_owned(), json!({ "$ref": format!("#/$defs/service/properties/{key}") }))).collect();
     let defaults = json!({ "type": "object", "properties": shared, "additionalProperties": false });
-    let handle = with(object(HANDLE), "minProperties", json!(1));
-    let handle = with(handle, "maxProperties", json!(1));
+    let one_of = ["file", "pipe", "listen"].map(|key| json!({ "required": [key] }));
+    let handle = with(object(HANDLE), "oneOf", json!(one_of));
+    let handle = with(handle, "dependentRequired", json!({ "mode": ["listen"], "backlog": ["listen"] }));
     let top = [
         ("$schema", json!("https://json-schema.org/draft/2020-12/schema")),
         ("title", json!("verger plan")),

@@ -221,9 +221,10 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
             let image = engine.home(slot).and_then(|home| engine.images().get(home.image));
             let file = |(number, source): (u32, SourceView<'_>)| {
                 let path = match source {
-                    SourceView::File(path) => path,
+                    SourceView::File(path) => path.to_owned(),
                     SourceView::Handle { handle, .. } => match image?.handle(handle).1 {
-                        HandleView::File(path) => path,
+                        HandleView::File(path) => path.to_owned(),
+                        HandleView::Listen(listen) => listen.address.to_string(),
                         HandleView::Pipe => return None,
                     },
                     SourceView::Null | SourceView::Inherit | SourceView::Lines(_) => return None,

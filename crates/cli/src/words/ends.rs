@@ -29,6 +29,8 @@ const ENOEXEC: u16 = 8;
 const EAGAIN: u16 = 11;
 const EACCES: u16 = 13;
 const ENOTDIR: u16 = 20;
+const EADDRINUSE: u16 = 98;
+const EADDRNOTAVAIL: u16 = 99;
 
 /// What to do about a start that failed, as far as that can be told from where and how it failed.
 pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
@@ -48,6 +50,13 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
         }
         (Step::WorkingDirectory, ENOENT | ENOTDIR) => "make the folder, or change `working_directory` in the plan",
         (Step::WorkingDirectory, EACCES) => "open the folder to the service's user, or change `working_directory`",
+        (Step::Open, EADDRINUSE) => {
+            "another program listens there already (`ss -lptux` tells which): end it, or change `listen` of the handle"
+        }
+        (Step::Open, EADDRNOTAVAIL) => "this machine has no such address now: look at `ip address`, or change `listen`",
+        (Step::Open, EACCES) => {
+            "look at the rights of what its descriptors are connected to; a port below 1024 takes root, or CAP_NET_BIND_SERVICE"
+        }
         (Step::Open, _) => "look at the files that its descriptors are connected to (`stdout`, `stderr`, …)",
         (Step::Fork, EAGAIN) => {
             "a limit on processes is reached; it is tried again by itself (`verger doctor` shows limits)"

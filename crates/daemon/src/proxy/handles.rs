@@ -11,6 +11,7 @@ use verger_wire::lines::{AddressFlags, Domain, Kind, OpenFlags, PipeFlags};
 
 use super::making::CPath;
 use super::options::HandlePool;
+use crate::file_id::FileId;
 
 /// A descriptor: one of ours, or a standard one, which keeps its number whatever becomes of it.
 #[derive(Debug)]
@@ -296,7 +297,9 @@ impl Handles {
             .with(socket.nonblock, format_args!("nonblock"));
         self.put(name, What::Socket, flags, address, Some(Descriptor::Own(fd)));
         if let Ok(at) = self.place(&name) {
-            self.list[at].made = (socket.domain == Domain::Unix && socket.bind).then(|| FileId::of(address)).flatten();
+            self.list[at].made = (socket.domain == Domain::Unix && socket.bind)
+                .then(|| FileId::of(CPath::of(address)?.text()))
+                .flatten();
         }
     }
 
@@ -324,7 +327,7 @@ impl Handles {
     fn close(&mut self, handle: Handle) {
         let Handle { fd, text, made, .. } = handle;
         if let Some(id) = made {
-            id.remove(&text);
+            remove(id, &text);
         }
         if let Some(Descriptor::Standard(number)) = fd {
             // Its number must not become somebody else's file.
@@ -350,7 +353,7 @@ impl Handles {
 
     /// Removes the socket files that we made.
     pub(super) fn forget_sockets(&self) {
-        self.list.iter().filter_map(|it| Some((it, it.made?))).for_each(|(it, id)| id.remove(&it.text));
+        self.list.iter().filter_map(|it| Some((it, it.made?))).for_each(|(it, id)| remove(id, &it.text));
     }
 }
 
@@ -366,27 +369,10 @@ pub(super) fn to_null(number: u8, null: &OwnedFd) -> Result<(), Errno> {
     }
 }
 
-/// Which file it is, whatever is done with its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId {
-    pub(super) device: u64,
-    pub(super) number: u64,
-}
-
-impl FileId {
-    /// The file of this name.
-    pub(super) fn of(path: &[u8]) -> Option<FileId> {
-        let stat = rustix::fs::lstat(CPath::of(path)?.text()).ok()?;
-        Some(FileId { device: stat.st_dev, number: stat.st_ino })
-    }
-
-    /// Removes the name, if it is still this file's.
-    pub(super) fn remove(self, path: &[u8]) {
-        if FileId::of(path) == Some(self)
-            && let Some(path) = CPath::of(path)
-        {
-            let _gone = rustix::fs::unlink(path.text());
-        }
+/// Removes a socket's file, if it is still that one.
+pub(super) fn remove(id: FileId, path: &[u8]) {
+    if let Some(path) = CPath::of(path) {
+        id.remove(path.text());
     }
 }
 

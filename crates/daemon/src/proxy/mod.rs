@@ -36,10 +36,12 @@ use verger_wire::lines::{Taken, event};
 
 use controller::{Came, Controller, Ends, Origin};
 use ending::Ending;
-use handles::{Descriptor, FileId, Handles};
+use handles::{Descriptor, Handles};
 use hands::{Hands, Line, Start};
 use log::{Level, Log};
 use options::{Options, Stop};
+
+use crate::file_id::FileId;
 
 /// The name by which it is called.
 pub(crate) const NAME: &str = "daemonproxy";
@@ -123,7 +125,7 @@ impl Door {
     /// Removes its file; gives back the memory of its path.
     fn shut(self) -> Vec<u8> {
         if let Some(file) = self.file {
-            file.remove(&self.path);
+            handles::remove(file, &self.path);
         }
         self.path
     }
@@ -800,7 +802,7 @@ fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
     let listener = making::socket(how, Some(path)).map_err(NoDoor::Failed)?;
     kept.clear();
     kept.extend_from_slice(path);
-    let file = FileId::of(path);
+    let file = making::CPath::of(path).and_then(|path| FileId::of(path.text()));
     Ok(Door { listener, path: std::mem::take(kept), file })
 }
 

@@ -4,7 +4,8 @@
 //! signalled through its pidfd, which is the one descriptor an idle run holds, and how it ended is what the kernel says to whoever
 //! holds that. *Always true:* a process is taken for the one that was known only if its number and its start time are.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use verger_engine::Engine;
@@ -180,14 +181,19 @@ impl World {
     /// All that was known has been taken up: what is held is written down anew, and what the daemon before us left beside is closed.
     pub(crate) fn has_taken_up(&mut self, engine: &Engine) {
         self.holding.forget_former();
-        self.hold_pipes();
+        self.hold_handles();
         self.tell_all(engine);
+        // Nobody took them, so they close.
+        self.inheritance.socket_files().for_each(|file| file.remove());
         self.inheritance = Inheritance::default();
     }
 
-    /// Brings what is held of the plans' pipes up to date.
-    pub(super) fn hold_pipes(&mut self) {
-        self.holding.pipes(self.held.iter().flat_map(|(_, held)| held.pipes()).collect());
+    /// Brings what is held of the plans' pipes and sockets up to date.
+    pub(super) fn hold_handles(&mut self) {
+        // What was carried over from one plan to another is one thing.
+        let mut known = BTreeSet::new();
+        let all = self.held.iter().flat_map(|(_, held)| held.lasting());
+        self.holding.handles(all.filter(|(_, fd)| known.insert(fd.as_raw_fd())).collect());
     }
 
     /// Brings what is held for the run of a slot up to date.

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
+use core::net::IpAddr;
 
 use super::layout::*;
 use super::plan::*;
@@ -74,6 +75,13 @@ pub enum BuildError {
         /// Which number.
         what: &'static str,
     },
+    /// A handle cannot be what it is to be.
+    BadHandle {
+        /// The handle.
+        handle: String,
+        /// What about it.
+        what: &'static str,
+    },
     /// The image would be larger than [`IMAGE_BYTES_MAX`].
     TooLarge,
 }
@@ -102,6 +110,7 @@ impl fmt::Display for BuildError {
             }
             BuildError::NoProgram { service } => write!(f, "`{service}` has no program"),
             BuildError::OutOfRange { service, what } => write!(f, "`{service}`: {what} is out of range"),
+            BuildError::BadHandle { handle, what } => write!(f, "handle `{handle}`: {what}"),
             BuildError::TooLarge => write!(f, "the plan needs more than {} MiB", IMAGE_BYTES_MAX >> 20),
         }
     }
@@ -129,11 +138,7 @@ pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
     }
 
     for handle in &plan.handles {
-        let (kind, path) = match &handle.kind {
-            HandleKind::File(path) => (HANDLE_FILE, path.as_str()),
-            HandleKind::Pipe => (HANDLE_PIPE, ""),
-        };
-        let record = HandleRecord { name: writer.text(&handle.name)?, kind, path: writer.text(path)? };
+        let record = writer.handle(handle)?;
         push(&mut writer.handles, HandleRecord::SIZE, |to| record.put(to));
     }
     for (service, edges) in order.iter().zip(&edges_of) {
@@ -324,6 +329,35 @@ impl Writer {
         Ok(placed)
     }
 
+    fn handle(&mut self, handle: &Handle) -> Result<HandleRecord, BuildError> {
+        let (kind, path, host, port) = match &handle.kind {
+            HandleKind::File(path) => (HANDLE_FILE, path.as_str(), None, 0),
+            HandleKind::Pipe => (HANDLE_PIPE, "", None, 0),
+            HandleKind::Listen(listen) => {
+                if let Some(what) = flaw_of_socket(&handle.name, listen) {
+                    return Err(BuildError::BadHandle { handle: handle.name.clone(), what });
+                }
+                match &listen.address {
+                    Address::Tcp(host, port) => (HANDLE_TCP, "", *host, *port),
+                    Address::Udp(host, port) => (HANDLE_UDP, "", *host, *port),
+                    Address::Unix(path) => (HANDLE_UNIX, path.as_str(), None, 0),
+                    Address::UnixDatagram(path) => (HANDLE_UNIX_DATAGRAM, path.as_str(), None, 0),
+                }
+            }
+        };
+        let (mode, backlog) = match &handle.kind {
+            HandleKind::Listen(listen) => (listen.mode.unwrap_or(NO_MODE), listen.backlog),
+            HandleKind::File(_) | HandleKind::Pipe => (NO_MODE, 0),
+        };
+        let (host_length, host) = match host {
+            None => (0, 0),
+            Some(IpAddr::V4(host)) => (4, u128::from(host.to_bits())),
+            Some(IpAddr::V6(host)) => (16, host.to_bits()),
+        };
+        let (name, path) = (self.text(&handle.name)?, self.text(path)?);
+        Ok(HandleRecord { name, kind, path, host_length, host, port, mode, backlog })
+    }
+
     fn texts<'t>(&mut self, texts: impl Iterator<Item = &'t str>) -> Result<List, BuildError> {
         let placed = texts.map(|text| self.text(text)).collect::<Result<Vec<Text>, BuildError>>()?;
         Ok(list(&mut self.texts, Text::SIZE, &placed, |text, to| text.put(to)))
@@ -383,7 +417,7 @@ impl Writer {
             description: self.text(&service.description)?,
             origin_file: self.text(&service.origin.file)?,
             origin_line: service.origin.line,
-            digest: digest(service),
+            digest: digest(service, handles),
             program: self.text(&service.program)?,
             argv: self.texts(service.argv.iter().map(String::as_str))?,
             environment: self.texts(variables.iter().map(String::as_str))?,
@@ -487,7 +521,7 @@ impl Writer {
 
 /// Finds a handle and its end (0 the one to read, 1 the one to write) by what a descriptor calls it.
 fn find_handle(name: &str, handles: &BTreeMap<&str, (u32, &HandleKind)>) -> Option<(u32, u8)> {
-    if let Some((at, HandleKind::File(_))) = handles.get(name) {
+    if let Some((at, HandleKind::File(_) | HandleKind::Listen(_))) = handles.get(name) {
         return Some((*at, 1));
     }
     let (pipe, end) = match name.rsplit_once('.')? {
@@ -497,8 +531,32 @@ fn find_handle(name: &str, handles: &BTreeMap<&str, (u32, &HandleKind)>) -> Opti
     };
     match handles.get(pipe)? {
         (at, HandleKind::Pipe) => Some((*at, end)),
-        (_, HandleKind::File(_)) => None,
+        (_, HandleKind::File(_) | HandleKind::Listen(_)) => None,
     }
+}
+
+/// What is wrong with a socket that is to listen. The verifier asks too.
+pub(super) fn flaw_of_socket<P: AsRef<str>>(name: &str, listen: &Listen<P>) -> Option<&'static str> {
+    let path = match &listen.address {
+        Address::Tcp(_, port) | Address::Udp(_, port) if *port == 0 => return Some("a port is from 1 to 65535"),
+        Address::Tcp(..) | Address::Udp(..) => "",
+        Address::Unix(path) | Address::UnixDatagram(path) => {
+            let path = path.as_ref();
+            let begins_well = path.len() > 1 && path.starts_with(['/', '@']);
+            if !begins_well || path.len() > SOCKET_PATH_BYTES_MAX {
+                return Some("a Unix socket has a path, or an abstract name, of 2 to 107 bytes");
+            }
+            path
+        }
+    };
+    let has_file = path.starts_with('/');
+    let flaws = [
+        // LISTEN_FDNAMES has one between two names.
+        (name.contains(':'), "the name of a socket holds no `:`"),
+        (listen.mode.is_some_and(|mode| !has_file || mode > 0o777), "only a Unix socket's file has a mode, up to 0777"),
+        (!(1..=BACKLOG_MAX).contains(&listen.backlog), "its backlog is out of range"),
+    ];
+    flaws.into_iter().find(|(is_so, _)| *is_so).map(|(_, what)| what)
 }
 
 /// The descriptors of a service with the three standard ones filled in, in the order of their numbers.
@@ -514,11 +572,22 @@ fn complete_descriptors(service: &Service) -> Vec<Descriptor> {
 /// A number that is equal when, and (but for accidents) only when, nothing about a service has changed.
 ///
 /// It is taken from the derived `Debug` text, which names every field there is; where the service was written does
-/// not count. Another version of verger may write it differently: then a reload after an upgrade sees a change.
-fn digest(service: &Service) -> u64 {
+/// not count, what the handles are that it uses does: a run has what it was given, and only the next one has another.
+/// Another version of verger may write it differently: then a reload after an upgrade sees a change.
+fn digest(service: &Service, handles: &BTreeMap<&str, (u32, &HandleKind)>) -> u64 {
     let placeless = Service { origin: Origin::default(), description: String::new(), ..service.clone() };
     let mut sum = Fnv::new();
     let written = write!(sum, "{placeless:?}");
+    let used = service.descriptors.iter().filter_map(|descriptor| match &descriptor.source {
+        Source::Handle(name) => handles.get(name.as_str()),
+        Source::Null | Source::Inherit | Source::File(_) | Source::Lines(_) => None,
+    });
+    let written = used.fold(written, |written, (_, kind)| match kind {
+        // Its backlog and its mode can be changed where it is.
+        HandleKind::Listen(listen) => written.and_then(|()| write!(sum, "{}", listen.address)),
+        HandleKind::File(path) => written.and_then(|()| write!(sum, "{path:?}")),
+        HandleKind::Pipe => written,
+    });
     debug_assert!(written.is_ok(), "a checksum refuses nothing");
     sum.0
 }

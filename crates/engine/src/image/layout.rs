@@ -39,7 +39,7 @@ macro_rules! number_fields {
         }
     )*};
 }
-number_fields!(u8, u16, u32, u64, i8, i16);
+number_fields!(u8, u16, u32, u64, u128, i8, i16);
 
 impl Field for Span {
     const SIZE: usize = 8;
@@ -202,11 +202,12 @@ record! {
 
 /// "None" for `brain`.
 pub(super) const NO_BRAIN: u32 = u32::MAX;
-/// "Not given" for `umask`, `nice`, `oom_score_adjust` and `scheduling_policy`.
+/// "Not given" for `umask`, `nice`, `oom_score_adjust` and `scheduling_policy`; and for a socket's `mode`.
 pub(super) const NO_UMASK: u16 = u16::MAX;
 pub(super) const NO_NICE: i8 = i8::MIN;
 pub(super) const NO_OOM_SCORE: i16 = i16::MIN;
 pub(super) const NO_SCHEDULING: u8 = u8::MAX;
+pub(super) const NO_MODE: u16 = u16::MAX;
 
 record! {
     /// An edge of the graph: from the service that lists it to the one it names.
@@ -226,7 +227,8 @@ record! {
 }
 
 record! {
-    HandleRecord { name: Text, kind: u8, path: Text, }
+    /// The fields after `path` are a socket's: how many bytes its host has (0, 4, 16), those bytes, and the rest.
+    HandleRecord { name: Text, kind: u8, path: Text, host_length: u8, host: u128, port: u16, mode: u16, backlog: u32, }
 }
 
 pub(super) const READY_STARTED: u8 = 0;
@@ -243,6 +245,10 @@ pub(super) const SOURCE_LINES: u8 = 4;
 
 pub(super) const HANDLE_FILE: u8 = 0;
 pub(super) const HANDLE_PIPE: u8 = 1;
+pub(super) const HANDLE_TCP: u8 = 2;
+pub(super) const HANDLE_UDP: u8 = 3;
+pub(super) const HANDLE_UNIX: u8 = 4;
+pub(super) const HANDLE_UNIX_DATAGRAM: u8 = 5;
 
 /// FNV-1a with 64 bits: tells damage, not malice (whoever can write an image can also write its checksum; that is why
 /// everything else is verified too). <http://www.isthe.com/chongo/tech/comp/fnv/>

@@ -5,6 +5,8 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
+use core::net::IpAddr;
 
 use crate::code::coded_enum;
 use crate::time::Span;
@@ -209,7 +211,7 @@ pub enum Source {
     Inherit,
     /// A file: read from on descriptor 0, appended to (and made, mode 0640) on any other.
     File(String),
-    /// A handle of the plan, by name; for a pipe with its end: `log.r`, `log.w`.
+    /// A handle of the plan, by name (`http`); for a pipe with its end: `log.r`, `log.w`.
     Handle(String),
     /// The lines of a brain: a connection of this run's own.
     Lines(Lines),
@@ -243,6 +245,86 @@ pub enum HandleKind {
     File(String),
     /// A pipe, with an end to read (`NAME.r`) and one to write (`NAME.w`).
     Pipe,
+    /// A socket that clients come to.
+    Listen(Listen<String>),
+}
+
+/// A socket that clients come to. `P` is the text of a path: owned in a plan, borrowed from an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen<P> {
+    /// Where they find it.
+    pub address: Address<P>,
+    /// Permissions of a Unix socket's file; `None` means all that the daemon's umask leaves.
+    pub mode: Option<u16>,
+    /// How many connections may wait to be accepted ([`BACKLOG`]); the kernel cuts it to `net.core.somaxconn`. Means nothing
+    /// where there are no connections.
+    pub backlog: u32,
+}
+
+/// Connections that may wait where a plan says nothing: the kernel's own limit since Linux 5.4.
+pub const BACKLOG: u32 = 4096;
+/// A backlog is at most this.
+pub const BACKLOG_MAX: u32 = 65_535;
+/// A Unix socket's path, or its abstract name with the `@`, has at most this many bytes (`unix(7)`: `sun_path` has 108).
+pub const SOCKET_PATH_BYTES_MAX: usize = 107;
+
+/// Where a socket listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address<P> {
+    /// A port for connections; without a host that of all addresses, IPv6 and IPv4.
+    Tcp(Option<IpAddr>, u16),
+    /// A port for packets; likewise.
+    Udp(Option<IpAddr>, u16),
+    /// A path for connections, or an abstract name that begins with `@`.
+    Unix(P),
+    /// A path for packets, or an abstract name that begins with `@`.
+    UnixDatagram(P),
+}
+
+impl<P> Address<P> {
+    /// Whether clients connect to it, and not just send packets.
+    pub fn has_connections(&self) -> bool {
+        matches!(self, Address::Tcp(..) | Address::Unix(_))
+    }
+}
+
+impl<P: AsRef<str>> Address<P> {
+    /// The path of its file, if it has one.
+    pub fn file(&self) -> Option<&str> {
+        match self {
+            Address::Unix(path) | Address::UnixDatagram(path) => {
+                Some(path.as_ref()).filter(|path| !path.starts_with('@'))
+            }
+            Address::Tcp(..) | Address::Udp(..) => None,
+        }
+    }
+
+    /// The same with a borrowed path.
+    pub fn borrowed(&self) -> Address<&str> {
+        match self {
+            Address::Tcp(host, port) => Address::Tcp(*host, *port),
+            Address::Udp(host, port) => Address::Udp(*host, *port),
+            Address::Unix(path) => Address::Unix(path.as_ref()),
+            Address::UnixDatagram(path) => Address::UnixDatagram(path.as_ref()),
+        }
+    }
+}
+
+impl<P: AsRef<str>> fmt::Display for Address<P> {
+    /// As a plan has it: `tcp:80`, `udp:[::1]:53`, `unix:/run/x.sock`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, host, port) = match self {
+            Address::Tcp(host, port) => ("tcp", host, port),
+            Address::Udp(host, port) => ("udp", host, port),
+            Address::Unix(path) => return write!(f, "unix:{}", path.as_ref()),
+            Address::UnixDatagram(path) => return write!(f, "unix-datagram:{}", path.as_ref()),
+        };
+        match host {
+            None => write!(f, "{kind}:{port}"),
+            Some(IpAddr::V4(host)) => write!(f, "{kind}:{host}:{port}"),
+            Some(IpAddr::V6(host)) => write!(f, "{kind}:[{host}]:{port}"),
+        }
+    }
 }
 
 /// When a service counts as ready.

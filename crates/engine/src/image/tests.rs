@@ -4,8 +4,12 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use super::layout::{CHECKED_FROM, Field, HeaderRecord, List, NO_BRAIN, ServiceRecord, checksum};
+use super::layout::{
+    CHECKED_FROM, Field, HANDLE_UNIX, HANDLE_UNIX_DATAGRAM, HandleRecord, HeaderRecord, List, NO_BRAIN, ServiceRecord,
+    checksum,
+};
 use super::*;
 use crate::time::Span;
 
@@ -35,10 +39,23 @@ fn rich() -> Plan {
     Plan {
         name: "rich".into(),
         services: vec![web, db, service("aux")],
-        handles: vec![Handle { name: "log".into(), kind: HandleKind::Pipe }],
+        handles: vec![Handle { name: "log".into(), kind: HandleKind::Pipe }, listening("http", "tcp:80")],
         limits: Limits::default(),
         shutdown_budget: Some(Span::from_secs(30)),
     }
+}
+
+/// A handle at one of a few addresses.
+fn listening(name: &str, address: &str) -> Handle {
+    let [v4, v6] = [IpAddr::from([127, 0, 0, 1]), IpAddr::from(1u128.to_be_bytes())];
+    let (address, mode) = match address {
+        "tcp:80" => (Address::Tcp(None, 80), None),
+        "tcp:127.0.0.1:65535" => (Address::Tcp(Some(v4), 65_535), None),
+        "udp:[::1]:53" => (Address::Udp(Some(v6), 53), None),
+        "unix:/run/x.sock" => (Address::Unix("/run/x.sock".into()), Some(0o660)),
+        other => (Address::UnixDatagram(other.split_once(':').unwrap().1.into()), None),
+    };
+    Handle { name: name.into(), kind: HandleKind::Listen(Listen { address, mode, backlog: 5 }) }
 }
 
 fn image(plan: &Plan) -> Image {
@@ -75,6 +92,8 @@ fn what_was_planned_is_read_back() {
         ]
     );
     assert_eq!(image.handle(0), ("log", HandleView::Pipe));
+    let http = Listen { address: Address::Tcp(None, 80), mode: None, backlog: 5 };
+    assert_eq!(image.handle(1), ("http", HandleView::Listen(http)));
 
     // `requires` and `after` on one service are one edge, the stronger.
     let web: Vec<(u32, EdgeKind)> = image.service(2).edges().collect();
@@ -119,6 +138,66 @@ fn what_no_image_may_hold() {
         with(&|p| p.handles[0].kind = HandleKind::File("/x".into())),
         "`db` uses `log.w`, and there is no such handle"
     );
+}
+
+#[test]
+fn addresses_come_back() {
+    let addresses =
+        ["tcp:80", "tcp:127.0.0.1:65535", "udp:[::1]:53", "unix:/run/x.sock", "unix-datagram:/a", "unix-datagram:@a:b"];
+    let mut plan = rich();
+    plan.handles = addresses.iter().zip('a'..).map(|(address, name)| listening(&name.to_string(), address)).collect();
+    plan.services.truncate(1);
+    plan.services[0].requires.clear();
+    plan.services[0].after.clear();
+    let image = image(&plan);
+    for (at, address) in (0..).zip(addresses) {
+        let (_, HandleView::Listen(listen)) = image.handle(at) else { panic!("{address}") };
+        assert_eq!(listen.address.to_string(), address);
+        assert_eq!(listen.mode, (address == "unix:/run/x.sock").then_some(0o660));
+        assert_eq!(listen.address.file().is_some(), address.contains(":/"));
+    }
+}
+
+#[test]
+fn sockets_that_cannot_be_are_neither_built_nor_taken() {
+    let listen = |address| Listen { address, mode: None, backlog: 5 };
+    let unix = |path: &str| listen(Address::Unix(path.to_string()));
+    let long = alloc::format!("/{}", "x".repeat(SOCKET_PATH_BYTES_MAX));
+    let a_path = "a Unix socket has a path, or an abstract name, of 2 to 107 bytes";
+    let a_mode = "only a Unix socket's file has a mode, up to 0777";
+    for (name, listen, what) in [
+        ("h", listen(Address::Tcp(None, 0)), "a port is from 1 to 65535"),
+        ("h", unix(""), a_path),
+        ("h", unix("@"), a_path),
+        ("h", unix("x"), a_path),
+        ("h", unix(&long), a_path),
+        ("a:b", unix("/x"), "the name of a socket holds no `:`"),
+        ("h", Listen { mode: Some(0o600), ..unix("@x") }, a_mode),
+        ("h", Listen { mode: Some(0o1000), ..unix("/x") }, a_mode),
+        ("h", Listen { backlog: 0, ..unix("/x") }, "its backlog is out of range"),
+        ("h", Listen { backlog: BACKLOG_MAX + 1, ..unix("/x") }, "its backlog is out of range"),
+    ] {
+        let mut plan = rich();
+        plan.handles.push(Handle { name: name.into(), kind: HandleKind::Listen(listen) });
+        assert_eq!(build(&plan).unwrap_err().to_string(), alloc::format!("handle `{name}`: {what}"));
+    }
+    // The same in an image that somebody else made: the record of `http` is changed and sealed again.
+    let good = build(&rich()).unwrap();
+    let record = HeaderRecord::handles(&good).start as usize + HandleRecord::SIZE;
+    let fields: [(usize, &[u8], &str); 5] = [
+        (8, &[HANDLE_UNIX_DATAGRAM + 1], "a handle is of an unknown kind"),
+        (8, &[HANDLE_UNIX], a_path),
+        (17, &[6], "a socket's host is no address"),
+        (34, &[0, 0], "a port is from 1 to 65535"),
+        (36, &[0, 0], a_mode),
+    ];
+    for (at, bytes, what) in fields {
+        let mut forged = good.clone();
+        forged[record + at..record + at + bytes.len()].copy_from_slice(bytes);
+        let sum = checksum(&forged[CHECKED_FROM..]);
+        forged[12..20].copy_from_slice(&sum.to_le_bytes());
+        assert_eq!(Image::verify(Arc::new(forged)).unwrap_err(), ImageError::Malformed { what });
+    }
 }
 
 #[test]
@@ -278,6 +357,24 @@ fn the_difference_of_two_plans() {
             Change::Added { new: 3 },
         ]
     );
+    // What a handle is counts for whoever uses it; how many may wait at it does not.
+    let mut served = rich();
+    served.services[1].descriptors.push(Descriptor { number: 3, source: Source::Handle("http".into()) });
+    served.services[1].ready = Ready::Started;
+    let with = |handle: Handle| {
+        let mut plan = served.clone();
+        plan.handles[1] = handle;
+        self::image(&plan)
+    };
+    let changed = |handle| {
+        difference(&with(listening("http", "tcp:80")), &with(handle))
+            .filter(|change| matches!(change, Change::Changed { .. }))
+            .count()
+    };
+    let Handle { kind: HandleKind::Listen(mut listen), .. } = listening("http", "tcp:80") else { unreachable!() };
+    listen.backlog = 6;
+    assert_eq!(changed(Handle { name: "http".into(), kind: HandleKind::Listen(listen) }), 0);
+    assert_eq!(changed(listening("http", "udp:[::1]:53")), 1);
     let mut moved = rich();
     for service in &mut moved.services {
         service.origin = Origin { file: "elsewhere".into(), line: 7 };

@@ -6,10 +6,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle};
+use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle, flaw_of_socket};
 use super::layout::*;
 use super::plan::{ContainmentWish, Limits, Lines, RestartPolicy, Right, SchedulingPolicy, Session};
-use super::view::{Bytes, EdgeKind, Image, Tables};
+use super::view::{Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
 use crate::names::check_name;
 
 /// Why bytes are not an image that this daemon takes.
@@ -202,9 +202,7 @@ impl<'i> Checker<'i> {
             sound(EdgeKind::from_code(EdgeRecord::kind(record)).is_some(), "an edge is of an unknown kind")?;
         }
         for record in self.records(self.tables.handles, HandleRecord::SIZE) {
-            sound(check_name(self.text(HandleRecord::name(record))?).is_ok(), "a handle's name is none")?;
-            self.text(HandleRecord::path(record))?;
-            sound(HandleRecord::kind(record) <= HANDLE_PIPE, "a handle is of an unknown kind")?;
+            self.handle(record)?;
         }
         for record in self.records(self.tables.descriptors, DescriptorRecord::SIZE) {
             self.descriptor(record)?;
@@ -222,6 +220,18 @@ impl<'i> Checker<'i> {
             sound(edges <= u64::from(self.tables.edges.count), "services share their edges")?;
         }
         Ok(())
+    }
+
+    fn handle(&self, record: &[u8]) -> Result<(), ImageError> {
+        let name = self.text(HandleRecord::name(record))?;
+        sound(check_name(name).is_ok(), "a handle's name is none")?;
+        let path = self.text(HandleRecord::path(record))?;
+        sound(HandleRecord::kind(record) <= HANDLE_UNIX_DATAGRAM, "a handle is of an unknown kind")?;
+        sound(matches!(HandleRecord::host_length(record), 0 | 4 | 16), "a socket's host is no address")?;
+        match handle_view(record, path) {
+            HandleView::Listen(listen) => flaw_of_socket(name, &listen).map_or(Ok(()), |what| Err(malformed(what))),
+            HandleView::File(_) | HandleView::Pipe => Ok(()),
+        }
     }
 
     fn descriptor(&self, record: &[u8]) -> Result<(), ImageError> {

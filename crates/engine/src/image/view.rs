@@ -5,10 +5,12 @@
 
 use alloc::sync::Arc;
 use core::fmt;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::layout::*;
 use super::plan::{
-    ContainmentWish, Limits, Lines, Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StopStep,
+    Address, ContainmentWish, Limits, Lines, Listen, Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy,
+    Session, StopStep,
 };
 use crate::code::coded_enum;
 use crate::time::Span;
@@ -60,7 +62,7 @@ pub enum SourceView<'i> {
     Inherit,
     /// A file at this path.
     File(&'i str),
-    /// A handle of the image, by number, and which end: 0 to read, 1 to write.
+    /// A handle of the image, by number, and which end: 0 to read, 1 to write (or the only one).
     Handle {
         /// Number of the handle in the image.
         handle: u32,
@@ -78,6 +80,28 @@ pub enum HandleView<'i> {
     File(&'i str),
     /// A pipe.
     Pipe,
+    /// A socket that clients come to.
+    Listen(Listen<&'i str>),
+}
+
+/// What a record says, whose path is this.
+pub(super) fn handle_view<'i>(record: &[u8], path: &'i str) -> HandleView<'i> {
+    let port = HandleRecord::port(record);
+    let host = match HandleRecord::host_length(record) {
+        0 => None,
+        4 => Some(IpAddr::from(Ipv4Addr::from_bits(HandleRecord::host(record) as u32))),
+        _ => Some(IpAddr::from(Ipv6Addr::from_bits(HandleRecord::host(record)))),
+    };
+    let address = match HandleRecord::kind(record) {
+        HANDLE_FILE => return HandleView::File(path),
+        HANDLE_TCP => Address::Tcp(host, port),
+        HANDLE_UDP => Address::Udp(host, port),
+        HANDLE_UNIX => Address::Unix(path),
+        HANDLE_UNIX_DATAGRAM => Address::UnixDatagram(path),
+        _ => return HandleView::Pipe,
+    };
+    let mode = Some(HandleRecord::mode(record)).filter(|mode| *mode != NO_MODE);
+    HandleView::Listen(Listen { address, mode, backlog: HandleRecord::backlog(record) })
 }
 
 impl fmt::Debug for Image {
@@ -161,11 +185,7 @@ impl Image {
     /// A handle's name and what it is.
     pub fn handle(&self, at: u32) -> (&str, HandleView<'_>) {
         let record = self.entry(self.tables.handles, at, HandleRecord::SIZE);
-        let view = match HandleRecord::kind(record) {
-            HANDLE_FILE => HandleView::File(self.text(HandleRecord::path(record))),
-            _ => HandleView::Pipe,
-        };
-        (self.text(HandleRecord::name(record)), view)
+        (self.text(HandleRecord::name(record)), handle_view(record, self.text(HandleRecord::path(record))))
     }
 
     /// One record of a table.

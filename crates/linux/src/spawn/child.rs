@@ -264,6 +264,10 @@ impl Orders<'_> {
 
     fn exec(&self) -> Tried<Infallible> {
         let recipe = self.recipe;
+        if let Some(blank) = &recipe.own_number {
+            // Each life has its own text: who made us stands still until we are done with it, or has another copy.
+            blank.fill_in(plain!(syscall0, libc::SYS_getpid)? as u32);
+        }
         // SAFETY: a NUL-ended path, and two null-ended arrays of NUL-ended texts (`Pointers` is always that).
         let result = unsafe {
             syscall3(

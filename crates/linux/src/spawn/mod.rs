@@ -43,7 +43,7 @@ use verger_engine::runs::{Ended, Exit, Pid, StartFailure, Step};
 pub use flight::InFlight;
 pub use program::{DEFAULT_PATH, PATH_BYTES_MAX, resolve};
 pub use recipe::{Others, Recipe, Session, Shim};
-pub use words::{Arena, Filling, PointerArray, Pointers, WordsError};
+pub use words::{Arena, Blank, Filling, PointerArray, Pointers, WordsError};
 
 use crate::signals::{self, SignalSet};
 use crate::{Errno, clock, process, raw, reap};

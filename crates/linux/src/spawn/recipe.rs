@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 
 use verger_engine::image::{ResourceLimit, SchedulingPolicy};
 
-use super::Pointers;
+use super::{Blank, Pointers};
 use crate::signals::SignalSet;
 
 /// Everything that distinguishes a child from a copy of us. [`Recipe::new`] asks for nothing but an execution with empty
@@ -65,6 +65,8 @@ pub struct Recipe<'a> {
     /// else knows of it then whatever becomes of us. Who is not there to hear it is no failure; but a
     /// child whose maker has died by then ends.
     pub announce: Option<(BorrowedFd<'a>, &'a [u8])>,
+    /// Where its own process number is filled in, as it sees it itself: a text of `envp` or `argv` ([`super::Arena::blank`]).
+    pub own_number: Option<Blank<'a>>,
     /// Signals that it ignores; all others are at their defaults.
     pub ignored_signals: SignalSet,
     /// Signals that it begins with blocked.
@@ -99,6 +101,7 @@ impl<'a> Recipe<'a> {
             no_new_privileges: false,
             death_signal: None,
             announce: None,
+            own_number: None,
             ignored_signals: SignalSet::NONE,
             blocked_signals: SignalSet::NONE,
         }

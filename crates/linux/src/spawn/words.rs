@@ -7,6 +7,7 @@ use core::ffi::{CStr, c_char};
 use core::fmt;
 use core::marker::PhantomData;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicU8, Ordering};
 
 /// Why a text or a pointer was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +74,27 @@ impl Arena {
         CStr::from_bytes_with_nul(room).map_err(|_| WordsError::Nul)
     }
 
+    /// As [`Arena::text`], and after the text room for a process number that the child fills in with its own: see
+    /// [`super::Recipe::own_number`].
+    ///
+    /// # Errors
+    /// `Full` when there is no room, `Nul` when the text holds a NUL; nothing is used up then.
+    pub fn blank(&self, text: &[u8]) -> Result<Blank<'_>, WordsError> {
+        if text.contains(&0) {
+            return Err(WordsError::Nul);
+        }
+        let length = text.len().checked_add(NUMBER_DIGITS + 1).ok_or(WordsError::Full)?;
+        let begin = self.used.get();
+        let end = begin.checked_add(length).filter(|end| *end <= self.capacity).ok_or(WordsError::Full)?;
+        // SAFETY: as in `text`; a byte and an atomic byte are laid out alike, and nobody has another reference to these.
+        let room = unsafe { core::slice::from_raw_parts(self.start.as_ptr().add(begin).cast::<AtomicU8>(), length) };
+        self.used.set(end);
+        for (place, byte) in room.iter().zip(text.iter().chain(core::iter::repeat(&0))) {
+            place.store(*byte, Ordering::Relaxed);
+        }
+        Ok(Blank { room, at: text.len() })
+    }
+
     /// Takes all room back; the borrow checker sees to it that no text is in use any more.
     pub fn clear(&mut self) {
         self.used.set(0);
@@ -84,6 +106,37 @@ impl Drop for Arena {
         let memory = core::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.capacity);
         // SAFETY: made by `Box::leak` of a boxed slice of this length, and given back here only.
         drop(unsafe { Box::from_raw(memory) });
+    }
+}
+
+/// Digits of a process number.
+const NUMBER_DIGITS: usize = 10;
+
+/// A text whose end is a process number that is not known yet. It ends in NUL at any time.
+#[derive(Clone, Copy, Debug)]
+pub struct Blank<'a> {
+    room: &'a [AtomicU8],
+    at: usize,
+}
+
+impl Blank<'_> {
+    /// Fills the number in. Allocates nothing, panics never.
+    pub(super) fn fill_in(&self, number: u32) {
+        let mut digits = [0u8; NUMBER_DIGITS];
+        let mut rest = number;
+        let mut count = 0;
+        for digit in digits.iter_mut().rev() {
+            *digit = b'0' | (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+            if rest == 0 {
+                break;
+            }
+        }
+        let places = self.room.iter().skip(self.at);
+        for (place, digit) in places.zip(digits.iter().skip(NUMBER_DIGITS.wrapping_sub(count))) {
+            place.store(*digit, Ordering::Relaxed);
+        }
     }
 }
 
@@ -128,6 +181,18 @@ impl<'a> Filling<'a> {
         Ok(())
     }
 
+    /// Appends a text that is to be filled in.
+    ///
+    /// # Errors
+    /// `Full` when the reserved room is used up.
+    pub fn push_blank(&mut self, text: Blank<'a>) -> Result<(), WordsError> {
+        if self.pointers.len() + 1 >= self.pointers.capacity() {
+            return Err(WordsError::Full);
+        }
+        self.pointers.push(text.room.as_ptr().cast());
+        Ok(())
+    }
+
     /// Appends a text given as bytes with their NUL.
     ///
     /// # Errors
@@ -150,7 +215,7 @@ pub struct Pointers<'a> {
     texts: PhantomData<&'a CStr>,
 }
 
-// SAFETY: the texts are borrowed unchangeable for `'a`, and so is the array.
+// SAFETY: the texts are borrowed unchangeable for `'a` (or are atomic), and so is the array.
 unsafe impl Send for Pointers<'_> {}
 // SAFETY: as above.
 unsafe impl Sync for Pointers<'_> {}
@@ -191,6 +256,34 @@ mod tests {
         arena.clear();
         assert_eq!(arena.text(&[b"1234567"]), Ok(c"1234567"));
         assert_eq!(Arena::with_capacity(0).text(&[]), Err(WordsError::Full));
+    }
+
+    #[test]
+    fn a_blank_is_filled_in() {
+        let arena = Arena::with_capacity(64);
+        let text = |blank: &Blank<'_>| -> Vec<u8> {
+            let bytes = blank.room.iter().map(|byte| byte.load(Ordering::Relaxed));
+            bytes.take_while(|byte| *byte != 0).collect()
+        };
+        for number in [0, 1, 10, 4_194_304, u32::MAX] {
+            let mut arena = Arena::with_capacity(64);
+            let blank = arena.blank(b"PID=").unwrap();
+            assert_eq!(text(&blank), b"PID=");
+            blank.fill_in(number);
+            assert_eq!(text(&blank), format!("PID={number}").into_bytes());
+            arena.clear();
+        }
+        let first = arena.blank(b"A=").unwrap();
+        let after = arena.text(&[b"B=2"]).unwrap();
+        first.fill_in(u32::MAX);
+        assert_eq!((text(&first), after), (b"A=4294967295".to_vec(), c"B=2"));
+        assert_eq!(arena.blank(b"A\0").unwrap_err(), WordsError::Nul);
+        assert_eq!(Arena::with_capacity(12).blank(b"A=").unwrap_err(), WordsError::Full);
+        let mut array = PointerArray::with_capacity(1);
+        let mut filling = array.begin();
+        assert_eq!(filling.push_blank(first), Ok(()));
+        assert_eq!(filling.push_blank(first), Err(WordsError::Full));
+        assert_eq!(filling.end().len(), 1);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use serde_json::json;
 use verger_engine::image::{DESCRIPTORS_MAX, Descriptor, Lines, Service, Source};
 
-use super::{Key, Reader, Shape};
+use super::{Key, Reader, Shape, Sort};
 use crate::complaint::{Said, quoted};
 use crate::near::did_you_mean;
 use crate::sources::Place;
-use crate::tree::{Node, Value};
+use crate::tree::{Node, Table, Value};
 
 const WRITTEN: &str = "`\"inherit\"`, `\"null\"`, `\"file:PATH\"`, a handle or (in a brain) `\"control.event\"`, `\"control.cmd\"`, `\"control.socket\"`";
 
@@ -50,13 +50,16 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "descriptors",
         aliases: &["fds", "files", "descriptor"],
         default: "{}",
-        doc: "What sits on other descriptors, by number from 3: `{ 5 = \"log.r\" }`. A file is opened to write to its end.",
+        doc: "What sits on which descriptor, by number: `{ 3 = \"http\", 5 = \"log.r\" }`; 0, 1 and 2 are `stdin`, `stdout` and `stderr`. \
+              A file is opened to write to its end. A handle that listens goes by its name, on any number; those that follow \
+              each other from 3 on the program finds told in `LISTEN_FDS`, `LISTEN_FDNAMES` and `LISTEN_PID`, as \
+              sd_listen_fds(3) has it, and others it has to know of.",
         shape: Shape::Other {
             written: "table of the same",
             schema: || {
                 json!({
                     "type": "object",
-                    "propertyNames": { "pattern": "^([3-9]|[1-9][0-9]{1,3})$" },
+                    "propertyNames": { "pattern": "^([0-9]|[1-9][0-9]{1,3})$" },
                     "additionalProperties": source_schema(),
                 })
             },
@@ -71,9 +74,34 @@ fn source_schema() -> serde_json::Value {
 
 fn read_standard(service: &mut Service, number: u32, node: &Node, reader: &mut Reader<'_>) {
     if let Some(source) = read_source(number, node, reader) {
-        service.descriptors.push(Descriptor { number, source });
+        put(service, number, source);
     }
 }
+
+/// What is read later is the service's own, and goes before what the defaults say.
+fn put(service: &mut Service, number: u32, source: Source) {
+    match service.descriptors.iter_mut().find(|descriptor| descriptor.number == number) {
+        Some(descriptor) => descriptor.source = source,
+        None => service.descriptors.push(Descriptor { number, source }),
+    }
+}
+
+/// Complains of descriptors that one table gives away twice: by their number, and by their name.
+pub(crate) fn check_twice(table: &Table, reader: &mut Reader<'_>) {
+    let by_number = table.get("descriptors").and_then(Node::as_table);
+    for (number, name) in (0..).zip(STANDARD) {
+        let number: u32 = number;
+        if let (Some(entry), Some(_)) = (by_number.and_then(|it| it.entry(&number.to_string())), table.entry(name)) {
+            let owner = &reader.owner;
+            reader.found.error(entry.key_place, || {
+                Said::new(format!("`descriptors`{owner} names descriptor {number}, and so does `{name}`"))
+                    .hint("leave one of the two out")
+            });
+        }
+    }
+}
+
+const STANDARD: [&str; 3] = ["stdin", "stdout", "stderr"];
 
 fn read_descriptors(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
     let Some(table) = node.as_table() else {
@@ -82,21 +110,13 @@ fn read_descriptors(service: &mut Service, node: &Node, reader: &mut Reader<'_>)
     for entry in table.entries() {
         let number = entry.key.parse::<u32>().ok().filter(|number| number.to_string() == entry.key);
         match number {
-            Some(number @ 0..3) => {
-                let name = ["stdin", "stdout", "stderr"].get(number as usize).copied().unwrap_or_default();
-                reader.bad(
-                    entry.key_place,
-                    &format!("names descriptor {number}"),
-                    Some(format!("that is `{name}`, a key of its own")),
-                );
-            }
-            Some(number @ 3..DESCRIPTORS_MAX) => {
+            Some(number @ 0..DESCRIPTORS_MAX) => {
                 if let Some(source) = read_source(number, &entry.node, reader) {
-                    service.descriptors.push(Descriptor { number, source });
+                    put(service, number, source);
                 }
             }
             _ => {
-                let hint = Some(format!("descriptors have numbers from 3 to {}", DESCRIPTORS_MAX - 1));
+                let hint = Some(format!("descriptors have numbers from 0 to {}", DESCRIPTORS_MAX - 1));
                 reader.bad(entry.key_place, &format!("names descriptor `{}`", quoted(&entry.key)), hint);
             }
         }
@@ -138,7 +158,7 @@ fn read_lines(number: u32, lines: Lines, node: &Node, reader: &mut Reader<'_>) -
     None
 }
 
-/// Finds a handle as the engine does: a file by its name, a pipe by its name and end.
+/// Finds a handle as the engine does: a file or a socket by its name, a pipe by its name and end.
 fn read_handle(number: u32, name: &str, place: Place, reader: &mut Reader<'_>) -> Option<Source> {
     let names = reader.names;
     let shown = quoted(name);
@@ -149,11 +169,11 @@ fn read_handle(number: u32, name: &str, place: Place, reader: &mut Reader<'_>) -
     };
     let shown_bare = quoted(bare);
     match (names.handles.get(name), names.handles.get(bare), end) {
-        (Some((false, _)), _, _) => {
+        (Some((Sort::File | Sort::Socket, _)), _, _) => {
             reader.used_handles.insert(name.to_owned());
             return found;
         }
-        (_, Some((true, _)), Some(end)) => {
+        (_, Some((Sort::Pipe, _)), Some(end)) => {
             reader.used_handles.insert(bare.to_owned());
             let reads = number == 0;
             if number < 3 && reads != (end == "r") {
@@ -166,7 +186,7 @@ fn read_handle(number: u32, name: &str, place: Place, reader: &mut Reader<'_>) -
             }
             return found;
         }
-        (Some((true, _)), _, _) => {
+        (Some((Sort::Pipe, _)), _, _) => {
             reader.used_handles.insert(name.to_owned());
             let end = if number == 0 { "r" } else { "w" };
             let words = format!("names pipe `{shown}` without an end");
@@ -176,18 +196,19 @@ fn read_handle(number: u32, name: &str, place: Place, reader: &mut Reader<'_>) -
                 Some(format!("write \"{shown}.{end}\": .r is the end to read, .w the end to write")),
             );
         }
-        (None, Some((false, _)), Some(end)) => {
+        (None, Some((sort @ (Sort::File | Sort::Socket), _)), Some(end)) => {
             reader.used_handles.insert(bare.to_owned());
-            let words = format!("names an end of handle `{shown_bare}`, which is a file");
+            let what = if *sort == Sort::File { "is a file" } else { "listens" };
+            let words = format!("names an end of handle `{shown_bare}`, which {what}");
             reader.bad(place, &words, Some(format!("write \"{shown_bare}\", without .{end}")));
         }
         (None, _, _) if names.incomplete => return found,
         (None, _, _) => {
             let (key, owner) = (reader.key, &reader.owner);
             reader.found.error(place, || {
-                let known = names.handles.iter().flat_map(|(name, (pipe, _))| match pipe {
-                    true => vec![format!("{name}.r"), format!("{name}.w")],
-                    false => vec![name.clone()],
+                let known = names.handles.iter().flat_map(|(name, (sort, _))| match sort {
+                    Sort::Pipe => vec![format!("{name}.r"), format!("{name}.w")],
+                    Sort::File | Sort::Socket => vec![name.clone()],
                 });
                 let known: Vec<String> = ["inherit".to_owned(), "null".to_owned()].into_iter().chain(known).collect();
                 let hint = did_you_mean(name, known.iter().map(String::as_str))

@@ -32,6 +32,7 @@ use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 use crate::value::duration;
 
+pub(crate) use descriptors::check_twice;
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
 
 /// One key of a table that becomes a `T`.
@@ -112,10 +113,18 @@ impl fmt::Display for Owner {
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) services: BTreeMap<String, Place>,
-    /// Handles, and whether each is a pipe.
-    pub(crate) handles: BTreeMap<String, (bool, Place)>,
+    /// Handles, and what each is.
+    pub(crate) handles: BTreeMap<String, (Sort, Place)>,
     /// Whether there may be more names, which could not be read.
     pub(crate) incomplete: bool,
+}
+
+/// What a handle is, as far as those who use it have to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    File,
+    Pipe,
+    Socket,
 }
 
 /// A name in `requires` or `after`.
@@ -206,6 +215,24 @@ impl<'a> Reader<'a> {
         }
         None
     }
+}
+
+/// Nine permission bits, in octal.
+fn octal(node: &Node, reader: &mut Reader<'_>, looks: &str) -> Option<u16> {
+    match &node.value {
+        Value::Text(text) => {
+            let octal = (1..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+            match u16::from_str_radix(text, 8) {
+                Ok(bits) if octal && bits <= 0o777 => return Some(bits),
+                _ => reader.wrong(node, looks, None),
+            }
+        }
+        Value::Whole(_) => {
+            reader.wrong(node, looks, Some("quotes make it octal: a bare number would be decimal".to_owned()));
+        }
+        _ => reader.wrong(node, looks, None),
+    }
+    None
 }
 
 /// `"a", "b" or "c"`.

@@ -1,10 +1,14 @@
 //! The keys of a plan as a whole, of its handles, and of the room it reserves.
 
 use serde_json::{Value as Json, json};
-use verger_engine::image::{COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, Limits, Plan, SERVICES_MAX};
+use verger_engine::image::{
+    Address, BACKLOG_MAX, COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, Limits, Plan, SERVICES_MAX,
+};
 
-use super::{Group, Key, Reader, Shape};
+use super::{Group, Key, Reader, Shape, octal};
+use crate::complaint::quoted;
 use crate::tree::{Node, Value};
+use crate::value::listen;
 
 /// The tables and keys at the top.
 pub(crate) const PLAN: &[Group<Plan>] = &[Group {
@@ -72,6 +76,9 @@ pub(crate) const PLAN: &[Group<Plan>] = &[Group {
 pub(crate) struct HandleDraft {
     pub(crate) file: Option<String>,
     pub(crate) pipe: Option<bool>,
+    pub(crate) listen: Option<Address<String>>,
+    pub(crate) mode: Option<u16>,
+    pub(crate) backlog: Option<u32>,
 }
 
 /// The keys of a handle.
@@ -99,8 +106,66 @@ pub(crate) const HANDLE: &[Group<HandleDraft>] = &[Group {
                 },
             },
         },
+        Key {
+            name: "listen",
+            aliases: &["socket", "bind", "listen_stream", "listenstream", "address", "port"],
+            default: "",
+            doc: "A socket that clients come to, open as long as the plan has it: who connects while its service is restarted waits \
+                  and is served. `\"tcp:80\"` is that port of all addresses, IPv6 and IPv4; `\"tcp:127.0.0.1:80\"` and \
+                  `\"tcp:[::1]:80\"` of one (`[::]` is all IPv6 addresses); `udp` likewise, for packets. `\"unix:/run/x.sock\"` has a file, `\"unix:@x\"` an abstract \
+                  name; `unix-datagram` is for packets. A socket file that nobody listens at any more is replaced, anything else of \
+                  that name is left alone. It goes when everything ends in order, unless another has taken its place.",
+            shape: Shape::Other { written: "address as string", schema: listen_schema, read: read_listen },
+        },
+        Key {
+            name: "mode",
+            aliases: &["socket_mode", "socketmode", "permissions"],
+            default: "",
+            doc: "Permissions of a Unix socket's file in octal: who may write to it may connect. Without the key they are what the \
+                  daemon's umask leaves.",
+            shape: Shape::Other {
+                written: "string of octal digits",
+                schema: || json!({ "type": "string", "pattern": "^0?[0-7]{1,3}$" }),
+                read: |handle, node, reader| {
+                    handle.mode = octal(node, reader, "an octal string like \"0660\", up to \"777\"")
+                },
+            },
+        },
+        Key {
+            name: "backlog",
+            aliases: &["queue"],
+            default: "4096",
+            doc: "How many connections may wait to be accepted, with `listen`. The kernel cuts it to its `net.core.somaxconn`.",
+            shape: Shape::Whole {
+                min: 1,
+                max: BACKLOG_MAX as i64,
+                land: |handle, number| handle.backlog = Some(number as u32),
+            },
+        },
     ],
 }];
+
+fn listen_schema() -> Json {
+    json!({
+        "type": "string",
+        "pattern": "^((tcp|udp):(\\[[0-9A-Fa-f:.]+\\]:|[0-9.]+:)?[0-9]{1,5}|unix(-datagram)?:[/@].+)$",
+        "examples": ["tcp:80", "tcp:127.0.0.1:80", "tcp:[::1]:80", "udp:53", "unix:/run/x.sock", "unix:@x"],
+    })
+}
+
+fn read_listen(handle: &mut HandleDraft, node: &Node, reader: &mut Reader<'_>) {
+    match &node.value {
+        Value::Text(text) => match listen::parse(text) {
+            Ok(address) => handle.listen = Some(address),
+            Err(flaw) => reader.wrong(node, listen::LOOKS, flaw.hint(&quoted(text))),
+        },
+        Value::Whole(number) => {
+            let port = (1..=65_535).contains(number).then(|| format!("write \"tcp:{number}\""));
+            reader.wrong(node, listen::LOOKS, port);
+        }
+        _ => reader.wrong(node, listen::LOOKS, None),
+    }
+}
 
 /// The keys of `[limits]`.
 pub(crate) const LIMITS: &[Group<Limits>] = &[Group {

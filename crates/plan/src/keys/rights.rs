@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 use verger_engine::image::{Right, Service};
 
-use super::{Key, Reader, Shape};
+use super::{Key, Reader, Shape, octal};
 use crate::complaint::{Said, quoted};
 use crate::near::did_you_mean;
 use crate::tree::{Node, Value};
@@ -132,19 +132,8 @@ fn read_identity(node: &Node, reader: &mut Reader<'_>) -> Option<String> {
 }
 
 fn read_umask(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
-    const LOOKS: &str = "an octal string like \"027\", up to \"777\"";
-    match &node.value {
-        Value::Text(text) => {
-            let octal = (1..=4).contains(&text.len()) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
-            match u16::from_str_radix(text, 8) {
-                Ok(mask) if octal && mask <= 0o777 => service.umask = Some(mask),
-                _ => reader.wrong(node, LOOKS, None),
-            }
-        }
-        Value::Whole(_) => {
-            reader.wrong(node, LOOKS, Some("quotes make it octal: a bare number would be decimal".to_owned()));
-        }
-        _ => reader.wrong(node, LOOKS, None),
+    if let Some(mask) = octal(node, reader, "an octal string like \"027\", up to \"777\"") {
+        service.umask = Some(mask);
     }
 }
 

@@ -328,6 +328,96 @@ fn commands() {
     );
 }
 
+/// Checks what is said of a handle `h` with these lines, the first of them in line 2.
+#[track_caller]
+fn check_handle(lines: &str, complaints: &[&str]) {
+    check(&format!("[handle.h]\n{lines}\n[service.x]\ncommand = 'x'\ndescriptors = {{ 3 = 'h' }}\n"), complaints);
+}
+
+#[test]
+fn sockets_that_listen() {
+    const LOOKS: &str =
+        "\"tcp:PORT\", \"tcp:ADDRESS:PORT\", the same with \"udp\", \"unix:PATH\" or \"unix-datagram:PATH\"";
+    for (value, is, hint) in [
+        ("80", "the number 80", "write \"tcp:80\""),
+        ("'80'", "the string \"80\"", "write \"tcp:80\""),
+        ("'/run/x'", "the string \"/run/x\"", "write \"unix:/run/x\""),
+        ("'127.0.0.1:80'", "the string \"127.0.0.1:80\"", "write \"tcp:127.0.0.1:80\""),
+        ("'tcp:'", "the string \"tcp:\"", "the port stands at the end: \"tcp:80\" is port 80 of all addresses"),
+        ("'tcp:0'", "the string \"tcp:0\"", "a port is a number from 1 to 65535; names are not looked up"),
+        ("'udp:65536'", "the string \"udp:65536\"", "a port is a number from 1 to 65535; names are not looked up"),
+        (
+            "'tcp:localhost:80'",
+            "the string \"tcp:localhost:80\"",
+            "an address is written in numbers, `127.0.0.1` or `[::1]`; names are not looked up",
+        ),
+        ("'tcp:::1:80'", "the string \"tcp:::1:80\"", "an IPv6 address stands in brackets: \"tcp:[::1]:80\""),
+        ("'udp:*:53'", "the string \"udp:*:53\"", "write \"udp:53\": that is all addresses"),
+        ("'unix:'", "the string \"unix:\"", "write \"unix:/run/NAME.sock\", or \"unix:@NAME\" for an abstract name"),
+        ("'unix:x.sock'", "the string \"unix:x.sock\"", "a path begins with `/`, an abstract name with `@`"),
+    ] {
+        let said = format!("x.toml:2:10: `listen` in handle `h` is {is}, expected {LOOKS}\n  hint: {hint}");
+        check_handle(&format!("listen = {value}"), &[&said]);
+    }
+    for (value, is) in [("true", "true"), ("70000", "the number 70000"), ("'http:80'", "the string \"http:80\"")] {
+        let said = format!("x.toml:2:10: `listen` in handle `h` is {is}, expected {LOOKS}");
+        check_handle(&format!("listen = {value}"), &[&said]);
+    }
+    let long = format!("/{}", "x".repeat(107));
+    let reading = reading(&format!("[handle.h]\nlisten = 'unix:{long}'\n[service.x]\ncommand = 'x'"));
+    assert!(said(&reading)[0].ends_with("\n  hint: the path has 108 bytes: the kernel takes 107 at most"));
+    check_handle(
+        "listen = 'unix:/run/x'\nmode = 660",
+        &[
+            "x.toml:3:8: `mode` in handle `h` is the number 660, expected an octal string like \"0660\", up to \"777\"\n  hint: quotes make it octal: a bare number would be decimal",
+        ],
+    );
+    check_handle(
+        "listen = 'unix:/run/x'\nmode = '1777'",
+        &[
+            "x.toml:3:8: `mode` in handle `h` is the string \"1777\", expected an octal string like \"0660\", up to \"777\"",
+        ],
+    );
+    check_handle(
+        "listen = 'unix:@x'\nmode = '660'",
+        &["x.toml:3:8: `mode` in handle `h` means nothing: unix:@x has no file\n  hint: leave it out"],
+    );
+    check_handle(
+        "listen = 'tcp:80'\nbacklog = 0",
+        &["x.toml:3:11: `backlog` in handle `h` is the number 0, expected an integer from 1 to 65535"],
+    );
+    check_handle(
+        "listen = 'udp:80'\nbacklog = 5",
+        &["x.toml:3:11: `backlog` in handle `h` means nothing: nobody connects to udp:80\n  hint: leave it out"],
+    );
+    check_handle(
+        "file = '/x'\nbacklog = 5",
+        &["x.toml:3:11: `backlog` in handle `h` means nothing without `listen`\n  hint: leave it out"],
+    );
+    check_handle(
+        "mode = '660'",
+        &["x.toml:1:9: handle `h` is nothing yet, expected file = \"PATH\", pipe = true or listen = \"ADDRESS\""],
+    );
+    for (other, what) in [("file = '/x'", "both a file and a socket"), ("pipe = true", "both a pipe and a socket")] {
+        let said = format!("x.toml:1:9: handle `h` is {what}, expected one of `file`, `pipe` and `listen`");
+        check_handle(&format!("listen = 'tcp:80'\n{other}"), &[&said]);
+    }
+    check_handle(
+        "listen = 'tcp:80'\nport = 80",
+        &["x.toml:3:1: unknown key `port` in handle `h`\n  hint: that is `listen` here"],
+    );
+    check(
+        "[handle.a]\nlisten = 'tcp:80'\n[handle.b]\nlisten = 'tcp:80'\n[service.x]\ncommand = 'x'\ndescriptors = { 3 = 'a', 4 = 'b' }",
+        &["x.toml:4:10: handle `b` listens at tcp:80, as `a` does\n  hint: one handle can be given to many services"],
+    );
+    check(
+        "[handle.'a:b']\nlisten = 'tcp:80'\n[service.x]\ncommand = 'x'\ndescriptors = { 3 = 'a:b' }",
+        &[
+            "x.toml:1:9: `a:b` is no name for a handle that listens: it holds a `:`\n  hint: LISTEN_FDNAMES has one between two names",
+        ],
+    );
+}
+
 #[test]
 fn handles_and_descriptors() {
     let file = |line: &str| {
@@ -368,12 +458,28 @@ fn handles_and_descriptors() {
     check(
         &file("descriptors = { 1 = 'null', 03 = 'null', 1024 = 'null', x = 'null', 4 = 5 }"),
         &[
-            "x.toml:9:17: `descriptors` in service `x` names descriptor 1\n  hint: that is `stdout`, a key of its own",
-            "x.toml:9:29: `descriptors` in service `x` names descriptor `03`\n  hint: descriptors have numbers from 3 to 1023",
-            "x.toml:9:42: `descriptors` in service `x` names descriptor `1024`\n  hint: descriptors have numbers from 3 to 1023",
-            "x.toml:9:57: `descriptors` in service `x` names descriptor `x`\n  hint: descriptors have numbers from 3 to 1023",
+            "x.toml:9:29: `descriptors` in service `x` names descriptor `03`\n  hint: descriptors have numbers from 0 to 1023",
+            "x.toml:9:42: `descriptors` in service `x` names descriptor `1024`\n  hint: descriptors have numbers from 0 to 1023",
+            "x.toml:9:57: `descriptors` in service `x` names descriptor `x`\n  hint: descriptors have numbers from 0 to 1023",
             "x.toml:9:73: `descriptors` in service `x` holds the number 5, expected \"inherit\", \"null\", \"file:PATH\" or a handle",
         ],
+    );
+    check(
+        &file("descriptors = { 0 = 'null', 1 = 'null', 2 = 'trace' }"),
+        &[
+            "x.toml:9:17: `descriptors` in service `x` names descriptor 0, and so does `stdin`\n  hint: leave one of the two out",
+            "x.toml:9:41: `descriptors` in service `x` names descriptor 2, and so does `stderr`\n  hint: leave one of the two out",
+        ],
+    );
+    check(
+        "[defaults]\nstdout = 'null'\ndescriptors = { 1 = 'null' }\n[service.x]\ncommand = 'x'",
+        &[
+            "x.toml:3:17: `descriptors` in [defaults] names descriptor 1, and so does `stdout`\n  hint: leave one of the two out",
+        ],
+    );
+    check(
+        &file("fds = { 3 = 'null' }"),
+        &["x.toml:9:1: unknown key `fds` in service `x`\n  hint: that is `descriptors` here"],
     );
     check(
         &file("stdout = 'file:'"),
@@ -384,13 +490,19 @@ fn handles_and_descriptors() {
     check(
         "[handle.a]\n[handle.b]\nfile = '/b'\npipe = true\n[handle.c]\npipe = false\n[handle.d]\nfile = ''\n[service.x]\ncommand = 'x'\nstdout = 'b.w'\nstderr = 'd'",
         &[
-            "x.toml:1:9: handle `a` is nothing yet, expected file = \"PATH\" or pipe = true",
-            "x.toml:2:9: handle `b` is both a file and a pipe, expected one of the two",
+            "x.toml:1:9: handle `a` is nothing yet, expected file = \"PATH\", pipe = true or listen = \"ADDRESS\"",
+            "x.toml:2:9: handle `b` is both a file and a pipe, expected one of `file`, `pipe` and `listen`",
             "x.toml:6:8: `pipe` in handle `c` is false, expected true\n  hint: leave the key out when it is no pipe",
             "x.toml:8:8: `file` in handle `d` is empty, expected a path",
         ],
     );
     check("[handle.log]\npipe = true\n[service.x]\ncommand = 'x'", &["x.toml:1:9: warning: nobody uses handle `log`"]);
+    check(
+        "[handle.http]\nlisten = 'tcp:80'\n[service.x]\ncommand = 'x'\ndescriptors = { 3 = 'http.r' }",
+        &[
+            "x.toml:5:21: `descriptors` in service `x` names an end of handle `http`, which listens\n  hint: write \"http\", without .r",
+        ],
+    );
     check_line(
         "ready = 'fd'\ndescriptors = { 3 = 'null' }",
         &[
@@ -593,7 +705,9 @@ fn brains() {
     );
     check_line(
         "alive_within = '0s'\nstdout = 'control.cmd'",
-        &["x.toml:3:16: `alive_within` in service `x` is no time at all\n  hint: leave it out: then it may be silent for ever"],
+        &[
+            "x.toml:3:16: `alive_within` in service `x` is no time at all\n  hint: leave it out: then it may be silent for ever",
+        ],
     );
     check_line(
         "stdin = 'control.cmd'",

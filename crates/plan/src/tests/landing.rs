@@ -238,3 +238,43 @@ fn places_are_kept_for_checks_that_need_the_machine() {
     assert_eq!(reading.sources.line_column(place), crate::LineColumn { line: 4, column: 10 });
     assert_eq!(reading.sources.text_of("x.toml").map(str::len), Some(89));
 }
+
+#[test]
+fn sockets_land_with_what_holds_without_a_word() {
+    let plan = plan(
+        "[handle.http]
+         listen = 'tcp:80'
+         [handle.own]
+         listen = 'unix:/run/x.sock'
+         mode = '0660'
+         backlog = 7
+         [defaults]
+         stdout = 'null'
+         stderr = 'null'
+         [service.x]
+         command = 'x'
+         stdout = 'inherit'
+         descriptors = { 2 = 'inherit', 3 = 'http', 4 = 'own', 0 = 'http' }",
+    );
+    let listen = |address, mode, backlog| HandleKind::Listen(Listen { address, mode, backlog });
+    let kinds: Vec<&HandleKind> = plan.handles.iter().map(|handle| &handle.kind).collect();
+    let own = listen(Address::Unix("/run/x.sock".into()), Some(0o660), 7);
+    assert_eq!(kinds, [&listen(Address::Tcp(None, 80), None, BACKLOG), &own]);
+    let source = |number, source| Descriptor { number, source };
+    let handle = |number, name: &str| source(number, Source::Handle(name.into()));
+    // What the service says itself goes before the defaults, in whichever way it says it.
+    assert_eq!(
+        plan.services[0].descriptors,
+        [
+            source(2, Source::Inherit),
+            source(1, Source::Inherit),
+            handle(3, "http"),
+            handle(4, "own"),
+            handle(0, "http")
+        ]
+    );
+    let json = r#"{"handle":{"h":{"listen":"udp:[::1]:53"}},"service":{"x":{"command":"x","descriptors":{"3":"h"}}}}"#;
+    let host = std::net::Ipv6Addr::LOCALHOST;
+    let udp = listen(Address::Udp(Some(host.into()), 53), None, BACKLOG);
+    assert_eq!(reading(json).plan.unwrap().handles[0].kind, udp);
+}

@@ -186,7 +186,7 @@ fn what_is_no_board_is_refused() {
     assert_eq!(refused(31, 0), Ok(Some(whole)));
     assert_eq!(refused(0, MAGIC + 1), Err(BoardError::NotABoard));
     assert_eq!(refused(1, 48 << 32 | 1), Err(BoardError::OtherVersion { found: 1 }));
-    assert_eq!(refused(1, 49 << 32 | 2), Err(BoardError::Damaged { slot: None }));
+    assert_eq!(refused(1, 49 << 32 | u64::from(VERSION)), Err(BoardError::Damaged { slot: None }));
     assert_eq!(refused(2, 8 << 32 | 13), Err(BoardError::Damaged { slot: None }));
     assert_eq!(refused(3, 3), Err(BoardError::Cut));
     assert_eq!(refused(3, u64::MAX), Err(BoardError::Cut));

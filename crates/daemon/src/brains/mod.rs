@@ -8,29 +8,29 @@
 //! *Always true:* a brain reaches no service but its own, and none that was taken back from it; whatever becomes of it, nothing that
 //! it decides about notices.
 
+mod brain;
+mod shown;
+
 use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 
 use verger_engine::Engine;
-use verger_engine::image::{HandleView, Lines, ServiceView, SourceView};
-use verger_engine::life::{Decider, Failure, PhaseKind, Status, Verb};
-use verger_engine::proxy::{Effect, Event, Fields, Name, Order, Proxy, Refusal, State, When};
-use verger_engine::runs::{
-    Containment, Ended, Exit, RunEffect, RunEvent, RunId, RunRef, ServiceId, StartFailure, Step, Usage,
-};
+use verger_engine::image::{Lines, ServiceView};
+use verger_engine::life::{Decider, PhaseKind, Status, Verb};
+use verger_engine::proxy::{Event, Fields, Name, Order};
+use verger_engine::runs::{Ended, Exit, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
-use verger_wire::lines::{Command, Taken, Wrong, event};
+use verger_wire::lines::{Command, Taken, event};
 
 use crate::log::Log;
 use crate::poll::{Poll, Token};
-use crate::proxy::controller::{Came, Controller, Dump, Ends, Origin};
+use crate::proxy::controller::{Came, Ends, Origin};
+use brain::{Brain, Failed, Ward};
 
 /// So many commands of one brain before others have their turn.
 const COMMANDS_A_TURN: usize = 256;
 /// A brain that has ended can have said no more than its socket holds: so many turns at most.
 const LAST_TURNS: usize = 1024;
-/// What is told of a service's arguments at most, so that a line of it always finds room.
-const ARGUMENT_BYTES: usize = 900;
 
 /// What is to be asked of the lifecycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,46 +42,6 @@ pub(crate) struct Wish {
     pub(crate) by: Option<ServiceId>,
 }
 
-/// What a proxy wants done about the run in one of its slots.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
-    Start,
-    Signal(u8),
-}
-
-/// A service of a brain, beside what its proxy knows of it.
-#[derive(Clone, Copy, Debug)]
-struct Ward {
-    service: ServiceId,
-    /// The run that the brain was told of.
-    told: RunId,
-    /// A start was asked of the lifecycle, and nothing was heard of it yet.
-    asked: bool,
-}
-
-struct Brain {
-    service: ServiceId,
-    name: String,
-    proxy: Proxy,
-    /// By the slots of the proxy.
-    wards: Vec<Option<Ward>>,
-    dues: VecDeque<(u32, Due)>,
-    controller: Controller,
-    /// The run whose lines they are; the last one whose they were.
-    run: RunId,
-    is_connected: bool,
-    /// Whether it is watched for something to read, and for room to write.
-    watched: (bool, bool),
-    /// It must say something within this.
-    alive_within: Option<Span>,
-    /// When it last said something, or began.
-    heard_at: Moment,
-    /// It was found silent, and is being restarted.
-    is_given_up: bool,
-    /// Lines of it wait to be read.
-    is_busy: bool,
-}
-
 /// All brains of the plan.
 #[derive(Default)]
 pub(crate) struct Brains {
@@ -91,24 +51,6 @@ pub(crate) struct Brains {
     wishes: VecDeque<Wish>,
     line: Vec<u8>,
     command: Vec<u8>,
-}
-
-/// Why a command fails.
-enum Failed<'l> {
-    Wrong(Wrong<'l>),
-    Refused(Refusal),
-    /// It is about something that is not the brain's to decide.
-    NotYours(&'static str),
-}
-
-impl std::fmt::Display for Failed<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Failed::Wrong(why) => why.fmt(f),
-            Failed::Refused(why) => why.fmt(f),
-            Failed::NotYours(whose) => write!(f, "Not for a brain to decide: {whose}"),
-        }
-    }
 }
 
 impl Brains {
@@ -150,8 +92,8 @@ impl Brains {
     fn take_on(&mut self, at: usize, engine: &Engine, service: ServiceId, view: &ServiceView<'_>, now: Moment) {
         let Ok(name) = Name::new(view.name().as_bytes()) else { return };
         let (mut args, mut fds) = (Vec::new(), Vec::new());
-        words(view, &mut args);
-        wiring(engine, service.slot, view, &mut fds);
+        shown::arguments(view, &mut args);
+        shown::wiring(engine, service.slot, view, &mut fds);
         let brain = &mut self.brains[at];
         for order in [Order::Args(name, Fields::of(&args)), Order::Fds(name, Fields::of(&fds))] {
             let _there_is_room = brain.step(now, Event::Ordered(order), &mut self.line);
@@ -373,11 +315,13 @@ impl Brains {
         self.brains[at].is_busy = false;
         for _ in 0..COMMANDS_A_TURN {
             let Brains { brains, line, command, .. } = &mut *self;
-            let Brain { controller, proxy, .. } = &mut brains[at];
-            controller.go_on_with_dump(proxy, |_, _| None, line, now);
+            let Brain { controller, proxy, service, .. } = &mut brains[at];
+            let handle =
+                |after: Option<&Name>, line: &mut Vec<u8>| shown::handle_after(engine, service.slot, after, line);
+            controller.go_on_with_dump(proxy, handle, line, now);
             if !controller.is_listened_to() {
                 controller.flush(now);
-                controller.go_on_with_dump(proxy, |_, _| None, line, now);
+                controller.go_on_with_dump(proxy, handle, line, now);
                 if !controller.is_listened_to() {
                     return controller.fill_up();
                 }
@@ -426,281 +370,6 @@ impl Brains {
         }
         brain.ask(wishes);
     }
-}
-
-impl Brain {
-    /// What is seen of one of its services is told to the proxy as what became of its run.
-    fn hear(&mut self, slot: u32, status: &Status, now: Moment, line: &mut Vec<u8>) {
-        let is_held = !matches!(status.decider, Decider::Brain(_));
-        if self.proxy.service(slot).is_held() != is_held {
-            let _told = self.step(now, Event::Held(slot, is_held), line);
-        }
-        let is_live = status.phase.is_live();
-        if is_live && !is_held && self.proxy.run(slot).is_none() {
-            // Somebody else has started it, or it was there before us.
-            let name = *self.proxy.service(slot).name();
-            let _told = self.step(now, Event::Ordered(Order::Start(name, When::Now)), line);
-            self.dues.retain(|due| *due != (slot, Due::Start));
-        }
-        let Some(Some(ward)) = self.wards.get(slot as usize).copied() else { return };
-        let Some(run) = self.proxy.run(slot) else { return };
-        match (self.proxy.service(slot).state(), status.pid) {
-            (State::Up(..), _) if !is_live || ward.told != status.run => {
-                let exit = status.last_exit.filter(|_| !is_live).unwrap_or(Exit { ended: Ended::Unknown, oom: false });
-                self.run_ended(slot, exit, now, line);
-            }
-            (State::Up(..), _) => {}
-            (_, Some(pid)) if is_live => {
-                self.wards[slot as usize] = Some(Ward { told: status.run, asked: false, ..ward });
-                let spawned = RunEvent::Spawned { run, pid, started: status.started, containment: Containment::None };
-                let _told = self.step(now, Event::Run(spawned), line);
-            }
-            // It is on its way; or the lifecycle tries again by itself.
-            _ if is_live || !ward.asked || status.phase == PhaseKind::Resting => {}
-            _ => {
-                self.wards[slot as usize] = Some(Ward { asked: false, ..ward });
-                let failure = match status.failure {
-                    Some(Failure::Start(failure)) => failure,
-                    Some(_) | None => StartFailure { step: Step::Fork, errno: 0 },
-                };
-                if !is_held {
-                    let why = format_args!(
-                        "service {} cannot be started (step {})",
-                        self.proxy.service(slot).name(),
-                        failure.step
-                    );
-                    event::message(line, "error", &why);
-                    self.controller.tell(line, false);
-                }
-                let _told = self.step(now, Event::Run(RunEvent::SpawnFailed { run, failure }), line);
-            }
-        }
-    }
-
-    /// The run in a slot, if it has one, is over.
-    fn run_ended(&mut self, slot: u32, exit: Exit, now: Moment, line: &mut Vec<u8>) {
-        if let Some(run) = self.proxy.run(slot) {
-            let _told = self.step(now, Event::Run(RunEvent::Exited { run, exit, usage: Usage::NONE }), line);
-        }
-    }
-
-    /// What the proxy wants done is asked of the lifecycle.
-    fn ask(&mut self, wishes: &mut VecDeque<Wish>) {
-        while let Some((slot, due)) = self.dues.pop_front() {
-            let Some(Some(ward)) = self.wards.get(slot as usize) else { continue };
-            let (verb, signal) = match due {
-                Due::Start => (Verb::Start, 0),
-                Due::Signal(signal) => (Verb::Signal, signal),
-            };
-            wishes.push_back(Wish { verb, signal, service: ward.service, by: Some(self.service) });
-        }
-    }
-
-    fn new(service: ServiceId, name: String, now: Moment) -> Brain {
-        let controller = Controller::new(Origin::Service(service.slot, RunId::NONE), Ends::Gone);
-        Brain {
-            service,
-            name,
-            proxy: Proxy::new(None),
-            wards: Vec::new(),
-            dues: VecDeque::new(),
-            controller,
-            run: RunId::NONE,
-            is_connected: false,
-            watched: (false, false),
-            alive_within: None,
-            heard_at: now,
-            is_given_up: false,
-            is_busy: false,
-        }
-    }
-
-    /// Since when it has not read what it is told.
-    fn unread_since(&self) -> Option<Moment> {
-        self.controller.output.blocked_since().filter(|_| self.is_connected)
-    }
-
-    /// When it will have been silent for too long.
-    fn silent_at(&self) -> Moment {
-        match self.alive_within {
-            Some(within) if !self.is_given_up => {
-                self.unread_since().unwrap_or(Moment::NEVER).min(self.heard_at) + within
-            }
-            Some(_) | None => Moment::NEVER,
-        }
-    }
-
-    fn carry_out<'w>(
-        &mut self,
-        command: Command<'_>,
-        engine: &Engine,
-        now: Moment,
-        line: &mut Vec<u8>,
-        log: &mut Log,
-    ) -> Result<(), Failed<'w>> {
-        const PLANS: &str = "arguments, descriptors and names of services are the plan's";
-        const DAEMONS: &str = "that is the daemon's";
-        match command {
-            Command::Echo(text) => {
-                if !text.is_empty() {
-                    self.controller.tell(text, true);
-                }
-                Ok(())
-            }
-            Command::StateDump => {
-                self.controller.dump = Some(Dump::Services(None, u8::MAX));
-                Ok(())
-            }
-            Command::Exit => {
-                self.controller.leaves = true;
-                Ok(())
-            }
-            Command::Patience(reset, close) => {
-                let span = |seconds: u32| Span::from_secs(u64::from(seconds));
-                self.controller.output.set_patience(span(reset), span(close));
-                Ok(())
-            }
-            Command::Order(Order::Args(..) | Order::Fds(..) | Order::Delete(_)) => Err(Failed::NotYours(PLANS)),
-            Command::Order(Order::Clear { .. }) => Err(Failed::NotYours(DAEMONS)),
-            Command::Order(order) => self.order(order, engine, now, line, log),
-            Command::Pipe(..)
-            | Command::Open(..)
-            | Command::Socket(..)
-            | Command::Take(_)
-            | Command::DeleteHandle(_)
-            | Command::ChangeFolder(_)
-            | Command::LogFilter(_)
-            | Command::LogTo(_)
-            | Command::Listen(_)
-            | Command::StopListening
-            | Command::Terminate(..)
-            | Command::ExitExec(_)
-            | Command::Guard(..) => Err(Failed::NotYours(DAEMONS)),
-        }
-    }
-
-    /// An order about a service: it has to be the brain's own.
-    fn order<'w>(
-        &mut self,
-        order: Order<'_>,
-        engine: &Engine,
-        now: Moment,
-        line: &mut Vec<u8>,
-        log: &mut Log,
-    ) -> Result<(), Failed<'w>> {
-        let (Order::Tags(name, _)
-        | Order::AutoUp { name, .. }
-        | Order::Start(name, _)
-        | Order::Signal { name, .. }
-        | Order::Args(name, _)
-        | Order::Fds(name, _)
-        | Order::Delete(name)) = order
-        else {
-            return Ok(());
-        };
-        let slot = self.proxy.find(&name).ok_or(Failed::Refused(Refusal::NoService))?;
-        match order {
-            Order::AutoUp { triggers, .. } if triggers.signals != 0 => {
-                return Err(Failed::NotYours("signals are the daemon's: only `always` is a trigger here"));
-            }
-            Order::Signal { group: true, .. } => {
-                return Err(Failed::NotYours(
-                    "who belongs to a service is the daemon's: it signals the main process only",
-                ));
-            }
-            Order::Start(_, When::Now | When::At(_)) if engine.is_closing() => {
-                return Err(Failed::Refused(Refusal::Held));
-            }
-            _ => {}
-        }
-        let result = self.step(now, Event::Ordered(order), line);
-        if let (Err(Refusal::Held), Some(Some(_))) = (result, self.wards.get(slot as usize)) {
-            log.tell(format_args!("{}: may not start {name}, which was taken back from it", self.name));
-        }
-        result.map_err(Failed::Refused)
-    }
-
-    // ── the proxy ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// Tells the proxy something, and the brain what comes of it. What is to be done waits for [`Brain::ask`].
-    fn step(&mut self, now: Moment, event: Event<'_>, line: &mut Vec<u8>) -> Result<(), Refusal> {
-        let result = self.proxy.step(now, event);
-        self.tell(now, line);
-        result
-    }
-
-    fn tell(&mut self, now: Moment, line: &mut Vec<u8>) {
-        while let Some(effect) = self.proxy.effect() {
-            match effect {
-                Effect::Tell(told) => {
-                    event::told(line, &self.proxy, told, now);
-                    if self.is_connected {
-                        self.controller.tell(line, false);
-                    }
-                }
-                Effect::Run(RunEffect::Spawn { run, .. }) => self.dues.push_back((run.service.slot, Due::Start)),
-                Effect::Run(RunEffect::Signal { run, signal }) => {
-                    self.dues.push_back((run.service.slot, Due::Signal(signal)));
-                }
-                // The lifecycle says that a run is over when nobody is left of it.
-                Effect::Run(RunEffect::Sweep { run }) => {
-                    let _told = self.proxy.step(now, Event::Run(RunEvent::Swept { run, left: None }));
-                }
-                Effect::Run(
-                    RunEffect::Census { .. }
-                    | RunEffect::Stop { .. }
-                    | RunEffect::Kill { .. }
-                    | RunEffect::Release { .. },
-                ) => {}
-            }
-        }
-    }
-}
-
-/// What an event shows of a service's arguments: as many of the words as have room, without what would end a field.
-fn words(view: &ServiceView<'_>, into: &mut Vec<u8>) {
-    for word in view.argv() {
-        let word = word.strip_suffix(b"\0").unwrap_or(word);
-        if into.len() + word.len() > ARGUMENT_BYTES {
-            into.extend_from_slice(b"...");
-            return;
-        }
-        let plain = |byte: &u8| if matches!(byte, b'\t' | b'\n') { b' ' } else { *byte };
-        into.extend(word.iter().map(plain));
-        into.push(b'\t');
-    }
-    into.pop();
-}
-
-/// What sits on a service's descriptors, from 0 on, as `service.fds` names it.
-fn wiring(engine: &Engine, slot: u32, view: &ServiceView<'_>, into: &mut Vec<u8>) {
-    let image = engine.home(slot).and_then(|home| engine.images().get(home.image));
-    let mut next = 0;
-    for (number, source) in view.descriptors() {
-        let name = match source {
-            SourceView::Null => "null".to_owned(),
-            SourceView::Inherit => "inherit".to_owned(),
-            SourceView::File(_) => "file".to_owned(),
-            SourceView::Lines(lines) => lines.word().to_owned(),
-            SourceView::Handle { handle, end } => {
-                let Some((name, kind)) = image.map(|image| image.handle(handle)) else { continue };
-                match (kind, end) {
-                    (HandleView::Pipe, 0) => format!("{name}.r"),
-                    (HandleView::Pipe, _) => format!("{name}.w"),
-                    (HandleView::File(_), _) => name.to_owned(),
-                }
-            }
-        };
-        let closed = (number as usize).saturating_sub(next);
-        if into.len() + 2 * closed + name.len() > ARGUMENT_BYTES {
-            break;
-        }
-        into.extend((0..closed).flat_map(|_| *b"-\t"));
-        into.extend_from_slice(name.as_bytes());
-        into.push(b'\t');
-        next = number as usize + 1;
-    }
-    into.pop();
 }
 
 /// A slot among others that may not be there yet.
