@@ -360,7 +360,7 @@ fn who_says_nothing_for_too_long_is_restarted_and_nobody_else() {
     // Whoever says something in time, be it nothing much, is let live.
     let run = court.machine.wait_ready("boss").run;
     for _ in 0..8 {
-        std::thread::sleep(std::time::Duration::from_millis(250));
+        std::thread::sleep(std::time::Duration::from_millis(250)); // sleep: to say something now and then is what is tested
         court.say("");
     }
     assert_eq!(court.machine.show("boss").run, run);

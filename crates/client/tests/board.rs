@@ -67,6 +67,7 @@ fn record(number: u64) -> Record {
         started: number + 4,
         containment: Containment::Cgroup,
         on: Some(small),
+        decider: verger_engine::life::Decider::Lifecycle,
         in_the_way: Some(Pid(small | 2)),
         failure: Some(Failure::GaveUp { restarts: small }),
         last_exit: Some(Exit::status(number as u8)),

@@ -254,7 +254,14 @@ impl Brain {
             Order::Start(_, When::Now | When::At(_)) if engine.is_closing() => {
                 return Err(Failed::Refused(Refusal::Held));
             }
-            _ => {}
+            Order::Tags(..)
+            | Order::Args(..)
+            | Order::Fds(..)
+            | Order::AutoUp { .. }
+            | Order::Start(..)
+            | Order::Signal { .. }
+            | Order::Delete(_)
+            | Order::Clear { .. } => {}
         }
         let result = self.step(now, Event::Ordered(order), line);
         if let (Err(Refusal::Held), Some(Some(_))) = (result, self.wards.get(slot as usize)) {
