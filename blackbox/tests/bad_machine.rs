@@ -317,3 +317,32 @@ fn starts_that_are_held_up_hold_no_others_up() {
         machine.wait_ready(name);
     }
 }
+
+// ---- locked memory ----
+
+#[test]
+fn a_daemon_keeps_its_own_memory_in_ram_where_its_plan_asks_and_nobody_elses() {
+    let locked = |process: Process| -> u64 {
+        process.status("VmLck").split_whitespace().next().and_then(|it| it.parse().ok()).expect("a number of KiB")
+    };
+    let plan = |what: &str| format!("lock_memory = '{what}'\n[service.a]\ncommand = 'sleep 1000'");
+    let [no, touched, all] = ["no", "touched", "all"].map(|what| Machine::start(&plan(what)));
+    for machine in [&no, &touched, &all] {
+        assert_eq!(locked(machine.main_process("a")), 0);
+    }
+    assert_eq!(locked(no.process()), 0);
+    assert!(locked(touched.process()) > 0);
+    // Locked is what is mapped; of that, what was never used is in RAM only where all is to be.
+    assert!(touched.process().resident() < all.process().resident(), "{:?} {:?}", touched.process(), all.process());
+}
+
+#[test]
+fn a_daemon_that_may_not_lock_its_memory_says_so_and_serves() {
+    let machine = Setup::plan("lock_memory = 'all'\n[service.a]\ncommand = 'sleep 1000'")
+        .within(&["prlimit", "--memlock=0:0", "setpriv", "--bounding-set", "-ipc_lock"])
+        .start();
+    machine.wait_ready("a");
+    machine.stderr().wait("memory is not locked, as `lock_memory` asks: ", PATIENCE);
+    let findings = machine.client().describe().expect("it answers").findings;
+    assert!(findings.iter().any(|it| it.topic == "memory" && it.hint.is_some()), "{findings:?}");
+}

@@ -256,6 +256,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     let image = given.map(|given| given.image);
     if let Some(image) = &image {
+        daemon.lock_memory(image.lock_memory());
         let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
     let ending = left.as_ref().and_then(|left| left.ending).filter(|_| options.resume);

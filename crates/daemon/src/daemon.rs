@@ -13,14 +13,15 @@ use rustix::io::Errno;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
+use verger_engine::image::LockMemory;
 use verger_engine::life::{FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
 use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
-use verger_linux::clock;
 use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
+use verger_linux::{clock, machine};
 use verger_wire::board::State;
 use verger_wire::message::{
     Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Level, Obstacle, Order, ReceiptReply,
@@ -468,6 +469,20 @@ impl Daemon {
             };
             self.log.warn(format_args!("{text}"));
             self.note_once("keeper", text, "restart the daemon, with more open files allowed (`ulimit -n`)");
+        }
+    }
+
+    /// Keeps our memory in RAM, as the plan asks.
+    pub(crate) fn lock_memory(&mut self, what: LockMemory) {
+        let locked = match what {
+            LockMemory::No => return,
+            LockMemory::Touched => machine::lock_touched_memory(),
+            LockMemory::All => machine::lock_memory(),
+        };
+        if let Err(errno) = locked {
+            let text = format!("memory is not locked, as `lock_memory` asks: {errno}");
+            self.log.warn(format_args!("{text}"));
+            self.note_once("memory", text, "allow more locked memory (`ulimit -l`), or give the daemon CAP_IPC_LOCK");
         }
     }
 

@@ -246,3 +246,15 @@ fn schedule(pid: u32, policy: usize, priority: i32) -> bool {
 pub fn lock_memory() -> Result<(), Errno> {
     mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE)
 }
+
+/// Keeps what of our memory has been used in RAM, and what will be once it is; the rest takes none (`MCL_ONFAULT`, Linux 4.4; an older
+/// kernel locks all of it).
+///
+/// # Errors
+/// As [`lock_memory`].
+pub fn lock_touched_memory() -> Result<(), Errno> {
+    match mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT) {
+        Err(Errno::INVAL) => lock_memory(),
+        locked => locked,
+    }
+}

@@ -507,6 +507,7 @@ impl Writer {
             limit_connections: plan.limits.connections.max(1),
             shutdown_budget_given: u8::from(plan.shutdown_budget.is_some()),
             shutdown_budget: plan.shutdown_budget.unwrap_or(Span::ZERO),
+            lock_memory: plan.lock_memory.code(),
         };
         if image.len() > IMAGE_BYTES_MAX {
             return Err(BuildError::TooLarge);

@@ -143,6 +143,7 @@ record! {
         limit_connections: u32,
         shutdown_budget_given: u8,
         shutdown_budget: Span,
+        lock_memory: u8,
     }
 }
 

@@ -24,6 +24,8 @@ pub struct Plan {
     pub limits: Limits,
     /// How long the end of everything may take; `None` is no limit.
     pub shutdown_budget: Option<Span>,
+    /// What of the daemon's memory stays in RAM.
+    pub lock_memory: LockMemory,
 }
 
 /// One configured service. `Default` is what a careful operator would have chosen.
@@ -405,6 +407,20 @@ coded_enum! {
         Operate = 2, "operate";
         /// Load plans, end the daemon.
         Configure = 3, "configure";
+    }
+}
+
+coded_enum! {
+    /// What of the daemon's memory is locked (`mlockall(2)`).
+    #[derive(Default)]
+    pub enum LockMemory {
+        /// Nothing.
+        #[default]
+        No = 0, "no";
+        /// What has been used once.
+        Touched = 1, "touched";
+        /// Everything that was reserved, used or not.
+        All = 2, "all";
     }
 }
 

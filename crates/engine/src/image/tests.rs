@@ -42,6 +42,7 @@ fn rich() -> Plan {
         handles: vec![Handle { name: "log".into(), kind: HandleKind::Pipe }, listening("http", "tcp:80")],
         limits: Limits::default(),
         shutdown_budget: Some(Span::from_secs(30)),
+        lock_memory: LockMemory::Touched,
     }
 }
 
@@ -66,6 +67,7 @@ fn image(plan: &Plan) -> Image {
 fn what_was_planned_is_read_back() {
     let image = image(&rich());
     assert_eq!((image.name(), image.shutdown_budget()), ("rich", Some(Span::from_secs(30))));
+    assert_eq!(image.lock_memory(), LockMemory::Touched);
     let names: Vec<&str> = image.services().map(|service| service.name()).collect();
     assert_eq!(names, ["aux", "db", "web"]);
     assert_eq!((image.find("db"), image.find("dc"), image.find("")), (Some(1), None, None));

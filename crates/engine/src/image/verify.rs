@@ -8,7 +8,7 @@ use core::fmt;
 
 use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle, flaw_of_socket};
 use super::layout::*;
-use super::plan::{ContainmentWish, Limits, Lines, RestartPolicy, Right, SchedulingPolicy, Session};
+use super::plan::{ContainmentWish, Limits, Lines, LockMemory, RestartPolicy, Right, SchedulingPolicy, Session};
 use super::view::{Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
 use crate::names::check_name;
 
@@ -153,6 +153,7 @@ fn tables(raw: &[u8]) -> Result<Tables, ImageError> {
         run: table(HeaderRecord::run_of_texts(raw), 1)?,
         limits,
         shutdown_budget: (HeaderRecord::shutdown_budget_given(raw) != 0).then(|| HeaderRecord::shutdown_budget(raw)),
+        lock_memory: LockMemory::from_code(HeaderRecord::lock_memory(raw)).ok_or(malformed("a choice is unknown"))?,
     };
     if limits.services < tables.services.count || limits.edges < tables.edges.count {
         return Err(malformed("its limits are smaller than its content"));

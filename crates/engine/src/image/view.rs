@@ -9,8 +9,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::layout::*;
 use super::plan::{
-    Address, ContainmentWish, Limits, Lines, Listen, Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy,
-    Session, StopStep,
+    Address, ContainmentWish, Limits, Lines, Listen, LockMemory, Ready, ResourceLimit, RestartPolicy, Right,
+    SchedulingPolicy, Session, StopStep,
 };
 use crate::code::coded_enum;
 use crate::time::Span;
@@ -41,6 +41,7 @@ pub(super) struct Tables {
     pub(super) run: List,
     pub(super) limits: Limits,
     pub(super) shutdown_budget: Option<Span>,
+    pub(super) lock_memory: LockMemory,
 }
 
 coded_enum! {
@@ -134,6 +135,11 @@ impl Image {
     /// How long the end of everything may take, if the plan says; [`Span::FOREVER`] is no limit.
     pub fn shutdown_budget(&self) -> Option<Span> {
         self.tables.shutdown_budget
+    }
+
+    /// What of the daemon's memory stays in RAM.
+    pub fn lock_memory(&self) -> LockMemory {
+        self.tables.lock_memory
     }
 
     /// How many services it holds.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value as Json, json};
 use verger_engine::image::{
-    Address, BACKLOG_MAX, COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, Limits, Plan, SERVICES_MAX,
+    Address, BACKLOG_MAX, COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, Limits, LockMemory, Plan, SERVICES_MAX,
 };
 
 use super::{Group, Key, Reader, Shape, octal};
@@ -33,6 +33,17 @@ pub(crate) const PLAN: &[Group<Plan>] = &[Group {
             shape: Shape::Time(|plan, span| plan.shutdown_budget = Some(span)),
         },
         Key {
+            name: "lock_memory",
+            aliases: &["mlockall", "mlock", "memory_lock"],
+            default: "\"no\"",
+            doc: "What of the daemon's own memory stays in RAM (`mlockall(2)`): `\"touched\"` what has been used once, `\"all\"` everything \
+                  that it reserved, so that it never waits for a page. Services do not inherit it.",
+            shape: Shape::Word {
+                words: || LockMemory::ALL.iter().map(|what| what.word()).collect(),
+                land: |plan, word| LockMemory::from_word(word).map(|what| plan.lock_memory = what),
+            },
+        },
+        Key {
             name: "service",
             aliases: &["services", "unit", "units", "program", "programs", "process", "processes", "task", "job"],
             default: "{}",
@@ -50,8 +61,8 @@ pub(crate) const PLAN: &[Group<Plan>] = &[Group {
             name: "defaults",
             aliases: &["default", "global", "common"],
             default: "{}",
-            doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `requires` and \
-                  `after`. A value is replaced as a whole, never merged.",
+            doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `requires`, \
+                  `after` and `brain`. A value is replaced as a whole, never merged.",
             shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
         },
         Key {

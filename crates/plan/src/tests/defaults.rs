@@ -82,7 +82,7 @@ fn the_schema_describes_every_key() {
     assert_eq!(keys_at("/$defs/service/properties"), names(&all));
     let shared: Vec<&str> = all.iter().copied().filter(|key| !NO_DEFAULTS.contains(key)).collect();
     assert_eq!(keys_at("/$defs/defaults/properties"), names(&shared));
-    let top = ["name", "shutdown_budget", "service", "handle", "defaults", "limits", "$schema"];
+    let top = ["name", "shutdown_budget", "lock_memory", "service", "handle", "defaults", "limits", "$schema"];
     assert_eq!(keys_at("/properties"), names(&top));
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["$defs"]["service"]["properties"]["restart"]["default"], "always");
