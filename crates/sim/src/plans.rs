@@ -1,5 +1,6 @@
 //! Plans by luck: graphs, policies and times that no person would write, all of them allowed.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use verger_engine::image::{Image, Limits, Plan, Ready, RestartPolicy, Service, StopStep, build};
@@ -27,8 +28,25 @@ pub fn make(rng: &mut Rng) -> Plan {
     // A chain, a fan, a thicket, or hardly any edges: each seed has its own shape.
     let (degree, reach) = *rng.pick(&[(0, 1), (1, 1), (1, 200), (2, 6), (4, 200), (12, 200)]);
     let eager = rng.chance(300);
-    let services = (0..count).map(|at| service(rng, at, degree, reach, eager)).collect();
+    let mut services: Vec<Service> = (0..count).map(|at| service(rng, at, degree, reach, eager)).collect();
+    if rng.chance(300) {
+        give_brains(rng, &mut services);
+    }
     Plan { name: "sim".into(), services, limits: limits(), ..Plan::default() }
+}
+
+/// The first service becomes the brain of some that nobody waits for.
+fn give_brains(rng: &mut Rng, services: &mut [Service]) {
+    let waited_for: BTreeSet<String> =
+        services.iter().flat_map(|service| service.requires.iter().chain(&service.after).cloned()).collect();
+    let brain = name(0);
+    for service in services.iter_mut().skip(1).filter(|service| !waited_for.contains(&service.name)) {
+        if rng.chance(500) {
+            service.brain = brain.clone();
+            (service.autostart, service.essential, service.restart) = (false, false, RestartPolicy::Never);
+            (service.requires, service.after) = Default::default();
+        }
+    }
 }
 
 /// Changes a plan as people do: something described anew, something gone, something new.
@@ -50,6 +68,9 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
             1 if count > 1 => {
                 let gone = plan.services.remove(rng.below(count) as usize).name;
                 for service in &mut plan.services {
+                    if service.brain == gone {
+                        service.brain.clear();
+                    }
                     service.requires.retain(|name| *name != gone);
                     service.after.retain(|name| *name != gone);
                 }
@@ -61,7 +82,8 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
                     continue;
                 }
                 if count > 0 && rng.chance(700) {
-                    new.requires.push(plan.services[rng.below(count) as usize].name.clone());
+                    let other = &plan.services[rng.below(count) as usize];
+                    new.requires.extend(other.brain.is_empty().then(|| other.name.clone()));
                 }
                 plan.services.push(new);
             }

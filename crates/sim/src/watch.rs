@@ -22,11 +22,12 @@
 //! | I17 | no grace is longer than its share of that budget |
 //! | I18 | whoever is stopped was looked at first: before the first stop signal, and right before each kill |
 //! | I19 | what outlived a daemon goes on under the next as the same run, back to the same root; what did not begins with nothing |
+//! | I20 | a service that has a brain begins a run only because somebody asked for it, and never after a stop by command before a start |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
-use verger_engine::causes::{Cause, Root};
+use verger_engine::causes::{Cause, Root, RootKind};
 use verger_engine::image::{EdgeKind, Ready};
 use verger_engine::life::{CommandId, Failure, LifeEffect, Outcome, PhaseKind, Request, Status, Verb, Want};
 use verger_engine::runs::{Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
@@ -285,6 +286,12 @@ impl Watch {
         hold!(status.want == Want::Up, "I2", "{name} is started and wanted {}", status.want);
         hold!(!engine.is_closing(), "I2", "{name} is started while everything ends");
 
+        if engine.description(slot).is_some_and(|service| service.brain().is_some()) {
+            let asked = engine.why_wanted(slot).is_some_and(|(cause, root)| {
+                cause == Cause::Found || matches!(root.map(|root| root.what), Some(RootKind::Command { .. }))
+            });
+            hold!(asked && !status.taken, "I20", "{name} is started, and nobody has asked for it: {status:?}");
+        }
         for (on, kind) in needs(engine, slot) {
             let need = engine.status(on).ok_or("I3: a need that is not there")?;
             let on = engine.name(on);
