@@ -38,7 +38,7 @@ fn callers_that_cannot_be_let_in_keep_it_no_busier() {
 
 #[test]
 fn thousands_that_cannot_be_executed_fall_one_after_the_other() {
-    const MANY: usize = 600;
+    const MANY: usize = 2000;
     let mut proxy = ProxySetup::new(&["-i", "-q", "-q", "-q"]).within(&["prlimit", "--stack=262144"]).start();
     for at in 0..MANY {
         proxy.send_raw(format!("service.args\tfoo{at}\t/no/such\nservice.auto_up\tfoo{at}\t2147483647\tUSR1\n"));
@@ -47,6 +47,8 @@ fn thousands_that_cannot_be_executed_fall_one_after_the_other() {
         }
     }
     proxy.signal(Signal::USR1);
+    // More than it keeps for anybody who does not read.
+    proxy.expect(&["overflow"]);
     eventually("all have been started", PATIENCE, || {
         let lines = proxy.dump();
         // Those that fell wait for their next start.

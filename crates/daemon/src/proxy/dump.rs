@@ -11,7 +11,8 @@ impl Daemonproxy {
     pub(super) fn go_on_with_dump(&mut self, at: usize) {
         loop {
             let Some(dump) = self.controllers[at].dump else { return };
-            if !self.controllers[at].hears() {
+            // Nobody hears the rest: the word `overflow` will say that it is missing, and commands go on.
+            if !self.controllers[at].hears() || self.controllers[at].output.is_overflowed() {
                 self.controllers[at].dump = None;
                 return;
             }

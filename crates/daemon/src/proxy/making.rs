@@ -136,7 +136,13 @@ pub(super) fn socket(how: AddressFlags, address: Option<&[u8]>) -> Result<OwnedF
         bound.map_err(|errno| NotMade("bind", errno))?;
     }
     if let Some(backlog) = how.listen {
-        rustix::net::listen(&socket, i32::from(backlog)).map_err(|errno| NotMade("listen", errno))?;
+        rustix::net::listen(&socket, i32::from(backlog)).map_err(|errno| {
+            // What fails leaves nothing behind, and the file is ours: it was just bound.
+            if let Some(path) = address.filter(|_| how.domain == Domain::Unix).and_then(CPath::of) {
+                let _gone = rustix::fs::unlink(path.text());
+            }
+            NotMade("listen", errno)
+        })?;
     }
     Ok(socket)
 }

@@ -27,7 +27,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use verger_engine::proxy::{Effect, Event, Name, Proxy, Refusal, State, Told};
 use verger_engine::runs::{Containment, Exit, RunEffect, RunEvent, RunRef, Usage, signal_name};
-use verger_engine::time::Moment;
+use verger_engine::time::{Moment, Span};
 use verger_linux::process::{Forked, fork_alone};
 use verger_linux::reap::{self, Look};
 use verger_linux::signals::{self, SignalFd, SignalSet};
@@ -47,6 +47,8 @@ pub(crate) const NAME: &str = "daemonproxy";
 const CONTROLLERS: usize = 64;
 /// So many commands of one controller before others have their turn.
 const COMMANDS_A_TURN: usize = 256;
+/// Where nobody could be let in, it is tried again so much later.
+const ACCEPT_AGAIN: Span = Span::from_secs(5);
 /// With a pool, memory for so many controllers is taken at the start.
 const CONTROLLERS_AT_START: usize = 4;
 const SIGALRM: u8 = 14;
@@ -138,6 +140,8 @@ struct Daemonproxy {
     retired: Vec<Controller>,
     signals: SignalFd,
     door: Option<Door>,
+    /// Nobody is let in before, but for what wakes us otherwise.
+    accept_at: Moment,
     /// Memory of a path that is used no more.
     door_path: Vec<u8>,
     log: Log,
@@ -155,7 +159,22 @@ struct Daemonproxy {
 
 impl Daemonproxy {
     /// Makes everything; `None`: this process was only the one that made another.
-    fn begin(options: &Options, mut ending: Ending) -> Result<Option<Daemonproxy>, (Trouble, Ending)> {
+    fn begin(options: &Options, ending: Ending) -> Result<Option<Daemonproxy>, (Trouble, Ending)> {
+        let mut door = None;
+        let begun = Daemonproxy::begin_with(options, ending, &mut door);
+        if begun.is_err()
+            && let Some(door) = door
+        {
+            door.shut();
+        }
+        begun
+    }
+
+    fn begin_with(
+        options: &Options,
+        mut ending: Ending,
+        door: &mut Option<Door>,
+    ) -> Result<Option<Daemonproxy>, (Trouble, Ending)> {
         macro_rules! made {
             ($status:expr, $what:expr, $made:expr) => {
                 match $made {
@@ -195,10 +214,9 @@ impl Daemonproxy {
         log.filter = log.filter.moved(options.quiet);
         options.adjusted.iter().for_each(|words| log.say(Level::Warning, format_args!("{words}")));
 
-        let mut door = None;
         if let Some(path) = &options.socket {
             match open_door(path, &mut Vec::new()) {
-                Ok(opened) => door = Some(opened),
+                Ok(opened) => *door = Some(opened),
                 Err(why) if guarded => log.say(Level::Fatal, format_args!("{why}; carrying on because of the guard")),
                 Err(why) => {
                     let words = format!("{why} ('{}')", path.escape_ascii());
@@ -219,8 +237,7 @@ impl Daemonproxy {
             let read = if path == b"-" {
                 if stdin_taken { Err(Errno::BUSY) } else { Ok(Descriptor::Standard(0)) }
             } else {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-                rustix::fs::open(path.as_slice(), flags, Mode::empty()).map(Descriptor::Own)
+                open_config(path).map(Descriptor::Own)
             };
             let what = format!("Cannot open config file '{}'", path.escape_ascii());
             match read {
@@ -256,7 +273,7 @@ impl Daemonproxy {
         let signals = made!(5, "Cannot watch signals", SignalFd::new(watched));
         let mut daemonproxy = Daemonproxy::over(options, handles, hands, signals, log, ending);
         daemonproxy.controllers.append(&mut controllers);
-        daemonproxy.set_door(door);
+        daemonproxy.set_door(door.take());
         if options.lock_memory
             && let Err(errno) = machine::lock_memory()
         {
@@ -290,6 +307,7 @@ impl Daemonproxy {
             controllers: Vec::with_capacity(CONTROLLERS),
             signals,
             door: None,
+            accept_at: Moment(0),
             door_path: Vec::with_capacity(128),
             log,
             ending,
@@ -366,6 +384,11 @@ impl Daemonproxy {
             due = due.min(controller.output.due(controller.is_held_up()));
         }
         self.now = clock::now();
+        let door = self.door.as_ref().filter(|_| self.controllers.len() < CONTROLLERS);
+        let is_door_watched = self.accept_at <= self.now;
+        if door.is_some() && !is_door_watched {
+            due = due.min(self.accept_at);
+        }
         let null = self.handles.null.as_fd();
         let mut watched: [PollFd<'_>; WATCHED] =
             std::array::from_fn(|_| PollFd::from_borrowed_fd(null, PollFlags::empty()));
@@ -377,7 +400,7 @@ impl Daemonproxy {
             }
         };
         watch(self.signals.as_fd(), PollFlags::IN);
-        if let Some(door) = self.door.as_ref().filter(|_| self.controllers.len() < CONTROLLERS) {
+        if let Some(door) = door.filter(|_| is_door_watched) {
             watch(door.listener.as_fd(), PollFlags::IN);
         }
         for controller in &self.controllers {
@@ -451,10 +474,22 @@ impl Daemonproxy {
     fn accept(&mut self) {
         while self.controllers.len() < CONTROLLERS
             && let Some(door) = &self.door
-            && let Ok(Some(socket)) = channel::accept(&door.listener)
         {
-            self.add(Origin::Caller, Ends::Socket(socket, true, true));
+            match channel::accept(&door.listener) {
+                Ok(Some(socket)) => self.add(Origin::Caller, Ends::Socket(socket, true, true)),
+                Ok(None) => break,
+                Err(errno) => {
+                    // Whoever waits still does, and would wake us at once.
+                    if self.accept_at <= self.now {
+                        let why = making::InWords(errno);
+                        self.log.say(Level::Error, format_args!("Cannot let a controller in: {why}; again in 5 s"));
+                    }
+                    self.accept_at = self.now + ACCEPT_AGAIN;
+                    return;
+                }
+            }
         }
+        self.accept_at = Moment(0);
     }
 
     fn add(&mut self, origin: Origin, ends: Ends) {
@@ -582,16 +617,21 @@ impl Daemonproxy {
                 continue;
             }
             let mut controller = self.controllers.swap_remove(at);
-            controller.retire();
+            let spoke_by_stdin = controller.retire();
             self.retired.push(controller);
+            if origin == Origin::Interactive && self.ending.guard() == 0 {
+                // What is executed instead, if anything is, has what we had.
+                self.over = self.over.or(Some((0, "")));
+                continue;
+            }
+            // Whoever is at the other end sees that it is over.
+            let standard: &[u8] = if origin == Origin::Interactive { &[0, 1] } else { &[0] };
+            for number in standard.iter().filter(|_| spoke_by_stdin) {
+                self.ending.let_go_of(*number, &self.handles.null);
+            }
             if origin == Origin::Interactive {
-                match self.ending.guard() {
-                    0 => self.over = self.over.or(Some((0, ""))),
-                    _ => self.log.say(
-                        Level::Warning,
-                        format_args!("the interactive end is closed; carrying on because of the guard"),
-                    ),
-                }
+                let words = format_args!("the interactive end is closed; carrying on because of the guard");
+                self.log.say(Level::Warning, words);
             }
         }
     }
@@ -691,7 +731,10 @@ impl Daemonproxy {
                 self.live -= 1;
                 self.log.say(Level::Error, format_args!("service {name} could not be executed: {why}"));
                 let _told = self.proxy.step(self.now, Event::Run(spawned(pid)));
-                self.carry_out();
+                // No more than this: of a thousand that fall at once, each would otherwise be carried out within the one before.
+                while let Some(told) = self.proxy.told() {
+                    self.tell_all(told);
+                }
                 let exit = match why {
                     hands::Why::NoHandle(_) => Exit::signal(SIGABRT),
                     hands::Why::Failed(..) => Exit::status(NOT_EXECUTED),
@@ -791,6 +834,17 @@ fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
     kept.extend_from_slice(path);
     let file = FileId::of(path);
     Ok(Door { listener, path: std::mem::take(kept), file })
+}
+
+/// Opens a configuration. A pipe is waited for until somebody writes to it, but whatever comes of it later is not.
+fn open_config(path: &[u8]) -> Result<OwnedFd, Errno> {
+    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?;
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
+    if kind == rustix::fs::FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    rustix::fs::fcntl_setfl(&fd, rustix::fs::fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
+    Ok(fd)
 }
 
 /// Splits off the process that stays; whether this is the one that does not.

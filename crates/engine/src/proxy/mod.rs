@@ -303,6 +303,11 @@ impl Proxy {
         Ok(())
     }
 
+    /// What the last step alone tells, before any other effect.
+    pub fn told(&mut self) -> Option<Told> {
+        self.outbox.take()
+    }
+
     /// The next effect of the last step.
     pub fn effect(&mut self) -> Option<Effect> {
         loop {
