@@ -138,3 +138,20 @@ fn a_last_act_that_fails_under_a_guard_changes_nothing() {
     let ignored = u64::from_str_radix(&proxy.process().status("SigIgn"), 16).unwrap();
     assert!(ignored & 1 << 12 != 0, "SIGPIPE is not ignored any more: {ignored:x}");
 }
+
+#[test]
+fn a_terminal_that_nobody_reads_holds_nobody_up() {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).expect("one can be had");
+    grantpt(&terminal).expect("it is ours");
+    unlockpt(&terminal).expect("it is ours");
+    let name = ptsname(&terminal, Vec::new()).expect("it has one").into_string().expect("it is a path");
+    let mut proxy = ProxySetup::new(&["-i"]).redirect(&format!("2<>{name}")).start();
+    proxy.sync();
+    let unknown = format!("{}\n", "x".repeat(95)).repeat(5);
+    for _ in 0..100 {
+        proxy.send_raw(&unknown);
+        proxy.sync();
+    }
+    proxy.process().assert_rests(Duration::from_millis(500), "its log waits");
+}
