@@ -155,3 +155,40 @@ fn a_terminal_that_nobody_reads_holds_nobody_up() {
     }
     proxy.process().assert_rests(Duration::from_millis(500), "its log waits");
 }
+
+#[test]
+fn a_pool_that_no_machine_has_is_told_as_such() {
+    for pool in ["1x10000T", "60000x10G", "65535x8000000T"] {
+        let mut proxy = ProxySetup::new(&["-i", "--service-pool", pool]).start();
+        proxy.expect_log("fatal: No memory for the pool of services");
+        assert_eq!(proxy.exit_code(), 3, "{pool}");
+    }
+}
+
+#[test]
+fn a_last_act_that_cannot_be_executed_is_told_at_once() {
+    let mut proxy = ProxySetup::new(&["--exit-exec", "/no/such", "--version"]).start();
+    proxy.expect_log("fatal: Cannot execute what was to come in our place*");
+    assert_eq!(proxy.exit_code(), 1);
+}
+
+#[test]
+fn each_unknown_handle_of_hundreds_is_warned_of() {
+    let mut proxy = Proxy::interactive(&[]);
+    let mut command = vec!["service.fds", "foo"];
+    command.extend(["x"; 400]);
+    let lines = proxy.obey(&command);
+    assert_eq!(lines.iter().filter(|line| line.starts_with("warning: ")).count(), 400);
+    assert!(!lines.iter().any(|line| line == "overflow"));
+}
+
+#[test]
+fn a_time_that_no_clock_comes_to_is_refused() {
+    let mut proxy = Proxy::interactive(&[]);
+    proxy.obey(&["service.args", "foo", "true"]);
+    for time in ["9223372036854775807", "18446744073709551615", "18446744073", "-1"] {
+        proxy.refuse(&["service.start", "foo", time]);
+    }
+    proxy.send(&["service.start", "foo", "18446744072"]);
+    proxy.expect(&["service.state", "foo", "start", "18446744072", "-", "-", "-", "-", "-"]);
+}

@@ -25,7 +25,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use verger_engine::proxy::{Effect, Event, Name, Proxy, Refusal, State, Told};
+use verger_engine::proxy::{Effect, Event, Name, Pool, Proxy, Refusal, State, Told};
 use verger_engine::runs::{Containment, Exit, RunEffect, RunEvent, RunRef, Usage, signal_name};
 use verger_engine::time::{Moment, Span};
 use verger_linux::process::{Forked, fork_alone};
@@ -86,18 +86,18 @@ pub(crate) fn main() -> u8 {
         Ok(()) => {}
         Err(Stop::Help) => {
             say(options::HELP);
-            return ending.end(1, "").0;
+            return ending.end_early(1, "");
         }
         Err(Stop::Version) => {
             say(options::VERSION);
-            return ending.end(1, "").0;
+            return ending.end_early(1, "");
         }
         Err(Stop::Wrong(words)) if options.guard != 0 => {
             complain(&format!("{words}; carrying on because of the guard"));
         }
         Err(Stop::Wrong(words)) => {
             complain(&words);
-            return ending.end(2, &words).0;
+            return ending.end_early(2, &words);
         }
     }
     match Daemonproxy::begin(&options, ending) {
@@ -105,9 +105,26 @@ pub(crate) fn main() -> u8 {
         Ok(None) => 0,
         Err((Trouble { status, words }, ending)) => {
             complain(&words);
-            ending.end(i64::from(status), &words).0
+            ending.end_early(status, &words)
         }
     }
+}
+
+impl Ending {
+    /// Ends before there is a log.
+    fn end_early(&self, code: u8, reason: &str) -> u8 {
+        let (status, failed) = self.end(i64::from(code), reason);
+        if let Some(errno) = failed {
+            complain(&format!("Cannot execute what was to come in our place: {errno}"));
+        }
+        status
+    }
+}
+
+/// Whether there is so much memory, which would otherwise be missed where nothing can be said any more.
+fn is_to_be_had(pool: Pool) -> bool {
+    let bytes = (pool.services as usize).checked_mul(pool.bytes);
+    bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
 }
 
 fn complain(words: &str) {
@@ -186,6 +203,10 @@ impl Daemonproxy {
             };
         }
         let guarded = options.guard != 0;
+        if options.services.is_some_and(|pool| !is_to_be_had(pool)) {
+            let words = "No memory for the pool of services".to_owned();
+            return Err((Trouble { status: 3, words }, ending));
+        }
         // Before anything else is opened: these numbers mean what whoever started us meant.
         let inherited: Vec<(i32, OwnedFd)> =
             (3..1024).filter_map(|number| Some((number, verger_linux::inherited(number).ok()?))).collect();
