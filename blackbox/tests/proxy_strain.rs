@@ -192,3 +192,24 @@ fn a_time_that_no_clock_comes_to_is_refused() {
     proxy.send(&["service.start", "foo", "18446744072"]);
     proxy.expect(&["service.state", "foo", "start", "18446744072", "-", "-", "-", "-", "-"]);
 }
+
+#[test]
+fn a_socket_that_cannot_be_replaced_stays() {
+    let limit = &["prlimit", "--nofile=16:16"];
+    let mut proxy = ProxySetup::new(&["-i", "-S", "@@/sock"]).within(limit).start();
+    proxy.sync();
+    let mut made = 0;
+    loop {
+        let path = proxy.path("file");
+        proxy.send(&["fd.open", &format!("foo{made}"), "write,create", &path]);
+        if proxy.sync().iter().any(|line| line.starts_with("error\t")) {
+            break;
+        }
+        made += 1;
+    }
+    let path = proxy.path("sock");
+    let error = proxy.refuse(&["socket.create", "-", &path]);
+    assert!(error.contains("socket"), "{error}");
+    proxy.obey(&["fd.delete", "foo0"]);
+    proxy.client("sock").sync();
+}

@@ -163,9 +163,10 @@ impl Log {
 /// What can be asked for room has been, but for a terminal, which says that there is some and not how much.
 fn write(to: BorrowedFd<'_>, text: &[u8]) -> Result<usize, Errno> {
     let mode = rustix::fs::fstat(to).map_or(0, |stat| stat.st_mode);
-    match FileType::from_raw_mode(mode) {
-        FileType::CharacterDevice => signals::write_within(to, text, BREAK_OFF_MICROS),
-        _ => rustix::io::write(to, text),
+    if FileType::from_raw_mode(mode) == FileType::CharacterDevice {
+        signals::write_within(to, text, BREAK_OFF_MICROS)
+    } else {
+        rustix::io::write(to, text)
     }
 }
 

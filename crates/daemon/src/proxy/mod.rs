@@ -833,6 +833,14 @@ impl std::fmt::Display for NoDoor {
 fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
     let failed = |what, errno| NoDoor::Failed(making::NotMade(what, errno));
     let name = making::CPath::of(path).ok_or_else(|| failed("bind", Errno::NAMETOOLONG))?;
+    let how = verger_wire::lines::AddressFlags {
+        listen: Some(128),
+        bind: true,
+        nonblock: true,
+        ..verger_wire::lines::AddressFlags::default()
+    };
+    // Before anything is removed: without a descriptor nothing has changed.
+    let socket = making::unbound(how).map_err(NoDoor::Failed)?;
     match rustix::fs::lstat(name.text()) {
         Ok(stat) => {
             let is_socket = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Socket;
@@ -844,13 +852,7 @@ fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(failed("stat", errno)),
     }
-    let how = verger_wire::lines::AddressFlags {
-        listen: Some(128),
-        bind: true,
-        nonblock: true,
-        ..verger_wire::lines::AddressFlags::default()
-    };
-    let listener = making::socket(how, Some(path)).map_err(NoDoor::Failed)?;
+    let listener = making::bound(socket, how, Some(path)).map_err(NoDoor::Failed)?;
     kept.clear();
     kept.extend_from_slice(path);
     let file = FileId::of(path);

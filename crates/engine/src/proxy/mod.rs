@@ -407,7 +407,7 @@ impl Proxy {
         let slot = self.free.pop().ok_or(Refusal::NoSlot)?;
         let service = &mut self.services[slot as usize];
         service.name = *name;
-        service.generation += 1;
+        service.generation = service.generation.wrapping_add(1);
         service.is_there = true;
         service.interval = 0;
         service.triggers = Triggers::NONE;
