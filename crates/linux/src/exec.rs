@@ -85,27 +85,31 @@ impl Replacement {
     /// `execve(2)`'s: `ENOENT`, `EACCES`, `ENOEXEC`, `E2BIG`, `ENOMEM`, …
     pub fn execute(&self) -> Errno {
         let mask = signals::mask();
-        let ignored = signals::ignored();
         let errno = self.execute_raw();
         signals::set_mask(mask);
-        if ignored.contains(libc::SIGPIPE as u8) {
-            // It was ignored a moment ago, so it can be again.
-            let _always = signals::set_disposition(libc::SIGPIPE as u8, signals::Disposition::Ignored);
-        }
         errno
+    }
+
+    /// Whether there is a file at its path that may be executed, by `faccessat(2)`; one that is open counts as such.
+    pub(crate) fn seems_executable(&self) -> bool {
+        let Image::Path(path) = &self.image else { return true };
+        let directory = libc::AT_FDCWD as isize as usize;
+        // SAFETY: numbers, and a text that ends in NUL.
+        unsafe { raw::syscall3(libc::SYS_faccessat, directory, path.as_ptr() as usize, libc::X_OK as usize) == 0 }
     }
 
     fn kept(&self) -> impl Iterator<Item = i32> + '_ {
         self.keep.iter().copied().chain(self.passed.into_iter().flat_map(Passed::numbers))
     }
 
-    /// Executes it with system calls only, so that a signal handler may do it.
+    /// Executes it with system calls only, so that a signal handler may do it. As [`Replacement::execute`], but for the signal mask.
     pub(crate) fn execute_raw(&self) -> Errno {
         let start = signals::at_start();
         let pipe = KernelAction {
             handler: usize::from(start.ignored.contains(libc::SIGPIPE as u8)),
             ..KernelAction::default()
         };
+        let mut pipe_before = KernelAction::default();
         let mask = start.blocked.bits();
         let (path, directory, flags) = match &self.image {
             Image::Path(path) => (path.as_ptr(), libc::AT_FDCWD, 0),
@@ -114,7 +118,8 @@ impl Replacement {
         // SAFETY: numbers, and pointers to things that live in this call or in `self`: the arrays end in null and lead to
         // NUL-ended texts. Marking descriptors close-on-exec closes none.
         let result = unsafe {
-            raw::syscall4(libc::SYS_rt_sigaction, libc::SIGPIPE as usize, (&raw const pipe) as usize, 0, 8);
+            let before = (&raw mut pipe_before) as usize;
+            raw::syscall4(libc::SYS_rt_sigaction, libc::SIGPIPE as usize, (&raw const pipe) as usize, before, 8);
             if self.keeps_all {
                 for fd in 3..1024 {
                     raw::syscall3(libc::SYS_fcntl, fd, libc::F_SETFD as usize, 0);
@@ -138,7 +143,10 @@ impl Replacement {
                 self.envp.as_ptr() as usize,
                 flags as usize,
             );
-            for fd in self.kept() {
+            let before = (&raw const pipe_before) as usize;
+            raw::syscall4(libc::SYS_rt_sigaction, libc::SIGPIPE as usize, before, 0, 8);
+            let all = if self.keeps_all { 3..1024 } else { 0..0 };
+            for fd in self.kept().chain(all) {
                 raw::syscall3(libc::SYS_fcntl, fd as usize, libc::F_SETFD as usize, libc::FD_CLOEXEC as usize);
             }
             result

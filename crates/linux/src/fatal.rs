@@ -125,7 +125,8 @@ extern "C" fn on_fatal(signal: i32, info: *mut libc::siginfo_t, _machine: *mut l
             raw::syscall3(libc::SYS_write, 2, line.bytes().as_ptr() as usize, line.bytes().len());
         }
     }
-    if instead.is_some() || !survives {
+    // Who carries on keeps its file, and that is so when there is nothing to execute.
+    if !survives || instead.is_some_and(Replacement::seems_executable) {
         remove_file();
     }
     if let Some(instead) = instead {

@@ -194,6 +194,35 @@ pub fn block_all() -> SignalSet {
     old
 }
 
+extern "C" fn on_alarm(_signal: i32) {}
+
+/// Writes to what may block (`write(2)`), for no longer than so many microseconds, by a timer whose SIGALRM breaks the call off.
+/// Only for programs of one thread which block that signal; it may still be found waiting afterwards.
+///
+/// # Errors
+/// `EINTR`: time was up before anything was written; else `write(2)`'s.
+pub fn write_within(fd: impl AsFd, bytes: &[u8], micros: u32) -> Result<usize, Errno> {
+    let every = libc::timeval { tv_sec: i64::from(micros / 1_000_000), tv_usec: i64::from(micros % 1_000_000) };
+    // Again and again: one that comes before the call would otherwise be the last.
+    let timer = libc::itimerval { it_interval: every, it_value: every };
+    let nothing = libc::timeval { tv_sec: 0, tv_usec: 0 };
+    let no_timer = libc::itimerval { it_interval: nothing, it_value: nothing };
+    // SAFETY: an all-zero sigaction is a good one; it names a handler of the right type, which does nothing, and without
+    // SA_RESTART calls are broken off. The timers live on this stack.
+    unsafe {
+        let mut action: libc::sigaction = core::mem::zeroed();
+        action.sa_sigaction = on_alarm as *const () as usize;
+        libc::sigaction(libc::SIGALRM, &raw const action, core::ptr::null_mut());
+        raw::syscall3(libc::SYS_setitimer, libc::ITIMER_REAL as usize, (&raw const timer) as usize, 0);
+    }
+    let before = set_mask(mask().without(libc::SIGALRM as u8));
+    let wrote = rustix::io::write(fd, bytes);
+    set_mask(before);
+    // SAFETY: as above.
+    unsafe { raw::syscall3(libc::SYS_setitimer, libc::ITIMER_REAL as usize, (&raw const no_timer) as usize, 0) };
+    wrote
+}
+
 /// A signal that was sent to this process, as `signalfd(2)` tells it. Equal signals that waited together come as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Received {

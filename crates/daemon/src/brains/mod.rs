@@ -211,7 +211,7 @@ impl Brains {
         if brain.is_connected {
             brain.controller.flush(now);
             // Closed, it is watched no more.
-            brain.controller.retire();
+            let _by_a_socket = brain.controller.retire();
             (brain.is_connected, brain.is_busy) = (false, false);
         }
     }

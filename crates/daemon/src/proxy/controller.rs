@@ -128,10 +128,12 @@ impl Controller {
         (self.at_end, self.received, self.dropped) = (false, 0, 0);
     }
 
-    /// Lets go of its descriptors; its memory stays.
-    pub(crate) fn retire(&mut self) {
+    /// Lets go of its descriptors; its memory stays. Whether it spoke by our standard input, which is still open then.
+    pub(crate) fn retire(&mut self) -> bool {
+        let spoke_by_stdin = matches!(self.ends, Ends::Two(Some(Descriptor::Standard(0)), _));
         self.ends = Ends::Gone;
         self.passed.clear();
+        spoke_by_stdin
     }
 
     /// The socket, if it is connected by one.

@@ -19,7 +19,8 @@ impl Controller {
     ) {
         loop {
             let Some(dump) = self.dump else { return };
-            if !self.hears() {
+            // Nobody hears the rest: the word `overflow` will say that it is missing, and commands go on.
+            if !self.hears() || self.output.is_overflowed() {
                 self.dump = None;
                 return;
             }

@@ -1,6 +1,7 @@
 //! How a proxy ends, and what becomes of its process then.
 
 use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use rustix::fs::OFlags;
@@ -9,6 +10,8 @@ use verger_engine::proxy::Fields;
 use verger_linux::exec::{Image, Replacement};
 use verger_linux::fatal;
 use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
+
+use super::handles::to_null;
 
 /// The status of a death by a fatal signal or a broken assertion.
 pub(super) const BROKEN: u8 = 4;
@@ -59,10 +62,13 @@ impl Ending {
 
     /// What of the standard descriptors was changed is as it was: they are others' too.
     fn restore(&self) {
-        for (number, flags) in &self.before {
-            let fd = if *number == 0 { rustix::stdio::stdin() } else { rustix::stdio::stdout() };
-            let _nobody_has_it = rustix::fs::fcntl_setfl(fd, *flags);
-        }
+        self.before.iter().for_each(|(number, flags)| restore(*number, *flags));
+    }
+
+    /// A standard descriptor is nobody's connection any more: it leads nowhere.
+    pub(super) fn let_go_of(&mut self, number: u8, null: &OwnedFd) {
+        self.before.extract_if(.., |(of, _)| *of == number).for_each(|(number, flags)| restore(number, flags));
+        let _open_files_are_enough = to_null(number, null);
     }
 
     /// The last act: comes back only with a status, and with what prevented the execution if there was one to be.
@@ -90,4 +96,9 @@ impl Ending {
         let envp: Vec<&CStr> = envp.iter().map(CString::as_c_str).collect();
         Some(Replacement::new(Image::Path(program.to_owned()), &argv, &envp, &[]).keeping_all())
     }
+}
+
+fn restore(number: u8, flags: OFlags) {
+    let fd = if number == 0 { rustix::stdio::stdin() } else { rustix::stdio::stdout() };
+    let _nobody_has_it = rustix::fs::fcntl_setfl(fd, flags);
 }

@@ -320,7 +320,10 @@ impl Handles {
     /// Forgets one whose descriptor somebody else has now.
     pub(super) fn forget(&mut self, name: &Name) {
         if let Ok(at) = self.place(name) {
-            self.list.remove(at);
+            let Handle { text, .. } = self.list.remove(at);
+            if self.pool.is_some() {
+                self.spare.push(text);
+            }
         }
     }
 

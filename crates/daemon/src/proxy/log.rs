@@ -2,19 +2,25 @@
 //!
 //! Lines that cannot be written wait in memory of fixed size; what does not fit is counted, and told when it goes on. The
 //! descriptor is somebody else's too, so it is not made non-blocking: it is asked first whether it can take as much as waits, which
-//! is less than what a pipe takes in one piece.
+//! is less than what a pipe takes in one piece. A write to a terminal is broken off by a timer.
 
 use std::fmt::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
+use rustix::io::Errno;
 use verger_engine::proxy::Name;
 use verger_engine::time::{Moment, Span};
+use verger_linux::signals;
 
 /// Waiting lines take no more than this, bytes.
 const ROOM: usize = 1024;
 /// A destination that takes nothing, and does not say when it will, is tried again so much later.
 const RETRY: Span = Span::from_millis(200);
+
+/// A terminal is given so long to take what waits.
+const BREAK_OFF_MICROS: u32 = 62_500;
 
 /// How much a line matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -140,20 +146,27 @@ impl Log {
                 self.is_blocked = true;
                 return;
             }
-            match rustix::io::write(to, &self.waiting) {
+            match write(to, &self.waiting) {
                 Ok(count) => {
                     self.waiting.drain(..count);
                 }
-                Err(rustix::io::Errno::AGAIN) => {
-                    self.is_blocked = true;
-                    return;
-                }
+                // That it has room and takes nothing is no reason to ask it all the time.
                 Err(_) => {
                     self.retry_at = now + RETRY;
                     return;
                 }
             }
         }
+    }
+}
+
+/// What can be asked for room has been, but for a terminal, which says that there is some and not how much.
+fn write(to: BorrowedFd<'_>, text: &[u8]) -> Result<usize, Errno> {
+    let mode = rustix::fs::fstat(to).map_or(0, |stat| stat.st_mode);
+    if FileType::from_raw_mode(mode) == FileType::CharacterDevice {
+        signals::write_within(to, text, BREAK_OFF_MICROS)
+    } else {
+        rustix::io::write(to, text)
     }
 }
 

@@ -108,11 +108,26 @@ pub(super) fn pipe(pipe: PipeFlags) -> Result<[OwnedFd; 2], NotMade> {
 /// # Errors
 /// What the system says, with the step; `EINVAL`: it is no address.
 pub(super) fn socket(how: AddressFlags, address: Option<&[u8]>) -> Result<OwnedFd, NotMade> {
-    let bad = || NotMade("address", Errno::INVAL);
+    bound(unbound(how)?, how, address)
+}
+
+/// Makes a socket that is nowhere yet.
+///
+/// # Errors
+/// `socket(2)`'s.
+pub(super) fn unbound(how: AddressFlags) -> Result<OwnedFd, NotMade> {
     let mut flags = SocketFlags::CLOEXEC;
     flags.set(SocketFlags::NONBLOCK, how.nonblock);
-    let socket = rustix::net::socket_with(family(how.domain), type_of(how.kind), flags, None)
-        .map_err(|errno| NotMade("socket", errno))?;
+    rustix::net::socket_with(family(how.domain), type_of(how.kind), flags, None)
+        .map_err(|errno| NotMade("socket", errno))
+}
+
+/// Puts it where it shall be, and listens.
+///
+/// # Errors
+/// As [`socket`].
+pub(super) fn bound(socket: OwnedFd, how: AddressFlags, address: Option<&[u8]>) -> Result<OwnedFd, NotMade> {
+    let bad = || NotMade("address", Errno::INVAL);
     if let Some(address) = address {
         let bound = match how.domain {
             Domain::Unix => {
@@ -136,7 +151,13 @@ pub(super) fn socket(how: AddressFlags, address: Option<&[u8]>) -> Result<OwnedF
         bound.map_err(|errno| NotMade("bind", errno))?;
     }
     if let Some(backlog) = how.listen {
-        rustix::net::listen(&socket, i32::from(backlog)).map_err(|errno| NotMade("listen", errno))?;
+        rustix::net::listen(&socket, i32::from(backlog)).map_err(|errno| {
+            // What fails leaves nothing behind, and the file is ours: it was just bound.
+            if let Some(path) = address.filter(|_| how.domain == Domain::Unix).and_then(CPath::of) {
+                let _gone = rustix::fs::unlink(path.text());
+            }
+            NotMade("listen", errno)
+        })?;
     }
     Ok(socket)
 }

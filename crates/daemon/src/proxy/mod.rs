@@ -25,9 +25,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use verger_engine::proxy::{Effect, Event, Name, Proxy, Refusal, State, Told};
+use verger_engine::proxy::{Effect, Event, Name, Pool, Proxy, Refusal, State, Told};
 use verger_engine::runs::{Containment, Exit, RunEffect, RunEvent, RunRef, Usage, signal_name};
-use verger_engine::time::Moment;
+use verger_engine::time::{Moment, Span};
 use verger_linux::process::{Forked, fork_alone};
 use verger_linux::reap::{self, Look};
 use verger_linux::signals::{self, SignalFd, SignalSet};
@@ -49,6 +49,8 @@ pub(crate) const NAME: &str = "daemonproxy";
 const CONTROLLERS: usize = 64;
 /// So many commands of one controller before others have their turn.
 const COMMANDS_A_TURN: usize = 256;
+/// Where nobody could be let in, it is tried again so much later.
+const ACCEPT_AGAIN: Span = Span::from_secs(5);
 /// With a pool, memory for so many controllers is taken at the start.
 const CONTROLLERS_AT_START: usize = 4;
 const SIGALRM: u8 = 14;
@@ -86,18 +88,18 @@ pub(crate) fn main() -> u8 {
         Ok(()) => {}
         Err(Stop::Help) => {
             say(options::HELP);
-            return ending.end(1, "").0;
+            return ending.end_early(1, "");
         }
         Err(Stop::Version) => {
             say(options::VERSION);
-            return ending.end(1, "").0;
+            return ending.end_early(1, "");
         }
         Err(Stop::Wrong(words)) if options.guard != 0 => {
             complain(&format!("{words}; carrying on because of the guard"));
         }
         Err(Stop::Wrong(words)) => {
             complain(&words);
-            return ending.end(2, &words).0;
+            return ending.end_early(2, &words);
         }
     }
     match Daemonproxy::begin(&options, ending) {
@@ -105,9 +107,26 @@ pub(crate) fn main() -> u8 {
         Ok(None) => 0,
         Err((Trouble { status, words }, ending)) => {
             complain(&words);
-            ending.end(i64::from(status), &words).0
+            ending.end_early(status, &words)
         }
     }
+}
+
+impl Ending {
+    /// Ends before there is a log.
+    fn end_early(&self, code: u8, reason: &str) -> u8 {
+        let (status, failed) = self.end(i64::from(code), reason);
+        if let Some(errno) = failed {
+            complain(&format!("Cannot execute what was to come in our place: {errno}"));
+        }
+        status
+    }
+}
+
+/// Whether there is so much memory, which would otherwise be missed where nothing can be said any more.
+fn is_to_be_had(pool: Pool) -> bool {
+    let bytes = (pool.services as usize).checked_mul(pool.bytes);
+    bytes.is_some_and(|bytes| Vec::<u8>::new().try_reserve_exact(bytes).is_ok())
 }
 
 fn complain(words: &str) {
@@ -140,6 +159,8 @@ struct Daemonproxy {
     retired: Vec<Controller>,
     signals: SignalFd,
     door: Option<Door>,
+    /// Nobody is let in before, but for what wakes us otherwise.
+    accept_at: Moment,
     /// Memory of a path that is used no more.
     door_path: Vec<u8>,
     log: Log,
@@ -157,7 +178,22 @@ struct Daemonproxy {
 
 impl Daemonproxy {
     /// Makes everything; `None`: this process was only the one that made another.
-    fn begin(options: &Options, mut ending: Ending) -> Result<Option<Daemonproxy>, (Trouble, Ending)> {
+    fn begin(options: &Options, ending: Ending) -> Result<Option<Daemonproxy>, (Trouble, Ending)> {
+        let mut door = None;
+        let begun = Daemonproxy::begin_with(options, ending, &mut door);
+        if begun.is_err()
+            && let Some(door) = door
+        {
+            door.shut();
+        }
+        begun
+    }
+
+    fn begin_with(
+        options: &Options,
+        mut ending: Ending,
+        door: &mut Option<Door>,
+    ) -> Result<Option<Daemonproxy>, (Trouble, Ending)> {
         macro_rules! made {
             ($status:expr, $what:expr, $made:expr) => {
                 match $made {
@@ -169,6 +205,10 @@ impl Daemonproxy {
             };
         }
         let guarded = options.guard != 0;
+        if options.services.is_some_and(|pool| !is_to_be_had(pool)) {
+            let words = "No memory for the pool of services".to_owned();
+            return Err((Trouble { status: 3, words }, ending));
+        }
         // Before anything else is opened: these numbers mean what whoever started us meant.
         let inherited: Vec<(i32, OwnedFd)> =
             (3..1024).filter_map(|number| Some((number, verger_linux::inherited(number).ok()?))).collect();
@@ -197,10 +237,9 @@ impl Daemonproxy {
         log.filter = log.filter.moved(options.quiet);
         options.adjusted.iter().for_each(|words| log.say(Level::Warning, format_args!("{words}")));
 
-        let mut door = None;
         if let Some(path) = &options.socket {
             match open_door(path, &mut Vec::new()) {
-                Ok(opened) => door = Some(opened),
+                Ok(opened) => *door = Some(opened),
                 Err(why) if guarded => log.say(Level::Fatal, format_args!("{why}; carrying on because of the guard")),
                 Err(why) => {
                     let words = format!("{why} ('{}')", path.escape_ascii());
@@ -221,8 +260,7 @@ impl Daemonproxy {
             let read = if path == b"-" {
                 if stdin_taken { Err(Errno::BUSY) } else { Ok(Descriptor::Standard(0)) }
             } else {
-                let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
-                rustix::fs::open(path.as_slice(), flags, Mode::empty()).map(Descriptor::Own)
+                open_config(path).map(Descriptor::Own)
             };
             let what = format!("Cannot open config file '{}'", path.escape_ascii());
             match read {
@@ -258,7 +296,7 @@ impl Daemonproxy {
         let signals = made!(5, "Cannot watch signals", SignalFd::new(watched));
         let mut daemonproxy = Daemonproxy::over(options, handles, hands, signals, log, ending);
         daemonproxy.controllers.append(&mut controllers);
-        daemonproxy.set_door(door);
+        daemonproxy.set_door(door.take());
         if options.lock_memory
             && let Err(errno) = machine::lock_memory()
         {
@@ -292,6 +330,7 @@ impl Daemonproxy {
             controllers: Vec::with_capacity(CONTROLLERS),
             signals,
             door: None,
+            accept_at: Moment(0),
             door_path: Vec::with_capacity(128),
             log,
             ending,
@@ -368,6 +407,11 @@ impl Daemonproxy {
             due = due.min(controller.output.due(controller.is_held_up()));
         }
         self.now = clock::now();
+        let door = self.door.as_ref().filter(|_| self.controllers.len() < CONTROLLERS);
+        let is_door_watched = self.accept_at <= self.now;
+        if door.is_some() && !is_door_watched {
+            due = due.min(self.accept_at);
+        }
         let null = self.handles.null.as_fd();
         let mut watched: [PollFd<'_>; WATCHED] =
             std::array::from_fn(|_| PollFd::from_borrowed_fd(null, PollFlags::empty()));
@@ -379,7 +423,7 @@ impl Daemonproxy {
             }
         };
         watch(self.signals.as_fd(), PollFlags::IN);
-        if let Some(door) = self.door.as_ref().filter(|_| self.controllers.len() < CONTROLLERS) {
+        if let Some(door) = door.filter(|_| is_door_watched) {
             watch(door.listener.as_fd(), PollFlags::IN);
         }
         for controller in &self.controllers {
@@ -453,10 +497,22 @@ impl Daemonproxy {
     fn accept(&mut self) {
         while self.controllers.len() < CONTROLLERS
             && let Some(door) = &self.door
-            && let Ok(Some(socket)) = channel::accept(&door.listener)
         {
-            self.add(Origin::Caller, Ends::Socket(socket, true, true));
+            match channel::accept(&door.listener) {
+                Ok(Some(socket)) => self.add(Origin::Caller, Ends::Socket(socket, true, true)),
+                Ok(None) => break,
+                Err(errno) => {
+                    // Whoever waits still does, and would wake us at once.
+                    if self.accept_at <= self.now {
+                        let why = making::InWords(errno);
+                        self.log.say(Level::Error, format_args!("Cannot let a controller in: {why}; again in 5 s"));
+                    }
+                    self.accept_at = self.now + ACCEPT_AGAIN;
+                    return;
+                }
+            }
         }
+        self.accept_at = Moment(0);
     }
 
     fn add(&mut self, origin: Origin, ends: Ends) {
@@ -595,16 +651,21 @@ impl Daemonproxy {
                 continue;
             }
             let mut controller = self.controllers.swap_remove(at);
-            controller.retire();
+            let spoke_by_stdin = controller.retire();
             self.retired.push(controller);
+            if origin == Origin::Interactive && self.ending.guard() == 0 {
+                // What is executed instead, if anything is, has what we had.
+                self.over = self.over.or(Some((0, "")));
+                continue;
+            }
+            // Whoever is at the other end sees that it is over.
+            let standard: &[u8] = if origin == Origin::Interactive { &[0, 1] } else { &[0] };
+            for number in standard.iter().filter(|_| spoke_by_stdin) {
+                self.ending.let_go_of(*number, &self.handles.null);
+            }
             if origin == Origin::Interactive {
-                match self.ending.guard() {
-                    0 => self.over = self.over.or(Some((0, ""))),
-                    _ => self.log.say(
-                        Level::Warning,
-                        format_args!("the interactive end is closed; carrying on because of the guard"),
-                    ),
-                }
+                let words = format_args!("the interactive end is closed; carrying on because of the guard");
+                self.log.say(Level::Warning, words);
             }
         }
     }
@@ -704,7 +765,10 @@ impl Daemonproxy {
                 self.live -= 1;
                 self.log.say(Level::Error, format_args!("service {name} could not be executed: {why}"));
                 let _told = self.proxy.step(self.now, Event::Run(spawned(pid)));
-                self.carry_out();
+                // No more than this: of a thousand that fall at once, each would otherwise be carried out within the one before.
+                while let Some(told) = self.proxy.told() {
+                    self.tell_all(told);
+                }
                 let exit = match why {
                     hands::Why::NoHandle(_) => Exit::signal(SIGABRT),
                     hands::Why::Failed(..) => Exit::status(NOT_EXECUTED),
@@ -782,6 +846,14 @@ impl std::fmt::Display for NoDoor {
 fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
     let failed = |what, errno| NoDoor::Failed(making::NotMade(what, errno));
     let name = making::CPath::of(path).ok_or_else(|| failed("bind", Errno::NAMETOOLONG))?;
+    let how = verger_wire::lines::AddressFlags {
+        listen: Some(128),
+        bind: true,
+        nonblock: true,
+        ..verger_wire::lines::AddressFlags::default()
+    };
+    // Before anything is removed: without a descriptor nothing has changed.
+    let socket = making::unbound(how).map_err(NoDoor::Failed)?;
     match rustix::fs::lstat(name.text()) {
         Ok(stat) => {
             let is_socket = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Socket;
@@ -793,17 +865,22 @@ fn open_door(path: &[u8], kept: &mut Vec<u8>) -> Result<Door, NoDoor> {
         Err(Errno::NOENT) => {}
         Err(errno) => return Err(failed("stat", errno)),
     }
-    let how = verger_wire::lines::AddressFlags {
-        listen: Some(128),
-        bind: true,
-        nonblock: true,
-        ..verger_wire::lines::AddressFlags::default()
-    };
-    let listener = making::socket(how, Some(path)).map_err(NoDoor::Failed)?;
+    let listener = making::bound(socket, how, Some(path)).map_err(NoDoor::Failed)?;
     kept.clear();
     kept.extend_from_slice(path);
     let file = making::CPath::of(path).and_then(|path| FileId::of(path.text()));
     Ok(Door { listener, path: std::mem::take(kept), file })
+}
+
+/// Opens a configuration. A pipe is waited for until somebody writes to it, but whatever comes of it later is not.
+fn open_config(path: &[u8]) -> Result<OwnedFd, Errno> {
+    let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())?;
+    let kind = rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&fd)?.st_mode);
+    if kind == rustix::fs::FileType::Directory {
+        return Err(Errno::ISDIR);
+    }
+    rustix::fs::fcntl_setfl(&fd, rustix::fs::fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
+    Ok(fd)
 }
 
 /// Splits off the process that stays; whether this is the one that does not.

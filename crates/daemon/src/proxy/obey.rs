@@ -8,7 +8,7 @@ use rustix::process::getpgid;
 use verger_engine::proxy::{Event, Fields, List, Name, Order, Refusal, State};
 use verger_engine::time::Span;
 use verger_linux::process;
-use verger_wire::lines::{Command, Step, Wrong, event};
+use verger_wire::lines::{Command, START_BELOW, Step, Wrong, event};
 
 use super::controller::Dump;
 use super::log::Level;
@@ -251,7 +251,12 @@ impl Daemonproxy {
                 self.line.clear();
                 let words = format_args!("warning: service {service}: handle '{name}' does not exist");
                 let _in_memory = self.line.write_fmt(words);
-                self.controllers[at].tell(&self.line, true);
+                let controller = &mut self.controllers[at];
+                controller.tell(&self.line, true);
+                // One command can name hundreds.
+                if controller.output.waiting() > START_BELOW {
+                    controller.flush(self.now);
+                }
             }
         }
     }

@@ -314,6 +314,11 @@ impl Proxy {
         Ok(())
     }
 
+    /// What the last step alone tells, before any other effect.
+    pub fn told(&mut self) -> Option<Told> {
+        self.outbox.take()
+    }
+
     /// The next effect of the last step.
     pub fn effect(&mut self) -> Option<Effect> {
         loop {
@@ -413,7 +418,7 @@ impl Proxy {
         let slot = self.free.pop().ok_or(Refusal::NoSlot)?;
         let service = &mut self.services[slot as usize];
         service.name = *name;
-        service.generation += 1;
+        service.generation = service.generation.wrapping_add(1);
         service.is_there = true;
         service.interval = 0;
         service.triggers = Triggers::NONE;

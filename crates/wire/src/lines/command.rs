@@ -9,6 +9,8 @@ use verger_engine::runs::signal_number;
 const EXIT_EXEC_BYTES: usize = 255;
 /// Most seconds of an interval or a time-out.
 const SECONDS_MAX: u32 = 2_147_483_647;
+/// The last whole second that the clock can come to.
+const TIME_MAX: i64 = (u64::MAX / 1_000_000_000 - 1) as i64;
 /// How many callers wait to be accepted, where it is not said.
 const BACKLOG: u16 = 32;
 
@@ -218,7 +220,7 @@ impl<'l> Command<'l> {
                 let when = match words.0.next() {
                     None => When::Now,
                     Some(b"-") => When::Never,
-                    Some(text) => When::At(number(text, "time", 0, i64::MAX)? as u64),
+                    Some(text) => When::At(number(text, "time", 0, TIME_MAX)? as u64),
                 };
                 Command::Order(Order::Start(name, when))
             }

@@ -4,7 +4,7 @@
 
 use std::io::Write;
 
-use verger_engine::proxy::{Fields, List, Name, Pending, Proxy, Service, State, Told, seconds};
+use verger_engine::proxy::{Fields, List, Name, Pending, Proxy, Service, State, Told, Triggers, seconds};
 use verger_engine::runs::{Ended, signal_name};
 use verger_engine::time::Moment;
 
@@ -87,8 +87,15 @@ pub fn list(line: &mut Vec<u8>, service: &Service, which: List) {
         (List::Triggers, None) => line.push(b'-'),
         (List::Triggers, Some(triggers)) => {
             line!(line, "{}", service.interval());
+            // Each once, however often it was said: a number is much shorter than a name, and a line must stay short.
+            let mut told = Triggers::NONE;
             for trigger in Fields::of(triggers) {
-                match super::signal(trigger) {
+                let number = super::signal(trigger);
+                let now_told = number.map_or(Triggers { always: true, ..told }, |number| told.with(number));
+                if std::mem::replace(&mut told, now_told) == now_told {
+                    continue;
+                }
+                match number {
                     Some(number) => {
                         let (sig, name) = signal_word(number);
                         line!(line, "\t{sig}{name}");

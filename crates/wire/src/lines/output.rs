@@ -6,7 +6,7 @@ use verger_engine::time::{Moment, Span};
 pub const START_BELOW: usize = 1024;
 /// What others cause finds room up to this; what a command causes beyond it too.
 const ROOM: usize = 2048;
-const ROOM_FOR_ANSWERS: usize = ROOM + 1024;
+const ROOM_FOR_ANSWERS: usize = ROOM + 1024 + 64;
 /// The word for "something is missing here".
 const OVERFLOW: &[u8] = b"overflow\n";
 
@@ -71,6 +71,7 @@ impl Output {
         }
         if self.waiting() + line.len() + 1 > room {
             self.overflowed = true;
+            self.end_overflow();
             return;
         }
         self.tidy();
@@ -98,10 +99,16 @@ impl Output {
         if self.waiting() == 0 {
             self.bytes.clear();
             self.written = 0;
-            if self.overflowed {
-                self.overflowed = false;
-                self.bytes.extend_from_slice(OVERFLOW);
-            }
+            self.end_overflow();
+        }
+    }
+
+    /// Once nothing waits, events go on after the word for what is missing.
+    fn end_overflow(&mut self) {
+        if self.waiting() == 0 && self.overflowed {
+            self.overflowed = false;
+            self.tidy();
+            self.bytes.extend_from_slice(OVERFLOW);
         }
     }
 
@@ -152,6 +159,18 @@ mod tests {
         assert_eq!(output.text(), b"overflow\n");
         output.put(b"short", false);
         assert_eq!(output.text(), b"overflow\nshort\n");
+    }
+
+    #[test]
+    fn a_line_that_never_fits_is_told_as_missing_and_no_more_is() {
+        let mut output = Output::default();
+        output.put(&[b'x'; 5000], true);
+        assert_eq!((output.text(), output.is_overflowed()), (OVERFLOW, false));
+        output.put(b"after", false);
+        assert_eq!(output.text(), b"overflow\nafter\n");
+        output.wrote(15);
+        output.put(&[b'x'; ROOM], false);
+        assert_eq!(output.text(), OVERFLOW);
     }
 
     #[test]
