@@ -8,7 +8,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 
 use rustix::process::Signal;
-use verger_blackbox::{Machine, PATIENCE, Phase, Process, Setup, eventually};
+use verger_blackbox::{Machine, Order, PATIENCE, Phase, Process, Setup, eventually};
 
 /// A service that says what the test writes, and writes down what it is told.
 const BOSS: &str = "
@@ -276,6 +276,22 @@ fn a_stop_takes_it_back_and_a_start_gives_it_again() {
 }
 
 #[test]
+fn what_was_decided_before_a_stop_does_not_undo_it() {
+    use verger_blackbox::message::{Call, Done};
+    let court = Court::start(A);
+    for _ in 0..20 {
+        court.say("service.auto_up\ta\t1\talways");
+        // The start gives it to its brain, which starts it by itself; before that is heard of, it is stopped.
+        let calls = [Call::Start(Order::new("a")), Call::Stop(Order::new("a"))];
+        let _answers = court.machine.client().pipeline::<Done>(&calls).expect("it answers");
+        let told = court.say("statedump");
+        let now = court.machine.show("a");
+        assert_eq!((now.phase, now.decided_by.as_str()), (Phase::Down, "command"), "{told}");
+        assert!(told.contains("service.state\ta\tdown"), "{told}");
+    }
+}
+
+#[test]
 fn one_that_is_down_is_taken_back_too_and_its_start_called_off() {
     let court = Court::start(A);
     court.say("service.start\ta\t9999999999");
@@ -315,6 +331,76 @@ fn a_program_that_is_not_there_is_told_and_tried_again_until_called_off() {
     let told = court.say("service.start\ta\t-");
     assert!(told.starts_with("service.state\ta\tdown\t-"), "{told}");
     assert_eq!(court.machine.show("a").phase, Phase::Failed);
+}
+
+#[test]
+fn what_another_could_not_start_is_not_tried_again_in_the_brains_name() {
+    let court = Court::start("[service.a]\ncommand = '/no/such/program'\nbrain = 'boss'");
+    let from = court.events().len();
+    court.machine.start_service("a").expect_err("it is not there");
+    let told = court.wait(from, "service.state\ta\tdown\t-");
+    assert!(told.contains("error\tservice a cannot be started (step exec)"), "{told}");
+    assert!(court.say("service.start\ta\t-").starts_with("error\tNo start is waiting"));
+    // Its own order is another thing.
+    court.say_and_wait("service.start\ta", "error\tservice a cannot be started");
+}
+
+#[test]
+fn who_does_not_read_and_does_not_end_is_waited_for_in_peace() {
+    let plan = "
+        [service.boss]
+        command = ['sh', '-c', 'trap \"\" TERM; exec yes statedump']
+        stdin = 'control.event'
+        stdout = 'control.cmd'
+        alive_within = '1s'
+        stop = ['TERM 6s']
+    ";
+    let services: String =
+        (0..40).map(|at| format!("[service.a{at}]\ncommand = 'sleep 1000'\nbrain = 'boss'\n")).collect();
+    let machine = Setup::plan(&format!("{plan}{services}")).start();
+    machine.stderr().wait("boss: has read nothing for 1s (`alive_within`): it is restarted", 2 * PATIENCE);
+    machine.wait("boss", Phase::Stopping);
+    machine.process().assert_rests(std::time::Duration::from_secs(1), "the daemon waits for a brain that does not end");
+}
+
+#[test]
+fn a_restart_that_cannot_be_asked_for_is_asked_for_again_in_its_time() {
+    use verger_blackbox::message::Call;
+    let services: String =
+        (0..40).map(|at| format!("[service.a{at}]\ncommand = 'sleep 1000'\nbrain = 'boss'\n")).collect();
+    let machine = Setup::plan(&format!(
+        "[limits]
+         commands = 1
+         [service.never]
+         command = 'sleep 1000'
+         ready = 'notify'
+         start_timeout = 'forever'
+         autostart = false
+         restart = 'never'
+         [service.boss]
+         command = ['yes', 'statedump']
+         stdin = 'control.event'
+         stdout = 'control.cmd'
+         alive_within = '1s'
+         {services}"
+    ))
+    .start();
+    // The only place for a command is taken by one that waits for ever.
+    let mut client = machine.client();
+    client.send(&Call::Start(Order::new("never"))).expect("it is sent");
+    machine.wait("never", Phase::Starting);
+    let words = "boss: has read nothing for 1s";
+    machine.stderr().wait(words, PATIENCE);
+    let began = std::time::Instant::now();
+    let times = |text: &str| text.matches(words).count();
+    machine.stderr().wait_until("three of them", PATIENCE, |text| times(text) >= 3);
+    assert!(began.elapsed() > std::time::Duration::from_millis(1500), "{:?}", began.elapsed());
+    // With the place free again it is restarted.
+    let run = machine.show("boss").run;
+    machine.stop_service("never").expect_err("there is no room for that either");
+    drop(client);
+    Process(machine.show("never").pid.expect("it runs")).signal(Signal::KILL);
+    machine.wait_other_run("boss", run);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::LockMemory;
-use verger_engine::life::{FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
+use verger_engine::life::{Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
 use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -553,6 +553,10 @@ impl Daemon {
         let Some(status) = self.engine.status(wish.service.slot).filter(|it| it.service == wish.service) else {
             return;
         };
+        // Taken back meanwhile: what a brain decided before that is not to undo it.
+        if wish.by.is_some() && wish.verb == Verb::Start && !matches!(status.decider, Decider::Brain(_)) {
+            return self.brains.asked(&self.engine, wish, self.now);
+        }
         let pid = match wish.by {
             Some(brain) => self.engine.status(brain.slot).and_then(|brain| brain.pid).map_or(0, |pid| pid.0),
             None => std::process::id(),

@@ -1,6 +1,6 @@
 //! Services that a brain decides about: nobody else starts them, so what would do so is complained of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{Lines, Plan, RestartPolicy, Service, Source};
 
@@ -84,6 +84,28 @@ pub(crate) fn check(plan: &Plan, edges: &[Vec<Edge>], places: &Places, found: &m
                     quoted(&service.name)
                 ))
                 .expected("\"control.cmd\" or \"control.socket\" among its descriptors")
+            });
+        }
+    }
+    // Where something is wrong, that may be the reason.
+    if found.errors() == 0 {
+        find_idle(plan, &services, places, found);
+    }
+}
+
+/// Whoever has lines and decides about nobody has been forgotten somewhere.
+fn find_idle(plan: &Plan, services: &BTreeMap<&str, &Service>, places: &Places, found: &mut Findings) {
+    let named: BTreeSet<&str> = plan.services.iter().map(|service| service.brain.as_str()).collect();
+    for (name, service) in services {
+        let has_lines = service.descriptors.iter().any(|it| matches!(it.source, Source::Lines(_)));
+        if has_lines
+            && !named.contains(name)
+            && let Some(place) = places.service(name)
+        {
+            let name = quoted(name);
+            found.warning(place, || {
+                Said::new(format!("service `{name}` has the lines of a brain, and decides about nobody"))
+                    .hint(format!("write brain = \"{name}\" in each service that it is to decide about"))
             });
         }
     }

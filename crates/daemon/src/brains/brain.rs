@@ -20,14 +20,25 @@ pub(super) enum Due {
     Signal(u8),
 }
 
+/// A start on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// None.
+    Nothing,
+    /// One that the brain asked for, and the lifecycle was told.
+    Own,
+    /// One that somebody else asked for.
+    Anothers,
+}
+
 /// A service of a brain, beside what its proxy knows of it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ward {
     pub(super) service: ServiceId,
     /// The run that the brain was told of.
     pub(super) told: RunId,
-    /// A start was asked of the lifecycle, and nothing was heard of it yet.
-    pub(super) asked: bool,
+    /// A start of which nothing was heard yet.
+    pub(super) awaited: Awaited,
 }
 
 pub(super) struct Brain {
@@ -47,6 +58,8 @@ pub(super) struct Brain {
     pub(super) alive_within: Option<Span>,
     /// When it last said something, or began.
     pub(super) heard_at: Moment,
+    /// When it was last found silent.
+    pub(super) given_up_at: Moment,
     /// It was found silent, and is being restarted.
     pub(super) is_given_up: bool,
     /// Lines of it wait to be read.
@@ -84,6 +97,9 @@ impl Brain {
             let name = *self.proxy.service(slot).name();
             let _told = self.step(now, Event::Ordered(Order::Start(name, When::Now)), line);
             self.dues.retain(|due| *due != (slot, Due::Start));
+            if let Some(ward) = &mut self.wards[slot as usize] {
+                ward.awaited = Awaited::Anothers;
+            }
         }
         let Some(Some(ward)) = self.wards.get(slot as usize).copied() else { return };
         let Some(run) = self.proxy.run(slot) else { return };
@@ -94,28 +110,36 @@ impl Brain {
             }
             (State::Up(..), _) => {}
             (_, Some(pid)) if is_live => {
-                self.wards[slot as usize] = Some(Ward { told: status.run, asked: false, ..ward });
+                self.wards[slot as usize] = Some(Ward { told: status.run, awaited: Awaited::Nothing, ..ward });
                 let spawned = RunEvent::Spawned { run, pid, started: status.started, containment: Containment::None };
                 let _told = self.step(now, Event::Run(spawned), line);
             }
             // It is on its way; or the lifecycle tries again by itself.
-            _ if is_live || !ward.asked || status.phase == PhaseKind::Resting => {}
+            _ if is_live || ward.awaited == Awaited::Nothing || status.phase == PhaseKind::Resting => {}
             _ => {
-                self.wards[slot as usize] = Some(Ward { asked: false, ..ward });
-                let failure = match status.failure {
-                    Some(Failure::Start(failure)) => failure,
-                    Some(_) | None => StartFailure { step: Step::Fork, errno: 0 },
+                self.wards[slot as usize] = Some(Ward { awaited: Awaited::Nothing, ..ward });
+                let none = StartFailure { step: Step::Fork, errno: 0 };
+                let failure = if let Some(Failure::Start(failure)) = status.failure { failure } else { none };
+                let name = self.proxy.service(slot).name();
+                let words = match status.failure {
+                    Some(Failure::Start(_)) => format_args!("service {name} cannot be started (step {})", failure.step),
+                    Some(_) | None => {
+                        format_args!("service {name} is not started: too many commands wait, or it was stopped")
+                    }
                 };
                 if !is_held {
-                    let why = format_args!(
-                        "service {} cannot be started (step {})",
-                        self.proxy.service(slot).name(),
-                        failure.step
-                    );
-                    event::message(line, "error", &why);
+                    event::message(line, "error", &words);
                     self.controller.tell(line, false);
                 }
+                // What another has asked for is not tried again in the brain's name.
+                let is_anothers = ward.awaited == Awaited::Anothers && !is_held;
+                if is_anothers {
+                    let _told = self.step(now, Event::Held(slot, true), line);
+                }
                 let _told = self.step(now, Event::Run(RunEvent::SpawnFailed { run, failure }), line);
+                if is_anothers {
+                    let _told = self.step(now, Event::Held(slot, false), line);
+                }
             }
         }
     }
@@ -153,7 +177,8 @@ impl Brain {
             watched: (false, false),
             alive_within: None,
             heard_at: now,
-            is_given_up: false,
+            given_up_at: now,
+            is_given_up: true,
             is_busy: false,
         }
     }
@@ -167,7 +192,7 @@ impl Brain {
     pub(super) fn silent_at(&self) -> Moment {
         match self.alive_within {
             Some(within) if !self.is_given_up => {
-                self.unread_since().unwrap_or(Moment::NEVER).min(self.heard_at) + within
+                self.unread_since().unwrap_or(Moment::NEVER).min(self.heard_at).max(self.given_up_at) + within
             }
             Some(_) | None => Moment::NEVER,
         }

@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 
 use verger_engine::Engine;
 use verger_engine::image::{Lines, ServiceView};
-use verger_engine::life::{Decider, PhaseKind, Status, Verb};
+use verger_engine::life::{Decider, PhaseKind, Status, Verb, Want};
 use verger_engine::proxy::{Event, Fields, Name, Order};
 use verger_engine::runs::{Ended, Exit, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
@@ -25,7 +25,7 @@ use verger_wire::lines::{Command, Taken, event};
 use crate::log::Log;
 use crate::poll::{Poll, Token};
 use crate::proxy::controller::{Came, Ends, Origin};
-use brain::{Brain, Failed, Ward};
+use brain::{Awaited, Brain, Failed, Ward};
 
 /// So many commands of one brain before others have their turn.
 const COMMANDS_A_TURN: usize = 256;
@@ -101,7 +101,8 @@ impl Brains {
         let Some(slot) = brain.proxy.find(&name) else { return };
         grow(&mut brain.wards, slot);
         let former = brain.wards[slot as usize].filter(|ward| ward.service == service);
-        brain.wards[slot as usize] = Some(former.unwrap_or(Ward { service, told: RunId::NONE, asked: false }));
+        brain.wards[slot as usize] =
+            Some(former.unwrap_or(Ward { service, told: RunId::NONE, awaited: Awaited::Nothing }));
         grow(&mut self.wards, service.slot);
         self.wards[service.slot as usize] = Some((at as u32, slot));
     }
@@ -116,9 +117,9 @@ impl Brains {
                 continue;
             }
             brain.wards[slot as usize] = None;
-            brain.run_ended(slot, Exit { ended: Ended::Unknown, oom: false }, now, line);
             let name = *brain.proxy.service(slot).name();
             let _told = brain.step(now, Event::Held(slot, true), line);
+            brain.run_ended(slot, Exit { ended: Ended::Unknown, oom: false }, now, line);
             let _told = brain.step(now, Event::Ordered(Order::Delete(name)), line);
         }
     }
@@ -126,7 +127,7 @@ impl Brains {
     /// Something about the service in a slot has changed: its brain is told. What its brain decides then is a wish.
     pub(crate) fn moved(&mut self, engine: &Engine, slot: u32, now: Moment) {
         let Some(status) = engine.status(slot) else { return };
-        self.look_at_brain(&status, now);
+        self.look_at_brain(&status);
         let Some(Some((at, ward))) = self.wards.get(slot as usize).copied() else { return };
         let Brains { brains, wishes, line, .. } = self;
         let brain = &mut brains[at as usize];
@@ -146,8 +147,8 @@ impl Brains {
     }
 
     /// A brain that runs and has no lines outlived the daemon that had them: it cannot hear us, and is replaced.
-    fn look_at_brain(&mut self, status: &Status, now: Moment) {
-        let Some(brain) = self.brains.iter_mut().find(|brain| brain.service.slot == status.service.slot) else {
+    fn look_at_brain(&mut self, status: &Status) {
+        let Some(brain) = self.brains.iter_mut().find(|brain| brain.service == status.service) else {
             return;
         };
         let is_there = status.pid.is_some() && matches!(status.phase, PhaseKind::Starting | PhaseKind::Running);
@@ -156,7 +157,8 @@ impl Brains {
             self.wishes.push_back(Wish { verb: Verb::Restart, signal: 0, service: brain.service, by: None });
         }
         if !status.phase.is_live() {
-            (brain.is_given_up, brain.heard_at) = (false, now);
+            // Nothing is expected of it before it has lines again.
+            brain.is_given_up = true;
         }
     }
 
@@ -167,11 +169,14 @@ impl Brains {
 
     /// A wish was told to the lifecycle: from now on what is seen of the service is the answer.
     pub(crate) fn asked(&mut self, engine: &Engine, wish: Wish, now: Moment) {
+        if wish.by.is_none() {
+            self.look_whether_it_ends(engine, wish.service, now);
+        }
         let Some(Some((at, slot))) = self.wards.get(wish.service.slot as usize).copied() else { return };
         if let Some(ward) = &mut self.brains[at as usize].wards[slot as usize]
             && matches!(wish.verb, Verb::Start | Verb::Restart)
         {
-            ward.asked = true;
+            ward.awaited = Awaited::Own;
         }
         self.moved(engine, wish.service.slot, now);
     }
@@ -260,9 +265,10 @@ impl Brains {
     /// A brain has said nothing for too long.
     fn give_up(&mut self, at: usize, engine: &Engine, now: Moment, log: &mut Log) {
         let brain = &mut self.brains[at];
+        brain.given_up_at = now;
         let status = engine.status(brain.service.slot);
         let Some(status) = status.filter(|it| matches!(it.phase, PhaseKind::Starting | PhaseKind::Running)) else {
-            brain.heard_at = now;
+            brain.is_given_up = true;
             return;
         };
         let within = brain.alive_within.unwrap_or(Span::FOREVER);
@@ -270,6 +276,15 @@ impl Brains {
         log.warn(format_args!("{}: has {what} for {within} (`alive_within`): it is restarted", brain.name));
         brain.is_given_up = true;
         self.wishes.push_back(Wish { verb: Verb::Restart, signal: 0, service: status.service, by: None });
+    }
+
+    /// A brain was to be restarted. If that could not be asked for (too many commands wait), it is in a while.
+    fn look_whether_it_ends(&mut self, engine: &Engine, service: ServiceId, now: Moment) {
+        let goes_on =
+            engine.status(service.slot).is_some_and(|status| status.want == Want::Up && status.phase.is_live());
+        if let Some(brain) = self.brains.iter_mut().find(|brain| brain.service == service && goes_on) {
+            (brain.is_given_up, brain.heard_at) = (false, now);
+        }
     }
 
     /// Who does not read what it is told is given up in the end.

@@ -710,6 +710,12 @@ fn brains() {
         ],
     );
     check_line(
+        "stdin = 'control.event'",
+        &[
+            "x.toml:1:10: warning: service `x` has the lines of a brain, and decides about nobody\n  hint: write brain = \"x\" in each service that it is to decide about",
+        ],
+    );
+    check_line(
         "stdin = 'control.cmd'",
         &["x.toml:3:9: `stdin` in service `x` reads where a brain writes\n  hint: write \"control.event\""],
     );
