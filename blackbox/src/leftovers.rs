@@ -38,7 +38,7 @@ pub fn processes_of(instance: &str) -> Vec<u32> {
     let errors = ERRORS.lock().unwrap().get(instance).cloned().unwrap_or_default();
     let is_of = |pid: &u32| {
         let place = Path::new("/proc").join(pid.to_string());
-        let marked = fs::read(place.join("environ")).is_ok_and(|it| match it.is_empty() {
+        let marked = environment(&place).is_ok_and(|it| match it.is_empty() {
             false => it.split(|b| *b == 0).any(|it| it == mark.as_bytes()),
             true => fs::read_link(place.join("fd/2")).is_ok_and(|it| errors.contains(&it)),
         });
@@ -50,6 +50,16 @@ pub fn processes_of(instance: &str) -> Vec<u32> {
     };
     let entries = fs::read_dir("/proc").unwrap().flatten();
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).filter(is_of).collect()
+}
+
+/// A process's environment. Between its start and its first instruction it has none yet, while whoever made it knows of it already.
+fn environment(place: &Path) -> std::io::Result<Vec<u8>> {
+    let first = fs::read(place.join("environ"))?;
+    if !first.is_empty() || fs::read_link(place.join("exe")).is_err() {
+        return Ok(first);
+    }
+    std::thread::yield_now();
+    fs::read(place.join("environ"))
 }
 
 /// The control groups of an instance.

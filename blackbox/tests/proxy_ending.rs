@@ -210,6 +210,61 @@ fn it_becomes_another_program_at_a_fatal_signal() {
     }
 }
 
+/// Signals that end whoever does nothing about them, beside those that `daemonproxy` counts. (32 and 33, with musl 34 too, are the C
+/// library's own; 13 is ignored, 14 wakes it.)
+fn ending_signals() -> impl Iterator<Item = u32> {
+    [4, 5, 6, 7, 8, 11, 16, 24, 26, 27, 29, 30, 31].into_iter().chain(35..=64)
+}
+
+fn send(signal: u32, to: &Proxy) {
+    let sent = std::process::Command::new("sh").args(["-c", &format!("kill -{signal} {}", to.process().0)]).status();
+    assert!(sent.expect("there is a shell").success());
+}
+
+#[test]
+fn it_becomes_another_program_at_every_signal_that_would_end_it() {
+    for signal in ending_signals() {
+        let mut proxy = Proxy::interactive(&["-E", TELL]);
+        send(signal, &proxy);
+        becomes(&mut proxy, 4);
+    }
+}
+
+#[test]
+fn with_a_guard_no_signal_that_can_be_caught_ends_it() {
+    let mut proxy = Proxy::interactive(&["--exit-guard", "1"]);
+    for signal in (1..=8).chain(10..=18).chain(20..=31).chain(35..=64) {
+        // One that stops it is followed by one that lets it go on.
+        send(signal, &proxy);
+        send(18, &proxy);
+        proxy.sync();
+    }
+}
+
+#[test]
+fn a_broken_assertion_is_no_silent_end() {
+    let mut proxy = Proxy::interactive(&["-E", TELL]);
+    proxy.send(&["debug.break"]);
+    becomes(&mut proxy, 4);
+    let mut proxy = Proxy::interactive(&[]);
+    proxy.send(&["debug.break"]);
+    assert_eq!(proxy.exit_code(), 4);
+}
+
+#[test]
+fn a_write_beyond_a_limit_ends_nothing() {
+    let setup = ProxySetup::new(&["-i"]);
+    let mut proxy = setup.within(&["prlimit", "--fsize=4096"]).start();
+    let path = proxy.folder().join("log").display().to_string();
+    proxy.obey(&["fd.open", "log", "write,create,append", &path]);
+    proxy.obey(&["log.dest", "fd", "log"]);
+    for _ in 0..200 {
+        proxy.send(&["no.such.command.and.a.long.name.so.that.the.log.is.full.soon"]);
+        proxy.sync();
+    }
+    assert_eq!(std::fs::metadata(&path).expect("it is there").len(), 4096);
+}
+
 #[test]
 fn with_a_guard_it_still_becomes_another_program_at_a_fatal_signal() {
     let mut proxy = Proxy::interactive(&["-E", TELL, "--exit-guard", "1"]);

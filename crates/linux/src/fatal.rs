@@ -12,6 +12,8 @@ use crate::exec::Replacement;
 use crate::signals::SignalSet;
 use crate::{Errno, raw};
 
+const SIGXFSZ: u8 = 25;
+
 static INSTEAD: AtomicPtr<Replacement> = AtomicPtr::new(core::ptr::null_mut());
 static STATUS: AtomicI32 = AtomicI32::new(1);
 static SURVIVES: AtomicBool = AtomicBool::new(false);
@@ -22,12 +24,13 @@ static LENGTH: AtomicUsize = AtomicUsize::new(0);
 static DEVICE: AtomicU64 = AtomicU64::new(0);
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
-/// From now on [fatal signals](SignalSet::FAULTS) lead to the last act, on a stack of its own: what was [set](execute_instead) is
-/// executed; failing that, a signal that was sent is survived if [so set](survive); failing that, the process exits with `status`.
+/// From now on [fatal signals](SignalSet::FAULTS), and `also` these, lead to the last act, on a stack of its own: what was [set](execute_instead) is
+/// executed; failing that, a signal that is no fault of our own is survived if [so set](survive); failing that, the process exits with
+/// `status`. A write beyond a limit (SIGXFSZ) ends nothing: it fails. Signals that a C library keeps to itself stay as they are.
 ///
 /// # Errors
 /// `ENOMEM` when there is no memory for the stack.
-pub fn prepare(status: u8) -> Result<(), Errno> {
+pub fn prepare(status: u8, also: SignalSet) -> Result<(), Errno> {
     const STACK_BYTES: usize = 16 * 1024;
     STATUS.store(i32::from(status), Ordering::Release);
     // Never given back: the handler may need it as long as the process lives.
@@ -37,13 +40,16 @@ pub fn prepare(status: u8) -> Result<(), Errno> {
     if unsafe { libc::sigaltstack(&raw const alternate, core::ptr::null_mut()) } != 0 {
         return Err(Errno::NOMEM);
     }
-    for signal in SignalSet::FAULTS.iter() {
+    for signal in SignalSet::from_bits(SignalSet::FAULTS.bits() | also.bits()).with(SIGXFSZ).iter() {
         // SAFETY: an all-zero sigaction is a good one; what is set below makes it name a handler of the right type.
         let mut action: libc::sigaction = unsafe { core::mem::zeroed() };
-        action.sa_sigaction = on_fatal as *const () as usize;
+        action.sa_sigaction = match signal {
+            SIGXFSZ => on_full as *const () as usize,
+            _ => on_fatal as *const () as usize,
+        };
         // Blocked while it is handled: a fault in the handler kills, as the kernel then sees to.
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | libc::SA_RESTART;
-        // SAFETY: the handler makes system calls only, on memory that was prepared for it.
+        // SAFETY: each handler has the type that SA_SIGINFO asks for, and makes system calls only, on memory that was prepared for it.
         unsafe { libc::sigaction(i32::from(signal), &raw const action, core::ptr::null_mut()) };
     }
     Ok(())
@@ -103,10 +109,14 @@ fn remove_file() {
     }
 }
 
+/// For the write that fails because of it, that is enough.
+extern "C" fn on_full(_signal: i32, _info: *mut libc::siginfo_t, _machine: *mut libc::c_void) {}
+
 extern "C" fn on_fatal(signal: i32, info: *mut libc::siginfo_t, _machine: *mut libc::c_void) {
     // SAFETY: the kernel gives a good one to a handler with SA_SIGINFO.
     let was_sent = unsafe { info.as_ref() }.is_some_and(|info| info.si_code <= 0);
-    let survives = was_sent && SURVIVES.load(Ordering::Acquire);
+    let is_own_fault = !was_sent && SignalSet::FAULTS.contains(signal as u8);
+    let survives = !is_own_fault && SURVIVES.load(Ordering::Acquire);
     let name = verger_engine::runs::signal_name(signal as u8).unwrap_or("?");
     // SAFETY: null, or a boxed one that nobody gives back before this handler has come to its end.
     let instead = unsafe { INSTEAD.load(Ordering::Acquire).as_ref() };

@@ -53,6 +53,10 @@ const COMMANDS_A_TURN: usize = 256;
 const ACCEPT_AGAIN: Span = Span::from_secs(5);
 /// With a pool, memory for so many controllers is taken at the start.
 const CONTROLLERS_AT_START: usize = 4;
+/// What ends a process that does nothing about it, beside faults.
+const ENDING: SignalSet = SignalSet::ALL.except(SignalSet::FAULTS).except(
+    SignalSet::NONE.with(9).with(13).with(17).with(18).with(19).with(20).with(21).with(22).with(23).with(25).with(28),
+);
 const SIGALRM: u8 = 14;
 const SIGCHLD: u8 = 17;
 const SIGABRT: u8 = 6;
@@ -232,7 +236,7 @@ impl Daemonproxy {
         let watched = watched.with(SIGCHLD).with(SIGALRM);
         signals::set_mask(watched);
         let _always = signals::set_disposition(SIGCHLD, signals::Disposition::Default);
-        made!(5, "Cannot prepare for fatal signals", fatal::prepare(ending::BROKEN));
+        made!(5, "Cannot prepare for fatal signals", fatal::prepare(ending::BROKEN, ENDING.except(watched)));
         let mut log = Log::new(name("stderr"));
         log.filter = log.filter.moved(options.quiet);
         options.adjusted.iter().for_each(|words| log.say(Level::Warning, format_args!("{words}")));
