@@ -545,7 +545,7 @@ fn a_deserted_socket_is_replaced_and_a_live_one_is_not() {
     let other = UnixListener::bind(&path).expect("there is room");
     let machine = start(&in_the_way(&folder));
     machine.wait("a", Phase::Failed);
-    machine.stderr().wait("Address already in use", PATIENCE);
+    machine.stderr().wait("in use (os error 98)", PATIENCE);
     assert!(why(&machine).contains("another program listens there already"), "{}", why(&machine));
     assert!(std::fs::metadata(&path).expect("it is there").file_type().is_socket());
     let _our_probe = other.accept();
@@ -580,8 +580,12 @@ fn a_port_that_somebody_has_is_told_and_tried_again() {
     let failed = machine.wait("a", Phase::Failed);
     machine.wait_ready("b");
     let said = machine.stderr().wait("it is tried again when a service that uses it is started", PATIENCE);
-    let text = format!("handle `http` does not listen at tcp:127.0.0.1:{port}: Address already in use");
-    assert!(said.contains(&text) && said.contains("`ss -lptux` tells which"), "{said}");
+    // C libraries spell the error in two ways.
+    let text = format!("handle `http` does not listen at tcp:127.0.0.1:{port}: Address ");
+    assert!(
+        said.contains(&text) && said.contains("in use (os error 98)") && said.contains("`ss -lptux` tells which"),
+        "{said}"
+    );
     assert!(why(&machine).contains(&format!("tcp:127.0.0.1:{port} (descriptor 3)")), "{}", why(&machine));
     assert_eq!(failed.pid, None);
     drop(other);

@@ -339,6 +339,23 @@ fn what_it_becomes_may_be_itself_again_and_services_go_on() {
 }
 
 #[test]
+fn who_goes_on_can_still_be_found_at_a_socket() {
+    for goes_on in [true, false] {
+        let mut proxy = Proxy::interactive(&[]);
+        let path = proxy.folder().join("door").display().to_string();
+        proxy.obey(&["fd.socket", "door", "unix,stream,listen", &path]);
+        if goes_on {
+            proxy.service("foo", &["door"], &["sleep", "1000"]);
+            proxy.up("foo");
+        }
+        proxy.send(&["terminate", "0"]);
+        assert_eq!(proxy.exit_code(), 0);
+        assert_eq!(std::os::unix::net::UnixStream::connect(&path).is_ok(), goes_on);
+        assert_eq!(std::path::Path::new(&path).exists(), goes_on);
+    }
+}
+
+#[test]
 fn killed_it_leaves_its_services() {
     let mut proxy = Proxy::interactive(&[]);
     proxy.service("foo", &["null"], &["sleep", "1000"]);

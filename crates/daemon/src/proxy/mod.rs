@@ -685,10 +685,12 @@ impl Daemonproxy {
         for controller in &mut self.controllers {
             controller.flush(self.now);
         }
+        let mut somebody_goes_on = false;
         let mut next = self.proxy.next(None);
         while let Some(slot) = next {
             let service = self.proxy.service(slot);
             if let State::Up(pid, _) = service.state() {
+                somebody_goes_on = true;
                 let name = *service.name();
                 self.log.say(Level::Warning, format_args!("service {name} goes on, as process {}", pid.0));
                 self.flush_log();
@@ -696,7 +698,10 @@ impl Daemonproxy {
             next = self.proxy.next(Some(self.proxy.service(slot).name()));
         }
         self.set_door(None);
-        self.handles.forget_sockets();
+        // Who goes on may listen there.
+        if !somebody_goes_on {
+            self.handles.forget_sockets();
+        }
         let (status, failed) = self.ending.end(code, reason);
         if let Some(errno) = failed {
             self.log.say(Level::Fatal, format_args!("Cannot execute what was to come in our place: {errno}"));
