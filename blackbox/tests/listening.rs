@@ -551,7 +551,9 @@ fn a_deserted_socket_is_replaced_and_a_live_one_is_not() {
     let _our_probe = other.accept();
     // Nobody listens any more, but its file is still there.
     drop(other);
-    assert!(UnixStream::connect(&path).is_err() && path.exists());
+    // (A process that another test is just starting may have it for a moment.)
+    eventually("nobody listens", PATIENCE, || UnixStream::connect(&path).is_err().then_some(()));
+    assert!(path.exists());
     machine.start_service("a").expect("it starts");
     assert_eq!(answered(asks(unix(&path))).0, "own");
     // The other way round: one that finds a deserted one begins with it.
@@ -559,6 +561,7 @@ fn a_deserted_socket_is_replaced_and_a_live_one_is_not() {
     machine.end();
     assert!(!path.exists());
     drop(UnixListener::bind(&path).expect("there is room"));
+    eventually("nobody listens", PATIENCE, || UnixStream::connect(&path).is_err().then_some(()));
     let machine = start(&in_the_way(&folder));
     machine.wait_ready("a");
     assert_eq!(answered(asks(unix(&path))).0, "own");
@@ -589,7 +592,8 @@ fn a_port_that_somebody_has_is_told_and_tried_again() {
     assert!(why(&machine).contains(&format!("tcp:127.0.0.1:{port} (descriptor 3)")), "{}", why(&machine));
     assert_eq!(failed.pid, None);
     drop(other);
-    machine.start_service("a").expect("it starts");
+    // (A process that another test is just starting may have it for a moment.)
+    eventually("it starts", PATIENCE, || machine.start_service("a").ok());
     let socket = socket_of(machine.main_process("a"), 3);
     assert_eq!(answered(asks(tcp(port))).0, "http");
     // And it is held like any other.
