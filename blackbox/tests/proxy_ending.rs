@@ -243,12 +243,15 @@ fn with_a_guard_no_signal_that_can_be_caught_ends_it() {
 
 #[test]
 fn a_broken_assertion_is_no_silent_end() {
-    let mut proxy = Proxy::interactive(&["-E", TELL]);
+    let breakable = |words: &[&str]| ProxySetup::new(words).within(&["env", "VERGER_MAY_BREAK=1"]).start();
+    let mut proxy = breakable(&["-i", "-E", TELL]);
     proxy.send(&["debug.break"]);
     becomes(&mut proxy, 4);
-    let mut proxy = Proxy::interactive(&[]);
+    let mut proxy = breakable(&["-i"]);
     proxy.send(&["debug.break"]);
     assert_eq!(proxy.exit_code(), 4);
+    // Otherwise there is no such command.
+    Proxy::interactive(&[]).refuse(&["debug.break"]);
 }
 
 #[test]

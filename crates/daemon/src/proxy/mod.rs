@@ -57,6 +57,8 @@ const CONTROLLERS_AT_START: usize = 4;
 const ENDING: SignalSet = SignalSet::ALL.except(SignalSet::FAULTS).except(
     SignalSet::NONE.with(9).with(13).with(17).with(18).with(19).with(20).with(21).with(22).with(23).with(25).with(28),
 );
+/// The variable with which tests may break us.
+const MAY_BREAK: &str = "VERGER_MAY_BREAK";
 const SIGALRM: u8 = 14;
 const SIGCHLD: u8 = 17;
 const SIGABRT: u8 = 6;
@@ -176,6 +178,8 @@ struct Daemonproxy {
     command: Vec<u8>,
     /// How many processes there are, at most.
     live: u32,
+    /// A test may break us from inside: by the command `debug.break`, which there is only then.
+    may_break: bool,
     /// How it ends, once that is decided: the code and why.
     over: Option<(i64, &'static str)>,
 }
@@ -342,6 +346,7 @@ impl Daemonproxy {
             line: Vec::with_capacity(4096),
             command: Vec::with_capacity(verger_wire::lines::COMMAND_BYTES),
             live: 0,
+            may_break: std::env::var_os(MAY_BREAK).is_some(),
             over: None,
         }
     }

@@ -65,9 +65,7 @@ impl Daemonproxy {
     }
 
     fn obey_line(&mut self, at: usize, command: &[u8]) {
-        // By this a test breaks us from inside; what is shipped has no such command.
-        #[cfg(debug_assertions)]
-        assert!(command != b"debug.break", "a test asked for it");
+        assert!(!self.may_break || command != b"debug.break", "a test asked for it");
         let read = Command::read(command);
         let result = match read {
             Ok(None) => Ok(()),
