@@ -1,7 +1,7 @@
 //! Brains: services that decide about other services, in daemonproxy's lines.
 //!
-//! Each brain has a [`Proxy`](verger_engine::proxy::Proxy) of its own, the same that `daemonproxy` has: it knows what the brain has said and what it is told. What
-//! a `daemonproxy` does about a run with its own hands is here a command to the lifecycle ([`Wish`]), and what the lifecycle shows
+//! Each brain has a [`Proxy`](verger_engine::proxy::Proxy) of its own, the same that `daemonproxy` has: it knows what the brain has
+//! said and what it is told. What a `daemonproxy` does about a run with its own hands is here a command to the lifecycle ([`Wish`]), and what the lifecycle shows
 //! of a service ([`Brains::moved`]) is what the proxy hears of its run. So a service with a brain is held, stopped, kept and shown
 //! like every other.
 //!
