@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::keys::{Group, HANDLE, LIMITS, PLAN, SERVICE};
+use crate::keys::{GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
 
 /// Every key of a native plan as a manual page, in the language of `man(7)`.
 pub fn manual() -> String {
@@ -30,6 +30,8 @@ pub fn manual() -> String {
         let _ = writeln!(text, ".SS {}", group.title);
         keys(&mut text, group);
     }
+    section(&mut text, "TARGETS: [target.NAME]", TARGET);
+    section(&mut text, "GROUPS: [group.NAME]", GROUP);
     section(&mut text, "HANDLES: [handle.NAME]", HANDLE);
     paragraph(&mut text, "A handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.");
     section(&mut text, "ROOM: [limits]", LIMITS);

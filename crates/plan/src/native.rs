@@ -21,6 +21,7 @@ use crate::keys::{
 };
 use crate::places::Places;
 use crate::sources::{Place, Sources};
+use crate::targets;
 use crate::tree::{Entry, Missing, Node, Table, Tree};
 
 /// What a file without services is told.
@@ -56,6 +57,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         });
     }
 
+    targets::read(root, &mut plan, &names, found);
     let defaults = root.get("defaults").and_then(|node| table_or_complain("defaults", node, found));
     let mut used_handles = BTreeSet::new();
     if let Some(defaults) = defaults {
@@ -100,6 +102,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         circle::waiting(plan.services.iter().map(|service| service.name.as_str()).zip(edges.iter().map(Vec::as_slice)));
     circle::complain(&waiting, found);
     brains::check(&plan, &edges, &places, found);
+    targets::settle(root, &mut plan, &places, found);
     for (name, (_, place)) in &names.handles {
         if !used_handles.contains(name) && tree.missing == Missing::Nothing {
             found.warning(*place, || Said::new(format!("nobody uses handle `{}`", quoted(name))));
@@ -138,7 +141,7 @@ pub(crate) fn has_known_key(root: &Table) -> bool {
 }
 
 /// The tables inside a table of tables, each with its entry.
-fn tables<'t>(
+pub(crate) fn tables<'t>(
     root: &'t Table,
     kind: &'static str,
     found: &mut Findings,
@@ -167,7 +170,7 @@ fn table_or_complain<'t>(key: &str, node: &'t Node, found: &mut Findings) -> Opt
     table
 }
 
-fn check_entry_name(kind: &str, entry: &Entry, found: &mut Findings) {
+pub(crate) fn check_entry_name(kind: &str, entry: &Entry, found: &mut Findings) {
     if let Err(flaw) = check_name(&entry.key) {
         found.error(entry.key_place, || {
             let said = Said::new(format!("`{}` is no name for a {kind}: {flaw}", quoted(&entry.key)));

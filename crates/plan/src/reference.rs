@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::keys::{Group, HANDLE, LIMITS, PLAN, SERVICE};
+use crate::keys::{GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
 
 /// Every key of a native plan: what stands there, what holds without it, what it is for.
 pub fn reference() -> String {
@@ -21,6 +21,8 @@ pub fn reference() -> String {
         let _ = write!(text, "\n### {}\n\n", group.title);
         table(&mut text, group);
     }
+    section(&mut text, "Targets: `[target.NAME]`", TARGET);
+    section(&mut text, "Groups: `[group.NAME]`", GROUP);
     section(&mut text, "Handles: `[handle.NAME]`", HANDLE);
     text.push_str("\nA handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.\n");
     section(&mut text, "Room: `[limits]`", LIMITS);

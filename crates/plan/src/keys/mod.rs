@@ -11,6 +11,7 @@
 
 mod brain;
 mod descriptors;
+mod order;
 mod plan;
 mod process;
 mod restart;
@@ -18,6 +19,7 @@ mod rights;
 mod share;
 mod start;
 mod stop;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -34,6 +36,7 @@ use crate::value::duration;
 
 pub(crate) use descriptors::check_twice;
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
+pub(crate) use target::{GROUP, TARGET, TargetDraft};
 
 /// One key of a table that becomes a `T`.
 pub(crate) struct Key<T: 'static> {
@@ -74,7 +77,7 @@ pub(crate) struct Group<T: 'static> {
 /// The keys of a service, in the order of the reference.
 pub(crate) const SERVICE: &[Group<Service>] = &[
     Group { title: "What runs", keys: process::KEYS },
-    Group { title: "Order", keys: start::ORDER },
+    Group { title: "Order", keys: order::KEYS },
     Group { title: "Start", keys: start::START },
     Group { title: "Stop", keys: stop::KEYS },
     Group { title: "Restart", keys: restart::KEYS },
@@ -85,7 +88,8 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 5] = ["description", "command", "requires", "after", "brain"];
+pub(crate) const NO_DEFAULTS: [&str; 8] =
+    ["description", "command", "requires", "wants", "any_of", "after", "conflicts", "brain"];
 
 /// What a key belongs to, as the end of a phrase: ` in service `web``.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +99,8 @@ pub(crate) enum Owner {
     Defaults,
     Handle(String),
     Service(String),
+    Group(String),
+    Target(String),
 }
 
 impl fmt::Display for Owner {
@@ -104,6 +110,8 @@ impl fmt::Display for Owner {
             Owner::Limits => f.write_str(" in [limits]"),
             Owner::Defaults => f.write_str(" in [defaults]"),
             Owner::Handle(name) => write!(f, " in handle `{}`", quoted(name)),
+            Owner::Group(name) => write!(f, " in group `{}`", quoted(name)),
+            Owner::Target(name) => write!(f, " in target `{}`", quoted(name)),
             Owner::Service(name) => write!(f, " in service `{}`", quoted(name)),
         }
     }
