@@ -77,7 +77,7 @@ impl Life {
             // Who waits for time alone may have its moment now.
             (Want::Up, Phase::Waiting { look_at, .. }) if look_at <= self.now => true,
             (Want::Up, Phase::Waiting { on, look_at, .. }) => needs(on).is_some_and(|need| {
-                look_at == self.look_at(runs.images(), need) && self.stands_in_the_way(runs, slot, need)
+                look_at == self.look_at(runs.images(), slot, need) && self.stands_in_the_way(runs, slot, need)
             }),
             (Want::Up, Phase::Blocked { on, .. }) => {
                 needs(on).is_some_and(|need| self.stands_in_the_way(runs, slot, need) && self.blocks(need))
@@ -91,7 +91,8 @@ impl Life {
             (Want::Down, Phase::Down) => true,
             (Want::Down | Want::Again, _) => false,
         };
-        hold!(settled, "wanted {} and {:?}: not settled", here.want, here.phase);
+        let on = here.phase.on().map(|on| (needs(on), self.slots[on as usize].want, self.slots[on as usize].phase));
+        hold!(settled, "wanted {} and {:?}: not settled ({on:?})", here.want, here.phase);
         Ok(())
     }
 

@@ -111,7 +111,6 @@ impl Life {
         service.began = found.began;
         service.last_exit = found.last_exit;
         service.last_order = found.last_order;
-        service.taken = found.taken;
         service.restarts = found.restarts;
         service.failures = found.failures;
         service.window_from = found.window_from;

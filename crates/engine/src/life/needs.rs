@@ -39,9 +39,9 @@ impl Life {
         matches!(need.kind, EdgeKind::Requires | EdgeKind::AnyOf) && self.is_out_of_reach(need)
     }
 
-    /// When a need that is not met becomes so by time alone; never, if it does not.
-    pub(super) fn look_at(&self, images: &Images, need: Neighbour) -> Moment {
-        match need.condition {
+    /// When what stands in a service's way may have gone by time alone; never, if it does not.
+    pub(super) fn look_at(&self, images: &Images, slot: u32, need: Neighbour) -> Moment {
+        let by_time = |need: Neighbour| match need.condition {
             ConditionKind::Healthy if need.kind.pulls() && self.is_ready(need.slot) => {
                 self.healthy_at(images, need.slot)
             }
@@ -50,7 +50,12 @@ impl Life {
             | ConditionKind::Healthy
             | ConditionKind::Completed
             | ConditionKind::Exited => Moment::NEVER,
+        };
+        if need.kind != EdgeKind::AnyOf {
+            return by_time(need);
         }
+        let any_of = self.graph.needs(slot).iter().filter(|need| need.kind == EdgeKind::AnyOf);
+        any_of.map(by_time).min().unwrap_or(Moment::NEVER)
     }
 
     /// Whether a need is as far as the service wants it.

@@ -120,7 +120,7 @@ impl Life {
         } else {
             let cause = if was_blocked { Cause::WithinReach } else { Cause::Awaits };
             let why = self.because_of(on, cause);
-            let look_at = self.look_at(runs.images(), need);
+            let look_at = self.look_at(runs.images(), slot, need);
             self.move_to(slot, Phase::Waiting { on, edge, look_at }, why);
         }
     }

@@ -149,6 +149,10 @@ impl Life {
     /// Asks for a service to go down and come up again, and for all running services that require it.
     pub(super) fn ask_again(&mut self, slot: u32, root: RootId) {
         self.ask_up(slot, Cause::Asked, root);
+        if self.slots[slot as usize].want == Want::Down {
+            // What it needs conflicts with what it needs: it went down at once.
+            return;
+        }
         let users = self.walk_users(slot, |life, user| {
             let service = &life.slots[user.slot as usize];
             let goes_too = service.want != Want::Down && service.phase.kind().is_live();
@@ -200,6 +204,9 @@ impl Life {
     }
 
     fn go_again(&mut self, here: u32, slot: u32, root: RootId) {
+        if self.slots[here as usize].want == Want::Down {
+            return;
+        }
         let cause = if here == slot { Cause::Asked } else { Cause::Needed(self.upcoming(slot)) };
         self.set_want(here, Want::Again, Why { cause, root });
     }
