@@ -126,6 +126,7 @@ impl Root {
             RootKind::StartFailed { slot, failure } => (5, 0, slot, u64::from(pack_failure(failure))),
             RootKind::Fault { slot, what } => (6, what.code(), slot, 0),
             RootKind::Revival => (7, 0, 0, 0),
+            RootKind::Switch { group, target, by } => (8 | target << 16, 0, group, halves(by.uid, by.pid)),
         };
         [root.at.0, halves(kind | u32::from(detail) << 8, slot), value]
     }
@@ -145,6 +146,13 @@ impl Root {
             5 => RootKind::StartFailed { slot, failure: unpack_failure(small.ok()?)? },
             6 => RootKind::Fault { slot, what: FaultKind::from_code(detail)? },
             7 => RootKind::Revival,
+            8 => {
+                let target = (what as u32) >> 16;
+                if target as usize >= crate::image::GROUPS_MAX {
+                    return None;
+                }
+                RootKind::Switch { group: slot, target, by }
+            }
             _ => return None,
         };
         let root = Root { event: 0, at: Moment(at), what };
@@ -159,7 +167,9 @@ impl Root {
             RootKind::Exited { slot, exit } => RootKind::Exited { slot: slot_now(slot)?, exit },
             RootKind::StartFailed { slot, failure } => RootKind::StartFailed { slot: slot_now(slot)?, failure },
             RootKind::Fault { slot, what } => RootKind::Fault { slot: slot_now(slot)?, what },
-            what @ (RootKind::Plan { .. } | RootKind::Shutdown { .. } | RootKind::Revival) => what,
+            // Which number its group has now, who moves it has to know.
+            what
+            @ (RootKind::Plan { .. } | RootKind::Shutdown { .. } | RootKind::Switch { .. } | RootKind::Revival) => what,
         };
         Some(Root { what, ..self })
     }
@@ -221,6 +231,15 @@ pub enum RootKind {
     },
     /// The daemon came back after its own end.
     Revival,
+    /// A group was asked to switch to a target.
+    Switch {
+        /// Which group (its place).
+        group: u32,
+        /// The number of the target in the group's description then.
+        target: u32,
+        /// By whom.
+        by: Actor,
+    },
 }
 
 coded_enum! {
@@ -657,6 +676,11 @@ pub(crate) fn save_root_kind(what: &RootKind, writer: &mut Writer<'_>) {
             writer.byte(what.code());
         }
         RootKind::Revival => writer.byte(6),
+        RootKind::Switch { group, target, by } => {
+            actor(7, by);
+            writer.small(*group);
+            writer.small(*target);
+        }
     }
 }
 
@@ -681,6 +705,10 @@ pub(crate) fn restore_root_kind(reader: &mut Reader<'_>) -> Result<RootKind, Rea
         4 => RootKind::StartFailed { slot: reader.small()?, failure: unpack_failure(reader.small()?).ok_or(bad)? },
         5 => RootKind::Fault { slot: reader.small()?, what: reader.coded(FaultKind::from_code, "a fault")? },
         6 => RootKind::Revival,
+        7 => {
+            let by = actor(reader)?;
+            RootKind::Switch { by, group: reader.small()?, target: reader.small()? }
+        }
         _ => return Err(bad),
     })
 }
@@ -732,6 +760,7 @@ mod tests {
             RootKind::StartFailed { slot: u32::MAX, failure },
             RootKind::Fault { slot: 1, what: FaultKind::Injected },
             RootKind::Revival,
+            RootKind::Switch { group: 3, target: 1023, by },
         ] {
             let root = Root { event: 0, at: Moment(77), what };
             let words = Root::pack(Some(&root));
@@ -744,7 +773,7 @@ mod tests {
         }
         assert_eq!(Root::unpack(Root::pack(None)), Some(None));
         assert_eq!(Root::unpack([1, 0, 0]), None);
-        assert_eq!(Root::unpack([0, 8, 0]), None);
+        assert_eq!(Root::unpack([0, 9, 0]), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use crate::budget::{self, Patience};
 use crate::causes::Actor;
 use crate::image::{Image, Limits, Plan, Service, build};
-use crate::life::{CommandId, LifeEffect, Request, Scope, Verb};
+use crate::life::{CommandId, LifeEffect, Request, Scope, Switch, TargetFailure, Verb};
 use crate::runs::{Containment, Exit, Pid, RunEffect, RunEvent, RunRef, StartFailure, Step};
 use crate::time::{Moment, Span};
 use crate::{Effect, Engine, Event};
@@ -52,6 +52,26 @@ impl Desk {
 
     pub(crate) fn plan(&mut self, services: Vec<Service>) -> &mut Desk {
         self.tell(Event::Plan { image: image(services), scope: Scope::Whole, by: Actor::default() })
+    }
+
+    /// Takes a whole plan, targets and all.
+    pub(crate) fn plan_whole(&mut self, plan: &Plan) -> &mut Desk {
+        let image = Image::verify(Arc::new(build(plan).unwrap())).unwrap();
+        self.tell(Event::Plan { image, scope: Scope::Whole, by: Actor::default() })
+    }
+
+    /// Asks the group `GROUP/TARGET`, or the unnamed one, to switch.
+    pub(crate) fn switch(&mut self, target: &str) -> &mut Desk {
+        self.switch_with(target, Span::FOREVER, 0)
+    }
+
+    pub(crate) fn switch_with(&mut self, target: &str, patience: Span, key: u128) -> &mut Desk {
+        self.commands += 1;
+        let (group, target) = target.split_once('/').unwrap_or(("", target));
+        let group = self.engine.find_group(group).unwrap();
+        let target = self.engine.group_description(group.slot).unwrap().find_target(target).unwrap();
+        let (id, by, deadline) = (CommandId(self.commands), Actor { uid: 0, pid: 7 }, self.now + patience);
+        self.tell(Event::Switch(Switch { id, group, target, by, deadline, key }))
     }
 
     /// Tells an event, and writes down what comes of it. The invariants are looked at after every step.
@@ -226,6 +246,22 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
             }
             LifeEffect::Fault { service, what } => format!("fault at {}: {what}", engine.name(service.slot)),
             LifeEffect::Ended { status } => format!("ended {status}"),
+            LifeEffect::GroupMoved { group } => {
+                let status = engine.group_status(group.slot).unwrap();
+                let view = engine.group_description(group.slot).unwrap();
+                let slash = if view.name().is_empty() { "" } else { "/" };
+                format!("{}{slash}{} {}", view.name(), view.target(status.target).name(), status.phase)
+            }
+            LifeEffect::TargetFailed { group, target, what } => {
+                let on = match what {
+                    TargetFailure::Member { slot } => format!("of {}", engine.name(*slot)),
+                    TargetFailure::TimedOut { on } => {
+                        format!("timed out, awaiting {}", on.map_or("nobody", |on| engine.name(on)))
+                    }
+                };
+                format!("{} failed: {on}", engine.group_description(group.slot).unwrap().target(*target).name())
+            }
+            LifeEffect::LastResort { what, .. } => format!("last resort: {what}"),
         },
     }
 }

@@ -6,9 +6,9 @@ use crate::budget::{Budget, Scale};
 use crate::causes::{Cause, Link, Root, Transition};
 use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::event::{Effect, Event};
-use crate::image::{Image, Limits};
+use crate::image::{GroupView, Image, Limits};
 use crate::images::{Home, Images};
-use crate::life::{Chain, Decider, Haste, Life, Status};
+use crate::life::{Chain, Decider, GroupId, GroupStatus, Haste, Life, Status, group_view};
 use crate::runs::{Run, RunId, Runs, ServiceId};
 use crate::time::{Moment, Span};
 
@@ -51,6 +51,10 @@ impl Engine {
             }
             Event::Plan { image, scope, by } => self.life.plan(&mut self.runs, image, scope, by),
             Event::Command(request) => self.life.command(&mut self.runs, request),
+            Event::Switch(request) => self.life.switch(&mut self.runs, &request),
+            Event::FoundGroup { group, target, failures } => {
+                self.life.found_group(&mut self.runs, group, target, failures);
+            }
             Event::Shutdown { signal, by, patience } => self.life.shutdown(&mut self.runs, signal, by, patience),
             Event::Tick => self.ticking = true,
             Event::Found(found) => self.life.found(&mut self.runs, &found),
@@ -151,6 +155,27 @@ impl Engine {
     /// Who decides when the service in a slot starts.
     pub fn decider(&self, slot: u32) -> Decider {
         self.life.decider(&self.runs, slot)
+    }
+
+    /// All groups, in the order of their places.
+    pub fn groups(&self) -> impl Iterator<Item = GroupStatus> {
+        (0..self.life.group_places()).filter_map(|at| self.life.group_status(at))
+    }
+
+    /// What is shown of the group in a place; `None` when nobody lives there.
+    pub fn group_status(&self, at: u32) -> Option<GroupStatus> {
+        self.life.group_status(at)
+    }
+
+    /// The group with this name; the empty one is that of the group without a name.
+    pub fn find_group(&self, name: &str) -> Option<GroupId> {
+        let at = self.life.find_group(self.runs.images(), name)?;
+        Some(self.life.group_status(at)?.group)
+    }
+
+    /// Where the group in a place is described.
+    pub fn group_description(&self, at: u32) -> Option<GroupView<'_>> {
+        Some(group_view(self.runs.images(), self.life.group_status(at)?.home))
     }
 
     /// Where that description is.

@@ -3,7 +3,7 @@
 use crate::budget::Patience;
 use crate::causes::Actor;
 use crate::image::Image;
-use crate::life::{FaultKind, Found, LifeEffect, Request, Scope};
+use crate::life::{FaultKind, Found, GroupId, LifeEffect, Request, Scope, Switch};
 use crate::runs::{RunEffect, RunEvent, ServiceId};
 
 /// Something happened.
@@ -22,6 +22,17 @@ pub enum Event {
     },
     /// Somebody asked for something. Answered by one [`LifeEffect::Answer`].
     Command(Request),
+    /// Somebody asked for another target. Answered by one [`LifeEffect::Answer`].
+    Switch(Switch),
+    /// The daemon came back, and this is what it knew of a group.
+    FoundGroup {
+        /// The group.
+        group: GroupId,
+        /// The number of its target now.
+        target: u32,
+        /// How often its fallback had failed in a row.
+        failures: u32,
+    },
     /// Everything is to end. What is ending already can only be made to end sooner.
     Shutdown {
         /// The signal that said so; 0 for a command.

@@ -12,7 +12,7 @@ use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::image::Image;
-use crate::life::{CommandId, FaultKind, Request, Scope, Verb};
+use crate::life::{CommandId, FaultKind, GroupId, Request, Scope, Switch, Verb};
 use crate::runs::{
     Containment, Pid, RunEvent, RunId, RunRef, ServiceId, StartFailure, Usage, pack_exit, pack_failure, some_pid,
     unpack_exit, unpack_failure,
@@ -71,6 +71,21 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             found.save(&mut writer);
         }
         Event::Resume => writer.byte(16),
+        Event::Switch(switch) => {
+            writer.byte(17);
+            writer.number(switch.id.0);
+            save_group(switch.group, &mut writer);
+            writer.small(switch.target);
+            save_actor(&switch.by, &mut writer);
+            writer.moment(switch.deadline);
+            writer.wide(switch.key);
+        }
+        Event::FoundGroup { group, target, failures } => {
+            writer.byte(18);
+            save_group(*group, &mut writer);
+            writer.small(*target);
+            writer.small(*failures);
+        }
     }
 }
 
@@ -141,6 +156,15 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
         }
         15 => Event::Found(crate::life::Found::restore(reader)?),
         16 => Event::Resume,
+        17 => Event::Switch(Switch {
+            id: CommandId(reader.number()?),
+            group: restore_group(reader)?,
+            target: reader.small()?,
+            by: restore_actor(reader)?,
+            deadline: reader.moment()?,
+            key: reader.wide()?,
+        }),
+        18 => Event::FoundGroup { group: restore_group(reader)?, target: reader.small()?, failures: reader.small()? },
         _ => return Err(bad("an event")),
     })
 }
@@ -215,6 +239,15 @@ fn save_actor(by: &Actor, writer: &mut Writer<'_>) {
 
 fn restore_actor(reader: &mut Reader<'_>) -> Result<Actor, ReadError> {
     Ok(Actor { uid: reader.small()?, pid: reader.small()? })
+}
+
+fn save_group(group: GroupId, writer: &mut Writer<'_>) {
+    writer.small(group.slot);
+    writer.small(group.generation);
+}
+
+fn restore_group(reader: &mut Reader<'_>) -> Result<GroupId, ReadError> {
+    Ok(GroupId { slot: reader.small()?, generation: reader.small()? })
 }
 
 fn save_service(service: ServiceId, writer: &mut Writer<'_>) {

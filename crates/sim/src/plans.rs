@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use verger_engine::image::{
-    Condition, Image, Limits, Need, Plan, Ready, RestartPolicy, Service, StopStep, WhenDown, build,
+    Condition, Group, Image, LastResort, Limits, Need, OFF, Plan, Ready, RestartPolicy, Service, StopStep, Target,
+    WhenDown, build,
 };
 use verger_engine::time::Span;
 
@@ -34,7 +35,59 @@ pub fn make(rng: &mut Rng) -> Plan {
     if rng.chance(300) {
         give_brains(rng, &mut services);
     }
-    Plan { name: "sim".into(), services, limits: limits(), ..Plan::default() }
+    let mut plan = Plan { name: "sim".into(), services, limits: limits(), ..Plan::default() };
+    if rng.chance(500) {
+        regroup(rng, &mut plan);
+    }
+    plan
+}
+
+/// Gives some services to groups of targets; those that were in one are on their own again.
+fn regroup(rng: &mut Rng, plan: &mut Plan) {
+    for group in plan.groups.drain(..) {
+        for name in group.targets.iter().flat_map(|target| &target.services) {
+            if let Some(service) = plan.services.iter_mut().find(|service| service.name == *name) {
+                service.autostart = rng.chance(500);
+            }
+        }
+    }
+    let groups = rng.below(4);
+    let mut members: Vec<Vec<String>> = vec![Vec::new(); groups as usize];
+    for service in plan.services.iter_mut().filter(|service| service.brain.is_empty()) {
+        if let Some(members) = members.get_mut(rng.below(groups + 1) as usize) {
+            service.autostart = false;
+            members.push(service.name.clone());
+        }
+    }
+    for (at, members) in members.into_iter().enumerate() {
+        let targets: Vec<Target> = (0..rng.between(1, 4)).map(|number| target(rng, number, &members)).collect();
+        let mut some = |or: &str| match targets.get(rng.below(targets.len() as u64 + 1) as usize) {
+            Some(target) => target.name.clone(),
+            None => or.into(),
+        };
+        let (initial, fallback) = (some(OFF), some(""));
+        plan.groups.push(Group {
+            name: if at == 0 { String::new() } else { format!("g{at}") },
+            initial,
+            fallback,
+            targets,
+            fallback_attempts: rng.below(4) as u32,
+            fallback_delay: Span::from_millis(*rng.pick(&[0, 100, 1000])),
+            fallback_healthy_after: Span::from_millis(*rng.pick(&[0, 1000, 60_000])),
+            last_resort: if rng.chance(30) { LastResort::End } else { LastResort::Off },
+        });
+    }
+}
+
+fn target(rng: &mut Rng, number: u64, members: &[String]) -> Target {
+    let share = *rng.pick(&[50, 300, 700]);
+    Target {
+        name: format!("t{number}"),
+        services: members.iter().filter(|_| rng.chance(share)).cloned().collect(),
+        includes: (0..number).filter(|_| rng.chance(200)).map(|other| format!("t{other}")).collect(),
+        transition_timeout: *rng.pick(&[Span::FOREVER, Span::from_millis(500), Span::from_secs(5)]),
+        ..Target::default()
+    }
 }
 
 /// The first service becomes the brain of some that nobody waits for.
@@ -55,13 +108,16 @@ fn give_brains(rng: &mut Rng, services: &mut [Service]) {
 pub fn change(rng: &mut Rng, plan: &mut Plan) {
     for _ in 0..rng.between(1, 4) {
         let count = plan.services.len() as u64;
-        match rng.below(3) {
+        match rng.below(4) {
+            3 if rng.chance(300) => regroup(rng, plan),
             0 if count > 0 => {
                 let at = rng.below(count) as usize;
                 let name = plan.services[at].name.clone();
                 let Service { requires, wants, any_of, after, conflicts, .. } = plan.services[at].clone();
                 let new = service(rng, at as u64, 0, 1, false);
-                let mut changed = Service { name, requires, wants, any_of, after, conflicts, ..new };
+                let is_member = |target: &Target| target.services.contains(&name);
+                let autostart = new.autostart && !plan.groups.iter().any(|group| group.targets.iter().any(is_member));
+                let mut changed = Service { name, requires, wants, any_of, after, conflicts, autostart, ..new };
                 if rng.chance(300) {
                     changed.requires.clear();
                 }
@@ -69,6 +125,9 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
             }
             1 if count > 1 => {
                 let gone = plan.services.remove(rng.below(count) as usize).name;
+                for target in plan.groups.iter_mut().flat_map(|group| &mut group.targets) {
+                    target.services.retain(|name| *name != gone);
+                }
                 for service in &mut plan.services {
                     if service.brain == gone {
                         service.brain.clear();

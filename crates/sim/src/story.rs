@@ -11,7 +11,7 @@ use std::time::Duration;
 use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
-use verger_engine::life::{CommandId, FaultKind, Found, LifeEffect, Request, Scope, Status, Verb};
+use verger_engine::life::{CommandId, FaultKind, Found, GroupStatus, LifeEffect, Request, Scope, Status, Switch, Verb};
 use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -301,7 +301,42 @@ impl Story {
         self.bring(plan)
     }
 
+    /// Somebody wants another target.
+    fn switch(&mut self) -> Result<(), String> {
+        let groups: Vec<GroupStatus> = self.engine.groups().collect();
+        let status = *self.rng.pick(&groups);
+        let targets = self.engine.group_description(status.group.slot).map_or(1, |group| group.target_count());
+        let key = match self.rng.below(5) {
+            0 => self.last_key,
+            1 => {
+                self.last_key += 1;
+                self.last_key
+            }
+            _ => 0,
+        };
+        self.commands += 1;
+        self.report.commands += 1;
+        let patience = Span::from_millis(self.rng.below(20_000));
+        let mut group = status.group;
+        if self.rng.chance(20) {
+            group.generation += 1;
+        }
+        let switch = Switch {
+            id: CommandId(self.commands),
+            group,
+            target: self.rng.below(u64::from(targets)) as u32,
+            by: Actor { uid: 1000, pid: 50 },
+            deadline: if self.rng.chance(700) { Moment::NEVER } else { self.now + patience },
+            key,
+        };
+        self.watch.asked_to_switch(switch);
+        self.step(Event::Switch(switch)).map(drop)
+    }
+
     fn ask(&mut self) -> Result<(), String> {
+        if self.rng.chance(150) && self.engine.groups().next().is_some() {
+            return self.switch();
+        }
         let services: Vec<_> = self.engine.services().map(|status| (status.service, status.phase)).collect();
         if services.is_empty() {
             return self.change_plan();
@@ -387,6 +422,7 @@ impl Story {
                 (status, self.engine.name(slot).to_string(), survives(&self.engine, slot))
             })
             .collect();
+        let groups = self.shown_groups();
         let next = self.engine.next_run();
         self.twin = None;
         self.engine = Engine::new(plans::limits(), next);
@@ -427,13 +463,35 @@ impl Story {
             self.step(Event::Found(Found::anew(service, asked)))?;
             self.watch.begins_anew(&self.engine, service)?;
         }
+        self.find_groups(&groups)?;
         self.step(Event::Resume).map(drop)
+    }
+
+    /// What is shown of groups: their names, their targets by name, and failures of their fallbacks.
+    fn shown_groups(&self) -> Vec<(String, String, u32)> {
+        let named = |status: GroupStatus| {
+            let group = self.engine.group_description(status.group.slot)?;
+            Some((group.name().to_string(), group.target(status.target).name().to_string(), status.failures))
+        };
+        self.engine.groups().filter_map(named).collect()
+    }
+
+    fn find_groups(&mut self, shown: &[(String, String, u32)]) -> Result<(), String> {
+        for (name, target, failures) in shown {
+            let Some(group) = self.engine.find_group(name) else { continue };
+            let target = self.engine.group_description(group.slot).and_then(|group| group.find_target(target));
+            if let Some(target) = target {
+                self.step(Event::FoundGroup { group, target, failures: *failures })?;
+            }
+        }
+        Ok(())
     }
 
     /// The daemon is gone without warning, and a new one takes up what was shown.
     fn come_back(&mut self) -> Result<(), String> {
         let shown: Vec<(Status, String)> =
             self.engine.services().map(|status| (status, self.engine.name(status.service.slot).to_string())).collect();
+        let groups = self.shown_groups();
         let (next, was_closing, budget) = (self.engine.next_run(), self.engine.is_closing(), self.engine.budget());
         self.twin = None;
         self.engine = Engine::new(plans::limits(), RunId(1));
@@ -455,6 +513,7 @@ impl Story {
             let root = status.root.and_then(|root| Root { event: 0, ..root }.moved(slot_now));
             self.step(Event::Found(found(status, service, root)))?;
         }
+        self.find_groups(&groups)?;
         self.step(Event::Resume)?;
         if was_closing {
             let patience = match budget {

@@ -29,7 +29,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use verger_engine::budget::{self, Patience};
 use verger_engine::causes::{Cause, Root, RootKind};
 use verger_engine::image::{Condition, EdgeKind, EdgeView, Ready};
-use verger_engine::life::{CommandId, Failure, LifeEffect, Outcome, PhaseKind, Request, Status, Verb, Want};
+use verger_engine::life::{
+    CommandId, Failure, GroupPhase, GroupStatus, LifeEffect, Outcome, PhaseKind, Request, Status, Switch,
+    TargetFailure, Verb, Want,
+};
 use verger_engine::runs::{Ended, Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -58,6 +61,7 @@ pub struct Watch {
     /// Runs that were looked at for the receipt of their stop, and whether for a kill that has not gone out yet.
     counted: BTreeMap<RunId, bool>,
     commands: BTreeMap<CommandId, Request>,
+    switches: BTreeMap<CommandId, Switch>,
     /// The phase that each slot entered last, and when its rest is to be over.
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
     /// Who uses whom, by slot, from the descriptions in force.
@@ -95,7 +99,7 @@ impl Share {
 impl Watch {
     /// Commands that have no answer yet.
     pub fn unanswered(&self) -> usize {
-        self.commands.len()
+        self.commands.len() + self.switches.len()
     }
 
     /// Whether everything has ended.
@@ -162,9 +166,15 @@ impl Watch {
         self.commands.insert(request.id, request);
     }
 
+    /// Somebody has asked for another target.
+    pub fn asked_to_switch(&mut self, switch: Switch) {
+        self.switches.insert(switch.id, switch);
+    }
+
     /// The daemon is gone, and with it whoever waited for an answer, and the phases that were.
     pub fn forget_all(&mut self) {
         self.commands.clear();
+        self.switches.clear();
         self.phases.clear();
         self.runs.clear();
         (self.over_at, self.kill_at, self.share) = (None, None, None);
@@ -348,7 +358,16 @@ impl Watch {
                 }
                 Ok(())
             }
-            LifeEffect::Changed { .. }
+            LifeEffect::GroupMoved { group } => group_moved(engine, group.slot),
+            LifeEffect::TargetFailed { group, what: TargetFailure::Member { slot }, .. } => {
+                let phase = engine.status(*slot).map(|status| status.phase);
+                let failed = matches!(phase, Some(PhaseKind::Failed | PhaseKind::Blocked));
+                hold!(failed, "I23", "a target of {group:?} failed of {}, which is {phase:?}", engine.name(*slot));
+                Ok(())
+            }
+            LifeEffect::TargetFailed { what: TargetFailure::TimedOut { .. }, .. }
+            | LifeEffect::LastResort { .. }
+            | LifeEffect::Changed { .. }
             | LifeEffect::PlanRefused(_)
             | LifeEffect::Fault { .. }
             | LifeEffect::Shortened { .. } => Ok(()),
@@ -432,7 +451,16 @@ impl Watch {
                 let seen = self.runs.get(&slot).is_some_and(|run| self.seen.contains(&run.run));
                 hold!(lives || told || seen, "I10", "{name} is called stuck, and is gone");
             }
-            PhaseKind::Stopping if is_asked(transition.cause) => self.check_stop_order(engine, slot)?,
+            PhaseKind::Stopping if is_asked(transition.cause) => {
+                self.check_stop_order(engine, slot)?;
+                if let (RootKind::Switch { group, target, .. }, Cause::Asked | Cause::Unneeded(_)) =
+                    (root.what, transition.cause)
+                    && let Some(status) = engine.group_status(group).filter(|status| status.target == target)
+                {
+                    let is_member = members(engine, &status).contains(&slot);
+                    hold!(!is_member, "I24", "{name} is stopped by a switch to a target that has it");
+                }
+            }
             PhaseKind::Starting
             | PhaseKind::Stopping
             | PhaseKind::Down
@@ -465,6 +493,9 @@ impl Watch {
     }
 
     fn answer(&mut self, engine: &Engine, id: CommandId, outcome: Outcome, now: Moment) -> Result<(), String> {
+        if let Some(switch) = self.switches.remove(&id) {
+            return switch_answer(engine, &switch, outcome, now);
+        }
         let request =
             self.commands.remove(&id).ok_or_else(|| format!("I5: an answer to {id:?}, which nobody waits for"))?;
         let status = engine.status(request.service.slot).filter(|status| status.service == request.service);
@@ -594,6 +625,60 @@ fn check_grace(engine: &Engine, run: RunRef, signal: u8, share: Share, now: Mome
     let (Some(until), Some(most)) = (engine.grace_until(run.service.slot), most) else { return Ok(()) };
     let (name, grace) = (engine.name(run.service.slot), until.since(now));
     hold!(grace <= most, "I17", "{name} is given {grace}, and its share is {most}");
+    Ok(())
+}
+
+/// What an answer to a switch has to be true of.
+fn switch_answer(engine: &Engine, switch: &Switch, outcome: Outcome, now: Moment) -> Result<(), String> {
+    let status = engine.group_status(switch.group.slot).filter(|status| status.group == switch.group);
+    match (outcome, status) {
+        (Outcome::TimedOut { .. }, _) => hold!(now >= switch.deadline, "I22", "a switch timed out too early"),
+        (Outcome::Switched | Outcome::AlreadyActive, Some(status)) if switch.key == 0 => {
+            let there = status.phase == GroupPhase::Complete;
+            hold!(there, "I22", "a switch is answered {outcome:?}, and the group is {}", status.phase);
+            let members = members(engine, &status);
+            let missing = members.iter().filter_map(|slot| engine.status(*slot)).find(|member| {
+                member.want != Want::Down && !matches!(member.phase, PhaseKind::Running | PhaseKind::Done)
+            });
+            // One may have crashed since; a switch that has just ended has all of them.
+            let fresh = outcome == Outcome::Switched;
+            hold!(!fresh || missing.is_none(), "I22", "a switch is done, and a member is {missing:?}");
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The slots of the members of a group's present target.
+fn members(engine: &Engine, status: &GroupStatus) -> Vec<u32> {
+    let Some(image) = engine.images().get(status.home.image) else { return Vec::new() };
+    let target = image.group(status.home.record).target(status.target);
+    let slots = target.members().filter_map(|at| engine.find(image.service(at).name()));
+    slots.map(|service| service.slot).collect()
+}
+
+/// When a group begins to start what its target has, what it does not have is gone.
+fn group_moved(engine: &Engine, at: u32) -> Result<(), String> {
+    let Some(status) = engine.group_status(at) else { return Err("I22: nobody's group moved".into()) };
+    if status.phase != GroupPhase::Starting {
+        return Ok(());
+    }
+    let Some(image) = engine.images().get(status.home.image) else { return Ok(()) };
+    let group = image.group(status.home.record);
+    let here = members(engine, &status);
+    for target in 0..group.target_count() {
+        for member in group.target(target).members() {
+            let Some(service) = engine.find(image.service(member).name()) else { continue };
+            let Some(member) = engine.status(service.slot).filter(|_| !here.contains(&service.slot)) else { continue };
+            // What others needed until now, or what the new target conflicts with, goes for reasons of its own.
+            let why = engine.why_wanted(service.slot);
+            let by_switch = why.is_some_and(|(cause, root)| cause == Cause::Asked && root == status.root.as_ref());
+            let on_its_way =
+                by_switch && member.want == Want::Down && member.phase.is_live() && member.phase != PhaseKind::Stuck;
+            let name = engine.name(service.slot);
+            hold!(!on_its_way, "I23", "a group starts its target, and {name}, which is not in it, is {}", member.phase);
+        }
+    }
     Ok(())
 }
 

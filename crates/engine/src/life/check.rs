@@ -8,9 +8,11 @@ use alloc::string::String;
 use super::closing::Haste;
 use super::command::EntryState;
 use super::graph::Neighbour;
-use super::phase::{Phase, Want};
-use super::{END, Life, Mode, UNLISTED};
-use crate::image::EdgeKind;
+use super::groups::{Group, GroupPhase, group_view};
+use super::phase::{Asked, Phase, Want};
+use super::{END, Life, Mode, Slot, UNLISTED};
+use crate::image::{EdgeKind, Image};
+use crate::images::Home;
 use crate::runs::Runs;
 use crate::time::Moment;
 
@@ -42,6 +44,7 @@ impl Life {
         self.check_roots()?;
         self.check_images(runs)?;
         self.check_commands()?;
+        self.check_groups(runs)?;
         let stuck = self.slots.iter().filter(|slot| matches!(slot.phase, Phase::Stuck { .. })).count();
         let arriving = self.slots.iter().filter(|slot| slot.phase.kind().is_arriving()).count();
         hold!(arriving == self.arriving as usize, "{} services arrive, and {} are counted", arriving, self.arriving);
@@ -142,6 +145,7 @@ impl Life {
                 );
             }
         }
+        users += self.groups.places.iter().filter(|group| group.home.is_some()).count() as u64;
         hold!(users == self.roots.users(), "roots have {} users, and {users} are there", self.roots.users());
         Ok(())
     }
@@ -151,8 +155,55 @@ impl Life {
             let homes = self.slots.iter().filter(|slot| slot.home.is_some_and(|home| home.image == id)).count();
             let slots = 0..self.slots.len() as u32;
             let live = slots.filter(|slot| runs.get(*slot).is_some_and(|run| run.home().image == id)).count();
-            let counted = runs.images().users(id);
-            hold!(homes + live == counted as usize, "an image has {} users, {counted} are counted", homes + live);
+            let groups = self.groups.places.iter().filter(|it| it.home.is_some_and(|home| home.image == id)).count();
+            let (counted, users) = (runs.images().users(id), homes + live + groups);
+            hold!(users == counted as usize, "an image has {users} users, {counted} are counted");
+        }
+        Ok(())
+    }
+
+    fn check_groups(&self, runs: &Runs) -> Result<(), String> {
+        hold!(self.groups.ripe == 0, "a step ended with groups still ripe");
+        let is_stopping = |group: &Group| group.home.is_some() && group.phase == GroupPhase::Stopping;
+        let kept = self.slots.iter().any(|slot| slot.asked == Asked::Kept);
+        hold!(!kept || self.groups.places.iter().any(is_stopping), "a service is kept for no switch");
+        for (at, group) in (0u32..).zip(&self.groups.places) {
+            let Some(home) = group.home else { continue };
+            let leaving = self.slots.iter().filter(|slot| slot.leaves == at);
+            let count = leaving.clone().count();
+            hold!(count == group.leaving as usize, "{count} leave for a group, and {} are counted", group.leaving);
+            for slot in leaving {
+                let is_ending = slot.phase.kind().is_live() && slot.want == Want::Down;
+                hold!(is_ending, "a group waits for the end of one that is wanted {} and {:?}", slot.want, slot.phase);
+            }
+            let patience = group.caller.map_or(Moment::NEVER, |caller| caller.deadline);
+            let due = group.until.min(patience);
+            hold!(self.timers.get(self.group_key(at)) == due, "a group has another deadline");
+            hold!(self.roots.get(group.root).is_some(), "a group without a root");
+            if self.mode != Mode::Serving {
+                continue;
+            }
+            let target = group_view(runs.images(), home).target(group.target);
+            let arrived = |slot: &Slot| {
+                slot.want == Want::Down || slot.want == Want::Up && matches!(slot.phase, Phase::Running | Phase::Done)
+            };
+            match group.phase {
+                GroupPhase::Stopping => hold!(count > 0, "a group waits for nobody's end"),
+                GroupPhase::Starting => {
+                    let on = self.slots.get(group.on as usize);
+                    hold!(on.is_some_and(|on| on.group == at && !arrived(on)), "a group waits for nobody's arrival");
+                }
+                GroupPhase::Complete => {
+                    for member in target.members() {
+                        let name = group_image(runs, home).service(member).name();
+                        let slot = self.find(runs.images(), name).map(|slot| &self.slots[slot as usize]);
+                        let is_fine =
+                            slot.is_none_or(|slot| !matches!(slot.phase, Phase::Failed(_) | Phase::Blocked { .. }));
+                        hold!(is_fine, "a group is complete, and {name} is {:?}", slot.map(|slot| slot.phase));
+                    }
+                }
+                GroupPhase::Failed | GroupPhase::Resting => {}
+            }
         }
         Ok(())
     }
@@ -176,5 +227,12 @@ impl Life {
             hold!(self.timers.get(self.limits.services + at) == deadline, "a command has another deadline");
         }
         Ok(())
+    }
+}
+
+fn group_image(runs: &Runs, home: Home) -> &Image {
+    match runs.images().get(home.image) {
+        Some(image) => image,
+        None => panic!("an image in use has been dropped"),
     }
 }

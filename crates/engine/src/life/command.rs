@@ -8,7 +8,7 @@
 use alloc::vec::Vec;
 
 use super::phase::{Asked, Failure, LastOrder, Phase, PhaseKind, Verb, Want};
-use super::{END, Life, LifeEffect, Mode};
+use super::{END, Life, LifeEffect, Mode, TargetFailure};
 use crate::causes::{Actor, Cause, RootKind};
 use crate::runs::{Pid, RunId, Runs, ServiceId};
 use crate::time::Moment;
@@ -70,7 +70,15 @@ pub enum Outcome {
         /// Which.
         by: RootKind,
     },
-    /// There is no such service (any more).
+    /// The group is at the target, all of it.
+    Switched,
+    /// It was there already.
+    AlreadyActive,
+    /// It is on its way there already.
+    AlreadySwitching,
+    /// The switch has failed; where the group goes from there its events tell.
+    TargetFailed(TargetFailure),
+    /// There is no such service, group or target (any more).
     NotFound,
     /// There is no main process to send a signal to.
     NotRunning,

@@ -88,6 +88,9 @@ impl Life {
     pub(crate) fn resume(&mut self) {
         if self.mode == Mode::Finding {
             self.mode = Mode::Serving;
+            let root = self.root(RootKind::Revival);
+            self.set_out_all(root);
+            self.roots.release(root);
         }
     }
 

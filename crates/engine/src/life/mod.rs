@@ -15,6 +15,7 @@ mod command;
 mod dependents;
 mod found;
 mod graph;
+mod groups;
 mod hear;
 mod needs;
 mod phase;
@@ -32,6 +33,8 @@ use alloc::vec::Vec;
 pub use closing::Haste;
 pub use command::{CommandId, Outcome, Request};
 pub use found::Found;
+pub(crate) use groups::group_view;
+pub use groups::{GroupId, GroupPhase, GroupStatus, Switch, TargetFailure};
 pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 pub use plan::{PlanRefusal, Scope};
 pub use status::{Chain, Decider, Status};
@@ -46,6 +49,7 @@ use crate::time::{Moment, Span};
 use crate::timers::Timers;
 use command::Commands;
 use graph::Graph;
+use groups::Groups;
 use phase::{Asked, Phase};
 
 /// What the lifecycle says to the world.
@@ -78,6 +82,27 @@ pub enum LifeEffect {
         changed: u32,
         /// Services that are to go.
         removed: u32,
+    },
+    /// A group has another phase, or another target: see [`crate::Engine::group_status`].
+    GroupMoved {
+        /// The group.
+        group: GroupId,
+    },
+    /// A switch to a target has failed, or the target has. What follows from that is told next.
+    TargetFailed {
+        /// The group.
+        group: GroupId,
+        /// The number of the target in the group's description.
+        target: u32,
+        /// What was wrong.
+        what: TargetFailure,
+    },
+    /// A group's fallback has failed as often as it may. That everything ends, where it does, follows by itself.
+    LastResort {
+        /// The group.
+        group: GroupId,
+        /// What is done.
+        what: crate::image::LastResort,
     },
     /// A plan has not been taken, and nothing has changed.
     PlanRefused(PlanRefusal),
@@ -148,6 +173,10 @@ struct Slot {
     last_order: LastOrder,
     /// Somebody stopped it by command: its brain, if it has one, may not start it.
     taken: bool,
+    /// The group it is a member of.
+    group: u32,
+    /// The group whose switch waits for the end of its run.
+    leaves: u32,
     /// First of the commands that wait for it.
     first_command: u32,
     /// The next ripe slot, or one of the two marks below.
@@ -199,9 +228,10 @@ pub(crate) struct Life {
     walks: u32,
     first_ripe: u32,
     last_ripe: u32,
-    /// Deadlines: of slots, then of commands, then of the end of everything.
+    /// Deadlines: of slots, then of commands, then of the end of everything, then of groups.
     timers: Timers,
     commands: Commands,
+    groups: Groups,
     journal: Journal,
     roots: Roots,
     outbox: Outbox<LifeEffect, 16>,
@@ -224,8 +254,9 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn new(limits: Limits) -> Life {
         let slots = limits.services as usize;
-        // Each slot's journal and want go back to a root, each command to one, and the event being heard is one.
-        let roots = slots * (crate::causes::KEPT as usize + 1) + limits.commands as usize + 1;
+        // Each slot's journal and want go back to a root, each command and group to one, and the event being heard is one.
+        let groups = limits.groups as usize;
+        let roots = slots * (crate::causes::KEPT as usize + 1) + limits.commands as usize + groups + 2;
         Life {
             slots: Vec::with_capacity(slots),
             by_name: Vec::with_capacity(slots),
@@ -235,8 +266,9 @@ impl Life {
             walks: 0,
             first_ripe: END,
             last_ripe: END,
-            timers: Timers::new(slots + limits.commands as usize + 1),
+            timers: Timers::new(slots + limits.commands as usize + 1 + groups),
             commands: Commands::new(limits.commands),
+            groups: Groups::new(limits.groups),
             journal: Journal::new(limits.services),
             roots: Roots::new(roots),
             outbox: Outbox::new(),
@@ -284,7 +316,8 @@ impl Life {
             self.judge(slot);
             return true;
         }
-        if self.answer_one() {
+        // Who waits for a service hears of it before its group acts on it.
+        if self.answer_one() || self.settle_one_group(runs) {
             return true;
         }
         self.close_if_all_ended(runs)
@@ -368,6 +401,7 @@ impl Life {
         self.ripen(slot);
         self.ripen_neighbours(slot);
         self.draw_dependents(slot, from, to, why.root);
+        self.tell_groups(slot, to);
     }
 
     /// Writes the transition into the journal and tells it.

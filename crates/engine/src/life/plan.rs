@@ -36,6 +36,11 @@ pub enum PlanRefusal {
         /// The room.
         room: u32,
     },
+    /// There would be more groups than room was reserved for.
+    Groups {
+        /// The room.
+        room: u32,
+    },
     /// As many images are held as there is room for: runs from former plans have not ended yet.
     Images {
         /// The room.
@@ -74,6 +79,9 @@ impl Life {
         if edges as usize > self.graph.room() {
             return Err(PlanRefusal::Edges { room: self.graph.room() as u32 });
         }
+        if self.groups_with(runs.images(), &image) > self.limits.groups {
+            return Err(PlanRefusal::Groups { room: self.limits.groups });
+        }
         let Some(id) = runs.images_mut().add(image) else {
             return Err(PlanRefusal::Images { room: self.limits.images });
         };
@@ -86,10 +94,14 @@ impl Life {
         if scope != Scope::Part {
             removed = self.remove_others(id);
         }
-        runs.images_mut().drop_unused(id);
         self.order_names(runs.images());
+        self.describe_groups(runs, id, scope != Scope::Part, root);
+        runs.images_mut().drop_unused(id);
         self.rebuild_graph(runs.images());
         self.spread_anew(root);
+        if scope != Scope::Found {
+            self.set_out_all(root);
+        }
         self.roots.release(root);
         Ok(LifeEffect::Planned { added, changed, removed })
     }
@@ -160,6 +172,8 @@ impl Life {
             last_exit: None,
             last_order: LastOrder::Stop,
             taken: false,
+            group: END,
+            leaves: END,
             first_command: END,
             next_ripe: UNLISTED,
             mark: 0,

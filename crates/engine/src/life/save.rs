@@ -2,12 +2,14 @@
 
 use super::closing::Haste;
 use super::command::{Entry, EntryState, Remembered};
+use super::groups::{Caller, Group, GroupPhase, TargetFailure, group_view};
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Verb, Want};
 use super::{CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
 use crate::budget::Budget;
 use crate::causes::{Actor, Cause, RootId, restore_root_kind, save_root_kind};
 use crate::codec::{ReadError, Reader, Writer};
 use crate::image::{Limits, Ready};
+use crate::images::{Home, ImageId};
 use crate::runs::{
     RunId, Runs, ServiceId, pack_exit, pack_failure, restore_home, save_home, some_pid, unpack_exit, unpack_failure,
 };
@@ -57,6 +59,11 @@ impl Life {
             writer.small(*slot);
         }
         self.graph.save(writer);
+        writer.small(self.groups.places.len() as u32);
+        for (at, group) in (0u32..).zip(&self.groups.places) {
+            save_group(group, writer);
+            writer.moment(self.timers.get(self.group_key(at)));
+        }
         writer.small(self.commands.free);
         writer.small(self.commands.entries.len() as u32);
         for (at, entry) in (0u32..).zip(&self.commands.entries) {
@@ -111,6 +118,7 @@ impl Life {
             self.by_name.push(reader.below(slots, "a slot")?);
         }
         self.graph.restore(reader, self.limits.services)?;
+        self.restore_groups(reader, runs)?;
         self.restore_commands(reader)?;
         // Numbers may be sound and yet not fit together: then whoever made them was not a save.
         let homes_fit = self.slots.iter().filter(|slot| slot.home.is_some()).count() == self.by_name.len();
@@ -122,6 +130,24 @@ impl Life {
             return Err(bad("the state"));
         }
         Ok(())
+    }
+
+    fn restore_groups(&mut self, reader: &mut Reader<'_>, runs: &mut Runs) -> Result<(), ReadError> {
+        let groups = reader.small()?;
+        if groups > self.limits.groups {
+            return Err(bad("the number of groups"));
+        }
+        for at in 0..groups {
+            let group = restore_group(reader, runs)?;
+            if let Some(home) = group.home {
+                runs.images_mut().retain(home.image);
+            }
+            self.groups.places.push(group);
+            self.timers.set(self.group_key(at), reader.moment()?);
+        }
+        let fits = |group: u32| group == END || group < groups;
+        let all_fit = self.slots.iter().all(|slot| fits(slot.group) && fits(slot.leaves));
+        if all_fit { Ok(()) } else { Err(bad("a group")) }
     }
 
     fn restore_commands(&mut self, reader: &mut Reader<'_>) -> Result<(), ReadError> {
@@ -182,6 +208,8 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.small(slot.last_exit.map_or(0, pack_exit));
     save_last_order(slot.last_order, writer);
     writer.yes(slot.taken);
+    writer.small(slot.group);
+    writer.small(slot.leaves);
     writer.small(slot.first_command);
     writer.small(slot.mark);
 }
@@ -215,6 +243,8 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         last_exit: unpack_exit(reader.small()?),
         last_order: restore_last_order(reader)?,
         taken: reader.yes()?,
+        group: reader.small()?,
+        leaves: reader.small()?,
         first_command: reader.small()?,
         next_ripe: UNLISTED,
         mark: reader.small()?,
@@ -265,6 +295,75 @@ fn restore_phase(reader: &mut Reader<'_>, slots: u32) -> Result<Phase, ReadError
         PhaseKind::Resting => Phase::Resting { until: reader.moment()? },
         PhaseKind::Failed => Phase::Failed(restore_failure(reader)?),
     })
+}
+
+fn save_group(group: &Group, writer: &mut Writer<'_>) {
+    writer.small(group.generation);
+    writer.yes(group.home.is_some());
+    if let Some(home) = group.home {
+        save_home(home, writer);
+    }
+    writer.byte(group.phase.code());
+    for number in [group.target, group.root.0, group.leaving, group.at, group.on, group.failed, group.failures] {
+        writer.small(number);
+    }
+    writer.moment(group.since);
+    writer.moment(group.until);
+    writer.yes(group.caller.is_some());
+    if let Some(caller) = group.caller {
+        writer.number(caller.id.0);
+        writer.wide(caller.key);
+        writer.moment(caller.deadline);
+    }
+    writer.yes(group.answered.is_some());
+    if let Some((key, outcome)) = group.answered {
+        writer.wide(key);
+        save_outcome(&outcome, writer);
+    }
+    writer.yes(group.sets_out);
+}
+
+fn restore_group(reader: &mut Reader<'_>, runs: &Runs) -> Result<Group, ReadError> {
+    let generation = reader.small()?;
+    let home = if reader.yes()? { Some(restore_place(reader, runs)?) } else { None };
+    let phase = reader.coded(GroupPhase::from_code, "a phase of a group")?;
+    let mut numbers = [0; 7];
+    for number in &mut numbers {
+        *number = reader.small()?;
+    }
+    let [target, root, leaving, at, on, failed, failures] = numbers;
+    let is_target = |home: Home| target < group_view(runs.images(), home).target_count();
+    if !home.is_none_or(is_target) {
+        return Err(bad("a target"));
+    }
+    Ok(Group {
+        generation,
+        home,
+        phase,
+        target,
+        root: RootId(root),
+        since: reader.moment()?,
+        until: reader.moment()?,
+        leaving,
+        at,
+        on,
+        failed,
+        failures,
+        caller: match reader.yes()? {
+            true => Some(Caller { id: CommandId(reader.number()?), key: reader.wide()?, deadline: reader.moment()? }),
+            false => None,
+        },
+        answered: if reader.yes()? { Some((reader.wide()?, restore_outcome(reader)?)) } else { None },
+        sets_out: reader.yes()?,
+        ripe: false,
+    })
+}
+
+/// Where a group is described.
+fn restore_place(reader: &mut Reader<'_>, runs: &Runs) -> Result<Home, ReadError> {
+    let home = Home { image: ImageId(reader.byte()?), record: reader.small()? };
+    let image = runs.images().get(home.image).ok_or(bad("an image"))?;
+    if home.record < image.group_count() { Ok(home) } else { Err(bad("a group")) }
 }
 
 pub(super) fn save_failure(failure: Failure, writer: &mut Writer<'_>) {
@@ -397,6 +496,17 @@ fn save_outcome(outcome: &Outcome, writer: &mut Writer<'_>) {
         Outcome::NotRunning => writer.byte(8),
         Outcome::Busy => writer.byte(9),
         Outcome::ShuttingDown => writer.byte(10),
+        Outcome::Switched => writer.byte(11),
+        Outcome::AlreadyActive => writer.byte(12),
+        Outcome::AlreadySwitching => writer.byte(13),
+        Outcome::TargetFailed(TargetFailure::Member { slot }) => {
+            writer.byte(14);
+            writer.small(slot);
+        }
+        Outcome::TargetFailed(TargetFailure::TimedOut { on }) => {
+            writer.byte(15);
+            writer.small(on.unwrap_or(END));
+        }
     }
 }
 
@@ -416,6 +526,11 @@ fn restore_outcome(reader: &mut Reader<'_>) -> Result<Outcome, ReadError> {
         8 => Outcome::NotRunning,
         9 => Outcome::Busy,
         10 => Outcome::ShuttingDown,
+        11 => Outcome::Switched,
+        12 => Outcome::AlreadyActive,
+        13 => Outcome::AlreadySwitching,
+        14 => Outcome::TargetFailed(TargetFailure::Member { slot: reader.small()? }),
+        15 => Outcome::TargetFailed(TargetFailure::TimedOut { on: Some(reader.small()?).filter(|on| *on != END) }),
         _ => return Err(bad("an outcome")),
     })
 }

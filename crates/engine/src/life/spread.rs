@@ -24,6 +24,7 @@ impl Life {
         self.ripen(slot);
         // A service that is ending anyway may have been waited for because it was to come again.
         self.ripen_waiting(slot);
+        self.tell_groups_of_want(slot);
         true
     }
 
@@ -118,7 +119,7 @@ impl Life {
     }
 
     /// Releases what the services in `self.walk` require. Whoever was wanted only by them goes down too, and so on.
-    fn release_needs(&mut self, root: RootId) {
+    pub(super) fn release_needs(&mut self, root: RootId) {
         let mut at = 0;
         while at < self.walk.len() {
             let user = self.walk[at];
