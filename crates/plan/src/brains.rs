@@ -9,9 +9,10 @@ use crate::keys::{Edge, Reader};
 use crate::places::Places;
 
 /// Keys that say when a service starts. One with a brain has none of them.
-const OF_THE_LIFECYCLE: [&str; 10] = [
+const OF_THE_LIFECYCLE: [&str; 11] = [
     "requires",
     "after",
+    "conditions",
     "autostart",
     "essential",
     "restart",
@@ -40,6 +41,7 @@ pub(crate) fn leave_alone(service: &mut Service, reader: &mut Reader<'_>, own: i
     service.give_up_after = 0;
     (service.requires, service.after) = Default::default();
     reader.edges.clear();
+    reader.conditions.clear();
 }
 
 /// Complains of brains that could not be one, and of services that wait for one that has a brain.

@@ -10,6 +10,7 @@
 )]
 
 mod brain;
+mod condition;
 mod descriptors;
 mod plan;
 mod process;
@@ -32,6 +33,7 @@ use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 use crate::value::duration;
 
+pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as condition_names};
 pub(crate) use descriptors::check_twice;
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
 
@@ -85,7 +87,7 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 5] = ["description", "command", "requires", "after", "brain"];
+pub(crate) const NO_DEFAULTS: [&str; 6] = ["description", "command", "requires", "after", "conditions", "brain"];
 
 /// What a key belongs to, as the end of a phrase: ` in service `web``.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +97,10 @@ pub(crate) enum Owner {
     Defaults,
     Handle(String),
     Service(String),
+    /// By its name.
+    Condition(String),
+    /// One that has no name yet, by its service's.
+    ConditionOf(String),
 }
 
 impl fmt::Display for Owner {
@@ -105,6 +111,8 @@ impl fmt::Display for Owner {
             Owner::Defaults => f.write_str(" in [defaults]"),
             Owner::Handle(name) => write!(f, " in handle `{}`", quoted(name)),
             Owner::Service(name) => write!(f, " in service `{}`", quoted(name)),
+            Owner::Condition(name) => write!(f, " in condition `{}`", quoted(name)),
+            Owner::ConditionOf(service) => write!(f, " in a condition of service `{}`", quoted(service)),
         }
     }
 }
@@ -144,6 +152,9 @@ pub(crate) struct Reader<'a> {
     /// The keys that were given, and where.
     pub(crate) given: BTreeMap<&'static str, Place>,
     pub(crate) edges: Vec<Edge>,
+    pub(crate) conditions: Vec<Condition>,
+    /// The service that a condition belongs to.
+    pub(crate) service: Option<String>,
     pub(crate) used_handles: BTreeSet<String>,
 }
 
@@ -156,6 +167,8 @@ impl<'a> Reader<'a> {
             key: "",
             given: BTreeMap::new(),
             edges: Vec::new(),
+            conditions: Vec::new(),
+            service: None,
             used_handles: BTreeSet::new(),
         }
     }

@@ -33,6 +33,7 @@ pub(super) const ORDER: &[Key<Service>] = &[
             read: |service, node, reader| service.after = read_names(node, reader),
         },
     },
+    super::condition::OF_SERVICE,
     Key {
         name: "autostart",
         aliases: &["enabled", "auto_start", "start"],

@@ -35,7 +35,9 @@ fn every_key_lands() {
         ]
     );
     let names: Vec<&str> = plan.services.iter().map(|service| service.name.as_str()).collect();
-    assert_eq!(names, ["logger", "calibrate", "bus", "driver@left", "planner", "inspect", "leader", "gripper"]);
+    let conditions = ["planner:path", "planner:variable"];
+    let expected = ["logger", "calibrate", "bus", "driver@left", "planner", "inspect", "leader", "gripper"];
+    assert_eq!(names, [&expected[..5], &conditions, &expected[5..]].concat());
     let find = |name: &str| plan.services.iter().find(|service| service.name == name).unwrap();
 
     let source = |number, source| Descriptor { number, source };
@@ -133,7 +135,7 @@ fn every_key_lands() {
     assert_eq!(
         *find("planner"),
         Service {
-            requires: vec!["driver@left".into(), "bus".into()],
+            requires: vec!["driver@left".into(), "bus".into(), "planner:path".into(), "planner:variable".into()],
             ready: Ready::AliveFor(Span::from_millis(1500)),
             descriptors: vec![
                 handle(1, "log.w"),
@@ -146,6 +148,26 @@ fn every_key_lands() {
             ..base("planner", 81, &["planner"])
         }
     );
+    // A condition has its service's share of the machine, and a life of its own.
+    let probe = "verger-probe --name planner:path --every 20ms --within 5s path exists /dev/shm/bus";
+    assert_eq!(
+        *find("planner:path"),
+        Service {
+            description: "condition of planner: path exists /dev/shm/bus".into(),
+            program: "/proc/self/exe".into(),
+            requires: vec!["driver@left".into(), "bus".into()],
+            ready: Ready::Exit,
+            start_timeout: Span::from_secs(15),
+            restart: RestartPolicy::Never,
+            restart_delay: Span::from_millis(200),
+            autostart: false,
+            cpu_affinity: vec![2, 3],
+            scheduling: Some((SchedulingPolicy::Batch, 0)),
+            ..base("planner:path", 90, &probe.split(' ').collect::<Vec<_>>())
+        }
+    );
+    let probe = "verger-probe --name planner:variable --every 100ms --within 100ms --on-failure continue variable RUST_LOG info";
+    assert_eq!(find("planner:variable").argv.join(" "), probe);
     assert_eq!(
         *find("inspect"),
         Service {
@@ -154,7 +176,7 @@ fn every_key_lands() {
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
             survive: true,
-            ..base("inspect", 90, &["inspect"])
+            ..base("inspect", 94, &["inspect"])
         }
     );
     let lines = |number, lines| source(number, Source::Lines(lines));
