@@ -91,12 +91,14 @@ pub(crate) fn land(
 
 /// The service of a condition: as the service it belongs to in all that a program can see, and on its own in all else.
 fn probe(condition: &Condition, origin: Origin, service: &Service, names: &Names) -> Service {
-    let Condition { name, words, every, within, timeout, on_failure, on_success, .. } = condition;
+    let Condition { name, words, times, timeout, on_failure, on_success, .. } = condition;
     let mut argv = vec![NAME.to_owned()];
     let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
     option("--name", name.clone());
-    option("--every", every.to_string());
-    option("--within", within.to_string());
+    if let Some((every, within)) = times {
+        option("--every", every.to_string());
+        option("--within", within.to_string());
+    }
     if let Some(timeout) = timeout {
         option("--timeout", timeout.to_string());
     }
@@ -122,7 +124,7 @@ fn probe(condition: &Condition, origin: Origin, service: &Service, names: &Names
         brain: String::new(),
         alive_within: None,
         ready: Ready::Exit,
-        start_timeout: Span(within.0.saturating_add(LATE.0)),
+        start_timeout: Span(times.map_or(0, |(_, within)| within.0).saturating_add(LATE.0)),
         stop: aside.stop,
         restart: RestartPolicy::Never,
         restart_delay: aside.restart_delay,

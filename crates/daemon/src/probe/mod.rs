@@ -37,7 +37,9 @@ enum OnFailure {
 struct Asked {
     /// The condition's service.
     name: String,
+    /// From one look to the next.
     every: Span,
+    /// How long in all; nothing is a single look.
     within: Span,
     /// How long one look may take.
     timeout: Span,
@@ -64,14 +66,18 @@ pub(crate) fn main() -> u8 {
             0
         }
         Err(why) => {
+            let why = match asked.within {
+                Span::ZERO => why,
+                within => format!("{why}; waited {within}"),
+            };
             match asked.on_failure {
-                OnFailure::Fail => say(&asked.name, &format!("{why}; waited {}", asked.within)),
+                OnFailure::Fail => say(&asked.name, &why),
                 OnFailure::Continue => {
-                    say(&asked.name, &format!("{why}; waited {}, and goes on without", asked.within));
+                    say(&asked.name, &format!("{why}; it goes on without"));
                     return 0;
                 }
                 OnFailure::Start(whom) => {
-                    say(&asked.name, &format!("{why}; waited {}, and starts {whom}", asked.within));
+                    say(&asked.name, &format!("{why}; {whom} is started"));
                     ask::start(daemon, &whom).unwrap_or_else(|why| say(&asked.name, &why));
                 }
             }
@@ -143,8 +149,12 @@ fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, String> {
     };
     let rest = words.collect::<Result<Vec<String>, String>>()?;
     let look = Look::read(&kind, rest).ok_or(kind)?;
-    let every = every.ok_or("no --every")?;
-    let within = within.ok_or("no --within")?;
+    let (every, within) = match (every, within) {
+        (Some(every), Some(within)) => (every, within),
+        (None, None) => (Span::ZERO, Span::ZERO),
+        (Some(_), None) => return Err("no --within".to_owned()),
+        (None, Some(_)) => return Err("no --every".to_owned()),
+    };
     Ok(Asked { name, every, within, timeout: timeout.unwrap_or(Span::FOREVER), on_failure, on_success, look })
 }
 
@@ -179,6 +189,7 @@ mod tests {
             ("--evry|1s|path|exists|/x", "--evry"),
             ("--every|soon|path|exists|/x", "soon"),
             ("--every|1s|path|exists|/x", "no --within"),
+            ("--within|1s|path|exists|/x", "no --every"),
             ("--every|1s|--within|1s|path|is|/x", "path"),
             ("--every|1s|--within|1s|path|exists|/x|/y", "path"),
             ("--every|1s|--within|1s|tcp|localhost:80", "tcp"),

@@ -59,8 +59,8 @@ pub(crate) struct Condition {
     pub(crate) place: Place,
     /// What is looked at, in the words of the probe: `path`, `exists`, `/run/x`.
     pub(crate) words: Vec<String>,
-    pub(crate) every: Span,
-    pub(crate) within: Span,
+    /// From one look to the next, and how long in all; `None` is a single look.
+    pub(crate) times: Option<(Span, Span)>,
     /// How long one look may take, where that is not up to the kernel alone.
     pub(crate) timeout: Option<Span>,
     pub(crate) on_failure: OnFailure,
@@ -345,8 +345,7 @@ fn complete(kind: &'static str, name: String, place: Place, draft: Draft, reader
             reader.bad(place, "has no end", Some("write a time".to_owned()));
         }
     }
-    // One look is all there is of a variable.
-    let (every, within) = if is_variable { (EVERY, EVERY) } else { (every.unwrap_or(EVERY.min(total)), total) };
+    let times = (!is_variable).then(|| (every.unwrap_or(EVERY.min(total)), total));
     let timeout = LONG_LOOKS.contains(&kind).then(|| timeout.unwrap_or(TIMEOUT));
     let of_failure = match &on_failure {
         OnFailure::Start(name) => Some(name),
@@ -356,7 +355,7 @@ fn complete(kind: &'static str, name: String, place: Place, draft: Draft, reader
     let starts =
         starts.iter().filter_map(|(key, name)| Some(Edge { to: (*name)?.clone(), place: given(reader, key)? }));
     let starts = starts.collect();
-    Condition { name, place, words, every, within, timeout, on_failure, on_success, starts }
+    Condition { name, place, words, times, timeout, on_failure, on_success, starts }
 }
 
 /// A text, or a complaint.

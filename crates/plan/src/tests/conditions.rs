@@ -57,8 +57,8 @@ fn every_form_becomes_what_a_probe_is_told() {
             "{ command = 'test -e \"/x y\"' }",
             "x:command | --name x:command --every 100ms --within 30s --timeout 2s command test -e /x y",
         ),
-        ("{ variable = 'A' }", "x:variable | --name x:variable --every 100ms --within 100ms variable A"),
-        ("{ variable = 'A', value = '' }", "x:variable | --name x:variable --every 100ms --within 100ms variable A "),
+        ("{ variable = 'A' }", "x:variable | --name x:variable variable A"),
+        ("{ variable = 'A', value = '' }", "x:variable | --name x:variable variable A "),
         (
             "{ path = '/x', on_failure = 'continue' }",
             "x:path | --name x:path --every 100ms --within 30s --on-failure continue path exists /x",

@@ -166,7 +166,7 @@ fn every_key_lands() {
             ..base("planner:path", 90, &probe.split(' ').collect::<Vec<_>>())
         }
     );
-    let probe = "verger-probe --name planner:variable --every 100ms --within 100ms --on-failure continue variable RUST_LOG info";
+    let probe = "verger-probe --name planner:variable --on-failure continue variable RUST_LOG info";
     assert_eq!(find("planner:variable").argv.join(" "), probe);
     assert_eq!(
         *find("inspect"),
