@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use verger_engine::image::{Descriptor, Origin, Plan, Ready, RestartPolicy, Right, Service, Source};
+use verger_engine::image::{Descriptor, Origin, Plan, Ready, RestartPolicy, Right, Service, Source, StopStep};
 use verger_engine::names::check_name;
 use verger_engine::time::Span;
 
@@ -22,6 +22,8 @@ const PROGRAM: &str = "/proc/self/exe";
 const NAME: &str = "verger-probe";
 /// A probe that does not end by itself (it looks at a disk that is dead) is ended so much later than it should have.
 const LATE: Span = Span::from_secs(10);
+/// A probe ends at the signal. What its command has been doing meanwhile nobody waits for: it was only asked whether it succeeds.
+const STOP: StopStep = StopStep { signal: 15, wait: Span::from_millis(200) };
 
 /// Adds the names of all conditions to those of the plan's services, and complains of what cannot be one.
 pub(crate) fn name_all(services: &[(&Entry, &Table)], names: &mut Names, found: &mut Findings) -> usize {
@@ -125,7 +127,7 @@ fn probe(condition: &Condition, origin: Origin, service: &Service, names: &Names
         alive_within: None,
         ready: Ready::Exit,
         start_timeout: Span(times.map_or(0, |(_, within)| within.0).saturating_add(LATE.0)),
-        stop: aside.stop,
+        stop: vec![STOP],
         restart: RestartPolicy::Never,
         restart_delay: aside.restart_delay,
         restart_delay_max: aside.restart_delay_max,

@@ -1,6 +1,6 @@
 //! Conditions of a service: the services that they become, and every complaint about them, to the letter.
 
-use verger_engine::image::{ContainmentWish, Descriptor, Ready, RestartPolicy, Right, Source};
+use verger_engine::image::{ContainmentWish, Descriptor, Ready, RestartPolicy, Right, Source, StopStep};
 use verger_engine::time::Span;
 
 use super::*;
@@ -129,6 +129,7 @@ fn a_probe_is_run_as_its_service_and_lives_its_own_life() {
         control: Some(Right::Operate),
         ready: Ready::Exit,
         restart: RestartPolicy::Never,
+        stop: vec![StopStep { signal: 15, wait: Span::from_millis(200) }],
         start_timeout: Span::from_secs(70),
         autostart: false,
         ..Service::default()

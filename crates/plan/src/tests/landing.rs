@@ -160,6 +160,7 @@ fn every_key_lands() {
             start_timeout: Span::from_secs(15),
             restart: RestartPolicy::Never,
             restart_delay: Span::from_millis(200),
+            stop: vec![StopStep { signal: 15, wait: Span::from_millis(200) }],
             autostart: false,
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
