@@ -54,7 +54,7 @@ use crate::trouble::{Trouble, while_doing};
 use crate::world::{Known, World};
 
 /// Room that a daemon without a plan reserves.
-const EMPTY_LIMITS: Limits = Limits { services: 64, edges: 256, images: 4, commands: 64, connections: 64 };
+const EMPTY_LIMITS: Limits = Limits { services: 64, edges: 256, images: 4, commands: 64, connections: 64, groups: 8 };
 
 /// A plan as it was given: its bytes, sealed.
 struct Given {
@@ -343,7 +343,12 @@ fn take_plan(options: &Options) -> Result<Option<Given>, Trouble> {
 
 /// Some room more than the plan needs: plans grow.
 fn with_room(limits: Limits) -> Limits {
-    Limits { services: limits.services.saturating_add(16), edges: limits.edges.saturating_add(64), ..limits }
+    Limits {
+        services: limits.services.saturating_add(16),
+        edges: limits.edges.saturating_add(64),
+        groups: limits.groups + 4,
+        ..limits
+    }
 }
 
 fn boot_id() -> String {

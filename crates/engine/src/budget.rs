@@ -17,7 +17,7 @@ use core::iter;
 
 use crate::causes::Actor;
 use crate::codec::{ReadError, Reader, Writer};
-use crate::image::{EdgeKind, Image, Ready, ServiceView};
+use crate::image::{Image, Ready, ServiceView};
 use crate::time::{Moment, Span};
 
 /// How much time an end of everything is given.
@@ -299,7 +299,7 @@ pub fn planned_end(image: &Image, budget: Span) -> PlannedEnd {
     let one_shot = |at: u32| image.service(at).ready() == Ready::Exit;
     let needs = |at: u32| {
         let edges = image.service(at).edges();
-        edges.filter_map(move |(need, _): (u32, EdgeKind)| (!one_shot(need)).then_some(need))
+        edges.filter_map(move |edge| (edge.kind.orders() && !one_shot(edge.target)).then_some(edge.target))
     };
     let usable = usable(budget);
     let mut longest = Longest::new(image.len());
@@ -398,7 +398,7 @@ mod tests {
     fn a_plan_is_looked_at_as_if_all_of_it_ran() {
         let graced = |name: &str, waits: &[u64], requires: &[&str]| {
             let stop = waits.iter().map(|secs| StopStep { signal: 15, wait: Span::from_secs(*secs) }).collect();
-            let requires = requires.iter().map(ToString::to_string).collect();
+            let requires = requires.iter().map(|name| (*name).into()).collect();
             crate::image::Service { stop, requires, ..service(name) }
         };
         let mut migrate = graced("migrate", &[100], &["db"]);
@@ -434,7 +434,7 @@ mod tests {
     fn the_chain_that_is_told_is_the_one_that_takes_longest() {
         let named = |name: &str, secs: u64, requires: &[&str]| {
             let stop = [StopStep { signal: 15, wait: Span::from_secs(secs) }].into();
-            let requires = requires.iter().map(ToString::to_string).collect();
+            let requires = requires.iter().map(|name| (*name).into()).collect();
             crate::image::Service { stop, requires, ..service(name) }
         };
         let secs = Span::from_secs;

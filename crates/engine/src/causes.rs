@@ -93,6 +93,8 @@ pub enum Cause {
     Found,
     /// The time that the end of everything was given is up: it is killed, whatever the order.
     OutOfTime,
+    /// It is never up together with that service, which was asked for.
+    Conflicts(Link),
 }
 
 /// A number of a root in [`Roots`].
@@ -246,6 +248,7 @@ coded_enum! {
         Fault = 19, "fault";
         Found = 20, "found";
         OutOfTime = 21, "out-of-time";
+        Conflicts = 22, "conflicts";
     }
 }
 
@@ -262,7 +265,8 @@ impl Cause {
             | Cause::OutOfReach(link)
             | Cause::WithinReach(link)
             | Cause::HeldBy(link)
-            | Cause::LetGo(link) => Some(link),
+            | Cause::LetGo(link)
+            | Cause::Conflicts(link) => Some(link),
             Cause::Asked
             | Cause::Ready
             | Cause::Exited(_)
@@ -297,6 +301,7 @@ impl Cause {
             | Cause::WithinReach(_)
             | Cause::HeldBy(_)
             | Cause::LetGo(_)
+            | Cause::Conflicts(_)
             | Cause::Ready
             | Cause::Ended
             | Cause::NotReadyInTime
@@ -335,6 +340,7 @@ impl Cause {
             Cause::Fault(_) => CauseCode::Fault,
             Cause::Found => CauseCode::Found,
             Cause::OutOfTime => CauseCode::OutOfTime,
+            Cause::Conflicts(_) => CauseCode::Conflicts,
         }
     }
 
@@ -379,6 +385,7 @@ impl Cause {
             CauseCode::Fault => Cause::Fault(FaultKind::from_code(u8::try_from(x).ok()?)?),
             CauseCode::Found => Cause::Found,
             CauseCode::OutOfTime => Cause::OutOfTime,
+            CauseCode::Conflicts => Cause::Conflicts(link),
         })
     }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Desk {
 impl Desk {
     /// A desk with these services, the plan taken.
     pub(crate) fn new(services: Vec<Service>) -> Desk {
-        let limits = Limits { services: 16, edges: 64, images: 4, commands: 8, connections: 1 };
+        let limits = Limits { services: 16, edges: 64, images: 4, commands: 8, connections: 1, groups: 4 };
         let mut desk = Desk {
             engine: Engine::new(limits, crate::runs::RunId(1)),
             now: Moment(1_000_000_000),

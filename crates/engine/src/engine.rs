@@ -264,7 +264,8 @@ impl Engine {
         let mut writer = Writer::new(sink);
         writer.small(STATE_VERSION);
         let limits = self.life.limits();
-        for limit in [limits.services, limits.edges, limits.images, limits.commands, limits.connections] {
+        for limit in [limits.services, limits.edges, limits.images, limits.commands, limits.connections, limits.groups]
+        {
             writer.small(limit);
         }
         writer.moment(self.now);
@@ -298,6 +299,7 @@ impl Engine {
             images: bound("a limit", reader.small()?, crate::image::IMAGES_MAX)?,
             commands: bound("a limit", reader.small()?, crate::image::COMMANDS_MAX)?,
             connections: bound("a limit", reader.small()?, crate::image::CONNECTIONS_MAX)?,
+            groups: bound("a limit", reader.small()?, crate::image::GROUPS_MAX as u32)?,
         };
         let mut engine = Engine::new(limits, RunId(1));
         engine.now = reader.moment()?;
@@ -308,7 +310,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 4;
+const STATE_VERSION: u32 = 5;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

@@ -2,17 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verger_engine::image::{Lines, Plan, RestartPolicy, Service, Source};
+use verger_engine::image::{ExitCodes, Lines, Plan, RestartPolicy, Service, Source};
 
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::{Edge, Reader};
 use crate::places::Places;
 
 /// Keys that say when a service starts. One with a brain has none of them.
-const OF_THE_LIFECYCLE: [&str; 11] = [
+const OF_THE_LIFECYCLE: [&str; 17] = [
     "requires",
+    "wants",
+    "any_of",
     "after",
+    "conflicts",
     "conditions",
+    "success_exit_codes",
+    "start_retries",
+    "start_retry_delay",
     "autostart",
     "essential",
     "restart",
@@ -39,7 +45,9 @@ pub(crate) fn leave_alone(service: &mut Service, reader: &mut Reader<'_>, own: i
     }
     (service.autostart, service.essential, service.restart) = (false, false, RestartPolicy::Never);
     service.give_up_after = 0;
-    (service.requires, service.after) = Default::default();
+    (service.requires, service.wants, service.any_of) = Default::default();
+    (service.after, service.conflicts) = Default::default();
+    (service.start_retries, service.success) = (None, ExitCodes::ZERO);
     reader.edges.clear();
     reader.conditions.clear();
 }

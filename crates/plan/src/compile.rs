@@ -48,9 +48,13 @@ fn service_of(error: &BuildError) -> Option<&str> {
         BuildError::UnknownService { service, .. }
         | BuildError::UnknownHandle { service, .. }
         | BuildError::NotLeftAlone { service, .. }
+        | BuildError::TwoWays { service, .. }
         | BuildError::NoProgram { service }
         | BuildError::OutOfRange { service, .. } => Some(service),
         BuildError::Cycle { services } => services.first().map(String::as_str),
-        BuildError::NulByte { .. } | BuildError::BadHandle { .. } | BuildError::TooLarge => None,
+        BuildError::NulByte { .. }
+        | BuildError::BadHandle { .. }
+        | BuildError::BadGroup { .. }
+        | BuildError::TooLarge => None,
     }
 }

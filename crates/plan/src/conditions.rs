@@ -5,7 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use verger_engine::image::{Descriptor, Origin, Plan, Ready, RestartPolicy, Right, Service, Source, StopStep};
+use verger_engine::image::{
+    Descriptor, Need, Origin, Plan, Ready, RestartPolicy, Right, Service, Source, StopStep, WhenDown,
+};
 use verger_engine::names::check_name;
 use verger_engine::time::Span;
 
@@ -64,14 +66,21 @@ pub(crate) fn land(
 ) -> Vec<(Service, Vec<Edge>)> {
     let conditions = std::mem::take(&mut reader.conditions);
     let is_one = |name: &str| conditions.iter().any(|condition| condition.name == name);
-    let others = |names: &[String]| names.iter().filter(|name| !is_one(name)).cloned().collect::<Vec<_>>();
-    let (requires, after) = (others(&service.requires), others(&service.after));
+    // What goes down afterwards takes no answer back.
+    let others = |needs: &[Need]| {
+        let others = needs.iter().filter(|need| !is_one(&need.service));
+        others.map(|need| Need { when_down: WhenDown::Keep, ..need.clone() }).collect::<Vec<_>>()
+    };
+    let (requires, wants, any_of) = (others(&service.requires), others(&service.wants), others(&service.any_of));
+    let after: Vec<String> = service.after.iter().filter(|name| !is_one(name)).cloned().collect();
     let edges: Vec<Edge> = reader.edges.iter().filter(|edge| !is_one(&edge.to)).cloned().collect();
     let mut made = Vec::with_capacity(conditions.len());
     for condition in &conditions {
         let origin = Origin { line: sources.line(condition.place), ..service.origin.clone() };
         let probe = Service {
             requires: requires.clone(),
+            wants: wants.clone(),
+            any_of: any_of.clone(),
             after: after.clone(),
             ..probe(condition, origin, service, reader.names)
         };
@@ -84,8 +93,13 @@ pub(crate) fn land(
     for condition in conditions {
         starts.extend(condition.starts);
         reader.edges.push(Edge { to: condition.name.clone(), place: condition.place });
-        if !service.requires.contains(&condition.name) {
-            service.requires.push(condition.name);
+        // Where it starts all the same, it waits for the answer only.
+        let needs = match condition.on_failure {
+            OnFailure::Continue => &mut service.wants,
+            OnFailure::Fail | OnFailure::Start(_) => &mut service.requires,
+        };
+        if !needs.iter().any(|need| need.service == condition.name) {
+            needs.push(condition.name.into());
         }
     }
     made
@@ -104,10 +118,8 @@ fn probe(condition: &Condition, origin: Origin, service: &Service, names: &Names
     if let Some(timeout) = timeout {
         option("--timeout", timeout.to_string());
     }
-    match on_failure {
-        OnFailure::Fail => {}
-        OnFailure::Continue => option("--on-failure", "continue".to_owned()),
-        OnFailure::Start(whom) => option("--on-failure", format!("start {whom}")),
+    if let OnFailure::Start(whom) = on_failure {
+        option("--on-failure", format!("start {whom}"));
     }
     if let Some(whom) = on_success {
         option("--on-success", format!("start {whom}"));
@@ -125,7 +137,11 @@ fn probe(condition: &Condition, origin: Origin, service: &Service, names: &Names
         control: asks_for_a_start.then_some(Right::Operate),
         brain: String::new(),
         alive_within: None,
+        conflicts: Vec::new(),
         ready: Ready::Exit,
+        success: aside.success,
+        start_retries: aside.start_retries,
+        start_retry_delay: aside.start_retry_delay,
         start_timeout: Span(times.map_or(0, |(_, within)| within.0).saturating_add(LATE.0)),
         stop: vec![STOP],
         restart: RestartPolicy::Never,

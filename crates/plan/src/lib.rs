@@ -34,6 +34,7 @@ mod places;
 mod reference;
 mod schema;
 mod sources;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::keys::{CONDITION, Group, HANDLE, LIMITS, PLAN, SERVICE};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
 use crate::reference::OF_CONDITIONS;
 
 /// Every key of a native plan as a manual page, in the language of `man(7)`.
@@ -33,6 +33,8 @@ pub fn manual() -> String {
     }
     section(&mut text, "CONDITIONS: conditions = [{ ... }]", CONDITION);
     paragraph(&mut text, OF_CONDITIONS);
+    section(&mut text, "TARGETS: [target.NAME]", TARGET);
+    section(&mut text, "GROUPS: [group.NAME]", GROUP);
     section(&mut text, "HANDLES: [handle.NAME]", HANDLE);
     paragraph(&mut text, "A handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.");
     section(&mut text, "ROOM: [limits]", LIMITS);

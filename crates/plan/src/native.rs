@@ -22,6 +22,7 @@ use crate::keys::{
 };
 use crate::places::Places;
 use crate::sources::{Place, Sources};
+use crate::targets;
 use crate::tree::{Entry, Missing, Node, Table, Tree};
 
 /// What a file without services is told.
@@ -60,6 +61,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         });
     }
 
+    targets::read(root, &mut plan, &names, found);
     let defaults = root.get("defaults").and_then(|node| table_or_complain("defaults", node, found));
     let mut used_handles = BTreeSet::new();
     if let Some(defaults) = defaults {
@@ -112,6 +114,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
     circle::complain(&waiting, found);
     brains::check(&plan, &edges, &places, found);
     conditions::check(&plan, &starts, found);
+    targets::settle(root, &mut plan, &places, found);
     for (name, (_, place)) in &names.handles {
         if !used_handles.contains(name) && tree.missing == Missing::Nothing {
             found.warning(*place, || Said::new(format!("nobody uses handle `{}`", quoted(name))));
@@ -150,7 +153,7 @@ pub(crate) fn has_known_key(root: &Table) -> bool {
 }
 
 /// The tables inside a table of tables, each with its entry.
-fn tables<'t>(
+pub(crate) fn tables<'t>(
     root: &'t Table,
     kind: &'static str,
     found: &mut Findings,
@@ -179,7 +182,7 @@ fn table_or_complain<'t>(key: &str, node: &'t Node, found: &mut Findings) -> Opt
     table
 }
 
-fn check_entry_name(kind: &str, entry: &Entry, found: &mut Findings) {
+pub(crate) fn check_entry_name(kind: &str, entry: &Entry, found: &mut Findings) {
     if let Err(flaw) = check_name(&entry.key) {
         found.error(entry.key_place, || {
             let said = Said::new(format!("`{}` is no name for a {kind}: {flaw}", quoted(&entry.key)));

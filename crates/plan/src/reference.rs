@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::keys::{CONDITION, Group, HANDLE, LIMITS, PLAN, SERVICE};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
 
 /// What holds for all conditions.
 pub(crate) const OF_CONDITIONS: &str = "Each condition asks for one thing: one of `path`, `path_gone`, `socket`, `tcp`, `http`, \
@@ -29,6 +29,8 @@ pub fn reference() -> String {
     }
     section(&mut text, "Conditions: `conditions = [{ … }]`", CONDITION);
     let _ = write!(text, "\n{OF_CONDITIONS}\n");
+    section(&mut text, "Targets: `[target.NAME]`", TARGET);
+    section(&mut text, "Groups: `[group.NAME]`", GROUP);
     section(&mut text, "Handles: `[handle.NAME]`", HANDLE);
     text.push_str("\nA handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.\n");
     section(&mut text, "Room: `[limits]`", LIMITS);

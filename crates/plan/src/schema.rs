@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{CONDITION, Group, HANDLE, KINDS, Key, LIMITS, NO_DEFAULTS, PLAN, SERVICE};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, KINDS, Key, LIMITS, NO_DEFAULTS, PLAN, SERVICE, TARGET};
 use verger_engine::names::NAME_BYTES_MAX;
 
 /// The schema (draft 2020-12) that a native plan satisfies, in TOML as in JSON.
@@ -32,8 +32,10 @@ pub fn schema() -> Value {
                 "defaults": defaults,
                 "handle": handle,
                 "limits": object(LIMITS),
+                "group": object(GROUP),
+                "target": object(TARGET),
                 "name": {
-                    "description": "The name of a service or a handle.",
+                    "description": "The name of a service, a handle, a target or a group.",
                     "type": "string",
                     "pattern": "^[A-Za-z0-9_@:+][A-Za-z0-9._@:+-]*$",
                     "maxLength": NAME_BYTES_MAX,

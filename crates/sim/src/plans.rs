@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use verger_engine::image::{Image, Limits, Plan, Ready, RestartPolicy, Service, StopStep, build};
+use verger_engine::image::{
+    Condition, Image, Limits, Need, Plan, Ready, RestartPolicy, Service, StopStep, WhenDown, build,
+};
 use verger_engine::time::Span;
 
 use crate::rng::Rng;
@@ -15,7 +17,7 @@ pub const EDGES_MAX: u32 = 4000;
 
 /// The limits of every simulated engine.
 pub fn limits() -> Limits {
-    Limits { services: SERVICES_MAX, edges: EDGES_MAX, images: 6, commands: 48, connections: 1 }
+    Limits { services: SERVICES_MAX, edges: EDGES_MAX, images: 6, commands: 48, connections: 1, groups: 4 }
 }
 
 /// Makes a plan. Edges lead from later to earlier services, so there is no circle.
@@ -37,14 +39,14 @@ pub fn make(rng: &mut Rng) -> Plan {
 
 /// The first service becomes the brain of some that nobody waits for.
 fn give_brains(rng: &mut Rng, services: &mut [Service]) {
-    let waited_for: BTreeSet<String> =
-        services.iter().flat_map(|service| service.requires.iter().chain(&service.after).cloned()).collect();
+    let waited_for: BTreeSet<String> = services.iter().flat_map(|service| names_in(service)).collect();
     let brain = name(0);
     for service in services.iter_mut().skip(1).filter(|service| !waited_for.contains(&service.name)) {
         if rng.chance(500) {
             service.brain = brain.clone();
             (service.autostart, service.essential, service.restart) = (false, false, RestartPolicy::Never);
-            (service.requires, service.after) = Default::default();
+            (service.requires, service.wants, service.any_of) = Default::default();
+            (service.after, service.conflicts) = Default::default();
         }
     }
 }
@@ -57,9 +59,9 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
             0 if count > 0 => {
                 let at = rng.below(count) as usize;
                 let name = plan.services[at].name.clone();
-                let (requires, after) = (plan.services[at].requires.clone(), plan.services[at].after.clone());
-                let mut changed = service(rng, at as u64, 0, 1, false);
-                (changed.name, changed.requires, changed.after) = (name, requires, after);
+                let Service { requires, wants, any_of, after, conflicts, .. } = plan.services[at].clone();
+                let new = service(rng, at as u64, 0, 1, false);
+                let mut changed = Service { name, requires, wants, any_of, after, conflicts, ..new };
                 if rng.chance(300) {
                     changed.requires.clear();
                 }
@@ -71,8 +73,12 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
                     if service.brain == gone {
                         service.brain.clear();
                     }
-                    service.requires.retain(|name| *name != gone);
-                    service.after.retain(|name| *name != gone);
+                    for needs in [&mut service.requires, &mut service.wants, &mut service.any_of] {
+                        needs.retain(|need| need.service != gone);
+                    }
+                    for names in [&mut service.after, &mut service.conflicts] {
+                        names.retain(|name| *name != gone);
+                    }
                 }
             }
             _ if count + 8 < u64::from(SERVICES_MAX) => {
@@ -83,13 +89,20 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
                 }
                 if count > 0 && rng.chance(700) {
                     let other = &plan.services[rng.below(count) as usize];
-                    new.requires.extend(other.brain.is_empty().then(|| other.name.clone()));
+                    new.requires.extend(other.brain.is_empty().then(|| other.name.clone().into()));
                 }
                 plan.services.push(new);
             }
             _ => {}
         }
     }
+}
+
+/// Whom a service names in one way or another.
+fn names_in(service: &Service) -> impl Iterator<Item = String> {
+    let needs = service.requires.iter().chain(&service.wants).chain(&service.any_of);
+    let others = service.after.iter().chain(&service.conflicts);
+    needs.map(|need| &need.service).chain(others).cloned()
 }
 
 /// The image of a plan.
@@ -110,7 +123,15 @@ fn service(rng: &mut Rng, at: u64, degree: u64, reach: u64, eager: bool) -> Serv
         names.dedup();
         if rng.chance(chance) { names } else { Vec::new() }
     };
-    let (requires, after) = (edges(800), edges(300));
+    let (requires, after, mut wants, mut any_of, mut conflicts) =
+        (edges(800), edges(300), edges(150), edges(150), edges(60));
+    // One in several ways would be refused.
+    wants.retain(|name| !requires.contains(name));
+    any_of.retain(|name| !requires.contains(name) && !wants.contains(name));
+    let named = |name: &String| [&requires, &after, &wants, &any_of].iter().any(|names| names.contains(name));
+    conflicts.retain(|name| !named(name));
+    let mut needs = |names: Vec<String>| names.into_iter().map(|name| need(rng, name)).collect();
+    let (requires, wants, any_of) = (needs(requires), needs(wants), needs(any_of));
     let millis = |rng: &mut Rng, of: &[u64]| Span::from_millis(*rng.pick(of));
     let ready = match rng.below(10) {
         0..3 => Ready::Started,
@@ -134,8 +155,14 @@ fn service(rng: &mut Rng, at: u64, degree: u64, reach: u64, eager: bool) -> Serv
         program: "/p".into(),
         argv: vec!["p".into()],
         requires,
+        wants,
+        any_of,
         after,
+        conflicts,
         ready,
+        success: rng.pick(&[&[0][..], &[0, 1], &[]]).iter().copied().collect(),
+        start_retries: *rng.pick(&[None, None, None, Some(0), Some(2)]),
+        start_retry_delay: millis(rng, &[0, 100]),
         start_timeout: *rng.pick(&[Span::from_millis(200), Span::from_secs(5), Span::FOREVER]),
         stop,
         stuck_after: millis(rng, &[100, 2000]),
@@ -155,6 +182,20 @@ fn service(rng: &mut Rng, at: u64, degree: u64, reach: u64, eager: bool) -> Serv
         survive: rng.chance(300),
         ..Service::default()
     }
+}
+
+/// What most people write, and sometimes something else.
+fn need(rng: &mut Rng, service: String) -> Need {
+    let plain = Need::from(service);
+    let condition = match rng.below(20) {
+        0 => Condition::Started,
+        1 => Condition::Healthy,
+        2 => Condition::Completed,
+        3 => Condition::Exited([0, 1].into_iter().collect()),
+        _ => Condition::Ready,
+    };
+    let when_down = *rng.pick(&[WhenDown::Keep, WhenDown::Keep, WhenDown::Keep, WhenDown::Restart, WhenDown::Stop]);
+    Need { condition, when_down, ..plain }
 }
 
 fn name(at: u64) -> String {

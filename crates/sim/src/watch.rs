@@ -28,9 +28,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
 use verger_engine::causes::{Cause, Root, RootKind};
-use verger_engine::image::{EdgeKind, Ready};
+use verger_engine::image::{Condition, EdgeKind, EdgeView, Ready};
 use verger_engine::life::{CommandId, Failure, LifeEffect, Outcome, PhaseKind, Request, Status, Verb, Want};
-use verger_engine::runs::{Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
+use verger_engine::runs::{Ended, Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
@@ -61,7 +61,7 @@ pub struct Watch {
     /// The phase that each slot entered last, and when its rest is to be over.
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
     /// Who uses whom, by slot, from the descriptions in force.
-    users: BTreeMap<u32, Vec<(u32, EdgeKind)>>,
+    users: BTreeMap<u32, Vec<u32>>,
     ended: bool,
     closing_since: Option<Moment>,
     /// When everything is to be over.
@@ -150,7 +150,7 @@ impl Watch {
             return None;
         }
         let own = engine.images().service(run.home()).graces(0).min(usable);
-        let users: Vec<u32> = self.users.get(&slot).into_iter().flatten().map(|(user, _)| *user).collect();
+        let users: Vec<u32> = self.users.get(&slot).into_iter().flatten().copied().collect();
         let before = users.iter().filter_map(|user| self.ended(engine, *user, usable, known)).max();
         let ended = Some(before.unwrap_or(0).saturating_add(own.0));
         known.insert(slot, ended);
@@ -292,16 +292,34 @@ impl Watch {
             });
             hold!(asked && !status.taken, "I20", "{name} is started, and nobody has asked for it: {status:?}");
         }
-        for (on, kind) in needs(engine, slot) {
-            let need = engine.status(on).ok_or("I3: a need that is not there")?;
-            let on = engine.name(on);
-            match kind {
-                EdgeKind::Requires => hold!(need.ready, "I3", "{name} is started, and {on} is {}", need.phase),
-                EdgeKind::After => {
-                    let coming = need.want != Want::Down
-                        && matches!(need.phase, PhaseKind::Down | PhaseKind::Waiting | PhaseKind::Starting);
-                    hold!(!coming, "I3", "{name} is started, and {on} before it is {}", need.phase);
+        let mut any_of = needs(engine, slot).into_iter().filter(|edge| edge.kind == EdgeKind::AnyOf).peekable();
+        let none_of_some = any_of.peek().is_some() && !any_of.any(|edge| is_met(engine, &edge));
+        hold!(!none_of_some, "I3", "{name} is started, and none of those it needs one of is so far");
+        for edge in needs(engine, slot) {
+            let need = engine.status(edge.target).ok_or("I3: a need that is not there")?;
+            let on = engine.name(edge.target);
+            let coming = need.want != Want::Down
+                && matches!(need.phase, PhaseKind::Down | PhaseKind::Waiting | PhaseKind::Starting);
+            match edge.kind {
+                EdgeKind::Requires => {
+                    let condition = edge.condition;
+                    hold!(
+                        is_met(engine, &edge),
+                        "I3",
+                        "{name} is started, and {on} is {}, not {condition:?}",
+                        need.phase
+                    );
                 }
+                EdgeKind::After => hold!(!coming, "I3", "{name} is started, and {on} before it is {}", need.phase),
+                EdgeKind::Wants => {
+                    let waits = coming && !is_met(engine, &edge);
+                    hold!(!waits, "I3", "{name} is started, and {on}, which it wants, is {}", need.phase);
+                }
+                EdgeKind::Conflicts => {
+                    let live = need.phase.is_live();
+                    hold!(!live, "I21", "{name} is started, and {on}, which it conflicts with, is {}", need.phase);
+                }
+                EdgeKind::AnyOf => {}
             }
         }
         Ok(())
@@ -372,8 +390,11 @@ impl Watch {
         match transition.to {
             PhaseKind::Resting => {
                 let rest = status.until.since(now);
+                let retry = description.start_retry_delay();
                 let (least, most) = if let Cause::StartFailed(_) = transition.cause {
-                    (Span::from_millis(50), Span::from_millis(500))
+                    (Span::from_millis(50).min(retry.max(Span(1))), Span::from_millis(500).max(retry))
+                } else if description.start_retries().is_some() && rest == retry {
+                    (retry, retry)
                 } else {
                     (description.restart_delay(), description.restart_delay_max())
                 };
@@ -389,7 +410,12 @@ impl Watch {
                 hold!(now >= until, "I7", "{name} got up {} early", until.since(now));
             }
             PhaseKind::Starting if matches!(transition.cause, Cause::Exited(_) | Cause::NotReadyInTime) => {
-                hold!(description.restart_delay() == Span::ZERO, "I7", "{name} was restarted without its rest");
+                let tries = description.start_retries().is_some() && description.start_retry_delay() == Span::ZERO;
+                hold!(
+                    tries || description.restart_delay() == Span::ZERO,
+                    "I7",
+                    "{name} was restarted without its rest"
+                );
             }
             PhaseKind::Failed => {
                 if let Some(Failure::GaveUp { restarts }) = status.failure
@@ -420,7 +446,7 @@ impl Watch {
     }
 
     fn check_stop_order(&self, engine: &Engine, slot: u32) -> Result<(), String> {
-        for (user, _) in self.users.get(&slot).into_iter().flatten() {
+        for user in self.users.get(&slot).into_iter().flatten() {
             let Some(status) = engine.status(*user) else { continue };
             let goes_first = match status.phase {
                 PhaseKind::Starting | PhaseKind::Running => status.want != Want::Up,
@@ -543,8 +569,10 @@ impl Watch {
     fn learn_users(&mut self, engine: &Engine) {
         self.users.clear();
         for status in engine.services() {
-            for (on, kind) in needs(engine, status.service.slot) {
-                self.users.entry(on).or_default().push((status.service.slot, kind));
+            for edge in needs(engine, status.service.slot) {
+                if edge.kind.orders() {
+                    self.users.entry(edge.target).or_default().push(status.service.slot);
+                }
             }
         }
     }
@@ -569,13 +597,35 @@ fn check_grace(engine: &Engine, run: RunRef, signal: u8, share: Share, now: Mome
     Ok(())
 }
 
-/// What a service needs, by slot, from its description in force.
-fn needs(engine: &Engine, slot: u32) -> Vec<(u32, EdgeKind)> {
+/// Whether a need is as far as an edge says, from what is shown of it.
+fn is_met(engine: &Engine, edge: &EdgeView) -> bool {
+    let Some(need) = engine.status(edge.target) else { return false };
+    let wanted = need.want == Want::Up;
+    let is_over = matches!(need.phase, PhaseKind::Done | PhaseKind::Failed);
+    match edge.condition {
+        Condition::Ready => need.ready,
+        Condition::Started => wanted && (need.pid.is_some() || need.phase == PhaseKind::Done),
+        Condition::Healthy => {
+            let healthy_after = engine.description(edge.target).map_or(Span::ZERO, |service| service.healthy_after());
+            need.ready && (need.phase == PhaseKind::Done || engine.now() >= need.since + healthy_after)
+        }
+        Condition::Completed => wanted && need.phase == PhaseKind::Done,
+        Condition::Exited(codes) => {
+            let code =
+                need.last_exit.and_then(|exit| if let Ended::Exited(code) = exit.ended { Some(code) } else { None });
+            wanted && is_over && code.is_some_and(|code| codes.contains(code))
+        }
+    }
+}
+
+/// What a service needs, from its description in force; targets by slot.
+fn needs(engine: &Engine, slot: u32) -> Vec<EdgeView> {
     let described = || {
         let home = engine.home(slot)?;
         let image = engine.images().get(home.image)?;
         let edges = image.service(home.record).edges();
-        Some(edges.filter_map(|(target, kind)| Some((engine.find(image.service(target).name())?.slot, kind))).collect())
+        let at = |target: u32| Some(engine.find(image.service(target).name())?.slot);
+        Some(edges.filter_map(|edge| Some(EdgeView { target: at(edge.target)?, ..edge })).collect())
     };
     described().unwrap_or_default()
 }
@@ -589,6 +639,7 @@ fn is_asked(cause: Cause) -> bool {
             | Cause::DownWith(_)
             | Cause::RestartedWith(_)
             | Cause::LetGo(_)
+            | Cause::Conflicts(_)
             | Cause::Removed
     )
 }

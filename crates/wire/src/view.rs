@@ -318,6 +318,7 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::Fault(_) => CauseKind::Fault,
         causes::Cause::Found => CauseKind::Found,
         causes::Cause::OutOfTime => CauseKind::OutOfTime,
+        causes::Cause::Conflicts(_) => CauseKind::Conflicts,
     }
 }
 

@@ -36,7 +36,7 @@ fn service(name: &str, change: impl FnOnce(&mut Service)) -> Service {
 
 impl Desk {
     fn new(services: Vec<Service>) -> Desk {
-        let limits = Limits { services: 8, edges: 8, images: 2, commands: 2, connections: 1 };
+        let limits = Limits { services: 8, edges: 8, images: 2, commands: 2, connections: 1, groups: 0 };
         let plan = Plan { name: "shop".to_owned(), services, ..Plan::default() };
         let image = Image::verify(Arc::new(build(&plan).unwrap())).unwrap();
         let mut desk = Desk {
@@ -97,7 +97,7 @@ impl Desk {
 
 fn web_and_db() -> Desk {
     let db = service("db", |it| (it.ready, it.description) = (Ready::Notify, "keeps what is sold".to_owned()));
-    let web = service("web", |it| (it.requires, it.essential) = (vec!["db".to_owned()], true));
+    let web = service("web", |it| (it.requires, it.essential) = (vec!["db".into()], true));
     Desk::new(vec![db, web])
 }
 

@@ -73,6 +73,7 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::Removed
         | CauseKind::Fault
         | CauseKind::Found
+        | CauseKind::Conflicts
         | CauseKind::OutOfTime => return None,
     };
     let root = &wanted.root.what;

@@ -127,6 +127,7 @@ fn starting(transition: &Transition) -> String {
         | CauseKind::Stuck
         | CauseKind::Removed
         | CauseKind::Fault
+        | CauseKind::Conflicts
         | CauseKind::OutOfTime => with_reason("starting", transition),
     }
 }
@@ -171,6 +172,7 @@ fn ended(transition: &Transition) -> Option<String> {
         | CauseKind::Stuck
         | CauseKind::Removed
         | CauseKind::Found
+        | CauseKind::Conflicts
         | CauseKind::OutOfTime => None,
     }
 }
@@ -197,6 +199,7 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::WithinReach => format!("{on} is tried again"),
         CauseKind::HeldBy => format!("{on} has to end first"),
         CauseKind::LetGo => format!("{on} has ended"),
+        CauseKind::Conflicts => format!("it conflicts with {on}"),
         CauseKind::Removed => "the plan no longer has it".to_owned(),
         CauseKind::OutOfTime => "the time is up, and those before it have not ended".to_owned(),
         CauseKind::Ready

@@ -26,6 +26,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         CauseKind::RestartedWith => format!("is to be restarted: {other}, which it requires, is restarted"),
         CauseKind::Unneeded => format!("is to end: {other} does not need it any more"),
         CauseKind::Needed => format!("is to start: {other} needs it"),
+        CauseKind::Conflicts => format!("is to end: it conflicts with {other}, which is to start"),
         CauseKind::Asked
         | CauseKind::Awaits
         | CauseKind::Arrived
@@ -56,6 +57,7 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         CauseKind::Unneeded => format!("{other} does not need it any more"),
         CauseKind::DownWith => format!("it requires {other}, which goes down"),
         CauseKind::RestartedWith => format!("it requires {other}, which is restarted"),
+        CauseKind::Conflicts => format!("it conflicts with {other}, which was started"),
         CauseKind::Removed => return "the plan no longer has it".to_owned(),
         CauseKind::Found => return "so it was before the daemon took over".to_owned(),
         CauseKind::Asked

@@ -4,7 +4,7 @@
 //! of a condition: the daemon's loop never waits for what a probe waits for, and whatever holds the service holds the probe.
 //! Nothing of the daemon is set up in it. A signal ends it at once, as it ends any program that says nothing of signals.
 //!
-//! Status 0: it is so (or it is not, and that does not matter). 1: it is not, one line on stderr says what. 2: the words it
+//! Status 0: it is so. 1: it is not, one line on stderr says what. 2: the words it
 //! was given are none.
 
 mod ask;
@@ -24,14 +24,6 @@ use look::Look;
 /// What the process is called, and told by.
 pub(crate) const NAME: &str = "verger-probe";
 
-/// What happens when it is not so in time.
-#[derive(Debug, PartialEq, Eq)]
-enum OnFailure {
-    Fail,
-    Continue,
-    Start(String),
-}
-
 /// All that a probe is told.
 #[derive(Debug, PartialEq, Eq)]
 struct Asked {
@@ -43,7 +35,9 @@ struct Asked {
     within: Span,
     /// How long one look may take.
     timeout: Span,
-    on_failure: OnFailure,
+    /// Who is started when it is not so in time.
+    on_failure: Option<String>,
+    /// Who is started when it is.
     on_success: Option<String>,
     look: Look,
 }
@@ -59,31 +53,18 @@ pub(crate) fn main() -> u8 {
     };
     // Before anything else is opened: the number still means what the daemon meant.
     let daemon = ask::connection();
-    match wait_for(&asked) {
-        Ok(()) => {
-            let started = asked.on_success.as_deref().map_or(Ok(()), |whom| ask::start(daemon, whom));
-            started.unwrap_or_else(|why| say(&asked.name, &why));
-            0
-        }
-        Err(why) => {
-            let why = match asked.within {
-                Span::ZERO => why,
-                within => format!("{why}; waited {within}"),
-            };
-            match asked.on_failure {
-                OnFailure::Fail => say(&asked.name, &why),
-                OnFailure::Continue => {
-                    say(&asked.name, &format!("{why}; it goes on without"));
-                    return 0;
-                }
-                OnFailure::Start(whom) => {
-                    say(&asked.name, &format!("{why}; {whom} is started"));
-                    ask::start(daemon, &whom).unwrap_or_else(|why| say(&asked.name, &why));
-                }
-            }
-            1
-        }
+    let outcome = wait_for(&asked);
+    if let Err(why) = &outcome {
+        let waited = if asked.within == Span::ZERO { String::new() } else { format!("; waited {}", asked.within) };
+        say(&asked.name, &format!("{why}{waited}"));
     }
+    let whom = if outcome.is_ok() { &asked.on_success } else { &asked.on_failure };
+    if let Some(whom) = whom
+        && let Err(why) = ask::start(daemon, whom)
+    {
+        say(&asked.name, &why);
+    }
+    u8::from(outcome.is_err())
 }
 
 /// One line, in one piece: others write there too.
@@ -127,7 +108,7 @@ fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, String> {
     let mut words = words.map(|word| word.into_string().map_err(|word| word.to_string_lossy().into_owned()));
     let mut next = || words.next().unwrap_or(Err("the end".to_owned()));
     let (mut name, mut every, mut within, mut timeout) = (String::new(), None, None, None);
-    let (mut on_failure, mut on_success) = (OnFailure::Fail, None);
+    let (mut on_failure, mut on_success) = (None, None);
     let kind = loop {
         let word = next()?;
         if !word.starts_with("--") {
@@ -141,8 +122,7 @@ fn read(words: impl Iterator<Item = OsString>) -> Result<Asked, String> {
             "--every" => every = span()?,
             "--within" => within = span()?,
             "--timeout" => timeout = span()?,
-            "--on-failure" if value == "continue" => on_failure = OnFailure::Continue,
-            "--on-failure" => on_failure = OnFailure::Start(started()?),
+            "--on-failure" => on_failure = Some(started()?),
             "--on-success" => on_success = Some(started()?),
             _ => return Err(word),
         }
@@ -174,7 +154,7 @@ mod tests {
             every: Span::from_millis(100),
             within: Span::from_secs(30),
             timeout: Span::from_secs(2),
-            on_failure: OnFailure::Start("y".to_owned()),
+            on_failure: Some("y".to_owned()),
             on_success: None,
             look: Look::Tcp(([127, 0, 0, 1], 80).into()),
         };
@@ -195,6 +175,7 @@ mod tests {
             ("--every|1s|--within|1s|tcp|localhost:80", "tcp"),
             ("--every|1s|--within|1s|command", "command"),
             ("--on-success|y|path|exists|/x", "y"),
+            ("--on-failure|continue|path|exists|/x", "continue"),
         ] {
             assert_eq!(asked(words).unwrap_err(), word, "{words}");
         }

@@ -25,7 +25,7 @@ fn run(slot: u32, run: u64) -> RunRef {
 }
 
 fn engine() -> Engine {
-    Engine::new(Limits { services: 8, edges: 8, images: 2, commands: 2, connections: 1 }, RunId(1))
+    Engine::new(Limits { services: 8, edges: 8, images: 2, commands: 2, connections: 1, groups: 0 }, RunId(1))
 }
 
 fn told(book: &Book, run: RunRef) -> Receipt {

@@ -11,9 +11,10 @@ use alloc::vec::Vec;
 use core::fmt::{self, Write};
 use core::net::IpAddr;
 
+use super::groups;
 use super::layout::*;
 use super::plan::*;
-use super::view::EdgeKind;
+use super::view::{EdgeKind, EdgeView};
 use crate::names::{NameFlaw, check_name};
 use crate::time::Span;
 
@@ -45,6 +46,20 @@ pub enum BuildError {
         service: String,
         /// The name that nobody has.
         wanted: String,
+    },
+    /// A service names another in two ways that do not go together.
+    TwoWays {
+        /// The service that lists it.
+        service: String,
+        /// The name that is listed twice.
+        wanted: String,
+    },
+    /// A group, or one of its targets, cannot be what it is to be.
+    BadGroup {
+        /// The group; empty for the unnamed one.
+        group: String,
+        /// What about it, with the names concerned.
+        what: String,
     },
     /// The graph has a cycle; the services in order, the first one not repeated.
     Cycle {
@@ -97,6 +112,11 @@ impl fmt::Display for BuildError {
             BuildError::UnknownHandle { service, wanted } => {
                 write!(f, "`{service}` uses `{wanted}`, and there is no such handle")
             }
+            BuildError::TwoWays { service, wanted } => {
+                write!(f, "`{service}` names `{wanted}` in two ways that do not go together")
+            }
+            BuildError::BadGroup { group, what } if group.is_empty() => f.write_str(what),
+            BuildError::BadGroup { group, what } => write!(f, "group `{group}`: {what}"),
             BuildError::Cycle { services } => {
                 f.write_str("the services wait for each other in a circle: ")?;
                 for service in services {
@@ -129,10 +149,11 @@ pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
     let handles: BTreeMap<&str, (u32, &HandleKind)> =
         (0u32..).zip(&plan.handles).map(|(at, handle)| (handle.name.as_str(), (at, &handle.kind))).collect();
 
-    let mut edges_of: Vec<Vec<(u32, EdgeKind)>> = Vec::with_capacity(order.len());
+    let mut edges_of: Vec<Vec<EdgeView>> = Vec::with_capacity(order.len());
     for service in &order {
         edges_of.push(edges(service, &index)?);
     }
+    both_ways(&mut edges_of, &order)?;
     if let Some(cycle) = find_cycle(&edges_of) {
         return Err(BuildError::Cycle { services: cycle.iter().map(|at| order[*at as usize].name.clone()).collect() });
     }
@@ -146,6 +167,10 @@ pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
         let brain = brain(service, &order, &index)?;
         let record = writer.service(service, edges, brain, &handles)?;
         push(&mut writer.services, ServiceRecord::SIZE, |to| record.put(to));
+    }
+    for group in groups::flatten(plan, &order, &index, &edges_of)? {
+        let record = writer.group(&group)?;
+        push(&mut writer.groups, GroupRecord::SIZE, |to| record.put(to));
     }
     writer.finish(plan)
 }
@@ -165,18 +190,64 @@ fn check_names(order: &[&Service], handles: &[Handle]) -> Result<(), BuildError>
     Ok(())
 }
 
-fn edges(service: &Service, index: &BTreeMap<&str, u32>) -> Result<Vec<(u32, EdgeKind)>, BuildError> {
-    let mut edges: BTreeMap<u32, EdgeKind> = BTreeMap::new();
-    // `requires` says all that `after` says and more, so it wins where both name one service.
-    for (names, kind) in [(&service.after, EdgeKind::After), (&service.requires, EdgeKind::Requires)] {
-        for name in names {
-            let target = index
-                .get(name.as_str())
-                .ok_or_else(|| BuildError::UnknownService { service: service.name.clone(), wanted: name.clone() })?;
-            edges.insert(*target, kind);
+/// What a service says of others, by their numbers; each other once, the strongest that is said of it.
+fn edges(service: &Service, index: &BTreeMap<&str, u32>) -> Result<Vec<EdgeView>, BuildError> {
+    let mut edges: BTreeMap<u32, EdgeView> = BTreeMap::new();
+    let find = |name: &str| {
+        let unknown = || BuildError::UnknownService { service: service.name.clone(), wanted: name.to_owned() };
+        index.get(name).copied().ok_or_else(unknown)
+    };
+    for name in &service.after {
+        let target = find(name)?;
+        edges.insert(target, EdgeView::plain(target, EdgeKind::After));
+    }
+    // `requires` says all that `wants` says and more, and that one more than `after`.
+    let sets = [(&service.wants, EdgeKind::Wants), (&service.requires, EdgeKind::Requires)];
+    for (need, kind) in sets.into_iter().flat_map(|(needs, kind)| needs.iter().map(move |need| (need, kind))) {
+        let target = find(&need.service)?;
+        let edge = EdgeView { target, kind, condition: need.condition, when_down: need.when_down };
+        edges.insert(target, edge);
+    }
+    let two_ways = |wanted: &str| BuildError::TwoWays { service: service.name.clone(), wanted: wanted.to_owned() };
+    for need in &service.any_of {
+        let target = find(&need.service)?;
+        let edge = EdgeView { target, kind: EdgeKind::AnyOf, condition: need.condition, when_down: need.when_down };
+        let before = edges.insert(target, edge);
+        if before.is_some_and(|before| before.kind != EdgeKind::After) {
+            return Err(two_ways(&need.service));
         }
     }
-    Ok(edges.into_iter().collect())
+    for name in &service.conflicts {
+        let target = find(name)?;
+        if edges.insert(target, EdgeView::plain(target, EdgeKind::Conflicts)).is_some() || *name == service.name {
+            return Err(two_ways(name));
+        }
+    }
+    Ok(edges.into_values().collect())
+}
+
+/// Whoever conflicts with another, that one conflicts with it.
+fn both_ways(edges_of: &mut [Vec<EdgeView>], order: &[&Service]) -> Result<(), BuildError> {
+    let is_conflict = |edge: &&EdgeView| edge.kind == EdgeKind::Conflicts;
+    let conflicts: Vec<(u32, u32)> = (0u32..)
+        .zip(&*edges_of)
+        .flat_map(|(at, edges)| edges.iter().filter(is_conflict).map(move |edge| (edge.target, at)))
+        .collect();
+    for (at, with) in conflicts {
+        let edges = &mut edges_of[at as usize];
+        match edges.iter().find(|edge| edge.target == with) {
+            None => {
+                edges.push(EdgeView::plain(with, EdgeKind::Conflicts));
+                edges.sort_by_key(|edge| edge.target);
+            }
+            Some(edge) if edge.kind == EdgeKind::Conflicts => {}
+            Some(_) => {
+                let name = |at: u32| order[at as usize].name.clone();
+                return Err(BuildError::TwoWays { service: name(at), wanted: name(with) });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The number of a service's brain; nobody else may start it then.
@@ -184,8 +255,7 @@ fn brain(service: &Service, order: &[&Service], index: &BTreeMap<&str, u32>) -> 
     let wrong = |what| BuildError::NotLeftAlone { service: service.name.clone(), what };
     let has_brain = |name: &String| index.get(name.as_str()).is_some_and(|at| !order[*at as usize].brain.is_empty());
     if service.brain.is_empty() {
-        let mut needs = service.requires.iter().chain(&service.after);
-        return match needs.find(|name| has_brain(name)) {
+        return match names_waited_for(service).find(|name| has_brain(name)) {
             Some(name) => {
                 Err(BuildError::NotLeftAlone { service: name.clone(), what: "no other service can wait for it" })
             }
@@ -201,13 +271,20 @@ fn brain(service: &Service, order: &[&Service], index: &BTreeMap<&str, u32>) -> 
         (service.autostart, "the plan cannot start it"),
         (service.essential, "its end is no reason to end everything"),
         (service.restart != RestartPolicy::Never, "it is not started again by itself"),
-        (!service.requires.is_empty() || !service.after.is_empty(), "it cannot wait for others"),
+        (names_waited_for(service).next().is_some(), "it cannot wait for others"),
+        (!service.conflicts.is_empty(), "it cannot have others stopped"),
         (crate::proxy::Name::new(service.name.as_bytes()).is_err(), "the name must be one that it can say"),
     ];
     match flaws.iter().find(|(is_so, _)| *is_so) {
         Some((_, what)) => Err(wrong(what)),
         None => Ok(*at),
     }
+}
+
+/// The services that one waits for in one way or another.
+fn names_waited_for(service: &Service) -> impl Iterator<Item = &String> {
+    let needs = service.requires.iter().chain(&service.wants).chain(&service.any_of);
+    needs.map(|need| &need.service).chain(&service.after)
 }
 
 fn check_ranges(service: &Service) -> Result<(), BuildError> {
@@ -223,6 +300,7 @@ fn check_ranges(service: &Service) -> Result<(), BuildError> {
         (service.resource_limits.iter().all(|limit| limit.soft <= limit.hard && limit.resource < 16), "limits"),
         (service.stop.iter().all(|step| (1..=64).contains(&step.signal)), "stop signal"),
         (service.stop.len() <= STOP_STEPS_MAX, "number of stop signals"),
+        (service.start_retries.is_none_or(|retries| retries < NO_NUMBER), "start_retries"),
         (service.descriptors.iter().all(|d| d.number < DESCRIPTORS_MAX), "descriptor number"),
         (!matches!(service.ready, Ready::Fd(fd) if !(3..DESCRIPTORS_MAX).contains(&fd)), "readiness descriptor"),
         (service.argv.len() <= ARGUMENTS_MAX && service.environment.len() <= ARGUMENTS_MAX, "number of arguments"),
@@ -243,7 +321,9 @@ pub const STOP_STEPS_MAX: usize = 16;
 pub const ARGUMENTS_MAX: usize = 4096;
 
 /// Finds a circle in the graph, if there is one, by walking it depth first without recursion.
-pub(super) fn find_cycle(edges_of: &[Vec<(u32, EdgeKind)>]) -> Option<Vec<u32>> {
+///
+/// Who conflicts does not wait.
+pub(super) fn find_cycle(edges_of: &[Vec<EdgeView>]) -> Option<Vec<u32>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Seen {
         No,
@@ -259,12 +339,15 @@ pub(super) fn find_cycle(edges_of: &[Vec<(u32, EdgeKind)>]) -> Option<Vec<u32>> 
         path.push((start as u32, 0));
         seen[start] = Seen::OnPath;
         while let Some((at, next)) = path.last_mut() {
-            let Some((target, _)) = edges_of[*at as usize].get(*next) else {
+            let Some(EdgeView { target, kind, .. }) = edges_of[*at as usize].get(*next) else {
                 seen[*at as usize] = Seen::Done;
                 path.pop();
                 continue;
             };
             *next += 1;
+            if *kind == EdgeKind::Conflicts {
+                continue;
+            }
             match seen[*target as usize] {
                 Seen::Done => {}
                 Seen::No => {
@@ -292,6 +375,10 @@ struct Writer {
     descriptors: Vec<u8>,
     handles: Vec<u8>,
     cpus: Vec<u8>,
+    exit_codes: Vec<u8>,
+    groups: Vec<u8>,
+    targets: Vec<u8>,
+    members: Vec<u8>,
     run: Vec<u8>,
     known_texts: BTreeMap<String, Text>,
 }
@@ -383,10 +470,45 @@ impl Writer {
         Ok(DescriptorRecord { number: descriptor.number, source, path: self.text(path)?, handle, end })
     }
 
+    /// Lays a target's members down, and the target.
+    fn group(&mut self, group: &groups::FlatGroup<'_>) -> Result<GroupRecord, BuildError> {
+        let start = (self.targets.len() / TargetRecord::SIZE) as u32;
+        for target in &group.targets {
+            let record = TargetRecord {
+                name: self.text(target.name)?,
+                members: list(&mut self.members, u32::SIZE, &target.members, |member, to| member.put(to)),
+                transition_timeout: target.transition_timeout,
+            };
+            push(&mut self.targets, TargetRecord::SIZE, |to| record.put(to));
+        }
+        let plan = group.plan;
+        Ok(GroupRecord {
+            name: self.text(&plan.name)?,
+            targets: List { start, count: group.targets.len() as u32 },
+            initial: group.initial,
+            fallback: group.fallback.unwrap_or(NO_NUMBER),
+            fallback_attempts: plan.fallback_attempts,
+            fallback_delay: plan.fallback_delay,
+            fallback_healthy_after: plan.fallback_healthy_after,
+            last_resort: plan.last_resort.code(),
+        })
+    }
+
+    fn edge(&mut self, edge: &EdgeView) -> EdgeRecord {
+        let mut exit_codes = NO_NUMBER;
+        if let Condition::Exited(codes) = edge.condition {
+            exit_codes = (self.exit_codes.len() / ExitCodes::SIZE) as u32;
+            push(&mut self.exit_codes, ExitCodes::SIZE, |to| codes.put(to));
+        }
+        let condition = edge.condition.kind().code();
+        let (kind, when_down) = (edge.kind.code(), edge.when_down.code());
+        EdgeRecord { target: edge.target, kind, condition, when_down, exit_codes }
+    }
+
     fn service(
         &mut self,
         service: &Service,
-        edges: &[(u32, EdgeKind)],
+        edges: &[EdgeView],
         brain: u32,
         handles: &BTreeMap<&str, (u32, &HandleKind)>,
     ) -> Result<ServiceRecord, BuildError> {
@@ -412,6 +534,7 @@ impl Writer {
             Ready::Fd(fd) => (READY_FD, fd, Span::ZERO),
             Ready::Exit => (READY_EXIT, 0, Span::ZERO),
         };
+        let edges: Vec<EdgeRecord> = edges.iter().map(|edge| self.edge(edge)).collect();
         Ok(ServiceRecord {
             name: self.text(&service.name)?,
             description: self.text(&service.description)?,
@@ -451,12 +574,13 @@ impl Writer {
             restricted: u8::from(service.restricted),
             brain,
             alive_within: service.alive_within.unwrap_or(Span::ZERO),
-            edges: list(&mut self.edges, EdgeRecord::SIZE, edges, |(target, kind), to| {
-                EdgeRecord { target: *target, kind: kind.code() }.put(to);
-            }),
+            edges: list(&mut self.edges, EdgeRecord::SIZE, &edges, |edge, to| edge.put(to)),
             ready,
             ready_fd,
             alive_for,
+            success: service.success,
+            start_retries: service.start_retries.unwrap_or(NO_NUMBER),
+            start_retry_delay: service.start_retry_delay,
             start_timeout: service.start_timeout,
             stop: list(&mut self.stops, StopRecord::SIZE, &service.stop, |step, to| {
                 StopRecord { signal: step.signal, wait: step.wait }.put(to);
@@ -485,6 +609,7 @@ impl Writer {
         };
         let services = place(&self.services, ServiceRecord::SIZE);
         let edges = place(&self.edges, EdgeRecord::SIZE);
+        let groups = place(&self.groups, GroupRecord::SIZE);
         let header = HeaderRecord {
             magic: u64::from_le_bytes(MAGIC),
             version: VERSION,
@@ -499,12 +624,17 @@ impl Writer {
             descriptors: place(&self.descriptors, DescriptorRecord::SIZE),
             handles: place(&self.handles, HandleRecord::SIZE),
             cpus: place(&self.cpus, u32::SIZE),
+            exit_codes: place(&self.exit_codes, ExitCodes::SIZE),
+            groups,
+            targets: place(&self.targets, TargetRecord::SIZE),
+            members: place(&self.members, u32::SIZE),
             run_of_texts: place(&self.run, 1),
             limit_services: plan.limits.services.max(services.count),
             limit_edges: plan.limits.edges.max(edges.count),
             limit_images: plan.limits.images.max(1),
             limit_commands: plan.limits.commands.max(1),
             limit_connections: plan.limits.connections.max(1),
+            limit_groups: plan.limits.groups.max(groups.count),
             shutdown_budget_given: u8::from(plan.shutdown_budget.is_some()),
             shutdown_budget: plan.shutdown_budget.unwrap_or(Span::ZERO),
             lock_memory: plan.lock_memory.code(),

@@ -6,12 +6,13 @@
 //!
 //! The offsets of the fields are computed from the one list in this file; writer, reader and verifier share them.
 
+use super::plan::ExitCodes;
 use crate::time::Span;
 
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -48,6 +49,22 @@ impl Field for Span {
     }
     fn put(self, bytes: &mut [u8]) {
         self.0.put(bytes);
+    }
+}
+
+impl Field for ExitCodes {
+    const SIZE: usize = 32;
+    fn get(bytes: &[u8]) -> Self {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = u64::get(bytes);
+        }
+        ExitCodes(words)
+    }
+    fn put(self, bytes: &mut [u8]) {
+        for (word, bytes) in self.0.into_iter().zip(bytes.chunks_exact_mut(8)) {
+            word.put(bytes);
+        }
     }
 }
 
@@ -134,6 +151,10 @@ record! {
         descriptors: List,
         handles: List,
         cpus: List,
+        exit_codes: List,
+        groups: List,
+        targets: List,
+        members: List,
         // Offset, and length in bytes.
         run_of_texts: List,
         limit_services: u32,
@@ -141,6 +162,7 @@ record! {
         limit_images: u32,
         limit_commands: u32,
         limit_connections: u32,
+        limit_groups: u32,
         shutdown_budget_given: u8,
         shutdown_budget: Span,
         lock_memory: u8,
@@ -185,6 +207,9 @@ record! {
         ready: u8,
         ready_fd: u32,
         alive_for: Span,
+        success: ExitCodes,
+        start_retries: u32,
+        start_retry_delay: Span,
         start_timeout: Span,
         stop: List,
         stuck_after: Span,
@@ -212,7 +237,8 @@ pub(super) const NO_MODE: u16 = u16::MAX;
 
 record! {
     /// An edge of the graph: from the service that lists it to the one it names.
-    EdgeRecord { target: u32, kind: u8, }
+    /// `exit_codes`: the statuses of condition "exited", a number in their table.
+    EdgeRecord { target: u32, kind: u8, condition: u8, when_down: u8, exit_codes: u32, }
 }
 
 record! {
@@ -231,6 +257,28 @@ record! {
     /// The fields after `path` are a socket's: how many bytes its host has (0, 4, 16), those bytes, and the rest.
     HandleRecord { name: Text, kind: u8, path: Text, host_length: u8, host: u128, port: u16, mode: u16, backlog: u32, }
 }
+
+record! {
+    GroupRecord {
+        name: Text,
+        targets: List,
+        initial: u32,
+        fallback: u32,
+        fallback_attempts: u32,
+        fallback_delay: Span,
+        fallback_healthy_after: Span,
+        last_resort: u8,
+    }
+}
+
+record! {
+    /// `members`: the numbers of services, rising: those listed, those of included targets, and what all of them pull as far as
+    /// no other group does.
+    TargetRecord { name: Text, members: List, transition_timeout: Span, }
+}
+
+/// "None" for a group's `fallback`, and for `start_retries`.
+pub(super) const NO_NUMBER: u32 = u32::MAX;
 
 pub(super) const READY_STARTED: u8 = 0;
 pub(super) const READY_ALIVE_FOR: u8 = 1;

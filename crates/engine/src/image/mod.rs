@@ -9,6 +9,7 @@
 
 mod build;
 mod difference;
+mod groups;
 mod layout;
 mod plan;
 #[cfg(test)]
@@ -18,7 +19,8 @@ mod view;
 
 pub use build::{ARGUMENTS_MAX, BuildError, CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, build};
 pub use difference::{Change, difference};
+pub use groups::GROUPS_MAX;
 pub use layout::{IMAGE_BYTES_MAX, MAGIC, VERSION};
 pub use plan::*;
 pub use verify::{COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, ImageError, SERVICES_MAX};
-pub use view::{Bytes, EdgeKind, HandleView, Image, ServiceView, SourceView};
+pub use view::{Bytes, EdgeKind, EdgeView, GroupView, HandleView, Image, ServiceView, SourceView, TargetView};

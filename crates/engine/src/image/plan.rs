@@ -20,6 +20,8 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// Descriptors that outlive runs.
     pub handles: Vec<Handle>,
+    /// Sets of services of which one is active: see [`Group`].
+    pub groups: Vec<Group>,
     /// How much room the daemon reserves.
     pub limits: Limits,
     /// How long the end of everything may take; `None` is no limit.
@@ -83,12 +85,24 @@ pub struct Service {
     pub brain: String,
     /// As a brain it says something this often, or is restarted; `None` means that it need not.
     pub alive_within: Option<Span>,
-    /// Services that must be ready before it starts, and are wanted with it.
-    pub requires: Vec<String>,
+    /// Services that must be as far as each says before it starts, and are wanted with it.
+    pub requires: Vec<Need>,
+    /// Services that are wanted with it and waited for; one that fails holds nobody up.
+    pub wants: Vec<Need>,
+    /// Services that are all wanted with it; one of them must be as far as it says before it starts.
+    pub any_of: Vec<Need>,
     /// Services that go first if they are wanted too.
     pub after: Vec<String>,
+    /// Services that are never up together with it: who is asked for last stays.
+    pub conflicts: Vec<String>,
     /// When dependents may go on.
     pub ready: Ready,
+    /// The exit statuses that are a success.
+    pub success: ExitCodes,
+    /// How often an end, or a time-out, before it is ready is tried again; `None`: as `restart` says.
+    pub start_retries: Option<u32>,
+    /// Rest before each of those tries.
+    pub start_retry_delay: Span,
     /// From the order to start until ready; [`Span::FOREVER`] is no limit.
     pub start_timeout: Span,
     /// Signals to ask it to end with, and how long each is given. Then it is killed.
@@ -147,8 +161,14 @@ impl Default for Service {
             brain: String::new(),
             alive_within: None,
             requires: Vec::new(),
+            wants: Vec::new(),
+            any_of: Vec::new(),
             after: Vec::new(),
+            conflicts: Vec::new(),
             ready: Ready::Started,
+            success: ExitCodes::ZERO,
+            start_retries: None,
+            start_retry_delay: Span::ZERO,
             start_timeout: Span::from_secs(60),
             stop: alloc::vec![StopStep { signal: 15, wait: Span::from_secs(10) }],
             stuck_after: Span::from_secs(10),
@@ -163,6 +183,195 @@ impl Default for Service {
             containment: ContainmentWish::Auto,
             survive: false,
         }
+    }
+}
+
+/// One thing that a service needs of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// The other service.
+    pub service: String,
+    /// How far that one must be.
+    pub condition: Condition,
+    /// What happens to who needs it when it goes down unasked.
+    pub when_down: WhenDown,
+}
+
+impl From<String> for Need {
+    /// The usual one: ready, and what goes down leaves its dependents as they are.
+    fn from(service: String) -> Need {
+        Need { service, condition: Condition::Ready, when_down: WhenDown::Keep }
+    }
+}
+
+impl From<&str> for Need {
+    fn from(service: &str) -> Need {
+        String::from(service).into()
+    }
+}
+
+/// How far a service must be for another to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Its program has been executed.
+    Started,
+    /// It is ready.
+    Ready,
+    /// It has been ready for its `healthy_after`.
+    Healthy,
+    /// It has ended with success, and is not to be run again by itself.
+    Completed,
+    /// It has ended with one of these statuses, and is not to be run again by itself.
+    Exited(ExitCodes),
+}
+
+coded_enum! {
+    /// The conditions by name.
+    pub enum ConditionKind {
+        /// [`Condition::Started`].
+        Started = 0, "started";
+        /// [`Condition::Ready`].
+        Ready = 1, "ready";
+        /// [`Condition::Healthy`].
+        Healthy = 2, "healthy";
+        /// [`Condition::Completed`].
+        Completed = 3, "completed";
+        /// [`Condition::Exited`].
+        Exited = 4, "exited";
+    }
+}
+
+impl Condition {
+    /// Which it is.
+    pub fn kind(&self) -> ConditionKind {
+        match self {
+            Condition::Started => ConditionKind::Started,
+            Condition::Ready => ConditionKind::Ready,
+            Condition::Healthy => ConditionKind::Healthy,
+            Condition::Completed => ConditionKind::Completed,
+            Condition::Exited(_) => ConditionKind::Exited,
+        }
+    }
+}
+
+coded_enum! {
+    /// What happens to a dependent when its dependency goes down unasked.
+    pub enum WhenDown {
+        /// Nothing.
+        Keep = 0, "keep";
+        /// It runs on, and is restarted when the dependency is ready again.
+        Restart = 1, "restart";
+        /// It is stopped at once, and started again when the dependency is as far again as it must be.
+        Stop = 2, "stop";
+    }
+}
+
+/// A set of exit statuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ExitCodes(pub [u64; 4]);
+
+impl ExitCodes {
+    /// Status 0 alone.
+    pub const ZERO: ExitCodes = ExitCodes([1, 0, 0, 0]);
+
+    /// Whether a status is among them.
+    pub fn contains(&self, code: u8) -> bool {
+        self.0[usize::from(code >> 6)] & (1 << (code & 63)) != 0
+    }
+
+    /// The statuses, lowest first.
+    pub fn iter(self) -> impl Iterator<Item = u8> {
+        (0..=u8::MAX).filter(move |code| self.contains(*code))
+    }
+}
+
+impl FromIterator<u8> for ExitCodes {
+    fn from_iter<I: IntoIterator<Item = u8>>(codes: I) -> ExitCodes {
+        let mut all = ExitCodes::default();
+        for code in codes {
+            all.0[usize::from(code >> 6)] |= 1 << (code & 63);
+        }
+        all
+    }
+}
+
+/// An independent set of targets, of which one is active.
+///
+/// Each has a target [`OFF`] without services, unless it says what that is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// Its name; empty for the one of a plan that names none.
+    pub name: String,
+    /// Its targets, in any order.
+    pub targets: Vec<Target>,
+    /// The target that is entered when the plan is loaded.
+    pub initial: String,
+    /// The target that is entered when one has failed; empty: it is left as it is.
+    pub fallback: String,
+    /// How often a fallback that fails is tried again.
+    pub fallback_attempts: u32,
+    /// Rest before the first of those tries; doubled for each further one.
+    pub fallback_delay: Span,
+    /// A fallback that was complete this long clears the count of its failures.
+    pub fallback_healthy_after: Span,
+    /// What is done when there is no more try.
+    pub last_resort: LastResort,
+}
+
+impl Default for Group {
+    fn default() -> Group {
+        Group {
+            name: String::new(),
+            targets: Vec::new(),
+            initial: String::from(OFF),
+            fallback: String::new(),
+            fallback_attempts: 3,
+            fallback_delay: Span::from_secs(1),
+            fallback_healthy_after: Span::from_secs(60),
+            last_resort: LastResort::Off,
+        }
+    }
+}
+
+/// The target that every group has.
+pub const OFF: &str = "Off";
+
+/// A named set of services to be up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// One line for people.
+    pub description: String,
+    /// The services that are listed.
+    pub services: Vec<String>,
+    /// Other targets of the group whose services belong to it too.
+    pub includes: Vec<String>,
+    /// How long a switch to it may take; [`Span::FOREVER`] is no limit.
+    pub transition_timeout: Span,
+}
+
+impl Default for Target {
+    fn default() -> Target {
+        Target {
+            name: String::new(),
+            description: String::new(),
+            services: Vec::new(),
+            includes: Vec::new(),
+            transition_timeout: Span::FOREVER,
+        }
+    }
+}
+
+coded_enum! {
+    /// What is done when a group's fallback has failed as often as it may.
+    pub enum LastResort {
+        /// The group goes to its target `Off`.
+        Off = 0, "off";
+        /// Everything ends, with status 1.
+        End = 1, "end";
+        /// The machine is rebooted, after everything has ended.
+        Reboot = 2, "reboot";
     }
 }
 
@@ -437,11 +646,13 @@ pub struct Limits {
     pub commands: u32,
     /// Control connections at once.
     pub connections: u32,
+    /// Groups that can exist at once.
+    pub groups: u32,
 }
 
 impl Default for Limits {
     /// 0 means "what the plan needs", decided when the image is built.
     fn default() -> Limits {
-        Limits { services: 0, edges: 0, images: 4, commands: 256, connections: 1024 }
+        Limits { services: 0, edges: 0, images: 4, commands: 256, connections: 1024, groups: 0 }
     }
 }

@@ -38,6 +38,7 @@ fn rich() -> Plan {
     web.after = vec!["db".into(), "aux".into()];
     Plan {
         name: "rich".into(),
+        groups: Vec::new(),
         services: vec![web, db, service("aux")],
         handles: vec![Handle { name: "log".into(), kind: HandleKind::Pipe }, listening("http", "tcp:80")],
         limits: Limits::default(),
@@ -98,7 +99,7 @@ fn what_was_planned_is_read_back() {
     assert_eq!(image.handle(1), ("http", HandleView::Listen(http)));
 
     // `requires` and `after` on one service are one edge, the stronger.
-    let web: Vec<(u32, EdgeKind)> = image.service(2).edges().collect();
+    let web: Vec<(u32, EdgeKind)> = image.service(2).edges().map(|edge| (edge.target, edge.kind)).collect();
     assert_eq!(web, [(0, EdgeKind::After), (1, EdgeKind::Requires)]);
     assert!(image.service(0).groups().is_none());
 }

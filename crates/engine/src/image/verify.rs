@@ -7,9 +7,13 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle, flaw_of_socket};
+use super::groups::GROUPS_MAX;
 use super::layout::*;
-use super::plan::{ContainmentWish, Limits, Lines, LockMemory, RestartPolicy, Right, SchedulingPolicy, Session};
-use super::view::{Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
+use super::plan::{
+    ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, LockMemory, OFF, RestartPolicy, Right,
+    SchedulingPolicy, Session, WhenDown,
+};
+use super::view::{Bytes, EdgeKind, EdgeView, HandleView, Image, Tables, handle_view};
 use crate::names::check_name;
 
 /// Why bytes are not an image that this daemon takes.
@@ -79,19 +83,57 @@ impl Image {
     }
 
     fn check_graph(&self) -> Result<(), ImageError> {
-        let edges_of: Vec<Vec<(u32, EdgeKind)>> = self.services().map(|service| service.edges().collect()).collect();
+        let edges_of: Vec<Vec<EdgeView>> = self.services().map(|service| service.edges().collect()).collect();
         if find_cycle(&edges_of).is_some() {
             return Err(malformed("services wait for each other in a circle"));
         }
+        let has_back = |at: u32, edge: &EdgeView| {
+            let back = edges_of[edge.target as usize].iter().find(|back| back.target == at);
+            edge.kind != EdgeKind::Conflicts || edge.target != at && back.is_some_and(|back| back.kind == edge.kind)
+        };
+        for (at, edges) in (0u32..).zip(&edges_of) {
+            sound(edges.is_sorted_by(|a, b| a.target < b.target), "a service's edges are not in order")?;
+            sound(edges.iter().all(|edge| has_back(at, edge)), "a service conflicts with one that does not with it")?;
+        }
+        self.check_groups()?;
         self.check_brains(&edges_of)
     }
 
+    /// A group's members are nobody else's to start.
+    fn check_groups(&self) -> Result<(), ImageError> {
+        let mut group_of: Vec<u32> = alloc::vec![u32::MAX; self.len() as usize];
+        for at in 0..self.group_count() {
+            let group = self.group(at);
+            sound(at == 0 || self.group(at - 1).name() < group.name(), "groups are not in the order of their names")?;
+            let count = group.target_count();
+            sound(
+                group.initial() < count && group.fallback().is_none_or(|at| at < count),
+                "a group has no such target",
+            )?;
+            sound(group.find_target(OFF).is_some(), "a group has no target `Off`")?;
+            for number in 0..count {
+                let target = group.target(number);
+                sound(number == 0 || group.target(number - 1).name() < target.name(), "targets are not in order")?;
+                sound(target.members().is_sorted_by(|a, b| a < b), "members are not in order")?;
+                for member in target.members() {
+                    sound(member < self.len(), "a target has no such member")?;
+                    let service = self.service(member);
+                    sound(!service.autostart() && service.brain().is_none(), "a member is started by others too")?;
+                    let group_of = &mut group_of[member as usize];
+                    sound(*group_of == u32::MAX || *group_of == at, "two groups have one member")?;
+                    *group_of = at;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Whoever has a brain is started by nobody else: not by the plan, not for a dependent, not again by itself.
-    fn check_brains(&self, edges_of: &[Vec<(u32, EdgeKind)>]) -> Result<(), ImageError> {
+    fn check_brains(&self, edges_of: &[Vec<EdgeView>]) -> Result<(), ImageError> {
         let has_brain = |at: u32| self.service(at).brain().is_some();
         for (at, (service, edges)) in (0u32..).zip(self.services().zip(edges_of)) {
             let Some(brain) = service.brain() else {
-                sound(!edges.iter().any(|(on, _)| has_brain(*on)), "a service waits for one that has a brain")?;
+                sound(!edges.iter().any(|edge| has_brain(edge.target)), "a service waits for one that has a brain")?;
                 continue;
             };
             sound(brain < self.len() && brain != at && !has_brain(brain), "a brain is none")?;
@@ -138,6 +180,7 @@ fn tables(raw: &[u8]) -> Result<Tables, ImageError> {
         images: HeaderRecord::limit_images(raw),
         commands: HeaderRecord::limit_commands(raw),
         connections: HeaderRecord::limit_connections(raw),
+        groups: HeaderRecord::limit_groups(raw),
     };
     let tables = Tables {
         checksum: HeaderRecord::checksum(raw),
@@ -150,15 +193,23 @@ fn tables(raw: &[u8]) -> Result<Tables, ImageError> {
         descriptors: table(HeaderRecord::descriptors(raw), DescriptorRecord::SIZE)?,
         handles: table(HeaderRecord::handles(raw), HandleRecord::SIZE)?,
         cpus: table(HeaderRecord::cpus(raw), u32::SIZE)?,
+        exit_codes: table(HeaderRecord::exit_codes(raw), ExitCodes::SIZE)?,
+        groups: table(HeaderRecord::groups(raw), GroupRecord::SIZE)?,
+        targets: table(HeaderRecord::targets(raw), TargetRecord::SIZE)?,
+        members: table(HeaderRecord::members(raw), u32::SIZE)?,
         run: table(HeaderRecord::run_of_texts(raw), 1)?,
         limits,
         shutdown_budget: (HeaderRecord::shutdown_budget_given(raw) != 0).then(|| HeaderRecord::shutdown_budget(raw)),
         lock_memory: LockMemory::from_code(HeaderRecord::lock_memory(raw)).ok_or(malformed("a choice is unknown"))?,
     };
-    if limits.services < tables.services.count || limits.edges < tables.edges.count {
+    let is_room = limits.services >= tables.services.count && limits.edges >= tables.edges.count;
+    if !is_room || limits.groups < tables.groups.count {
         return Err(malformed("its limits are smaller than its content"));
     }
     if limits.services > SERVICES_MAX || limits.edges > EDGES_MAX || limits.images == 0 || limits.images > IMAGES_MAX {
+        return Err(malformed("its limits are out of range"));
+    }
+    if limits.groups as usize > GROUPS_MAX {
         return Err(malformed("its limits are out of range"));
     }
     if !(1..=COMMANDS_MAX).contains(&limits.commands) || !(1..=CONNECTIONS_MAX).contains(&limits.connections) {
@@ -201,7 +252,30 @@ impl<'i> Checker<'i> {
         for record in self.records(self.tables.edges, EdgeRecord::SIZE) {
             sound(EdgeRecord::target(record) < self.tables.services.count, "an edge leads outside")?;
             sound(EdgeKind::from_code(EdgeRecord::kind(record)).is_some(), "an edge is of an unknown kind")?;
+            sound(WhenDown::from_code(EdgeRecord::when_down(record)).is_some(), "an edge says an unknown thing")?;
+            let condition = ConditionKind::from_code(EdgeRecord::condition(record));
+            let has_codes = EdgeRecord::exit_codes(record) < self.tables.exit_codes.count;
+            let known = condition.is_some_and(|condition| condition != ConditionKind::Exited || has_codes);
+            sound(known, "an edge has an unknown condition")?;
         }
+        let within = |list: List, table: List| u64::from(list.start) + u64::from(list.count) <= u64::from(table.count);
+        let mut targets = 0u64;
+        for record in self.records(self.tables.groups, GroupRecord::SIZE) {
+            let name = self.text(GroupRecord::name(record))?;
+            sound(name.is_empty() || check_name(name).is_ok(), "a group's name is none")?;
+            sound(within(GroupRecord::targets(record), self.tables.targets), "a list reaches outside its table")?;
+            sound(LastResort::from_code(GroupRecord::last_resort(record)).is_some(), "a choice is unknown")?;
+            targets += u64::from(GroupRecord::targets(record).count);
+        }
+        sound(targets <= u64::from(self.tables.targets.count), "groups share their targets")?;
+        let mut members = 0u64;
+        for record in self.records(self.tables.targets, TargetRecord::SIZE) {
+            let name = self.text(TargetRecord::name(record))?;
+            sound(check_name(name).is_ok(), "a target's name is none")?;
+            sound(within(TargetRecord::members(record), self.tables.members), "a list reaches outside its table")?;
+            members += u64::from(TargetRecord::members(record).count);
+        }
+        sound(members <= u64::from(self.tables.members.count), "targets share their members")?;
         for record in self.records(self.tables.handles, HandleRecord::SIZE) {
             self.handle(record)?;
         }

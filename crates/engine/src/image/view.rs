@@ -9,8 +9,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::layout::*;
 use super::plan::{
-    Address, ContainmentWish, Limits, Lines, Listen, LockMemory, Ready, ResourceLimit, RestartPolicy, Right,
-    SchedulingPolicy, Session, StopStep,
+    Address, Condition, ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, Listen, LockMemory,
+    Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StopStep, WhenDown,
 };
 use crate::code::coded_enum;
 use crate::time::Span;
@@ -38,6 +38,10 @@ pub(super) struct Tables {
     pub(super) descriptors: List,
     pub(super) handles: List,
     pub(super) cpus: List,
+    pub(super) exit_codes: List,
+    pub(super) groups: List,
+    pub(super) targets: List,
+    pub(super) members: List,
     pub(super) run: List,
     pub(super) limits: Limits,
     pub(super) shutdown_budget: Option<Span>,
@@ -47,10 +51,51 @@ pub(super) struct Tables {
 coded_enum! {
     /// What an edge of the graph says.
     pub enum EdgeKind {
-        /// The target must be ready first, and is wanted as long as this one is.
+        /// The target must be as far as the condition says, and is wanted as long as this one is.
         Requires = 0, "requires";
         /// The target goes first if it is wanted too.
         After = 1, "after";
+        /// The target goes first, and is wanted as long as this one is; its failure holds nobody up.
+        Wants = 2, "wants";
+        /// The target is wanted as long as this one is; one of all such targets must be as far as its condition says.
+        AnyOf = 3, "any-of";
+        /// The two are never up together. Each has the edge to the other.
+        Conflicts = 4, "conflicts";
+    }
+}
+
+impl EdgeKind {
+    /// Whether the target is wanted as long as the one that has the edge.
+    pub fn pulls(self) -> bool {
+        match self {
+            EdgeKind::Requires | EdgeKind::Wants | EdgeKind::AnyOf => true,
+            EdgeKind::After | EdgeKind::Conflicts => false,
+        }
+    }
+
+    /// Whether the target goes first at a start, and last at a stop.
+    pub fn orders(self) -> bool {
+        self != EdgeKind::Conflicts
+    }
+}
+
+/// An edge of the graph, as the service has it that lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EdgeView {
+    /// The number of the other service in the same image.
+    pub target: u32,
+    /// What it says.
+    pub kind: EdgeKind,
+    /// How far the other one must be.
+    pub condition: Condition,
+    /// What happens to this one when the other goes down unasked.
+    pub when_down: WhenDown,
+}
+
+impl EdgeView {
+    /// An edge that says no more than its kind.
+    pub(super) fn plain(target: u32, kind: EdgeKind) -> EdgeView {
+        EdgeView { target, kind, condition: Condition::Ready, when_down: WhenDown::Keep }
     }
 }
 
@@ -183,6 +228,21 @@ impl Image {
         None
     }
 
+    /// How many groups it has.
+    pub fn group_count(&self) -> u32 {
+        self.tables.groups.count
+    }
+
+    /// The group with number `at`; numbers follow the names.
+    pub fn group(&self, at: u32) -> GroupView<'_> {
+        GroupView { image: self, record: self.entry(self.tables.groups, at, GroupRecord::SIZE) }
+    }
+
+    /// The number of the group with this name.
+    pub fn find_group(&self, name: &str) -> Option<u32> {
+        (0..self.group_count()).find(|at| self.group(*at).name() == name)
+    }
+
     /// How many handles it declares.
     pub fn handle_count(&self) -> u32 {
         self.tables.handles.count
@@ -277,6 +337,10 @@ impl<'i> ServiceView<'i> {
         digest: u64;
         /// From the order to start until ready.
         start_timeout: Span;
+        /// The exit statuses that are a success.
+        success: ExitCodes;
+        /// Rest before each further try of a start.
+        start_retry_delay: Span;
         /// How long after the first kill a stop counts as stuck.
         stuck_after: Span;
         /// Rest before the first restart.
@@ -308,12 +372,23 @@ impl<'i> ServiceView<'i> {
         survive;
     }
 
-    /// Its edges: the number of the target in the same image, and what the edge says.
-    pub fn edges(&self) -> impl Iterator<Item = (u32, EdgeKind)> + use<'i> {
+    /// Its edges, in the order of their targets.
+    pub fn edges(&self) -> impl Iterator<Item = EdgeView> + use<'i> {
         let image = self.image;
-        self.list(ServiceRecord::edges(self.record), image.tables.edges, EdgeRecord::SIZE).map(|record| {
-            let kind = EdgeKind::from_code(EdgeRecord::kind(record)).unwrap_or(EdgeKind::After);
-            (EdgeRecord::target(record), kind)
+        self.list(ServiceRecord::edges(self.record), image.tables.edges, EdgeRecord::SIZE).map(|record| EdgeView {
+            target: EdgeRecord::target(record),
+            kind: EdgeKind::from_code(EdgeRecord::kind(record)).unwrap_or(EdgeKind::After),
+            condition: match ConditionKind::from_code(EdgeRecord::condition(record)) {
+                Some(ConditionKind::Started) => Condition::Started,
+                Some(ConditionKind::Healthy) => Condition::Healthy,
+                Some(ConditionKind::Completed) => Condition::Completed,
+                Some(ConditionKind::Exited) => {
+                    let at = EdgeRecord::exit_codes(record);
+                    Condition::Exited(ExitCodes::get(image.entry(image.tables.exit_codes, at, ExitCodes::SIZE)))
+                }
+                Some(ConditionKind::Ready) | None => Condition::Ready,
+            },
+            when_down: WhenDown::from_code(EdgeRecord::when_down(record)).unwrap_or(WhenDown::Keep),
         })
     }
 
@@ -449,6 +524,11 @@ impl<'i> ServiceView<'i> {
         }
     }
 
+    /// How often an end before it is ready is tried again; `None`: as `restart` says.
+    pub fn start_retries(&self) -> Option<u32> {
+        Some(ServiceRecord::start_retries(self.record)).filter(|retries| *retries != NO_NUMBER)
+    }
+
     /// How many signals its stop sequence has.
     pub fn stop_len(&self) -> u32 {
         ServiceRecord::stop(self.record).count
@@ -488,6 +568,124 @@ impl<'i> ServiceView<'i> {
     fn texts(&self, list: List) -> impl Iterator<Item = &'i [u8]> + use<'i> {
         let image = self.image;
         self.list(list, image.tables.texts, Text::SIZE).map(move |record| image.text_with_nul(Text::get(record)))
+    }
+}
+
+/// One group of an image.
+#[derive(Clone, Copy)]
+pub struct GroupView<'i> {
+    image: &'i Image,
+    record: &'i [u8],
+}
+
+impl<'i> GroupView<'i> {
+    /// Its name; empty for the unnamed one.
+    pub fn name(&self) -> &'i str {
+        self.image.text(GroupRecord::name(self.record))
+    }
+
+    /// How many targets it has.
+    pub fn target_count(&self) -> u32 {
+        GroupRecord::targets(self.record).count
+    }
+
+    /// The target with number `at`; numbers follow the names.
+    pub fn target(&self, at: u32) -> TargetView<'i> {
+        let list = GroupRecord::targets(self.record);
+        debug_assert!(at < list.count, "target {at} of {}", list.count);
+        let record = self.image.entry(self.image.tables.targets, list.start + at, TargetRecord::SIZE);
+        TargetView { image: self.image, record }
+    }
+
+    /// The number of the target with this name.
+    pub fn find_target(&self, name: &str) -> Option<u32> {
+        (0..self.target_count()).find(|at| self.target(*at).name() == name)
+    }
+
+    /// The target that is entered when the plan is loaded.
+    pub fn initial(&self) -> u32 {
+        GroupRecord::initial(self.record)
+    }
+
+    /// The target that is entered when one has failed.
+    pub fn fallback(&self) -> Option<u32> {
+        Some(GroupRecord::fallback(self.record)).filter(|target| *target != NO_NUMBER)
+    }
+
+    /// How often a fallback that fails is tried again.
+    pub fn fallback_attempts(&self) -> u32 {
+        GroupRecord::fallback_attempts(self.record)
+    }
+
+    /// Rest before the first of those tries.
+    pub fn fallback_delay(&self) -> Span {
+        GroupRecord::fallback_delay(self.record)
+    }
+
+    /// A fallback that was complete this long clears the count of its failures.
+    pub fn fallback_healthy_after(&self) -> Span {
+        GroupRecord::fallback_healthy_after(self.record)
+    }
+
+    /// What is done when there is no more try.
+    pub fn last_resort(&self) -> LastResort {
+        LastResort::from_code(GroupRecord::last_resort(self.record)).unwrap_or(LastResort::Off)
+    }
+}
+
+/// One target of a group.
+#[derive(Clone, Copy)]
+pub struct TargetView<'i> {
+    image: &'i Image,
+    record: &'i [u8],
+}
+
+impl<'i> TargetView<'i> {
+    /// Its name.
+    pub fn name(&self) -> &'i str {
+        self.image.text(TargetRecord::name(self.record))
+    }
+
+    /// How many members it has.
+    pub fn len(&self) -> u32 {
+        TargetRecord::members(self.record).count
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The number of a member in the image; members are in the order of these numbers.
+    pub fn member(&self, at: u32) -> u32 {
+        let list = TargetRecord::members(self.record);
+        debug_assert!(at < list.count, "member {at} of {}", list.count);
+        u32::get(self.image.entry(self.image.tables.members, list.start + at, u32::SIZE))
+    }
+
+    /// The numbers of its members, rising.
+    pub fn members(&self) -> impl Iterator<Item = u32> + use<'i> {
+        let target = *self;
+        (0..self.len()).map(move |at| target.member(at))
+    }
+
+    /// Whether it has this member.
+    pub fn has(&self, member: u32) -> bool {
+        let (mut low, mut high) = (0, self.len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.member(middle).cmp(&member) {
+                core::cmp::Ordering::Less => low = middle + 1,
+                core::cmp::Ordering::Equal => return true,
+                core::cmp::Ordering::Greater => high = middle,
+            }
+        }
+        false
+    }
+
+    /// How long a switch to it may take; [`Span::FOREVER`] is no limit.
+    pub fn transition_timeout(&self) -> Span {
+        TargetRecord::transition_timeout(self.record)
     }
 }
 

@@ -7,7 +7,8 @@ use alloc::string::String;
 
 use super::closing::Haste;
 use super::command::EntryState;
-use super::phase::{Asked, Phase, Want};
+use super::graph::Neighbour;
+use super::phase::{Phase, Want};
 use super::{END, Life, Mode, UNLISTED};
 use crate::image::EdgeKind;
 use crate::runs::Runs;
@@ -59,9 +60,9 @@ impl Life {
         let serving = self.mode == Mode::Serving;
         let wanted = |slot: u32| self.slots[slot as usize].want != Want::Down;
         let pullers = self.graph.users(slot).iter();
-        let pullers = pullers.filter(|user| user.kind == EdgeKind::Requires && wanted(user.slot)).count();
+        let pullers = pullers.filter(|user| user.kind.pulls() && wanted(user.slot)).count();
         hold!(!serving || pullers == here.pulled as usize, "{} require it, and {} are counted", pullers, here.pulled);
-        let should = here.asked == Asked::Up || here.pulled > 0;
+        let should = here.asked.holds() || here.pulled > 0 && !here.taken;
         hold!(
             should == (here.want != Want::Down),
             "wanted {} though {:?} and pulled by {}",
@@ -73,12 +74,13 @@ impl Life {
         let needs = |on: u32| self.graph.needs(slot).iter().find(|need| need.slot == on);
         let settled = match (here.want, here.phase) {
             (Want::Up, Phase::Down) => false,
-            (Want::Up, Phase::Waiting { on, .. }) => needs(on).is_some_and(|need| match need.kind {
-                EdgeKind::Requires => !self.is_ready(on) && !self.is_out_of_reach(on),
-                EdgeKind::After => self.is_on_its_way(on),
+            // Who waits for time alone may have its moment now.
+            (Want::Up, Phase::Waiting { look_at, .. }) if look_at <= self.now => true,
+            (Want::Up, Phase::Waiting { on, look_at, .. }) => needs(on).is_some_and(|need| {
+                look_at == self.look_at(runs.images(), slot, need) && self.stands_in_the_way(runs, slot, need)
             }),
             (Want::Up, Phase::Blocked { on, .. }) => {
-                needs(on).is_some_and(|need| need.kind == EdgeKind::Requires) && self.is_out_of_reach(on)
+                needs(on).is_some_and(|need| self.stands_in_the_way(runs, slot, need) && self.blocks(need))
             }
             (_, Phase::Held { on, .. }) => {
                 let uses = self.graph.users(slot).iter().any(|user| user.slot == on);
@@ -89,8 +91,21 @@ impl Life {
             (Want::Down, Phase::Down) => true,
             (Want::Down | Want::Again, _) => false,
         };
-        hold!(settled, "wanted {} and {:?}: not settled", here.want, here.phase);
+        let on = here.phase.on().map(|on| (needs(on), self.slots[on as usize].want, self.slots[on as usize].phase));
+        hold!(settled, "wanted {} and {:?}: not settled ({on:?})", here.want, here.phase);
         Ok(())
+    }
+
+    /// Whether a need is a reason to wait, or to be blocked.
+    fn stands_in_the_way(&self, runs: &Runs, slot: u32, need: Neighbour) -> bool {
+        let is_met = |need| self.is_met(runs.images(), slot, need);
+        match need.kind {
+            EdgeKind::Requires => !is_met(need),
+            EdgeKind::After => self.is_on_its_way(need.slot),
+            EdgeKind::Wants => !is_met(need) && self.is_soon(need),
+            EdgeKind::AnyOf => !self.graph.needs(slot).iter().any(|need| need.kind == EdgeKind::AnyOf && is_met(need)),
+            EdgeKind::Conflicts => self.slots[need.slot as usize].phase.kind().is_live(),
+        }
     }
 
     /// An end with a budget has its deadline, until that has come.

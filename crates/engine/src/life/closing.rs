@@ -49,7 +49,7 @@ impl Life {
             let service = &mut self.slots[slot as usize];
             service.pulled = 0;
             service.last_order = LastOrder::Shutdown;
-            if service.asked == Asked::Up {
+            if service.asked.holds() {
                 service.asked = Asked::Down;
             }
             self.set_want(slot, Want::Down, Why { cause: Cause::Asked, root });
@@ -82,7 +82,7 @@ impl Life {
         // Nobody waits for one that is stuck.
         let waited_for = |slot: u32| !matches!(self.slots[slot as usize].phase, Phase::Stuck { .. });
         let graces = |slot: u32| runs.graces_left(slot, now).filter(|_| waited_for(slot));
-        let needs = |slot: u32| self.graph.needs(slot).iter().map(|need| need.slot);
+        let needs = |slot: u32| self.graph.needs(slot).iter().filter(|need| need.kind.orders()).map(|need| need.slot);
         let Some((last, sum)) = self.longest.find(slots, needs, |slot| Some(counted(graces(slot)?, usable))) else {
             return;
         };

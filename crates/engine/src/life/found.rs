@@ -9,6 +9,7 @@ use super::save::{restore_failure, restore_last_order, save_failure, save_last_o
 use super::{Life, Mode, Why};
 use crate::causes::{Cause, Root, RootKind, restore_root, save_root};
 use crate::codec::{ReadError, Reader, Writer};
+use crate::image::EdgeKind;
 use crate::runs::{Containment, Exit, Pid, RunId, Runs, ServiceId, pack_exit, some_pid, unpack_exit};
 use crate::time::Moment;
 
@@ -110,7 +111,6 @@ impl Life {
         service.began = found.began;
         service.last_exit = found.last_exit;
         service.last_order = found.last_order;
-        service.taken = found.taken;
         service.restarts = found.restarts;
         service.failures = found.failures;
         service.window_from = found.window_from;
@@ -126,6 +126,9 @@ impl Life {
         };
         if found.asked && self.slots[slot as usize].asked != Asked::Up {
             self.ask_up(slot, Cause::Found, root);
+        } else if found.taken && !self.is_required(slot) {
+            // Who can do without it had it wanted when that one was found.
+            self.ask_down(slot, Cause::Found, root);
         }
         match found.phase {
             PhaseKind::Running if run_lives => self.move_to(slot, Phase::Running, why),
@@ -167,6 +170,14 @@ impl Life {
             here.since = found.since.min(self.now);
         }
         self.roots.release(root);
+    }
+}
+
+impl Life {
+    /// Whether somebody is wanted who cannot do without a service.
+    fn is_required(&self, slot: u32) -> bool {
+        let mut users = self.graph.users(slot).iter();
+        users.any(|user| user.kind == EdgeKind::Requires && self.slots[user.slot as usize].want != Want::Down)
     }
 }
 

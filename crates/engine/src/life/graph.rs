@@ -7,13 +7,15 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::codec::{ReadError, Reader, Writer};
-use crate::image::EdgeKind;
+use crate::image::{ConditionKind, EdgeKind, EdgeView, WhenDown};
 
 /// One end of an edge, as seen from the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Neighbour {
     pub(crate) slot: u32,
     pub(crate) kind: EdgeKind,
+    pub(crate) condition: ConditionKind,
+    pub(crate) when_down: WhenDown,
 }
 
 /// Edges from each slot to what it needs, and from each slot to what uses it. The default one has room for nothing.
@@ -30,14 +32,19 @@ struct Side {
     packed: Vec<u32>,
 }
 
-/// Says every edge to a listener: who has it, to whom it leads, its kind.
-type EachEdge<'v> = &'v dyn Fn(&mut dyn FnMut(u32, u32, EdgeKind));
+/// Says every edge to a listener: who has it, to whom it leads, what it says.
+type EachEdge<'v> = &'v dyn Fn(&mut dyn FnMut(u32, u32, EdgeView));
 
 /// Where to begin to look among edges when nothing is known yet.
 pub(crate) const LAST: u32 = u32::MAX;
 
-/// Marks an edge that only orders.
-const AFTER: u32 = 1 << 31;
+/// How many bits of a packed edge are the slot. Above them: the kind, the condition, what happens when the need goes down.
+const SLOT_BITS: u32 = 20;
+const SLOT: u32 = (1 << SLOT_BITS) - 1;
+const KIND_AT: u32 = SLOT_BITS;
+const CONDITION_AT: u32 = SLOT_BITS + 3;
+const WHEN_DOWN_AT: u32 = SLOT_BITS + 6;
+const _: () = assert!(crate::image::SERVICES_MAX <= SLOT, "every slot has a number that fits");
 
 impl Graph {
     pub(crate) fn new(slots: u32, edges: u32) -> Graph {
@@ -50,10 +57,10 @@ impl Graph {
         self.needs.packed.capacity()
     }
 
-    /// Takes all edges anew. `each` is called several times and must say the same edges each time: (user, need, kind).
+    /// Takes all edges anew. `each` is called several times and must say the same edges each time: (user, need, what it says).
     pub(crate) fn rebuild(&mut self, each: EachEdge<'_>) {
         self.needs.fill(each);
-        self.users.fill(&|edge| each(&mut |user, need, kind| edge(need, user, kind)));
+        self.users.fill(&|edge| each(&mut |user, need, said| edge(need, user, said)));
     }
 
     pub(crate) fn save(&self, writer: &mut Writer<'_>) {
@@ -82,7 +89,7 @@ impl Graph {
             side.packed.clear();
             for _ in 0..edges {
                 let packed = reader.small()?;
-                if packed & !AFTER >= slots {
+                if packed & SLOT >= slots || pack(unpack(packed)) != packed {
                     return Err(ReadError::BadValue { what: "an edge" });
                 }
                 side.packed.push(packed);
@@ -117,9 +124,10 @@ impl Side {
         }
         packed.clear();
         packed.resize(edges, 0);
-        each(&mut |at, to, kind| {
+        each(&mut |at, to, edge| {
             let place = &mut from[at as usize];
-            packed[*place as usize] = to | if kind == EdgeKind::After { AFTER } else { 0 };
+            let (kind, condition, when_down) = (edge.kind, edge.condition.kind(), edge.when_down);
+            packed[*place as usize] = pack(Neighbour { slot: to, kind, condition, when_down });
             *place += 1;
         });
         from.rotate_right(1);
@@ -162,31 +170,49 @@ impl<'g> Edges<'g> {
     }
 }
 
+fn pack(neighbour: Neighbour) -> u32 {
+    let Neighbour { slot, kind, condition, when_down } = neighbour;
+    let said = u32::from(kind.code()) << KIND_AT | u32::from(condition.code()) << CONDITION_AT;
+    slot | said | u32::from(when_down.code()) << WHEN_DOWN_AT
+}
+
 fn unpack(packed: u32) -> Neighbour {
-    let kind = if packed & AFTER == 0 { EdgeKind::Requires } else { EdgeKind::After };
-    Neighbour { slot: packed & !AFTER, kind }
+    let three_bits = |at: u32| (packed >> at) as u8 & 7;
+    Neighbour {
+        slot: packed & SLOT,
+        kind: EdgeKind::from_code(three_bits(KIND_AT)).unwrap_or(EdgeKind::After),
+        condition: ConditionKind::from_code(three_bits(CONDITION_AT)).unwrap_or(ConditionKind::Ready),
+        when_down: WhenDown::from_code(three_bits(WHEN_DOWN_AT)).unwrap_or(WhenDown::Keep),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::{Condition, ExitCodes};
 
     #[test]
     fn both_directions_agree() {
+        let said = |kind, condition, when_down| EdgeView { target: 0, kind, condition, when_down };
         let edges = [
-            (2, 0, EdgeKind::Requires),
-            (2, 1, EdgeKind::After),
-            (1, 0, EdgeKind::Requires),
-            (3, 2, EdgeKind::Requires),
+            (2, 0, said(EdgeKind::Requires, Condition::Ready, WhenDown::Keep)),
+            (2, 1, said(EdgeKind::After, Condition::Healthy, WhenDown::Stop)),
+            (1, 0, said(EdgeKind::Conflicts, Condition::Exited(ExitCodes::ZERO), WhenDown::Restart)),
+            (3, 2, said(EdgeKind::AnyOf, Condition::Started, WhenDown::Keep)),
         ];
+        let same = |n: Neighbour, edge: EdgeView| {
+            (n.kind, n.condition, n.when_down) == (edge.kind, edge.condition.kind(), edge.when_down)
+        };
         let mut graph = Graph::new(5, 8);
         for _ in 0..2 {
-            graph.rebuild(&|edge| edges.iter().for_each(|(user, need, kind)| edge(*user, *need, *kind)));
+            graph.rebuild(&|edge| edges.iter().for_each(|(user, need, said)| edge(*user, *need, *said)));
             for slot in 0..5 {
-                let needs: Vec<_> = graph.needs(slot).iter().map(|n| (slot, n.slot, n.kind)).collect();
-                let users: Vec<_> = graph.users(slot).iter().map(|n| (n.slot, slot, n.kind)).collect();
-                assert_eq!(needs, edges.iter().copied().filter(|edge| edge.0 == slot).collect::<Vec<_>>());
-                assert_eq!(users, edges.iter().copied().filter(|edge| edge.1 == slot).collect::<Vec<_>>());
+                let needs: Vec<_> = edges.iter().filter(|edge| edge.0 == slot).map(|edge| (edge.1, edge.2)).collect();
+                let users: Vec<_> = edges.iter().filter(|edge| edge.1 == slot).map(|edge| (edge.0, edge.2)).collect();
+                for (edges, side) in [(needs, graph.needs(slot)), (users, graph.users(slot))] {
+                    assert_eq!(edges.len(), side.iter().count());
+                    assert!(edges.iter().zip(side.iter()).all(|(edge, n)| edge.0 == n.slot && same(n, edge.1)));
+                }
             }
         }
         let needs = graph.needs(2);

@@ -5,6 +5,7 @@ use super::{Life, Mode, Why};
 use crate::causes::{Cause, RootKind};
 use crate::image::Ready;
 use crate::runs::{Ended, Exit, News, Pid, Runs, StartFailure};
+use crate::time::Moment;
 
 /// What ended a run that nobody had asked to end.
 #[derive(Clone, Copy)]
@@ -50,8 +51,11 @@ impl Life {
                 self.move_to(slot, Phase::Stopping { because: Because::NotReady }, why);
             }
             Phase::Resting { .. } => self.begin(runs, slot, Why { cause: Cause::Rested, root }),
+            Phase::Waiting { .. } => {
+                self.timers.set(slot, Moment::NEVER);
+                self.ripen(slot);
+            }
             Phase::Down
-            | Phase::Waiting { .. }
             | Phase::Blocked { .. }
             | Phase::Running
             | Phase::Held { .. }
@@ -63,7 +67,10 @@ impl Life {
     }
 
     fn spawned(&mut self, runs: &mut Runs, slot: u32) {
-        self.slots[slot as usize].start_failures = 0;
+        let service = &mut self.slots[slot as usize];
+        service.start_failures = 0;
+        service.spawned = true;
+        self.ripen_waiting(slot);
         let Phase::Starting { ready_by, .. } = self.slots[slot as usize].phase else {
             return self.changed(slot);
         };
@@ -87,6 +94,9 @@ impl Life {
     }
 
     fn become_ready(&mut self, slot: u32) {
+        let service = &mut self.slots[slot as usize];
+        service.was_ready = true;
+        service.start_retries = 0;
         let root = self.latest_root(slot);
         self.move_to(slot, Phase::Running, Why { cause: Cause::Ready, root });
     }

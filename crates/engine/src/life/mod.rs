@@ -12,9 +12,11 @@
 mod check;
 mod closing;
 mod command;
+mod dependents;
 mod found;
 mod graph;
 mod hear;
+mod needs;
 mod phase;
 mod plan;
 mod restart;
@@ -36,7 +38,7 @@ pub use status::{Chain, Decider, Status};
 
 use crate::budget::{Budget, Longest};
 use crate::causes::{Cause, Journal, Link, Root, RootId, RootKind, Roots, Transition};
-use crate::image::Limits;
+use crate::image::{EdgeKind, Limits};
 use crate::images::Home;
 use crate::outbox::Outbox;
 use crate::runs::{Exit, RunId, Runs, ServiceId};
@@ -131,6 +133,12 @@ struct Slot {
     failures: u32,
     /// Starts in a row that failed for want of something that may come back.
     start_failures: u32,
+    /// Tries of a start before it was ready, after the first.
+    start_retries: u32,
+    /// The program of its run has been executed.
+    spawned: bool,
+    /// Its run has been ready.
+    was_ready: bool,
     /// Where the window of the give-up limit began, and the restarts in it.
     window_from: Moment,
     window_restarts: u32,
@@ -185,6 +193,8 @@ pub(crate) struct Life {
     graph: Graph,
     /// Scratch of walks through the graph; empty between them.
     walk: Vec<u32>,
+    /// Who was raised by the walk before; empty between.
+    raised: Vec<u32>,
     /// The number of the last walk.
     walks: u32,
     first_ripe: u32,
@@ -221,6 +231,7 @@ impl Life {
             by_name: Vec::with_capacity(slots),
             graph: Graph::new(limits.services, limits.edges),
             walk: Vec::with_capacity(slots),
+            raised: Vec::with_capacity(slots),
             walks: 0,
             first_ripe: END,
             last_ripe: END,
@@ -356,6 +367,7 @@ impl Life {
         self.note(slot, from, to, why);
         self.ripen(slot);
         self.ripen_neighbours(slot);
+        self.draw_dependents(slot, from, to, why.root);
     }
 
     /// Writes the transition into the journal and tells it.
@@ -385,11 +397,13 @@ impl Life {
 
     fn ripen_waiting(&mut self, slot: u32) {
         for at in 0..self.graph.users(slot).len() {
-            let user = self.graph.users(slot).get(at).slot;
-            if let Phase::Waiting { on, .. } | Phase::Blocked { on, .. } = self.slots[user as usize].phase
-                && on == slot
+            let user = self.graph.users(slot).get(at);
+            // Who waits for one of several names one of them, and any of them may come.
+            let concerns = |on: u32| on == slot || user.kind == EdgeKind::AnyOf;
+            if let Phase::Waiting { on, .. } | Phase::Blocked { on, .. } = self.slots[user.slot as usize].phase
+                && concerns(on)
             {
-                self.ripen(user);
+                self.ripen(user.slot);
             }
         }
     }

@@ -44,6 +44,15 @@ coded_enum! {
         Up = 1, "up";
         /// The plan no longer has it: down, then forgotten.
         Removed = 2, "removed";
+        /// Only until a switch of targets that is under way needs it.
+        Kept = 3, "kept";
+    }
+}
+
+impl Asked {
+    /// Whether a service is wanted because of it.
+    pub(crate) fn holds(self) -> bool {
+        matches!(self, Asked::Up | Asked::Kept)
     }
 }
 
@@ -79,10 +88,11 @@ coded_enum! {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     Down,
-    /// `edge` is the place of `on` among the needs: where the next look begins.
+    /// `edge` is the place of `on` among the needs: where the next look begins. `look_at`: when time alone may have changed it.
     Waiting {
         on: u32,
         edge: u32,
+        look_at: Moment,
     },
     Blocked {
         on: u32,
@@ -225,8 +235,8 @@ impl Phase {
         match self {
             Phase::Starting { ready_by, alive_at } => *ready_by.min(alive_at),
             Phase::Resting { until } => *until,
+            Phase::Waiting { look_at, .. } => *look_at,
             Phase::Down
-            | Phase::Waiting { .. }
             | Phase::Blocked { .. }
             | Phase::Running
             | Phase::Held { .. }

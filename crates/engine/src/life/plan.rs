@@ -151,6 +151,9 @@ impl Life {
             one_shot: false,
             failures: 0,
             start_failures: 0,
+            start_retries: 0,
+            spawned: false,
+            was_ready: false,
             window_from: Moment(0),
             window_restarts: 0,
             restarts: 0,
@@ -246,13 +249,14 @@ impl Life {
         graph.rebuild(&|edge| {
             for (user, slot) in (0u32..).zip(&self.slots) {
                 let Some(home) = slot.home else { continue };
-                for (record, kind) in images.service(home).edges() {
+                for said in images.service(home).edges() {
+                    let record = said.target;
                     let there = Home { record, ..home };
                     // An engine's first plan has every record in the slot of its number; else it is sought by name.
                     let first = self.slots.get(record as usize).is_some_and(|slot| slot.home == Some(there));
                     let need = if first { Some(record) } else { self.find(images, images.service(there).name()) };
                     if let Some(need) = need {
-                        edge(user, need, kind);
+                        edge(user, need, said);
                     }
                 }
             }

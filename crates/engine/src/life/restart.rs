@@ -11,7 +11,7 @@ use super::phase::{Failure, Phase};
 use super::{Life, Why};
 use crate::causes::{Cause, RootId};
 use crate::image::{RestartPolicy, ServiceView};
-use crate::runs::Runs;
+use crate::runs::{Ended, Runs};
 use crate::time::Span;
 
 /// Where growth begins when the plan's first delay is none.
@@ -25,6 +25,17 @@ enum Verdict {
     Restart,
     Done,
     Fail(Failure),
+}
+
+impl UnaskedEnd {
+    /// What the service has failed of when there is no other run.
+    fn failure(self) -> Failure {
+        match self {
+            UnaskedEnd::Exited(_) => Failure::Exited,
+            UnaskedEnd::NotReady => Failure::NotReady,
+            UnaskedEnd::StartFailed(failure) => Failure::Start(failure),
+        }
+    }
 }
 
 impl Life {
@@ -41,7 +52,18 @@ impl Life {
         {
             return self.retry_start(slot, why);
         }
-        match self.verdict(&self.description(runs, slot), end) {
+        let retries = self.description(runs, slot).start_retries();
+        let was_ready = self.slots[slot as usize].was_ready;
+        let verdict = match (self.verdict(&self.description(runs, slot), end), retries) {
+            (Verdict::Restart | Verdict::Fail(_), Some(retries)) if !was_ready => {
+                if self.slots[slot as usize].start_retries < retries {
+                    return self.try_start_again(runs, slot, why);
+                }
+                Verdict::Fail(end.failure())
+            }
+            (verdict, _) => verdict,
+        };
+        match verdict {
             Verdict::Restart => self.restart(runs, slot, why),
             Verdict::Done => self.rest_in_peace(runs, slot, Phase::Done, why),
             Verdict::Fail(failure) => self.rest_in_peace(runs, slot, Phase::Failed(failure), why),
@@ -49,11 +71,14 @@ impl Life {
     }
 
     fn verdict(&self, service: &ServiceView<'_>, end: UnaskedEnd) -> Verdict {
-        let (success, failure) = match end {
-            UnaskedEnd::Exited(exit) => (exit.is_success(), Failure::Exited),
-            UnaskedEnd::NotReady => (false, Failure::NotReady),
+        let failure = end.failure();
+        let success = match end {
+            UnaskedEnd::Exited(exit) => {
+                matches!(exit.ended, Ended::Exited(code) if service.success().contains(code))
+            }
+            UnaskedEnd::NotReady => false,
             // What keeps a start from succeeding stays so until somebody acts.
-            UnaskedEnd::StartFailed(failure) => return Verdict::Fail(Failure::Start(failure)),
+            UnaskedEnd::StartFailed(_) => return Verdict::Fail(failure),
         };
         // A one-shot that succeeded has done what it was for.
         if success && service.ready() == crate::image::Ready::Exit {
@@ -91,6 +116,18 @@ impl Life {
             return self.begin(runs, slot, why);
         }
         self.move_to(slot, Phase::Resting { until: now + rest }, why);
+    }
+
+    /// It ended, or ran out of time, before it was ready, and may try that again.
+    fn try_start_again(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+        let rest = self.description(runs, slot).start_retry_delay();
+        let service = &mut self.slots[slot as usize];
+        service.start_retries += 1;
+        service.restarts = service.restarts.wrapping_add(1);
+        if rest == Span::ZERO {
+            return self.begin(runs, slot, why);
+        }
+        self.move_to(slot, Phase::Resting { until: self.now + rest }, why);
     }
 
     fn retry_start(&mut self, slot: u32, why: Why) {

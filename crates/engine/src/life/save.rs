@@ -173,6 +173,9 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.moment(slot.began);
     writer.small(slot.failures);
     writer.small(slot.start_failures);
+    writer.small(slot.start_retries);
+    writer.yes(slot.spawned);
+    writer.yes(slot.was_ready);
     writer.moment(slot.window_from);
     writer.small(slot.window_restarts);
     writer.small(slot.restarts);
@@ -203,6 +206,9 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         one_shot: home.is_some_and(|home| runs.images().service(home).ready() == Ready::Exit),
         failures: reader.small()?,
         start_failures: reader.small()?,
+        start_retries: reader.small()?,
+        spawned: reader.yes()?,
+        was_ready: reader.yes()?,
         window_from: reader.moment()?,
         window_restarts: reader.small()?,
         restarts: reader.small()?,
@@ -219,7 +225,12 @@ fn save_phase(phase: &Phase, writer: &mut Writer<'_>) {
     writer.byte(phase.kind().code());
     match *phase {
         Phase::Down | Phase::Running | Phase::Done => {}
-        Phase::Waiting { on, edge } | Phase::Blocked { on, edge } | Phase::Held { on, edge } => {
+        Phase::Waiting { on, edge, look_at } => {
+            writer.small(on);
+            writer.small(edge);
+            writer.moment(look_at);
+        }
+        Phase::Blocked { on, edge } | Phase::Held { on, edge } => {
             writer.small(on);
             writer.small(edge);
         }
@@ -243,7 +254,9 @@ fn restore_phase(reader: &mut Reader<'_>, slots: u32) -> Result<Phase, ReadError
         PhaseKind::Down => Phase::Down,
         PhaseKind::Running => Phase::Running,
         PhaseKind::Done => Phase::Done,
-        PhaseKind::Waiting => Phase::Waiting { on: reader.below(slots, "a slot")?, edge: reader.small()? },
+        PhaseKind::Waiting => {
+            Phase::Waiting { on: reader.below(slots, "a slot")?, edge: reader.small()?, look_at: reader.moment()? }
+        }
         PhaseKind::Blocked => Phase::Blocked { on: reader.below(slots, "a slot")?, edge: reader.small()? },
         PhaseKind::Held => Phase::Held { on: reader.below(slots, "a slot")?, edge: reader.small()? },
         PhaseKind::Starting => Phase::Starting { ready_by: reader.moment()?, alive_at: reader.moment()? },

@@ -9,7 +9,6 @@ use super::graph::{LAST, Neighbour};
 use super::phase::{Because, FaultKind, Phase, PhaseKind, Want};
 use super::{Life, Why};
 use crate::causes::Cause;
-use crate::image::EdgeKind;
 use crate::runs::Runs;
 use crate::time::Moment;
 
@@ -25,8 +24,11 @@ impl Life {
         }
         let why = service.why;
         match (service.want, service.phase) {
-            (Want::Up, Phase::Down) => self.begin(runs, slot, why),
-            (Want::Up, Phase::Waiting { on, edge } | Phase::Blocked { on, edge }) => {
+            (Want::Up, Phase::Down) => {
+                self.slots[slot as usize].start_retries = 0;
+                self.begin(runs, slot, why);
+            }
+            (Want::Up, Phase::Waiting { on, edge, .. } | Phase::Blocked { on, edge }) => {
                 self.look_again(runs, slot, on, edge);
             }
             (
@@ -61,6 +63,7 @@ impl Life {
                 service.want = Want::Up;
                 service.failures = 0;
                 service.start_failures = 0;
+                service.start_retries = 0;
                 service.window_restarts = 0;
                 self.begin(runs, slot, why);
             }
@@ -75,16 +78,16 @@ impl Life {
 
     /// Starts a run, or waits for what has to be ready first. The service has no run.
     pub(super) fn begin(&mut self, runs: &mut Runs, slot: u32, why: Why) {
-        match self.unmet(slot, LAST) {
-            Some((edge, need)) => self.wait_for(slot, edge, need),
+        match self.unmet(runs.images(), slot, LAST) {
+            Some((edge, need)) => self.wait_for(runs, slot, edge, need),
             None => self.start(runs, slot, why),
         }
     }
 
     /// The one it waited for has moved: it goes on from there.
     fn look_again(&mut self, runs: &mut Runs, slot: u32, on: u32, edge: u32) {
-        match self.unmet(slot, edge) {
-            Some((edge, need)) => self.wait_for(slot, edge, need),
+        match self.unmet(runs.images(), slot, edge) {
+            Some((edge, need)) => self.wait_for(runs, slot, edge, need),
             None => {
                 // A plan may have taken the edge away: then nobody arrived, and its own want is the reason.
                 let needed = self.graph.needs(slot).iter().any(|need| need.slot == on);
@@ -102,92 +105,23 @@ impl Life {
         let service = &mut self.slots[slot as usize];
         service.run = run;
         service.began = self.now;
+        service.spawned = false;
+        service.was_ready = false;
         let phase = Phase::Starting { ready_by: self.now + patience, alive_at: Moment::NEVER };
         self.move_to(slot, phase, why);
     }
 
-    fn wait_for(&mut self, slot: u32, edge: u32, need: Neighbour) {
+    fn wait_for(&mut self, runs: &Runs, slot: u32, edge: u32, need: Neighbour) {
         let on = need.slot;
         let was_blocked = matches!(self.slots[slot as usize].phase, Phase::Blocked { .. });
-        if need.kind == EdgeKind::Requires && self.is_out_of_reach(on) {
+        if self.blocks(need) {
             let why = self.because_of(on, Cause::OutOfReach);
             self.move_to(slot, Phase::Blocked { on, edge }, why);
         } else {
             let cause = if was_blocked { Cause::WithinReach } else { Cause::Awaits };
             let why = self.because_of(on, cause);
-            self.move_to(slot, Phase::Waiting { on, edge }, why);
-        }
-    }
-
-    /// One thing that a service needs and has not got; looked for from an edge.
-    fn unmet(&self, slot: u32, edge: u32) -> Option<(u32, Neighbour)> {
-        self.graph.needs(slot).find_from(edge, |need| match need.kind {
-            EdgeKind::Requires => !self.is_ready(need.slot),
-            EdgeKind::After => self.is_on_its_way(need.slot),
-        })
-    }
-
-    /// Whether dependents of a service may go on.
-    pub(super) fn is_ready(&self, slot: u32) -> bool {
-        let service = &self.slots[slot as usize];
-        match service.phase {
-            // A service on its way down is no ground to start anything on, even while it still runs.
-            Phase::Running => service.want == Want::Up,
-            Phase::Done => service.want == Want::Up && service.one_shot,
-            Phase::Down
-            | Phase::Waiting { .. }
-            | Phase::Blocked { .. }
-            | Phase::Starting { .. }
-            | Phase::Held { .. }
-            | Phase::Stopping { .. }
-            | Phase::Stuck { .. }
-            | Phase::Resting { .. }
-            | Phase::Failed(_) => false,
-        }
-    }
-
-    /// Whether a service will not become ready by itself.
-    pub(super) fn is_out_of_reach(&self, slot: u32) -> bool {
-        let service = &self.slots[slot as usize];
-        match service.phase {
-            Phase::Failed(_) | Phase::Blocked { .. } => service.want != Want::Again,
-            Phase::Done => service.want == Want::Up && !service.one_shot,
-            Phase::Down
-            | Phase::Waiting { .. }
-            | Phase::Starting { .. }
-            | Phase::Running
-            | Phase::Held { .. }
-            | Phase::Stopping { .. }
-            | Phase::Stuck { .. }
-            | Phase::Resting { .. } => false,
-        }
-    }
-
-    /// Whether a service is wanted and its first try is still to be waited for. One that has failed or rests after a crash
-    /// holds nobody up who only asked for an order.
-    pub(super) fn is_on_its_way(&self, slot: u32) -> bool {
-        let service = &self.slots[slot as usize];
-        match (service.want, service.phase) {
-            (Want::Down, _) => false,
-            (Want::Again, _) => true,
-            (
-                Want::Up,
-                Phase::Down
-                | Phase::Waiting { .. }
-                | Phase::Starting { .. }
-                | Phase::Held { .. }
-                | Phase::Stopping { because: Because::Asked },
-            ) => true,
-            (
-                Want::Up,
-                Phase::Blocked { .. }
-                | Phase::Running
-                | Phase::Stopping { .. }
-                | Phase::Stuck { .. }
-                | Phase::Resting { .. }
-                | Phase::Done
-                | Phase::Failed(_),
-            ) => false,
+            let look_at = self.look_at(runs.images(), slot, need);
+            self.move_to(slot, Phase::Waiting { on, edge, look_at }, why);
         }
     }
 
@@ -234,7 +168,7 @@ impl Life {
         if self.haste() == Haste::NoOrder {
             return None;
         }
-        self.graph.users(slot).find_from(edge, |user| self.goes_first(user.slot))
+        self.graph.users(slot).find_from(edge, |user| user.kind.orders() && self.goes_first(user.slot))
     }
 
     /// Whether a service has a run that is on its way down. One that stays up is not waited for (only order binds it), and

@@ -1,9 +1,10 @@
 //! The first pass: what is wanted, spread through the graph. Nothing is started or stopped here; services whose want
 //! changes become ripe.
 //!
-//! Invariant: `pulled` of a service is the number of services that require it and are wanted (`Up` or `Again`); and a
-//! service is wanted exactly when it is asked for or pulled.
+//! Invariant: `pulled` of a service is the number of services that pull it (by `requires`, `wants` or `any_of`) and are wanted
+//! (`Up` or `Again`); and a service is wanted exactly when it is asked for, or pulled and not stopped by somebody.
 
+use super::graph::Neighbour;
 use super::phase::{Asked, FaultKind, Phase, Want};
 use super::{Life, LifeEffect, Why};
 use crate::causes::{Cause, RootId};
@@ -29,24 +30,38 @@ impl Life {
     /// Asks for a service: it is wanted, and so is all it requires.
     pub(super) fn ask_up(&mut self, slot: u32, cause: Cause, root: RootId) {
         self.slots[slot as usize].asked = Asked::Up;
+        self.slots[slot as usize].taken = false;
         if self.slots[slot as usize].want == Want::Down {
             self.raise(slot, Why { cause, root });
+            self.give_way(root);
         }
     }
 
-    /// Wants a service that was not wanted, and pulls what it requires.
+    /// Whether a service that is pulled stays down all the same: somebody stopped it, and who pulls it can do without. Who cannot
+    /// takes that back.
+    fn stays_down(&mut self, need: Neighbour) -> bool {
+        let service = &mut self.slots[need.slot as usize];
+        let stays = service.taken && (need.kind != EdgeKind::Requires);
+        if service.taken && !stays {
+            service.taken = false;
+        }
+        stays
+    }
+
+    /// Wants a service that was not wanted, and pulls what it needs. Whoever conflicts with one of those goes down.
     fn raise(&mut self, slot: u32, why: Why) {
         self.set_want(slot, Want::Up, why);
-        debug_assert!(self.walk.is_empty());
+        debug_assert!(self.walk.is_empty() && self.raised.is_empty());
         self.walk.push(slot);
         while let Some(user) = self.walk.pop() {
+            self.raised.push(user);
             for at in 0..self.graph.needs(user).len() {
                 let need = self.graph.needs(user).get(at);
-                if need.kind != EdgeKind::Requires {
+                if !need.kind.pulls() {
                     continue;
                 }
                 self.slots[need.slot as usize].pulled += 1;
-                if self.slots[need.slot as usize].want == Want::Down {
+                if self.slots[need.slot as usize].want == Want::Down && !self.stays_down(need) {
                     let cause = Cause::Needed(self.upcoming(user));
                     self.set_want(need.slot, Want::Up, Why { cause, root: why.root });
                     self.walk.push(need.slot);
@@ -55,21 +70,42 @@ impl Life {
         }
     }
 
+    /// Asks down who conflicts with those that were just raised.
+    fn give_way(&mut self, root: RootId) {
+        let raised = core::mem::take(&mut self.raised);
+        for winner in raised.iter().copied() {
+            for at in 0..self.graph.needs(winner).len() {
+                let other = self.graph.needs(winner).get(at);
+                if other.kind == EdgeKind::Conflicts && self.slots[other.slot as usize].want != Want::Down {
+                    let cause = Cause::Conflicts(self.upcoming(winner));
+                    self.ask_down(other.slot, cause, root);
+                }
+            }
+        }
+        self.raised = raised;
+        self.raised.clear();
+    }
+
     /// Asks for a service to be down, and for all that require it: they cannot be up without it.
     pub(super) fn ask_down(&mut self, slot: u32, cause: Cause, root: RootId) {
-        let users = self.walk_users(slot, |life, user| life.slots[user as usize].want != Want::Down);
+        let users = self.walk_users(slot, |life, user| {
+            user.kind == EdgeKind::Requires && life.slots[user.slot as usize].want != Want::Down
+        });
         for at in 0..users {
             let here = self.walk[at];
             // A service that the plan no longer has stays so.
             if self.slots[here as usize].asked != Asked::Removed {
                 self.slots[here as usize].asked = Asked::Down;
             }
+            // Who only wants it does not bring it back.
+            self.slots[here as usize].taken = true;
         }
         // All of them go down for sure, so each takes its own reason before anybody is released.
         for at in 0..users {
             let here = self.walk[at];
             let was_wanted = self.slots[here as usize].want != Want::Down;
-            let cause = if here == slot { cause } else { Cause::DownWith(self.upcoming(self.marked_need(here))) };
+            let cause =
+                if here == slot { cause } else { Cause::DownWith(self.upcoming(self.marked_need(here, is_required))) };
             self.set_want(here, Want::Down, Why { cause, root });
             // Ripe also when it was not wanted: `failed` and `done` are left by a stop.
             self.ripen(here);
@@ -92,7 +128,7 @@ impl Life {
             }
             for edge in 0..self.graph.needs(user).len() {
                 let need = self.graph.needs(user).get(edge);
-                if need.kind != EdgeKind::Requires {
+                if !need.kind.pulls() {
                     continue;
                 }
                 let service = &mut self.slots[need.slot as usize];
@@ -101,7 +137,7 @@ impl Life {
                     continue;
                 };
                 service.pulled = pulled;
-                if pulled == 0 && service.asked != Asked::Up && service.want != Want::Down {
+                if pulled == 0 && !service.asked.holds() && service.want != Want::Down {
                     let cause = Cause::Unneeded(self.upcoming(user));
                     self.set_want(need.slot, Want::Down, Why { cause, root });
                     self.walk.push(need.slot);
@@ -113,14 +149,22 @@ impl Life {
     /// Asks for a service to go down and come up again, and for all running services that require it.
     pub(super) fn ask_again(&mut self, slot: u32, root: RootId) {
         self.ask_up(slot, Cause::Asked, root);
+        if self.slots[slot as usize].want == Want::Down {
+            // What it needs conflicts with what it needs: it went down at once.
+            return;
+        }
         let users = self.walk_users(slot, |life, user| {
-            let service = &life.slots[user as usize];
-            service.want != Want::Down && service.phase.kind().is_live()
+            let service = &life.slots[user.slot as usize];
+            let goes_too = service.want != Want::Down && service.phase.kind().is_live();
+            user.kind == EdgeKind::Requires && goes_too
         });
         for at in 0..users {
             let here = self.walk[at];
-            let cause =
-                if here == slot { Cause::Asked } else { Cause::RestartedWith(self.upcoming(self.marked_need(here))) };
+            let cause = if here == slot {
+                Cause::Asked
+            } else {
+                Cause::RestartedWith(self.upcoming(self.marked_need(here, is_required)))
+            };
             self.set_want(here, Want::Again, Why { cause, root });
         }
         self.walk.clear();
@@ -142,7 +186,7 @@ impl Life {
                 Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Down => {
                     for at in 0..self.graph.needs(here).len() {
                         let need = self.graph.needs(here).get(at);
-                        if need.kind == EdgeKind::Requires && self.slots[need.slot as usize].mark != walk {
+                        if need.kind.pulls() && self.slots[need.slot as usize].mark != walk {
                             self.slots[need.slot as usize].mark = walk;
                             self.walk.push(need.slot);
                         }
@@ -160,12 +204,15 @@ impl Life {
     }
 
     fn go_again(&mut self, here: u32, slot: u32, root: RootId) {
+        if self.slots[here as usize].want == Want::Down {
+            return;
+        }
         let cause = if here == slot { Cause::Asked } else { Cause::Needed(self.upcoming(slot)) };
         self.set_want(here, Want::Again, Why { cause, root });
     }
 
-    /// Collects a service and all that require it, directly or not, as far as `so` holds, into `self.walk`; each once.
-    fn walk_users(&mut self, slot: u32, so: impl Fn(&Life, u32) -> bool) -> usize {
+    /// Collects a service and those that depend on it, directly or not, as far as `so` holds, into `self.walk`; each once.
+    pub(super) fn walk_users(&mut self, slot: u32, so: impl Fn(&Life, Neighbour) -> bool) -> usize {
         self.walks += 1;
         debug_assert!(self.walk.is_empty());
         self.walk.push(slot);
@@ -177,7 +224,7 @@ impl Life {
             for edge in 0..self.graph.users(here).len() {
                 let user = self.graph.users(here).get(edge);
                 let unseen = self.slots[user.slot as usize].mark != self.walks;
-                if user.kind == EdgeKind::Requires && unseen && so(self, user.slot) {
+                if unseen && so(self, user) {
                     self.slots[user.slot as usize].mark = self.walks;
                     self.walk.push(user.slot);
                 }
@@ -186,11 +233,10 @@ impl Life {
         self.walk.len()
     }
 
-    /// The first service that this one requires and that the last walk has been through.
-    fn marked_need(&self, slot: u32) -> u32 {
+    /// The first service that this one needs in some way and that the last walk has been through.
+    pub(super) fn marked_need(&self, slot: u32, so: impl Fn(&Neighbour) -> bool) -> u32 {
         let mut needs = self.graph.needs(slot).iter();
-        let marked =
-            needs.find(|need| need.kind == EdgeKind::Requires && self.slots[need.slot as usize].mark == self.walks);
+        let marked = needs.find(|need| so(need) && self.slots[need.slot as usize].mark == self.walks);
         marked.map_or(slot, |need| need.slot)
     }
 
@@ -206,7 +252,7 @@ impl Life {
         debug_assert!(self.walk.is_empty());
         for slot in 0..self.slots.len() as u32 {
             let service = &mut self.slots[slot as usize];
-            if service.home.is_some() && service.asked == Asked::Up {
+            if service.home.is_some() && service.asked.holds() {
                 service.mark = walk;
                 self.walk.push(slot);
             }
@@ -217,11 +263,14 @@ impl Life {
             at += 1;
             for edge in 0..self.graph.needs(user).len() {
                 let need = self.graph.needs(user).get(edge);
-                if need.kind != EdgeKind::Requires {
+                if !need.kind.pulls() {
+                    continue;
+                }
+                self.slots[need.slot as usize].pulled += 1;
+                if self.stays_down(need) {
                     continue;
                 }
                 let service = &mut self.slots[need.slot as usize];
-                service.pulled += 1;
                 if service.mark != walk {
                     service.mark = walk;
                     self.walk.push(need.slot);
@@ -259,4 +308,8 @@ impl Life {
         let service = self.id(slot);
         self.outbox.put(LifeEffect::Changed { service });
     }
+}
+
+fn is_required(need: &Neighbour) -> bool {
+    need.kind == EdgeKind::Requires
 }

@@ -563,8 +563,9 @@ fn a_plan_that_does_not_fit_changes_nothing() {
     let mut desk = both_up();
     let many: Vec<Service> = (0..17).map(|at| service(&format!("s{at}"))).collect();
     desk.plan(many).says("refused: Services { room: 16 }");
-    let dense = (0..15)
-        .map(|at| with(&format!("s{at:02}"), |s| s.requires = (0..at).map(|need| format!("s{need:02}")).collect()));
+    let dense = (0..15).map(|at| {
+        with(&format!("s{at:02}"), |s| s.requires = (0..at).map(|need| format!("s{need:02}").into()).collect())
+    });
     desk.plan(dense.collect()).says("refused: Services { room: 16 }");
     assert_eq!(desk.phases(), "db running, web running");
     assert_eq!(desk.engine.images().iter().count(), 1);

@@ -12,6 +12,7 @@
 mod brain;
 mod condition;
 mod descriptors;
+mod order;
 mod plan;
 mod process;
 mod restart;
@@ -19,6 +20,7 @@ mod rights;
 mod share;
 mod start;
 mod stop;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -36,6 +38,7 @@ use crate::value::duration;
 pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as condition_names};
 pub(crate) use descriptors::check_twice;
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
+pub(crate) use target::{GROUP, TARGET, TargetDraft};
 
 /// One key of a table that becomes a `T`.
 pub(crate) struct Key<T: 'static> {
@@ -76,7 +79,7 @@ pub(crate) struct Group<T: 'static> {
 /// The keys of a service, in the order of the reference.
 pub(crate) const SERVICE: &[Group<Service>] = &[
     Group { title: "What runs", keys: process::KEYS },
-    Group { title: "Order", keys: start::ORDER },
+    Group { title: "Order", keys: order::KEYS },
     Group { title: "Start", keys: start::START },
     Group { title: "Stop", keys: stop::KEYS },
     Group { title: "Restart", keys: restart::KEYS },
@@ -87,7 +90,8 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 6] = ["description", "command", "requires", "after", "conditions", "brain"];
+pub(crate) const NO_DEFAULTS: [&str; 9] =
+    ["description", "command", "requires", "wants", "any_of", "after", "conflicts", "conditions", "brain"];
 
 /// What a key belongs to, as the end of a phrase: ` in service `web``.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +101,8 @@ pub(crate) enum Owner {
     Defaults,
     Handle(String),
     Service(String),
+    Group(String),
+    Target(String),
     /// By its name.
     Condition(String),
     /// One that has no name yet, by its service's.
@@ -110,6 +116,8 @@ impl fmt::Display for Owner {
             Owner::Limits => f.write_str(" in [limits]"),
             Owner::Defaults => f.write_str(" in [defaults]"),
             Owner::Handle(name) => write!(f, " in handle `{}`", quoted(name)),
+            Owner::Group(name) => write!(f, " in group `{}`", quoted(name)),
+            Owner::Target(name) => write!(f, " in target `{}`", quoted(name)),
             Owner::Service(name) => write!(f, " in service `{}`", quoted(name)),
             Owner::Condition(name) => write!(f, " in condition `{}`", quoted(name)),
             Owner::ConditionOf(service) => write!(f, " in a condition of service `{}`", quoted(service)),

@@ -2,10 +2,11 @@
 
 use serde_json::{Value as Json, json};
 use verger_engine::image::{
-    Address, BACKLOG_MAX, COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, Limits, LockMemory, Plan, SERVICES_MAX,
+    Address, BACKLOG_MAX, COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, GROUPS_MAX, IMAGES_MAX, LastResort, Limits,
+    LockMemory, Plan, SERVICES_MAX,
 };
 
-use super::{Group, Key, Reader, Shape, octal};
+use super::{Group, Key, Reader, Shape, octal, target};
 use crate::complaint::quoted;
 use crate::tree::{Node, Value};
 use crate::value::listen;
@@ -58,11 +59,75 @@ pub(crate) const PLAN: &[Group<Plan>] = &[Group {
             shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/handle"), read: later },
         },
         Key {
+            name: "initial_target",
+            aliases: &["default_target", "initial_run_target"],
+            default: "\"Off\"",
+            doc: "The target that is entered when the plan is loaded.",
+            shape: Shape::Text(|plan, text| target::unnamed(plan).initial = text),
+        },
+        Key {
+            name: "fallback_target",
+            aliases: &["fallback", "fallback_run_target", "recovery_target"],
+            default: "",
+            doc: "The target that is entered when another has failed: a member of it could not be started, or will not come back.",
+            shape: Shape::Text(|plan, text| target::unnamed(plan).fallback = text),
+        },
+        Key {
+            name: "fallback_attempts",
+            aliases: &["fallback_retries"],
+            default: "3",
+            doc: "How often a fallback that fails is tried again.",
+            shape: Shape::Whole {
+                min: 0,
+                max: 1000,
+                land: |plan, number| target::unnamed(plan).fallback_attempts = number as u32,
+            },
+        },
+        Key {
+            name: "fallback_delay",
+            aliases: &[],
+            default: "\"1s\"",
+            doc: "The rest before the first of those tries; doubled for each further one.",
+            shape: Shape::Time(|plan, span| target::unnamed(plan).fallback_delay = span),
+        },
+        Key {
+            name: "fallback_healthy_after",
+            aliases: &[],
+            default: "\"60s\"",
+            doc: "A fallback that was complete this long clears the count of its failures.",
+            shape: Shape::Time(|plan, span| target::unnamed(plan).fallback_healthy_after = span),
+        },
+        Key {
+            name: "last_resort",
+            aliases: &["final_action"],
+            default: "\"off\"",
+            doc: "What is done when the fallback has failed as often as it may: `\"off\"` the group goes to its target `Off`, `\"end\"` \
+                  everything ends, with status 1, `\"reboot\"` everything ends and the machine is rebooted.",
+            shape: Shape::Word {
+                words: || LastResort::ALL.iter().map(|what| what.word()).collect(),
+                land: |plan, word| LastResort::from_word(word).map(|what| target::unnamed(plan).last_resort = what),
+            },
+        },
+        Key {
+            name: "target",
+            aliases: &["targets", "run_target", "run_targets", "runlevel"],
+            default: "{}",
+            doc: "Sets of services of which one is up, each a table `[target.NAME]`. `Off`, which has no service, is always there.",
+            shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/target"), read: later },
+        },
+        Key {
+            name: "group",
+            aliases: &["groups", "process_group"],
+            default: "{}",
+            doc: "Independent sets of targets, each a table `[group.NAME]` with targets `[group.NAME.target.NAME]`.",
+            shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/group"), read: later },
+        },
+        Key {
             name: "defaults",
             aliases: &["default", "global", "common"],
             default: "{}",
-            doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `requires`, \
-                  `after` and `brain`. A value is replaced as a whole, never merged.",
+            doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `brain`, \
+                  and those that name other services. A value is replaced as a whole, never merged.",
             shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
         },
         Key {
@@ -231,6 +296,17 @@ pub(crate) const LIMITS: &[Group<Limits>] = &[Group {
                 min: 1,
                 max: CONNECTIONS_MAX as i64,
                 land: |limits, number| limits.connections = number as u32,
+            },
+        },
+        Key {
+            name: "groups",
+            aliases: &["max_groups"],
+            default: "0",
+            doc: "Groups that can exist at once; 0 is as many as the plan has, and a few more.",
+            shape: Shape::Whole {
+                min: 0,
+                max: GROUPS_MAX as i64,
+                land: |limits, number| limits.groups = number as u32,
             },
         },
     ],

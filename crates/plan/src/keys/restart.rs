@@ -1,8 +1,10 @@
 //! What happens when a service ends unasked.
 
+use serde_json::{Value as Json, json};
 use verger_engine::image::{RestartPolicy, Service};
 
-use super::{Key, Shape};
+use super::{Key, Reader, Shape};
+use crate::tree::{Node, Value};
 
 pub(super) const KEYS: &[Key<Service>] = &[
     Key {
@@ -17,6 +19,13 @@ pub(super) const KEYS: &[Key<Service>] = &[
                 Some(())
             },
         },
+    },
+    Key {
+        name: "success_exit_codes",
+        aliases: &["exitcodes", "success_exit_status", "successexitstatus", "exit_codes"],
+        default: "[0]",
+        doc: "The exit statuses that are a success. With none (`[]`) every end is a failure.",
+        shape: Shape::Other { written: "array of integers from 0 to 255", schema: codes_schema, read: read_codes },
     },
     Key {
         name: "restart_delay",
@@ -58,3 +67,19 @@ pub(super) const KEYS: &[Key<Service>] = &[
         shape: Shape::Time(|service, span| service.give_up_within = span),
     },
 ];
+
+fn codes_schema() -> Json {
+    json!({ "type": "array", "items": { "type": "integer", "minimum": 0, "maximum": 255 } })
+}
+
+fn read_codes(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    let Some(items) = reader.items(node, "an array of exit statuses") else { return };
+    let mut codes = Vec::new();
+    for item in items {
+        match item.value {
+            Value::Whole(code) if u8::try_from(code).is_ok() => codes.extend(u8::try_from(code)),
+            _ => reader.wrong(item, "exit statuses from 0 to 255", None),
+        }
+    }
+    service.success = codes.into_iter().collect();
+}

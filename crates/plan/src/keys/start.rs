@@ -1,54 +1,11 @@
-//! When a service starts, after whom, and when it counts as started.
-
-use std::collections::BTreeSet;
+//! When a service counts as started, and how often that is tried.
 
 use serde_json::json;
 use verger_engine::image::{DESCRIPTORS_MAX, Ready, Service};
 
-use super::{Edge, Key, Reader, Shape, strings_schema};
-use crate::complaint::{Said, quoted};
+use super::{Key, Reader, Shape};
 use crate::near::did_you_mean;
 use crate::tree::{Node, Value};
-
-pub(super) const ORDER: &[Key<Service>] = &[
-    Key {
-        name: "requires",
-        aliases: &["depends", "depends_on", "dependencies", "needs", "wants", "bindsto", "waits_for"],
-        default: "[]",
-        doc: "Services that must be ready before it starts, and are wanted with it.",
-        shape: Shape::Other {
-            written: "array of service names",
-            schema: strings_schema,
-            read: |service, node, reader| service.requires = read_names(node, reader),
-        },
-    },
-    Key {
-        name: "after",
-        aliases: &["start_after", "follows"],
-        default: "[]",
-        doc: "Services that go first if they are wanted too; they are not wanted because of it.",
-        shape: Shape::Other {
-            written: "array of service names",
-            schema: strings_schema,
-            read: |service, node, reader| service.after = read_names(node, reader),
-        },
-    },
-    super::condition::OF_SERVICE,
-    Key {
-        name: "autostart",
-        aliases: &["enabled", "auto_start", "start"],
-        default: "true",
-        doc: "Whether it is wanted as soon as the plan is loaded.",
-        shape: Shape::Flag(|service, flag| service.autostart = flag),
-    },
-    Key {
-        name: "essential",
-        aliases: &["critical", "required", "main"],
-        default: "false",
-        doc: "Whether its end, when it will not come back, ends everything.",
-        shape: Shape::Flag(|service, flag| service.essential = flag),
-    },
-];
 
 pub(super) const START: &[Key<Service>] = &[
     Key {
@@ -71,34 +28,25 @@ pub(super) const START: &[Key<Service>] = &[
         doc: "From the order to start until ready; then the start has failed. With `ready = \"exit\"` it is `\"forever\"` unless given.",
         shape: Shape::Time(|service, span| service.start_timeout = span),
     },
+    Key {
+        name: "start_retries",
+        aliases: &["start_attempts", "number_of_attempts", "start_retry_limit"],
+        default: "",
+        doc: "How often an end, or running out of time, before it is ready is tried again; then it has failed. Without it `restart` decides.",
+        shape: Shape::Whole {
+            min: 0,
+            max: u32::MAX as i64 - 1,
+            land: |service, number| service.start_retries = Some(number as u32),
+        },
+    },
+    Key {
+        name: "start_retry_delay",
+        aliases: &["delay_before_restart", "start_retry_interval"],
+        default: "\"0s\"",
+        doc: "The rest before each of those tries.",
+        shape: Shape::Time(|service, span| service.start_retry_delay = span),
+    },
 ];
-
-fn read_names(node: &Node, reader: &mut Reader<'_>) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    let mut seen = BTreeSet::new();
-    for item in reader.items(node, "an array of service names").unwrap_or(&[]) {
-        let Some(name) = item.as_text() else {
-            reader.wrong(item, "names of services", None);
-            continue;
-        };
-        let names_of_plan = reader.names;
-        if super::Owner::Service(name.to_owned()) == reader.owner {
-            reader.bad(item.place, "names the service itself", Some("a service cannot wait for itself".to_owned()));
-        } else if names_of_plan.services.contains_key(name) {
-            if seen.insert(name) {
-                names.push(name.to_owned());
-            }
-            reader.edges.push(Edge { to: name.to_owned(), place: item.place });
-        } else if !names_of_plan.incomplete {
-            let (key, owner) = (reader.key, &reader.owner);
-            reader.found.error(item.place, || {
-                Said::new(format!("`{key}`{owner} names `{}`, and there is no such service", quoted(name)))
-                    .hint_if(did_you_mean(name, names_of_plan.services.keys().map(String::as_str)))
-            });
-        }
-    }
-    names
-}
 
 fn ready_schema() -> serde_json::Value {
     json!({ "anyOf": [

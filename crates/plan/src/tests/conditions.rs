@@ -1,6 +1,8 @@
 //! Conditions of a service: the services that they become, and every complaint about them, to the letter.
 
-use verger_engine::image::{ContainmentWish, Descriptor, Ready, RestartPolicy, Right, Source, StopStep};
+use verger_engine::image::{
+    Condition, ContainmentWish, Descriptor, Need, Ready, RestartPolicy, Right, Source, StopStep, WhenDown,
+};
 use verger_engine::time::Span;
 
 use super::*;
@@ -19,7 +21,10 @@ fn words(condition: &str) -> String {
     let plan = plan(&plan_with(condition));
     let probe = plan.services.iter().find(|service| service.name.starts_with("x:")).unwrap();
     assert_eq!(probe.argv[0], "verger-probe");
-    assert_eq!(plan.services[0].requires, [probe.name.as_str()]);
+    let continues = condition.contains("'continue'");
+    let (waits, holds) = (&plan.services[0].wants, &plan.services[0].requires);
+    let (needs, no_needs) = if continues { (waits, holds) } else { (holds, waits) };
+    assert_eq!((needs.as_slice(), no_needs.as_slice()), (&[Need::from(probe.name.as_str())][..], &[][..]));
     format!("{} | {}", probe.name, probe.argv[1..].join(" "))
 }
 
@@ -61,7 +66,7 @@ fn every_form_becomes_what_a_probe_is_told() {
         ("{ variable = 'A', value = '' }", "x:variable | --name x:variable variable A "),
         (
             "{ path = '/x', on_failure = 'continue' }",
-            "x:path | --name x:path --every 100ms --within 30s --on-failure continue path exists /x",
+            "x:path | --name x:path --every 100ms --within 30s path exists /x",
         ),
         (
             "{ path = '/x', on_failure = 'start lamp', on_success = 'start head' }",
@@ -77,19 +82,25 @@ fn every_form_becomes_what_a_probe_is_told() {
 #[test]
 fn several_of_a_kind_are_numbered_and_others_may_name_them() {
     let plan = plan(
-        "[service.x]\ncommand = 'x'\nafter = ['db']\nrequires = ['db', 'x:path']\n\
+        "[service.x]\ncommand = 'x'\nafter = ['db']\n\
+         requires = [{ service = 'db', condition = 'healthy', when_down = 'stop' }, 'x:path']\nwants = ['z2']\nany_of = ['z3']\n\
          conditions = [{ path = '/a' }, { tcp = '127.0.0.1:1' }, { path = '/b' }, { path_gone = '/c' }, { path = '/d' }]\n\
-         [service.db]\ncommand = 'db'\n[service.z]\ncommand = 'z'\nrequires = ['x:path.2']\n",
+         [service.db]\ncommand = 'db'\n[service.z]\ncommand = 'z'\nrequires = ['x:path.2']\n\
+         [service.z2]\ncommand = 'z'\n[service.z3]\ncommand = 'z'\nconflicts = ['z']",
     );
     let names: Vec<&str> = plan.services.iter().map(|service| service.name.as_str()).collect();
     let probes = ["x:path", "x:tcp", "x:path.2", "x:path_gone", "x:path.3"];
-    assert_eq!(names, [&["x"][..], &probes, &["db", "z"]].concat());
-    assert_eq!(plan.services[0].requires, [&["db"][..], &probes].concat());
+    assert_eq!(names, [&["x"][..], &probes, &["db", "z", "z2", "z3"]].concat());
+    let required: Vec<&str> = plan.services[0].requires.iter().map(|need| need.service.as_str()).collect();
+    // The one that the service names itself is not named twice.
+    assert_eq!(required, ["db", "x:path", "x:tcp", "x:path.2", "x:path_gone", "x:path.3"]);
     for probe in &plan.services[1..6] {
-        assert_eq!((probe.requires.as_slice(), probe.after.as_slice()), (&["db".into()][..], &["db".into()][..]));
-        assert_eq!(probe.origin.line, 5);
+        let db = Need { service: "db".into(), condition: Condition::Healthy, when_down: WhenDown::Keep };
+        assert_eq!((probe.requires.as_slice(), probe.after.as_slice()), (&[db][..], &["db".into()][..]));
+        assert_eq!((probe.wants.as_slice(), probe.any_of.as_slice()), (&["z2".into()][..], &["z3".into()][..]));
+        assert_eq!(probe.origin.line, 7);
     }
-    assert_eq!(plan.services[7].requires, ["x:path.2"]);
+    assert_eq!(plan.services[7].requires, ["x:path.2".into()]);
 }
 
 #[test]
@@ -100,7 +111,8 @@ fn a_probe_is_run_as_its_service_and_lives_its_own_life() {
          inherit_environment = false\nno_new_privileges = true\nlimits = { nofile = 9 }\ncontainment = 'pidns'\n\
          restricted = true\nsurvive = true\nready = 'notify'\nessential = true\nrestart = 'always'\nstart_timeout = '1s'\n\
          give_up_after = 3\nstop = 'INT'\nstdin = 'file:/in'\nstdout = 'log.w'\nstderr = 'http'\ncontrol = 'configure'\n\
-         descriptors = { 5 = 'log.r' }\nconditions = [{ path = '/y', within = '1m', on_success = 'start x2' }, { path = '/z' }]\n\
+         descriptors = { 5 = 'log.r' }\nsuccess_exit_codes = [3]\nstart_retries = 2\nstart_retry_delay = '1s'\n\
+         conflicts = ['x2']\nconditions = [{ path = '/y', within = '1m', on_success = 'start x2' }, { path = '/z' }]\n\
          [service.x2]\ncommand = 'x'\n",
     );
     let (service, probe) = (&plan.services[0], &plan.services[1]);

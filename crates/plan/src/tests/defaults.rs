@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use verger_engine::image::{Limits, Plan};
 
 use super::*;
-use crate::keys::{CONDITION, Group, HANDLE, LIMITS, NO_DEFAULTS, PLAN, SERVICE, Shape};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, NO_DEFAULTS, PLAN, SERVICE, Shape, TARGET};
 use crate::{reference, schema};
 
 /// Writing a key's default changes nothing.
@@ -42,6 +42,14 @@ fn every_default_is_what_holds_without_the_key() {
         assert_eq!(limits, Limits::default(), "{}", key.name);
     }
     assert_eq!(Plan::default().limits, Limits::default());
+    let group = |text: &str| plan(&format!("{minimal}[group.g]\n{text}")).groups;
+    for key in GROUP.iter().flat_map(|group| group.keys).filter(|key| !["", "{}"].contains(&key.default)) {
+        assert_eq!(group(&format!("{} = {}", key.name, key.default)), group(""), "{}", key.name);
+    }
+    for key in TARGET.iter().flat_map(|group| group.keys) {
+        let target = |text: &str| group(&format!("[group.g.target.t]\n{text}"));
+        assert_eq!(target(&format!("{} = {}", key.name, key.default)), target(""), "{}", key.name);
+    }
 }
 
 #[test]
@@ -67,6 +75,8 @@ fn the_lists_are_well_made() {
     look(HANDLE);
     look(LIMITS);
     look(CONDITION);
+    look(GROUP);
+    look(TARGET);
 }
 
 /// All keys are in the sample that the other tests go through.
@@ -94,7 +104,13 @@ fn the_schema_describes_every_key() {
     let shared: Vec<&str> = all.iter().copied().filter(|key| !NO_DEFAULTS.contains(key)).collect();
     assert_eq!(keys_at("/$defs/defaults/properties"), names(&shared));
     let top = ["name", "shutdown_budget", "lock_memory", "service", "handle", "defaults", "limits", "$schema"];
-    assert_eq!(keys_at("/properties"), names(&top));
+    let of_group: Vec<&str> = GROUP.iter().flat_map(|group| group.keys).map(|key| key.name).collect();
+    let mut all_at_the_top = names(&top);
+    // The unnamed group stands at the top.
+    all_at_the_top.append(&mut names(&of_group));
+    all_at_the_top.insert("group".to_owned());
+    assert_eq!(keys_at("/properties"), all_at_the_top);
+    assert_eq!(keys_at("/$defs/group/properties"), names(&of_group));
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["$defs"]["service"]["properties"]["restart"]["default"], "always");
     assert_eq!(

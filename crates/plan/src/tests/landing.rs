@@ -26,7 +26,7 @@ fn two_lines_are_a_service() {
 fn every_key_lands() {
     let plan = plan(ROBOT);
     assert_eq!((plan.name.as_str(), plan.shutdown_budget), ("robot", Some(Span::from_secs(20))));
-    assert_eq!(plan.limits, Limits { services: 32, edges: 64, images: 3, commands: 64, connections: 16 });
+    assert_eq!(plan.limits, Limits { services: 32, edges: 64, images: 3, commands: 64, connections: 16, groups: 5 });
     assert_eq!(
         plan.handles,
         [
@@ -35,9 +35,24 @@ fn every_key_lands() {
         ]
     );
     let names: Vec<&str> = plan.services.iter().map(|service| service.name.as_str()).collect();
-    let conditions = ["planner:path", "planner:variable"];
-    let expected = ["logger", "calibrate", "bus", "driver@left", "planner", "inspect", "leader", "gripper"];
-    assert_eq!(names, [&expected[..5], &conditions, &expected[5..]].concat());
+    assert_eq!(
+        names,
+        [
+            "logger",
+            "calibrate",
+            "bus",
+            "driver@left",
+            "planner",
+            "planner:path",
+            "planner:variable",
+            "inspect",
+            "leader",
+            "gripper",
+            "scout",
+            "arm",
+            "logger-2"
+        ]
+    );
     let find = |name: &str| plan.services.iter().find(|service| service.name == name).unwrap();
 
     let source = |number, source| Descriptor { number, source };
@@ -72,12 +87,13 @@ fn every_key_lands() {
                 StopStep { signal: 15, wait: Span::from_secs(5) }
             ],
             stuck_after: Span::from_secs(20),
-            ..base("logger", 24, &["logger", "--dir", "/var/log/robot", "--from-fd", "5"])
+            ..base("logger", 31, &["logger", "--dir", "/var/log/robot", "--from-fd", "5"])
         }
     );
     assert_eq!(
         *find("calibrate"),
         Service {
+            autostart: false,
             description: "asks the sensors for their offsets, once".into(),
             ready: Ready::Exit,
             start_timeout: Span::FOREVER,
@@ -85,12 +101,13 @@ fn every_key_lands() {
             working_directory: "/srv/robot".into(),
             environment: vec![("OFFSETS".into(), "/run/robot/offsets".into()), ("EMPTY".into(), String::new())],
             inherit_environment: false,
-            ..base("calibrate", 35, &["calibrate", "--all", "left arm", "right arm"])
+            ..base("calibrate", 42, &["calibrate", "--all", "left arm", "right arm"])
         }
     );
     assert_eq!(
         *find("bus"),
         Service {
+            autostart: false,
             program: "/opt/robot/bin/bus".into(),
             requires: vec!["calibrate".into()],
             after: vec!["logger".into()],
@@ -114,7 +131,7 @@ fn every_key_lands() {
                 ResourceLimit { resource: 4, soft: u64::MAX, hard: u64::MAX },
                 ResourceLimit { resource: 8, soft: 65536, hard: u64::MAX },
             ],
-            ..base("bus", 43, &["./bus", "--shm", "/dev/shm/bus"])
+            ..base("bus", 50, &["./bus", "--shm", "/dev/shm/bus"])
         }
     );
     assert_eq!(
@@ -129,13 +146,14 @@ fn every_key_lands() {
             give_up_within: Span::from_secs(150),
             control: Some(Right::Observe),
             restricted: true,
-            ..base("driver@left", 69, &["driver", "--side", "left"])
+            ..base("driver@left", 76, &["driver", "--side", "left"])
         }
     );
     assert_eq!(
         *find("planner"),
         Service {
-            requires: vec!["driver@left".into(), "bus".into(), "planner:path".into(), "planner:variable".into()],
+            requires: vec!["driver@left".into(), "bus".into(), "planner:path".into()],
+            wants: vec!["planner:variable".into()],
             ready: Ready::AliveFor(Span::from_millis(1500)),
             descriptors: vec![
                 handle(1, "log.w"),
@@ -145,7 +163,7 @@ fn every_key_lands() {
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
             stop: vec![StopStep { signal: 2, wait: Span::from_secs(10) }],
-            ..base("planner", 81, &["planner"])
+            ..base("planner", 88, &["planner"])
         }
     );
     // A condition has its service's share of the machine, and a life of its own.
@@ -164,10 +182,10 @@ fn every_key_lands() {
             autostart: false,
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
-            ..base("planner:path", 90, &probe.split(' ').collect::<Vec<_>>())
+            ..base("planner:path", 97, &probe.split(' ').collect::<Vec<_>>())
         }
     );
-    let probe = "verger-probe --name planner:variable --on-failure continue variable RUST_LOG info";
+    let probe = "verger-probe --name planner:variable variable RUST_LOG info";
     assert_eq!(find("planner:variable").argv.join(" "), probe);
     assert_eq!(
         *find("inspect"),
@@ -177,7 +195,7 @@ fn every_key_lands() {
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
             survive: true,
-            ..base("inspect", 94, &["inspect"])
+            ..base("inspect", 101, &["inspect"])
         }
     );
     let lines = |number, lines| source(number, Source::Lines(lines));
@@ -186,6 +204,35 @@ fn every_key_lands() {
     assert_eq!(leader.alive_within, Some(Span::from_secs(5)));
     let gripper = find("gripper");
     assert_eq!((gripper.brain.as_str(), gripper.autostart, gripper.restart), ("leader", false, RestartPolicy::Never));
+    let need = |service: &str, condition, when_down| Need { service: service.into(), condition, when_down };
+    let scout = find("scout");
+    assert_eq!(scout.wants, [need("bus", Condition::Healthy, WhenDown::Restart)]);
+    let planner = need("planner", Condition::Started, WhenDown::Keep);
+    assert_eq!((&scout.any_of[..], &scout.conflicts[..]), (&["driver@left".into(), planner][..], &["arm".into()][..]));
+    assert_eq!(scout.success.iter().collect::<Vec<u8>>(), [0, 3, 255]);
+    assert_eq!((scout.start_retries, scout.start_retry_delay), (Some(2), Span::from_secs(1)));
+    let arm = find("arm");
+    let calibrate = need("calibrate", Condition::Exited([0, 7].into_iter().collect()), WhenDown::Stop);
+    assert_eq!(arm.requires, [calibrate, need("bus", Condition::Completed, WhenDown::Keep)]);
+    assert!(scout.autostart);
+    assert!(!arm.autostart && !find("logger-2").autostart && !find("bus").autostart, "targets decide");
+
+    let [own, arms] = &plan.groups[..] else { panic!("{:?}", plan.groups) };
+    let standby = Target { name: "standby".into(), services: vec!["logger-2".into()], ..Target::default() };
+    let safe = Target {
+        name: "safe".into(),
+        description: "stands still".into(),
+        includes: vec!["standby".into()],
+        transition_timeout: Span::from_secs(10),
+        ..Target::default()
+    };
+    assert_eq!(own.targets, [standby, safe]);
+    assert_eq!((own.initial.as_str(), own.fallback.as_str()), ("standby", "safe"));
+    assert_eq!((own.fallback_attempts, own.fallback_delay), (2, Span::from_secs(3)));
+    assert_eq!((own.fallback_healthy_after, own.last_resort), (Span::from_secs(300), LastResort::Reboot));
+    assert_eq!((arms.name.as_str(), arms.initial.as_str(), arms.fallback.as_str()), ("arms", "out", "Off"));
+    assert_eq!((arms.fallback_attempts, arms.fallback_delay, arms.last_resort), (1, Span::ZERO, LastResort::End));
+    assert_eq!(arms.targets[0].services, ["arm"]);
 }
 
 #[test]

@@ -54,6 +54,8 @@ spoken_enum! {
         Found = "found";
         /// The time that the end of everything was given is up.
         OutOfTime = "out-of-time";
+        /// It is never up together with another, which was asked for.
+        Conflicts = "conflicts";
     }
 }
 

@@ -1,0 +1,52 @@
+//! What happens to dependents when a service goes down unasked, and when it is back: as each edge says.
+//!
+//! `keep`: nothing. `stop`: they are stopped at once, those first that depend on them in that way, and wait for it as at any
+//! start. `restart`: they run on, and are restarted when it is ready again.
+
+use super::phase::{PhaseKind, Want};
+use super::{Life, Why};
+use crate::causes::{Cause, RootId};
+use crate::image::WhenDown;
+
+impl Life {
+    /// A service has moved.
+    pub(super) fn draw_dependents(&mut self, slot: u32, from: PhaseKind, to: PhaseKind, root: RootId) {
+        let unasked = self.slots[slot as usize].want == Want::Up;
+        if from == PhaseKind::Running && unasked {
+            self.stop_dependents(slot, root);
+        }
+        if to == PhaseKind::Running {
+            self.restart_dependents(slot, root);
+        }
+    }
+
+    fn stop_dependents(&mut self, slot: u32, root: RootId) {
+        let users = self.walk_users(slot, |life, user| user.when_down == WhenDown::Stop && life.is_up(user.slot));
+        for at in 1..users {
+            let here = self.walk[at];
+            let cause =
+                Cause::DownWith(self.journal.latest(self.marked_need(here, |edge| edge.when_down == WhenDown::Stop)));
+            self.set_want(here, Want::Again, Why { cause, root });
+        }
+        self.walk.clear();
+    }
+
+    /// Restarts those that have run since before the present run of the service was begun.
+    fn restart_dependents(&mut self, slot: u32, root: RootId) {
+        let began = self.slots[slot as usize].began;
+        for at in 0..self.graph.users(slot).len() {
+            let user = self.graph.users(slot).get(at);
+            let older = self.slots[user.slot as usize].began < began;
+            if user.when_down == WhenDown::Restart && older && self.is_up(user.slot) {
+                let cause = Cause::RestartedWith(self.journal.latest(slot));
+                self.set_want(user.slot, Want::Again, Why { cause, root });
+            }
+        }
+    }
+
+    /// Whether a service has a run that is to stay.
+    fn is_up(&self, slot: u32) -> bool {
+        let service = &self.slots[slot as usize];
+        service.want == Want::Up && matches!(service.phase.kind(), PhaseKind::Starting | PhaseKind::Running)
+    }
+}

@@ -1,0 +1,196 @@
+//! What a service needs of others, edge by edge: whether it is so, whether it may yet be, and when to look again.
+//!
+//! Everything here only looks. Who acts on it is `settle`.
+
+use super::graph::Neighbour;
+use super::phase::{Because, Phase, Want};
+use super::{Life, Slot};
+use crate::image::{Condition, ConditionKind, EdgeKind, ExitCodes};
+use crate::images::Images;
+use crate::runs::Ended;
+use crate::time::Moment;
+
+impl Life {
+    /// One thing that a service needs and has not got; looked for from an edge.
+    pub(super) fn unmet(&self, images: &Images, slot: u32, edge: u32) -> Option<(u32, Neighbour)> {
+        let needs = self.graph.needs(slot);
+        // Whether one of `any_of` is met concerns all of them, and is found out when the first is looked at.
+        let one_is_met = core::cell::OnceCell::new();
+        let none_is_met = || {
+            !*one_is_met.get_or_init(|| {
+                let mut any_of = needs.iter().filter(|need| need.kind == EdgeKind::AnyOf);
+                any_of.any(|need| self.is_met(images, slot, need))
+            })
+        };
+        let stands_in_the_way = |need: Neighbour| match need.kind {
+            EdgeKind::Requires => !self.is_met(images, slot, need),
+            EdgeKind::After => self.is_on_its_way(need.slot),
+            EdgeKind::Wants => !self.is_met(images, slot, need) && self.is_soon(need),
+            EdgeKind::AnyOf => none_is_met() && !self.is_out_of_reach(need),
+            EdgeKind::Conflicts => self.slots[need.slot as usize].phase.kind().is_live(),
+        };
+        let found = needs.find_from(edge, stands_in_the_way);
+        // All of `any_of` are out of reach: one of them is as good a reason as the other.
+        found.or_else(|| needs.find_from(edge, |need| need.kind == EdgeKind::AnyOf && none_is_met()))
+    }
+
+    /// Whether a need that stands in the way will not be met by itself.
+    pub(super) fn blocks(&self, need: Neighbour) -> bool {
+        matches!(need.kind, EdgeKind::Requires | EdgeKind::AnyOf) && self.is_out_of_reach(need)
+    }
+
+    /// When what stands in a service's way may have gone by time alone; never, if it does not.
+    pub(super) fn look_at(&self, images: &Images, slot: u32, need: Neighbour) -> Moment {
+        let by_time = |need: Neighbour| match need.condition {
+            ConditionKind::Healthy if need.kind.pulls() && self.is_ready(need.slot) => {
+                self.healthy_at(images, need.slot)
+            }
+            ConditionKind::Started
+            | ConditionKind::Ready
+            | ConditionKind::Healthy
+            | ConditionKind::Completed
+            | ConditionKind::Exited => Moment::NEVER,
+        };
+        if need.kind != EdgeKind::AnyOf {
+            return by_time(need);
+        }
+        let any_of = self.graph.needs(slot).iter().filter(|need| need.kind == EdgeKind::AnyOf);
+        any_of.map(by_time).min().unwrap_or(Moment::NEVER)
+    }
+
+    /// Whether a need is as far as the service wants it.
+    pub(super) fn is_met(&self, images: &Images, slot: u32, need: Neighbour) -> bool {
+        let service = &self.slots[need.slot as usize];
+        let wanted = service.want == Want::Up;
+        match need.condition {
+            ConditionKind::Ready => self.is_ready(need.slot),
+            ConditionKind::Started => {
+                wanted && (service.spawned && service.phase.kind().is_live() || service.phase == Phase::Done)
+            }
+            ConditionKind::Healthy => {
+                let ready = self.is_ready(need.slot);
+                ready && self.now >= self.healthy_at(images, need.slot)
+            }
+            ConditionKind::Completed => wanted && service.phase == Phase::Done,
+            ConditionKind::Exited => {
+                let is_over = matches!(service.phase, Phase::Done | Phase::Failed(_));
+                wanted && is_over && self.awaited_codes(images, slot, need).contains_end_of(service)
+            }
+        }
+    }
+
+    /// When a service that is ready counts as healthy.
+    fn healthy_at(&self, images: &Images, slot: u32) -> Moment {
+        let service = &self.slots[slot as usize];
+        match (service.phase, service.home) {
+            (Phase::Running, Some(home)) => service.since + images.service(home).healthy_after(),
+            _ => service.since,
+        }
+    }
+
+    /// The statuses that an edge waits for.
+    fn awaited_codes(&self, images: &Images, slot: u32, need: Neighbour) -> ExitCodes {
+        let (Some(home), Some(need)) = (self.slots[slot as usize].home, self.slots[need.slot as usize].home) else {
+            return ExitCodes::default();
+        };
+        let name = images.service(need).name();
+        let same = |target: u32| images.get(home.image).is_some_and(|image| image.service(target).name() == name);
+        let edge = images.service(home).edges().find(|edge| same(edge.target));
+        match edge.map(|edge| edge.condition) {
+            Some(Condition::Exited(codes)) => codes,
+            _ => ExitCodes::default(),
+        }
+    }
+
+    /// Whether dependents of a service may go on that ask for no more than that it is ready.
+    pub(super) fn is_ready(&self, slot: u32) -> bool {
+        let service = &self.slots[slot as usize];
+        match service.phase {
+            // A service on its way down is no ground to start anything on, even while it still runs.
+            Phase::Running => service.want == Want::Up,
+            Phase::Done => service.want == Want::Up && service.one_shot,
+            Phase::Down
+            | Phase::Waiting { .. }
+            | Phase::Blocked { .. }
+            | Phase::Starting { .. }
+            | Phase::Held { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stuck { .. }
+            | Phase::Resting { .. }
+            | Phase::Failed(_) => false,
+        }
+    }
+
+    /// Whether a need, not met, will not be met by itself.
+    pub(super) fn is_out_of_reach(&self, need: Neighbour) -> bool {
+        let service = &self.slots[need.slot as usize];
+        match service.phase {
+            Phase::Failed(_) | Phase::Blocked { .. } => service.want != Want::Again,
+            Phase::Done => {
+                let asks_more = match need.condition {
+                    ConditionKind::Ready | ConditionKind::Healthy => !service.one_shot,
+                    ConditionKind::Exited => true,
+                    ConditionKind::Started | ConditionKind::Completed => false,
+                };
+                service.want == Want::Up && asks_more
+            }
+            Phase::Down
+            | Phase::Waiting { .. }
+            | Phase::Starting { .. }
+            | Phase::Running
+            | Phase::Held { .. }
+            | Phase::Stopping { .. }
+            | Phase::Stuck { .. }
+            | Phase::Resting { .. } => false,
+        }
+    }
+
+    /// Whether a need, not met, is still to be waited for by who can do without it.
+    pub(super) fn is_soon(&self, need: Neighbour) -> bool {
+        let runs_on = match need.condition {
+            ConditionKind::Started | ConditionKind::Ready => false,
+            ConditionKind::Healthy | ConditionKind::Completed | ConditionKind::Exited => {
+                self.slots[need.slot as usize].phase == Phase::Running
+            }
+        };
+        runs_on || self.is_on_its_way(need.slot)
+    }
+
+    /// Whether a service is wanted and its first try is still to be waited for. One that has failed or rests after a crash
+    /// holds nobody up who only asked for an order.
+    pub(super) fn is_on_its_way(&self, slot: u32) -> bool {
+        let service = &self.slots[slot as usize];
+        match (service.want, service.phase) {
+            (Want::Down, _) => false,
+            (Want::Again, _) => true,
+            (
+                Want::Up,
+                Phase::Down
+                | Phase::Waiting { .. }
+                | Phase::Starting { .. }
+                | Phase::Held { .. }
+                | Phase::Stopping { because: Because::Asked },
+            ) => true,
+            (
+                Want::Up,
+                Phase::Blocked { .. }
+                | Phase::Running
+                | Phase::Stopping { .. }
+                | Phase::Stuck { .. }
+                | Phase::Resting { .. }
+                | Phase::Done
+                | Phase::Failed(_),
+            ) => false,
+        }
+    }
+}
+
+impl ExitCodes {
+    /// Whether the last run of a service ended with one of them.
+    fn contains_end_of(&self, service: &Slot) -> bool {
+        match service.last_exit.map(|exit| exit.ended) {
+            Some(Ended::Exited(code)) => self.contains(code),
+            Some(Ended::Signaled { .. } | Ended::Unknown) | None => false,
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! After whom a service starts, and what becomes of it when those go down.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value as Json, json};
+use verger_engine::image::{Condition, ConditionKind, ExitCodes, Need, Service, WhenDown};
+
+use super::{Edge, Key, Owner, Reader, Shape, alternatives, strings_schema};
+use crate::complaint::{Said, quoted};
+use crate::near::did_you_mean;
+use crate::tree::{Node, Value};
+
+/// What stands where needs do.
+const WRITTEN: &str = "array of service names or tables";
+
+pub(super) const KEYS: &[Key<Service>] = &[
+    Key {
+        name: "requires",
+        aliases: &["depends", "depends_on", "dependencies", "needs", "bindsto"],
+        default: "[]",
+        doc: "Services that must be ready before it starts, and are wanted with it. An entry is a name, or a table \
+              `{ service = \"db\", condition = \"completed\", when_down = \"stop\" }`. `condition` says how far that one must be: \
+              `\"started\"` (executed), `\"ready\"`, `\"healthy\"` (ready for its `healthy_after`), `\"completed\"` (ended with success), \
+              `\"exited:0,3\"` (ended with one of these statuses). `when_down` says what happens to this one when that one goes \
+              down unasked: `\"keep\"` nothing, `\"stop\"` it is stopped at once and started when that one is back, `\"restart\"` it runs \
+              on and is restarted when that one is ready again.",
+        shape: Shape::Other {
+            written: WRITTEN,
+            schema: needs_schema,
+            read: |service, node, reader| service.requires = read_needs(node, reader),
+        },
+    },
+    Key {
+        name: "wants",
+        aliases: &["waits_for", "soft_requires"],
+        default: "[]",
+        doc: "As `requires`, but one that fails holds nobody up.",
+        shape: Shape::Other {
+            written: WRITTEN,
+            schema: needs_schema,
+            read: |service, node, reader| service.wants = read_needs(node, reader),
+        },
+    },
+    Key {
+        name: "any_of",
+        aliases: &["requires_any", "one_of"],
+        default: "[]",
+        doc: "As `requires`, but it is enough that one of them is so far; all of them are wanted with it.",
+        shape: Shape::Other {
+            written: WRITTEN,
+            schema: needs_schema,
+            read: |service, node, reader| service.any_of = read_needs(node, reader),
+        },
+    },
+    Key {
+        name: "after",
+        aliases: &["start_after", "follows"],
+        default: "[]",
+        doc: "Services that go first if they are wanted too; they are not wanted because of it.",
+        shape: Shape::Other {
+            written: "array of service names",
+            schema: strings_schema,
+            read: |service, node, reader| service.after = read_names(node, reader, true),
+        },
+    },
+    Key {
+        name: "conflicts",
+        aliases: &["conflicts_with", "excludes"],
+        default: "[]",
+        doc: "Services that are never up together with it: starting one of the two stops the other first.",
+        shape: Shape::Other {
+            written: "array of service names",
+            schema: strings_schema,
+            read: |service, node, reader| service.conflicts = read_names(node, reader, false),
+        },
+    },
+    super::condition::OF_SERVICE,
+    Key {
+        name: "autostart",
+        aliases: &["enabled", "auto_start", "start"],
+        default: "true",
+        doc: "Whether it is wanted as soon as the plan is loaded. What a target lists or pulls is not, unless it says so: its target decides.",
+        shape: Shape::Flag(|service, flag| service.autostart = flag),
+    },
+    Key {
+        name: "essential",
+        aliases: &["critical", "required", "main"],
+        default: "false",
+        doc: "Whether its end, when it will not come back, ends everything.",
+        shape: Shape::Flag(|service, flag| service.essential = flag),
+    },
+];
+
+fn needs_schema() -> Json {
+    json!({ "type": "array", "items": { "anyOf": [
+        { "type": "string" },
+        {
+            "type": "object",
+            "properties": {
+                "service": { "type": "string" },
+                "condition": {
+                    "type": "string",
+                    "pattern": "^(started|ready|healthy|completed|exited:[0-9]{1,3}(,[0-9]{1,3})*)$",
+                },
+                "when_down": { "enum": WhenDown::ALL.iter().map(|what| what.word()).collect::<Vec<_>>() },
+            },
+            "required": ["service"],
+            "additionalProperties": false,
+        },
+    ] } })
+}
+
+fn read_needs(node: &Node, reader: &mut Reader<'_>) -> Vec<Need> {
+    let mut needs: Vec<Need> = Vec::new();
+    for item in reader.items(node, "an array of service names").unwrap_or(&[]) {
+        let need = match &item.value {
+            Value::Table(table) => match reader.fields(table, ["service", "condition", "when_down"]) {
+                [Some(service), condition, when_down] => known_name(service, reader, true).map(|name| Need {
+                    condition: condition.map_or(Condition::Ready, |node| read_condition(node, reader)),
+                    when_down: when_down.map_or(WhenDown::Keep, |node| read_when_down(node, reader)),
+                    service: name,
+                }),
+                [None, ..] => {
+                    reader.wrong(item, "a table with `service`", Some("{ service = \"NAME\" }".to_owned()));
+                    None
+                }
+            },
+            _ => known_name(item, reader, true).map(Need::from),
+        };
+        let Some(need) = need else { continue };
+        match needs.iter().find(|other| other.service == need.service) {
+            None => needs.push(need),
+            Some(other) if *other == need => {}
+            Some(_) => {
+                let words = format!("names `{}` twice, and not in the same way", quoted(&need.service));
+                reader.bad(item.place, &words, Some("one entry for each service".to_owned()));
+            }
+        }
+    }
+    needs
+}
+
+fn read_condition(node: &Node, reader: &mut Reader<'_>) -> Condition {
+    let text = node.as_text().unwrap_or_default();
+    if let Some(codes) = text.strip_prefix("exited:") {
+        let codes: Option<ExitCodes> = codes.split(',').map(|code| code.trim().parse::<u8>().ok()).collect();
+        if let Some(codes) = codes {
+            return Condition::Exited(codes);
+        }
+    }
+    match ConditionKind::from_word(text) {
+        Some(ConditionKind::Started) => return Condition::Started,
+        Some(ConditionKind::Ready) => return Condition::Ready,
+        Some(ConditionKind::Healthy) => return Condition::Healthy,
+        Some(ConditionKind::Completed) => return Condition::Completed,
+        Some(ConditionKind::Exited) | None => {}
+    }
+    let words = ["started", "ready", "healthy", "completed", "exited:STATUS,…"];
+    let hint = match text {
+        "exited" => Some("say with which status: \"exited:0\"".to_owned()),
+        _ => did_you_mean(text, words),
+    };
+    reader.wrong(node, &alternatives(&words), hint);
+    Condition::Ready
+}
+
+fn read_when_down(node: &Node, reader: &mut Reader<'_>) -> WhenDown {
+    let word = node.as_text().unwrap_or_default();
+    WhenDown::from_word(word).unwrap_or_else(|| {
+        let words: Vec<&str> = WhenDown::ALL.iter().map(|what| what.word()).collect();
+        reader.wrong(node, &alternatives(&words), did_you_mean(word, words.iter().copied()));
+        WhenDown::Keep
+    })
+}
+
+fn read_names(node: &Node, reader: &mut Reader<'_>, waits: bool) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for item in reader.items(node, "an array of service names").unwrap_or(&[]) {
+        if let Some(name) = known_name(item, reader, waits)
+            && seen.insert(name.clone())
+        {
+            names.push(name);
+        }
+    }
+    names
+}
+
+/// The name of another service of the plan. `waits`: the one that is read waits for it.
+fn known_name(item: &Node, reader: &mut Reader<'_>, waits: bool) -> Option<String> {
+    let Some(name) = item.as_text() else {
+        reader.wrong(item, "names of services", None);
+        return None;
+    };
+    let names_of_plan = reader.names;
+    if Owner::Service(name.to_owned()) == reader.owner {
+        let hint = if waits { "a service cannot wait for itself" } else { "a service is up together with itself" };
+        reader.bad(item.place, "names the service itself", Some(hint.to_owned()));
+    } else if names_of_plan.services.contains_key(name) {
+        if waits {
+            reader.edges.push(Edge { to: name.to_owned(), place: item.place });
+        }
+        return Some(name.to_owned());
+    } else if !names_of_plan.incomplete {
+        let (key, owner) = (reader.key, &reader.owner);
+        reader.found.error(item.place, || {
+            Said::new(format!("`{key}`{owner} names `{}`, and there is no such service", quoted(name)))
+                .hint_if(did_you_mean(name, names_of_plan.services.keys().map(String::as_str)))
+        });
+    }
+    None
+}

@@ -1,0 +1,156 @@
+//! The keys of groups and of their targets.
+
+use serde_json::json;
+use verger_engine::image::{self, LastResort, Plan};
+use verger_engine::time::Span;
+
+use super::{Group, Key, Reader, Shape, strings_schema};
+use crate::sources::Place;
+use crate::tree::Node;
+
+/// The group that a plan has when it names none: made when something is said of it.
+pub(super) fn unnamed(plan: &mut Plan) -> &mut image::Group {
+    let at = plan.groups.iter().position(|group| group.name.is_empty()).unwrap_or_else(|| {
+        plan.groups.push(image::Group::default());
+        plan.groups.len() - 1
+    });
+    &mut plan.groups[at]
+}
+
+/// The keys of a group. At the top of a plan they are those of its unnamed group.
+pub(crate) const GROUP: &[Group<image::Group>] = &[Group {
+    title: "Groups",
+    keys: &[
+        Key {
+            name: "initial_target",
+            aliases: &["default_target", "initial"],
+            default: "\"Off\"",
+            doc: "The target that is entered when the plan is loaded.",
+            shape: Shape::Text(|group, text| group.initial = text),
+        },
+        Key {
+            name: "fallback_target",
+            aliases: &["fallback"],
+            default: "",
+            doc: "The target that is entered when another has failed.",
+            shape: Shape::Text(|group, text| group.fallback = text),
+        },
+        Key {
+            name: "fallback_attempts",
+            aliases: &["fallback_retries"],
+            default: "3",
+            doc: "How often a fallback that fails is tried again.",
+            shape: Shape::Whole { min: 0, max: 1000, land: |group, number| group.fallback_attempts = number as u32 },
+        },
+        Key {
+            name: "fallback_delay",
+            aliases: &[],
+            default: "\"1s\"",
+            doc: "The rest before the first of those tries; doubled for each further one.",
+            shape: Shape::Time(|group, span| group.fallback_delay = span),
+        },
+        Key {
+            name: "fallback_healthy_after",
+            aliases: &[],
+            default: "\"60s\"",
+            doc: "A fallback that was complete this long clears the count of its failures.",
+            shape: Shape::Time(|group, span| group.fallback_healthy_after = span),
+        },
+        Key {
+            name: "last_resort",
+            aliases: &["final_action"],
+            default: "\"off\"",
+            doc: "What is done when the fallback has failed as often as it may.",
+            shape: Shape::Word {
+                words: || LastResort::ALL.iter().map(|what| what.word()).collect(),
+                land: |group, word| LastResort::from_word(word).map(|what| group.last_resort = what),
+            },
+        },
+        Key {
+            name: "target",
+            aliases: &["targets"],
+            default: "{}",
+            doc: "Its targets, each a table `[group.NAME.target.NAME]`.",
+            shape: Shape::Other {
+                written: "tables",
+                schema: || json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/target" } }),
+                read: |_, _, _| {},
+            },
+        },
+    ],
+}];
+
+/// What a target's table says, with the places of what it names.
+#[derive(Debug)]
+pub(crate) struct TargetDraft {
+    pub(crate) description: String,
+    pub(crate) services: Vec<(String, Place)>,
+    pub(crate) includes: Vec<(String, Place)>,
+    pub(crate) transition_timeout: Span,
+}
+
+impl Default for TargetDraft {
+    fn default() -> TargetDraft {
+        TargetDraft {
+            description: String::new(),
+            services: Vec::new(),
+            includes: Vec::new(),
+            transition_timeout: Span::FOREVER,
+        }
+    }
+}
+
+/// The keys of a target.
+pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
+    title: "Targets",
+    keys: &[
+        Key {
+            name: "description",
+            aliases: &["comment", "title"],
+            default: "\"\"",
+            doc: "One line for people.",
+            shape: Shape::Text(|target, text| target.description = text),
+        },
+        Key {
+            name: "services",
+            aliases: &["service", "members", "depends_on", "requires"],
+            default: "[]",
+            doc: "The services that are up while it is active; what they pull comes with them.",
+            shape: Shape::Other {
+                written: "array of service names",
+                schema: strings_schema,
+                read: |target, node, reader| target.services = read_names(node, reader, "names of services"),
+            },
+        },
+        Key {
+            name: "includes",
+            aliases: &["include", "extends", "targets"],
+            default: "[]",
+            doc: "Other targets of the same group whose services belong to it too.",
+            shape: Shape::Other {
+                written: "array of target names",
+                schema: strings_schema,
+                read: |target, node, reader| target.includes = read_names(node, reader, "names of targets"),
+            },
+        },
+        Key {
+            name: "transition_timeout",
+            aliases: &["timeout", "switch_timeout"],
+            default: "\"forever\"",
+            doc: "How long a switch to it may take; then it has failed.",
+            shape: Shape::Time(|target, span| target.transition_timeout = span),
+        },
+    ],
+}];
+
+fn read_names(node: &Node, reader: &mut Reader<'_>, expected: &str) -> Vec<(String, Place)> {
+    let mut names: Vec<(String, Place)> = Vec::new();
+    for item in reader.items(node, &format!("an array of {expected}")).unwrap_or(&[]) {
+        match item.as_text() {
+            Some(name) if names.iter().any(|(known, _)| known == name) => {}
+            Some(name) => names.push((name.to_owned(), item.place)),
+            None => reader.wrong(item, expected, None),
+        }
+    }
+    names
+}

@@ -1,0 +1,227 @@
+//! Groups and their targets: tables become values, and what they name is checked where it is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use verger_engine::image::{Group, OFF, Plan, Service, Target};
+
+use crate::complaint::{Findings, Said, quoted};
+use crate::keys::{GROUP, Names, Owner, Reader, TARGET, TargetDraft, read_table};
+use crate::native::{check_entry_name, tables};
+use crate::near::did_you_mean;
+use crate::places::Places;
+use crate::sources::Place;
+use crate::tree::{Node, Table};
+
+/// Reads the groups of a plan; what stands at the top of it about the unnamed one has been read.
+pub(crate) fn read(root: &Table, plan: &mut Plan, names: &Names, found: &mut Findings) {
+    let mut unnamed = plan.groups.iter().position(|group| group.name.is_empty()).map(|at| plan.groups.remove(at));
+    if root.get("target").is_some() {
+        unnamed.get_or_insert_default();
+    }
+    if let Some(mut group) = unnamed {
+        read_targets(root, &mut group, names, found);
+        plan.groups.push(group);
+    }
+    for (entry, table) in tables(root, "group", found) {
+        check_entry_name("group", entry, found);
+        let mut group = Group { name: entry.key.clone(), ..Group::default() };
+        let owner = Owner::Group(entry.key.clone());
+        read_table(GROUP, table, &mut group, &mut Reader::new(owner, names, found), |_| false);
+        read_targets(table, &mut group, names, found);
+        plan.groups.push(group);
+    }
+}
+
+fn read_targets(table: &Table, group: &mut Group, names: &Names, found: &mut Findings) {
+    let mut drafts: Vec<(String, TargetDraft)> = Vec::new();
+    for (entry, table) in tables(table, "target", found) {
+        check_entry_name("target", entry, found);
+        let mut draft = TargetDraft::default();
+        let owner = Owner::Target(entry.key.clone());
+        read_table(TARGET, table, &mut draft, &mut Reader::new(owner, names, found), |_| false);
+        drafts.push((entry.key.clone(), draft));
+    }
+    let known: BTreeSet<&str> = drafts.iter().map(|(name, _)| name.as_str()).chain([OFF]).collect();
+    let known_to = |name: &str| known.contains(name) || names.incomplete;
+    let no_such = |what: String, name: &str| {
+        Said::new(format!("{what} `{}`, and there is no such target", quoted(name)))
+            .hint_if(did_you_mean(name, known.iter().copied()))
+    };
+    for (target, draft) in &drafts {
+        let target = quoted(target);
+        for (name, place) in draft.services.iter().filter(|(name, _)| !names.services.contains_key(name)) {
+            if !names.incomplete {
+                found.error(*place, || {
+                    Said::new(format!("target `{target}` lists `{}`, and there is no such service", quoted(name)))
+                        .hint_if(did_you_mean(name, names.services.keys().map(String::as_str)))
+                });
+            }
+        }
+        for (name, place) in draft.includes.iter().filter(|(name, _)| !known_to(name)) {
+            found.error(*place, || no_such(format!("target `{target}` includes"), name));
+        }
+    }
+    for (key, name) in [("initial_target", &group.initial), ("fallback_target", &group.fallback)] {
+        if let Some(node) = table.get(key)
+            && !known_to(name)
+        {
+            found.error(node.place, || no_such(format!("`{key}` is"), name));
+        }
+    }
+    complain_of_circles(&drafts, found);
+    group.targets = drafts.into_iter().map(|(name, draft)| landed(name, draft)).collect();
+}
+
+fn landed(name: String, draft: TargetDraft) -> Target {
+    let names = |named: Vec<(String, Place)>| named.into_iter().map(|(name, _)| name).collect();
+    Target {
+        name,
+        description: draft.description,
+        services: names(draft.services),
+        includes: names(draft.includes),
+        transition_timeout: draft.transition_timeout,
+    }
+}
+
+/// A target that includes itself, by way of others or not.
+fn complain_of_circles(drafts: &[(String, TargetDraft)], found: &mut Findings) {
+    let includes: BTreeMap<&str, &TargetDraft> = drafts.iter().map(|(name, draft)| (name.as_str(), draft)).collect();
+    for (name, draft) in drafts {
+        for (first, place) in &draft.includes {
+            let mut seen: BTreeSet<&str> = BTreeSet::new();
+            let mut next = vec![first.as_str()];
+            while let Some(here) = next.pop() {
+                if seen.insert(here) {
+                    let further = includes.get(here).map_or(&[][..], |draft| &draft.includes);
+                    next.extend(further.iter().map(|(name, _)| name.as_str()));
+                }
+            }
+            if seen.contains(name.as_str()) {
+                found.error(*place, || {
+                    let (name, first) = (quoted(name), quoted(first));
+                    let way = if name == first { "itself".to_owned() } else { format!("itself by way of `{first}`") };
+                    Said::new(format!("target `{name}` includes {way}")).hint("take one of the `includes` out")
+                });
+            }
+        }
+    }
+}
+
+/// Leaves members to their targets, and checks what concerns targets and services together. Only sense is checked here;
+/// names were before.
+pub(crate) fn settle(root: &Table, plan: &mut Plan, places: &Places, found: &mut Findings) {
+    let mut listed: BTreeMap<String, String> = BTreeMap::new();
+    for group in &plan.groups {
+        for target in &group.targets {
+            for name in &target.services {
+                let owner = listed.entry(name.clone()).or_insert_with(|| group.name.clone());
+                if *owner != group.name
+                    && let Some(place) = place_of_member(root, &group.name, &target.name, name)
+                {
+                    found.error(place, || {
+                        let (name, other) = (quoted(name), described(owner));
+                        Said::new(format!("target `{}` lists `{name}`, which belongs to {other}", quoted(&target.name)))
+                            .hint("a service is led by one group; let both require it, and list it in neither")
+                    });
+                }
+            }
+        }
+    }
+    let pulled = pulled(plan, listed.keys().map(String::as_str));
+    for service in plan.services.iter_mut().filter(|service| pulled.contains(&service.name)) {
+        let said = places.key(&service.name, "autostart");
+        match said {
+            None => service.autostart = false,
+            Some(place) if service.autostart && listed.contains_key(&service.name) => {
+                found.error(place, || {
+                    Said::new(format!("`autostart` in service `{}`, which a target lists", quoted(&service.name))).hint(
+                        "its target decides when it is up: take `autostart` out, or the service out of the target",
+                    )
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    for name in listed.keys() {
+        if let Some(place) = places.key(name, "brain") {
+            found.error(place, || {
+                Said::new(format!("service `{}` has a brain, and a target lists it", quoted(name)))
+                    .hint("one of the two decides when it is up")
+            });
+        }
+    }
+    complain_of_conflicts(root, plan, found);
+}
+
+fn described(group: &str) -> String {
+    if group.is_empty() { "the plan's own targets".to_owned() } else { format!("group `{}`", quoted(group)) }
+}
+
+/// Targets that can never be complete: two of their services are never up together.
+fn complain_of_conflicts(root: &Table, plan: &Plan, found: &mut Findings) {
+    let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
+    for group in &plan.groups {
+        for target in &group.targets {
+            let up = pulled(plan, members(group, &target.name).into_iter());
+            let pair = up.iter().find_map(|name| {
+                let other = services.get(name.as_str())?.conflicts.iter().find(|other| up.contains(*other))?;
+                Some((name, other))
+            });
+            if let Some((one, other)) = pair
+                && let Some(place) = place_of_target(root, &group.name, &target.name)
+            {
+                found.error(place, || {
+                    let (one, other) = (quoted(one), quoted(other));
+                    Said::new(format!(
+                        "target `{}` can never be complete: `{one}` conflicts with `{other}`",
+                        quoted(&target.name)
+                    ))
+                    .hint("take one of the two out, or what pulls it")
+                });
+            }
+        }
+    }
+}
+
+/// The services that a target and those it includes list.
+fn members<'p>(group: &'p Group, target: &'p str) -> BTreeSet<&'p str> {
+    let (mut seen, mut next, mut members) = (BTreeSet::new(), vec![target], BTreeSet::new());
+    while let Some(here) = next.pop() {
+        let Some(target) = group.targets.iter().find(|target| target.name == here) else { continue };
+        if seen.insert(here) {
+            members.extend(target.services.iter().map(String::as_str));
+            next.extend(target.includes.iter().map(String::as_str));
+        }
+    }
+    members
+}
+
+/// Some services and whatever they pull.
+fn pulled<'p>(plan: &'p Plan, some: impl Iterator<Item = &'p str>) -> BTreeSet<String> {
+    let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
+    let mut next: Vec<&str> = some.collect();
+    let mut reached: BTreeSet<String> = BTreeSet::new();
+    while let Some(here) = next.pop() {
+        if let Some(service) = services.get(here)
+            && reached.insert(here.to_owned())
+        {
+            let needs = service.requires.iter().chain(&service.wants).chain(&service.any_of);
+            next.extend(needs.map(|need| need.service.as_str()));
+        }
+    }
+    reached
+}
+
+fn targets_table<'t>(root: &'t Table, group: &str) -> Option<&'t Table> {
+    let holder = if group.is_empty() { root } else { root.get("group")?.as_table()?.get(group)?.as_table()? };
+    holder.get("target")?.as_table()
+}
+
+fn place_of_target(root: &Table, group: &str, target: &str) -> Option<Place> {
+    Some(targets_table(root, group)?.entry(target)?.key_place)
+}
+
+fn place_of_member(root: &Table, group: &str, target: &str, name: &str) -> Option<Place> {
+    let listed = targets_table(root, group)?.get(target)?.as_table()?.get("services")?.as_array()?;
+    listed.iter().find(|item| item.as_text() == Some(name)).map(|item: &Node| item.place)
+}
