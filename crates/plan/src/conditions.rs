@@ -169,6 +169,9 @@ fn descriptors(service: &Service, names: &Names) -> Vec<Descriptor> {
 
 /// Complains of conditions that start who cannot be started.
 pub(crate) fn check(plan: &Plan, starts: &[Edge], found: &mut Findings) {
+    if starts.is_empty() {
+        return;
+    }
     let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
     for Edge { to: name, place } in starts {
         let Some(service) = services.get(name.as_str()) else { continue };

@@ -23,6 +23,8 @@ use look::Look;
 
 /// What the process is called, and told by.
 pub(crate) const NAME: &str = "verger-probe";
+/// What a plan says is to be executed: a child that is about to do so still is what vergerd is.
+pub(crate) const PROGRAM: &str = "/proc/self/exe";
 
 /// All that a probe is told.
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub(crate) fn main() -> u8 {
             return 2;
         }
     };
+    // Else it would be called by its link: `exe`.
+    let _shown_only = rustix::thread::set_name(c"verger-probe");
     // Before anything else is opened: the number still means what the daemon meant.
     let daemon = ask::connection();
     let outcome = wait_for(&asked);

@@ -77,7 +77,7 @@ pub(super) const OF_SERVICE: Key<Service> = Key {
     doc: "What must be so before it starts: tables, each with one thing that is looked at again and again until it is so. Each \
           is a one-shot service that this one requires (`SERVICE:path`, the next of its kind `SERVICE:path.2`), run as this \
           one is: same user, environment, directory, limits and containment. They begin once what this one requires is \
-          ready, and begin anew with each start that is asked for, not with a restart.",
+          ready. A start after a stop looks again; neither a restart nor a crash does.",
     shape: Shape::Other {
         written: "array of tables: see Conditions",
         schema: || json!({ "type": "array", "items": { "$ref": "#/$defs/condition" } }),
