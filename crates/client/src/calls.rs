@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use verger_wire::message::{
-    Breakage, Call, Description, Done, InterfaceDescription, Nothing, Order, Receipt, ReceiptReply, Replaced, Service,
-    ServiceInfo, Services, Why,
+    Breakage, Call, Description, Done, Group, Groups, InterfaceDescription, Nothing, Order, Receipt, ReceiptReply,
+    Replaced, Service, ServiceInfo, Services, Switched, Why,
 };
 
 use crate::{ClientError, Connection, Watch};
@@ -51,6 +51,23 @@ impl Connection {
     /// As [`Connection::start`].
     pub fn restart(&mut self, order: &Order) -> Result<Done, ClientError> {
         self.call(&Call::Restart(order.clone()))
+    }
+
+    /// Wants a group at another target (`GROUP/TARGET`, as the order's name), and waits until it is there.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongState`, `Timeout`, `Cancelled`; as for all of these.
+    pub fn switch(&mut self, order: &Order) -> Result<Switched, ClientError> {
+        self.call(&Call::Switch(order.clone()))
+    }
+
+    /// All groups and their targets, in the order of their names.
+    ///
+    /// # Errors
+    /// As for all of these.
+    pub fn groups(&mut self) -> Result<Vec<Group>, ClientError> {
+        let Groups { groups } = self.call(&Call::Groups)?;
+        Ok(groups)
     }
 
     /// Sends a signal, by its number, to the main process of a service.

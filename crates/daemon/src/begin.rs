@@ -24,7 +24,7 @@ use verger_linux::process::PidFd;
 use verger_linux::signals::{self, SignalFd, SignalSet};
 use verger_linux::spawn::{Spawner, Way};
 use verger_linux::{clock, process};
-use verger_wire::board::{Entry, Identity, Name};
+use verger_wire::board::{Entry, GroupRecord, Identity, Name};
 use verger_wire::interface::Offer;
 use verger_wire::message::{Finding, Level};
 use verger_wire::place;
@@ -207,7 +207,8 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let now = clock::now();
     let instance = Name::new(&options.instance).ok_or_else(|| Trouble::new("the instance has no name"))?;
     let identity = Identity { pid: std::process::id(), boot_id: boot_number(&boot_id), instance, started_at: now };
-    let page = Page::make(folder.as_fd(), &identity, limits.services).map_err(while_doing("cannot make the board"))?;
+    let page = Page::make(folder.as_fd(), &identity, limits.services, limits.groups)
+        .map_err(while_doing("cannot make the board"))?;
     let first = left.as_ref().map_or(RunId(1), |left| left.next_run);
     let mut daemon = Daemon {
         engine: Engine::new(limits, first),
@@ -242,6 +243,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         told_ready: false,
         waits_told_at: Moment::NEVER,
         ended: None,
+        reboots: false,
         now,
         record_again_at: Moment(0),
     };
@@ -607,7 +609,20 @@ fn take_up(daemon: &mut Daemon, image: Image, left: &Left, delay: &mut Delay) {
     daemon.engine.continue_from(left.next_run);
     daemon.step(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
     let known = find_all(daemon, &left.entries, delay);
+    find_groups(daemon, &left.groups);
     end_unknown(daemon, &known, delay);
+}
+
+/// Tells the engine where groups were: the target of that name, where there is one still.
+fn find_groups(daemon: &mut Daemon, groups: &[GroupRecord]) {
+    for record in groups {
+        let name = record.name.as_ref().map_or("", |name| name.as_str());
+        let Some(group) = daemon.engine.find_group(name) else { continue };
+        let described = daemon.engine.group_description(group.slot);
+        if let Some(target) = described.and_then(|group| group.find_target(record.target.as_str())) {
+            daemon.step(Event::FoundGroup { group, target, failures: record.failures });
+        }
+    }
 }
 
 /// Tells the keeper all that was taken up, and puts it in charge: before anything is started that it would have to end.

@@ -61,7 +61,13 @@ struct Connection {
 /// A reply, or the place kept for it.
 enum Reply {
     Ready(Vec<u8>),
-    Awaited { command: CommandId, name: String, service: ServiceId, oneway: bool },
+    /// `service`: the one that was found by the name; `None`: the name is a target's.
+    Awaited {
+        command: CommandId,
+        name: String,
+        service: Option<ServiceId>,
+        oneway: bool,
+    },
 }
 
 /// What a watcher watches.
@@ -303,7 +309,7 @@ impl Control {
     }
 
     /// Keeps the place of the next answer of a connection for the outcome of a command; gives the command's number.
-    pub(crate) fn promise(&mut self, at: u32, name: &str, service: ServiceId, oneway: bool) -> CommandId {
+    pub(crate) fn promise(&mut self, at: u32, name: &str, service: Option<ServiceId>, oneway: bool) -> CommandId {
         self.next_command += 1;
         // The place is part of the number, so that an answer finds its way without a search.
         let command = CommandId(self.next_command << 16 | u64::from(at & 0xffff));
@@ -324,8 +330,8 @@ impl Control {
         }
     }
 
-    /// Who waits for the outcome of a command: the name it was asked by, and the service.
-    pub(crate) fn awaited(&self, command: CommandId) -> Option<(&str, ServiceId)> {
+    /// Who waits for the outcome of a command: the name it was asked by, and the service, if it is one's.
+    pub(crate) fn awaited(&self, command: CommandId) -> Option<(&str, Option<ServiceId>)> {
         let connection = self.connections.get((command.0 & 0xffff) as usize)?.as_ref()?;
         connection.replies.iter().find_map(|reply| match reply {
             Reply::Awaited { command: id, name, service, .. } if *id == command => Some((name.as_str(), *service)),
@@ -405,6 +411,12 @@ impl Control {
                 connection.put(&bytes);
             }
         }
+    }
+
+    /// Tells all who watch everything.
+    pub(crate) fn tell_onlookers<P: verger_wire::Serialize>(&mut self, news: &P) {
+        // No slot has this number: only who watches all is told.
+        self.tell(u32::MAX, news);
     }
 
     /// A watcher that has lost something and has taken all that waited: its place, what it watches, how much it lost.

@@ -13,8 +13,8 @@ use rustix::io::Errno;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
-use verger_engine::image::LockMemory;
-use verger_engine::life::{Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Verb};
+use verger_engine::image::{LastResort, LockMemory};
+use verger_engine::life::{Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Switch, Verb};
 use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -24,8 +24,8 @@ use verger_linux::signals::SignalFd;
 use verger_linux::{clock, machine};
 use verger_wire::board::State;
 use verger_wire::message::{
-    Breakage, Call, Description, Done, Error, Finding, InterfaceDescription, Level, Obstacle, Order, ReceiptReply,
-    Replaced, ServiceInfo, WatchReply, WrongState,
+    Breakage, Call, Description, Done, Error, Finding, Groups, InterfaceDescription, Level, Obstacle, Order,
+    ReceiptReply, Replaced, ServiceInfo, Switched, WatchReply, WrongState,
 };
 use verger_wire::view::{self, Listing};
 
@@ -84,6 +84,8 @@ pub(crate) struct Daemon {
     pub(crate) waits_told_at: Moment,
     /// Everything has ended: with this status.
     pub(crate) ended: Option<u8>,
+    /// A group's last resort is to begin anew: the machine is restarted when everything has ended.
+    pub(crate) reboots: bool,
     pub(crate) now: Moment,
     /// A fresh start of recording failed: not before this is it tried again.
     pub(crate) record_again_at: Moment,
@@ -327,8 +329,7 @@ impl Daemon {
         let invalid = |expected: String| Error::Invalid { field: "program".into(), expected };
         let path = program.map(PathBuf::from).or_else(reexec::own_path);
         let path = path.ok_or_else(|| invalid("a path: where this program lies is not known".into()))?;
-        let nobody = ServiceId { slot: u32::MAX, generation: 0 };
-        let command = self.control.promise(at, "", nobody, oneway);
+        let command = self.control.promise(at, "", None, oneway);
         let asked = Asking::begin(path, command).and_then(|asking| {
             self.poll.add(&asking, Token::Asked)?;
             Ok(asking)
@@ -631,7 +632,11 @@ impl Daemon {
                         LifeEffect::Moved { service, .. } | LifeEffect::Changed { service } => {
                             brains.moved(engine, service.slot, self.now);
                         }
-                        LifeEffect::Answer { .. }
+                        LifeEffect::LastResort { what: LastResort::Reboot, .. } => self.reboots = true,
+                        LifeEffect::LastResort { .. }
+                        | LifeEffect::GroupMoved { .. }
+                        | LifeEffect::TargetFailed { .. }
+                        | LifeEffect::Answer { .. }
                         | LifeEffect::PlanRefused(_)
                         | LifeEffect::Forgotten { .. }
                         | LifeEffect::Fault { .. }
@@ -702,7 +707,7 @@ impl Daemon {
     }
 
     fn answer(&mut self, at: u32, call: &Call, more: bool, oneway: bool, who: Actor) -> Result<(), Error> {
-        let long = matches!(call, Call::List { .. } | Call::Watch { .. } | Call::Why { .. });
+        let long = matches!(call, Call::List { .. } | Call::Groups | Call::Watch { .. } | Call::Why { .. });
         if long && self.control.is_short_of_memory() {
             return Err(Error::Limit { which: "answers that nobody takes".into() });
         }
@@ -710,6 +715,11 @@ impl Daemon {
             Call::Start(order) => return self.order(at, Verb::Start, order, oneway, who),
             Call::Stop(order) => return self.order(at, Verb::Stop, order, oneway, who),
             Call::Restart(order) => return self.order(at, Verb::Restart, order, oneway, who),
+            Call::Switch(order) => return self.switch(at, order, oneway, who),
+            Call::Groups => {
+                let groups = view::groups(&self.engine);
+                self.reply(at, oneway, &Groups { groups });
+            }
             Call::Signal { name, signal } => {
                 return self.request(at, Verb::Signal, *signal, &Order::new(name), oneway, who);
             }
@@ -817,11 +827,23 @@ impl Daemon {
         who: Actor,
     ) -> Result<(), Error> {
         let service = self.find(&order.name)?;
-        let id = self.control.promise(at, &order.name, service, oneway);
+        let id = self.control.promise(at, &order.name, Some(service), oneway);
         let patience = order.timeout_ms.map_or(Span::FOREVER, Span::from_millis);
         let deadline = self.now + patience;
         let request = Request { id, verb, signal, service, by: who, deadline, key: order.key_number() };
         self.step(Event::Command(request));
+        Ok(())
+    }
+
+    fn switch(&mut self, at: u32, order: &Order, oneway: bool, who: Actor) -> Result<(), Error> {
+        let unknown = || Error::NotFound { name: order.name.clone() };
+        let (group, target) = order.name.split_once('/').unwrap_or(("", &order.name));
+        let group = self.engine.find_group(group).ok_or_else(unknown)?;
+        let described = self.engine.group_description(group.slot);
+        let target = described.and_then(|group| group.find_target(target)).ok_or_else(unknown)?;
+        let id = self.control.promise(at, &order.name, None, oneway);
+        let deadline = self.now + order.timeout_ms.map_or(Span::FOREVER, Span::from_millis);
+        self.step(Event::Switch(Switch { id, group, target, by: who, deadline, key: order.key_number() }));
         Ok(())
     }
 
@@ -916,9 +938,14 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
         LifeEffect::Answer { command, outcome } => {
             let Some((name, service)) = control.awaited(*command) else { return };
             let mut bytes = Vec::new();
-            match view::answer(engine, name, service, outcome) {
-                Ok(done) => verger_wire::frame::write_reply::<Done>(&mut bytes, &done, false),
-                Err(error) => verger_wire::frame::write_error(&mut bytes, &error),
+            let refused = match service {
+                Some(service) => view::answer(engine, name, service, outcome)
+                    .map(|done| verger_wire::frame::write_reply::<Done>(&mut bytes, &done, false)),
+                None => view::switched(engine, name, outcome)
+                    .map(|switched| verger_wire::frame::write_reply::<Switched>(&mut bytes, &switched, false)),
+            };
+            if let Err(error) = refused {
+                verger_wire::frame::write_error(&mut bytes, &error);
             }
             control.keep_promise(*command, bytes);
             if let Outcome::Busy = outcome {
@@ -927,6 +954,7 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
         }
         LifeEffect::Planned { added, changed, removed } => {
             page.planned(engine);
+            page.put_groups(engine);
             log.tell(format_args!("plan: {added} services new, {changed} changed, {removed} gone"));
             for status in engine.services() {
                 let slot = status.service.slot;
@@ -935,6 +963,23 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
                     control.tell(slot, &news);
                 }
             }
+        }
+        LifeEffect::GroupMoved { group } => {
+            page.put_group(engine, group.slot);
+            let Some(group) = view::group(engine, group.slot) else { return };
+            log.tell(format_args!("target {}: {}", view::target_name(&group.name, &group.target), group.phase));
+            control.tell_onlookers(&WatchReply { group: Some(Box::new(group)), ..WatchReply::default() });
+        }
+        LifeEffect::TargetFailed { group, target, what } => {
+            let Some(described) = engine.group_description(group.slot) else { return };
+            let name = view::target_name(described.name(), described.target(*target).name());
+            log.warn(format_args!("target {name} has failed: {}", words::target_failure(engine, what)));
+            control.tell_onlookers(&WatchReply { target_failed: Some(name), ..WatchReply::default() });
+        }
+        LifeEffect::LastResort { group, what } => {
+            let name = engine.group_description(group.slot).map_or("", |group| group.name());
+            let of = if name.is_empty() { String::new() } else { format!(" of group {name}") };
+            log.warn(format_args!("the fallback{of} has failed as often as it may; last resort: {what}"));
         }
         LifeEffect::PlanRefused(refusal) => {
             log.warn(format_args!("the plan was not taken: {}", words::refusal(refusal)))

@@ -135,6 +135,10 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
         true => daemon.log.warn(format_args!("everything has ended but what is stuck; the next daemon waits for it")),
         false => daemon.log.tell(format_args!("everything has ended")),
     }
+    let reboots = daemon.reboots;
+    if reboots && machine::init() != Init::OfMachine {
+        daemon.log.warn(format_args!("the last resort is to reboot, and only the machine's first process does that"));
+    }
     daemon.log.flush_last();
     daemon.page.let_go();
     daemon.world.remove_socket_files();
@@ -149,8 +153,9 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     if machine::init() == Init::OfMachine {
         rustix::fs::sync();
         // An exit of pid 1 would be a kernel panic.
-        let errno = machine::end(End::PowerOff);
-        let _nobody_reads = writeln!(std::io::stderr(), "verger: cannot power off: {errno}");
+        let (how, words) = if reboots { (End::Restart, "restart") } else { (End::PowerOff, "power off") };
+        let errno = machine::end(how);
+        let _nobody_reads = writeln!(std::io::stderr(), "verger: cannot {words}: {errno}");
     }
     status
 }

@@ -11,7 +11,8 @@ use verger_engine::runs::RunId;
 use verger_engine::time::Moment;
 use verger_linux::memory::{Layout, Shared, hold};
 use verger_wire::board::{
-    BoardError, CHANGES, Entry, Identity, Name, OWNER, Reader, Record, Slices, State, WORDS32, Writer, words64,
+    BoardError, CHANGES, Entry, GroupRecord, Identity, Name, OWNER, Reader, Record, Slices, State, WORDS32, Writer,
+    words64_with,
 };
 use verger_wire::place::BOARD_FILE;
 
@@ -20,12 +21,15 @@ pub(crate) struct Page {
     shared: &'static Shared,
     writer: Writer<'static>,
     slots: u32,
+    groups: u32,
     changed: bool,
 }
 
 /// What a former daemon of this instance left on its page.
 pub(crate) struct Left {
     pub(crate) entries: Vec<Entry>,
+    /// Where its groups were.
+    pub(crate) groups: Vec<GroupRecord>,
     pub(crate) next_run: RunId,
     /// How everything was being ended, if it was.
     pub(crate) ending: Option<Ending>,
@@ -117,6 +121,7 @@ pub(crate) fn left_in(folder: BorrowedFd<'_>) -> Result<Option<Left>, Illegible>
     let reader = Reader::new(Slices { words32: shared.words32(), words64: shared.words64() })?;
     Ok(Some(Left {
         entries: reader.left().collect(),
+        groups: reader.groups().collect(),
         next_run: reader.next_run(),
         ending: (reader.state() == Ok(State::Ending))
             .then(|| Ending { over_at: reader.over_at(), haste: reader.haste().unwrap_or(Haste::No) }),
@@ -131,17 +136,17 @@ impl Page {
     ///
     /// # Errors
     /// Why the file cannot be made.
-    pub(crate) fn make(folder: BorrowedFd<'_>, identity: &Identity, slots: u32) -> Result<Page, Errno> {
+    pub(crate) fn make(folder: BorrowedFd<'_>, identity: &Identity, slots: u32, groups: u32) -> Result<Page, Errno> {
         match rustix::fs::unlinkat(folder, UNPUBLISHED, rustix::fs::AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno),
         }
-        let layout = Layout { words32: WORDS32, words64: words64(slots) };
+        let layout = Layout { words32: WORDS32, words64: words64_with(slots, groups) };
         let shared: &'static Shared = Box::leak(Box::new(Shared::create(folder, UNPUBLISHED, 0o600, layout)?));
         let memory = Slices { words32: shared.words32(), words64: shared.words64() };
-        let writer = Writer::format(memory, identity, slots).map_err(|_| Errno::INVAL)?;
+        let writer = Writer::format_with_groups(memory, identity, slots, groups).map_err(|_| Errno::INVAL)?;
         hold(&shared.words32()[OWNER])?;
-        Ok(Page { shared, writer, slots, changed: false })
+        Ok(Page { shared, writer, slots, groups, changed: false })
     }
 
     /// From here on readers find this page. Those of the former one keep what they have mapped; it says that its owner died.
@@ -157,6 +162,9 @@ impl Page {
         self.writer.set_next_run(left.next_run);
         for entry in left.entries.iter().filter(|entry| entry.slot < self.slots) {
             self.writer.settle(entry.slot, &entry.name, &entry.record);
+        }
+        for (at, group) in (0..self.groups).zip(&left.groups) {
+            self.writer.put_group(at, Some(group));
         }
         self.changed = true;
     }
@@ -182,6 +190,28 @@ impl Page {
             self.writer.set_plan(image.digest());
         }
         self.changed = true;
+    }
+
+    /// Writes what is shown of the group in a place.
+    pub(crate) fn put_group(&mut self, engine: &Engine, at: u32) {
+        if at >= self.groups {
+            return;
+        }
+        let record = engine.group_status(at).and_then(|status| {
+            let described = engine.group_description(at)?;
+            let target = Name::new(described.target(status.target).name())?;
+            let (name, phase) = (Name::new(described.name()), status.phase);
+            Some(GroupRecord { name, target, phase, since: status.since, failures: status.failures })
+        });
+        self.writer.put_group(at, record.as_ref());
+        self.changed = true;
+    }
+
+    /// Writes what is shown of all of them.
+    pub(crate) fn put_groups(&mut self, engine: &Engine) {
+        for at in 0..self.groups {
+            self.put_group(engine, at);
+        }
     }
 
     /// Nobody lives in a slot any more.
@@ -241,18 +271,18 @@ mod tests {
         let folder = std::fs::File::open(&path).unwrap();
         let identity = |pid| Identity { pid, boot_id: 1, instance: Name::new("x").unwrap(), started_at: Moment(1) };
         let next =
-            |run| Left { entries: Vec::<Entry>::new(), next_run: RunId(run), ending: None, identity: identity(1) };
+            |run| Left { entries: Vec::<Entry>::new(), groups: Vec::new(), next_run: RunId(run), ending: None, identity: identity(1) };
         let there = || left_in(folder.as_fd()).unwrap().map(|left| (left.identity.pid, left.next_run));
 
-        let mut first = Page::make(folder.as_fd(), &identity(1), 2).unwrap();
+        let mut first = Page::make(folder.as_fd(), &identity(1), 2, 1).unwrap();
         first.show_again(&next(7));
         assert_eq!(there(), None);
         first.publish(folder.as_fd()).unwrap();
         assert_eq!(there(), Some((1, RunId(7))));
 
         // One that broke before it could publish, and the next try.
-        let _second = Page::make(folder.as_fd(), &identity(2), 2).unwrap();
-        let mut third = Page::make(folder.as_fd(), &identity(3), 2).unwrap();
+        let _second = Page::make(folder.as_fd(), &identity(2), 2, 1).unwrap();
+        let mut third = Page::make(folder.as_fd(), &identity(3), 2, 1).unwrap();
         third.show_again(&next(8));
         assert_eq!(there(), Some((1, RunId(7))), "the former one is not lost before the new one is whole");
         third.publish(folder.as_fd()).unwrap();
@@ -279,7 +309,7 @@ mod tests {
         std::fs::create_dir_all(&path).unwrap();
         let folder = std::fs::File::open(&path).unwrap();
         let identity = Identity { pid: 1, boot_id: 1, instance: Name::new("x").unwrap(), started_at: Moment(1) };
-        let page = || Page::make(folder.as_fd(), &identity, 2).unwrap().publish(folder.as_fd()).unwrap();
+        let page = || Page::make(folder.as_fd(), &identity, 2, 1).unwrap().publish(folder.as_fd()).unwrap();
         let seen = || left_in(folder.as_fd()).map(|left| left.map(|left| left.next_run));
         let board = || std::fs::File::options().write(true).open(path.join(BOARD_FILE)).unwrap();
         let low_high = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32).to_ne_bytes();

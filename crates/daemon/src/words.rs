@@ -4,7 +4,7 @@ use std::fmt;
 
 use verger_engine::Engine;
 use verger_engine::causes::{Cause, Transition};
-use verger_engine::life::{Failure, PhaseKind, PlanRefusal, Status};
+use verger_engine::life::{Failure, PhaseKind, PlanRefusal, Status, TargetFailure};
 use verger_engine::runs::{Ahead, StartFailure, signal_name};
 use verger_engine::time::{Moment, Span};
 use verger_linux::plight::Plight;
@@ -139,6 +139,21 @@ pub(crate) fn refusal(refusal: &PlanRefusal) -> String {
         PlanRefusal::Services { room } => format!("there is room for {room} services ([limits] services)"),
         PlanRefusal::Edges { room } => format!("there is room for {room} dependencies ([limits] edges)"),
         PlanRefusal::Images { room } => format!("{room} plans are still in use ([limits] images)"),
+        PlanRefusal::Groups { room } => format!("there is room for {room} groups ([limits] groups)"),
         PlanRefusal::ShuttingDown => "everything is ending".to_string(),
+    }
+}
+
+/// Why a switch, or a target, has failed.
+pub(crate) fn target_failure(engine: &Engine, what: &TargetFailure) -> String {
+    match what {
+        TargetFailure::Member { slot } => {
+            let phase = engine.status(*slot).map_or(PhaseKind::Failed, |status| status.phase);
+            format!("{} is {phase}", engine.name(*slot))
+        }
+        TargetFailure::TimedOut { on: Some(slot) } => {
+            format!("its time is over, and {} is not there", engine.name(*slot))
+        }
+        TargetFailure::TimedOut { on: None } => "its time is over, and what it does not have has not gone".to_string(),
     }
 }

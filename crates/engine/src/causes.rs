@@ -95,6 +95,8 @@ pub enum Cause {
     OutOfTime,
     /// It is never up together with that service, which was asked for.
     Conflicts(Link),
+    /// A target of its group has failed, and the fallback wants it so.
+    Fallback,
 }
 
 /// A number of a root in [`Roots`].
@@ -268,6 +270,7 @@ coded_enum! {
         Found = 20, "found";
         OutOfTime = 21, "out-of-time";
         Conflicts = 22, "conflicts";
+        Fallback = 23, "fallback";
     }
 }
 
@@ -297,6 +300,7 @@ impl Cause {
             | Cause::Removed
             | Cause::Fault(_)
             | Cause::Found
+            | Cause::Fallback
             | Cause::OutOfTime => None,
         }
     }
@@ -305,6 +309,7 @@ impl Cause {
     pub fn is_root_itself(&self) -> bool {
         match self {
             Cause::Asked
+            | Cause::Fallback
             | Cause::Exited(_)
             | Cause::StartFailed(_)
             | Cause::Removed
@@ -360,6 +365,7 @@ impl Cause {
             Cause::Found => CauseCode::Found,
             Cause::OutOfTime => CauseCode::OutOfTime,
             Cause::Conflicts(_) => CauseCode::Conflicts,
+            Cause::Fallback => CauseCode::Fallback,
         }
     }
 
@@ -405,6 +411,7 @@ impl Cause {
             CauseCode::Found => Cause::Found,
             CauseCode::OutOfTime => Cause::OutOfTime,
             CauseCode::Conflicts => Cause::Conflicts(link),
+            CauseCode::Fallback => Cause::Fallback,
         })
     }
 }

@@ -742,6 +742,7 @@ fn is_asked(cause: Cause) -> bool {
             | Cause::RestartedWith(_)
             | Cause::LetGo(_)
             | Cause::Conflicts(_)
+            | Cause::Fallback
             | Cause::Removed
     )
 }

@@ -15,10 +15,15 @@ pub const OVERFLOW_UID: u32 = 65534;
 pub fn needed(call: &Call) -> Option<Right> {
     match call {
         Call::GetInfo | Call::GetInterfaceDescription { .. } => None,
-        Call::Describe | Call::List { .. } | Call::Why { .. } | Call::Receipt { .. } | Call::Watch { .. } => {
-            Some(Right::Observe)
+        Call::Describe
+        | Call::List { .. }
+        | Call::Groups
+        | Call::Why { .. }
+        | Call::Receipt { .. }
+        | Call::Watch { .. } => Some(Right::Observe),
+        Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Signal { .. } | Call::Switch(_) => {
+            Some(Right::Operate)
         }
-        Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Signal { .. } => Some(Right::Operate),
         Call::Shutdown { .. } | Call::Reexec { .. } | Call::Inject { .. } => Some(Right::Configure),
     }
 }

@@ -6,15 +6,15 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
 use verger_engine::image::{HandleView, Image, SourceView};
-use verger_engine::life::{self, Decider, Outcome, PhaseKind, Status};
+use verger_engine::life::{self, Decider, Outcome, PhaseKind, Status, TargetFailure};
 use verger_engine::runs::{Ahead, Pid, ServiceId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
 use crate::message::{
     Actor, Cause, CauseKind, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit, Failure, FailureKind,
-    LastOrder, Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Transition, Wanted, Why, WrongState,
-    signal_text,
+    Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Switched, Target, Transition,
+    Wanted, Why, WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -319,12 +319,105 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::Found => CauseKind::Found,
         causes::Cause::OutOfTime => CauseKind::OutOfTime,
         causes::Cause::Conflicts(_) => CauseKind::Conflicts,
+        causes::Cause::Fallback => CauseKind::Fallback,
     }
 }
 
 /// An outside event.
 pub fn root(engine: &Engine, root: &causes::Root) -> Root {
     Root { event: root.event, at_us: micros(root.at), what: origin(engine, &root.what) }
+}
+
+/// How a target is called from outside: `GROUP/TARGET`, or `TARGET` of the group that has no name.
+pub fn target_name(group: &str, target: &str) -> String {
+    if group.is_empty() { target.to_owned() } else { format!("{group}/{target}") }
+}
+
+/// Everything that is shown of the group in a place.
+pub fn group(engine: &Engine, at: u32) -> Option<Group> {
+    let status = engine.group_status(at)?;
+    let image = engine.images().get(status.home.image)?;
+    let described = image.group(status.home.record);
+    let target = |at: u32| described.target(at);
+    let named = |at: u32| {
+        let services = target(at).members().map(|member| image.service(member).name().to_owned()).collect();
+        Target { name: target(at).name().to_owned(), services }
+    };
+    Some(Group {
+        name: described.name().to_owned(),
+        target: target(status.target).name().to_owned(),
+        phase: status.phase,
+        since_us: micros(status.since),
+        until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
+        waits_for: status.on.and_then(|on| name(engine, on)),
+        failures: status.failures,
+        initial: target(described.initial()).name().to_owned(),
+        fallback: described.fallback().map(|at| target(at).name().to_owned()),
+        targets: (0..described.target_count()).map(named).collect(),
+        root: status.root.as_ref().map(|at| root(engine, at)),
+    })
+}
+
+/// All groups, in the order of their names.
+pub fn groups(engine: &Engine) -> Vec<Group> {
+    let mut groups: Vec<Group> = engine.groups().filter_map(|status| group(engine, status.group.slot)).collect();
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    groups
+}
+
+/// What came of a request to switch; `target` as it was asked for.
+///
+/// # Errors
+/// What is to be said instead of a reply.
+pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Switched, Error> {
+    let already = match *outcome {
+        Outcome::Switched => false,
+        Outcome::AlreadyActive => true,
+        Outcome::AlreadySwitching => {
+            let wrong = WrongState::plain(target, PhaseKind::Starting, Obstacle::Switching);
+            return Err(Error::WrongState(WrongState { target: Some(target.to_owned()), ..wrong }));
+        }
+        Outcome::TargetFailed(TargetFailure::Member { slot }) => {
+            let status = engine.status(slot);
+            let phase = status.map_or(PhaseKind::Failed, |status| status.phase);
+            let on = status.and_then(|status| self::name(engine, status.on?));
+            let member = self::name(engine, slot).unwrap_or_default();
+            let wrong = WrongState::plain(&member, phase, Obstacle::TargetFailed);
+            return Err(Error::WrongState(WrongState {
+                target: Some(target.to_owned()),
+                failure: status.and_then(|status| status.failure).map(failure),
+                blocked_by: on,
+                ..wrong
+            }));
+        }
+        Outcome::TargetFailed(TargetFailure::TimedOut { on }) | Outcome::TimedOut { on, .. } => {
+            return Err(Error::Timeout {
+                name: target.to_owned(),
+                phase: on.and_then(|on| engine.status(on)).map_or(PhaseKind::Stopping, |status| status.phase),
+                waits_for: on.and_then(|on| self::name(engine, on)),
+                cause: match outcome {
+                    Outcome::TimedOut { .. } => CauseKind::Asked,
+                    _ => CauseKind::NotReadyInTime,
+                },
+            });
+        }
+        Outcome::Cancelled { by } => {
+            return Err(Error::Cancelled { name: target.to_owned(), by: Box::new(origin(engine, &by)) });
+        }
+        Outcome::ShuttingDown => {
+            let wrong = WrongState::plain(target, PhaseKind::Stopping, Obstacle::ShuttingDown);
+            return Err(Error::WrongState(wrong));
+        }
+        Outcome::Busy => return Err(Error::Busy),
+        Outcome::Done { .. }
+        | Outcome::Failed(_)
+        | Outcome::Blocked { .. }
+        | Outcome::Finished
+        | Outcome::Stuck { .. }
+        | Outcome::NotFound
+        | Outcome::NotRunning => return Err(Error::NotFound { name: target.to_owned() }),
+    };
+    Ok(Switched { target: target.to_owned(), already })
 }
 
 /// An outside event without its place in time.
@@ -353,6 +446,11 @@ pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
             Origin { service: name(engine, slot), fault: Some(what), ..Origin::plain(OriginKind::Fault) }
         }
         RootKind::Revival => Origin::plain(OriginKind::Revival),
+        RootKind::Switch { group, target, by } => {
+            let described = engine.group_description(group).filter(|group| target < group.target_count());
+            let target = described.map(|group| target_name(group.name(), group.target(target).name()));
+            Origin { by: Some(actor(by)), target, ..Origin::plain(OriginKind::Switch) }
+        }
     }
 }
 
@@ -428,7 +526,11 @@ pub fn answer(engine: &Engine, name: &str, service: ServiceId, outcome: &Outcome
             cause: led_to(engine, service.slot),
         },
         Outcome::Cancelled { by } => Error::Cancelled { name: name.to_owned(), by: Box::new(origin(engine, &by)) },
-        Outcome::NotFound => Error::NotFound { name: name.to_owned() },
+        Outcome::NotFound
+        | Outcome::Switched
+        | Outcome::AlreadyActive
+        | Outcome::AlreadySwitching
+        | Outcome::TargetFailed(_) => Error::NotFound { name: name.to_owned() },
         Outcome::NotRunning => Error::WrongState(wrong(now, Obstacle::NotRunning)),
         Outcome::Busy => Error::Busy,
         Outcome::ShuttingDown => Error::WrongState(wrong(now, Obstacle::ShuttingDown)),

@@ -83,6 +83,9 @@ fn messages() -> Vec<Value> {
         call(&Call::Start(order()), false),
         call(&Call::Stop(Order::new("web")), false),
         call(&Call::Restart(order()), false),
+        call(&Call::Switch(Order::new("drive")), false),
+        call(&Call::Switch(Order { name: "car/drive".to_owned(), ..order() }), false),
+        call(&Call::Groups, false),
         call(&Call::Signal { name: name(), signal: 15 }, false),
         call(&Call::Signal { name: name(), signal: 37 }, false),
         call(&Call::Why { name: name() }, false),
@@ -236,6 +239,9 @@ fn fields(record: &Record) -> Value {
             RootKind::StartFailed { slot, .. } => json!({ "at": at, "kind": "start-failed", "slot": slot }),
             RootKind::Fault { slot, what } => json!({ "at": at, "kind": "fault", "slot": slot, "fault": what.word() }),
             RootKind::Revival => json!({ "at": at, "kind": "revival" }),
+            RootKind::Switch { group, target, by } => {
+                json!({ "at": at, "kind": "switch", "group": group, "target": target, "uid": by.uid, "pid": by.pid })
+            }
         }
     });
     let decider = match record.decider {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, PhaseKind, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Verb, Want};
 use verger_engine::runs::{Containment, Step};
 use verger_wire::Word;
 use verger_wire::frame::write_call;
@@ -240,6 +240,9 @@ fn the_control_interface_says_what_the_types_say() {
     text.object("SeenProcess", &samples::seen_process(true), &samples::seen_process(false));
     text.object("StopReceipt", &samples::receipt(true), &samples::receipt(false));
     text.object("ReceiptInShort", &samples::receipt_in_short(), &samples::receipt_in_short());
+    text.words::<GroupPhase>("GroupPhase");
+    text.object("Target", &samples::target(), &samples::target());
+    text.object("Group", &samples::group(true), &samples::group(false));
     text.object("Plan", &samples::plan(), &samples::plan());
     text.object("Finding", &samples::finding(true), &samples::finding(false));
 
@@ -255,6 +258,12 @@ fn the_control_interface_says_what_the_types_say() {
         text.inputs(&call(order(true)), &call(order(false)));
         text.outputs(method, &Done { run: Some(7) }, &Done { run: None });
     }
+    text.inputs(&Call::Switch(order(true)), &Call::Switch(order(false)));
+    let switched = || Switched { target: "web".to_owned(), already: true };
+    text.outputs("Switch", &switched(), &switched());
+    text.inputs(&Call::Groups, &Call::Groups);
+    let groups = |full| Groups { groups: vec![samples::group(full)] };
+    text.outputs("Groups", &groups(true), &groups(false));
     let signal = Call::Signal { name: "web".to_owned(), signal: 15 };
     text.inputs(&signal, &signal);
     text.outputs("Signal", &Done { run: Some(7) }, &Done { run: None });

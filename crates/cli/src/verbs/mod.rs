@@ -22,6 +22,7 @@ mod shutdown;
 mod signal;
 mod status;
 mod stopped_with;
+mod switch;
 mod up;
 mod version;
 mod why;
@@ -60,6 +61,8 @@ enum Verb {
     Stop(orders::Stop),
     Restart(orders::Restart),
     Signal(signal::Signal),
+    Switch(switch::Switch),
+    Targets(switch::Targets),
     Shutdown(shutdown::Shutdown),
     Reexec(reexec::Reexec),
     Why(why::Why),
@@ -83,6 +86,8 @@ impl Verb {
             Verb::Start(verb) => verb.carry_out(setting),
             Verb::Stop(verb) => verb.carry_out(setting),
             Verb::Restart(verb) => verb.carry_out(setting),
+            Verb::Switch(verb) => verb.carry_out(setting),
+            Verb::Targets(verb) => verb.carry_out(setting),
             Verb::Signal(verb) => verb.carry_out(setting),
             Verb::Shutdown(verb) => verb.carry_out(setting),
             Verb::Reexec(verb) => verb.carry_out(setting),

@@ -74,6 +74,7 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::Fault
         | CauseKind::Found
         | CauseKind::Conflicts
+        | CauseKind::Fallback
         | CauseKind::OutOfTime => return None,
     };
     let root = &wanted.root.what;

@@ -132,7 +132,8 @@ fn with_reason(words: String, why: &Why) -> String {
             | OriginKind::Exited
             | OriginKind::StartFailed
             | OriginKind::Fault
-            | OriginKind::Revival,
+            | OriginKind::Revival
+            | OriginKind::Switch,
             _,
         ) => format!("{words}: {}", origin(root, Some(name))),
     }

@@ -54,6 +54,10 @@ pub(crate) fn origin(origin: &Origin, about: Option<&str>) -> String {
             None => format!("a fault of the daemon at {service}"),
         },
         OriginKind::Revival => "the daemon came back after its own end".to_owned(),
+        OriginKind::Switch => {
+            let target = origin.target.as_deref().unwrap_or("a target that is no more");
+            format!("{} asked to switch to {target}", actor(origin.by.as_ref()))
+        }
     }
 }
 
@@ -70,7 +74,8 @@ pub(super) fn deed(origin: &Origin) -> Option<String> {
             | OriginKind::Exited
             | OriginKind::StartFailed
             | OriginKind::Fault
-            | OriginKind::Revival,
+            | OriginKind::Revival
+            | OriginKind::Switch,
             _,
         ) => return None,
     };

@@ -74,6 +74,15 @@ fn wrong_state(cannot: String, wrong: &WrongState) -> Trouble {
         Obstacle::NeverStopped => {
             Trouble::new(format!("{cannot}it has not been stopped since the daemon began, so there is no receipt"))
         }
+        Obstacle::Switching => {
+            let target = wrong.target.as_deref().unwrap_or(name);
+            Trouble::new(format!("the switch to {target} is under way already")).hint("verger targets")
+        }
+        Obstacle::TargetFailed => {
+            let target = wrong.target.as_deref().unwrap_or("the target");
+            Trouble::new(format!("the switch to {target} has failed: {name} is {}", wrong.phase))
+                .hint(format!("verger why {name}"))
+        }
         Obstacle::ShuttingDown => Trouble::new(format!("{cannot}everything is ending")),
     }
 }

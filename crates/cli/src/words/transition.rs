@@ -128,6 +128,7 @@ fn starting(transition: &Transition) -> String {
         | CauseKind::Removed
         | CauseKind::Fault
         | CauseKind::Conflicts
+        | CauseKind::Fallback
         | CauseKind::OutOfTime => with_reason("starting", transition),
     }
 }
@@ -173,6 +174,7 @@ fn ended(transition: &Transition) -> Option<String> {
         | CauseKind::Removed
         | CauseKind::Found
         | CauseKind::Conflicts
+        | CauseKind::Fallback
         | CauseKind::OutOfTime => None,
     }
 }
@@ -200,6 +202,7 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::HeldBy => format!("{on} has to end first"),
         CauseKind::LetGo => format!("{on} has ended"),
         CauseKind::Conflicts => format!("it conflicts with {on}"),
+        CauseKind::Fallback => format!("its group goes to the fallback: {}", origin(&transition.root.what, None)),
         CauseKind::Removed => "the plan no longer has it".to_owned(),
         CauseKind::OutOfTime => "the time is up, and those before it have not ended".to_owned(),
         CauseKind::Ready
@@ -228,6 +231,7 @@ fn asked(transition: &Transition) -> Option<String> {
             Some(service) if *service != transition.service => Some(format!("everything ends with {service}")),
             Some(_) | None => Some("everything ends".to_owned()),
         },
+        OriginKind::Switch => Some(origin(root, None)),
         OriginKind::Revival => None,
     }
 }

@@ -44,6 +44,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         | CauseKind::Removed
         | CauseKind::Fault
         | CauseKind::Found
+        | CauseKind::Fallback
         | CauseKind::OutOfTime => return None,
     };
     Some((words, other))
@@ -58,6 +59,7 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         CauseKind::DownWith => format!("it requires {other}, which goes down"),
         CauseKind::RestartedWith => format!("it requires {other}, which is restarted"),
         CauseKind::Conflicts => format!("it conflicts with {other}, which was started"),
+        CauseKind::Fallback => "its group is at the fallback".to_owned(),
         CauseKind::Removed => return "the plan no longer has it".to_owned(),
         CauseKind::Found => return "so it was before the daemon took over".to_owned(),
         CauseKind::Asked
@@ -85,7 +87,8 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
                     | OriginKind::Exited
                     | OriginKind::StartFailed
                     | OriginKind::Fault
-                    | OriginKind::Revival,
+                    | OriginKind::Revival
+                    | OriginKind::Switch,
                     _,
                 ) => origin(root, Some(name)),
             };

@@ -83,7 +83,7 @@ fn heard(caller: &OwnedFd) -> Vec<String> {
 fn news_waits_for_the_answers_to_what_was_asked_before() {
     let (mut control, poll) = control(1);
     let caller = call(&mut control, &poll, Some(Right::Operate)).unwrap();
-    let command = control.promise(0, "a", ServiceId { slot: 0, generation: 1 }, false);
+    let command = control.promise(0, "a", Some(ServiceId { slot: 0, generation: 1 }), false);
     control.watch(0, None, &"first");
     control.tell(0, &"news");
     control.flush(&poll, NOW);

@@ -117,6 +117,8 @@ pub(super) struct Group {
     pub(super) phase: GroupPhase,
     pub(super) target: u32,
     pub(super) root: RootId,
+    /// It was not asked for: another target has failed.
+    pub(super) is_fallback: bool,
     pub(super) since: Moment,
     /// When the switch has failed, or the rest is over.
     pub(super) until: Moment,
@@ -231,6 +233,7 @@ impl Life {
             phase: GroupPhase::Complete,
             target: initial,
             root,
+            is_fallback: false,
             since: self.now,
             until: Moment::NEVER,
             leaving: 0,
@@ -300,7 +303,7 @@ impl Life {
             }
         }
         if self.groups.places.iter().all(|place| place.home.is_none()) {
-            self.let_go_of_raised(root);
+            self.let_go_of_raised(Cause::Asked, root);
             self.release_needs(root);
             self.walk.clear();
         }
@@ -308,6 +311,7 @@ impl Life {
             let place = &mut self.groups.places[at as usize];
             if place.home.is_some() {
                 place.sets_out = true;
+                place.is_fallback = false;
                 let before = core::mem::replace(&mut place.root, root);
                 self.roots.retain(root);
                 self.roots.release(before);
@@ -357,8 +361,8 @@ impl Life {
         let what = RootKind::Switch { group: at, target: request.target, by: request.by };
         let root = self.root(what);
         self.answer_switch(at, Outcome::Cancelled { by: what });
-        self.groups.places[at as usize].failures = 0;
-        self.groups.places[at as usize].caller = Some(caller);
+        let place = &mut self.groups.places[at as usize];
+        (place.failures, place.is_fallback, place.caller) = (0, false, Some(caller));
         self.enter(runs, at, request.target, root);
         self.roots.release(root);
     }
@@ -410,8 +414,9 @@ impl Life {
 
     /// No second phase follows: who was kept for it, and is needed by nobody else, goes down.
     fn give_up_kept(&mut self, images: &Images, at: u32, home: Home, root: RootId) {
+        let cause = self.cause_of(at);
         self.take_kept_back(images, at, home);
-        self.let_go_of_raised(root);
+        self.let_go_of_raised(cause, root);
         self.release_needs(root);
         self.walk.clear();
     }
@@ -474,6 +479,7 @@ impl Life {
 
     /// Does not ask any more for those members that are not marked; who is needed by nobody else goes down.
     fn let_go_of_others(&mut self, images: &Images, group: u32, home: Home, root: RootId) {
+        let cause = self.cause_of(group);
         let view = group_view(images, home);
         let unmarked = |life: &mut Life, act: &mut dyn FnMut(&mut Life, u32)| {
             for target in 0..view.target_count() {
@@ -495,7 +501,7 @@ impl Life {
         unmarked(self, &mut |life, slot| {
             let service = &life.slots[slot as usize];
             if service.want != Want::Down && service.pulled == 0 && service.asked == Asked::Down {
-                life.set_want(slot, Want::Down, Why { cause: Cause::Asked, root });
+                life.set_want(slot, Want::Down, Why { cause, root });
                 life.walk.push(slot);
             }
             // What a former switch put down, or somebody else, may still be on its way.
@@ -504,7 +510,7 @@ impl Life {
                 life.wait_for_end(slot, group);
             }
         });
-        self.let_go_of_raised(root);
+        self.let_go_of_raised(cause, root);
         self.release_needs(root);
         for at in 0..self.walk.len() {
             let slot = self.walk[at];
@@ -514,11 +520,11 @@ impl Life {
     }
 
     /// Who was kept, and is needed by nobody now, goes down.
-    fn let_go_of_raised(&mut self, root: RootId) {
+    fn let_go_of_raised(&mut self, cause: Cause, root: RootId) {
         while let Some(slot) = self.raised.pop() {
             let service = &self.slots[slot as usize];
             if service.want != Want::Down && service.pulled == 0 && service.asked == Asked::Down {
-                self.set_want(slot, Want::Down, Why { cause: Cause::Asked, root });
+                self.set_want(slot, Want::Down, Why { cause, root });
                 self.walk.push(slot);
             }
         }
@@ -540,6 +546,7 @@ impl Life {
             (place.target, place.root)
         };
         self.roots.retain(root);
+        let cause = self.cause_of(at);
         let count = group_view(runs.images(), home).target(target).len();
         for number in 0..count {
             let member = group_view(runs.images(), home).target(target).member(number);
@@ -547,14 +554,14 @@ impl Life {
             if self.slots[slot as usize].asked == Asked::Removed {
                 continue;
             }
-            self.ask_up(slot, Cause::Asked, root);
+            self.ask_up(slot, cause, root);
             if matches!(self.slots[slot as usize].phase, Phase::Failed(_) | Phase::Blocked { .. }) {
                 self.try_again(slot, root);
             }
         }
         // From here on everything that is needed is pulled. What is not was kept for one that had to give way.
         self.take_back_kept_for(runs.images(), home, target);
-        self.let_go_of_raised(root);
+        self.let_go_of_raised(cause, root);
         self.release_needs(root);
         self.walk.clear();
         self.roots.release(root);
@@ -768,6 +775,7 @@ impl Life {
             return;
         };
         self.roots.retain(root);
+        self.groups.places[at as usize].is_fallback = true;
         if target != fallback {
             self.enter(runs, at, fallback, root);
         } else {
@@ -817,6 +825,11 @@ impl Life {
     /// The key of a group's deadline.
     pub(super) fn group_key(&self, at: u32) -> u32 {
         self.limits.services + self.limits.commands + 1 + at
+    }
+
+    /// Why what a group wants is wanted.
+    fn cause_of(&self, at: u32) -> Cause {
+        if self.groups.places[at as usize].is_fallback { Cause::Fallback } else { Cause::Asked }
     }
 
     fn group_id(&self, at: u32) -> GroupId {

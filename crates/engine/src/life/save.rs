@@ -320,6 +320,7 @@ fn save_group(group: &Group, writer: &mut Writer<'_>) {
         writer.wide(key);
         save_outcome(&outcome, writer);
     }
+    writer.yes(group.is_fallback);
     writer.yes(group.sets_out);
 }
 
@@ -354,6 +355,7 @@ fn restore_group(reader: &mut Reader<'_>, runs: &Runs) -> Result<Group, ReadErro
             false => None,
         },
         answered: if reader.yes()? { Some((reader.wide()?, restore_outcome(reader)?)) } else { None },
+        is_fallback: reader.yes()?,
         sets_out: reader.yes()?,
         ripe: false,
     })

@@ -28,12 +28,14 @@
 //! | 19 | the number of the next run |
 //! | 20 | when everything is to be over, once it ends; 0: no such time |
 //! | 21 | how hastily it ends: 0 in order, with graces; 1 in order, without; 2 at once |
+//! | 22 | number of places for groups |
 //! | 24 | when the daemon's present turn began |
 //! | 25 | when it promised to wake, or to have begun another turn |
 //! | 31 | slot, plus one, whose record is being written; 0: none |
 //! | 32–46 | that record, whole |
 //! | 48 + 15 s | the [`Record`] of slot s, for each of the slots |
 //! | after those + 8 s | the name of slot s: bytes packed eight to a word, the first one lowest; zeros fill it |
+//! | after those + 19 g | the [`GroupRecord`] of group g |
 //!
 //! Words not named are zero. Words 24 and 25 have a cache line of their own, since they are written every turn.
 //!
@@ -55,6 +57,7 @@
 //! A daemon that is killed while it writes leaves an odd number behind: the record is torn until another daemon writes it. Who
 //! comes after it finds the record in words 32 to 46 all the same: there it was written first ([`Reader::left`]).
 
+mod group;
 mod header;
 mod reader;
 mod record;
@@ -65,6 +68,7 @@ mod writer;
 use core::fmt;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+pub use group::{GROUP_WORDS, GroupRecord};
 pub use header::{Identity, Name, State};
 pub use reader::{BoardError, Entry, Reader};
 pub use record::{Record, decode};
@@ -75,7 +79,7 @@ use verger_engine::time::{Moment, Span};
 /// What word 0 holds on a page that is whole.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"vergerbd");
 /// The version of this layout. A reader takes exactly its own.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// 64-bit words before the first record.
 pub const HEADER_WORDS: usize = 48;
 /// 64-bit words of a record.
@@ -98,9 +102,14 @@ pub const OWNER_THREAD: u32 = 0x3fff_ffff;
 /// How late a daemon may be before it counts as stuck.
 pub const LATENESS_MAX: Span = Span::from_secs(1);
 
-/// The 64-bit words that a board with this many slots has.
+/// The 64-bit words that a board with this many slots has, and no groups.
 pub const fn words64(slots: u32) -> usize {
     HEADER_WORDS + slots as usize * (RECORD_WORDS + NAME_WORDS)
+}
+
+/// The 64-bit words that a board with this many slots, and this many places for groups, has.
+pub const fn words64_with(slots: u32, groups: u32) -> usize {
+    words64(slots) + groups as usize * GROUP_WORDS
 }
 
 /// The 64-bit words in a file of this length; `None` if it is too short to be a board.
@@ -115,6 +124,10 @@ const fn record_at(slot: u32) -> usize {
 
 const fn name_at(slots: u32, slot: u32) -> usize {
     record_at(slots) + slot as usize * NAME_WORDS
+}
+
+const fn group_at(slots: u32, group: u32) -> usize {
+    words64_with(slots, group)
 }
 
 /// The words of a board, to be read. Loads are relaxed or stronger.

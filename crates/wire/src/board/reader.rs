@@ -10,8 +10,8 @@ use verger_engine::time::Moment;
 use super::header::state_from_code;
 use super::writer::place;
 use super::{
-    CHANGES, HEADER_WORDS, Identity, Liveness, MAGIC, NAME_WORDS, Name, OWNER, RECORD_WORDS, Record, State, VERSION,
-    WORDS32, Words, decode, name_at, record_at, words64,
+    CHANGES, GROUP_WORDS, GroupRecord, HEADER_WORDS, Identity, Liveness, MAGIC, NAME_WORDS, Name, OWNER, RECORD_WORDS,
+    Record, State, VERSION, WORDS32, Words, decode, group_at, name_at, record_at, words64_with,
 };
 
 /// How often a reading is tried anew before it counts as torn. Writing takes some tens of nanoseconds, so it takes a
@@ -75,6 +75,7 @@ pub struct Reader<W> {
     words: W,
     identity: Identity,
     slots: u32,
+    groups: u32,
 }
 
 impl<W: Words> Reader<W> {
@@ -97,7 +98,8 @@ impl<W: Words> Reader<W> {
             return Err(BoardError::Damaged { slot: None });
         }
         let (slots, pid) = low_high(load(place::SLOTS_AND_PID)?);
-        if words.load64(words64(slots) - 1).is_none() || words.load32(WORDS32 - 1).is_none() {
+        let groups = u32::try_from(load(place::GROUPS)?).map_err(|_| BoardError::Damaged { slot: None })?;
+        if words.load64(words64_with(slots, groups) - 1).is_none() || words.load32(WORDS32 - 1).is_none() {
             return Err(BoardError::Cut);
         }
         let mut name = [0; NAME_WORDS];
@@ -111,7 +113,7 @@ impl<W: Words> Reader<W> {
             instance: instance.ok_or(BoardError::Damaged { slot: None })?,
             started_at: Moment(load(place::STARTED_AT)?),
         };
-        Ok(Reader { words, identity, slots })
+        Ok(Reader { words, identity, slots, groups })
     }
 
     /// The words it reads.
@@ -255,6 +257,30 @@ impl<W: Words> Reader<W> {
     /// Everybody, in the order of the slots. Each entry is whole in itself; between two of them time may have passed.
     pub fn entries(&self) -> impl Iterator<Item = Result<Entry, BoardError>> {
         (0..self.slots).filter_map(|slot| self.read(slot).transpose())
+    }
+
+    /// What is shown of groups, in the order of their places. One that stays torn, or is none, is left out: a switch that a
+    /// daemon died in the middle of telling.
+    pub fn groups(&self) -> impl Iterator<Item = GroupRecord> {
+        (0..self.groups).filter_map(|group| {
+            let read = (0..READINGS_MAX).find_map(|_| self.copy_group(group));
+            GroupRecord::decode(&read?)?
+        })
+    }
+
+    fn copy_group(&self, group: u32) -> Option<[u64; GROUP_WORDS]> {
+        let at = group_at(self.slots, group);
+        let before = self.load(at);
+        if before % 2 == 1 {
+            return None;
+        }
+        fence(Ordering::Acquire);
+        let mut words = [0; GROUP_WORDS];
+        for (at, word) in (at + 1..).zip(&mut words[1..]) {
+            *word = self.load(at);
+        }
+        fence(Ordering::Acquire);
+        (self.load(at) == before).then_some(words)
     }
 
     /// What a writer that is dead has left of everybody, in the order of the slots: also of the record it was writing when it

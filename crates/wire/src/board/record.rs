@@ -464,7 +464,7 @@ mod tests {
             (14, 3 << 14, "a failed start without a step"),
             (14, 5 << 11, "a fault without a kind"),
             (11, 1, "a time without a root"),
-            (12, 8, "a root that is none"),
+            (12, 9, "a root that is none"),
             (12, 1 << 16 | 7, "a bit without meaning"),
             (10, 1, "a value without a failure"),
             (10, 1 << 50, "a bit without meaning"),

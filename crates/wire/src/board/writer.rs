@@ -10,8 +10,8 @@ use verger_engine::time::Moment;
 use super::header::state_code;
 use super::record::name_length;
 use super::{
-    CHANGES, HEADER_WORDS, Identity, MAGIC, NAME_WORDS, Name, RECORD_WORDS, Record, Slices, State, VERSION, WORDS32,
-    name_at, record_at, words64,
+    CHANGES, GROUP_WORDS, GroupRecord, HEADER_WORDS, Identity, MAGIC, NAME_WORDS, Name, RECORD_WORDS, Record, Slices,
+    State, VERSION, WORDS32, group_at, name_at, record_at, words64_with,
 };
 
 /// Where the words of the header lie.
@@ -30,6 +30,7 @@ pub(super) mod place {
     pub(in super::super) const NEXT_RUN: usize = 19;
     pub(in super::super) const OVER_AT: usize = 20;
     pub(in super::super) const HASTE: usize = 21;
+    pub(in super::super) const GROUPS: usize = 22;
     pub(in super::super) const STAMPED_AT: usize = 24;
     pub(in super::super) const DUE_AT: usize = 25;
     pub(in super::super) const WRITING: usize = 31;
@@ -54,6 +55,7 @@ pub struct Writer<'b> {
     words32: &'b [AtomicU32],
     words64: &'b [AtomicU64],
     slots: u32,
+    groups: u32,
 }
 
 impl<'b> Writer<'b> {
@@ -63,11 +65,24 @@ impl<'b> Writer<'b> {
     /// # Errors
     /// [`TooSmall`] if there are fewer than [`WORDS32`] or [`words64`] words.
     pub fn format(memory: Slices<'b>, identity: &Identity, slots: u32) -> Result<Writer<'b>, TooSmall> {
+        Writer::format_with_groups(memory, identity, slots, 0)
+    }
+
+    /// As [`Writer::format`], with places for so many groups.
+    ///
+    /// # Errors
+    /// [`TooSmall`] if there are fewer than [`WORDS32`] or [`words64_with`] words.
+    pub fn format_with_groups(
+        memory: Slices<'b>,
+        identity: &Identity,
+        slots: u32,
+        groups: u32,
+    ) -> Result<Writer<'b>, TooSmall> {
         let Slices { words32, words64: words } = memory;
-        if words32.len() < WORDS32 || words.len() < words64(slots) {
+        if words32.len() < WORDS32 || words.len() < words64_with(slots, groups) {
             return Err(TooSmall);
         }
-        let writer = Writer { words32, words64: words, slots };
+        let writer = Writer { words32, words64: words, slots, groups };
         // Whoever opens the page in between sees no board.
         writer.store(place::MAGIC, 0);
         fence(Ordering::Release);
@@ -87,8 +102,12 @@ impl<'b> Writer<'b> {
         writer.store(place::NEXT_RUN, 1);
         writer.store(place::STAMPED_AT, identity.started_at.0);
         writer.store(place::DUE_AT, identity.started_at.0);
+        writer.store(place::GROUPS, u64::from(groups));
         for slot in 0..slots {
             writer.clear(slot);
+        }
+        for group in 0..groups {
+            writer.put_group(group, None);
         }
         writer.words64[place::MAGIC].store(MAGIC, Ordering::Release);
         Ok(writer)
@@ -137,6 +156,24 @@ impl<'b> Writer<'b> {
             self.store(at, *word);
         }
         for (at, word) in (name_at(self.slots, slot)..).zip(name.iter().flatten()) {
+            self.store(at, *word);
+        }
+        sequence.store(odd.wrapping_add(1), Ordering::Release);
+    }
+
+    /// Writes what is shown of a group; `None`: nobody has the place.
+    ///
+    /// # Panics
+    /// If there is no such place.
+    pub fn put_group(&self, group: u32, record: Option<&GroupRecord>) {
+        assert!(group < self.groups, "group {group} of {}", self.groups);
+        let words = record.map_or([0; GROUP_WORDS], GroupRecord::encode);
+        let at = group_at(self.slots, group);
+        let sequence = &self.words64[at];
+        let odd = sequence.load(Ordering::Relaxed).wrapping_add(1) | 1;
+        sequence.store(odd, Ordering::Relaxed);
+        fence(Ordering::Release);
+        for (at, word) in (at + 1..).zip(&words[1..]) {
             self.store(at, *word);
         }
         sequence.store(odd.wrapping_add(1), Ordering::Release);

@@ -79,6 +79,10 @@ pub enum Call {
     Stop(Order),
     /// Down, then up.
     Restart(Order),
+    /// Want a group at another target; the order's name is `GROUP/TARGET`, or `TARGET` of the group that has no name.
+    Switch(Order),
+    /// All groups and their targets.
+    Groups,
     /// Send a signal to the main process.
     Signal {
         /// The service.
@@ -217,6 +221,8 @@ impl Envelope<'_> {
             "Start" => self.order().map(Call::Start),
             "Stop" => self.order().map(Call::Stop),
             "Restart" => self.order().map(Call::Restart),
+            "Switch" => self.switch().map(Call::Switch),
+            "Groups" => self.fields(&[]).map(|_| Call::Groups),
             "Signal" => self.signal(),
             "Why" => self.fields(&["name"]).and_then(|it| Ok(Call::Why { name: it.name()? })),
             "Receipt" => self.receipt(),
@@ -251,6 +257,21 @@ impl Envelope<'_> {
     fn order(&self) -> Result<Order, Flaw> {
         let fields = self.fields(&["name", "timeout_ms", "key"])?;
         let name = fields.name()?;
+        self.order_for(&fields, name)
+    }
+
+    fn switch(&self) -> Result<Order, Flaw> {
+        let fields = self.fields(&["target", "timeout_ms", "key"])?;
+        let target: String = fields.must("target", A_TARGET)?;
+        let (group, name) = target.split_once('/').map_or((None, &*target), |(group, name)| (Some(group), name));
+        let is_name = |name: &str| verger_engine::names::check_name(name).is_ok();
+        if !is_name(name) || !group.is_none_or(is_name) {
+            return Err(Flaw { field: "target".to_owned(), expected: A_TARGET.to_owned() });
+        }
+        self.order_for(&fields, target)
+    }
+
+    fn order_for(&self, fields: &Fields<'_>, name: String) -> Result<Order, Flaw> {
         let timeout_ms = fields.maybe("timeout_ms", A_TIME)?;
         let key: Option<String> = fields.maybe("key", A_KEY)?;
         match key {
@@ -299,6 +320,8 @@ const A_TIME: &str = "a whole number of milliseconds, 0 or more";
 const A_PROGRAM: &str = "an absolute path of at most 4095 bytes, without NUL";
 /// What a key should be.
 const A_KEY: &str = "a text of 1 to 64 bytes";
+/// What a target should be.
+const A_TARGET: &str = "the name of a target, or GROUP/TARGET";
 /// What a signal should be.
 const A_SIGNAL: &str = "a signal as text, by name or number: TERM, SIGTERM, 15, RTMIN+3";
 
@@ -311,6 +334,8 @@ impl Call {
             Call::Start(_) => "io.verger.Control.Start",
             Call::Stop(_) => "io.verger.Control.Stop",
             Call::Restart(_) => "io.verger.Control.Restart",
+            Call::Switch(_) => "io.verger.Control.Switch",
+            Call::Groups => "io.verger.Control.Groups",
             Call::Signal { .. } => "io.verger.Control.Signal",
             Call::Why { .. } => "io.verger.Control.Why",
             Call::Receipt { .. } => "io.verger.Control.Receipt",
@@ -336,10 +361,15 @@ impl Serialize for Parameters<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
         match self.0 {
-            Call::Describe | Call::GetInfo => {}
+            Call::Describe | Call::Groups | Call::GetInfo => {}
             Call::List { names } | Call::Watch { names } => entry(&mut map, "names", names.as_ref())?,
             Call::Start(order) | Call::Stop(order) | Call::Restart(order) => {
                 map.serialize_entry("name", &order.name)?;
+                entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
+                entry(&mut map, "key", order.key.as_ref())?;
+            }
+            Call::Switch(order) => {
+                map.serialize_entry("target", &order.name)?;
                 entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
                 entry(&mut map, "key", order.key.as_ref())?;
             }

@@ -56,6 +56,8 @@ spoken_enum! {
         OutOfTime = "out-of-time";
         /// It is never up together with another, which was asked for.
         Conflicts = "conflicts";
+        /// A target of its group has failed, and the fallback wants it so.
+        Fallback = "fallback";
     }
 }
 
@@ -138,6 +140,8 @@ spoken_enum! {
         Fault = "fault";
         /// The daemon came back after its own end.
         Revival = "revival";
+        /// Somebody asked a group for another target.
+        Switch = "switch";
     }
 }
 
@@ -146,9 +150,12 @@ spoken_enum! {
 pub struct Origin {
     /// Which kind.
     pub kind: OriginKind,
-    /// Of `plan`, `command`, `shutdown`: who.
+    /// Of `plan`, `command`, `shutdown`, `switch`: who.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
+    /// Of `switch`: the target, as `GROUP/TARGET`; without the group for the one that has no name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Of `command`: what was asked.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
     pub verb: Option<Verb>,
@@ -178,6 +185,7 @@ impl Origin {
         Origin {
             kind,
             by: None,
+            target: None,
             verb: None,
             service: None,
             signal: None,

@@ -22,6 +22,10 @@ spoken_enum! {
         Stuck = "stuck";
         /// It has no main process to send a signal to.
         NotRunning = "not-running";
+        /// The group is on its way to that target already.
+        Switching = "switching";
+        /// The switch to the target has failed because of this service.
+        TargetFailed = "target-failed";
         /// Everything is ending.
         ShuttingDown = "shutting-down";
         /// No run of it was stopped since the daemon began, so there is no receipt.
@@ -45,6 +49,9 @@ pub struct WrongState {
     /// Of [`Obstacle::Blocked`]: the service that has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub blocked_by: Option<String>,
+    /// Of [`Obstacle::Switching`], [`Obstacle::TargetFailed`]: the target, as `GROUP/TARGET`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
     /// Of [`Obstacle::Stuck`]: the process in the way, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_the_way: Option<u32>,
@@ -53,7 +60,15 @@ pub struct WrongState {
 impl WrongState {
     /// With nothing said but what keeps it.
     pub fn plain(name: &str, phase: PhaseKind, cause: Obstacle) -> WrongState {
-        WrongState { name: name.to_owned(), phase, cause, failure: None, blocked_by: None, in_the_way: None }
+        WrongState {
+            name: name.to_owned(),
+            phase,
+            cause,
+            failure: None,
+            blocked_by: None,
+            target: None,
+            in_the_way: None,
+        }
     }
 }
 
@@ -61,7 +76,7 @@ impl WrongState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "error", content = "parameters")]
 pub enum Error {
-    /// There is no such service (any more).
+    /// There is no such service, group or target (any more).
     #[serde(rename = "io.verger.Control.NotFound")]
     NotFound {
         /// Its name, as it was asked for.
@@ -177,7 +192,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::NotFound { name } => write!(f, "there is no service `{name}`"),
+            Error::NotFound { name } => write!(f, "there is no `{name}`"),
             Error::Refused { right } => write!(f, "the right to {right} is needed"),
             Error::WrongState(WrongState { name, phase, cause, .. }) => write!(f, "`{name}` is {phase} ({cause})"),
             Error::Invalid { field, expected } => write!(f, "`{field}` should be {expected}"),

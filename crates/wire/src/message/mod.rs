@@ -9,6 +9,7 @@ mod cause;
 mod daemon;
 mod error;
 mod fields;
+mod group;
 mod receipt;
 mod reply;
 mod service;
@@ -17,8 +18,12 @@ pub use call::{Asked, Breakage, Call, KEY_BYTES_MAX, NAMES_MAX, Order, Unreadabl
 pub use cause::{Actor, Cause, CauseKind, Ending, Origin, OriginKind, Root, Transition, Wanted};
 pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
+pub use group::{Group, Target};
 pub use receipt::{EndKnown, PROCESSES_MAX, Receipt, ReceiptInShort, SeenProcess, StopReason, StopStep, StopStepKind};
-pub use reply::{Done, InterfaceDescription, Nothing, ReceiptReply, Replaced, ServiceInfo, Services, WatchReply, Why};
+pub use reply::{
+    Done, Groups, InterfaceDescription, Nothing, ReceiptReply, Replaced, ServiceInfo, Services, Switched, WatchReply,
+    Why,
+};
 pub use service::{
     DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Service, signal_text,
 };

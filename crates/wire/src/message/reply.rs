@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Receipt, ReceiptInShort, Service, Transition, Wanted};
+use super::{Ending, Group, Receipt, ReceiptInShort, Service, Transition, Wanted};
 
 /// The reply of methods that give nothing back, to be read. (It is written by [`crate::frame::write_nothing`].)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +21,22 @@ pub struct Done {
     /// The run that is ready, has ended or got the signal; absent when the service never had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<u64>,
+}
+
+/// The reply of `Switch`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Switched {
+    /// The target that is active, as `GROUP/TARGET`; without the group for the one that has no name.
+    pub target: String,
+    /// Whether it was active already, so that nothing was done.
+    pub already: bool,
+}
+
+/// The reply of `Groups`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Groups {
+    /// All groups, in the order of their names.
+    pub groups: Vec<Group>,
 }
 
 /// The reply of `Why`.
@@ -71,6 +87,12 @@ pub struct WatchReply {
     /// A stop that is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<ReceiptInShort>,
+    /// A group that has moved, as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Box<Group>>,
+    /// A target that has failed, as `GROUP/TARGET`; `group` and what follows tell where the group goes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_failed: Option<String>,
     /// A service that is no more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gone: Option<String>,

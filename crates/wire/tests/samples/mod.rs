@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, PhaseKind, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Verb, Want};
 use verger_engine::runs::{Containment, Step};
 use verger_wire::message::*;
 
@@ -76,6 +76,7 @@ pub(crate) fn origin(full: bool) -> Origin {
     Origin {
         kind: OriginKind::StartFailed,
         by: full.then(|| actor(full)),
+        target: full.then(|| "car/drive".to_owned()),
         verb: full.then_some(Verb::Restart),
         service: full.then(|| "db".to_owned()),
         signal: full.then(|| "SIGRTMIN+3".to_owned()),
@@ -172,6 +173,26 @@ pub(crate) fn ending(full: bool) -> Ending {
     Ending { within_ms: 10_000, over_us: 95_000_000, by: origin(full), planned_ms, grace_ms }
 }
 
+pub(crate) fn target() -> Target {
+    Target { name: "drive".to_owned(), services: vec!["camera".to_owned(), "planner".to_owned()] }
+}
+
+pub(crate) fn group(full: bool) -> Group {
+    Group {
+        name: "car".to_owned(),
+        target: "drive".to_owned(),
+        phase: GroupPhase::Starting,
+        since_us: 1_000_000,
+        until_us: full.then_some(6_000_000),
+        waits_for: full.then(|| "camera".to_owned()),
+        failures: 2,
+        initial: "Off".to_owned(),
+        fallback: full.then(|| "safe".to_owned()),
+        targets: vec![target()],
+        root: full.then(|| root(full)),
+    }
+}
+
 pub(crate) fn watch() -> WatchReply {
     WatchReply {
         transition: Some(transition(true)),
@@ -179,6 +200,8 @@ pub(crate) fn watch() -> WatchReply {
         services: Some(vec![service(true)]),
         lost: Some(17),
         receipt: Some(receipt_in_short()),
+        group: Some(Box::new(group(true))),
+        target_failed: Some("car/drive".to_owned()),
         gone: Some("old".to_owned()),
     }
 }
@@ -234,6 +257,7 @@ pub(crate) fn errors(full: bool) -> Vec<Error> {
             cause: Obstacle::ShuttingDown,
             failure: full.then(|| failure(full)),
             blocked_by: full.then(|| "db".to_owned()),
+            target: full.then(|| "car/drive".to_owned()),
             in_the_way: full.then_some(4712),
         }),
         Error::Invalid { field: "name".to_owned(), expected: "a name".to_owned() },

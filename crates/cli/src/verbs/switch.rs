@@ -1,0 +1,163 @@
+//! `verger switch`, `verger targets`: another set of services, and which there are.
+
+use std::time::Duration;
+
+use serde_json::json;
+use verger_engine::life::GroupPhase;
+use verger_engine::time::Span;
+use verger_wire::message::{Error, Group, Order, Switched};
+
+use super::orders::duration;
+use crate::reach;
+use crate::setting::Setting;
+use crate::trouble::Trouble;
+use crate::waiting::Waiting;
+
+/// Switch a group of services to another target, and wait until it is there
+///
+/// First what the new target does not have is stopped, dependents first; then what it has is started. What is in both is not
+/// touched. Another switch cancels this one at once. When a member fails, the group goes to its fallback. The wait may be cut
+/// short (Ctrl-C, `--timeout`): the work goes on.
+#[derive(Debug, clap::Args)]
+pub(super) struct Switch {
+    /// The target, or GROUP/TARGET where groups have names
+    #[arg(value_name = "TARGET")]
+    target: String,
+    /// Wait no longer than this, for example 10s or 1m30s
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    timeout: Option<Span>,
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Show the targets of all groups, and which is active
+#[derive(Debug, clap::Args)]
+pub(super) struct Targets {
+    /// Print them as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Switch {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        let mut connection = reach::connect(setting)?;
+        let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
+        // The daemon answers in time by itself; whoever waits without end waits as long as it takes.
+        connection.set_patience(timeout_ms.map(|limit| Duration::from_millis(limit) + reach::PATIENCE));
+        let order = Order { timeout_ms, ..Order::new(&self.target) };
+        let answer = {
+            let _waiting = Waiting::begin(setting, None);
+            connection.switch(&order)
+        };
+        let Switched { target, already } = match answer {
+            Ok(switched) => switched,
+            Err(verger_client::ClientError::Remote(Error::NotFound { name })) => {
+                return Err(unknown(&name, &connection.groups().unwrap_or_default()));
+            }
+            Err(error) => return Err(reach::trouble(setting, None, &error)),
+        };
+        if self.json {
+            return setting.terminal.say_json(&json!({ "target": target, "already": already }));
+        }
+        let words = if already { "is active already" } else { "is active" };
+        setting.terminal.say(&format!("{target} {words}\n"))
+    }
+}
+
+impl Targets {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        let mut connection = reach::connect(setting)?;
+        let groups = connection.groups().map_err(|error| reach::trouble(setting, None, &error))?;
+        if self.json {
+            return setting.terminal.say_json(&json!({ "groups": groups }));
+        }
+        if groups.is_empty() {
+            setting.terminal.tell("the plan has no targets");
+        }
+        groups.iter().try_for_each(|group| setting.terminal.say(&shown(group)))
+    }
+}
+
+/// A group's targets, one a line: whether it is active, its name, its services.
+fn shown(group: &Group) -> String {
+    let mut text = String::new();
+    for target in &group.targets {
+        let is_active = target.name == group.target;
+        let mark = if is_active { "*" } else { " " };
+        let name = called(group, &target.name);
+        let services = if target.services.is_empty() { "-".to_owned() } else { target.services.join(" ") };
+        text.push_str(&format!("{mark} {name:<20} {services}\n"));
+        if is_active && let Some(state) = state(group) {
+            text.push_str(&format!("  {:<20} {state}\n", ""));
+        }
+    }
+    text
+}
+
+/// What is to be said of a group whose target is not just active.
+fn state(group: &Group) -> Option<String> {
+    let on = group.waits_for.as_deref();
+    Some(match group.phase {
+        GroupPhase::Complete => return None,
+        GroupPhase::Stopping => "(stopping what it does not have)".to_owned(),
+        GroupPhase::Starting => match on {
+            Some(on) => format!("(starting; waits for {on})"),
+            None => "(starting)".to_owned(),
+        },
+        GroupPhase::Failed => match on {
+            Some(on) => format!("(failed because of {on}: verger why {on})"),
+            None => "(failed)".to_owned(),
+        },
+        GroupPhase::Resting => format!("(failed {} times; is tried again)", group.failures),
+    })
+}
+
+fn called(group: &Group, target: &str) -> String {
+    if group.name.is_empty() { target.to_owned() } else { format!("{}/{target}", group.name) }
+}
+
+/// There is no such target; perhaps another one was meant.
+fn unknown(name: &str, groups: &[Group]) -> Trouble {
+    let all: Vec<String> =
+        groups.iter().flat_map(|group| group.targets.iter().map(|target| called(group, &target.name))).collect();
+    let trouble = Trouble::new(format!("there is no target `{name}`"));
+    match verger_plan::nearest(name, all.iter().map(String::as_str)) {
+        Some(near) => trouble.hint(format!("did you mean `{near}`?")),
+        None if all.is_empty() => trouble.hint("the plan has no targets"),
+        None => trouble.hint(format!("there are: {}", all.join(", "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use verger_wire::message::Target;
+
+    use super::*;
+
+    #[test]
+    fn targets_are_shown_with_their_state() {
+        let target = |name: &str, services: &[&str]| Target {
+            name: name.to_owned(),
+            services: services.iter().map(|service| (*service).to_owned()).collect(),
+        };
+        let mut group = Group {
+            name: String::new(),
+            target: "drive".to_owned(),
+            phase: GroupPhase::Complete,
+            since_us: 0,
+            until_us: None,
+            waits_for: None,
+            failures: 0,
+            initial: "Off".to_owned(),
+            fallback: None,
+            targets: vec![target("Off", &[]), target("drive", &["camera", "planner"])],
+            root: None,
+        };
+        assert_eq!(shown(&group), "  Off                  -\n* drive                camera planner\n");
+        (group.phase, group.waits_for) = (GroupPhase::Starting, Some("camera".to_owned()));
+        group.name = "car".to_owned();
+        let lines = "  car/Off              -\n* car/drive            camera planner\n                       (starting; waits for camera)\n";
+        assert_eq!(shown(&group), lines);
+    }
+}

@@ -1,0 +1,48 @@
+//! What is said of groups and their targets.
+
+use serde::{Deserialize, Serialize};
+use verger_engine::life::GroupPhase;
+
+use super::Root;
+use crate::word;
+
+/// A target of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// Its name.
+    pub name: String,
+    /// Its members, in the order of their names: what it lists and what that pulls.
+    pub services: Vec<String>,
+}
+
+/// Everything that is shown of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name; empty for the one that has none.
+    pub name: String,
+    /// The target that is active or being entered.
+    pub target: String,
+    /// What it is about.
+    #[serde(with = "word")]
+    pub phase: GroupPhase,
+    /// When it entered that phase, in microseconds of `CLOCK_MONOTONIC`.
+    pub since_us: u64,
+    /// When the phase ends by itself: a switch's time limit, a rest's end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until_us: Option<u64>,
+    /// The member that is awaited, or that has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// How often its fallback has failed in a row.
+    pub failures: u32,
+    /// The target that is entered when the plan is loaded.
+    pub initial: String,
+    /// The target that is entered when another has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
+    /// All its targets, in the order of their names.
+    pub targets: Vec<Target>,
+    /// Why it is at that target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Root>,
+}
