@@ -11,6 +11,7 @@
 
 mod aftermath;
 mod complaints;
+mod drawing;
 mod end_check;
 mod glob;
 mod hindrance;
