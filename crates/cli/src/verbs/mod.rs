@@ -5,6 +5,7 @@
 //!
 //! *Exit status of every verb, unless its help says otherwise:* 0 it was done, 1 it was not, 2 it was not understood.
 
+mod chart;
 mod check;
 mod compile;
 mod completions;
@@ -66,6 +67,7 @@ enum Verb {
     Reexec(reexec::Reexec),
     Why(why::Why),
     Events(events::Events),
+    Chart(chart::Chart),
     Replay(replay::Replay),
     Record(record::Record),
     Doctor(doctor::Doctor),
@@ -91,6 +93,7 @@ impl Verb {
             Verb::Reexec(verb) => verb.carry_out(setting),
             Verb::Why(verb) => verb.carry_out(setting),
             Verb::Events(verb) => verb.carry_out(setting),
+            Verb::Chart(verb) => verb.carry_out(setting),
             Verb::Replay(verb) => verb.carry_out(setting),
             Verb::Record(verb) => verb.carry_out(setting),
             Verb::Doctor(verb) => verb.carry_out(setting),
