@@ -27,6 +27,7 @@ mod table;
 mod tape;
 mod terminal;
 mod trouble;
+mod unmet;
 mod verbs;
 mod waiting;
 mod words;

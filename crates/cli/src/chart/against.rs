@@ -13,7 +13,9 @@ const NOTHING_US: u64 = 1_000;
 pub(crate) fn against(now: &Chart, before: &Chart) -> String {
     let done = |chart: &Chart| chart.services.iter().filter_map(|bar| bar.done_us).max();
     let mut text = match (done(now), done(before)) {
-        (Some(now), Some(before)) => format!("all of it: {}, was {} ({})\n", time(now), time(before), moved(now, before)),
+        (Some(now), Some(before)) => {
+            format!("all of it: {}, was {} ({})\n", time(now), time(before), moved(now, before))
+        }
         _ => "one of the two was never done\n".to_owned(),
     };
     let word = match now.what {

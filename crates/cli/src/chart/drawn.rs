@@ -91,7 +91,9 @@ impl Chart {
         let total = self.total_us().max(1);
         let pixel = |us: u64| us * PIXELS / total;
         let names = self.services.iter().map(|bar| bar.service.chars().count()).max().unwrap_or(0) * 8 + 24;
-        let (width, height) = (names + PIXELS as usize + 110, ROW * (self.services.len() + 2));
+        let path = self.path();
+        let said = path.as_ref().map_or(0, |path| path.chars().count() * 7 + 16);
+        let (width, height) = ((names + PIXELS as usize + 110).max(said), ROW * (self.services.len() + 2));
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              viewBox=\"0 0 {width} {height}\" font-family=\"monospace\" font-size=\"13\">\n\
@@ -124,7 +126,7 @@ impl Chart {
             let x = names as u64 + pixel(bar.until_us) + 6;
             let _infallible = writeln!(svg, "<text x=\"{x}\" y=\"{base}\" font-size=\"11\">{note}</text>");
         }
-        if let Some(path) = self.path() {
+        if let Some(path) = path {
             let y = ROW * (self.services.len() + 1) + 10;
             let _infallible = writeln!(svg, "<text x=\"8\" y=\"{y}\" font-size=\"11\">{}</text>", escaped(&path));
         }

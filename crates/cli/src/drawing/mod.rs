@@ -122,7 +122,7 @@ impl Graph {
     }
 
     /// The same, with how the services of a daemon are.
-    pub(crate) fn as_seen(mut self, services: &[Service]) -> Graph {
+    pub(crate) fn with_phases(mut self, services: &[Service]) -> Graph {
         let phases: BTreeMap<&str, PhaseKind> =
             services.iter().map(|service| (service.name.as_str(), service.phase)).collect();
         for node in &mut self.nodes {
@@ -171,6 +171,9 @@ impl Graph {
         })
     }
 }
+
+#[cfg(test)]
+pub(crate) use tests::sound_xml;
 
 #[cfg(test)]
 mod tests;

@@ -69,7 +69,8 @@ fn measured(setting: &Setting, what: What) -> Result<Measured, Trouble> {
 fn kept(path: &Path, what: What) -> Result<Measured, Trouble> {
     let bytes = std::fs::read(path).map_err(cannot(&format!("read {}", path.display())))?;
     let kept: Measured = serde_json::from_slice(&bytes).map_err(|error| {
-        Trouble::new(format!("{} is no kept chart: {error}", path.display())).hint("`verger chart --save FILE` makes one")
+        Trouble::new(format!("{} is no kept chart: {error}", path.display()))
+            .hint("`verger chart --save FILE` makes one")
     })?;
     if kept.what != what {
         let (is, option) = match kept.what {

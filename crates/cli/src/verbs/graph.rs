@@ -62,5 +62,5 @@ fn live(setting: &Setting) -> Result<Drawing, Trouble> {
         let label = setting.terminal.err.tone(Tone::Uneasy, "Warning:");
         setting.terminal.tell(&format!("{label} {words}"));
     }
-    Ok(Drawing::of(&tape::plan_of_instance(setting)?).as_seen(&seen.services))
+    Ok(Drawing::of(&tape::plan_of_instance(setting)?).with_phases(&seen.services))
 }
