@@ -1,5 +1,6 @@
-//! What a plan asks for and can never come: services that nothing starts, conditions that nobody satisfies, times too short
-//! for what is to happen in them. For `check`: a plan runs with all of it, and is probably not the one that was meant.
+//! What a plan asks for and can never come: services that nothing starts, conditions that nobody satisfies, times too
+//! short for what is to happen in them. For `check`: a plan runs with all of it, and is probably not the one that was
+//! meant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +8,8 @@ use verger_engine::image::{Condition, ExitCodes, Need, Plan, Ready, RestartPolic
 use verger_engine::time::Span;
 use verger_plan::{COMPLAINTS_MAX, Complaint, Reading, Severity};
 
-/// Every warning of that kind about a plan, in the order of its services; as many as there is room for beside the others.
+/// Every warning of that kind about a plan, in the order of its services; as many as there is room for beside the
+/// others.
 pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
     let Some(plan) = &reading.plan else { return Vec::new() };
     let mut found = Found { reading, complaints: Vec::new() };
@@ -158,8 +160,8 @@ fn never(condition: Condition, other: &Service) -> Option<(String, String)> {
     }
 }
 
-/// How long after its order a service is ready at the earliest, if all it requires is down; what has no time of its own counts
-/// as ready at once. Plans have no circles here.
+/// How long after its order a service is ready at the earliest, if all it requires is down; what has no time of its
+/// own counts as ready at once. Plans have no circles here.
 fn earliest<'p>(
     service: &'p Service,
     services: &BTreeMap<&'p str, &'p Service>,

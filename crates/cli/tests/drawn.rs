@@ -9,7 +9,8 @@ use serde_json::Value;
 
 /// Each is ready some time after the one before.
 const ROBOT: &str = "[service.db]\ncommand = \"sleep 1000\"\nready = { alive_for = \"50ms\" }\n\n\
-                     [service.lidar]\ncommand = \"sleep 1000\"\nready = { alive_for = \"100ms\" }\nrequires = [\"db\"]\n\n\
+                     [service.lidar]\ncommand = \"sleep 1000\"\nready = { alive_for = \"100ms\" }\n\
+                     requires = [\"db\"]\n\n\
                      [service.nav]\ncommand = \"sleep 1000\"\nrequires = [\"lidar\"]\n\n\
                      [service.tool]\ncommand = \"sleep 1000\"\nautostart = false\n";
 

@@ -5,11 +5,11 @@ use verger_wire::message::{CauseKind, Transition};
 
 use super::{Bar, Chart, What};
 
-/// Measures the last start, or the last stop, of services of which these are the last transitions, newest first each; at
-/// `now_us`, in microseconds of `CLOCK_MONOTONIC`.
+/// Measures the last start, or the last stop, of services of which these are the last transitions, newest first each;
+/// at `now_us`, in microseconds of `CLOCK_MONOTONIC`.
 ///
-/// What does not touch the rest in time (a service that was restarted alone later) is another start, and left out: the one
-/// with the most services is told, of equal ones the last.
+/// What does not touch the rest in time (a service that was restarted alone later) is another start, and left out:
+/// the one with the most services is told, of equal ones the last.
 pub(crate) fn measure<'t>(what: What, histories: impl Iterator<Item = &'t [Transition]>, now_us: u64) -> Chart {
     let mut bars: Vec<Bar> = histories.filter_map(|history| bar(what, history, now_us)).collect();
     bars.sort_by(|a, b| (a.ordered_us, a.turn_us, &a.service).cmp(&(b.ordered_us, b.turn_us, &b.service)));

@@ -1,5 +1,5 @@
-//! How long a start or a stop took, service by service, and on whom it all waited: measured from the transitions that the
-//! daemon keeps, with their causes.
+//! How long a start or a stop took, service by service, and on whom it all waited: measured from the transitions that
+//! the daemon keeps, with their causes.
 
 mod against;
 mod drawn;

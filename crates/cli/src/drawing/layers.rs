@@ -1,7 +1,7 @@
 //! A layered layout: everything lies below what it waits for, and each layer is ordered so that few edges cross.
 //!
-//! Layers are longest paths; edges over several layers bend in each of them; the order within a layer is that of the mean
-//! places of the neighbours, looked at downwards and upwards in turn.
+//! Layers are longest paths; edges over several layers bend in each of them; the order within a layer is that of the
+//! mean places of the neighbours, looked at downwards and upwards in turn.
 
 /// More bends than this are not made: edges over several layers are straight then, and the order cares less about them.
 const BENDS_MAX: usize = 20_000;

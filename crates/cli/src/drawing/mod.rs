@@ -1,4 +1,5 @@
-//! A plan as a picture: services in layers, the edges between them, the groups they belong to; drawn as text, DOT or SVG.
+//! A plan as a picture: services in layers, the edges between them, the groups they belong to; drawn as text, DOT or
+//! SVG.
 //!
 //! The same plan gives the same picture, byte for byte.
 

@@ -11,9 +11,10 @@ use crate::trouble::{Trouble, cannot};
 
 /// Draw how long the last start of the services took, and on whom it waited
 ///
-/// One bar for each service, from when its start was ordered until it was ready: waiting for others light, its own part dark.
-/// The critical path has stars: who was last, what that waited for, and so on back to the beginning. The daemon keeps the last
-/// few transitions of each service; a service that was started alone at another time is named, and not drawn.
+/// One bar for each service, from when its start was ordered until it was ready: waiting for others light, its own
+/// part dark. The critical path has stars: who was last, what that waited for, and so on back to the beginning. The
+/// daemon keeps the last few transitions of each service; a service that was started alone at another time is named,
+/// and not drawn.
 #[derive(Debug, clap::Args)]
 pub(super) struct Chart {
     /// The last stop in place of the last start

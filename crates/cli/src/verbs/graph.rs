@@ -14,8 +14,8 @@ use crate::words::Tone;
 
 /// Draw the services of a plan and the edges between them
 ///
-/// What is waited for stands above who waits, in layers: services of one layer do not wait for each other. With `--live` it is
-/// the plan of the running daemon, with how its services are.
+/// What is waited for stands above who waits, in layers: services of one layer do not wait for each other. With
+/// `--live` it is the plan of the running daemon, with how its services are.
 #[derive(Debug, clap::Args)]
 pub(super) struct Graph {
     /// The plan: TOML, JSON, an AOS configuration, or a compiled one; `-` is standard input
