@@ -10,7 +10,9 @@
 #![forbid(unsafe_code)]
 
 mod aftermath;
+mod chart;
 mod complaints;
+mod drawing;
 mod end_check;
 mod glob;
 mod hindrance;
@@ -25,6 +27,7 @@ mod table;
 mod tape;
 mod terminal;
 mod trouble;
+mod unmet;
 mod verbs;
 mod waiting;
 mod words;

@@ -34,9 +34,14 @@ pub(crate) struct Tape {
 /// The recording of the instance.
 pub(crate) fn of_instance(setting: &Setting) -> Result<Tape, Trouble> {
     let bytes = reach::file(setting, place::RECORDING_FILE)?;
-    let plan = reach::file(setting, place::PLAN_FILE)?;
     let folder = reach::address(setting)?.directory().to_owned();
-    Ok(Tape { bytes, image: verified(plan, &folder.join(place::PLAN_FILE))?, path: folder.join(place::RECORDING_FILE) })
+    Ok(Tape { bytes, image: plan_of_instance(setting)?, path: folder.join(place::RECORDING_FILE) })
+}
+
+/// The plan that the instance's daemon has.
+pub(crate) fn plan_of_instance(setting: &Setting) -> Result<Image, Trouble> {
+    let plan = reach::file(setting, place::PLAN_FILE)?;
+    verified(plan, &reach::address(setting)?.directory().join(place::PLAN_FILE))
 }
 
 /// The recording in a file; its plan is in `FILE.plan`, or beside it under the name that it has in an instance's folder.

@@ -9,14 +9,17 @@ use crate::end_check::LateEnd;
 use crate::plans::{self, Where};
 use crate::setting::Setting;
 use crate::trouble::{FAILED, Trouble};
+use crate::unmet;
 use crate::words;
 
 /// Check plans without running anything
 ///
-/// Every complaint about the text is told at once, each with its place, what was expected and what to do. Once the text has no
-/// errors, users, groups, programs and folders are looked for on this machine; and a plan that cannot end within its
-/// `shutdown_budget` is warned of, with the chain of services that takes longest. What a text asks for and verger does not
-/// do is listed as not applied. Exit status: 0 no errors (there may be warnings), 1 errors.
+/// Every complaint about the text is told at once, each with its place, what was expected and what to do. Once the
+/// text has no errors, users, groups, programs and folders are looked for on this machine; and a plan that cannot end
+/// within its `shutdown_budget` is warned of, with the chain of services that takes longest. So are services that
+/// nothing starts, conditions that nobody can satisfy, and times too short for what is to happen in them. What a text
+/// asks for and verger does not do is listed as not applied. Exit status: 0 no errors (there may be warnings), 1
+/// errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// The plans: TOML, JSON, or AOS configurations; `-` is standard input
@@ -39,7 +42,9 @@ impl Check {
         let mut sound = true;
         let mut files = Vec::new();
         for file in &self.files {
-            let (reading, late) = plans::read(file, place, self.budget);
+            let (mut reading, late) = plans::read(file, place, self.budget);
+            let unmet = unmet::complaints(&reading);
+            reading.complaints.extend(unmet);
             sound &= reading.plan.is_some();
             match self.json {
                 true => files.push(as_json(file, &reading, late.as_ref())),

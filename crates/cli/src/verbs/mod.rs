@@ -5,12 +5,14 @@
 //!
 //! *Exit status of every verb, unless its help says otherwise:* 0 it was done, 1 it was not, 2 it was not understood.
 
+mod chart;
 mod check;
 mod compile;
 mod completions;
 mod doctor;
 mod documents;
 mod events;
+mod graph;
 mod orders;
 mod receipt;
 mod record;
@@ -55,6 +57,7 @@ enum Verb {
     Run(run::Run),
     Compile(compile::Compile),
     Check(check::Check),
+    Graph(graph::Graph),
     Schema(schema::Schema),
     Status(status::Status),
     Start(orders::Start),
@@ -67,6 +70,7 @@ enum Verb {
     Reexec(reexec::Reexec),
     Why(why::Why),
     Events(events::Events),
+    Chart(chart::Chart),
     Replay(replay::Replay),
     Record(record::Record),
     Doctor(doctor::Doctor),
@@ -81,6 +85,7 @@ impl Verb {
             Verb::Run(verb) => verb.carry_out(setting),
             Verb::Compile(verb) => verb.carry_out(setting),
             Verb::Check(verb) => verb.carry_out(setting),
+            Verb::Graph(verb) => verb.carry_out(setting),
             Verb::Schema(verb) => verb.carry_out(setting),
             Verb::Status(verb) => verb.carry_out(setting),
             Verb::Start(verb) => verb.carry_out(setting),
@@ -93,6 +98,7 @@ impl Verb {
             Verb::Reexec(verb) => verb.carry_out(setting),
             Verb::Why(verb) => verb.carry_out(setting),
             Verb::Events(verb) => verb.carry_out(setting),
+            Verb::Chart(verb) => verb.carry_out(setting),
             Verb::Replay(verb) => verb.carry_out(setting),
             Verb::Record(verb) => verb.carry_out(setting),
             Verb::Doctor(verb) => verb.carry_out(setting),

@@ -1,0 +1,104 @@
+//! From transitions to bars, and to the path that took longest.
+
+use verger_engine::life::PhaseKind;
+use verger_wire::message::{CauseKind, Transition};
+
+use super::{Bar, Chart, What};
+
+/// Measures the last start, or the last stop, of services of which these are the last transitions, newest first each;
+/// at `now_us`, in microseconds of `CLOCK_MONOTONIC`.
+///
+/// What does not touch the rest in time (a service that was restarted alone later) is another start, and left out:
+/// the one with the most services is told, of equal ones the last.
+pub(crate) fn measure<'t>(what: What, histories: impl Iterator<Item = &'t [Transition]>, now_us: u64) -> Chart {
+    let mut bars: Vec<Bar> = histories.filter_map(|history| bar(what, history, now_us)).collect();
+    bars.sort_by(|a, b| (a.ordered_us, a.turn_us, &a.service).cmp(&(b.ordered_us, b.turn_us, &b.service)));
+    let mut together: Vec<Vec<Bar>> = Vec::new();
+    let mut until = 0;
+    for bar in bars {
+        match together.last_mut().filter(|_| bar.ordered_us <= until) {
+            Some(these) => these.push(bar.clone()),
+            None => together.push(vec![bar.clone()]),
+        }
+        until = until.max(bar.until_us);
+    }
+    let told = (0..together.len()).max_by_key(|at| together[*at].len());
+    let mut services = told.map(|at| together.remove(at)).unwrap_or_default();
+    let mut elsewhen: Vec<String> = together.into_iter().flatten().map(|bar| bar.service).collect();
+    elsewhen.sort();
+    let begun = services.iter().map(|bar| bar.ordered_us).min().unwrap_or(0);
+    for bar in &mut services {
+        bar.ordered_us -= begun;
+        bar.until_us -= begun;
+        bar.turn_us = bar.turn_us.map(|at| at - begun);
+        bar.done_us = bar.done_us.map(|at| at - begun);
+    }
+    let mut chart = Chart { what, services, critical: Vec::new(), elsewhen };
+    chart.critical = critical(&chart);
+    chart
+}
+
+/// Who was last, whom it waited for, and so on back to the beginning; the first first.
+fn critical(chart: &Chart) -> Vec<String> {
+    let done = chart.services.iter().filter(|bar| bar.done_us.is_some());
+    let mut at = done.max_by_key(|bar| bar.done_us);
+    let mut path: Vec<String> = Vec::new();
+    while let Some(bar) = at.filter(|bar| !path.contains(&bar.service)) {
+        path.push(bar.service.clone());
+        at = bar.waited_for.as_deref().and_then(|name| chart.find(name));
+    }
+    path.reverse();
+    path
+}
+
+/// Whether a phase is one of waiting for others.
+fn waits(what: What, phase: PhaseKind) -> bool {
+    match what {
+        What::Start => matches!(phase, PhaseKind::Waiting | PhaseKind::Blocked),
+        What::Stop => phase == PhaseKind::Held,
+    }
+}
+
+/// Whether it is a service's own turn in a phase.
+fn works(what: What, phase: PhaseKind) -> bool {
+    match what {
+        What::Start => phase == PhaseKind::Starting,
+        What::Stop => matches!(phase, PhaseKind::Stopping | PhaseKind::Stuck),
+    }
+}
+
+/// The last start, or stop, in a history.
+fn bar(what: What, history: &[Transition], now_us: u64) -> Option<Bar> {
+    let inside = |phase| waits(what, phase) || works(what, phase);
+    // The newest transition into it; from there back to the one that was the first.
+    let newest = history.iter().position(|it| inside(it.to))?;
+    let entered = history.iter().skip(newest).take_while(|it| inside(it.to)).collect::<Vec<_>>();
+    let first_of = |it: &&&Transition| !inside(it.from);
+    let length = entered.iter().position(|it| first_of(&it)).map_or(entered.len(), |at| at + 1);
+    let entered = &entered[..length];
+    let first = entered.last()?;
+    // Of several turns (it had to wait once more) the last.
+    let turn = entered.iter().find(|it| works(what, it.to) && !works(what, it.from));
+    let after = newest.checked_sub(1).and_then(|at| history.get(at));
+    let done = after.filter(|it| match what {
+        What::Start => matches!(it.to, PhaseKind::Running | PhaseKind::Done),
+        What::Stop => works(what, it.from),
+    });
+    let pointed = |it: &&Transition| it.cause.kind == awaited(what);
+    Some(Bar {
+        service: first.service.clone(),
+        ordered_us: first.at_us,
+        turn_us: turn.map(|it| it.at_us),
+        done_us: done.map(|it| it.at_us),
+        until_us: after.map_or(now_us.max(first.at_us), |it| it.at_us),
+        waited_for: turn.copied().filter(pointed).and_then(|it| it.cause.service.clone()),
+    })
+}
+
+/// The cause that points to whom was waited for.
+fn awaited(what: What) -> CauseKind {
+    match what {
+        What::Start => CauseKind::Arrived,
+        What::Stop => CauseKind::LetGo,
+    }
+}

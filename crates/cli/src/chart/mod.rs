@@ -1,0 +1,62 @@
+//! How long a start or a stop took, service by service, and on whom it all waited: measured from the transitions that
+//! the daemon keeps, with their causes.
+
+mod against;
+mod drawn;
+mod measure;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use against::against;
+pub(crate) use measure::measure;
+
+/// Which of the two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum What {
+    Start,
+    Stop,
+}
+
+/// What was measured. Times are microseconds since its beginning.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Chart {
+    pub(crate) what: What,
+    /// In the order in which they began.
+    pub(crate) services: Vec<Bar>,
+    /// On whom it all waited: who began first to who was last.
+    pub(crate) critical: Vec<String>,
+    /// Services of which the last one was at another time, and is none of this.
+    #[serde(default)]
+    pub(crate) elsewhen: Vec<String>,
+}
+
+/// One service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bar {
+    pub(crate) service: String,
+    /// When it was ordered.
+    pub(crate) ordered_us: u64,
+    /// When it had waited for others long enough, and it was its own turn; absent while it waits.
+    pub(crate) turn_us: Option<u64>,
+    /// When it was ready, or nothing of it was left; absent: it never was.
+    pub(crate) done_us: Option<u64>,
+    /// Until when is drawn what was never done: its failure, or now.
+    pub(crate) until_us: u64,
+    /// The last that it waited for.
+    pub(crate) waited_for: Option<String>,
+}
+
+impl Chart {
+    fn find(&self, name: &str) -> Option<&Bar> {
+        self.services.iter().find(|bar| bar.service == name)
+    }
+
+    /// How long all of it took.
+    fn total_us(&self) -> u64 {
+        self.services.iter().map(|bar| bar.until_us).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! A plan as a picture: services in layers, the edges between them, the groups they belong to; drawn as text, DOT or
+//! SVG.
+//!
+//! The same plan gives the same picture, byte for byte.
+
+mod dot;
+mod layers;
+mod svg;
+mod text;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use verger_engine::image::{Condition, EdgeKind, Image, WhenDown};
+use verger_engine::life::PhaseKind;
+use verger_wire::message::Service;
+
+use layers::Layers;
+pub(crate) use svg::escaped;
+
+/// What is drawn.
+pub(crate) struct Graph {
+    name: String,
+    nodes: Vec<Node>,
+    edges: Vec<Edge>,
+    groups: Vec<Group>,
+}
+
+/// A service.
+struct Node {
+    name: String,
+    /// As how it is seen, where a daemon runs.
+    phase: Option<PhaseKind>,
+    /// The number of its group; services that no target has, or several groups share, have none.
+    group: Option<usize>,
+}
+
+/// What a service has to do with another.
+struct Edge {
+    /// Who says so.
+    from: usize,
+    to: usize,
+    kind: EdgeKind,
+    condition: Condition,
+    when_down: WhenDown,
+}
+
+/// A group with its targets, each with its members.
+struct Group {
+    name: String,
+    targets: Vec<(String, Vec<usize>)>,
+}
+
+impl Group {
+    /// What it is called in a picture.
+    fn title(&self) -> String {
+        if self.name.is_empty() { "targets".to_owned() } else { format!("group {}", self.name) }
+    }
+}
+
+impl Edge {
+    /// What it says beyond its kind; empty where that is the usual.
+    fn label(&self) -> String {
+        let codes = |codes: verger_engine::image::ExitCodes| {
+            codes.iter().map(|code| code.to_string()).collect::<Vec<_>>().join(",")
+        };
+        let condition = match self.condition {
+            Condition::Ready => None,
+            Condition::Exited(these) => Some(format!("exited:{}", codes(these))),
+            Condition::Started | Condition::Healthy | Condition::Completed => {
+                Some(self.condition.kind().word().to_owned())
+            }
+        };
+        let when_down = (self.when_down != WhenDown::Keep).then(|| format!("when down: {}", self.when_down.word()));
+        condition.into_iter().chain(when_down).collect::<Vec<_>>().join(", ")
+    }
+
+    /// The same with its kind first.
+    fn words(&self) -> String {
+        match self.label() {
+            label if label.is_empty() => self.kind.word().to_owned(),
+            label => format!("{} ({label})", self.kind.word()),
+        }
+    }
+}
+
+impl Graph {
+    /// The picture of a plan.
+    pub(crate) fn of(image: &Image) -> Graph {
+        let groups: Vec<Group> = (0..image.group_count())
+            .map(|at| {
+                let group = image.group(at);
+                let target = |at| {
+                    let target = group.target(at);
+                    (target.name().to_owned(), target.members().map(|member| member as usize).collect())
+                };
+                Group { name: group.name().to_owned(), targets: (0..group.target_count()).map(target).collect() }
+            })
+            .collect();
+        let group_of = |service: usize| {
+            groups
+                .iter()
+                .position(|group| group.targets.iter().any(|(_, members)| members.binary_search(&service).is_ok()))
+        };
+        let nodes = image
+            .services()
+            .enumerate()
+            .map(|(at, service)| Node { name: service.name().to_owned(), phase: None, group: group_of(at) })
+            .collect();
+        let mut edges = Vec::new();
+        for (from, service) in image.services().enumerate() {
+            for edge in service.edges() {
+                let to = edge.target as usize;
+                // Of a conflict both have an edge: it is drawn once.
+                if edge.kind == EdgeKind::Conflicts && to < from {
+                    continue;
+                }
+                let (kind, condition, when_down) = (edge.kind, edge.condition, edge.when_down);
+                edges.push(Edge { from, to, kind, condition, when_down });
+            }
+        }
+        Graph { name: image.name().to_owned(), nodes, edges, groups }
+    }
+
+    /// The same, with how the services of a daemon are.
+    pub(crate) fn with_phases(mut self, services: &[Service]) -> Graph {
+        let phases: BTreeMap<&str, PhaseKind> =
+            services.iter().map(|service| (service.name.as_str(), service.phase)).collect();
+        for node in &mut self.nodes {
+            node.phase = phases.get(node.name.as_str()).copied();
+        }
+        self
+    }
+
+    /// Who goes before whom.
+    fn layers(&self) -> Layers {
+        let order = self.edges.iter().filter(|edge| edge.kind.orders()).map(|edge| (edge.from, edge.to));
+        Layers::of(self.nodes.len(), &order.collect::<Vec<_>>())
+    }
+
+    /// `group/target` of each target that has a service; without `group/` in the unnamed group.
+    fn targets_of(&self, service: usize) -> Vec<String> {
+        let of_group = |group: &'_ Group| {
+            let name = group.name.clone();
+            let has = group.targets.iter().filter(move |(_, members)| members.binary_search(&service).is_ok());
+            has.map(move |(target, _)| if name.is_empty() { target.clone() } else { format!("{name}/{target}") })
+                .collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
+    }
+
+    pub(crate) fn as_json(&self) -> Value {
+        let layers = self.layers();
+        let name = |at: usize| self.nodes.get(at).map_or("", |node| node.name.as_str());
+        let service = |(at, node): (usize, &Node)| {
+            let mut value = json!({ "name": node.name, "layer": layers.of_node(at), "targets": self.targets_of(at) });
+            if let Some(phase) = node.phase {
+                value["phase"] = json!(phase.word());
+            }
+            value
+        };
+        let edge = |edge: &Edge| {
+            json!({
+                "from": name(edge.from), "to": name(edge.to), "kind": edge.kind.word(),
+                "condition": edge.condition.kind().word(), "when_down": edge.when_down.word(), "label": edge.label(),
+            })
+        };
+        json!({
+            "plan": self.name,
+            "services": self.nodes.iter().enumerate().map(service).collect::<Vec<_>>(),
+            "edges": self.edges.iter().map(edge).collect::<Vec<_>>(),
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) use tests::sound_xml;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! A graph as SVG, in our own layout.
+
+use std::fmt::Write;
+
+use verger_engine::image::EdgeKind;
+use verger_engine::life::PhaseKind;
+
+use super::{Graph, Node};
+
+/// All in pixels.
+const CHARACTER: usize = 8;
+const LINE: usize = 18;
+const PADDING: usize = 12;
+/// Between two things of a layer, and between two layers.
+const GAP: usize = 24;
+const DROP: usize = 56;
+
+/// A place: the middle of a box, its size.
+#[derive(Clone, Copy, Default)]
+struct Spot {
+    x: usize,
+    y: usize,
+    width: usize,
+    height: usize,
+}
+
+impl Graph {
+    /// The graph as SVG: what is waited for above who waits.
+    pub(crate) fn svg(&self) -> String {
+        let layers = self.layers();
+        let lines: Vec<Vec<String>> = (0..self.nodes.len()).map(|at| self.lines(at)).collect();
+        let widest = |at: usize| lines[at].iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        let points = layers.rows.iter().flatten().max().map_or(0, |most| most + 1);
+        let mut spots = vec![Spot::default(); points];
+        let width_of = |point: usize| if point < lines.len() { widest(point) * CHARACTER + 2 * PADDING } else { 2 };
+        let breadth = |row: &[usize]| row.iter().map(|point| width_of(*point) + GAP).sum::<usize>();
+        let whole = layers.rows.iter().map(|row| breadth(row)).max().unwrap_or(0) + GAP;
+        let mut top = GAP;
+        for row in &layers.rows {
+            let tall = |point: &usize| lines.get(*point).map_or(0, |lines| lines.len() * LINE + PADDING);
+            let height = row.iter().map(tall).max().unwrap_or(0);
+            let mut left = (whole - breadth(row)) / 2 + GAP / 2;
+            for point in row {
+                let width = width_of(*point);
+                spots[*point] = Spot { x: left + width / 2, y: top + height / 2, width, height: tall(point) };
+                left += width + GAP;
+            }
+            top += height + DROP;
+        }
+        let height = top.saturating_sub(DROP) + GAP;
+        let mut svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{whole}\" height=\"{height}\" \
+             viewBox=\"0 0 {whole} {height}\" font-family=\"monospace\" font-size=\"13\">\n\
+             <title>{}</title>\n<rect width=\"{whole}\" height=\"{height}\" fill=\"#ffffff\"/>\n\
+             <defs><marker id=\"arrow\" viewBox=\"0 0 8 8\" refX=\"8\" refY=\"4\" markerWidth=\"7\" markerHeight=\"7\" \
+             orient=\"auto-start-reverse\"><path d=\"M0,0 L8,4 L0,8 z\" fill=\"#555555\"/></marker></defs>\n",
+            escaped(&self.name)
+        );
+        let mut ways = layers.ways.iter();
+        for edge in &self.edges {
+            let straight = vec![edge.from, edge.to];
+            let way = if edge.kind.orders() { ways.next().unwrap_or(&straight) } else { &straight };
+            let line: Vec<String> = self.line(way, &spots, edge.kind);
+            let (colour, dashes) = match edge.kind {
+                EdgeKind::Requires => ("#555555", ""),
+                EdgeKind::Wants => ("#555555", " stroke-dasharray=\"7 4\""),
+                EdgeKind::AnyOf => ("#3366aa", " stroke-dasharray=\"7 4\""),
+                EdgeKind::After => ("#999999", " stroke-dasharray=\"2 3\""),
+                EdgeKind::Conflicts => ("#cc2222", ""),
+            };
+            let both = if edge.kind == EdgeKind::Conflicts { " marker-start=\"url(#arrow)\"" } else { "" };
+            let names = (&self.nodes[edge.from].name, &self.nodes[edge.to].name);
+            let told = escaped(&format!("{} {} {}", names.0, edge.words(), names.1));
+            let _infallible = writeln!(
+                svg,
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\"{dashes}{both} marker-end=\"url(#arrow)\">\
+                 <title>{told}</title></polyline>",
+                line.join(" ")
+            );
+            let label = if edge.kind == EdgeKind::Requires { edge.label() } else { edge.words() };
+            if let (false, [first, second, ..]) = (label.is_empty(), way.as_slice()) {
+                let (first, second) = (spots[*first], spots[*second]);
+                let (x, y) = match edge.kind.orders() {
+                    true => ((first.x + second.x) / 2, (first.y + second.y) / 2),
+                    // Below the boxes that the line is between.
+                    false => {
+                        ((first.x + second.x) / 2, (first.y + first.height / 2).max(second.y + second.height / 2) + 12)
+                    }
+                };
+                let label = escaped(&label);
+                let _infallible = writeln!(
+                    svg,
+                    "<text x=\"{x}\" y=\"{y}\" font-size=\"10\" text-anchor=\"middle\" fill=\"{colour}\">{label}</text>"
+                );
+            }
+        }
+        for (at, node) in self.nodes.iter().enumerate() {
+            svg.push_str(&drawn(node, spots[at], &lines[at]));
+        }
+        svg.push_str("</svg>\n");
+        svg
+    }
+
+    /// What stands in a service's box.
+    fn lines(&self, at: usize) -> Vec<String> {
+        let node = &self.nodes[at];
+        let mut lines = vec![node.name.clone()];
+        lines.extend(node.phase.map(|phase| phase.word().to_owned()));
+        let targets = self.targets_of(at);
+        lines.extend((!targets.is_empty()).then(|| targets.join(", ")));
+        lines
+    }
+
+    /// The points of an edge, from the upper side of who waits to the lower one of what it waits for.
+    fn line(&self, way: &[usize], spots: &[Spot], kind: EdgeKind) -> Vec<String> {
+        let last = way.len() - 1;
+        let point = |(nth, point): (usize, &usize)| {
+            let Spot { x, y, height, .. } = spots[*point];
+            match nth {
+                _ if !kind.orders() => format!("{x},{}", y + height / 2),
+                0 => format!("{x},{}", y - height / 2),
+                nth if nth == last => format!("{x},{}", y + height / 2),
+                _ => format!("{x},{y}"),
+            }
+        };
+        way.iter().enumerate().map(point).collect()
+    }
+}
+
+fn drawn(node: &Node, spot: Spot, lines: &[String]) -> String {
+    let fill = match node.phase {
+        None => "#eef2f7",
+        Some(PhaseKind::Running | PhaseKind::Done) => "#d5f0d5",
+        Some(PhaseKind::Failed | PhaseKind::Stuck | PhaseKind::Blocked) => "#f7cccc",
+        Some(PhaseKind::Down) => "#e8e8e8",
+        Some(PhaseKind::Waiting | PhaseKind::Starting | PhaseKind::Held | PhaseKind::Stopping | PhaseKind::Resting) => {
+            "#fbeec2"
+        }
+    };
+    let (left, top) = (spot.x - spot.width / 2, spot.y - spot.height / 2);
+    let Spot { x, width, height, .. } = spot;
+    let mut svg = format!(
+        "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"4\" fill=\"{fill}\" \
+         stroke=\"#333333\"/>\n"
+    );
+    for (nth, line) in lines.iter().enumerate() {
+        let (y, line) = (top + PADDING / 2 + LINE * nth + LINE * 3 / 4, escaped(line));
+        let _infallible = writeln!(svg, "<text x=\"{x}\" y=\"{y}\" text-anchor=\"middle\">{line}</text>");
+    }
+    svg
+}
+
+/// A text as XML has it, in content and in attributes; what no XML may hold becomes U+FFFD.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            '\t' | '\n' | '\r' => escaped.push(' '),
+            '\0'..'\u{20}' | '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}

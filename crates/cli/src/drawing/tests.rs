@@ -1,0 +1,108 @@
+//! A small plan with every kind of edge, drawn in every way.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::terminal::Paint;
+
+const PLAN: &str = include_str!("golden/small.toml");
+
+fn image(plan: &str) -> Image {
+    let reading = verger_plan::read_bytes("x.toml", plan.as_bytes(), &verger_plan::NoFiles);
+    let plan = reading.plan.unwrap_or_else(|| panic!("{:?}", reading.complaints));
+    Image::verify(Arc::new(verger_plan::compile(&plan).unwrap())).unwrap()
+}
+
+#[test]
+fn a_small_plan_as_text() {
+    assert_eq!(Graph::of(&image(PLAN)).text(Paint::PLAIN), include_str!("golden/small.txt"));
+}
+
+#[test]
+fn a_small_plan_in_dot() {
+    let dot = Graph::of(&image(PLAN)).dot();
+    sound_dot(&dot);
+    assert_eq!(dot, include_str!("golden/small.dot"));
+}
+
+#[test]
+fn a_small_plan_as_svg() {
+    let svg = Graph::of(&image(PLAN)).svg();
+    sound_xml(&svg);
+    assert_eq!(svg, include_str!("golden/small.svg"));
+    assert_eq!(svg, Graph::of(&image(PLAN)).svg());
+}
+
+#[test]
+fn no_plan_is_too_small() {
+    let graph = Graph::of(&image("[service.a]\ncommand = \"a\"\n"));
+    sound_xml(&graph.svg());
+    sound_dot(&graph.dot());
+    assert_eq!(graph.text(Paint::PLAIN), "LAYER  SERVICE  EDGES\n0      a\n");
+}
+
+#[test]
+fn an_edge_over_layers_bends_and_few_edges_cross() {
+    // 0 and 1 are waited for by 2 and 3 crosswise: the second layer is turned.
+    let layers = Layers::of(4, &[(2, 1), (3, 0)]);
+    assert_eq!(layers.rows, [vec![0, 1], vec![3, 2]]);
+    let layers = Layers::of(3, &[(1, 0), (2, 1), (2, 0)]);
+    assert_eq!(layers.ways[2], [2, 3, 0]);
+    assert_eq!(layers.rows[1].len(), 2);
+}
+
+#[test]
+fn what_xml_may_not_hold_is_escaped() {
+    assert_eq!(escaped("<a & \"b\">\u{1}"), "&lt;a &amp; &quot;b&quot;&gt;\u{fffd}");
+}
+
+/// Every statement is one that DOT knows, strings end, and braces match.
+fn sound_dot(dot: &str) {
+    let mut depth = 0;
+    for line in dot.lines().map(str::trim) {
+        // Outside of strings: names, and what DOT has between them.
+        let (mut inside, mut skip, mut bare) = (false, false, String::new());
+        for c in line.chars() {
+            match c {
+                _ if skip => skip = false,
+                '\\' if inside => skip = true,
+                '"' => inside = !inside,
+                c if !inside => bare.push(c),
+                _ => {}
+            }
+        }
+        assert!(!inside, "{line}");
+        assert!(bare.chars().all(|c| c.is_ascii_alphanumeric() || " _-><[]=,;{}".contains(c)), "{line}");
+        depth += bare.matches('{').count();
+        depth -= bare.matches('}').count();
+        assert!(bare.ends_with(['{', '}', ';']), "{line}");
+    }
+    assert_eq!(depth, 0);
+}
+
+/// Tags nest, and `&` and `<` stand only where they may.
+pub(crate) fn sound_xml(xml: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = xml;
+    while let Some(at) = rest.find('<') {
+        let (before, tag) = rest.split_at(at);
+        let end = tag.find('>').unwrap();
+        let (tag, after) = (&tag[1..end], &tag[end + 1..]);
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        for text in [before, tag] {
+            assert!(
+                text.split('&')
+                    .skip(1)
+                    .all(|it| ["amp;", "lt;", "gt;", "quot;", "#39;"].iter().any(|entity| it.starts_with(entity))),
+                "{text}"
+            );
+        }
+        match tag.strip_prefix('/') {
+            Some(name) => assert_eq!(open.pop(), Some(name)),
+            None if tag.ends_with('/') => {}
+            None => open.push(tag.split(' ').next().unwrap()),
+        }
+        rest = after;
+    }
+    assert!(open.is_empty(), "{open:?}");
+}

@@ -1,0 +1,77 @@
+//! `verger graph` and `verger chart`, of a real daemon with real processes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod scene;
+
+use scene::Scene;
+use serde_json::Value;
+
+/// Each is ready some time after the one before.
+const ROBOT: &str = "[service.db]\ncommand = \"sleep 1000\"\nready = { alive_for = \"50ms\" }\n\n\
+                     [service.lidar]\ncommand = \"sleep 1000\"\nready = { alive_for = \"100ms\" }\n\
+                     requires = [\"db\"]\n\n\
+                     [service.nav]\ncommand = \"sleep 1000\"\nrequires = [\"lidar\"]\n\n\
+                     [service.tool]\ncommand = \"sleep 1000\"\nautostart = false\n";
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+#[test]
+fn the_running_plan_is_drawn_with_how_its_services_are() {
+    let mut scene = Scene::begin("drawn-graph", ROBOT);
+    scene.until("nav", |nav| nav.ready);
+    let expected = "LAYER  SERVICE  PHASE    EDGES\n0      db       running\n       tool     down\n\
+                    1      lidar    running  requires db\n2      nav      running  requires lidar\n";
+    assert_eq!(scene.ask(&["graph", "--live"]), (0, expected.to_owned(), String::new()));
+    assert_eq!(scene.ask(&["stop", "lidar"]).0, 0);
+    let (status, said, _) = scene.ask(&["graph", "--live", "--json"]);
+    let phases: Vec<Value> = json(&said)["services"].as_array().unwrap().iter().map(|it| it["phase"].clone()).collect();
+    assert_eq!((status, phases), (0, ["running", "down", "down", "down"].map(Value::from).to_vec()));
+    let (status, said, _) = scene.ask(&["graph", "--live", "--svg"]);
+    assert!(status == 0 && said.starts_with("<svg ") && said.contains(">down</text>"), "{said}");
+
+    assert_eq!(scene.ask(&["graph"]).0, 2);
+    assert_eq!(scene.ask(&["graph", "--live", "x.toml"]).0, 2);
+    assert_eq!(scene.ask(&["shutdown"]).0, 0);
+    assert!(scene.end().success());
+    let (status, _, words) = scene.ask(&["graph", "--live"]);
+    assert!(status == 1 && words.contains("no daemon of instance"), "{words}");
+}
+
+#[test]
+fn a_start_is_measured_kept_and_compared() {
+    let scene = Scene::begin("drawn-chart", ROBOT);
+    scene.until("nav", |nav| nav.ready);
+    let kept = scene.path("start.json");
+    let (status, said, words) = scene.ask(&["chart", "--save", kept.to_str().unwrap()]);
+    assert_eq!((status, words.as_str()), (0, ""));
+    assert!(said.contains("nav was last") && said.contains("it waited for lidar, which waited for db"), "{said}");
+    let chart = json(&std::fs::read_to_string(&kept).unwrap());
+    assert_eq!(chart["critical"], Value::from(vec!["db", "lidar", "nav"]));
+    let lidar = chart["services"].as_array().unwrap().iter().find(|bar| bar["service"] == "lidar").unwrap();
+    let of = |field: &str| lidar[field].as_u64().unwrap();
+    // The engine's own times: ready no sooner than it may be, and not before what it waits for.
+    assert!(of("turn_us") >= 50_000 && of("done_us") >= of("turn_us") + 100_000, "{lidar}");
+    let (status, said, _) = scene.ask(&["chart", "--against", kept.to_str().unwrap()]);
+    assert!(status == 0 && said.ends_with("nobody on the critical path moved\n"), "{said}");
+
+    // As if the lidar had been ready 90 ms sooner then.
+    let text = std::fs::read_to_string(&kept).unwrap();
+    let sooner =
+        text.replace(&format!("\"done_us\": {}", of("done_us")), &format!("\"done_us\": {}", of("done_us") - 90_000));
+    let sooner = scene.write("sooner.json", &sooner);
+    let (_, said, _) = scene.ask(&["chart", "--against", sooner.to_str().unwrap()]);
+    assert!(said.contains("+90.000ms: lidar ready later (its own part: +90.000ms)"), "{said}");
+
+    let (status, _, words) = scene.ask(&["chart", "--stop", "--against", kept.to_str().unwrap()]);
+    assert!(status == 1 && words.contains("is of a start") && words.contains("Hint: leave `--stop` out"), "{words}");
+    let bad = scene.write("bad.json", "{\"what\":\"start\"");
+    let (status, _, words) = scene.ask(&["chart", "--against", bad.to_str().unwrap()]);
+    assert!(status == 1 && words.contains("line 1 column 15"), "{words}");
+
+    assert_eq!(scene.ask(&["stop", "db"]).0, 0);
+    let (status, said, _) = scene.ask(&["chart", "--stop", "--json"]);
+    assert_eq!((status, json(&said)["critical"].clone()), (0, Value::from(vec!["nav", "lidar", "db"])));
+}
