@@ -11,6 +11,7 @@ mod completions;
 mod doctor;
 mod documents;
 mod events;
+mod import;
 mod orders;
 mod receipt;
 mod record;
@@ -54,6 +55,7 @@ enum Verb {
     Run(run::Run),
     Compile(compile::Compile),
     Check(check::Check),
+    Import(import::Import),
     Schema(schema::Schema),
     Status(status::Status),
     Start(orders::Start),
@@ -78,6 +80,7 @@ impl Verb {
             Verb::Run(verb) => verb.carry_out(setting),
             Verb::Compile(verb) => verb.carry_out(setting),
             Verb::Check(verb) => verb.carry_out(setting),
+            Verb::Import(verb) => verb.carry_out(setting),
             Verb::Schema(verb) => verb.carry_out(setting),
             Verb::Status(verb) => verb.carry_out(setting),
             Verb::Start(verb) => verb.carry_out(setting),

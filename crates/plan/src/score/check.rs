@@ -178,7 +178,9 @@ impl Checker<'_> {
                 Some(name) => format!("{} `{}`", shape.what, quoted(name)),
                 None => format!("an unnamed {}", shape.what),
             };
-            self.service = name.filter(|_| shape.what == "process").map(mapped);
+            // Keys of a process with several startup configs belong to several services, those of the daemon to none.
+            let is_one = table.get("startupConfig").and_then(Node::as_array).is_none_or(|configs| configs.len() == 1);
+            self.service = name.filter(|_| shape.what == "process" && is_one).map(mapped);
             self.table(table, node.place, shape);
             (self.thing, self.service) = ("the configuration".to_owned(), None);
         }
