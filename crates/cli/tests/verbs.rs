@@ -543,7 +543,7 @@ fn import_tells_what_becomes_of_each_key() {
     assert!(lines[0].starts_with("PLACE  FATE            KEY"), "{said}");
     let policy = lines.iter().find(|line| line.contains("security_policy")).unwrap();
     assert!(
-        policy.starts_with("5:40   not applicable  components.a.deployment_config.sandbox.security_policy  it names"),
+        policy.starts_with("4:41   not applicable  components.a.deployment_config.sandbox.security_policy  it names"),
         "{policy}"
     );
     assert_eq!(lines.last(), Some(&format!("{file}: 4 kept, 0 approximated, 1 not applicable").as_str()));
@@ -557,7 +557,7 @@ fn import_tells_what_becomes_of_each_key() {
         (&binary["key"], &binary["fate"]),
         (&Value::from("components.a.component_properties.binary_name"), &Value::from("kept"))
     );
-    assert_eq!((&binary["line"], &binary["column"]), (&Value::from(4), &Value::from(54)));
+    assert_eq!((&binary["line"], &binary["column"]), (&Value::from(3), &Value::from(52)));
 
     // A key that is not understood is an error, and the others are told all the same.
     let wrong = scene.write("wrong.json", &SCORE.replace("security_policy", "secpol")).display().to_string();
