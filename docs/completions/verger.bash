@@ -34,6 +34,9 @@ _verger() {
             verger,help)
                 cmd="verger__subcmd__help"
                 ;;
+            verger,import)
+                cmd="verger__subcmd__import"
+                ;;
             verger,record)
                 cmd="verger__subcmd__record"
                 ;;
@@ -94,6 +97,9 @@ _verger() {
             verger__subcmd__help,help)
                 cmd="verger__subcmd__help__subcmd__help"
                 ;;
+            verger__subcmd__help,import)
+                cmd="verger__subcmd__help__subcmd__import"
+                ;;
             verger__subcmd__help,record)
                 cmd="verger__subcmd__help__subcmd__record"
                 ;;
@@ -143,7 +149,7 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check import schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -287,7 +293,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help)
-            opts="up run compile check schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
+            opts="up run compile check import schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -371,6 +377,20 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__import)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -573,6 +593,28 @@ _verger() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__import)
+            opts="-h --report --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
