@@ -535,13 +535,20 @@ impl Graph<'_> {
                 .hint("name the state in its `processGroupStateDependency`, or take the dependency out")
             });
         }
-        if is_end && enum_of(other.config.get("terminationBehavior"), &ENDS) == 0 {
+        let ends = enum_of(other.config.get("terminationBehavior"), &ENDS) == 1;
+        let reports = enum_of(other.process.table.get("executable_reportingBehavior"), &REPORTS) == 0;
+        if is_end && !ends {
             found.error(place, || {
                 Said::new(format!("{owner} waits for the end of `{target_words}`, which is not to end by itself"))
                     .hint("give that one `terminationBehavior` \"ProcessIsSelfTerminating\"")
             });
         }
-        let condition = if is_end { Condition::Completed } else { Condition::Ready };
+        let condition = match (is_end, ends && !reports) {
+            (true, _) => Condition::Completed,
+            // It was running once it had begun, and who has done its work is as good a ground as who is at it.
+            (false, true) => Condition::Started,
+            (false, false) => Condition::Ready,
+        };
         needs.requires.push(Need { service: name.clone(), condition, when_down: WhenDown::Keep });
         needs.edges.push(Edge { to: name.clone(), place });
     }

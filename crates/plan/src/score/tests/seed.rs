@@ -250,6 +250,9 @@ fn dependencies() {
     };
     assert_eq!(needs(&[b()], dependency("b", "Running")), [requires("b", Condition::Ready)]);
     assert_eq!(needs(&[ends()], dependency("b", "Terminated")), [requires("b", Condition::Completed)]);
+    // What does not report was running once it had begun, also when it has ended since.
+    let brief = usual("b", "\"executable_reportingBehavior\": 1", "\"terminationBehavior\": 1");
+    assert_eq!(needs(&[brief], dependency("b", "Running")), [requires("b", Condition::Started)]);
     complains(
         &[usual("a", "", &dependency("/b", "Running")), b()],
         "process `a` depends on `/b`, which is no process\n  hint: `b` is one: an identifier has no slash before it",

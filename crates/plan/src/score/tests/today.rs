@@ -131,6 +131,22 @@ fn application_types() {
     assert_eq!((a.ready, a.success), (Ready::Started, ExitCodes::ZERO));
 }
 
+/// What does not report is running once it has begun, also when it has ended since.
+#[test]
+fn who_has_done_its_work_is_a_ground_to_start() {
+    let text = |profile: &str, further: &str| {
+        file(&format!(
+            "\"a\": {{ \"component_properties\": {{ \"binary_name\": \"a\", \"depends_on\": [\"b\"] }} }}, \"b\": {{ \"component_properties\": \
+             {{ \"binary_name\": \"b\", \"application_profile\": {{ {profile} \"is_self_terminating\": true }} {further} }} }}"
+        ))
+    };
+    let condition = |profile: &str, further: &str| service(&plan(&text(profile, further)), "a").requires[0].condition;
+    let native = "\"application_type\": \"Native\",";
+    assert_eq!(condition(native, ""), Condition::Started);
+    assert_eq!(condition("", ""), Condition::Ready);
+    assert_eq!(condition(native, ", \"ready_condition\": { \"process_state\": \"Terminated\" }"), Condition::Ready);
+}
+
 #[test]
 fn ready_conditions() {
     let profile = "\"application_profile\": { \"is_self_terminating\": true }";
@@ -268,7 +284,7 @@ fn a_component_goes_over_the_defaults_of_the_file() {
     let plan = plan(text);
     let (a, b) = (service(&plan, "a"), service(&plan, "b"));
     assert_eq!(a.argv, ["/opt/x", "3"]);
-    assert_eq!(a.requires, [requires("b")]);
+    assert_eq!(a.requires, [Need { condition: Condition::Started, ..requires("b") }]);
     // Merged key by key: the type is its own, that it ends by itself is the file's.
     assert_eq!((a.ready, a.success), (Ready::Exit, ExitCodes::ZERO));
     let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());

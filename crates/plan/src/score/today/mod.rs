@@ -5,7 +5,7 @@
 
 mod keys;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{
     Condition, ExitCodes, Group, Need, OFF, Plan, Ready, RestartPolicy, Right, Service, Target, WhenDown,
@@ -44,13 +44,14 @@ const COPIED_BYTES_MAX: usize = 1 << 28;
 pub(crate) fn land(root: &Table, whole_file: Place, sources: &Sources, found: &mut Findings) -> (Plan, Places) {
     let nothing = Table::default();
     let table = |way: &[&str]| at(root, way).and_then(Node::as_table).unwrap_or(&nothing);
-    let file = File {
+    let mut file = File {
         components: table(&["components"]),
         run_targets: table(&["run_targets"]),
         fallback: table(&[FALLBACK]),
         properties: table(&["defaults", "component_properties"]),
         deployment: table(&["defaults", "deployment_config"]),
         run_target: table(&["defaults", "run_target"]),
+        brief: BTreeSet::new(),
         sources,
     };
     // Every component and target has the defaults in it: many large ones would be more than there is room for.
@@ -65,6 +66,10 @@ pub(crate) fn land(root: &Table, whole_file: Place, sources: &Sources, found: &m
     }
     file.check_names(found);
     file.check_actions(found);
+    file.brief = tables(file.components)
+        .filter(|(_, table)| file.is_brief(table))
+        .map(|(entry, _)| entry.key.as_str())
+        .collect();
     check_watchdog(root, whole_file, found);
 
     let mut landing = Landing::default();
@@ -95,10 +100,21 @@ struct File<'t> {
     properties: &'t Table,
     deployment: &'t Table,
     run_target: &'t Table,
+    /// Components that are ready once they have begun, and may have ended a moment later.
+    brief: BTreeSet<&'t str>,
     sources: &'t Sources,
 }
 
 impl File<'_> {
+    fn is_brief(&self, component: &Table) -> bool {
+        let properties = merged(self.properties, component.get("component_properties").and_then(Node::as_table));
+        let profile = |key: &str| at(&properties, &["application_profile", key]);
+        let waits = at(&properties, &["ready_condition", "process_state"]).and_then(Node::as_text);
+        profile("application_type").and_then(Node::as_text) == Some("Native")
+            && matches!(profile("is_self_terminating").map(|node| &node.value), Some(Value::Flag(true)))
+            && waits != Some("Terminated")
+    }
+
     /// Checks what things are called.
     fn check_names(&self, found: &mut Findings) {
         for entry in self.components.entries() {
@@ -264,7 +280,9 @@ impl File<'_> {
                 });
             } else if self.components.entry(name).is_some() {
                 let Some(to) = ours.get(name) else { continue };
-                needs.push(Need { service: to.clone(), condition: Condition::Ready, when_down: WhenDown::Keep });
+                // Who has done its work is as good a ground as who is at it.
+                let condition = if self.brief.contains(name) { Condition::Started } else { Condition::Ready };
+                needs.push(Need { service: to.clone(), condition, when_down: WhenDown::Keep });
                 edges.push(Edge { to: to.clone(), place: node.place });
             } else {
                 let is_target = self.run_targets.entry(name).is_some() || name == FALLBACK;
