@@ -1,7 +1,7 @@
 //! Configurations of S-CORE's Launch Manager, of both kinds: what stands in them, and what the kernel then says about the
 //! processes. The numbers are those of the scenarios in the specification.
 //!
-//! Components are started one by one here, by command: which of them a target starts is another matter.
+//! First components that are started one by one, by command; then those that a target starts.
 
 #![forbid(unsafe_code)]
 
@@ -308,4 +308,124 @@ fn a_process_of_the_seed_has_the_seeds_defaults() {
     process.signal(Signal::TERM);
     // It is not to end by itself.
     machine.wait("a", Phase::Failed);
+}
+
+// ---- targets ----
+
+/// Today's format: what it begins in, its run targets, its fallback and its components, all native.
+fn led(initial: &str, targets: &str, fallback: &str, components: &[(&str, String)]) -> Machine {
+    let components: Vec<String> = components.iter().map(|(name, text)| format!("\"{name}\": {{ {text} }}")).collect();
+    Setup::score(&format!(
+        "{{ \"schema_version\": 1, \"initial_run_target\": \"{initial}\", \"run_targets\": {{ {targets} }}, \
+         \"fallback_run_target\": {{ \"depends_on\": [{fallback}] }}, \"components\": {{ {} }} }}",
+        components.join(", ")
+    ))
+    .start()
+}
+
+fn sleeps(properties: &str) -> String {
+    native(SLEEP, &["1000"], properties, ROOT)
+}
+
+#[test]
+fn what_it_begins_in_is_started_and_nothing_else() {
+    let machine = led(
+        "Startup",
+        "\"Startup\": { \"depends_on\": [\"a\", \"Base\"] }, \"Base\": { \"depends_on\": [\"d\"] }, \"Running\": { \"depends_on\": [\"b\"] }",
+        "",
+        &[
+            ("a", sleeps("\"depends_on\": [\"c\"],")),
+            ("b", sleeps("")),
+            ("c", sleeps("")),
+            ("d", sleeps("")),
+            ("e", sleeps("")),
+        ],
+    );
+    for name in ["a", "c", "d"] {
+        machine.wait_ready(name);
+    }
+    for name in ["b", "e"] {
+        assert_eq!((machine.show(name).phase, machine.show(name).run), (Phase::Down, 0), "{name}");
+    }
+}
+
+#[test]
+fn a_crash_leads_to_the_fallback() {
+    let machine = led(
+        "Startup",
+        "\"Startup\": { \"depends_on\": [\"a\", \"both\", \"other\"] }",
+        "\"both\", \"safe\"",
+        &[("a", sleeps("")), ("both", sleeps("")), ("other", sleeps("")), ("safe", sleeps(""))],
+    );
+    for name in ["a", "both", "other"] {
+        machine.wait_ready(name);
+    }
+    let (both, mark) = (machine.show("both").run, machine.mark());
+    machine.main_process("a").signal(Signal::KILL);
+    machine.wait_ready("safe");
+    machine.wait_move(mark, "other", Phase::Down);
+    assert_eq!(machine.show("both").run, both, "what is in both is not touched");
+    assert!(!machine.show("a").phase.is_live());
+}
+
+#[test]
+fn a_start_that_fails_leads_to_the_fallback() {
+    let machine = led(
+        "Startup",
+        "\"Startup\": { \"depends_on\": [\"wrong\"] }",
+        "\"safe\"",
+        &[("wrong", native(["/bin", "no-such-program"], &[], "", ROOT)), ("safe", sleeps(""))],
+    );
+    machine.wait_ready("safe");
+    assert!(!machine.show("wrong").phase.is_live());
+}
+
+#[test]
+fn who_crashes_in_the_fallback_is_started_again_and_its_dependents_keep_their_process() {
+    let machine =
+        led("fallback_run_target", "", "\"a\", \"b\"", &[("a", sleeps("\"depends_on\": [\"b\"],")), ("b", sleeps(""))]);
+    machine.wait_ready("a");
+    let (a, b) = (machine.show("a").run, machine.wait_ready("b").run);
+    machine.main_process("b").signal(Signal::KILL);
+    machine.wait_other_run("b", b);
+    machine.wait_ready("b");
+    assert_eq!(machine.show("a").run, a);
+}
+
+#[test]
+fn groups_of_the_seed_are_independent() {
+    let process = |name: &str, states: &[&str]| {
+        let states: Vec<String> = states.iter().map(|state| format!("{{ \"stateName\": \"{state}\" }}")).collect();
+        format!(
+            "{{ \"identifier\": \"{name}\", \"path\": \"/bin/sleep\", {SEEDS_NATIVE} \"startupConfig\": [{{ \"exitTimeoutValue\": 1000, \
+             \"processArgument\": [{{ \"argument\": \"1000\" }}], \"processGroupStateDependency\": [{}] }}] }}",
+            states.join(", ")
+        )
+    };
+    let group = |name: &str, initial: &str| {
+        format!(
+            "{{ \"identifier\": \"{name}\", \"initialMode_name\": \"{initial}\", \"recoveryMode_name\": \"{name}/Recovery\", \
+             \"modeDeclaration\": [{{ \"identifier\": \"{name}/Off\" }}, {{ \"identifier\": \"{name}/Startup\" }}, \
+             {{ \"identifier\": \"{name}/Recovery\" }}] }}"
+        )
+    };
+    let processes = [
+        process("a", &["MainPG/Startup"]),
+        process("safe", &["MainPG/Recovery"]),
+        process("b", &["Other/Startup"]),
+        process("c", &["Third/Startup", "Third/Recovery"]),
+    ];
+    let machine = Setup::score(&format!(
+        "{{ \"versionMajor\": 7, \"Process\": [{}], \"ModeGroup\": [{}] }}",
+        processes.join(", "),
+        [group("MainPG", "Off"), group("Other", "Startup"), group("Third", "Off")].join(", ")
+    ))
+    .start();
+    // `MainPG` begins in `Startup`, whatever it says.
+    let (a, b) = (machine.wait_ready("a"), machine.wait_ready("b"));
+    assert!(a.run > 0);
+    machine.main_process("a").signal(Signal::KILL);
+    machine.wait_ready("safe");
+    assert_eq!(machine.show("b").run, b.run, "another group's failure is not its own");
+    assert_eq!(machine.show("c").run, 0);
 }
