@@ -106,7 +106,10 @@ fn the_sample_as_a_whole() {
     let running = target(group, "Running");
     assert_eq!(
         (running.services.as_slice(), running.includes.as_slice()),
-        (&["camera".to_owned()][..], &["Startup".to_owned()][..])
+        (
+            &["camera".to_owned(), "calibration".to_owned(), "calibration:file".to_owned()][..],
+            &["Startup".to_owned()][..]
+        )
     );
     assert_eq!(running.transition_timeout, Span::from_secs(10));
     let fallback = target(group, "fallback_run_target");
@@ -172,15 +175,35 @@ fn ready_conditions() {
         "c.json:2:119: `ready_condition` of component `a` has two conditions, expected one of `process_state` and `file_state`\n  \
          c.json:2:91: the other one"
     );
-    let file =
-        complaint("\"ready_condition\": { \"file_state\": { \"file_path\": \"/x\", \"state\": \"NotExisting\" } }");
-    assert!(file.contains("`file_state` of component `a` is not there yet"), "{file}");
     let file = complaint("\"ready_condition\": { \"file_state\": { \"file_path\": \"x\", \"polling_interval\": 0 } }");
     assert!(file.contains("is the string \"x\", expected a full path, from `/` on"), "{file}");
     assert!(
         file.contains("`polling_interval` of `file_state` of component `a` is the number 0, expected more than 0"),
         "{file}"
     );
+}
+
+/// A component that is ready when a file is there: a probe of its own looks, and dependents wait for both.
+#[test]
+fn ready_with_a_file() {
+    let text = |lines: &str| {
+        file(&format!(
+            "\"a\": {{ \"component_properties\": {{ \"binary_name\": \"a\", \"depends_on\": [\"b\"] }} }}, \"b\": {{ \"component_properties\": \
+             {{ \"binary_name\": \"b\", \"ready_condition\": {{ \"file_state\": {{ \"file_path\": \"/x\"{lines} }} }} }}, \
+             \"deployment_config\": {{ \"ready_timeout\": 2 }} }}"
+        ))
+    };
+    let plan_of = |lines: &str| plan(&text(lines));
+    let plan = plan_of("");
+    assert_eq!(service(&plan, "a").requires, [requires("b"), requires("b:file")]);
+    let probe = service(&plan, "b:file");
+    assert_eq!((probe.requires.as_slice(), probe.ready), (&[requires("b")][..], Ready::Exit));
+    let words = ["--every", "10ms", "--within", "2s", "path", "exists", "/x"];
+    assert_eq!(probe.argv[3..], words, "{:?}", probe.argv);
+    assert_eq!((probe.user.as_str(), probe.autostart, probe.restart), ("1000", false, RestartPolicy::Never));
+    let plan = plan_of(", \"state\": \"NotExisting\", \"polling_interval\": 0.5");
+    let words = ["--every", "500ms", "--within", "2s", "path", "gone", "/x"];
+    assert_eq!(service(&plan, "b:file").argv[3..], words);
 }
 
 #[test]

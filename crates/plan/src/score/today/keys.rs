@@ -124,9 +124,15 @@ static READY_CONDITION: Shape = Shape {
 static FILE_STATE: Shape = Shape {
     what: "",
     keys: &[
-        must("file_path", Kind::FullPath, kept("the path of a condition")),
-        key("state", Kind::Word(&["Exists", "NotExisting"]), kept("what the condition waits for")),
-        key("polling_interval", Kind::Seconds { zero: false }, kept("how often the condition is looked at")),
+        must(
+            "file_path",
+            Kind::FullPath,
+            near(
+                "the path that a probe looks at, a service `COMPONENT:file`; a component whose file is late is not tried again",
+            ),
+        ),
+        key("state", Kind::Word(&["Exists", "NotExisting"]), kept("what the probe waits for, at most `ready_timeout`")),
+        key("polling_interval", Kind::Seconds { zero: false }, kept("from one look to the next")),
     ],
 };
 

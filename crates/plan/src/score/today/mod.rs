@@ -21,7 +21,8 @@ use super::landing::{
 use super::seconds::seconds;
 use crate::circle::{self, Waiting};
 use crate::complaint::{Findings, Said, quoted};
-use crate::keys::Edge;
+use crate::conditions::probe;
+use crate::keys::{self as keys_of_plan, Edge};
 use crate::near::did_you_mean;
 use crate::places::Places;
 use crate::sources::{Place, Sources};
@@ -34,6 +35,7 @@ const REPLACED: [&str; 3] = ["ready_recovery_action", "recovery_action", "ready_
 const READY_TIMEOUT: Span = Span::from_millis(500);
 const SHUTDOWN_TIMEOUT: Span = Span::from_millis(500);
 const TRANSITION_TIMEOUT: Span = Span::from_secs(3);
+const POLLING_INTERVAL: Span = Span::from_millis(10);
 const ID: i128 = 1000;
 const BIN_DIR: &str = "/opt";
 
@@ -52,6 +54,7 @@ pub(crate) fn land(root: &Table, whole_file: Place, sources: &Sources, found: &m
         deployment: table(&["defaults", "deployment_config"]),
         run_target: table(&["defaults", "run_target"]),
         brief: BTreeSet::new(),
+        probes: BTreeMap::new(),
         sources,
     };
     // Every component and target has the defaults in it: many large ones would be more than there is room for.
@@ -80,10 +83,18 @@ pub(crate) fn land(root: &Table, whole_file: Place, sources: &Sources, found: &m
             ours.insert(&entry.key, name);
         }
     }
+    for (entry, table) in tables(file.components) {
+        let Some(state) = file.file_state(table) else { continue };
+        let name = ours.get(entry.key.as_str()).map_or(entry.key.as_str(), String::as_str);
+        if let Some(name) = names.take(&format!("{name}:file"), state, ["condition", "service"], found) {
+            file.probes.insert(&entry.key, name);
+        }
+    }
     for entry in file.components.entries() {
-        if let Some(landed) = file.component(entry, &ours, found)
-            && !landing.add(landed, found)
-        {
+        let Some(landed) = file.component(entry, &ours, found) else { continue };
+        let probe = file.probe(entry, &landed);
+        let is_room = landing.add(landed, found) && probe.is_none_or(|probe| landing.add(probe, found));
+        if !is_room {
             break;
         }
     }
@@ -102,6 +113,8 @@ struct File<'t> {
     run_target: &'t Table,
     /// Components that are ready once they have begun, and may have ended a moment later.
     brief: BTreeSet<&'t str>,
+    /// The services that look for the files of components that are ready when one is there.
+    probes: BTreeMap<&'t str, String>,
     sources: &'t Sources,
 }
 
@@ -113,6 +126,40 @@ impl File<'_> {
         profile("application_type").and_then(Node::as_text) == Some("Native")
             && matches!(profile("is_self_terminating").map(|node| &node.value), Some(Value::Flag(true)))
             && waits != Some("Terminated")
+    }
+
+    /// Where a component says which file it is ready with.
+    fn file_state(&self, component: &Table) -> Option<Place> {
+        let properties = merged(self.properties, component.get("component_properties").and_then(Node::as_table));
+        Some(at(&properties, &["ready_condition", "file_state"])?.place)
+    }
+
+    /// The service that looks for a component's file: it begins when the component runs, and whoever depends on that one
+    /// depends on this one too.
+    fn probe(&self, entry: &Entry, of: &Landed) -> Option<Landed> {
+        let name = self.probes.get(entry.key.as_str())?;
+        let component = entry.node.as_table()?.get("component_properties").and_then(Node::as_table);
+        let properties = merged(self.properties, component);
+        let state = |key: &str| at(&properties, &["ready_condition", "file_state", key]);
+        let place = at(&properties, &["ready_condition", "file_state"])?.place;
+        let word = if state("state").and_then(Node::as_text) == Some("NotExisting") { "gone" } else { "exists" };
+        let within = of.service.start_timeout;
+        let condition = keys_of_plan::Condition {
+            name: name.clone(),
+            place,
+            words: vec!["path".to_owned(), word.to_owned(), state("file_path")?.as_text()?.to_owned()],
+            times: Some((time(state("polling_interval"), POLLING_INTERVAL).min(within), within)),
+            timeout: None,
+            on_failure: keys_of_plan::OnFailure::Fail,
+            on_success: None,
+            starts: Vec::new(),
+        };
+        let probe = probe(&condition, origin(place, self.sources), &of.service, &keys_of_plan::Names::default());
+        let condition = if self.brief.contains(entry.key.as_str()) { Condition::Started } else { Condition::Ready };
+        let need = Need { service: of.service.name.clone(), condition, when_down: WhenDown::Keep };
+        let edges = vec![Edge { to: need.service.clone(), place }];
+        let service = Service { requires: vec![need], start_retries: Some(0), ..probe };
+        Some(Landed { service, place, keys: BTreeMap::new(), edges })
     }
 
     /// Checks what things are called.
@@ -284,6 +331,10 @@ impl File<'_> {
                 let condition = if self.brief.contains(name) { Condition::Started } else { Condition::Ready };
                 needs.push(Need { service: to.clone(), condition, when_down: WhenDown::Keep });
                 edges.push(Edge { to: to.clone(), place: node.place });
+                if let Some(probe) = self.probes.get(name) {
+                    needs.push(probe.as_str().into());
+                    edges.push(Edge { to: probe.clone(), place: node.place });
+                }
             } else {
                 let is_target = self.run_targets.entry(name).is_some() || name == FALLBACK;
                 found.error(node.place, || {
@@ -377,6 +428,7 @@ impl File<'_> {
                 });
             } else if let Some(service) = ours.get(member) {
                 target.services.push(service.clone());
+                target.services.extend(self.probes.get(member).cloned());
             } else if let Some(other) = targets.get(member) {
                 target.includes.push(other.clone());
                 edges.push(Edge { to: other.clone(), place: node.place });
@@ -438,11 +490,7 @@ fn check_ready(properties: &Table, owner: &str, found: &mut Findings) {
                 .expected("one of `process_state` and `file_state`")
                 .also(first.key_place, "the other one")
         }),
-        (None, Some(entry)) => found.error(entry.key_place, || {
-            Said::new(format!("`file_state` of {owner} is not there yet: verger waits for no files"))
-                .hint("let the component say that it is ready, or end when the file is there (`process_state`)")
-        }),
-        (Some(_), None) => {}
+        (None, Some(_)) | (Some(_), None) => {}
     }
 }
 
