@@ -144,8 +144,8 @@ pub fn read_with_snippet(path: &str, snippet_name: &str, snippet: &[u8], files: 
     Work::default().read(path, files.read(path), Some((snippet_name, snippet)), files)
 }
 
-/// Reads a foreign configuration from bytes in hand as [`read_bytes`] does, and tells of every key in it what becomes of
-/// it, in the order of files and places. Of a key that is complained of nothing is told, and nothing of a native plan.
+/// Reads a foreign configuration from bytes in hand as [`read_bytes`] does, and tells of every key in it what becomes
+/// of it, in the order of files and places. Of a key that is complained of nothing is told, and nothing of a native plan.
 pub fn read_with_fates(name: &str, bytes: &[u8], files: &dyn Files) -> (Reading, Vec<KeyFate>) {
     let notes = Notes { told: Some(Vec::new()), ..Notes::default() };
     let mut fates = Vec::new();

@@ -6,8 +6,8 @@ use crate::workspace::Workspace;
 use crate::{Trouble, needs, ship, suites};
 use std::process::Command;
 
-/// Python's tests, run by Python's own unittest, in an environment that has the independent varlink client: those of the
-/// daemon, and those of verger's own package.
+/// Python's tests, run by Python's own unittest, in an environment that has the independent varlink client: those of
+/// the daemon, and those of verger's own package.
 const PYTHON_TESTS: [&str; 2] = ["blackbox/python", "python/verger/tests"];
 
 pub(crate) fn belongs(workspace: &Workspace) -> bool {

@@ -145,7 +145,8 @@ class Calls(Written):
         (group,) = document["ModeGroup"]
         self.assertEqual((group["initialMode_name"], group["recoveryMode_name"]), ("Off", "MainPG/Recovery"))
         self.assertEqual(
-            [mode["identifier"] for mode in group["modeDeclaration"]], ["MainPG/Off", "MainPG/Startup", "MainPG/Recovery"]
+            [mode["identifier"] for mode in group["modeDeclaration"]],
+            ["MainPG/Off", "MainPG/Startup", "MainPG/Recovery"],
         )
         process = document["Process"][1]
         (config,) = process.pop("startupConfig")
@@ -198,7 +199,9 @@ class Calls(Written):
         self.assertEqual(fates["Process.camera.startupConfig.only.executionError"], "not applicable")
 
     def test_a_hundred_processes_in_each_of_four_groups(self):
-        groups = [self.main, *(self.gen.machine_add_process_group(self.machine, f"PG{n}", ["Off", "Startup"]) for n in range(3))]
+        groups = [self.main]
+        for number in range(3):
+            groups.append(self.gen.machine_add_process_group(self.machine, f"PG{number}", ["Off", "Startup"]))
         for number, group in enumerate(groups):
             for each in range(100):
                 before = {f"p{number}_{each - 1}": "Running"} if each else {}

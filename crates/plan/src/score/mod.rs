@@ -7,8 +7,8 @@
 //! | service | process with one startup config | component |
 //!
 //! Both formats are described by lists of keys ([`shape::Shape`]), which say of every key what becomes of it here: that
-//! is the fidelity report. What is in no list is refused. What the original checks in its generator is checked here with
-//! the place, and what neither its generator nor its run time checks (unknown names, circles, impossible times) too.
+//! is the fidelity report. What is in no list is refused. What the original checks in its generator is checked here
+//! with the place, and what neither its generator nor its run time checks (unknown names, circles, impossible times) too.
 //!
 //! *Not here:* the Health Monitor's files of the seed, which are recognised and refused.
 

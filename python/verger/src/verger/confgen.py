@@ -1,8 +1,8 @@
 """Writes Launch Manager configurations of S-CORE's seed (``versionMajor`` 7), which verger reads as they are.
 
-The calls of :class:`LaunchManagerConfGen`, their parameters and defaults are those of the seed's own script. Times are in
-seconds. Whatever the Launch Manager or verger would refuse raises :class:`ValueError` at the call, or in ``generate_json``
-where it takes the whole to see it.
+The calls of :class:`LaunchManagerConfGen`, their parameters and defaults are those of the seed's own script. Times are
+in seconds. Whatever the Launch Manager or verger would refuse raises :class:`ValueError` at the call, or in
+``generate_json`` where it takes the whole to see it.
 """
 
 import json
@@ -155,8 +155,8 @@ class LaunchManagerConfGen:
     ):
         """A startup config of a process. Times are seconds; ``None`` is the machine's.
 
-        ``env_variables`` go over the machine's. ``depends_on`` has processes (names or handles) and how far each must be:
-        ``Running`` or ``Terminated``. ``use_in`` has states of the process's group, without the group before them.
+        ``env_variables`` go over the machine's. ``depends_on`` has processes (names or handles) and how far each must
+        be: ``Running`` or ``Terminated``. ``use_in`` has states of the process's group, without the group before them.
         """
         if not isinstance(process, _Process):
             raise ValueError("this is no process")
@@ -222,7 +222,8 @@ class LaunchManagerConfGen:
     def generate_json(self, out_path):
         """Writes the file, whole or not at all.
 
-        A group without a state ``Recovery`` gets one in which nothing runs: what is entered after a failure must be there.
+        A group without a state ``Recovery`` gets one in which nothing runs: what is entered after a failure must
+        be there.
         """
         text = json.dumps(self._document(), indent=2) + "\n"
         folder = os.path.dirname(os.path.abspath(out_path))

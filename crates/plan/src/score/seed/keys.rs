@@ -63,7 +63,7 @@ static PROCESS: Shape = Shape {
                 if super::enum_of(Some(node), &REPORTS) == 0 {
                     (
                         Fate::Approximated,
-                        "ready when it says READY=1 (sd_notify), until verger has a client library for the report",
+                        "ready when it says READY=1 (sd_notify), until verger has a library for the report",
                     )
                 } else {
                     (Fate::Kept, "ready when its program has been executed")
@@ -77,7 +77,7 @@ static PROCESS: Shape = Shape {
                 Some("STATE_MANAGEMENT") => (Fate::Kept, "`control = \"operate\"`"),
                 Some("LAUNCH_MANAGEMENT") => (
                     Fate::Approximated,
-                    "it is the daemon: no service; what needs it has it; its scheduling is set by whoever starts verger",
+                    "it is the daemon: no service; who needs it has it; its scheduling is for whoever starts verger",
                 ),
                 _ => (Fate::NotApplicable, "it has no effect in the original either"),
             }),

@@ -1,8 +1,8 @@
 //! The seed's format becomes a plan: a process with one startup config is a service, a state of a process group is a
 //! target.
 //!
-//! A process with several startup configs is several services, `PROCESS@CONFIG`. What depends on such a process means the
-//! one that is up in the same states.
+//! A process with several startup configs is several services, `PROCESS@CONFIG`. What depends on such a process means
+//! the one that is up in the same states.
 
 mod keys;
 

@@ -83,15 +83,14 @@ fn fate_of_type(node: &Node) -> (Fate, &'static str) {
         Some("Native") => (Fate::Kept, "ready when its program has been executed"),
         Some("State_Manager") => (
             Fate::Approximated,
-            "`control = \"operate\"`; ready when it says READY=1 (sd_notify), until verger has a client library for the report",
+            "`control = \"operate\"`; ready when it says READY=1 (sd_notify), until verger has a library for the report",
         ),
-        Some("Reporting") => (
-            Fate::Approximated,
-            "ready when it says READY=1 (sd_notify), until verger has a client library for the report",
-        ),
+        Some("Reporting") => {
+            (Fate::Approximated, "ready when it says READY=1 (sd_notify), until verger has a library for the report")
+        }
         _ => (
             Fate::Approximated,
-            "ready when it says READY=1 (sd_notify), until verger has a client library for the report; not supervised yet",
+            "ready when it says READY=1 (sd_notify), until verger has a library for the report; not supervised yet",
         ),
     }
 }
@@ -127,9 +126,7 @@ static FILE_STATE: Shape = Shape {
         must(
             "file_path",
             Kind::FullPath,
-            near(
-                "the path that a probe looks at, a service `COMPONENT:file`; a component whose file is late is not tried again",
-            ),
+            near("the path that a probe looks at, a service `COMPONENT:file`; who is late is not tried again"),
         ),
         key("state", Kind::Word(&["Exists", "NotExisting"]), kept("what the probe waits for, at most `ready_timeout`")),
         key("polling_interval", Kind::Seconds { zero: false }, kept("from one look to the next")),

@@ -134,8 +134,8 @@ impl File<'_> {
         Some(at(&properties, &["ready_condition", "file_state"])?.place)
     }
 
-    /// The service that looks for a component's file: it begins when the component runs, and whoever depends on that one
-    /// depends on this one too.
+    /// The service that looks for a component's file: it begins when the component runs, and whoever depends on that
+    /// one depends on this one too.
     fn probe(&self, entry: &Entry, of: &Landed) -> Option<Landed> {
         let name = self.probes.get(entry.key.as_str())?;
         let component = entry.node.as_table()?.get("component_properties").and_then(Node::as_table);
