@@ -17,6 +17,11 @@ pub fn toml(text: &str) -> Vec<u8> {
     compiled(&read_bytes("plan.toml", text.as_bytes(), &NoFiles))
 }
 
+/// Compiles a configuration of S-CORE's Launch Manager, of either kind.
+pub(crate) fn score(text: &str) -> Vec<u8> {
+    compiled(&read_bytes("score.json", text.as_bytes(), &NoFiles))
+}
+
 /// Compiles an AOS configuration.
 pub fn aos(text: &str, files: &dyn Files) -> Vec<u8> {
     compiled(&read_bytes("aos_config.json", text.as_bytes(), files))

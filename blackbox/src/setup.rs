@@ -75,6 +75,13 @@ impl Setup {
         self.image(plans::aos(&text, &verger_plan::NoFiles))
     }
 
+    /// A daemon with a configuration of S-CORE's Launch Manager; `@@` in it is the test's folder.
+    pub fn score(text: &str) -> Setup {
+        let setup = Setup::empty();
+        let text = text.replace("@@", &setup.folder.path().display().to_string());
+        setup.image(plans::score(&text))
+    }
+
     /// Gives it this as compiled plan.
     pub fn image(mut self, image: Vec<u8>) -> Setup {
         self.image = Some(image);

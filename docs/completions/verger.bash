@@ -16,9 +16,6 @@ _verger() {
             ",$1")
                 cmd="verger"
                 ;;
-            verger,chart)
-                cmd="verger__subcmd__chart"
-                ;;
             verger,check)
                 cmd="verger__subcmd__check"
                 ;;
@@ -34,11 +31,11 @@ _verger() {
             verger,events)
                 cmd="verger__subcmd__events"
                 ;;
-            verger,graph)
-                cmd="verger__subcmd__graph"
-                ;;
             verger,help)
                 cmd="verger__subcmd__help"
+                ;;
+            verger,import)
+                cmd="verger__subcmd__import"
                 ;;
             verger,record)
                 cmd="verger__subcmd__record"
@@ -82,9 +79,6 @@ _verger() {
             verger,why)
                 cmd="verger__subcmd__why"
                 ;;
-            verger__subcmd__help,chart)
-                cmd="verger__subcmd__help__subcmd__chart"
-                ;;
             verger__subcmd__help,check)
                 cmd="verger__subcmd__help__subcmd__check"
                 ;;
@@ -100,11 +94,11 @@ _verger() {
             verger__subcmd__help,events)
                 cmd="verger__subcmd__help__subcmd__events"
                 ;;
-            verger__subcmd__help,graph)
-                cmd="verger__subcmd__help__subcmd__graph"
-                ;;
             verger__subcmd__help,help)
                 cmd="verger__subcmd__help__subcmd__help"
+                ;;
+            verger__subcmd__help,import)
+                cmd="verger__subcmd__help__subcmd__import"
                 ;;
             verger__subcmd__help,record)
                 cmd="verger__subcmd__help__subcmd__record"
@@ -155,42 +149,12 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check graph schema status start stop restart signal shutdown reexec why events chart replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check import schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --instance)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        verger__subcmd__chart)
-            opts="-h --stop --save --against --svg --json --instance --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --save)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --against)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -328,45 +292,9 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        verger__subcmd__graph)
-            opts="-h --live --dot --svg --json --instance --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --instance)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
         verger__subcmd__help)
-            opts="up run compile check graph schema status start stop restart signal shutdown reexec why events chart replay record doctor completions version help"
+            opts="up run compile check import schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        verger__subcmd__help__subcmd__chart)
-            opts=""
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -448,7 +376,7 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        verger__subcmd__help__subcmd__graph)
+        verger__subcmd__help__subcmd__help)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -462,7 +390,7 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        verger__subcmd__help__subcmd__help)
+        verger__subcmd__help__subcmd__import)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -665,6 +593,28 @@ _verger() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__import)
+            opts="-h --report --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -10,7 +10,7 @@ use verger_engine::runs::StartFailure;
 use verger_engine::time::Span;
 use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
 use verger_linux::users::{BUFFER_BYTES, SYSTEM};
-use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Format, Reading, Severity, Sources};
+use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Format, KeyFate, Reading, Severity, Sources};
 
 use crate::complaints;
 use crate::end_check::LateEnd;
@@ -20,6 +20,8 @@ use crate::words;
 
 /// The file name that means standard input.
 pub(crate) const STANDARD_INPUT: &str = "-";
+/// What it is called in complaints.
+const SHOWN_INPUT: &str = "<standard input>";
 
 /// The machine's files.
 struct Disk;
@@ -54,10 +56,7 @@ pub(crate) enum Where {
 /// given).
 pub(crate) fn read(path: &str, place: Where, budget: Option<Span>) -> (Reading, Option<LateEnd>) {
     let mut reading = if path == STANDARD_INPUT {
-        let mut bytes = Vec::new();
-        let read = std::io::stdin().lock().take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
-        let bytes = if read.is_ok() { bytes } else { Vec::new() };
-        verger_plan::read_bytes("<standard input>", &bytes, &Disk)
+        verger_plan::read_bytes(SHOWN_INPUT, &standard_input(), &Disk)
     } else {
         let mut reading = verger_plan::read(path, &Disk);
         if reading.format == Format::Unknown
@@ -80,6 +79,24 @@ pub(crate) fn read(path: &str, place: Where, budget: Option<Span>) -> (Reading, 
     (reading, late)
 }
 
+/// Reads a configuration of another system, with what becomes of each of its keys. The machine is not looked at.
+pub(crate) fn fates(path: &str) -> (Reading, Vec<KeyFate>) {
+    if path == STANDARD_INPUT {
+        return verger_plan::read_with_fates(SHOWN_INPUT, &standard_input(), &Disk);
+    }
+    match Disk.read(path) {
+        Ok(bytes) => verger_plan::read_with_fates(path, &bytes, &Disk),
+        // Read once more for what is to be said of it.
+        Err(_) => (read(path, Where::Elsewhere, None).0, Vec::new()),
+    }
+}
+
+fn standard_input() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let read = std::io::stdin().lock().take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
+    if read.is_ok() { bytes } else { Vec::new() }
+}
+
 /// What to do about a plan that is no file; `None` where there is one.
 fn unreadable(path: &Path) -> Option<String> {
     let is_plan = |name: &str| Path::new(name).extension().is_some_and(|it| it == "toml" || it == "json");
@@ -92,7 +109,7 @@ fn unreadable(path: &Path) -> Option<String> {
     match std::fs::metadata(path) {
         Ok(found) if found.is_dir() => Some(match names(path).iter().find(|name| is_plan(name)) {
             Some(name) => format!("a plan is one file; in this folder there is `{}`", path.join(name).display()),
-            None => "a plan is one file: TOML, JSON, or an AOS configuration".to_owned(),
+            None => "a plan is one file: TOML, JSON, or a configuration of AOS or S-CORE".to_owned(),
         }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -528,3 +528,50 @@ fn the_doctor_asks_a_daemon_or_tries_one() {
     let (_, said, _) = scene.ask(&["doctor"]);
     assert!(said.contains("runs as instance"), "{said}");
 }
+
+const SCORE: &str = "{ \"schema_version\": 1, \"initial_run_target\": \"Off\",\n  \"fallback_run_target\": { \"depends_on\": [\"a\"] },\n  \
+                     \"components\": { \"a\": { \"component_properties\": { \"binary_name\": \"true\" },\n    \
+                     \"deployment_config\": { \"sandbox\": { \"security_policy\": \"x\" } } } } }\n";
+
+#[test]
+fn import_tells_what_becomes_of_each_key() {
+    let scene = Scene::empty("verbs-import");
+    let file = scene.write("robot.json", SCORE).display().to_string();
+    let (status, said, words) = scene.ask(&["import", "--report", &file]);
+    assert_eq!((status, words.as_str()), (0, ""), "{said}");
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].starts_with("PLACE  FATE            KEY"), "{said}");
+    let policy = lines.iter().find(|line| line.contains("security_policy")).unwrap();
+    assert!(
+        policy.starts_with("4:41   not applicable  components.a.deployment_config.sandbox.security_policy  it names"),
+        "{policy}"
+    );
+    assert_eq!(lines.last(), Some(&format!("{file}: 4 kept, 0 approximated, 1 not applicable").as_str()));
+
+    let (status, said, _) = scene.ask(&["import", "--report", "--json", &file]);
+    let said = json(&said);
+    assert_eq!((status, &said["format"], &said["sound"]), (0, &Value::from("score"), &Value::from(true)));
+    assert_eq!(said["keys"].as_array().map(Vec::len), Some(5));
+    let binary = &said["keys"][3];
+    assert_eq!(
+        (&binary["key"], &binary["fate"]),
+        (&Value::from("components.a.component_properties.binary_name"), &Value::from("kept"))
+    );
+    assert_eq!((&binary["line"], &binary["column"]), (&Value::from(3), &Value::from(52)));
+
+    // A key that is not understood is an error, and the others are told all the same.
+    let wrong = scene.write("wrong.json", &SCORE.replace("security_policy", "secpol")).display().to_string();
+    let (status, said, words) = scene.ask(&["import", "--report", &wrong]);
+    assert_eq!(status, 1);
+    assert!(words.contains("unknown key `secpol` in `sandbox` of component `a`"), "{words}");
+    assert!(said.ends_with("4 kept, 0 approximated, 0 not applicable, 1 error\n"), "{said}");
+
+    let native = scene.write("native.toml", TWO).display().to_string();
+    let (status, said, words) = scene.ask(&["import", "--report", &native]);
+    assert_eq!((status, said.as_str()), (1, ""));
+    assert!(words.contains("is a plan of verger's own"), "{words}");
+    assert_eq!(scene.ask(&["import", &file]).0, 2, "without --report there is nothing that it could do");
+    let (status, _, words) = scene.ask(&["import", "--report", "/nowhere/x.json"]);
+    assert_eq!(status, 1);
+    assert!(words.contains("cannot be read: no such file"), "{words}");
+}

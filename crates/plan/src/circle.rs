@@ -24,6 +24,12 @@ pub(crate) fn waiting<'p>(services: impl Iterator<Item = (&'p str, &'p [Edge])> 
 
 /// Complains of circles, at one of their edges.
 pub(crate) fn complain(services: &[Waiting<'_>], found: &mut Findings) {
+    let hint = "none of them could ever start; take one of these out of `requires` or `after`";
+    complain_as(services, "the services wait for each other in a circle", hint, found);
+}
+
+/// The same in other words, which the names follow.
+pub(crate) fn complain_as(services: &[Waiting<'_>], message: &str, hint: &str, found: &mut Findings) {
     for circle in circles(services) {
         let Some(place) = edge_place(services, &circle) else { continue };
         found.error(place, || {
@@ -37,8 +43,7 @@ pub(crate) fn complain(services: &[Waiting<'_>], found: &mut Findings) {
                     format!("{} -> … ({} more) … -> {}", first.join(" -> "), many - 11, last.join(" -> "))
                 }
             };
-            Said::new(format!("the services wait for each other in a circle: {words}"))
-                .hint("none of them could ever start; take one of these out of `requires` or `after`")
+            Said::new(format!("{message}: {words}")).hint(hint)
         });
     }
 }

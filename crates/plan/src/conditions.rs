@@ -106,7 +106,7 @@ pub(crate) fn land(
 }
 
 /// The service of a condition: as the service it belongs to in all that a program can see, and on its own in all else.
-fn probe(condition: &Condition, origin: Origin, service: &Service, names: &Names) -> Service {
+pub(crate) fn probe(condition: &Condition, origin: Origin, service: &Service, names: &Names) -> Service {
     let Condition { name, words, times, timeout, on_failure, on_success, .. } = condition;
     let mut argv = vec![NAME.to_owned()];
     let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);

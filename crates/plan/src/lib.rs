@@ -1,12 +1,13 @@
 //! Reads plans: text becomes [`verger_engine::image::Plan`], or complaints with file, line, column and a hint.
 //!
-//! Three formats: verger's own in TOML, the same in JSON, and AOS configuration files. Which one a text is in is told
-//! by its content.
+//! The formats: verger's own in TOML, the same in JSON, AOS configuration files, and both of S-CORE's Launch Manager.
+//! Which one a text is in is told by its content.
 //!
 //! ```text
 //! bytes ─► admit (size, UTF-8) ─► detect ─► tree (TOML or JSON, every value with its place)
 //!                                             ├─► native: keys ─► plan
-//!                                             └─► aos: check, import, merge, land ─► plan
+//!                                             ├─► aos: check, import, merge, land ─► plan
+//!                                             └─► score: check, merge, land ─► plan
 //! ```
 //!
 //! *What always holds:* the same texts give the same reading, on any machine and at any time: there is no clock, file,
@@ -24,6 +25,7 @@ mod compile;
 mod complaint;
 mod conditions;
 mod detect;
+mod fidelity;
 mod keys;
 mod manual;
 mod names;
@@ -33,6 +35,7 @@ mod not_applied;
 mod places;
 mod reference;
 mod schema;
+mod score;
 mod sources;
 mod targets;
 #[cfg(test)]
@@ -42,6 +45,7 @@ mod value;
 
 pub use compile::compile;
 pub use complaint::{Also, COMPLAINTS_MAX, Complaint, QUOTED_MAX, Severity};
+pub use fidelity::{Fate, KeyFate};
 pub use manual::manual;
 pub use names::mapped;
 pub use near::nearest;
@@ -56,7 +60,7 @@ use verger_engine::image::{MAGIC, Plan};
 
 use complaint::{Findings, Said};
 use detect::Looks;
-use not_applied::Omitted;
+use score::Notes;
 use tree::{Missing, Tree, json, refuse_nul, toml};
 
 /// A larger file is refused unread.
@@ -100,6 +104,10 @@ pub enum Format {
     NativeJson,
     /// An AOS configuration.
     AosJson,
+    /// S-CORE's Launch Manager file of the seed, `versionMajor` 7.
+    ScoreSeedJson,
+    /// S-CORE's configuration of today, `schema_version` 1.
+    ScoreJson,
     /// None of these, or nothing that could be read.
     Unknown,
 }
@@ -136,16 +144,28 @@ pub fn read_with_snippet(path: &str, snippet_name: &str, snippet: &[u8], files: 
     Work::default().read(path, files.read(path), Some((snippet_name, snippet)), files)
 }
 
+/// Reads a foreign configuration from bytes in hand as [`read_bytes`] does, and tells of every key in it what becomes
+/// of it, in the order of files and places. Of a key that is complained of nothing is told, and nothing of a native plan.
+pub fn read_with_fates(name: &str, bytes: &[u8], files: &dyn Files) -> (Reading, Vec<KeyFate>) {
+    let notes = Notes { told: Some(Vec::new()), ..Notes::default() };
+    let mut fates = Vec::new();
+    let work = Work { notes, fates: Some(&mut fates), ..Work::default() };
+    let reading = work.read(name, Ok(bytes.to_vec()), None, files);
+    (reading, fates)
+}
+
 /// A reading in the making.
 #[derive(Default)]
-struct Work {
+struct Work<'f> {
     sources: Sources,
     found: Findings,
     places: Places,
-    omitted: Vec<Omitted>,
+    notes: Notes,
+    /// Where what becomes of each key is told; only when somebody asked.
+    fates: Option<&'f mut Vec<KeyFate>>,
 }
 
-impl Work {
+impl Work<'_> {
     fn read(
         mut self,
         name: &str,
@@ -162,12 +182,17 @@ impl Work {
                 (Format::Unknown, None)
             }
         };
-        let Work { sources, mut found, places, mut omitted } = self;
+        let Work { sources, mut found, places, notes: Notes { mut omitted, told }, fates } = self;
         let plan = plan.filter(|_| found.errors() == 0);
         if let Some(plan) = &plan {
             compile::check(plan, &places, &mut found);
         }
         omitted.sort_by_key(|omitted| omitted.place);
+        if let Some(fates) = fates {
+            let mut told = told.unwrap_or_default();
+            told.sort_by_key(|told| told.place);
+            fates.extend(told.into_iter().map(|told| told.placed(&sources)));
+        }
         Reading {
             plan: plan.filter(|_| found.errors() == 0),
             complaints: found.finish(&sources),
@@ -198,14 +223,19 @@ impl Work {
         });
         refuse_nul(&tree.root, &mut self.found);
         if format == Format::AosJson {
-            let (plan, places, omitted) = aos::read((file, tree), snippet, files, &mut self.sources, &mut self.found);
-            (self.places, self.omitted) = (places, omitted);
+            let (plan, places) =
+                aos::read((file, tree), snippet, files, &mut self.sources, &mut self.notes, &mut self.found);
+            self.places = places;
             return (format, Some(plan));
         }
         if let Some((snippet, _)) = snippet {
             self.found.error(Place::whole(snippet), || Said::new("a snippet goes over an AOS configuration only"));
         }
-        let (plan, places) = native::read(&tree, Place::whole(file), &self.sources, &mut self.found);
+        let whole = Place::whole(file);
+        let (plan, places) = match score::file(&tree.root).filter(|_| format != Format::NativeToml) {
+            Some(kind) => score::read(kind, &tree.root, whole, &self.sources, &mut self.notes, &mut self.found),
+            None => native::read(&tree, whole, &self.sources, &mut self.found),
+        };
         self.places = places;
         (format, Some(plan))
     }
@@ -218,7 +248,12 @@ impl Work {
                 let tree = json::parse(file, text, &mut self.found);
                 let format = match &tree {
                     Some(tree) if aos::is_configuration(&tree.root) => Format::AosJson,
-                    _ => Format::NativeJson,
+                    Some(tree) => match score::file(&tree.root) {
+                        Some(score::File::Today) => Format::ScoreJson,
+                        Some(score::File::Seed | score::File::Health) => Format::ScoreSeedJson,
+                        None => Format::NativeJson,
+                    },
+                    None => Format::NativeJson,
                 };
                 (format, tree)
             }
@@ -246,7 +281,7 @@ impl Work {
         let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
         self.found.error(Place::new(file, start..start + line.len()), || {
             Said::new(format!("this is neither TOML nor JSON: \"{}\"", complaint::quoted(line)))
-                .expected("a plan in TOML or JSON, or an AOS configuration")
+                .expected("a plan in TOML or JSON, or an AOS or S-CORE configuration")
                 .hint(native::MINIMAL)
         });
     }

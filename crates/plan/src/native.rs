@@ -125,7 +125,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
 
 /// What the services take, so that large defaults in many services are noticed before they fill the memory.
 #[derive(Default)]
-struct Room {
+pub(crate) struct Room {
     /// Bytes of lists in the image, at the least.
     lists: usize,
     /// Bytes of texts here; the image has each text once.
@@ -133,7 +133,7 @@ struct Room {
 }
 
 impl Room {
-    fn take(&mut self, service: &Service) {
+    pub(crate) fn take(&mut self, service: &Service) {
         let groups = service.groups.as_deref().unwrap_or(&[]);
         let variables = service.environment.iter().map(|(name, value)| name.len() + value.len());
         let texts = service.argv.iter().chain(groups).map(String::len).chain(variables);
@@ -142,7 +142,7 @@ impl Room {
             8 * (service.argv.len() + service.environment.len() + groups.len()) + 4 * service.cpu_affinity.len();
     }
 
-    fn is_used_up(&self) -> bool {
+    pub(crate) fn is_used_up(&self) -> bool {
         self.lists > IMAGE_BYTES_MAX || self.texts > 4 * IMAGE_BYTES_MAX
     }
 }

@@ -65,6 +65,13 @@ fn the_samples_are_good() {
         check(&reading, &path);
         assert!(reading.complaints.is_empty() && reading.plan.is_some(), "{path}: {:?}", reading.complaints);
     }
+    let score = files("samples/score");
+    assert_eq!(score.len(), 2);
+    for path in score {
+        let reading = read(&path, &Disk);
+        check(&reading, &path);
+        assert!(reading.complaints.is_empty() && reading.plan.is_some(), "{path}: {:?}", reading.complaints);
+    }
     let reading = read(&format!("{HERE}/samples/aos/robot.json"), &Disk);
     check(&reading, "robot.json");
     assert_eq!((reading.plan.map(|plan| plan.services.len()), reading.sources.names().count()), (Some(4), 3));
@@ -151,6 +158,8 @@ fn mutants_of_good_files_are_survived() {
         "samples/robot.json",
         "samples/aos/robot.json",
         "samples/aos/parts/basics.json",
+        "samples/score/seed.json",
+        "samples/score/today.json",
     ]
     .iter()
     .map(|name| (format!("{HERE}/{name}"), fs::read(format!("{HERE}/{name}")).unwrap()))

@@ -22,7 +22,7 @@ use crate::words;
 /// errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
-    /// The plans: TOML, JSON, or AOS configurations; `-` is standard input
+    /// The plans: TOML, JSON, or configurations of AOS or S-CORE; `-` is standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<String>,
     /// See whether they can end within this time, whatever budget they have themselves: 10s, 1m30s
@@ -76,13 +76,19 @@ fn tell(setting: &Setting, file: &str, reading: &Reading, late: Option<&LateEnd>
     setting.terminal.say(&format!("{file}: {}\n", found.join(", ")))
 }
 
-fn as_json(file: &str, reading: &Reading, late: Option<&LateEnd>) -> Value {
-    let format = match reading.format {
+/// What a file is written in, as JSON has it.
+pub(super) fn format_word(format: Format) -> &'static str {
+    match format {
         Format::NativeToml => "toml",
         Format::NativeJson => "json",
         Format::AosJson => "aos",
+        Format::ScoreSeedJson => "score-seed",
+        Format::ScoreJson => "score",
         Format::Unknown => "unknown",
-    };
+    }
+}
+
+fn as_json(file: &str, reading: &Reading, late: Option<&LateEnd>) -> Value {
     let not_applied: Vec<Value> = reading
         .not_applied
         .iter()
@@ -96,7 +102,7 @@ fn as_json(file: &str, reading: &Reading, late: Option<&LateEnd>) -> Value {
     let errors = reading.complaints.iter().filter(|it| it.severity == Severity::Error).count();
     json!({
         "file": file,
-        "format": format,
+        "format": format_word(reading.format),
         "sound": reading.plan.is_some(),
         "services": reading.plan.as_ref().map(|plan| plan.services.len()),
         "errors": errors,

@@ -14,7 +14,7 @@ use crate::words;
 /// `verger run` on machines where every millisecond counts.
 #[derive(Debug, clap::Args)]
 pub(super) struct Compile {
-    /// The plan: TOML, JSON, or an AOS configuration; `-` is standard input
+    /// The plan: TOML, JSON, or a configuration of AOS or S-CORE; `-` is standard input
     file: String,
     /// Where the compiled plan goes; `-` is standard output
     #[arg(short, long, value_name = "OUT")]

@@ -13,6 +13,7 @@ mod doctor;
 mod documents;
 mod events;
 mod graph;
+mod import;
 mod orders;
 mod receipt;
 mod record;
@@ -58,6 +59,7 @@ enum Verb {
     Compile(compile::Compile),
     Check(check::Check),
     Graph(graph::Graph),
+    Import(import::Import),
     Schema(schema::Schema),
     Status(status::Status),
     Start(orders::Start),
@@ -86,6 +88,7 @@ impl Verb {
             Verb::Compile(verb) => verb.carry_out(setting),
             Verb::Check(verb) => verb.carry_out(setting),
             Verb::Graph(verb) => verb.carry_out(setting),
+            Verb::Import(verb) => verb.carry_out(setting),
             Verb::Schema(verb) => verb.carry_out(setting),
             Verb::Status(verb) => verb.carry_out(setting),
             Verb::Start(verb) => verb.carry_out(setting),

@@ -13,7 +13,7 @@ use crate::trouble::Trouble;
 /// a second one faster; within its budget, if it has one. The exit status is that of the service marked `essential`; 0 when everything ended as asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
-    /// The plan: TOML, JSON, an AOS configuration, or a compiled one; `-` is standard input
+    /// The plan: TOML, JSON, a configuration of AOS or S-CORE, or a compiled one; `-` is standard input
     plan: String,
     /// End everything within this time, when it is to end: 10s, 1m30s, forever
     ///

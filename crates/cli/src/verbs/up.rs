@@ -33,7 +33,7 @@ use crate::words::{self, Clock, Tone};
 /// as asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Up {
-    /// The plan: TOML, JSON, an AOS configuration, or a compiled one; `-` is standard input
+    /// The plan: TOML, JSON, a configuration of AOS or S-CORE, or a compiled one; `-` is standard input
     file: String,
     /// End everything within this time, when it is to end: 10s, 1m30s, forever. It goes before what the environment
     /// (VERGER_SHUTDOWN_BUDGET) and the plan (`shutdown_budget`) say

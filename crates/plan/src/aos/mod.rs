@@ -10,6 +10,7 @@
 )]
 
 mod check;
+mod fates;
 mod fields;
 mod land;
 mod merge;
@@ -20,8 +21,8 @@ use std::collections::BTreeMap;
 
 use self::fields::CONFIGURATION;
 use crate::complaint::{Findings, Said, quoted};
-use crate::not_applied::Omitted;
 use crate::places::Places;
+use crate::score::Notes;
 use crate::sources::{FileId, Place, Sources};
 use crate::tree::{Node, Table, Tree, json, refuse_nul};
 use crate::{Files, admit};
@@ -44,10 +45,11 @@ pub(crate) fn read(
     snippet: Option<(FileId, Tree)>,
     files: &dyn Files,
     sources: &mut Sources,
+    notes: &mut Notes,
     found: &mut Findings,
-) -> (Plan, Places, Vec<Omitted>) {
+) -> (Plan, Places) {
     let mut loader =
-        Loader { files, sources, found, seen: BTreeMap::new(), path: Vec::new(), merged: Table::default() };
+        Loader { files, sources, found, notes, seen: BTreeMap::new(), path: Vec::new(), merged: Table::default() };
     let (file, tree) = first;
     let identity = loader.files.identity(loader.sources.name(file));
     loader.seen.insert(identity.clone(), Place::whole(file));
@@ -55,20 +57,22 @@ pub(crate) fn read(
     if let Some((file, tree)) = snippet {
         loader.load(file, String::new(), &tree);
     }
-    let Loader { merged, sources, found, .. } = loader;
+    let Loader { merged, sources, found, notes, .. } = loader;
     if merged.get("applications").is_none() && found.errors() == 0 {
         found.warning(Place::whole(file), || {
             Said::new("the configuration has no applications").hint("the plan is empty: nothing will run")
         });
     }
     let landed = land::land(&merged, sources, found);
-    (landed.plan, landed.places, landed.omitted)
+    notes.omitted = landed.omitted;
+    (landed.plan, landed.places)
 }
 
 struct Loader<'a> {
     files: &'a dyn Files,
     sources: &'a mut Sources,
     found: &'a mut Findings,
+    notes: &'a mut Notes,
     /// Every file so far by its identity, and where it was asked for.
     seen: BTreeMap<String, Place>,
     /// The files that are being read, each imported by the one before.
@@ -81,6 +85,9 @@ impl Loader<'_> {
     fn load(&mut self, file: FileId, identity: String, tree: &Tree) {
         check::check(&tree.root, &CONFIGURATION, self.found);
         check::check_channels(&tree.root, self.found);
+        if let Some(told) = &mut self.notes.told {
+            fates::tell(&tree.root, &CONFIGURATION, "", told);
+        }
         self.path.push((identity, file));
         for import in tree.root.get("imports").and_then(Node::as_array).unwrap_or(&[]) {
             if let Some(path) = import.as_text() {

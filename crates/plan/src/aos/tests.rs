@@ -465,3 +465,28 @@ fn the_samples() {
     );
     assert_eq!(services[1].stop, [StopStep { signal: 2, wait: Span::from_millis(2500) }]);
 }
+
+#[test]
+fn what_becomes_of_each_key_is_told() {
+    let files = memory(&[(
+        "base.json",
+        "{ \"nodes\": [{ \"name\": \"pi\" }], \"applications\": [{ \"name\": \"b\", \"priority\": 5 }] }",
+    )]);
+    let text = "{ \"imports\": [\"base.json\"],\n\"applications\": [{ \"name\": \"a\", \"args\": [] }] }";
+    let (reading, fates) = crate::read_with_fates("c.json", text.as_bytes(), &files);
+    assert_eq!(reading.plan.map(|plan| plan.services.len()), Some(2));
+    let told: Vec<String> =
+        fates.iter().map(|fate| format!("{} {} {}", fate.file, fate.key, fate.fate.word())).collect();
+    assert_eq!(
+        told,
+        [
+            "c.json imports kept",
+            "c.json applications.a.name kept",
+            "c.json applications.a.args kept",
+            "base.json nodes not applicable",
+            "base.json applications.b.name kept",
+            "base.json applications.b.priority not applicable",
+        ]
+    );
+    assert_eq!(fates[1].to_string(), "c.json:2:20: kept: `applications.a.name`: it means here what it means there");
+}

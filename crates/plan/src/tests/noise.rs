@@ -42,7 +42,7 @@ fn what_is_neither_toml_nor_json() {
         "x.sh",
         b"\n#!/bin/sh\n\necho hello\n",
         &[
-            "x.sh:2:1: this is neither TOML nor JSON: \"#!/bin/sh\", expected a plan in TOML or JSON, or an AOS configuration\n  \
+            "x.sh:2:1: this is neither TOML nor JSON: \"#!/bin/sh\", expected a plan in TOML or JSON, or an AOS or S-CORE configuration\n  \
            hint: a service is two lines: [service.web] and command = \"web --port 80\"",
         ],
     );

@@ -1,0 +1,1 @@
+"""verger's Python side."""
