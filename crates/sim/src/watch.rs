@@ -62,6 +62,8 @@ pub struct Watch {
     counted: BTreeMap<RunId, bool>,
     commands: BTreeMap<CommandId, Request>,
     switches: BTreeMap<CommandId, Switch>,
+    /// By group: the runs that its switch put down when it set out.
+    leaving: BTreeMap<u32, Vec<(u32, RunId)>>,
     /// The phase that each slot entered last, and when its rest is to be over.
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
     /// Who uses whom, by slot, from the descriptions in force.
@@ -163,6 +165,10 @@ impl Watch {
 
     /// A command is being asked.
     pub fn asked(&mut self, request: Request) {
+        if matches!(request.verb, Verb::Start | Verb::Restart) {
+            // Who is asked for now no switch waits for the end of, even if something else puts it down again at once.
+            self.leaving.clear();
+        }
         self.commands.insert(request.id, request);
     }
 
@@ -358,7 +364,7 @@ impl Watch {
                 }
                 Ok(())
             }
-            LifeEffect::GroupMoved { group } => group_moved(engine, group.slot),
+            LifeEffect::GroupMoved { group } => self.group_moved(engine, group.slot),
             LifeEffect::TargetFailed { group, what: TargetFailure::Member { slot }, .. } => {
                 let phase = engine.status(*slot).map(|status| status.phase);
                 let failed = matches!(phase, Some(PhaseKind::Failed | PhaseKind::Blocked));
@@ -457,7 +463,10 @@ impl Watch {
                     (root.what, transition.cause)
                     && let Some(status) = engine.group_status(group).filter(|status| status.target == target)
                 {
-                    let is_member = members(engine, &status).contains(&slot);
+                    // Where members conflict with each other one of them has to go.
+                    let conflicts = |slot: u32| needs(engine, slot).iter().any(|edge| edge.kind == EdgeKind::Conflicts);
+                    let quarrel = engine.services().any(|status| conflicts(status.service.slot));
+                    let is_member = members(engine, &status).contains(&slot) && !quarrel;
                     hold!(!is_member, "I24", "{name} is stopped by a switch to a target that has it");
                 }
             }
@@ -488,6 +497,39 @@ impl Watch {
                 | PhaseKind::Failed => false,
             };
             hold!(!goes_first, "I4", "{} is ended while {} is {}", engine.name(slot), engine.name(*user), status.phase);
+        }
+        Ok(())
+    }
+
+    /// When a group begins to start what its target has, what the switch put down is gone.
+    fn group_moved(&mut self, engine: &Engine, at: u32) -> Result<(), String> {
+        let Some(status) = engine.group_status(at) else { return Err("I22: nobody's group moved".into()) };
+        let is_on_its_way = |slot: u32| {
+            let member = engine.status(slot)?;
+            let live = member.phase.is_live() && member.phase != PhaseKind::Stuck;
+            (live && member.want == Want::Down).then_some(member.run)
+        };
+        match status.phase {
+            // What goes because of another group that one waits for.
+            GroupPhase::Stopping if engine.groups().count() > 1 => {
+                self.leaving.remove(&at);
+            }
+            GroupPhase::Stopping => {
+                let Some(image) = engine.images().get(status.home.image) else { return Ok(()) };
+                let (group, here) = (image.group(status.home.record), members(engine, &status));
+                let all = (0..group.target_count()).flat_map(|target| group.target(target).members());
+                let slots = all.filter_map(|member| Some(engine.find(image.service(member).name())?.slot));
+                let others: BTreeSet<u32> = slots.filter(|slot| !here.contains(slot)).collect();
+                let leaving = others.into_iter().filter_map(|slot| Some((slot, is_on_its_way(slot)?)));
+                self.leaving.insert(at, leaving.collect());
+            }
+            GroupPhase::Starting => {
+                for (slot, run) in self.leaving.remove(&at).into_iter().flatten() {
+                    let gone = is_on_its_way(slot) != Some(run);
+                    hold!(gone, "I23", "a group starts its target, and {} is still on its way down", engine.name(slot));
+                }
+            }
+            GroupPhase::Complete | GroupPhase::Failed | GroupPhase::Resting => {}
         }
         Ok(())
     }
@@ -655,31 +697,6 @@ fn members(engine: &Engine, status: &GroupStatus) -> Vec<u32> {
     let target = image.group(status.home.record).target(status.target);
     let slots = target.members().filter_map(|at| engine.find(image.service(at).name()));
     slots.map(|service| service.slot).collect()
-}
-
-/// When a group begins to start what its target has, what it does not have is gone.
-fn group_moved(engine: &Engine, at: u32) -> Result<(), String> {
-    let Some(status) = engine.group_status(at) else { return Err("I22: nobody's group moved".into()) };
-    if status.phase != GroupPhase::Starting {
-        return Ok(());
-    }
-    let Some(image) = engine.images().get(status.home.image) else { return Ok(()) };
-    let group = image.group(status.home.record);
-    let here = members(engine, &status);
-    for target in 0..group.target_count() {
-        for member in group.target(target).members() {
-            let Some(service) = engine.find(image.service(member).name()) else { continue };
-            let Some(member) = engine.status(service.slot).filter(|_| !here.contains(&service.slot)) else { continue };
-            // What others needed until now, or what the new target conflicts with, goes for reasons of its own.
-            let why = engine.why_wanted(service.slot);
-            let by_switch = why.is_some_and(|(cause, root)| cause == Cause::Asked && root == status.root.as_ref());
-            let on_its_way =
-                by_switch && member.want == Want::Down && member.phase.is_live() && member.phase != PhaseKind::Stuck;
-            let name = engine.name(service.slot);
-            hold!(!on_its_way, "I23", "a group starts its target, and {name}, which is not in it, is {}", member.phase);
-        }
-    }
-    Ok(())
 }
 
 /// Whether a need is as far as an edge says, from what is shown of it.

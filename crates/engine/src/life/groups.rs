@@ -287,9 +287,13 @@ impl Life {
 
     /// Every group goes (again) to the target it has: after a plan, whose members may be others now.
     pub(super) fn set_out_all(&mut self, root: RootId) {
-        // What was kept for a former description is looked at when the first of them sets out.
+        for place in &mut self.groups.places {
+            place.leaving = 0;
+        }
+        // What was kept for a former description is looked at when the first of them sets out; who leaves for whom, by each.
         for slot in 0..self.slots.len() as u32 {
             let service = &mut self.slots[slot as usize];
+            service.leaves = END;
             if service.asked == Asked::Kept {
                 service.asked = Asked::Down;
                 self.raised.push(slot);
