@@ -353,6 +353,7 @@ pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
             Origin { service: name(engine, slot), fault: Some(what), ..Origin::plain(OriginKind::Fault) }
         }
         RootKind::Revival => Origin::plain(OriginKind::Revival),
+        RootKind::Switch { by, .. } => Origin { by: Some(actor(by)), ..Origin::plain(OriginKind::Command) },
     }
 }
 
@@ -428,7 +429,11 @@ pub fn answer(engine: &Engine, name: &str, service: ServiceId, outcome: &Outcome
             cause: led_to(engine, service.slot),
         },
         Outcome::Cancelled { by } => Error::Cancelled { name: name.to_owned(), by: Box::new(origin(engine, &by)) },
-        Outcome::NotFound => Error::NotFound { name: name.to_owned() },
+        Outcome::NotFound
+        | Outcome::Switched
+        | Outcome::AlreadyActive
+        | Outcome::AlreadySwitching
+        | Outcome::TargetFailed(_) => Error::NotFound { name: name.to_owned() },
         Outcome::NotRunning => Error::WrongState(wrong(now, Obstacle::NotRunning)),
         Outcome::Busy => Error::Busy,
         Outcome::ShuttingDown => Error::WrongState(wrong(now, Obstacle::ShuttingDown)),
