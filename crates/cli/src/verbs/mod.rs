@@ -20,6 +20,7 @@ mod run;
 mod schema;
 mod shutdown;
 mod signal;
+mod sim;
 mod status;
 mod stopped_with;
 mod up;
@@ -54,6 +55,7 @@ enum Verb {
     Run(run::Run),
     Compile(compile::Compile),
     Check(check::Check),
+    Sim(sim::Sim),
     Schema(schema::Schema),
     Status(status::Status),
     Start(orders::Start),
@@ -78,6 +80,7 @@ impl Verb {
             Verb::Run(verb) => verb.carry_out(setting),
             Verb::Compile(verb) => verb.carry_out(setting),
             Verb::Check(verb) => verb.carry_out(setting),
+            Verb::Sim(verb) => verb.carry_out(setting),
             Verb::Schema(verb) => verb.carry_out(setting),
             Verb::Status(verb) => verb.carry_out(setting),
             Verb::Start(verb) => verb.carry_out(setting),
