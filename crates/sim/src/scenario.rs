@@ -204,7 +204,7 @@ const VERBS: [&str; 15] = [
 pub fn read(text: &str, image: &Image) -> Result<Scenario, Flaw> {
     let mut scenario = Scenario { statements: Vec::new(), until: None };
     let mut start = 0;
-    let mut last_at: Option<Statement> = None;
+    let mut endless_one: Option<Statement> = None;
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let mut reader = Line { image, text, number, words: words_of(line, start), at: 0, end: start + content(line) };
         start += line.len();
@@ -221,12 +221,12 @@ pub fn read(text: &str, image: &Image) -> Result<Scenario, Flaw> {
         }
         let statement = reader.statement()?;
         let endless = matches!(statement.when, When::Every { until: None, .. });
-        if endless && last_at.is_none() {
-            last_at = Some(statement.clone());
+        if endless && endless_one.is_none() {
+            endless_one = Some(statement.clone());
         }
         scenario.statements.push(statement);
     }
-    if let (Some(endless), None) = (last_at, scenario.until) {
+    if let (Some(endless), None) = (endless_one, scenario.until) {
         let begins = text.split_inclusive('\n').take(endless.line as usize - 1).map(str::len).sum();
         let line = text.split_inclusive('\n').nth(endless.line as usize - 1).unwrap_or_default();
         let reader = Line {
@@ -234,9 +234,10 @@ pub fn read(text: &str, image: &Image) -> Result<Scenario, Flaw> {
             text,
             number: endless.line,
             words: words_of(line, begins),
-            at: 0,
+            at: usize::MAX,
             end: begins + content(line),
         };
+        // What is missing is missing at its end.
         let flaw = reader.flaw("it is repeated without an end", "an end");
         return Err(flaw.hint("`until 60s` at the end of this line, or on a line of its own for the whole scenario"));
     }
