@@ -58,6 +58,9 @@ _verger() {
             verger,signal)
                 cmd="verger__subcmd__signal"
                 ;;
+            verger,sim)
+                cmd="verger__subcmd__sim"
+                ;;
             verger,start)
                 cmd="verger__subcmd__start"
                 ;;
@@ -118,6 +121,9 @@ _verger() {
             verger__subcmd__help,signal)
                 cmd="verger__subcmd__help__subcmd__signal"
                 ;;
+            verger__subcmd__help,sim)
+                cmd="verger__subcmd__help__subcmd__sim"
+                ;;
             verger__subcmd__help,start)
                 cmd="verger__subcmd__help__subcmd__start"
                 ;;
@@ -143,7 +149,7 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check sim schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -287,7 +293,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help)
-            opts="up run compile check schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
+            opts="up run compile check sim schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -483,6 +489,20 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__signal)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__sim)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -769,6 +789,28 @@ _verger() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__sim)
+            opts="-q -h --json --quiet --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
