@@ -97,7 +97,7 @@ pub fn play<'s>(
         tell,
     };
     play.begin(scenario)?;
-    play.to_the_end(scenario)?;
+    play.go_on(scenario)?;
     Ok(play.outcomes)
 }
 
@@ -150,7 +150,7 @@ impl<'s> Play<'s, '_> {
         self.agenda.insert((BEGINNING + after, statement.line), statement);
     }
 
-    fn to_the_end(&mut self, scenario: &'s Scenario) -> Result<(), String> {
+    fn go_on(&mut self, scenario: &'s Scenario) -> Result<(), String> {
         let end = scenario.until.map_or(Moment::NEVER, |until| BEGINNING + until);
         let mut last_said = BEGINNING;
         loop {
@@ -307,10 +307,8 @@ impl<'s> Play<'s, '_> {
 
     fn look_at_pending(&mut self) {
         for (until, statement) in std::mem::take(&mut self.pending) {
-            match statement.action {
-                Action::Expect { what, .. } if self.holds(what) => self.judge(statement, true),
-                _ => self.pending.push((until, statement)),
-            }
+            let is_met = matches!(statement.action, Action::Expect { what, .. } if self.holds(what));
+            if is_met { self.judge(statement, true) } else { self.pending.push((until, statement)) }
         }
     }
 
