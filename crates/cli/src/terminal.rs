@@ -25,7 +25,6 @@ const OF_NAMES: [&str; 5] = ["36", "35", "34", "96", "95"];
 
 impl Paint {
     /// For tests, and for texts that nobody sees.
-    #[cfg(test)]
     pub(crate) const PLAIN: Paint = Paint(false);
 
     pub(crate) fn is_coloured(self) -> bool {

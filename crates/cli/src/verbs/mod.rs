@@ -23,6 +23,7 @@ mod run;
 mod schema;
 mod shutdown;
 mod signal;
+mod sim;
 mod status;
 mod stopped_with;
 mod switch;
@@ -60,6 +61,7 @@ enum Verb {
     Check(check::Check),
     Graph(graph::Graph),
     Import(import::Import),
+    Sim(sim::Sim),
     Schema(schema::Schema),
     Status(status::Status),
     Start(orders::Start),
@@ -89,6 +91,7 @@ impl Verb {
             Verb::Check(verb) => verb.carry_out(setting),
             Verb::Graph(verb) => verb.carry_out(setting),
             Verb::Import(verb) => verb.carry_out(setting),
+            Verb::Sim(verb) => verb.carry_out(setting),
             Verb::Schema(verb) => verb.carry_out(setting),
             Verb::Status(verb) => verb.carry_out(setting),
             Verb::Start(verb) => verb.carry_out(setting),

@@ -1,0 +1,93 @@
+//! `verger sim`: what it tells, what it makes of expectations, and what it says of scenarios that it does not understand.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn robot() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/robot")
+}
+
+/// Exit status, standard output, standard error.
+fn sim(words: &[&str]) -> (i32, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_verger")).arg("sim").args(words).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// Plays a scenario that is written for the test, with the plan of the example.
+fn played(name: &str, scenario: &str) -> (i32, String, String) {
+    let path = std::env::temp_dir().join(format!("verger-sim-{name}-{}.scenario", std::process::id()));
+    std::fs::write(&path, scenario).unwrap();
+    let (status, out, err) = sim(&[robot().join("robot.toml").to_str().unwrap(), path.to_str().unwrap()]);
+    std::fs::remove_file(&path).unwrap();
+    let hide = |text: String| text.replace(path.to_str().unwrap(), "FILE");
+    (status, hide(out), hide(err))
+}
+
+#[test]
+fn each_scenario_of_the_robot_holds_and_is_told_the_same_twice() {
+    let mut count = 0;
+    for entry in std::fs::read_dir(robot().join("scenarios")).unwrap() {
+        let scenario = entry.unwrap().path();
+        for options in [&[] as &[&str], &["--json"]] {
+            let plan = robot().join("robot.toml");
+            let words: Vec<&str> =
+                [plan.to_str().unwrap(), scenario.to_str().unwrap()].iter().chain(options).copied().collect();
+            let (status, out, err) = sim(&words);
+            assert_eq!((status, err.as_str()), (0, ""), "{}\n{out}", scenario.display());
+            assert_eq!(sim(&words).1, out, "{}", scenario.display());
+        }
+        count += 1;
+    }
+    assert!(count >= 4, "{count} scenarios");
+}
+
+#[test]
+fn what_was_expected_and_is_not_so_is_told_with_its_place_and_causes() {
+    let (status, out, _) =
+        played("unmet", "at 1s switch drive\nat 2s stop bus\nat 3s expect camera running\nuntil 4s\n");
+    assert_eq!(status, 1, "{out}");
+    assert!(out.contains("FILE:3: expected camera running; camera is down"), "{out}");
+    assert!(out.contains("root: uid 0 asked to stop bus, +2.000"), "{out}");
+    assert!(out.ends_with("1 expectation not met, 0 met\n"), "{out}");
+}
+
+#[test]
+fn what_is_not_understood_is_told_with_line_column_and_hint() {
+    for (scenario, said) in [
+        ("\nat 2s crash camra\n", "FILE:2:13: the plan has no service `camra`, expected a service of the plan"),
+        ("at 2s crash camra\n", "Hint: did you mean `camera`?"),
+        ("at 2x crash camera\n", "FILE:1:4: `2x` is not a length of time, expected a length of time like"),
+        ("crash camera\n", "FILE:1:1: it does not say when, expected `at TIME`"),
+        ("at 2s\n", "FILE:1:6: the line ends here, expected what happens"),
+        ("at 2s explode camera\n", "FILE:1:7: `explode` is neither a statement nor a service"),
+        ("at 2s crash camera now\n", "FILE:1:20: `now` is too much, expected the end of the line"),
+        ("at 2s exit camera 256\n", "FILE:1:19: `256` is not an exit status, 0 to 255"),
+        ("at 2s kill camera NONE\n", "FILE:1:19: `NONE` is no signal"),
+        ("net never ready\n", "FILE:1:5: `net` does not say itself when it is ready"),
+        ("gps always ready\n", "FILE:1:5: `always` is no manner of a service"),
+        ("gps never there\n", "FILE:1:11: `there` does not belong here, expected `ready`"),
+        ("repeat 4/day crash camera\n", "FILE:1:8: `4/day` is no rate"),
+        ("every 0s crash camera\n", "FILE:1:7: nothing can be repeated without time between"),
+        ("repeat 4/min crash camera\n", "FILE:1:26: it is repeated without an end"),
+        ("at 3s switch drivee\n", "FILE:1:14: there is no target `drivee`"),
+        ("at 3s switch arms/out\n", "FILE:1:14: the plan has no group `arms`"),
+        ("expect camera runing\n", "FILE:1:15: `runing` is no phase"),
+        ("until 3s\nuntil 4s\n", "FILE:2:7: `until` stands here a second time"),
+        ("at forever crash camera\n", "FILE:1:4: `forever` does not come"),
+    ] {
+        let (status, out, err) = played("flaw", scenario);
+        assert_eq!((status, out.as_str()), (2, ""), "{scenario}{err}");
+        assert!(err.contains(said), "{scenario}{err}");
+    }
+}
+
+#[test]
+fn a_rate_of_crashes_is_played_as_often_as_it_says() {
+    let (status, out, err) = played("rate", "at 1s switch drive\nrepeat 4/min crash motors\nuntil 61s\n");
+    assert_eq!(status, 0, "{out}{err}");
+    assert_eq!(out.matches("> crash motors").count(), 4, "{out}");
+    assert_eq!(out.matches("was ended by SIGSEGV").count(), 4, "{out}");
+}

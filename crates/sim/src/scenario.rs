@@ -1,0 +1,577 @@
+//! The language of scenarios: what happens to a plan, line by line, and what is expected to come of it.
+//!
+//! One statement a line, words apart by blanks, `#` begins a comment. All names are looked up in the plan while the text is
+//! read, so a scenario that can be read can be played.
+
+use verger_engine::duration;
+use verger_engine::image::{Image, Ready};
+use verger_engine::life::{PhaseKind, Verb};
+use verger_engine::runs::signal_number;
+use verger_engine::time::Span;
+use verger_plan::nearest;
+
+/// What a scenario says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// In the order of their lines.
+    pub statements: Vec<Statement>,
+    /// How long it is played, if it says so.
+    pub until: Option<Span>,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    /// Its number, from 1.
+    pub line: u32,
+    /// What is done, as it was typed.
+    pub words: String,
+    /// When.
+    pub when: When,
+    /// What.
+    pub action: Action,
+}
+
+/// When a statement takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// It says nothing: a manner holds from the beginning, an expectation is looked at when all has been played.
+    Unsaid,
+    /// Once, so long after the beginning.
+    At(Span),
+    /// Again and again.
+    Every {
+        /// The time between two.
+        period: Span,
+        /// The first.
+        from: Span,
+        /// None after it.
+        until: Option<Span>,
+    },
+}
+
+/// What a statement does. Services, groups and targets are numbers in the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The main process ends by itself.
+    End {
+        /// The service.
+        service: u32,
+        /// How.
+        how: End,
+    },
+    /// From now on runs of a service behave like this.
+    Manner {
+        /// The service.
+        service: u32,
+        /// How.
+        manner: Manner,
+    },
+    /// An operator's command.
+    Ask {
+        /// Which.
+        verb: Verb,
+        /// About which service.
+        service: u32,
+    },
+    /// An operator wants another target.
+    Switch {
+        /// The group.
+        group: u32,
+        /// The number of the target in it.
+        target: u32,
+    },
+    /// The daemon gets SIGTERM.
+    Term {
+        /// How long the end may take; `None`: as the plan says.
+        budget: Option<Span>,
+    },
+    /// Something must be so.
+    Expect {
+        /// What.
+        what: Expectation,
+        /// It may become so within this time.
+        within: Option<Span>,
+    },
+}
+
+/// How a main process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a status.
+    Status(u8),
+    /// By a signal.
+    Signal(u8),
+}
+
+/// How the runs of a service behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It never says that it is ready; a one-shot never ends.
+    NeverReady,
+    /// It says so this long after its program was executed; a one-shot ends then.
+    ReadyAfter(Span),
+    /// Its program is executed this long after it was ordered.
+    SlowStart(Span),
+    /// It ends this long after a signal that asks it to.
+    SlowStop(Span),
+    /// Its program is not there, or there again.
+    Missing(bool),
+    /// It ends by itself.
+    Exits {
+        /// With this status.
+        status: u8,
+        /// This long after its program was executed.
+        after: Span,
+    },
+}
+
+/// What must be so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expectation {
+    /// A service is in a phase.
+    Phase {
+        /// The service.
+        service: u32,
+        /// The phase.
+        phase: PhaseKind,
+    },
+    /// A service has been restarted unasked so often.
+    Restarts {
+        /// The service.
+        service: u32,
+        /// How often.
+        count: u32,
+    },
+    /// One service was ready before another one, both for the first time.
+    Order {
+        /// The first.
+        first: u32,
+        /// The second.
+        second: u32,
+    },
+    /// A group is at a target, all of it.
+    Target {
+        /// The group.
+        group: u32,
+        /// The number of the target in it.
+        target: u32,
+    },
+    /// Everything has ended with this exit status.
+    Ended(u8),
+}
+
+/// What is wrong with a scenario's text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Flaw {
+    /// The line, from 1.
+    pub line: u32,
+    /// The column, from 1, in characters.
+    pub column: u32,
+    /// Where in the text.
+    pub span: std::ops::Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What was expected instead.
+    pub expected: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// The words a statement can begin with, apart from a service's name.
+const VERBS: [&str; 15] = [
+    "at",
+    "every",
+    "repeat",
+    "until",
+    "crash",
+    "exit",
+    "kill",
+    "slow-stop",
+    "slow-start",
+    "start",
+    "stop",
+    "restart",
+    "switch",
+    "TERM",
+    "expect",
+];
+
+/// Reads a scenario for a plan.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn read(text: &str, image: &Image) -> Result<Scenario, Flaw> {
+    let mut scenario = Scenario { statements: Vec::new(), until: None };
+    let mut start = 0;
+    let mut endless_one: Option<Statement> = None;
+    for (number, line) in (1..).zip(text.split_inclusive('\n')) {
+        let mut reader = Line { image, text, number, words: words_of(line, start), at: 0, end: start + content(line) };
+        start += line.len();
+        if reader.words.is_empty() {
+            continue;
+        }
+        if reader.take("until") {
+            let until = reader.time()?;
+            reader.nothing_more()?;
+            if scenario.until.replace(until).is_some() {
+                return Err(reader.back().flaw("`until` stands here a second time", "one `until`"));
+            }
+            continue;
+        }
+        let statement = reader.statement()?;
+        let endless = matches!(statement.when, When::Every { until: None, .. });
+        if endless && endless_one.is_none() {
+            endless_one = Some(statement.clone());
+        }
+        scenario.statements.push(statement);
+    }
+    if let (Some(endless), None) = (endless_one, scenario.until) {
+        let begins = text.split_inclusive('\n').take(endless.line as usize - 1).map(str::len).sum();
+        let line = text.split_inclusive('\n').nth(endless.line as usize - 1).unwrap_or_default();
+        let reader = Line {
+            image,
+            text,
+            number: endless.line,
+            words: words_of(line, begins),
+            at: usize::MAX,
+            end: begins + content(line),
+        };
+        // What is missing is missing at its end.
+        let flaw = reader.flaw("it is repeated without an end", "an end");
+        return Err(flaw.hint("`until 60s` at the end of this line, or on a line of its own for the whole scenario"));
+    }
+    Ok(scenario)
+}
+
+/// The length of a line without its comment and what is blank at its end.
+fn content(line: &str) -> usize {
+    line.split('#').next().unwrap_or_default().trim_end().len()
+}
+
+/// The words of a line, each with where it begins in the text.
+fn words_of(line: &str, start: usize) -> Vec<(usize, &str)> {
+    let line = line.get(..content(line)).unwrap_or_default();
+    let words = line.split(|c: char| c.is_whitespace()).scan(0, |at, word| {
+        let here = *at;
+        // Whatever parts words is one character; blanks that are longer are looked at below.
+        *at = here
+            + word.len()
+            + line.get(here + word.len()..).and_then(|it| it.chars().next()).map_or(0, char::len_utf8);
+        Some((start + here, word))
+    });
+    words.filter(|(_, word)| !word.is_empty()).collect()
+}
+
+struct Line<'t> {
+    image: &'t Image,
+    text: &'t str,
+    /// The line's, from 1.
+    number: u32,
+    words: Vec<(usize, &'t str)>,
+    at: usize,
+    /// Where its last word ends.
+    end: usize,
+}
+
+impl Flaw {
+    fn hint(mut self, hint: impl Into<String>) -> Flaw {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl<'t> Line<'t> {
+    fn peek(&self) -> Option<&'t str> {
+        self.words.get(self.at).map(|(_, word)| *word)
+    }
+
+    /// Takes the next word if it is this one.
+    fn take(&mut self, word: &str) -> bool {
+        let is = self.peek() == Some(word);
+        self.at += usize::from(is);
+        is
+    }
+
+    fn next(&mut self, expected: &str) -> Result<&'t str, Flaw> {
+        let Some(word) = self.peek() else {
+            return Err(self.flaw("the line ends here", expected));
+        };
+        self.at += 1;
+        Ok(word)
+    }
+
+    /// The word before is what is complained about.
+    fn back(&mut self) -> &Self {
+        self.at = self.at.saturating_sub(1);
+        self
+    }
+
+    /// A complaint about the next word.
+    fn flaw(&self, message: impl Into<String>, expected: impl Into<String>) -> Flaw {
+        let span = match self.words.get(self.at) {
+            Some((start, word)) => *start..start + word.len(),
+            None => self.end..self.end,
+        };
+        let before = self.text.get(..span.start).unwrap_or_default();
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() as u32 + 1;
+        let (message, expected) = (message.into(), expected.into());
+        Flaw { line: self.number, column, span, message, expected, hint: None }
+    }
+
+    fn expect(&mut self, word: &str) -> Result<(), Flaw> {
+        let expected = format!("`{word}`");
+        let found = self.next(&expected)?;
+        if found == word {
+            return Ok(());
+        }
+        Err(self.back().flaw(format!("`{found}` does not belong here"), expected))
+    }
+
+    fn nothing_more(&self) -> Result<(), Flaw> {
+        match self.peek() {
+            None => Ok(()),
+            Some(word) => Err(self.flaw(format!("`{word}` is too much"), "the end of the line")),
+        }
+    }
+
+    fn time(&mut self) -> Result<Span, Flaw> {
+        let word = self.next(TIME)?;
+        match duration::parse(word) {
+            Ok(Span::FOREVER) => Err(self.back().flaw("`forever` does not come", TIME)),
+            Ok(span) if span > LONGEST => Err(self.back().flaw(format!("`{word}` is too long"), "at most 365d")),
+            Ok(span) => Ok(span),
+            Err(flaw) => {
+                let told = self.back().flaw(format!("`{word}` is not a length of time"), TIME);
+                Err(Flaw { hint: flaw.hint(word), ..told })
+            }
+        }
+    }
+
+    fn number<N: std::str::FromStr>(&mut self, expected: &str) -> Result<N, Flaw> {
+        let word = self.next(expected)?;
+        word.parse().map_err(|_| self.back().flaw(format!("`{word}` is not {expected}"), expected))
+    }
+
+    fn service(&mut self) -> Result<u32, Flaw> {
+        let word = self.next("a service of the plan")?;
+        let Some(service) = self.image.find(word) else {
+            let names: Vec<&str> = self.image.services().map(|it| it.name()).collect();
+            let near = nearest(word, names.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+            let flaw = self.back().flaw(format!("the plan has no service `{word}`"), "a service of the plan");
+            return Err(Flaw { hint: near, ..flaw });
+        };
+        Ok(service)
+    }
+
+    fn target(&mut self) -> Result<(u32, u32), Flaw> {
+        let expected = "a target of the plan: TARGET or GROUP/TARGET";
+        let word = self.next(expected)?;
+        let (group, target) = word.rsplit_once('/').unwrap_or(("", word));
+        let Some(at) = self.image.find_group(group) else {
+            let message = match group {
+                "" => "the plan has no targets of its own".to_owned(),
+                group => format!("the plan has no group `{group}`"),
+            };
+            let groups: Vec<&str> = (0..self.image.group_count()).map(|at| self.image.group(at).name()).collect();
+            let hint = nearest(group, groups.iter().copied()).map(|near| format!("did you mean `{near}/{target}`?"));
+            return Err(Flaw { hint, ..self.back().flaw(message, expected) });
+        };
+        let view = self.image.group(at);
+        let Some(number) = view.find_target(target) else {
+            let names: Vec<&str> = (0..view.target_count()).map(|at| view.target(at).name()).collect();
+            let hint = match nearest(target, names.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("there are: {}", names.join(", ")),
+            };
+            return Err(self.back().flaw(format!("there is no target `{word}`"), expected).hint(hint));
+        };
+        Ok((at, number))
+    }
+
+    fn phase(&mut self) -> Result<PhaseKind, Flaw> {
+        let word = self.next("a phase")?;
+        PhaseKind::from_word(word).ok_or_else(|| {
+            let words: Vec<&str> = PhaseKind::ALL.iter().map(|phase| phase.word()).collect();
+            let near = nearest(word, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+            let flaw = self.back().flaw(format!("`{word}` is no phase"), format!("one of {}", words.join(", ")));
+            Flaw { hint: near, ..flaw }
+        })
+    }
+
+    fn statement(&mut self) -> Result<Statement, Flaw> {
+        let mut when = if self.take("at") {
+            When::At(self.time()?)
+        } else if self.take("every") {
+            let period = self.period()?;
+            When::Every { period, from: period, until: None }
+        } else if self.take("repeat") {
+            let period = self.rate()?;
+            When::Every { period, from: period, until: None }
+        } else {
+            When::Unsaid
+        };
+        let first = self.at;
+        let action = self.action()?;
+        let words: Vec<&str> = self.words[first..self.at].iter().map(|(_, word)| *word).collect();
+        if let When::Every { from, until, .. } = &mut when {
+            if self.take("from") {
+                *from = self.time()?;
+            }
+            if self.take("until") {
+                *until = Some(self.time()?);
+            }
+        }
+        self.nothing_more()?;
+        let is_event = !matches!(action, Action::Manner { .. } | Action::Expect { .. });
+        if is_event && when == When::Unsaid {
+            self.at = first;
+            let (message, expected) = ("it does not say when", "`at TIME`, `every TIME` or `repeat N/min` before it");
+            return Err(self.flaw(message, expected).hint(format!("`at 2s {}`", words.join(" "))));
+        }
+        Ok(Statement { line: self.number, words: words.join(" "), when, action })
+    }
+
+    fn period(&mut self) -> Result<Span, Flaw> {
+        match self.time()? {
+            Span::ZERO => Err(self.back().flaw("nothing can be repeated without time between", "more than 0s")),
+            period => Ok(period),
+        }
+    }
+
+    /// `4/min`.
+    fn rate(&mut self) -> Result<Span, Flaw> {
+        let expected = "how often: N/s, N/min or N/h";
+        let word = self.next(expected)?;
+        let rate = word.split_once('/').and_then(|(count, unit)| {
+            let unit = match unit {
+                "s" => 1,
+                "min" => 60,
+                "h" => 3600,
+                _ => return None,
+            };
+            let count = count.parse::<u64>().ok().filter(|count| (1..=1_000_000).contains(count))?;
+            Some(Span(unit * 1_000_000_000 / count))
+        });
+        rate.ok_or_else(|| self.back().flaw(format!("`{word}` is no rate"), expected).hint("`4/min` is every 15s"))
+    }
+
+    fn action(&mut self) -> Result<Action, Flaw> {
+        let ask = |this: &mut Self, verb| this.service().map(|service| Action::Ask { verb, service });
+        let first = self.next("what happens")?;
+        match first {
+            "crash" => Ok(Action::End { service: self.service()?, how: End::Signal(SIGSEGV) }),
+            "exit" => {
+                let service = self.service()?;
+                Ok(Action::End { service, how: End::Status(self.number("an exit status, 0 to 255")?) })
+            }
+            "kill" => {
+                let service = self.service()?;
+                let signal = if self.peek().is_some_and(|word| word != "from" && word != "until") {
+                    self.signal()?
+                } else {
+                    SIGKILL
+                };
+                Ok(Action::End { service, how: End::Signal(signal) })
+            }
+            "slow-stop" => self.slow(Manner::SlowStop),
+            "slow-start" => self.slow(Manner::SlowStart),
+            "start" => ask(self, Verb::Start),
+            "stop" => ask(self, Verb::Stop),
+            "restart" => ask(self, Verb::Restart),
+            "switch" => self.target().map(|(group, target)| Action::Switch { group, target }),
+            "TERM" => {
+                let budget = if self.take("budget") { Some(self.time()?) } else { None };
+                Ok(Action::Term { budget })
+            }
+            "expect" => self.expectation(),
+            word if self.image.find(word).is_some() => {
+                self.back();
+                let service = self.service()?;
+                Ok(Action::Manner { service, manner: self.manner(service)? })
+            }
+            word => {
+                let names: Vec<&str> = self.image.services().map(|it| it.name()).chain(VERBS).collect();
+                let near = nearest(word, names.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+                let expected = "a statement, or a service of the plan and how it behaves";
+                let flaw = self.back().flaw(format!("`{word}` is neither a statement nor a service"), expected);
+                Err(Flaw { hint: near.or_else(|| Some(format!("statements begin with {}", VERBS.join(", ")))), ..flaw })
+            }
+        }
+    }
+
+    fn slow(&mut self, manner: fn(Span) -> Manner) -> Result<Action, Flaw> {
+        let service = self.service()?;
+        Ok(Action::Manner { service, manner: manner(self.time()?) })
+    }
+
+    fn signal(&mut self) -> Result<u8, Flaw> {
+        let expected = "a signal that ends a process: 9, KILL, SEGV";
+        let word = self.next(expected)?;
+        signal_number(word).ok_or_else(|| self.back().flaw(format!("`{word}` is no signal"), expected))
+    }
+
+    fn manner(&mut self, service: u32) -> Result<Manner, Flaw> {
+        let expected = "`never ready`, `ready after TIME`, `missing`, `present`, or `exits STATUS after TIME`";
+        let first = self.next(expected)?;
+        let manner = match first {
+            "never" => {
+                self.expect("ready")?;
+                Manner::NeverReady
+            }
+            "ready" => {
+                self.expect("after")?;
+                Manner::ReadyAfter(self.time()?)
+            }
+            "missing" => return Ok(Manner::Missing(true)),
+            "present" => return Ok(Manner::Missing(false)),
+            "exits" => {
+                let status = self.number("an exit status, 0 to 255")?;
+                let after = if self.take("after") { self.time()? } else { Span::from_millis(1) };
+                return Ok(Manner::Exits { status, after });
+            }
+            word => return Err(self.back().flaw(format!("`{word}` is no manner of a service"), expected)),
+        };
+        match self.image.service(service).ready() {
+            Ready::Notify | Ready::Fd(_) | Ready::Exit => Ok(manner),
+            Ready::Started | Ready::AliveFor(_) => {
+                self.at = self.words.iter().position(|(_, word)| *word == first).unwrap_or(0);
+                let name = self.image.service(service).name();
+                let flaw = self.flaw(
+                    format!("`{name}` does not say itself when it is ready"),
+                    "`slow-start`, `missing` or `exits`",
+                );
+                Err(flaw.hint("its `ready` in the plan has to be \"notify\", \"fd\" or \"exit\" for that"))
+            }
+        }
+    }
+
+    fn expectation(&mut self) -> Result<Action, Flaw> {
+        let within = if self.take("within") { Some(self.time()?) } else { None };
+        let what = if self.take("order") {
+            let first = self.service()?;
+            self.expect("before")?;
+            Expectation::Order { first, second: self.service()? }
+        } else if self.take("ended") {
+            Expectation::Ended(self.number("an exit status, 0 to 255")?)
+        } else if self.take("target") {
+            let (group, target) = self.target()?;
+            Expectation::Target { group, target }
+        } else {
+            let service = self.service()?;
+            if self.take("restarts") {
+                Expectation::Restarts { service, count: self.number("a number of restarts")? }
+            } else {
+                self.take("phase");
+                Expectation::Phase { service, phase: self.phase()? }
+            }
+        };
+        Ok(Action::Expect { what, within })
+    }
+}
+
+const TIME: &str = "a length of time like 200ms, 1.5s or 1h30m";
+const SIGKILL: u8 = 9;
+const SIGSEGV: u8 = 11;
+/// Moments stay far from the end of their numbers.
+const LONGEST: Span = Span::from_secs(365 * 24 * 3600);
