@@ -72,6 +72,8 @@ fn what_is_not_understood_is_told_with_line_column_and_hint() {
         ("repeat 4/day crash camera\n", "FILE:1:8: `4/day` is no rate"),
         ("every 0s crash camera\n", "FILE:1:7: nothing can be repeated without time between"),
         ("repeat 4/min crash camera\n", "FILE:1:26: it is repeated without an end"),
+        ("repeat every 1m from 9s until 8s crash camera\n", "FILE:1:31: it would end before it begins"),
+        ("expect camera after gps\n", "FILE:1:15: `after` is no phase"),
         ("at 3s switch drivee\n", "FILE:1:14: there is no target `drivee`"),
         ("at 3s switch arms/out\n", "FILE:1:14: the plan has no group `arms`"),
         ("expect camera runing\n", "FILE:1:15: `runing` is no phase"),
@@ -90,4 +92,57 @@ fn a_rate_of_crashes_is_played_as_often_as_it_says() {
     assert_eq!(status, 0, "{out}{err}");
     assert_eq!(out.matches("> crash motors").count(), 4, "{out}");
     assert_eq!(out.matches("was ended by SIGSEGV").count(), 4, "{out}");
+}
+
+#[test]
+fn what_is_repeated_says_from_when_to_when_before_or_behind() {
+    for line in ["repeat every 15s from 10s until 60s crash net", "every 15s crash net from 10s until 60s"] {
+        let (status, out, err) = played("stretch", &format!("{line}\n"));
+        assert_eq!(status, 0, "{out}{err}");
+        let times: Vec<&str> = out.lines().filter(|it| it.ends_with("> crash net")).map(|it| &it[..10]).collect();
+        assert_eq!(times, ["   +10.000", "   +25.000", "   +40.000", "   +55.000"], "{out}");
+    }
+}
+
+#[test]
+fn a_term_without_a_time_comes_when_all_else_is_done() {
+    let (status, out, err) = played("term", "at 5s crash net\nTERM budget 10s\nexpect ended 0\n");
+    assert_eq!(status, 0, "{out}{err}");
+    let at = |words: &str| out.find(words).unwrap_or_else(|| panic!("no {words}: {out}"));
+    assert!(at("> crash net") < at("> TERM budget 10s"), "{out}");
+    assert!(at("> TERM budget 10s") < at("everything has ended; exit status 0"), "{out}");
+    // With `until` it comes then, and what the scenario has after that does not come.
+    let (status, out, _) = played("term-until", "at 90s crash net\nTERM budget 10s\nuntil 60s\nexpect ended 0\n");
+    assert_eq!(status, 0, "{out}");
+    assert!(out.contains("   +60.000  > TERM budget 10s"), "{out}");
+    assert!(!out.contains("> crash net"), "{out}");
+}
+
+#[test]
+fn what_does_not_end_in_time_is_killed_and_else_an_end_takes_a_millisecond() {
+    let (status, out, _) = played("slow", "at 5s stop net\nat 5s expect within 1ms net down\n");
+    assert_eq!(status, 0, "{out}");
+    assert!(out.lines().any(|it| it.starts_with("    +5.001  net") && it.contains("-> down")), "{out}");
+    // The robot gives a second after TERM.
+    let (status, out, _) = played("killed", "slow-stop net 40s\nat 5s stop net\nat 5s expect within 1s net down\n");
+    assert_eq!(status, 0, "{out}");
+    assert!(out.lines().any(|it| it.starts_with("    +6.000  net") && it.contains("SIGKILL")), "{out}");
+}
+
+#[test]
+fn time_without_a_beginning_counts_from_the_beginning_of_all() {
+    let (status, out, _) = played("within", "expect within 1s bus running\nslow-start net 3s\n");
+    assert_eq!(status, 0, "{out}");
+    let (status, out, _) = played("late", "slow-start net 3s\nexpect within 1s net running\nexpect bus before net\n");
+    assert_eq!(status, 1, "{out}");
+    assert!(out.contains("    +1.000  FILE:2: expected within 1s net running"), "{out}");
+    assert!(out.ends_with("1 expectation not met, 1 met\n"), "{out}");
+}
+
+#[test]
+fn a_drive_is_told_word_for_word() {
+    let (plan, scenario) = (robot().join("robot.toml"), robot().join("scenarios/drive.scenario"));
+    let (status, out, _) = sim(&[plan.to_str().unwrap(), scenario.to_str().unwrap()]);
+    assert_eq!(status, 0, "{out}");
+    assert_eq!(out, include_str!("golden/robot-drive.txt"));
 }

@@ -5,8 +5,7 @@
 //! one reviewed list ([`watch`]); what has been met is counted ([`coverage`]). A failure prints its seed, and the seed tells
 //! the same story again, word for word.
 //!
-//! A [`scenario`] is a life that somebody has written down: it is played ([`rehearsal`]) on a [`stage`] where nothing happens by
-//! luck.
+//! A scenario is a life that somebody has written down: a [`rehearsal`] plays it, and nothing happens by luck.
 
 #![forbid(unsafe_code)]
 
@@ -14,8 +13,6 @@ pub mod coverage;
 pub mod plans;
 pub mod rehearsal;
 pub mod rng;
-pub mod scenario;
-pub mod stage;
 pub mod story;
 pub mod watch;
 pub mod world;

@@ -8,8 +8,8 @@ use verger_engine::Engine;
 use verger_engine::image::Image;
 use verger_engine::life::{Outcome, TargetFailure};
 use verger_engine::time::Span;
+use verger_sim::rehearsal::scenario::{self, Action, Expectation, Flaw, Scenario, Statement};
 use verger_sim::rehearsal::{self, BEGINNING, Outcomes, Scene, Told};
-use verger_sim::scenario::{self, Action, Expectation, Flaw, Scenario, Statement};
 use verger_wire::message::Error;
 use verger_wire::view;
 
@@ -22,7 +22,7 @@ use crate::words::{self, Clock, Tone};
 /// Rehearse a plan: play a scenario on a virtual clock, without starting anything
 ///
 /// It is the engine of the daemon that decides; only the processes are made up. They are executed 1 ms after it was ordered, are
-/// ready at once, end at once when asked to and leave nobody behind; a one-shot takes 1 ms and succeeds. A scenario says what
+/// ready at once, end 1 ms after they are asked to and leave nobody behind; a one-shot takes 1 ms and succeeds. A scenario says what
 /// is otherwise, a statement a line, `#` begins a comment:
 ///
 ///   at 2s crash camera                  also: exit camera 3, kill camera [SIGNAL]
@@ -35,15 +35,16 @@ use crate::words::{self, Clock, Tone};
 ///   at 3s start NAME                    also: stop, restart
 ///   at 3s switch [GROUP/]TARGET
 ///   at 20s TERM budget 10s              the daemon is to end; without a budget that of the plan holds
-///   repeat 4/min crash camera           also: every 15s crash camera from 10s until 60s
+///   TERM budget 10s                     the same when all else is done, or at the time of `until`
+///   repeat 4/min crash camera           also: repeat every 15s from 10s until 60s crash camera
 ///   at 10s expect camera running        any phase; also: expect camera restarts 2
 ///   at 10s expect within 3s camera running
 ///   expect target [GROUP/]TARGET        all of it is there
-///   expect order a before b             a was ready first
+///   expect a before b                   a was ready first; also: expect order a before b
 ///   expect ended 0                      the daemon's exit status
 ///   until 60s                           how long it is played
 ///
-/// An expectation without `at` is looked at in the end. Without `until`, the end is where nothing is due for 60 s, and an hour
+/// An expectation without `at` is looked at in the end; `within` without `at` counts from the beginning. Without `until`, the end is where nothing is due for 60 s, and an hour
 /// after the last statement at the latest. Exit status: 0 all expectations were met, 1 one was not, 2 the plan or the scenario
 /// was not understood.
 #[derive(Debug, clap::Args)]

@@ -35,7 +35,8 @@ pub struct Statement {
 /// When a statement takes place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum When {
-    /// It says nothing: a manner holds from the beginning, an expectation is looked at when all has been played.
+    /// It says nothing: a manner holds from the beginning, SIGTERM comes when all else is done, an expectation is looked at when
+    /// all has been played.
     Unsaid,
     /// Once, so long after the beginning.
     At(Span),
@@ -406,30 +407,41 @@ impl<'t> Line<'t> {
             let period = self.period()?;
             When::Every { period, from: period, until: None }
         } else if self.take("repeat") {
-            let period = self.rate()?;
+            let period = if self.take("every") { self.period()? } else { self.rate()? };
             When::Every { period, from: period, until: None }
         } else {
             When::Unsaid
         };
+        self.stretch(&mut when)?;
         let first = self.at;
         let action = self.action()?;
         let words: Vec<&str> = self.words[first..self.at].iter().map(|(_, word)| *word).collect();
-        if let When::Every { from, until, .. } = &mut when {
-            if self.take("from") {
-                *from = self.time()?;
-            }
-            if self.take("until") {
-                *until = Some(self.time()?);
-            }
-        }
+        self.stretch(&mut when)?;
         self.nothing_more()?;
-        let is_event = !matches!(action, Action::Manner { .. } | Action::Expect { .. });
+        let is_event = !matches!(action, Action::Manner { .. } | Action::Expect { .. } | Action::Term { .. });
         if is_event && when == When::Unsaid {
             self.at = first;
             let (message, expected) = ("it does not say when", "`at TIME`, `every TIME` or `repeat N/min` before it");
             return Err(self.flaw(message, expected).hint(format!("`at 2s {}`", words.join(" "))));
         }
         Ok(Statement { line: self.number, words: words.join(" "), when, action })
+    }
+
+    /// `from 10s until 60s`: where something is repeated this can stand before what it is, and behind.
+    fn stretch(&mut self, when: &mut When) -> Result<(), Flaw> {
+        let When::Every { from, until, .. } = when else { return Ok(()) };
+        if self.take("from") {
+            *from = self.time()?;
+        }
+        if self.take("until") {
+            let end = self.time()?;
+            if end < *from {
+                let (message, expected) = ("it would end before it begins", "a later time");
+                return Err(self.back().flaw(message, expected).hint("both count from the beginning of the scenario"));
+            }
+            *until = Some(end);
+        }
+        Ok(())
     }
 
     fn period(&mut self) -> Result<Span, Flaw> {
@@ -559,7 +571,9 @@ impl<'t> Line<'t> {
             Expectation::Target { group, target }
         } else {
             let service = self.service()?;
-            if self.take("restarts") {
+            if self.take("before") {
+                Expectation::Order { first: service, second: self.service()? }
+            } else if self.take("restarts") {
                 Expectation::Restarts { service, count: self.number("a number of restarts")? }
             } else {
                 self.take("phase");

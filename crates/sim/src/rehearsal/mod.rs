@@ -13,8 +13,11 @@ use verger_engine::runs::{RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
-use crate::scenario::{Action, Expectation, Scenario, Statement, When};
-use crate::stage::Stage;
+use self::scenario::{Action, Expectation, Scenario, Statement, When};
+use self::stage::Stage;
+
+pub mod scenario;
+mod stage;
 
 /// When a rehearsal begins: moments of the engine are this much later than what is told.
 pub const BEGINNING: Moment = Moment(1_000_000_000);
@@ -130,6 +133,10 @@ impl<'s> Play<'s, '_> {
                     // The slots of an engine that has heard of one plan only are the numbers in that plan.
                     self.stage.teach(service, manner);
                 }
+                // Time that is given without a beginning counts from the beginning of all.
+                (When::Unsaid, Action::Expect { within: Some(within), .. }) => {
+                    self.pending.push((BEGINNING + within, statement));
+                }
                 (When::Unsaid, _) => {}
             }
         }
@@ -151,8 +158,12 @@ impl<'s> Play<'s, '_> {
     }
 
     fn go_on(&mut self, scenario: &'s Scenario) -> Result<(), String> {
-        let end = scenario.until.map_or(Moment::NEVER, |until| BEGINNING + until);
+        let mut end = scenario.until.map_or(Moment::NEVER, |until| BEGINNING + until);
         let mut last_said = BEGINNING;
+        let unsaid = |it: &&Statement| it.when == When::Unsaid;
+        let is_term = |it: &&Statement| matches!(it.action, Action::Term { .. });
+        let mut terms = scenario.statements.iter().filter(unsaid).filter(is_term);
+        let mut left = Vec::new();
         loop {
             self.look_at_pending();
             let (world, engine) = (self.stage.next_at(), self.engine.wake_at());
@@ -160,16 +171,28 @@ impl<'s> Play<'s, '_> {
             let pending = self.pending.iter().map(|(until, _)| *until).min().unwrap_or(Moment::NEVER);
             let scripted = said.min(pending);
             let next = world.min(engine).min(scripted);
-            if scripted == Moment::NEVER && scenario.until.is_none() {
+            if scripted == Moment::NEVER && end == Moment::NEVER {
                 let is_over = next == Moment::NEVER || self.outcomes.ended.is_some() || next > self.now + QUIET;
                 self.outcomes.is_endless = !is_over && next > last_said + AT_MOST;
                 if is_over || self.outcomes.is_endless {
-                    break;
+                    last_said = self.now;
+                    let Some(term) = terms.next().filter(|_| self.outcomes.ended.is_none()) else { break };
+                    self.say(Told::Said(term));
+                    self.carry_out(term)?;
+                    continue;
                 }
             }
-            if next > end || next == Moment::NEVER {
-                self.now = if end == Moment::NEVER { self.now } else { end };
-                break;
+            if next > end {
+                // What is left of the scenario does not come any more; a SIGTERM without a time comes now.
+                self.now = std::mem::replace(&mut end, Moment::NEVER);
+                last_said = self.now;
+                left.extend(std::mem::take(&mut self.agenda).into_values());
+                self.pending.iter_mut().for_each(|(until, _)| *until = Moment(0));
+                self.give_up_pending();
+                let Some(term) = terms.next().filter(|_| self.outcomes.ended.is_none()) else { break };
+                self.say(Told::Said(term));
+                self.carry_out(term)?;
+                continue;
             }
             self.now = self.now.max(next);
             if world <= engine && world <= scripted {
@@ -189,10 +212,11 @@ impl<'s> Play<'s, '_> {
         // What had time left when all was over has not come.
         self.pending.iter_mut().for_each(|(until, _)| *until = Moment(0));
         self.give_up_pending();
-        let left = std::mem::take(&mut self.agenda);
-        let last = scenario.statements.iter().filter(|it| it.when == When::Unsaid);
+        left.extend(std::mem::take(&mut self.agenda).into_values());
+        let has_no_time = |it: &&Statement| !matches!(it.action, Action::Expect { within: Some(_), .. });
+        let last = scenario.statements.iter().filter(unsaid).filter(has_no_time);
         // An expectation after the end of it all would otherwise never be looked at.
-        for statement in left.into_values().chain(last) {
+        for statement in left.into_iter().chain(last) {
             if let Action::Expect { what, .. } = statement.action {
                 let is = !matches!(statement.when, When::At(_)) && self.holds(what);
                 self.judge(statement, is);

@@ -1,7 +1,7 @@
 //! The world of a rehearsal: processes that behave exactly as they are told, and well where they are told nothing.
 //!
-//! A program is executed a millisecond after it was ordered, is ready at once, ends at once when it is asked to and leaves
-//! nobody behind. A one-shot takes a millisecond and succeeds.
+//! A program is executed a millisecond after it was ordered, is ready at once, ends a millisecond after it is asked to and
+//! leaves nobody behind. A one-shot takes a millisecond and succeeds.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use verger_engine::image::Ready;
 use verger_engine::runs::{Containment, Exit, Pid, RunEffect, RunEvent, RunRef, StartFailure, Step, Usage};
 use verger_engine::time::{Moment, Span};
 
-use crate::scenario::{End, Manner};
+use super::scenario::{End, Manner};
 
 /// How the runs of one service behave.
 #[derive(Clone, Copy, Debug)]
@@ -25,11 +25,11 @@ struct Manners {
 
 impl Default for Manners {
     fn default() -> Manners {
-        Manners { never_ready: false, ready_after: None, start: A_WHILE, stop: Span::ZERO, missing: false, exits: None }
+        Manners { never_ready: false, ready_after: None, start: A_WHILE, stop: A_WHILE, missing: false, exits: None }
     }
 }
 
-/// What a start takes, and the work of a one-shot.
+/// What a start takes, an end that was asked for, and the work of a one-shot.
 const A_WHILE: Span = Span::from_millis(1);
 const ENOENT: u16 = 2;
 /// It lets a stopped process go on, and ends nobody.
