@@ -93,7 +93,7 @@ impl Sim {
         let text = std::fs::read(path).map_err(cannot(&format!("read {path}"))).map_err(|it| it.with_status(USAGE))?;
         let text = String::from_utf8(text)
             .map_err(|_| Trouble::new(format!("{path} is no text in UTF-8")).with_status(USAGE))?;
-        scenario::read(&text, image).map_err(|flaw| misread(path, &text, flaw))
+        scenario::read(&text, image, near).map_err(|flaw| misread(path, &text, flaw))
     }
 
     fn outcome(&self, setting: &Setting, outcomes: &Outcomes) -> Result<(), Trouble> {
@@ -115,6 +115,11 @@ impl Sim {
         }
         setting.terminal.say(&format!("{line}\n"))
     }
+}
+
+/// What was probably meant, as plans are told it.
+fn near<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
+    verger_plan::nearest(word, names.iter().copied())
 }
 
 /// What is wrong with a scenario, with its line.

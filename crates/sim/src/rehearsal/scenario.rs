@@ -8,7 +8,6 @@ use verger_engine::image::{Image, Ready};
 use verger_engine::life::{PhaseKind, Verb};
 use verger_engine::runs::signal_number;
 use verger_engine::time::Span;
-use verger_plan::nearest;
 
 /// What a scenario says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -198,16 +197,20 @@ const VERBS: [&str; 15] = [
     "expect",
 ];
 
-/// Reads a scenario for a plan.
+/// Finds the one of some names that was probably meant by a word.
+pub type Near = for<'n> fn(&str, &[&'n str]) -> Option<&'n str>;
+
+/// Reads a scenario for a plan; `near` helps where a name is not known.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
-pub fn read(text: &str, image: &Image) -> Result<Scenario, Flaw> {
+pub fn read(text: &str, image: &Image, near: Near) -> Result<Scenario, Flaw> {
     let mut scenario = Scenario { statements: Vec::new(), until: None };
     let mut start = 0;
     let mut endless_one: Option<Statement> = None;
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
-        let mut reader = Line { image, text, number, words: words_of(line, start), at: 0, end: start + content(line) };
+        let mut reader =
+            Line { image, near, text, number, words: words_of(line, start), at: 0, end: start + content(line) };
         start += line.len();
         if reader.words.is_empty() {
             continue;
@@ -232,6 +235,7 @@ pub fn read(text: &str, image: &Image) -> Result<Scenario, Flaw> {
         let line = text.split_inclusive('\n').nth(endless.line as usize - 1).unwrap_or_default();
         let reader = Line {
             image,
+            near,
             text,
             number: endless.line,
             words: words_of(line, begins),
@@ -266,6 +270,7 @@ fn words_of(line: &str, start: usize) -> Vec<(usize, &str)> {
 
 struct Line<'t> {
     image: &'t Image,
+    near: Near,
     text: &'t str,
     /// The line's, from 1.
     number: u32,
@@ -358,7 +363,7 @@ impl<'t> Line<'t> {
         let word = self.next("a service of the plan")?;
         let Some(service) = self.image.find(word) else {
             let names: Vec<&str> = self.image.services().map(|it| it.name()).collect();
-            let near = nearest(word, names.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+            let near = (self.near)(word, &names).map(|near| format!("did you mean `{near}`?"));
             let flaw = self.back().flaw(format!("the plan has no service `{word}`"), "a service of the plan");
             return Err(Flaw { hint: near, ..flaw });
         };
@@ -375,13 +380,13 @@ impl<'t> Line<'t> {
                 group => format!("the plan has no group `{group}`"),
             };
             let groups: Vec<&str> = (0..self.image.group_count()).map(|at| self.image.group(at).name()).collect();
-            let hint = nearest(group, groups.iter().copied()).map(|near| format!("did you mean `{near}/{target}`?"));
+            let hint = (self.near)(group, &groups).map(|near| format!("did you mean `{near}/{target}`?"));
             return Err(Flaw { hint, ..self.back().flaw(message, expected) });
         };
         let view = self.image.group(at);
         let Some(number) = view.find_target(target) else {
             let names: Vec<&str> = (0..view.target_count()).map(|at| view.target(at).name()).collect();
-            let hint = match nearest(target, names.iter().copied()) {
+            let hint = match (self.near)(target, &names) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None => format!("there are: {}", names.join(", ")),
             };
@@ -394,7 +399,7 @@ impl<'t> Line<'t> {
         let word = self.next("a phase")?;
         PhaseKind::from_word(word).ok_or_else(|| {
             let words: Vec<&str> = PhaseKind::ALL.iter().map(|phase| phase.word()).collect();
-            let near = nearest(word, words.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+            let near = (self.near)(word, &words).map(|near| format!("did you mean `{near}`?"));
             let flaw = self.back().flaw(format!("`{word}` is no phase"), format!("one of {}", words.join(", ")));
             Flaw { hint: near, ..flaw }
         })
@@ -504,7 +509,7 @@ impl<'t> Line<'t> {
             }
             word => {
                 let names: Vec<&str> = self.image.services().map(|it| it.name()).chain(VERBS).collect();
-                let near = nearest(word, names.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+                let near = (self.near)(word, &names).map(|near| format!("did you mean `{near}`?"));
                 let expected = "a statement, or a service of the plan and how it behaves";
                 let flaw = self.back().flaw(format!("`{word}` is neither a statement nor a service"), expected);
                 Err(Flaw { hint: near.or_else(|| Some(format!("statements begin with {}", VERBS.join(", ")))), ..flaw })
