@@ -16,6 +16,9 @@ _verger() {
             ",$1")
                 cmd="verger"
                 ;;
+            verger,chart)
+                cmd="verger__subcmd__chart"
+                ;;
             verger,check)
                 cmd="verger__subcmd__check"
                 ;;
@@ -30,6 +33,9 @@ _verger() {
                 ;;
             verger,events)
                 cmd="verger__subcmd__events"
+                ;;
+            verger,graph)
+                cmd="verger__subcmd__graph"
                 ;;
             verger,help)
                 cmd="verger__subcmd__help"
@@ -61,6 +67,9 @@ _verger() {
             verger,signal)
                 cmd="verger__subcmd__signal"
                 ;;
+            verger,sim)
+                cmd="verger__subcmd__sim"
+                ;;
             verger,start)
                 cmd="verger__subcmd__start"
                 ;;
@@ -70,6 +79,12 @@ _verger() {
             verger,stop)
                 cmd="verger__subcmd__stop"
                 ;;
+            verger,switch)
+                cmd="verger__subcmd__switch"
+                ;;
+            verger,targets)
+                cmd="verger__subcmd__targets"
+                ;;
             verger,up)
                 cmd="verger__subcmd__up"
                 ;;
@@ -78,6 +93,9 @@ _verger() {
                 ;;
             verger,why)
                 cmd="verger__subcmd__why"
+                ;;
+            verger__subcmd__help,chart)
+                cmd="verger__subcmd__help__subcmd__chart"
                 ;;
             verger__subcmd__help,check)
                 cmd="verger__subcmd__help__subcmd__check"
@@ -93,6 +111,9 @@ _verger() {
                 ;;
             verger__subcmd__help,events)
                 cmd="verger__subcmd__help__subcmd__events"
+                ;;
+            verger__subcmd__help,graph)
+                cmd="verger__subcmd__help__subcmd__graph"
                 ;;
             verger__subcmd__help,help)
                 cmd="verger__subcmd__help__subcmd__help"
@@ -124,6 +145,9 @@ _verger() {
             verger__subcmd__help,signal)
                 cmd="verger__subcmd__help__subcmd__signal"
                 ;;
+            verger__subcmd__help,sim)
+                cmd="verger__subcmd__help__subcmd__sim"
+                ;;
             verger__subcmd__help,start)
                 cmd="verger__subcmd__help__subcmd__start"
                 ;;
@@ -132,6 +156,12 @@ _verger() {
                 ;;
             verger__subcmd__help,stop)
                 cmd="verger__subcmd__help__subcmd__stop"
+                ;;
+            verger__subcmd__help,switch)
+                cmd="verger__subcmd__help__subcmd__switch"
+                ;;
+            verger__subcmd__help,targets)
+                cmd="verger__subcmd__help__subcmd__targets"
                 ;;
             verger__subcmd__help,up)
                 cmd="verger__subcmd__help__subcmd__up"
@@ -149,12 +179,42 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check import schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart signal switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__chart)
+            opts="-h --stop --save --against --svg --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --save)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --against)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -292,9 +352,45 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        verger__subcmd__help)
-            opts="up run compile check import schema status start stop restart signal shutdown reexec why events replay record doctor completions version help"
+        verger__subcmd__graph)
+            opts="-h --live --dot --svg --json --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help)
+            opts="up run compile check graph import sim schema status start stop restart signal switch targets shutdown reexec why events chart replay record doctor completions version help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__chart)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -363,6 +459,20 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__events)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__graph)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -516,6 +626,20 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        verger__subcmd__help__subcmd__sim)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         verger__subcmd__help__subcmd__start)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -545,6 +669,34 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__stop)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__switch)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__targets)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -826,6 +978,28 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        verger__subcmd__sim)
+            opts="-q -h --json --quiet --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         verger__subcmd__start)
             opts="-h --all --timeout --json --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -885,6 +1059,54 @@ _verger() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__switch)
+            opts="-h --timeout --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__targets)
+            opts="-h --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
