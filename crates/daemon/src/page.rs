@@ -270,8 +270,13 @@ mod tests {
         std::fs::create_dir_all(&path).unwrap();
         let folder = std::fs::File::open(&path).unwrap();
         let identity = |pid| Identity { pid, boot_id: 1, instance: Name::new("x").unwrap(), started_at: Moment(1) };
-        let next =
-            |run| Left { entries: Vec::<Entry>::new(), groups: Vec::new(), next_run: RunId(run), ending: None, identity: identity(1) };
+        let next = |run| Left {
+            entries: Vec::<Entry>::new(),
+            groups: Vec::new(),
+            next_run: RunId(run),
+            ending: None,
+            identity: identity(1),
+        };
         let there = || left_in(folder.as_fd()).unwrap().map(|left| (left.identity.pid, left.next_run));
 
         let mut first = Page::make(folder.as_fd(), &identity(1), 2, 1).unwrap();

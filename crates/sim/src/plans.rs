@@ -92,7 +92,7 @@ fn target(rng: &mut Rng, number: u64, members: &[String]) -> Target {
 
 /// The first service becomes the brain of some that nobody waits for.
 fn give_brains(rng: &mut Rng, services: &mut [Service]) {
-    let waited_for: BTreeSet<String> = services.iter().flat_map(|service| names_in(service)).collect();
+    let waited_for: BTreeSet<String> = services.iter().flat_map(names_in).collect();
     let brain = name(0);
     for service in services.iter_mut().skip(1).filter(|service| !waited_for.contains(&service.name)) {
         if rng.chance(500) {

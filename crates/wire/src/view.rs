@@ -390,17 +390,10 @@ pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Swit
                 ..wrong
             }));
         }
-        Outcome::TargetFailed(TargetFailure::TimedOut { on }) | Outcome::TimedOut { on, .. } => {
-            return Err(Error::Timeout {
-                name: target.to_owned(),
-                phase: on.and_then(|on| engine.status(on)).map_or(PhaseKind::Stopping, |status| status.phase),
-                waits_for: on.and_then(|on| self::name(engine, on)),
-                cause: match outcome {
-                    Outcome::TimedOut { .. } => CauseKind::Asked,
-                    _ => CauseKind::NotReadyInTime,
-                },
-            });
+        Outcome::TargetFailed(TargetFailure::TimedOut { on }) => {
+            return Err(too_late(engine, target, on, CauseKind::NotReadyInTime));
         }
+        Outcome::TimedOut { on, .. } => return Err(too_late(engine, target, on, CauseKind::Asked)),
         Outcome::Cancelled { by } => {
             return Err(Error::Cancelled { name: target.to_owned(), by: Box::new(origin(engine, &by)) });
         }
@@ -418,6 +411,16 @@ pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Swit
         | Outcome::NotRunning => return Err(Error::NotFound { name: target.to_owned() }),
     };
     Ok(Switched { target: target.to_owned(), already })
+}
+
+/// The time of a switch, or of who asked for it, was over first; the member that was awaited, if it was one.
+fn too_late(engine: &Engine, target: &str, on: Option<u32>, cause: CauseKind) -> Error {
+    Error::Timeout {
+        name: target.to_owned(),
+        phase: on.and_then(|on| engine.status(on)).map_or(PhaseKind::Stopping, |status| status.phase),
+        waits_for: on.and_then(|on| self::name(engine, on)),
+        cause,
+    }
 }
 
 /// An outside event without its place in time.

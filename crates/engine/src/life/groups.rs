@@ -398,7 +398,7 @@ impl Life {
 
         self.keep_what_stays(runs.images(), home, target);
         self.let_go_of_others(runs.images(), at, home, root);
-        self.to_phase(at, GroupPhase::Stopping);
+        self.go_into(at, GroupPhase::Stopping);
         self.groups.ripen(at);
     }
 
@@ -568,10 +568,10 @@ impl Life {
         let place = &mut self.groups.places[at as usize];
         place.at = count.saturating_sub(1);
         place.failed = END;
-        self.to_phase(at, GroupPhase::Starting);
+        self.go_into(at, GroupPhase::Starting);
     }
 
-    fn to_phase(&mut self, at: u32, phase: GroupPhase) {
+    fn go_into(&mut self, at: u32, phase: GroupPhase) {
         let place = &mut self.groups.places[at as usize];
         place.phase = phase;
         place.since = self.now;
@@ -714,7 +714,7 @@ impl Life {
             }
         }
         self.groups.places[at as usize].on = END;
-        self.to_phase(at, GroupPhase::Complete);
+        self.go_into(at, GroupPhase::Complete);
         self.answer_switch(at, Outcome::Switched);
     }
 
@@ -770,7 +770,7 @@ impl Life {
         let view = group_view(runs.images(), home);
         let Some(fallback) = view.fallback() else {
             self.give_up_kept(runs.images(), at, home, root);
-            self.to_phase(at, GroupPhase::Failed);
+            self.go_into(at, GroupPhase::Failed);
             self.groups.places[at as usize].on = on;
             return;
         };
@@ -791,7 +791,7 @@ impl Life {
                 self.roots.retain(root);
                 self.roots.release(before);
                 self.give_up_kept(runs.images(), at, home, root);
-                self.to_phase(at, GroupPhase::Resting);
+                self.go_into(at, GroupPhase::Resting);
                 self.groups.places[at as usize].on = on;
             } else {
                 self.outbox.put(LifeEffect::LastResort { group, what: resort });
@@ -799,7 +799,7 @@ impl Life {
                     (LastResort::Off, Some(off)) if off != fallback => self.enter(runs, at, off, root),
                     (LastResort::Off, _) => {
                         self.give_up_kept(runs.images(), at, home, root);
-                        self.to_phase(at, GroupPhase::Failed);
+                        self.go_into(at, GroupPhase::Failed);
                         self.groups.places[at as usize].on = on;
                     }
                     (LastResort::End | LastResort::Reboot, _) => self.close(1, root),
