@@ -18,9 +18,15 @@ pub(crate) fn address(setting: &Setting) -> Result<Address, Trouble> {
     Address::find(&setting.instance).map_err(|error| bad_address(&error))
 }
 
-/// A connection to the daemon of the instance, for questions.
+/// A connection to the daemon of the instance, for questions. A service that was given one (`control = …` in its plan) uses that:
+/// it is a right that its user may not have at the socket. Where it cannot be had any more, whoever passed the variable on did
+/// not pass the descriptor.
 pub(crate) fn connect(setting: &Setting) -> Result<Connection, Trouble> {
-    let mut connection = Connection::open(&address(setting)?).map_err(|error| trouble(setting, None, &error))?;
+    let opened = match Connection::inherited() {
+        Ok(Some(inherited)) => Ok(inherited),
+        Ok(None) | Err(_) => Connection::open(&address(setting)?),
+    };
+    let mut connection = opened.map_err(|error| trouble(setting, None, &error))?;
     connection.set_patience(Some(PATIENCE));
     Ok(connection)
 }

@@ -98,7 +98,7 @@ fn an_error_is_an_answer_and_the_connection_goes_on() {
     let mut verger = fake.connect();
     let error = verger.stop(&Order::new("wbe")).unwrap_err();
     assert_eq!(error.remote(), Some(&Error::NotFound { name: "wbe".to_owned() }));
-    assert_eq!(error.to_string(), "there is no service `wbe`");
+    assert_eq!(error.to_string(), "there is no `wbe`");
     for name in ["io.verger.Control.Tomorrow", "io.verger.Control.NotFound"] {
         match verger.stop(&Order::new("web")) {
             Err(ClientError::Unknown { error, parameters }) => assert!(error == name && parameters.starts_with('{')),

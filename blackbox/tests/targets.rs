@@ -1,0 +1,297 @@
+//! Groups of targets: what is up while which is active, the way from one to the next, and where it ends when something fails.
+
+#![forbid(unsafe_code)]
+
+use rustix::process::Signal;
+use verger_blackbox::message::{Error, Obstacle, Order, OriginKind, Switched};
+use verger_blackbox::{Machine, Mark, PATIENCE, Phase, Process, Setup, cli, eventually};
+use verger_client::{ClientError, Connection};
+
+/// `safe` has the brake, `drive` camera and planner; all of them need the bus.
+const CAR: &str = "
+    initial_target = 'safe'
+    fallback_target = 'safe'
+    [target.safe]
+    services = ['brake']
+    [target.drive]
+    services = ['planner']
+    transition_timeout = '20s'
+    [service.bus]
+    command = 'sleep 1000'
+    [service.brake]
+    command = 'sleep 1000'
+    requires = ['bus']
+    [service.camera]
+    command = 'sleep 1000'
+    requires = ['bus']
+    restart = 'never'
+    [service.planner]
+    command = 'sleep 1000'
+    requires = ['camera']";
+
+fn switch(machine: &Machine, target: &str) -> Result<Switched, Error> {
+    ask(&mut machine.client(), target)
+}
+
+fn ask(client: &mut Connection, target: &str) -> Result<Switched, Error> {
+    match client.switch(&Order::new(target)) {
+        Ok(switched) => Ok(switched),
+        Err(ClientError::Remote(error)) => Err(error),
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Where the unnamed group is.
+fn active(machine: &Machine) -> (String, String) {
+    let groups = machine.client().groups().expect("they are told");
+    let group = groups.first().expect("there is one");
+    (group.target.clone(), group.phase.to_string())
+}
+
+fn wait_active(machine: &Machine, target: &str) {
+    let is_so = || (active(machine) == (target.to_owned(), "complete".to_owned())).then_some(());
+    eventually(target, PATIENCE, is_so);
+}
+
+fn phases(machine: &Machine) -> Vec<String> {
+    let services = machine.client().list(None).expect("they are told");
+    services.iter().map(|it| format!("{} {}", it.name, it.phase)).collect()
+}
+
+#[test]
+fn a_switch_ends_what_is_over_first_and_leaves_what_is_in_both() {
+    let machine = Machine::start(CAR);
+    machine.wait_ready("brake");
+    wait_active(&machine, "safe");
+    let bus = machine.show("bus");
+    assert_eq!(phases(&machine), ["brake running", "bus running", "camera down", "planner down"]);
+
+    assert_eq!(switch(&machine, "drive"), Ok(Switched { target: "drive".into(), already: false }));
+    assert_eq!(phases(&machine), ["brake down", "bus running", "camera running", "planner running"]);
+    assert_eq!(machine.show("bus").run, bus.run, "it was not touched");
+    // The brake was down before the camera was started.
+    let moves = machine.chronicle().transitions(Mark::default());
+    let at = |name: &str, to: Phase| moves.iter().find(|it| it.service == name && it.to == to).map(|it| it.at_us);
+    assert!(at("brake", Phase::Down) <= at("camera", Phase::Starting));
+    assert!(at("camera", Phase::Running) <= at("planner", Phase::Starting));
+
+    assert_eq!(switch(&machine, "drive"), Ok(Switched { target: "drive".into(), already: true }));
+    assert_eq!(switch(&machine, "Off").map(|it| it.already), Ok(false));
+    assert_eq!(phases(&machine), ["brake down", "bus down", "camera down", "planner down"]);
+    let unknown = Err(Error::NotFound { name: "drvie".into() });
+    assert_eq!(switch(&machine, "drvie"), unknown);
+}
+
+#[test]
+fn another_request_cancels_while_readiness_is_awaited_and_the_first_caller_is_told() {
+    let machine = Machine::start(&CAR.replace("restart = 'never'", "restart = 'never'\nready = 'notify'"));
+    machine.wait_ready("brake");
+    let waiting = std::thread::scope(|scope| {
+        let mut client = machine.client();
+        let first = scope.spawn(move || ask(&mut client, "drive"));
+        machine.wait("camera", Phase::Starting);
+        match switch(&machine, "drive") {
+            Err(Error::WrongState(wrong)) => assert_eq!(wrong.cause, Obstacle::Switching),
+            other => panic!("it is under way: {other:?}"),
+        }
+        assert_eq!(switch(&machine, "safe"), Ok(Switched { target: "safe".into(), already: false }));
+        first.join().expect("it is answered")
+    });
+    match waiting {
+        Err(Error::Cancelled { name, by }) => {
+            assert_eq!((name.as_str(), by.kind, by.target.as_deref()), ("drive", OriginKind::Switch, Some("safe")));
+        }
+        other => panic!("the first was cancelled: {other:?}"),
+    }
+    assert_eq!(phases(&machine), ["brake running", "bus running", "camera down", "planner down"]);
+}
+
+#[test]
+fn a_member_that_fails_leads_to_the_fallback() {
+    let machine = Machine::start(CAR);
+    machine.wait_ready("brake");
+    switch(&machine, "drive").expect("it works");
+    machine.main_process("camera").signal(Signal::KILL);
+    wait_active(&machine, "safe");
+    assert_eq!(phases(&machine), ["brake running", "bus running", "camera down", "planner down"]);
+    let groups = machine.client().groups().expect("they are told");
+    let root = groups[0].root.as_ref().expect("there is a reason");
+    assert_eq!((root.what.kind, root.what.service.as_deref()), (OriginKind::Exited, Some("camera")));
+}
+
+#[test]
+fn a_program_that_is_not_there_fails_the_switch_and_names_the_member() {
+    let machine = Machine::start(
+        &CAR.replace("[service.camera]\n    command = 'sleep 1000'", "[service.camera]\n    command = '/nix/camera'"),
+    );
+    machine.wait_ready("brake");
+    match switch(&machine, "drive") {
+        Err(Error::WrongState(wrong)) => {
+            assert_eq!((wrong.cause, wrong.target.as_deref()), (Obstacle::TargetFailed, Some("drive")));
+            assert!(["camera", "planner"].contains(&wrong.name.as_str()), "{wrong:?}");
+        }
+        other => panic!("there is no camera: {other:?}"),
+    }
+    wait_active(&machine, "safe");
+}
+
+#[test]
+fn a_switch_that_takes_too_long_ends_in_the_fallback() {
+    let plan = CAR.replace("restart = 'never'", "ready = 'notify'").replace("'20s'", "'300ms'");
+    let machine = Machine::start(&plan);
+    machine.wait_ready("brake");
+    match switch(&machine, "drive") {
+        Err(Error::Timeout { name, waits_for, .. }) => {
+            assert_eq!(name, "drive");
+            assert!(waits_for.is_some());
+        }
+        other => panic!("the camera says nothing: {other:?}"),
+    }
+    wait_active(&machine, "safe");
+    assert_eq!(phases(&machine), ["brake running", "bus running", "camera down", "planner down"]);
+}
+
+#[test]
+fn a_fallback_that_fails_is_tried_a_few_times_and_then_the_last_resort_comes() {
+    let mut machine = Setup::plan(
+        "initial_target = 'safe'
+         fallback_target = 'safe'
+         fallback_attempts = 2
+         fallback_delay = '10ms'
+         last_resort = 'end'
+         [target.safe]
+         services = ['brake']
+         [service.brake]
+         command = 'verger-probe exit 3'
+         ready = { alive_for = '10s' }
+         restart = 'never'",
+    )
+    .start();
+    assert_eq!(machine.wait_end().code(), Some(1));
+    assert!(machine.stderr().text().contains("last resort: end"));
+    assert_eq!(machine.stderr().text().matches("brake: starting").count(), 3);
+}
+
+#[test]
+fn groups_switch_on_their_own_and_share_what_both_need() {
+    let plan = "
+        [group.left]
+        initial_target = 'on'
+        [group.left.target.on]
+        services = ['l']
+        [group.right]
+        initial_target = 'on'
+        [group.right.target.on]
+        services = ['r']
+        [service.bus]
+        command = 'sleep 1000'
+        [service.l]
+        command = 'sleep 1000'
+        requires = ['bus']
+        [service.r]
+        command = 'sleep 1000'
+        requires = ['bus']";
+    let machine = Machine::start(plan);
+    machine.wait_ready("l");
+    machine.wait_ready("r");
+    switch(&machine, "left/Off").expect("it works");
+    assert_eq!(phases(&machine), ["bus running", "l down", "r running"]);
+    switch(&machine, "right/Off").expect("it works");
+    assert_eq!(phases(&machine), ["bus down", "l down", "r down"]);
+    assert_eq!(switch(&machine, "Off"), Err(Error::NotFound { name: "Off".into() }));
+}
+
+#[test]
+fn the_active_target_outlives_the_daemons_own_end() {
+    let machine = Machine::start(CAR);
+    machine.wait_ready("brake");
+    switch(&machine, "drive").expect("it works");
+    let planner = machine.show("planner");
+    let said = cli(machine.runtime(), &["reexec", "--instance", machine.instance()]);
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    wait_active(&machine, "drive");
+    let same = machine.show("planner");
+    assert_eq!((same.run, same.pid), (planner.run, planner.pid), "it was not touched");
+    assert_eq!(phases(&machine), ["brake down", "bus running", "camera running", "planner running"]);
+}
+
+#[test]
+fn a_state_manager_switches_by_the_connection_it_inherited() {
+    let verger = verger_blackbox::aside("verger").display().to_string();
+    let setup = Setup::empty();
+    setup.folder().script("manager", &format!("exec {verger} switch drive"));
+    let machine = setup
+        .with_plan(&format!(
+            "{CAR}\n[service.manager]\ncommand = '@@/manager'\ncontrol = 'operate'\nrestricted = true\nready = 'exit'"
+        ))
+        .start();
+    machine.wait("manager", Phase::Done);
+    wait_active(&machine, "drive");
+}
+
+#[test]
+fn what_conflicts_gives_way() {
+    let machine = Machine::start(
+        "[service.day]
+         command = 'sleep 1000'
+         conflicts = ['night']
+         [service.night]
+         command = 'sleep 1000'
+         autostart = false",
+    );
+    machine.wait_ready("day");
+    machine.start_service("night").expect("it starts");
+    assert_eq!(phases(&machine), ["day down", "night running"]);
+    machine.start_service("day").expect("it starts");
+    assert_eq!(phases(&machine), ["day running", "night down"]);
+}
+
+#[test]
+fn a_dependent_goes_and_comes_with_what_it_is_tied_to() {
+    let machine = Machine::start(
+        "[service.db]
+         command = 'sleep 1000'
+         restart_delay = '10ms'
+         [service.tied]
+         command = 'sleep 1000'
+         requires = [{ service = 'db', when_down = 'stop' }]
+         [service.follows]
+         command = 'sleep 1000'
+         requires = [{ service = 'db', when_down = 'restart' }]
+         [service.stays]
+         command = 'sleep 1000'
+         requires = ['db']",
+    );
+    let (tied, follows, stays) =
+        (machine.wait_ready("tied"), machine.wait_ready("follows"), machine.wait_ready("stays"));
+    let db = machine.wait_ready("db");
+    Process(db.pid.expect("it runs")).signal(Signal::KILL);
+    machine.wait_other_run("tied", tied.run);
+    machine.wait_other_run("follows", follows.run);
+    assert_eq!(machine.show("stays").run, stays.run);
+    let moves = machine.chronicle().transitions(Mark::default());
+    let db_back = moves.iter().filter(|it| it.service == "db" && it.to == Phase::Running).nth(1).expect("it is back");
+    let stopping =
+        |name: &str| moves.iter().find(|it| it.service == name && it.to == Phase::Stopping).expect("it stops");
+    assert!(stopping("tied").at_us <= db_back.at_us, "at once");
+    assert!(stopping("follows").at_us >= db_back.at_us, "only then");
+}
+
+#[test]
+fn one_of_several_is_enough_and_what_is_only_wanted_holds_nobody_up() {
+    let machine = Machine::start(
+        "[service.gps]
+         command = '/nix/gps'
+         [service.lidar]
+         command = 'sleep 1000'
+         [service.locate]
+         command = 'sleep 1000'
+         any_of = ['gps', 'lidar']
+         [service.map]
+         command = 'sleep 1000'
+         wants = ['gps']",
+    );
+    machine.wait_ready("locate");
+    machine.wait_ready("map");
+    machine.wait("gps", Phase::Failed);
+}
