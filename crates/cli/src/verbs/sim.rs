@@ -25,7 +25,7 @@ use crate::words::{self, Clock, Tone};
 /// ready at once, end 1 ms after they are asked to and leave nobody behind; a one-shot takes 1 ms and succeeds. A scenario says what
 /// is otherwise, a statement a line, `#` begins a comment:
 ///
-///   at 2s crash camera                  also: exit camera 3, kill camera [SIGNAL]
+///   at 2s crash camera                  also: exit camera 3, kill camera SIGNAL
 ///   gps never ready                     also: at 5s gps never ready
 ///   lidar ready after 800ms
 ///   slow-start net 2s                   its program is executed so late

@@ -412,8 +412,16 @@ impl Life {
         self.take_back_kept_for(images, home, target);
     }
 
-    /// No second phase follows: who was kept for it, and is needed by nobody else, goes down.
+    /// No second phase follows: members that are up stay so, and who else was kept for it, and is needed by nobody, goes down.
     fn give_up_kept(&mut self, images: &Images, at: u32, home: Home, root: RootId) {
+        let target = group_view(images, home).target(self.groups.places[at as usize].target);
+        for member in target.members() {
+            if let Some(slot) = self.slot_of(images, Home { record: member, ..home })
+                && self.slots[slot as usize].asked == Asked::Kept
+            {
+                self.slots[slot as usize].asked = Asked::Up;
+            }
+        }
         let cause = self.cause_of(at);
         self.take_kept_back(images, at, home);
         self.let_go_of_raised(cause, root);
