@@ -63,7 +63,7 @@ impl<'b> Writer<'b> {
     /// [`super::CHANGES`] and [`super::OWNER`] stay as they are.
     ///
     /// # Errors
-    /// [`TooSmall`] if there are fewer than [`WORDS32`] or [`words64`] words.
+    /// [`TooSmall`] if there are fewer than [`WORDS32`] or [`super::words64`] words.
     pub fn format(memory: Slices<'b>, identity: &Identity, slots: u32) -> Result<Writer<'b>, TooSmall> {
         Writer::format_with_groups(memory, identity, slots, 0)
     }
