@@ -677,7 +677,7 @@ impl Life {
             }
             GroupPhase::Starting => self.look_at_members(runs, at, home),
             GroupPhase::Complete => {
-                if let Some(slot) = self.failed_member(at) {
+                if let Some(slot) = self.failed_member(runs.images(), at, home) {
                     self.target_failed(runs, at, home, TargetFailure::Member { slot });
                 }
             }
@@ -686,17 +686,24 @@ impl Life {
         true
     }
 
-    /// A member of the present target that has failed and is still wanted.
-    fn failed_member(&mut self, at: u32) -> Option<u32> {
-        let slot = core::mem::replace(&mut self.groups.places[at as usize].failed, END);
-        let service = self.slots.get(slot as usize)?;
-        let is_so = matches!(service.phase, Phase::Failed(_) | Phase::Blocked { .. }) && service.want == Want::Up;
-        is_so.then_some(slot)
+    /// A member of the present target that has failed and is still wanted. The one that was told last need not be it: another
+    /// may have failed before, and that one been turned round since.
+    fn failed_member(&mut self, images: &Images, at: u32, home: Home) -> Option<u32> {
+        let told = core::mem::replace(&mut self.groups.places[at as usize].failed, END);
+        let has_failed = |slot: &u32| {
+            let service = &self.slots[*slot as usize];
+            matches!(service.phase, Phase::Failed(_) | Phase::Blocked { .. }) && service.want == Want::Up
+        };
+        if told == END || has_failed(&told) {
+            return Some(told).filter(|told| *told != END);
+        }
+        let target = group_view(images, home).target(self.groups.places[at as usize].target);
+        target.members().filter_map(|record| self.slot_of(images, Home { record, ..home })).find(has_failed)
     }
 
     /// Waits for the next member that has not arrived; the switch has ended when there is none, or when one will not come.
     fn look_at_members(&mut self, runs: &mut Runs, at: u32, home: Home) {
-        if let Some(slot) = self.failed_member(at) {
+        if let Some(slot) = self.failed_member(runs.images(), at, home) {
             return self.target_failed(runs, at, home, TargetFailure::Member { slot });
         }
         let place = &self.groups.places[at as usize];
