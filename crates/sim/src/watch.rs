@@ -451,6 +451,8 @@ impl Watch {
                 }
             }
             PhaseKind::Stuck => {
+                // Nobody waits for it any more, whatever becomes of it.
+                self.leaving.values_mut().for_each(|runs| runs.retain(|(leaving, _)| *leaving != slot));
                 let lives = self.runs.get(&slot).is_some_and(|run| world.lives(*run));
                 let told = world.has_more_to_tell(slot);
                 // It may have gone between the look and the news of it.
