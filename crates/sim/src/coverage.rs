@@ -149,7 +149,7 @@ fn enough(meeting: Meeting) -> u64 {
 /// Why a pair cannot be, for those that cannot.
 fn unreachable(phase: PhaseKind, meeting: Meeting) -> Option<&'static str> {
     match (meeting, phase) {
-        (Meeting::Deadline, PhaseKind::Starting | PhaseKind::Resting) => None,
+        (Meeting::Deadline, PhaseKind::Starting | PhaseKind::Waiting | PhaseKind::Resting) => None,
         (Meeting::Deadline, _) => Some("the phase has no deadline"),
         (Meeting::RunDeadline, PhaseKind::Stopping | PhaseKind::Stuck) => None,
         // A held service still runs; when it ends by itself and leaves others behind, it is stopping.
