@@ -108,9 +108,9 @@ fn give_brains(rng: &mut Rng, services: &mut [Service]) {
 pub fn change(rng: &mut Rng, plan: &mut Plan) {
     for _ in 0..rng.between(1, 4) {
         let count = plan.services.len() as u64;
-        match rng.below(4) {
-            3 if rng.chance(300) => regroup(rng, plan),
-            0 if count > 0 => {
+        match rng.below(10) {
+            9 if rng.chance(700) => regroup(rng, plan),
+            0..3 if count > 0 => {
                 let at = rng.below(count) as usize;
                 let name = plan.services[at].name.clone();
                 let Service { requires, wants, any_of, after, conflicts, .. } = plan.services[at].clone();
@@ -123,7 +123,7 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
                 }
                 plan.services[at] = changed;
             }
-            1 if count > 1 => {
+            3..6 if count > 1 => {
                 let gone = plan.services.remove(rng.below(count) as usize).name;
                 for target in plan.groups.iter_mut().flat_map(|group| &mut group.targets) {
                     target.services.retain(|name| *name != gone);
