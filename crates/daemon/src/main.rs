@@ -29,6 +29,7 @@ mod options;
 mod page;
 mod pids;
 mod poll;
+mod probe;
 mod proxy;
 mod receipts;
 mod recipe;
@@ -61,6 +62,10 @@ fn main() -> ExitCode {
     let name = std::env::args_os().next().unwrap_or_default();
     if std::path::Path::new(&name).file_name().is_some_and(|name| name == proxy::NAME) {
         return ExitCode::from(proxy::main());
+    }
+    // A condition of a service: by the whole name, which is not what a file is called.
+    if name == probe::NAME {
+        return ExitCode::from(probe::main());
     }
     let options = match options::read(std::env::args_os().skip(1)) {
         Ok(Asked::Run(options)) => options,

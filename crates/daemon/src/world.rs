@@ -40,6 +40,7 @@ use crate::log::Log;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
+use crate::probe;
 use crate::receipts::{Book, Ticket};
 use crate::shim::{Heard, Sent, Shim};
 use crate::starter::{Done, Job, Starter};
@@ -788,6 +789,7 @@ impl World {
             let described = engine.run(run.service.slot);
             let started = described.map_or(0, |run| run.started());
             let program = described.map_or("", |run| engine.images().service(run.home()).program());
+            let program = if program == probe::PROGRAM { probe::NAME } else { program };
             let parent = living.shim.as_ref().map_or(std::process::id(), |shim| shim.pid.0);
             receipts.see_main(&look, main, parent, started, program.as_bytes());
         }

@@ -9,12 +9,13 @@ use crate::keys::{Edge, Reader};
 use crate::places::Places;
 
 /// Keys that say when a service starts. One with a brain has none of them.
-const OF_THE_LIFECYCLE: [&str; 16] = [
+const OF_THE_LIFECYCLE: [&str; 17] = [
     "requires",
     "wants",
     "any_of",
     "after",
     "conflicts",
+    "conditions",
     "success_exit_codes",
     "start_retries",
     "start_retry_delay",
@@ -48,6 +49,7 @@ pub(crate) fn leave_alone(service: &mut Service, reader: &mut Reader<'_>, own: i
     (service.after, service.conflicts) = Default::default();
     (service.start_retries, service.success) = (None, ExitCodes::ZERO);
     reader.edges.clear();
+    reader.conditions.clear();
 }
 
 /// Complains of brains that could not be one, and of services that wait for one that has a brain.

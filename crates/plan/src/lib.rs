@@ -22,6 +22,7 @@ mod brains;
 mod circle;
 mod compile;
 mod complaint;
+mod conditions;
 mod detect;
 mod keys;
 mod manual;

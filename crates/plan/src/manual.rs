@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::keys::{GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
+use crate::reference::OF_CONDITIONS;
 
 /// Every key of a native plan as a manual page, in the language of `man(7)`.
 pub fn manual() -> String {
@@ -30,6 +31,8 @@ pub fn manual() -> String {
         let _ = writeln!(text, ".SS {}", group.title);
         keys(&mut text, group);
     }
+    section(&mut text, "CONDITIONS: conditions = [{ ... }]", CONDITION);
+    paragraph(&mut text, OF_CONDITIONS);
     section(&mut text, "TARGETS: [target.NAME]", TARGET);
     section(&mut text, "GROUPS: [group.NAME]", GROUP);
     section(&mut text, "HANDLES: [handle.NAME]", HANDLE);

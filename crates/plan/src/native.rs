@@ -15,6 +15,7 @@ use verger_engine::time::Span;
 use crate::brains;
 use crate::circle;
 use crate::complaint::{Findings, Said, quoted};
+use crate::conditions;
 use crate::keys::{
     Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, Sort, check_twice, find,
     read_table,
@@ -45,15 +46,18 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
     for (entry, _) in &services {
         check_entry_name("service", entry, found);
     }
+    let conditions = conditions::name_all(&services, &mut names, found);
     if services.is_empty()
         && root.get("service").is_none_or(|node| node.as_table().is_some_and(Table::is_empty))
         && tree.missing != Missing::Tables
     {
         found.error(file, || Said::new("the plan has no services").hint(MINIMAL));
     }
-    if services.len() > SERVICES_MAX as usize {
+    if services.len() + conditions > SERVICES_MAX as usize {
+        let with_conditions = if conditions > 0 { ", the conditions counted" } else { "" };
         found.error(file, || {
-            Said::new(format!("the plan has {} services", services.len())).expected(format!("at most {SERVICES_MAX}"))
+            Said::new(format!("the plan has {} services{with_conditions}", services.len() + conditions))
+                .expected(format!("at most {SERVICES_MAX}"))
         });
     }
 
@@ -64,7 +68,8 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         used_handles.append(&mut check_defaults(defaults, &names, found));
     }
     let mut places = Places::default();
-    let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(services.len());
+    let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(services.len() + conditions);
+    let mut starts = Vec::new();
     let mut room = Room::default();
     for (entry, table) in services {
         let origin = Origin { file: sources.name(file.file).to_owned(), line: sources.line(entry.key_place) };
@@ -81,11 +86,17 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         brains::leave_alone(&mut service, &mut reader, |key| table.entry(key).is_some());
         check_twice(table, &mut reader);
         check_together(&service, &mut reader, |keys| keys.iter().any(|key| table.entry(key).is_some()));
+        let probes = conditions::land(&mut service, &mut reader, sources, &mut places, &mut starts);
         places.add(&entry.key, entry.key_place, std::mem::take(&mut reader.given));
         used_handles.append(&mut reader.used_handles);
         edges.push(std::mem::take(&mut reader.edges));
         room.take(&service);
         plan.services.push(service);
+        for (probe, of_probe) in probes {
+            edges.push(of_probe);
+            room.take(&probe);
+            plan.services.push(probe);
+        }
         if room.is_used_up() {
             found.error(entry.key_place, || Said::new(BuildError::TooLarge.to_string()));
             break;
@@ -102,6 +113,7 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
         circle::waiting(plan.services.iter().map(|service| service.name.as_str()).zip(edges.iter().map(Vec::as_slice)));
     circle::complain(&waiting, found);
     brains::check(&plan, &edges, &places, found);
+    conditions::check(&plan, &starts, found);
     targets::settle(root, &mut plan, &places, found);
     for (name, (_, place)) in &names.handles {
         if !used_handles.contains(name) && tree.missing == Missing::Nothing {

@@ -2,7 +2,13 @@
 
 use std::fmt::Write;
 
-use crate::keys::{GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
+
+/// What holds for all conditions.
+pub(crate) const OF_CONDITIONS: &str = "Each condition asks for one thing: one of `path`, `path_gone`, `socket`, `tcp`, `http`, \
+    `command` and `variable`; all of a service must come true. `every` and `within` go with all but `variable`, `timeout` \
+    goes with `tcp`, `http` and `command`. They see the machine as the service would: they run as it does, and have its \
+    variables but those that a run gets of its own (`NOTIFY_SOCKET`, `LISTEN_FDS`, `VERGER_CONTROL`).";
 
 /// Every key of a native plan: what stands there, what holds without it, what it is for.
 pub fn reference() -> String {
@@ -21,6 +27,8 @@ pub fn reference() -> String {
         let _ = write!(text, "\n### {}\n\n", group.title);
         table(&mut text, group);
     }
+    section(&mut text, "Conditions: `conditions = [{ … }]`", CONDITION);
+    let _ = write!(text, "\n{OF_CONDITIONS}\n");
     section(&mut text, "Targets: `[target.NAME]`", TARGET);
     section(&mut text, "Groups: `[group.NAME]`", GROUP);
     section(&mut text, "Handles: `[handle.NAME]`", HANDLE);

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{GROUP, Group, HANDLE, Key, LIMITS, NO_DEFAULTS, PLAN, SERVICE, TARGET};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, KINDS, Key, LIMITS, NO_DEFAULTS, PLAN, SERVICE, TARGET};
 use verger_engine::names::NAME_BYTES_MAX;
 
 /// The schema (draft 2020-12) that a native plan satisfies, in TOML as in JSON.
@@ -14,6 +14,9 @@ pub fn schema() -> Value {
     let shared: Map<String, Value> =
         shared.map(|key| (key.to_owned(), json!({ "$ref": format!("#/$defs/service/properties/{key}") }))).collect();
     let defaults = json!({ "type": "object", "properties": shared, "additionalProperties": false });
+    let of_kind = KINDS.map(|kind| json!({ "required": [kind] }));
+    let condition = with(object(CONDITION), "oneOf", json!(of_kind));
+    let condition = with(condition, "dependentRequired", json!({ "value": ["variable"] }));
     let one_of = ["file", "pipe", "listen"].map(|key| json!({ "required": [key] }));
     let handle = with(object(HANDLE), "oneOf", json!(one_of));
     let handle = with(handle, "dependentRequired", json!({ "mode": ["listen"], "backlog": ["listen"] }));
@@ -25,6 +28,7 @@ pub fn schema() -> Value {
             "$defs",
             json!({
                 "service": service,
+                "condition": condition,
                 "defaults": defaults,
                 "handle": handle,
                 "limits": object(LIMITS),

@@ -10,6 +10,7 @@
 )]
 
 mod brain;
+mod condition;
 mod descriptors;
 mod order;
 mod plan;
@@ -34,6 +35,7 @@ use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 use crate::value::duration;
 
+pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as condition_names};
 pub(crate) use descriptors::check_twice;
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
 pub(crate) use target::{GROUP, TARGET, TargetDraft};
@@ -88,8 +90,8 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 8] =
-    ["description", "command", "requires", "wants", "any_of", "after", "conflicts", "brain"];
+pub(crate) const NO_DEFAULTS: [&str; 9] =
+    ["description", "command", "requires", "wants", "any_of", "after", "conflicts", "conditions", "brain"];
 
 /// What a key belongs to, as the end of a phrase: ` in service `web``.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,6 +103,10 @@ pub(crate) enum Owner {
     Service(String),
     Group(String),
     Target(String),
+    /// By its name.
+    Condition(String),
+    /// One that has no name yet, by its service's.
+    ConditionOf(String),
 }
 
 impl fmt::Display for Owner {
@@ -113,6 +119,8 @@ impl fmt::Display for Owner {
             Owner::Group(name) => write!(f, " in group `{}`", quoted(name)),
             Owner::Target(name) => write!(f, " in target `{}`", quoted(name)),
             Owner::Service(name) => write!(f, " in service `{}`", quoted(name)),
+            Owner::Condition(name) => write!(f, " in condition `{}`", quoted(name)),
+            Owner::ConditionOf(service) => write!(f, " in a condition of service `{}`", quoted(service)),
         }
     }
 }
@@ -152,6 +160,9 @@ pub(crate) struct Reader<'a> {
     /// The keys that were given, and where.
     pub(crate) given: BTreeMap<&'static str, Place>,
     pub(crate) edges: Vec<Edge>,
+    pub(crate) conditions: Vec<Condition>,
+    /// The service that a condition belongs to.
+    pub(crate) service: Option<String>,
     pub(crate) used_handles: BTreeSet<String>,
 }
 
@@ -164,6 +175,8 @@ impl<'a> Reader<'a> {
             key: "",
             given: BTreeMap::new(),
             edges: Vec::new(),
+            conditions: Vec::new(),
+            service: None,
             used_handles: BTreeSet::new(),
         }
     }

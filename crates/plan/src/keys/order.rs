@@ -74,6 +74,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
             read: |service, node, reader| service.conflicts = read_names(node, reader, false),
         },
     },
+    super::condition::OF_SERVICE,
     Key {
         name: "autostart",
         aliases: &["enabled", "auto_start", "start"],

@@ -64,6 +64,13 @@ pub(super) const KEYS: &[Key<Service>] = &[
 ];
 
 fn read_command(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    if let Some(argv) = words_of(node, reader) {
+        service.argv = argv;
+    }
+}
+
+/// The words of a command; what is wrong with them has been said. `None` where there are none.
+pub(super) fn words_of(node: &Node, reader: &mut Reader<'_>) -> Option<Vec<String>> {
     const EXPECTED: &str = "a string or an array of strings";
     let mut argv: Vec<String> = Vec::new();
     match &node.value {
@@ -81,11 +88,13 @@ fn read_command(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
                 argv.extend(words.into_iter().map(|word| word.text));
             }
             Err(Flaw::Open { quote }) => {
-                return reader.bad(node.place_of(quote), "has a quote that is never closed", None);
+                reader.bad(node.place_of(quote), "has a quote that is never closed", None);
+                return None;
             }
             Err(Flaw::Hanging { backslash }) => {
                 let hint = Some("write \\\\ for the character itself".to_owned());
-                return reader.bad(node.place_of(backslash), "ends in a `\\` that quotes nothing", hint);
+                reader.bad(node.place_of(backslash), "ends in a `\\` that quotes nothing", hint);
+                return None;
             }
         },
         Value::Array(items) => {
@@ -97,7 +106,10 @@ fn read_command(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
                 }
             }
         }
-        _ => return reader.wrong(node, EXPECTED, None),
+        _ => {
+            reader.wrong(node, EXPECTED, None);
+            return None;
+        }
     }
     match argv.first() {
         None => reader.bad(node.place, "is empty", Some("the first word is the program".to_owned())),
@@ -109,7 +121,7 @@ fn read_command(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
         }
         Some(_) => {}
     }
-    service.argv = argv;
+    Some(argv)
 }
 
 fn read_environment(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {

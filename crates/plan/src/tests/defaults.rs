@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use verger_engine::image::{Limits, Plan};
 
 use super::*;
-use crate::keys::{GROUP, Group, HANDLE, LIMITS, NO_DEFAULTS, PLAN, SERVICE, Shape, TARGET};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, NO_DEFAULTS, PLAN, SERVICE, Shape, TARGET};
 use crate::{reference, schema};
 
 /// Writing a key's default changes nothing.
@@ -28,6 +28,14 @@ fn every_default_is_what_holds_without_the_key() {
     let minimal = include_str!("../../samples/minimal.toml");
     for key in PLAN.iter().flat_map(|group| group.keys).filter(|key| !["", "{}"].contains(&key.default)) {
         assert_eq!(plan(&format!("{} = {}\n{minimal}", key.name, key.default)).services.len(), 1);
+    }
+    let condition = |more: &str| {
+        let probes =
+            plan(&format!("[service.x]\ncommand = 'x'\nconditions = [{{ tcp = '127.0.0.1:1'{more} }}]")).services;
+        probes.into_iter().nth(1).unwrap()
+    };
+    for key in CONDITION.iter().flat_map(|group| group.keys).filter(|key| !key.default.is_empty()) {
+        assert_eq!(condition(&format!(", {} = {}", key.name, key.default)), condition(""), "{}", key.name);
     }
     for key in LIMITS.iter().flat_map(|group| group.keys) {
         let limits = plan(&format!("{minimal}[limits]\n{} = {}\n", key.name, key.default)).limits;
@@ -66,6 +74,7 @@ fn the_lists_are_well_made() {
     look(SERVICE);
     look(HANDLE);
     look(LIMITS);
+    look(CONDITION);
     look(GROUP);
     look(TARGET);
 }
@@ -90,6 +99,8 @@ fn the_schema_describes_every_key() {
     let names = |keys: &[&str]| -> BTreeSet<String> { keys.iter().map(|key| (*key).to_owned()).collect() };
     let all: Vec<&str> = SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name).collect();
     assert_eq!(keys_at("/$defs/service/properties"), names(&all));
+    let of_condition: Vec<&str> = CONDITION.iter().flat_map(|group| group.keys).map(|key| key.name).collect();
+    assert_eq!(keys_at("/$defs/condition/properties"), names(&of_condition));
     let shared: Vec<&str> = all.iter().copied().filter(|key| !NO_DEFAULTS.contains(key)).collect();
     assert_eq!(keys_at("/$defs/defaults/properties"), names(&shared));
     let top = ["name", "shutdown_budget", "lock_memory", "service", "handle", "defaults", "limits", "$schema"];
@@ -126,6 +137,9 @@ fn assert_every_reference_leads_somewhere(at: &Json, schema: &Json) {
 fn the_reference_has_every_key() {
     let reference = reference();
     for key in SERVICE.iter().flat_map(|group| group.keys) {
+        assert!(reference.contains(&format!("| `{}` | ", key.name)), "{}", key.name);
+    }
+    for key in CONDITION.iter().flat_map(|group| group.keys) {
         assert!(reference.contains(&format!("| `{}` | ", key.name)), "{}", key.name);
     }
     assert!(reference.contains("| `restart_delay` | duration | `\"200ms\"` | The rest before the first restart"));

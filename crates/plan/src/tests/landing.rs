@@ -43,6 +43,8 @@ fn every_key_lands() {
             "bus",
             "driver@left",
             "planner",
+            "planner:path",
+            "planner:variable",
             "inspect",
             "leader",
             "gripper",
@@ -150,7 +152,8 @@ fn every_key_lands() {
     assert_eq!(
         *find("planner"),
         Service {
-            requires: vec!["driver@left".into(), "bus".into()],
+            requires: vec!["driver@left".into(), "bus".into(), "planner:path".into()],
+            wants: vec!["planner:variable".into()],
             ready: Ready::AliveFor(Span::from_millis(1500)),
             descriptors: vec![
                 handle(1, "log.w"),
@@ -163,6 +166,27 @@ fn every_key_lands() {
             ..base("planner", 88, &["planner"])
         }
     );
+    // A condition has its service's share of the machine, and a life of its own.
+    let probe = "verger-probe --name planner:path --every 20ms --within 5s path exists /dev/shm/bus";
+    assert_eq!(
+        *find("planner:path"),
+        Service {
+            description: "condition of planner: path exists /dev/shm/bus".into(),
+            program: "/proc/self/exe".into(),
+            requires: vec!["driver@left".into(), "bus".into()],
+            ready: Ready::Exit,
+            start_timeout: Span::from_secs(15),
+            restart: RestartPolicy::Never,
+            restart_delay: Span::from_millis(200),
+            stop: vec![StopStep { signal: 15, wait: Span::from_millis(200) }],
+            autostart: false,
+            cpu_affinity: vec![2, 3],
+            scheduling: Some((SchedulingPolicy::Batch, 0)),
+            ..base("planner:path", 97, &probe.split(' ').collect::<Vec<_>>())
+        }
+    );
+    let probe = "verger-probe --name planner:variable variable RUST_LOG info";
+    assert_eq!(find("planner:variable").argv.join(" "), probe);
     assert_eq!(
         *find("inspect"),
         Service {
@@ -171,7 +195,7 @@ fn every_key_lands() {
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
             survive: true,
-            ..base("inspect", 97, &["inspect"])
+            ..base("inspect", 101, &["inspect"])
         }
     );
     let lines = |number, lines| source(number, Source::Lines(lines));

@@ -1,6 +1,7 @@
 //! Stories told to the reader as a whole.
 
 mod complaints;
+mod conditions;
 mod defaults;
 mod grammar;
 mod landing;

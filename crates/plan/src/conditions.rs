@@ -1,0 +1,186 @@
+//! A condition becomes a service: a one-shot that the service requires, with vergerd's own probe as its program.
+//!
+//! So nothing else has to know of conditions: the order of starting, the causes, `why`, the containment and the end of
+//! everything are those of services. What the probe is told is read by `vergerd` (`crates/daemon/src/probe.rs`).
+
+use std::collections::BTreeMap;
+
+use verger_engine::image::{
+    Descriptor, Need, Origin, Plan, Ready, RestartPolicy, Right, Service, Source, StopStep, WhenDown,
+};
+use verger_engine::names::check_name;
+use verger_engine::time::Span;
+
+use crate::complaint::{Findings, Said, quoted};
+use crate::keys::{Condition, Edge, Names, OnFailure, Reader, Sort, condition_names};
+use crate::places::Places;
+use crate::sources::Sources;
+use crate::tree::{Entry, Table};
+
+/// The probe is vergerd itself. When a child is about to execute this, it still is what vergerd is: no path, no search and
+/// no update of the file in between can lead elsewhere.
+const PROGRAM: &str = "/proc/self/exe";
+/// What it is called then, and told by.
+const NAME: &str = "verger-probe";
+/// A probe that does not end by itself (it looks at a disk that is dead) is ended so much later than it should have.
+const LATE: Span = Span::from_secs(10);
+/// A probe ends at the signal. What its command has been doing meanwhile nobody waits for: it was only asked whether it succeeds.
+const STOP: StopStep = StopStep { signal: 15, wait: Span::from_millis(200) };
+
+/// Adds the names of all conditions to those of the plan's services, and complains of what cannot be one.
+pub(crate) fn name_all(services: &[(&Entry, &Table)], names: &mut Names, found: &mut Findings) -> usize {
+    let mut count = 0;
+    for (entry, table) in services {
+        for (name, place) in condition_names(&entry.key, table) {
+            count += 1;
+            if let Some(other) = names.services.get(&name) {
+                found.error(*other, || {
+                    Said::new(format!("`{}` is what a condition is called", quoted(&name)))
+                        .hint("give the service another name")
+                        .also(place, "the condition")
+                });
+                continue;
+            }
+            // What is wrong with the service's own name has been said.
+            if check_name(&entry.key).is_ok()
+                && let Err(flaw) = check_name(&name)
+            {
+                found.error(place, || {
+                    Said::new(format!("this condition would be called `{name}`: {flaw}"))
+                        .hint("give its service a shorter name")
+                });
+            }
+            names.services.insert(name, place);
+        }
+    }
+    count
+}
+
+/// Makes the services of a service's conditions, each with its edges, and has the service require them.
+pub(crate) fn land(
+    service: &mut Service,
+    reader: &mut Reader<'_>,
+    sources: &Sources,
+    places: &mut Places,
+    starts: &mut Vec<Edge>,
+) -> Vec<(Service, Vec<Edge>)> {
+    let conditions = std::mem::take(&mut reader.conditions);
+    let is_one = |name: &str| conditions.iter().any(|condition| condition.name == name);
+    // What goes down afterwards takes no answer back.
+    let others = |needs: &[Need]| {
+        let others = needs.iter().filter(|need| !is_one(&need.service));
+        others.map(|need| Need { when_down: WhenDown::Keep, ..need.clone() }).collect::<Vec<_>>()
+    };
+    let (requires, wants, any_of) = (others(&service.requires), others(&service.wants), others(&service.any_of));
+    let after: Vec<String> = service.after.iter().filter(|name| !is_one(name)).cloned().collect();
+    let edges: Vec<Edge> = reader.edges.iter().filter(|edge| !is_one(&edge.to)).cloned().collect();
+    let mut made = Vec::with_capacity(conditions.len());
+    for condition in &conditions {
+        let origin = Origin { line: sources.line(condition.place), ..service.origin.clone() };
+        let probe = Service {
+            requires: requires.clone(),
+            wants: wants.clone(),
+            any_of: any_of.clone(),
+            after: after.clone(),
+            ..probe(condition, origin, service, reader.names)
+        };
+        // What is said of these keys holds for the probe as it does for the service; what it runs and how it ends is its own.
+        const SHARED: [&str; 6] = ["user", "group", "groups", "working_directory", "stdout", "stderr"];
+        let keys: BTreeMap<_, _> = SHARED.iter().filter_map(|key| Some((*key, *reader.given.get(key)?))).collect();
+        places.add(&condition.name, condition.place, keys);
+        made.push((probe, edges.clone()));
+    }
+    for condition in conditions {
+        starts.extend(condition.starts);
+        reader.edges.push(Edge { to: condition.name.clone(), place: condition.place });
+        // Where it starts all the same, it waits for the answer only.
+        let needs = match condition.on_failure {
+            OnFailure::Continue => &mut service.wants,
+            OnFailure::Fail | OnFailure::Start(_) => &mut service.requires,
+        };
+        if !needs.iter().any(|need| need.service == condition.name) {
+            needs.push(condition.name.into());
+        }
+    }
+    made
+}
+
+/// The service of a condition: as the service it belongs to in all that a program can see, and on its own in all else.
+fn probe(condition: &Condition, origin: Origin, service: &Service, names: &Names) -> Service {
+    let Condition { name, words, times, timeout, on_failure, on_success, .. } = condition;
+    let mut argv = vec![NAME.to_owned()];
+    let mut option = |name: &str, value: String| argv.extend([name.to_owned(), value]);
+    option("--name", name.clone());
+    if let Some((every, within)) = times {
+        option("--every", every.to_string());
+        option("--within", within.to_string());
+    }
+    if let Some(timeout) = timeout {
+        option("--timeout", timeout.to_string());
+    }
+    if let OnFailure::Start(whom) = on_failure {
+        option("--on-failure", format!("start {whom}"));
+    }
+    if let Some(whom) = on_success {
+        option("--on-success", format!("start {whom}"));
+    }
+    argv.extend(words.iter().cloned());
+    let asks_for_a_start = on_success.is_some() || matches!(on_failure, OnFailure::Start(_));
+    let aside = Service::default();
+    Service {
+        name: name.clone(),
+        description: format!("condition of {}: {}", service.name, words.join(" ")),
+        origin,
+        program: PROGRAM.to_owned(),
+        argv,
+        descriptors: descriptors(service, names),
+        control: asks_for_a_start.then_some(Right::Operate),
+        brain: String::new(),
+        alive_within: None,
+        conflicts: Vec::new(),
+        ready: Ready::Exit,
+        success: aside.success,
+        start_retries: aside.start_retries,
+        start_retry_delay: aside.start_retry_delay,
+        start_timeout: Span(times.map_or(0, |(_, within)| within.0).saturating_add(LATE.0)),
+        stop: vec![STOP],
+        restart: RestartPolicy::Never,
+        restart_delay: aside.restart_delay,
+        restart_delay_max: aside.restart_delay_max,
+        healthy_after: aside.healthy_after,
+        give_up_after: aside.give_up_after,
+        give_up_within: aside.give_up_within,
+        autostart: false,
+        essential: false,
+        ..service.clone()
+    }
+}
+
+/// What it says goes where the service's words go, unless those are for a program at the other end of a line or a socket.
+fn descriptors(service: &Service, names: &Names) -> Vec<Descriptor> {
+    let is_for_words = |source: &Source| match source {
+        Source::Null | Source::Inherit | Source::File(_) => true,
+        Source::Handle(name) => names.handles.get(name).is_none_or(|(sort, _)| *sort != Sort::Socket),
+        Source::Lines(_) => false,
+    };
+    let both = service.descriptors.iter().filter(|it| matches!(it.number, 1 | 2) && is_for_words(&it.source));
+    both.cloned().collect()
+}
+
+/// Complains of conditions that start who cannot be started.
+pub(crate) fn check(plan: &Plan, starts: &[Edge], found: &mut Findings) {
+    if starts.is_empty() {
+        return;
+    }
+    let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
+    for Edge { to: name, place } in starts {
+        let Some(service) = services.get(name.as_str()) else { continue };
+        if !service.brain.is_empty() {
+            found.error(*place, || {
+                let (name, brain) = (quoted(name), quoted(&service.brain));
+                Said::new(format!("a condition starts `{name}`, and a brain decides about that"))
+                    .hint(format!("let `{brain}` look, or let the lifecycle lead `{name}`"))
+            });
+        }
+    }
+}
