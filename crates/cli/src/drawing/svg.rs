@@ -5,7 +5,7 @@ use std::fmt::Write;
 use verger_engine::image::EdgeKind;
 use verger_engine::life::PhaseKind;
 
-use super::{Graph, Node};
+use super::{Graph, Group, Node, Target};
 
 /// All in pixels.
 const CHARACTER: usize = 8;
@@ -14,6 +14,9 @@ const PADDING: usize = 12;
 /// Between two things of a layer, and between two layers.
 const GAP: usize = 24;
 const DROP: usize = 56;
+/// What services of a group are framed with, one group after the other; services of none are framed in [`FRAME`].
+const OF_GROUPS: [&str; 6] = ["#1f6fb2", "#b2561f", "#5b3fa0", "#1f8a70", "#a03f7d", "#7a7a1f"];
+const FRAME: &str = "#333333";
 
 /// A place: the middle of a box, its size.
 #[derive(Clone, Copy, Default)]
@@ -35,6 +38,7 @@ impl Graph {
         let width_of = |point: usize| if point < lines.len() { widest(point) * CHARACTER + 2 * PADDING } else { 2 };
         let breadth = |row: &[usize]| row.iter().map(|point| width_of(*point) + GAP).sum::<usize>();
         let whole = layers.rows.iter().map(|row| breadth(row)).max().unwrap_or(0) + GAP;
+        let whole = self.groups.iter().map(|group| self.width_of_group(group) + 2 * GAP).max().unwrap_or(0).max(whole);
         let mut top = GAP;
         for row in &layers.rows {
             let tall = |point: &usize| lines.get(*point).map_or(0, |lines| lines.len() * LINE + PADDING);
@@ -47,7 +51,8 @@ impl Graph {
             }
             top += height + DROP;
         }
-        let height = top.saturating_sub(DROP) + GAP;
+        let below = top.saturating_sub(DROP) + GAP;
+        let height = below + self.groups.iter().map(|group| height_of_group(group) + GAP).sum::<usize>();
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{whole}\" height=\"{height}\" \
              viewBox=\"0 0 {whole} {height}\" font-family=\"monospace\" font-size=\"13\">\n\
@@ -97,7 +102,41 @@ impl Graph {
         for (at, node) in self.nodes.iter().enumerate() {
             svg.push_str(&drawn(node, spots[at], &lines[at]));
         }
+        let mut top = below;
+        for (number, group) in self.groups.iter().enumerate() {
+            svg.push_str(&self.drawn_group(group, number, top));
+            top += height_of_group(group) + GAP;
+        }
         svg.push_str("</svg>\n");
+        svg
+    }
+
+    /// What stands in a group's box: its name, then each target with its services.
+    fn lines_of_group(&self, group: &Group) -> Vec<String> {
+        let line = |target: &Target| {
+            let role = if target.role().is_empty() { String::new() } else { format!(" ({})", target.role()) };
+            format!("{}{role}: {}", target.name, self.members(target)).trim_end().to_owned()
+        };
+        std::iter::once(group.title()).chain(group.targets.iter().map(line)).collect()
+    }
+
+    fn width_of_group(&self, group: &Group) -> usize {
+        let widest = self.lines_of_group(group).iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        widest * CHARACTER + 2 * PADDING
+    }
+
+    /// A group's box, below the services: these lie where what they wait for has them, and not by group.
+    fn drawn_group(&self, group: &Group, number: usize, top: usize) -> String {
+        let (width, height, colour) = (self.width_of_group(group), height_of_group(group), frame(Some(number)));
+        let mut svg = format!(
+            "<rect x=\"{GAP}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"4\" fill=\"none\" \
+             stroke=\"{colour}\" stroke-width=\"2\"/>\n"
+        );
+        for (nth, line) in self.lines_of_group(group).iter().enumerate() {
+            let weight = if nth == 0 { " font-weight=\"bold\"" } else { "" };
+            let (x, y) = (GAP + PADDING, top + PADDING / 2 + LINE * nth + LINE * 3 / 4);
+            let _infallible = writeln!(svg, "<text x=\"{x}\" y=\"{y}\"{weight}>{}</text>", escaped(line));
+        }
         svg
     }
 
@@ -127,6 +166,15 @@ impl Graph {
     }
 }
 
+fn height_of_group(group: &Group) -> usize {
+    (group.targets.len() + 1) * LINE + PADDING
+}
+
+/// The colour that the services of a group and its box have in common.
+fn frame(group: Option<usize>) -> &'static str {
+    group.map_or(FRAME, |number| OF_GROUPS[number % OF_GROUPS.len()])
+}
+
 fn drawn(node: &Node, spot: Spot, lines: &[String]) -> String {
     let fill = match node.phase {
         None => "#eef2f7",
@@ -141,7 +189,8 @@ fn drawn(node: &Node, spot: Spot, lines: &[String]) -> String {
     let Spot { x, width, height, .. } = spot;
     let mut svg = format!(
         "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"4\" fill=\"{fill}\" \
-         stroke=\"#333333\"/>\n"
+         stroke=\"{}\" stroke-width=\"2\"/>\n",
+        frame(node.group)
     );
     for (nth, line) in lines.iter().enumerate() {
         let (y, line) = (top + PADDING / 2 + LINE * nth + LINE * 3 / 4, escaped(line));
