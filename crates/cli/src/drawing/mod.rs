@@ -98,6 +98,11 @@ impl Edge {
         condition.into_iter().chain(when_down).collect::<Vec<_>>().join(", ")
     }
 
+    /// What stands at its line: of the usual kind only what is not the usual.
+    fn shown(&self) -> String {
+        if self.kind == EdgeKind::Requires { self.label() } else { self.words() }
+    }
+
     /// The same with its kind first.
     fn words(&self) -> String {
         match self.label() {
