@@ -91,7 +91,7 @@ never\t''"
 complete -c verger -n "__fish_verger_using_subcommand graph" -l live -d 'The plan of the instance\'s daemon, with how its services are'
 complete -c verger -n "__fish_verger_using_subcommand graph" -l dot -d 'Print it in DOT, for graphviz'
 complete -c verger -n "__fish_verger_using_subcommand graph" -l svg -d 'Print it as SVG'
-complete -c verger -n "__fish_verger_using_subcommand graph" -l json -d 'Print it as JSON: {"plan","services":[{"name","layer","targets","phase"}],"edges":[{"from","to","kind",…}]}'
+complete -c verger -n "__fish_verger_using_subcommand graph" -l json -d 'Print it as JSON: {"plan","targets":[{"name","services",…}],"services":[{"name","layer","targets","phase"}], "edges":[{"from","to","kind",…}]}'
 complete -c verger -n "__fish_verger_using_subcommand graph" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand import" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand import" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

@@ -35,12 +35,21 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &Need)> {
     lists.into_iter().flat_map(|(key, needs)| needs.iter().map(move |need| (key, need)))
 }
 
-/// The services that something other than a person starts: the plan, a target, a brain, or who needs them.
+/// The services that something other than a person starts: the plan, a target, a brain, a condition, or who needs them.
 fn started(plan: &Plan) -> BTreeSet<&str> {
     let itself = plan.services.iter().filter(|service| service.autostart || !service.brain.is_empty());
     let listed = plan.groups.iter().flat_map(|group| &group.targets).flat_map(|target| &target.services);
     let needed = plan.services.iter().flat_map(needs).map(|(_, need)| need.service.as_str());
-    itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(needed).collect()
+    let named = plan.services.iter().flat_map(starts);
+    itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(needed).chain(named).collect()
+}
+
+/// Whom a condition starts, from what its probe is told.
+fn starts(probe: &Service) -> impl Iterator<Item = &str> {
+    probe.argv.windows(2).filter_map(|pair| match pair {
+        [option, value] if option == "--on-success" || option == "--on-failure" => value.strip_prefix("start "),
+        _ => None,
+    })
 }
 
 struct Found<'r> {
@@ -222,6 +231,13 @@ mod tests {
         assert_eq!(found(&needed("after")), [words]);
         let listed = "initial_target = \"t\"\n[target.t]\nservices = [\"a\"]\n[service.a]\ncommand = \"a\"\n";
         assert_eq!(found(listed), [""; 0]);
+        for key in ["on_success", "on_failure"] {
+            let told = format!(
+                "[service.a]\nautostart = false\ncommand = \"a\"\n[service.b]\ncommand = \"b\"\n\
+                 conditions = [{{ path = \"/x\", {key} = \"start a\" }}]\n"
+            );
+            assert_eq!(found(&told), [""; 0], "{key}");
+        }
     }
 
     #[test]

@@ -25,12 +25,17 @@ fn the_running_plan_is_drawn_with_how_its_services_are() {
     let expected = "LAYER  SERVICE  PHASE    EDGES\n0      db       running\n       tool     down\n\
                     1      lidar    running  requires db\n2      nav      running  requires lidar\n";
     assert_eq!(scene.ask(&["graph", "--live"]), (0, expected.to_owned(), String::new()));
+    let (status, said, _) = scene.ask(&["graph", "--live", "--color=always"]);
+    assert!(status == 0 && said.contains("\u{1b}[32mrunning\u{1b}[0m"), "{said}");
     assert_eq!(scene.ask(&["stop", "lidar"]).0, 0);
     let (status, said, _) = scene.ask(&["graph", "--live", "--json"]);
     let phases: Vec<Value> = json(&said)["services"].as_array().unwrap().iter().map(|it| it["phase"].clone()).collect();
     assert_eq!((status, phases), (0, ["running", "down", "down", "down"].map(Value::from).to_vec()));
     let (status, said, _) = scene.ask(&["graph", "--live", "--svg"]);
     assert!(status == 0 && said.starts_with("<svg ") && said.contains(">down</text>"), "{said}");
+
+    let (status, said, _) = scene.ask(&["graph", "--live", "--dot"]);
+    assert!(status == 0 && said.contains("n1 [label=\"lidar\\ndown\"];"), "{said}");
 
     assert_eq!(scene.ask(&["graph"]).0, 2);
     assert_eq!(scene.ask(&["graph", "--live", "x.toml"]).0, 2);

@@ -33,7 +33,7 @@ impl Graph {
                 EdgeKind::After => "dotted",
                 EdgeKind::Conflicts => "bold, color=red, dir=both, constraint=false",
             };
-            let label = if edge.kind == EdgeKind::Requires { edge.label() } else { edge.words() };
+            let label = edge.shown();
             let label = if label.is_empty() { String::new() } else { format!(", label={}", quoted(&label)) };
             let _infallible = writeln!(dot, "  n{} -> n{} [style={style}{label}];", edge.from, edge.to);
         }

@@ -48,7 +48,30 @@ struct Edge {
 /// A group with its targets, each with its members.
 struct Group {
     name: String,
-    targets: Vec<(String, Vec<usize>)>,
+    targets: Vec<Target>,
+}
+
+/// A target, with everything that comes with it.
+struct Target {
+    /// As `verger switch` takes it: `group/target`; without `group/` in the unnamed group.
+    name: String,
+    members: Vec<usize>,
+    /// Whether its group begins with it.
+    is_initial: bool,
+    /// Whether its group falls back on it.
+    is_fallback: bool,
+}
+
+impl Target {
+    /// What it is for its group, beyond one to be switched to.
+    fn role(&self) -> &'static str {
+        match (self.is_initial, self.is_fallback) {
+            (true, true) => "initial, fallback",
+            (true, false) => "initial",
+            (false, true) => "fallback",
+            (false, false) => "",
+        }
+    }
 }
 
 impl Group {
@@ -75,6 +98,11 @@ impl Edge {
         condition.into_iter().chain(when_down).collect::<Vec<_>>().join(", ")
     }
 
+    /// What stands at its line: of the usual kind only what is not the usual.
+    fn shown(&self) -> String {
+        if self.kind == EdgeKind::Requires { self.label() } else { self.words() }
+    }
+
     /// The same with its kind first.
     fn words(&self) -> String {
         match self.label() {
@@ -90,9 +118,12 @@ impl Graph {
         let groups: Vec<Group> = (0..image.group_count())
             .map(|at| {
                 let group = image.group(at);
-                let target = |at| {
-                    let target = group.target(at);
-                    (target.name().to_owned(), target.members().map(|member| member as usize).collect())
+                let prefix = if group.name().is_empty() { String::new() } else { format!("{}/", group.name()) };
+                let target = |at| Target {
+                    name: format!("{prefix}{}", group.target(at).name()),
+                    members: group.target(at).members().map(|member| member as usize).collect(),
+                    is_initial: group.initial() == at,
+                    is_fallback: group.fallback() == Some(at),
                 };
                 Group { name: group.name().to_owned(), targets: (0..group.target_count()).map(target).collect() }
             })
@@ -100,7 +131,7 @@ impl Graph {
         let group_of = |service: usize| {
             groups
                 .iter()
-                .position(|group| group.targets.iter().any(|(_, members)| members.binary_search(&service).is_ok()))
+                .position(|group| group.targets.iter().any(|target| target.members.binary_search(&service).is_ok()))
         };
         let nodes = image
             .services()
@@ -138,15 +169,20 @@ impl Graph {
         Layers::of(self.nodes.len(), &order.collect::<Vec<_>>())
     }
 
-    /// `group/target` of each target that has a service; without `group/` in the unnamed group.
-    fn targets_of(&self, service: usize) -> Vec<String> {
-        let of_group = |group: &'_ Group| {
-            let name = group.name.clone();
-            let has = group.targets.iter().filter(move |(_, members)| members.binary_search(&service).is_ok());
-            has.map(move |(target, _)| if name.is_empty() { target.clone() } else { format!("{name}/{target}") })
-                .collect::<Vec<_>>()
-        };
-        self.groups.iter().flat_map(of_group).collect()
+    /// All targets of all groups.
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.groups.iter().flat_map(|group| &group.targets)
+    }
+
+    /// The targets that have a service.
+    fn targets_of(&self, service: usize) -> Vec<&str> {
+        let has = self.targets().filter(|target| target.members.binary_search(&service).is_ok());
+        has.map(|target| target.name.as_str()).collect()
+    }
+
+    /// The services of a target, in words.
+    fn members(&self, target: &Target) -> String {
+        target.members.iter().map(|at| self.nodes[*at].name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
     pub(crate) fn as_json(&self) -> Value {
@@ -165,8 +201,15 @@ impl Graph {
                 "condition": edge.condition.kind().word(), "when_down": edge.when_down.word(), "label": edge.label(),
             })
         };
+        let target = |target: &Target| {
+            json!({
+                "name": target.name, "initial": target.is_initial, "fallback": target.is_fallback,
+                "services": target.members.iter().map(|at| name(*at)).collect::<Vec<_>>(),
+            })
+        };
         json!({
             "plan": self.name,
+            "targets": self.targets().map(target).collect::<Vec<_>>(),
             "services": self.nodes.iter().enumerate().map(service).collect::<Vec<_>>(),
             "edges": self.edges.iter().map(edge).collect::<Vec<_>>(),
         })

@@ -5,7 +5,8 @@ use std::fmt::Write;
 use verger_engine::image::EdgeKind;
 use verger_engine::life::PhaseKind;
 
-use super::{Graph, Node};
+use super::layers::Layers;
+use super::{Edge, Graph, Group, Node, Target};
 
 /// All in pixels.
 const CHARACTER: usize = 8;
@@ -14,6 +15,15 @@ const PADDING: usize = 12;
 /// Between two things of a layer, and between two layers.
 const GAP: usize = 24;
 const DROP: usize = 56;
+/// Labels of edges: a character, a line. Of one layer each has a line of its own, up to so many: then they share.
+const SMALL: usize = 6;
+const LANE: usize = 12;
+const LANES_MAX: usize = 16;
+/// Above and below the labels between two layers.
+const MARGIN: usize = 32;
+/// What services of a group are framed with, one group after the other; services of none are framed in [`FRAME`].
+const OF_GROUPS: [&str; 6] = ["#1f6fb2", "#b2561f", "#5b3fa0", "#1f8a70", "#a03f7d", "#7a7a1f"];
+const FRAME: &str = "#333333";
 
 /// A place: the middle of a box, its size.
 #[derive(Clone, Copy, Default)]
@@ -35,8 +45,18 @@ impl Graph {
         let width_of = |point: usize| if point < lines.len() { widest(point) * CHARACTER + 2 * PADDING } else { 2 };
         let breadth = |row: &[usize]| row.iter().map(|point| width_of(*point) + GAP).sum::<usize>();
         let whole = layers.rows.iter().map(|row| breadth(row)).max().unwrap_or(0) + GAP;
+        let whole = self.groups.iter().map(|group| self.width_of_group(group) + 2 * GAP).max().unwrap_or(0).max(whole);
+        let labels: Vec<String> = self.edges.iter().map(Edge::shown).collect();
+        let widest = labels.iter().map(|label| width_of_label(label)).max().unwrap_or(0);
+        let whole = whole.max(widest + 2 * GAP);
+        let (lanes, needed) = self.lanes(&layers, &labels);
         let mut top = GAP;
-        for row in &layers.rows {
+        let mut tops = Vec::with_capacity(layers.rows.len());
+        for (layer, row) in layers.rows.iter().enumerate() {
+            if layer > 0 {
+                top += DROP.max(MARGIN + LANE * needed[layer].min(LANES_MAX));
+            }
+            tops.push(top);
             let tall = |point: &usize| lines.get(*point).map_or(0, |lines| lines.len() * LINE + PADDING);
             let height = row.iter().map(tall).max().unwrap_or(0);
             let mut left = (whole - breadth(row)) / 2 + GAP / 2;
@@ -45,9 +65,10 @@ impl Graph {
                 spots[*point] = Spot { x: left + width / 2, y: top + height / 2, width, height: tall(point) };
                 left += width + GAP;
             }
-            top += height + DROP;
+            top += height;
         }
-        let height = top.saturating_sub(DROP) + GAP;
+        let below = top + GAP;
+        let height = below + self.groups.iter().map(|group| height_of_group(group) + GAP).sum::<usize>();
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{whole}\" height=\"{height}\" \
              viewBox=\"0 0 {whole} {height}\" font-family=\"monospace\" font-size=\"13\">\n\
@@ -57,7 +78,9 @@ impl Graph {
             escaped(&self.name)
         );
         let mut ways = layers.ways.iter();
-        for edge in &self.edges {
+        // Labels lie over all lines, and are read where these cross them.
+        let mut over = String::new();
+        for (nth, edge) in self.edges.iter().enumerate() {
             let straight = vec![edge.from, edge.to];
             let way = if edge.kind.orders() { ways.next().unwrap_or(&straight) } else { &straight };
             let line: Vec<String> = self.line(way, &spots, edge.kind);
@@ -77,27 +100,82 @@ impl Graph {
                  <title>{told}</title></polyline>",
                 line.join(" ")
             );
-            let label = if edge.kind == EdgeKind::Requires { edge.label() } else { edge.words() };
-            if let (false, [first, second, ..]) = (label.is_empty(), way.as_slice()) {
+            if let (false, [first, second, ..]) = (labels[nth].is_empty(), way.as_slice()) {
                 let (first, second) = (spots[*first], spots[*second]);
-                let (x, y) = match edge.kind.orders() {
-                    true => ((first.x + second.x) / 2, (first.y + second.y) / 2),
+                let (x, y) = match lanes[nth] {
+                    Some(lane) => {
+                        let y = tops[layers.of_node(edge.from)] - LANE - LANE * lane;
+                        (crossing(first, second, y), y)
+                    }
                     // Below the boxes that the line is between.
-                    false => {
+                    None => {
                         ((first.x + second.x) / 2, (first.y + first.height / 2).max(second.y + second.height / 2) + 12)
                     }
                 };
-                let label = escaped(&label);
+                let half = width_of_label(&labels[nth]) / 2;
+                let x = x.clamp(half, whole - half);
+                let label = escaped(&labels[nth]);
                 let _infallible = writeln!(
-                    svg,
-                    "<text x=\"{x}\" y=\"{y}\" font-size=\"10\" text-anchor=\"middle\" fill=\"{colour}\">{label}</text>"
+                    over,
+                    "<text x=\"{x}\" y=\"{y}\" font-size=\"10\" text-anchor=\"middle\" fill=\"{colour}\" \
+                     stroke=\"#ffffff\" stroke-width=\"3\" paint-order=\"stroke\">{label}</text>"
                 );
             }
         }
+        svg.push_str(&over);
         for (at, node) in self.nodes.iter().enumerate() {
             svg.push_str(&drawn(node, spots[at], &lines[at]));
         }
+        let mut top = below;
+        for (number, group) in self.groups.iter().enumerate() {
+            svg.push_str(&self.drawn_group(group, number, top));
+            top += height_of_group(group) + GAP;
+        }
         svg.push_str("</svg>\n");
+        svg
+    }
+
+    /// For each edge with a label the line that this has between its layer and the one above; how many each layer needs.
+    fn lanes(&self, layers: &Layers, labels: &[String]) -> (Vec<Option<usize>>, Vec<usize>) {
+        let mut needed = vec![0; layers.rows.len()];
+        let lane = |(edge, label): (&Edge, &String)| {
+            let layer = layers.of_node(edge.from);
+            if label.is_empty() || !edge.kind.orders() || layer == 0 {
+                return None;
+            }
+            needed[layer] += 1;
+            Some((needed[layer] - 1) % LANES_MAX)
+        };
+        let lanes = self.edges.iter().zip(labels).map(lane).collect();
+        (lanes, needed)
+    }
+
+    /// What stands in a group's box: its name, then each target with its services.
+    fn lines_of_group(&self, group: &Group) -> Vec<String> {
+        let line = |target: &Target| {
+            let role = if target.role().is_empty() { String::new() } else { format!(" ({})", target.role()) };
+            format!("{}{role}: {}", target.name, self.members(target)).trim_end().to_owned()
+        };
+        std::iter::once(group.title()).chain(group.targets.iter().map(line)).collect()
+    }
+
+    fn width_of_group(&self, group: &Group) -> usize {
+        let widest = self.lines_of_group(group).iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        widest * CHARACTER + 2 * PADDING
+    }
+
+    /// A group's box, below the services: these lie where what they wait for has them, and not by group.
+    fn drawn_group(&self, group: &Group, number: usize, top: usize) -> String {
+        let (width, height, colour) = (self.width_of_group(group), height_of_group(group), frame(Some(number)));
+        let mut svg = format!(
+            "<rect x=\"{GAP}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"4\" fill=\"none\" \
+             stroke=\"{colour}\" stroke-width=\"2\"/>\n"
+        );
+        for (nth, line) in self.lines_of_group(group).iter().enumerate() {
+            let weight = if nth == 0 { " font-weight=\"bold\"" } else { "" };
+            let (x, y) = (GAP + PADDING, top + PADDING / 2 + LINE * nth + LINE * 3 / 4);
+            let _infallible = writeln!(svg, "<text x=\"{x}\" y=\"{y}\"{weight}>{}</text>", escaped(line));
+        }
         svg
     }
 
@@ -127,6 +205,26 @@ impl Graph {
     }
 }
 
+fn width_of_label(label: &str) -> usize {
+    label.chars().count() * SMALL
+}
+
+/// Where a line from the upper side of a box to the lower one of another is at height `y`.
+fn crossing(from: Spot, to: Spot, y: usize) -> usize {
+    let (bottom, top) = (from.y - from.height / 2, to.y + to.height / 2);
+    let (above, whole) = (bottom.saturating_sub(y), bottom.saturating_sub(top).max(1));
+    (from.x * whole.saturating_sub(above) + to.x * above.min(whole)) / whole
+}
+
+fn height_of_group(group: &Group) -> usize {
+    (group.targets.len() + 1) * LINE + PADDING
+}
+
+/// The colour that the services of a group and its box have in common.
+fn frame(group: Option<usize>) -> &'static str {
+    group.map_or(FRAME, |number| OF_GROUPS[number % OF_GROUPS.len()])
+}
+
 fn drawn(node: &Node, spot: Spot, lines: &[String]) -> String {
     let fill = match node.phase {
         None => "#eef2f7",
@@ -141,7 +239,8 @@ fn drawn(node: &Node, spot: Spot, lines: &[String]) -> String {
     let Spot { x, width, height, .. } = spot;
     let mut svg = format!(
         "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" rx=\"4\" fill=\"{fill}\" \
-         stroke=\"#333333\"/>\n"
+         stroke=\"{}\" stroke-width=\"2\"/>\n",
+        frame(node.group)
     );
     for (nth, line) in lines.iter().enumerate() {
         let (y, line) = (top + PADDING / 2 + LINE * nth + LINE * 3 / 4, escaped(line));

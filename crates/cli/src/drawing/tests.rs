@@ -52,6 +52,30 @@ fn an_edge_over_layers_bends_and_few_edges_cross() {
 }
 
 #[test]
+fn labels_lie_apart_and_inside() {
+    let mut plan = String::from("[service.a]\ncommand = \"a\"\n");
+    for name in ["b", "c", "d", "e"] {
+        plan +=
+            &format!("[service.{name}]\ncommand = \"x\"\nwants = [{{ service = \"a\", condition = \"started\" }}]\n");
+    }
+    let svg = Graph::of(&image(&plan)).svg();
+    let number = |line: &str, key: &str| -> usize {
+        let (_, rest) = line.split_once(&format!(" {key}=\"")).unwrap();
+        rest.split('"').next().unwrap().parse().unwrap()
+    };
+    let width = number(&svg, "width");
+    let labels = svg.lines().filter(|line| line.contains("font-size=\"10\""));
+    let mut places: Vec<(usize, usize)> = labels.map(|line| (number(line, "y"), number(line, "x"))).collect();
+    places.sort_unstable();
+    let half = "wants (started)".len() * 3;
+    assert_eq!(places.len(), 4);
+    assert!(places.iter().all(|(_, x)| (half..=width - half).contains(x)), "{svg}");
+    assert!(places.windows(2).all(|pair| pair[0].0 + 12 <= pair[1].0), "{svg}");
+    // Below who is waited for, above who waits.
+    assert!(places.iter().all(|(y, _)| (24 + 30 + 12..).contains(y)), "{svg}");
+}
+
+#[test]
 fn what_xml_may_not_hold_is_escaped() {
     assert_eq!(escaped("<a & \"b\">\u{1}"), "&lt;a &amp; &quot;b&quot;&gt;\u{fffd}");
 }

@@ -1,6 +1,6 @@
-//! A graph as text: one service a line, what is waited for above who waits.
+//! A graph as text: one service a line, what is waited for above who waits; then the targets, each with its services.
 
-use super::Graph;
+use super::{Graph, Target};
 use crate::table::{Cell, table};
 use crate::terminal::Paint;
 use crate::words;
@@ -30,7 +30,20 @@ impl Graph {
                 rows.push(row);
             }
         }
-        table(&heads, &rows, paint)
+        let mut text = table(&heads, &rows, paint);
+        if !self.groups.is_empty() {
+            text.push('\n');
+            text.push_str(&self.table_of_targets(paint));
+        }
+        text
+    }
+
+    fn table_of_targets(&self, paint: Paint) -> String {
+        let row = |target: &Target| {
+            let members = Some(self.members(target)).filter(|members| !members.is_empty());
+            vec![Cell::new(&target.name), Cell::new(target.role()), Cell::maybe(members)]
+        };
+        table(&["TARGET", "ROLE", "SERVICES"], &self.targets().map(row).collect::<Vec<_>>(), paint)
     }
 
     /// `requires db, net; after log`: what a service says of others.

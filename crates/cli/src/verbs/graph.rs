@@ -30,7 +30,8 @@ pub(super) struct Graph {
     /// Print it as SVG
     #[arg(long, conflicts_with = "json")]
     svg: bool,
-    /// Print it as JSON: {"plan","services":[{"name","layer","targets","phase"}],"edges":[{"from","to","kind",…}]}
+    /// Print it as JSON: {"plan","targets":[{"name","services",…}],"services":[{"name","layer","targets","phase"}],
+    /// "edges":[{"from","to","kind",…}]}
     #[arg(long)]
     json: bool,
 }
