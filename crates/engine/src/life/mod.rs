@@ -171,7 +171,8 @@ struct Slot {
     restarts: u32,
     last_exit: Option<Exit>,
     last_order: LastOrder,
-    /// Somebody stopped it by command: its brain, if it has one, may not start it.
+    /// Somebody stopped it, or what it requires, or what it conflicts with was started: its brain, if it has one, may not start it,
+    /// and neither does who only wants it.
     taken: bool,
     /// The group it is a member of.
     group: u32,

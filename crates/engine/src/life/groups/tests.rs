@@ -1,0 +1,328 @@
+//! Stories of groups: switches, cancels, failures, fallbacks, plans that change.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::desk::{Desk, service};
+use crate::image::{Group as PlanGroup, Plan, Ready, RestartPolicy, Service, Target};
+use crate::runs::{Exit, Step};
+use crate::time::Span;
+
+fn member(name: &str, requires: &[&str]) -> Service {
+    let requires = requires.iter().map(|name| (*name).into()).collect();
+    Service { requires, autostart: false, restart: RestartPolicy::Never, ready: Ready::Notify, ..service(name) }
+}
+
+fn target(name: &str, services: &[&str]) -> Target {
+    let services = services.iter().map(|name| (*name).into()).collect();
+    Target { name: name.into(), services, ..Target::default() }
+}
+
+/// `drive` has camera and planner, both of which need `bus`; `safe` has the brake, which needs `bus` too.
+fn car() -> Plan {
+    let services =
+        vec![member("bus", &[]), member("camera", &["bus"]), member("planner", &["camera"]), member("brake", &["bus"])];
+    let targets = vec![target("drive", &["planner"]), target("safe", &["brake"])];
+    let group = PlanGroup { targets, initial: "safe".into(), fallback: "safe".into(), ..PlanGroup::default() };
+    Plan { services, groups: vec![group], ..Plan::default() }
+}
+
+fn comes_up(desk: &mut Desk, names: &[&str]) {
+    for name in names {
+        desk.spawned(name).ready(name);
+    }
+}
+
+fn safe_car() -> Desk {
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&car());
+    comes_up(&mut desk, &["bus", "brake"]);
+    assert_eq!(desk.phases(), "brake running, bus running, camera down, planner down");
+    desk.forget();
+    desk
+}
+
+fn ended(desk: &mut Desk, name: &str) {
+    desk.ends(name, Exit::signal(15)).swept(name, None);
+}
+
+#[test]
+fn the_initial_target_is_entered_with_the_plan() {
+    let mut desk = Desk::new(vec![]);
+    desk.forget().plan_whole(&car());
+    desk.says(
+        "planned +4 ~0 -0
+         safe stopping
+         safe starting
+         brake: down -> waiting (awaits bus)
+         bus: down -> starting (needed brake)
+         spawn bus",
+    );
+    comes_up(&mut desk, &["bus", "brake"]);
+    assert!(desk.said().ends_with("brake: starting -> running (ready)\nsafe complete"));
+    assert_eq!(desk.engine.wake_at(), Moment::NEVER);
+}
+
+#[test]
+fn a_switch_stops_first_then_starts_and_leaves_what_is_in_both() {
+    let mut desk = safe_car();
+    desk.switch("drive").says(
+        "drive stopping
+         brake: running -> stopping (asked)
+         census brake Asked
+         stop brake 15 Main",
+    );
+    ended(&mut desk, "brake");
+    desk.says(
+        "sweep brake
+         brake: stopping -> down (ended)
+         release brake
+         drive starting
+         camera: down -> starting (asked)
+         spawn camera
+         planner: down -> waiting (awaits camera)",
+    );
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert!(desk.said().ends_with("drive complete\nanswer 1: Switched"));
+    assert_eq!(desk.phases(), "brake down, bus running, camera running, planner running");
+    // And back: dependents go first, and the bus stays.
+    desk.switch("safe").says(
+        "safe stopping
+         planner: running -> stopping (asked)
+         census planner Asked
+         stop planner 15 Main
+         camera: running -> held (held-by planner)",
+    );
+    ended(&mut desk, "planner");
+    ended(&mut desk, "camera");
+    comes_up(&mut desk, &["brake"]);
+    assert!(desk.said().ends_with("safe complete\nanswer 2: Switched"));
+}
+
+#[test]
+fn the_same_target_has_two_answers() {
+    let mut desk = safe_car();
+    desk.switch("safe").says("answer 1: AlreadyActive");
+    desk.switch("drive").forget().switch("drive").says("answer 3: AlreadySwitching");
+}
+
+#[test]
+fn another_request_cancels_at_once_also_while_readiness_is_awaited() {
+    let mut desk = safe_car();
+    desk.switch("drive").forget();
+    ended(&mut desk, "brake");
+    desk.spawned("camera").forget();
+    // The camera is starting and not ready.
+    desk.switch("safe");
+    let said = desk.said();
+    assert!(said.contains("answer 1: Cancelled { by: Switch { group: 0"), "{said}");
+    assert!(said.contains("camera: starting -> stopping (unneeded planner)"), "{said}");
+    ended(&mut desk, "camera");
+    comes_up(&mut desk, &["brake"]);
+    assert!(desk.said().ends_with("safe complete\nanswer 2: Switched"));
+    assert_eq!(desk.phases(), "brake running, bus running, camera down, planner down");
+}
+
+#[test]
+fn a_request_while_others_stop_waits_for_their_end() {
+    let mut desk = safe_car();
+    desk.switch("drive").forget().switch("safe");
+    let said = desk.said();
+    assert!(said.starts_with("answer 1: Cancelled"), "{said}");
+    // The brake is on its way down already: it has to end before it comes again.
+    assert!(!said.contains("starting"), "{said}");
+    ended(&mut desk, "brake");
+    comes_up(&mut desk, &["brake"]);
+    assert!(desk.said().ends_with("safe complete\nanswer 2: Switched"));
+}
+
+#[test]
+fn a_member_that_fails_leads_to_the_fallback_and_the_caller_is_told() {
+    let mut desk = safe_car();
+    desk.switch("drive");
+    ended(&mut desk, "brake");
+    desk.forget().refused("camera", Step::Exec, 2);
+    let said = desk.said();
+    assert!(said.contains("drive failed: of camera") || said.contains("drive failed: of planner"), "{said}");
+    assert!(said.contains("answer 1: TargetFailed(Member"), "{said}");
+    assert!(said.contains("safe starting"), "{said}");
+    comes_up(&mut desk, &["brake"]);
+    assert!(desk.said().ends_with("safe complete"));
+    // What it goes back to is the start that failed.
+    let status = desk.engine.group_status(0).unwrap();
+    assert!(matches!(status.root.map(|root| root.what), Some(RootKind::StartFailed { .. })), "{status:?}");
+}
+
+#[test]
+fn a_crash_in_steady_state_leads_to_the_fallback_and_dependents_in_it_are_left_alone() {
+    let mut desk = safe_car();
+    // The bus, which the brake needs, crashes while the fallback is active: it comes back, and the brake runs on.
+    let brake = desk.run("brake");
+    desk.ends("bus", Exit::signal(11)).swept("bus", None);
+    let said = desk.said();
+    assert!(said.contains("safe failed: of bus") && said.ends_with("safe resting"), "{said}");
+    desk.pass(Span::from_secs(1));
+    comes_up(&mut desk, &["bus"]);
+    assert!(desk.said().ends_with("safe complete"));
+    assert_eq!(desk.run("brake"), brake, "it was not touched");
+}
+
+#[test]
+fn a_fallback_that_fails_is_tried_a_few_times_and_then_comes_the_last_resort() {
+    let mut desk = safe_car();
+    for (nth, rest) in [(1, 1), (2, 2), (3, 4)] {
+        desk.forget().ends("brake", Exit::signal(11)).swept("brake", None);
+        assert!(desk.said().ends_with("safe resting"), "{nth}");
+        assert_eq!(desk.engine.wake_at().since(desk.now), Span::from_secs(rest));
+        desk.pass(Span::from_secs(rest));
+        comes_up(&mut desk, &["brake"]);
+        assert!(desk.said().ends_with("safe complete"), "{nth}");
+    }
+    desk.ends("brake", Exit::signal(11)).swept("brake", None);
+    let said = desk.said();
+    assert!(said.contains("last resort: off") && said.contains("Off stopping"), "{said}");
+    ended(&mut desk, "bus");
+    assert!(desk.said().ends_with("Off complete"));
+}
+
+#[test]
+fn a_fallback_that_was_complete_for_long_begins_to_count_anew() {
+    let mut desk = safe_car();
+    for _ in 0..6 {
+        desk.forget().pass(Span::from_secs(60)).ends("brake", Exit::signal(11)).swept("brake", None);
+        desk.pass(Span::from_secs(1));
+        comes_up(&mut desk, &["brake"]);
+        assert!(desk.said().ends_with("safe complete"));
+    }
+}
+
+#[test]
+fn the_last_resort_may_be_the_end_of_everything() {
+    let mut plan = car();
+    plan.groups[0].last_resort = LastResort::End;
+    plan.groups[0].fallback_attempts = 0;
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan).refused("bus", Step::Exec, 2);
+    let said = desk.said();
+    assert!(said.contains("last resort: end") && said.ends_with("ended 1"), "{said}");
+}
+
+#[test]
+fn a_transition_has_its_time() {
+    let mut plan = car();
+    plan.groups[0].targets[0].transition_timeout = Span::from_secs(5);
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    comes_up(&mut desk, &["bus", "brake"]);
+    desk.switch("drive");
+    ended(&mut desk, "brake");
+    desk.spawned("camera").forget().pass(Span::from_millis(4999)).says("").pass(Span::from_millis(1));
+    let said = desk.said();
+    assert!(said.starts_with("drive failed: timed out, awaiting planner\nanswer 1: TargetFailed(TimedOut"), "{said}");
+    assert!(said.contains("safe stopping\n"), "{said}");
+}
+
+#[test]
+fn who_asks_without_patience_is_told_and_the_switch_goes_on() {
+    let mut desk = safe_car();
+    desk.switch_with("drive", Span::from_secs(1), 0).forget().pass(Span::from_secs(1));
+    assert!(desk.said().starts_with("answer 1: TimedOut"));
+    ended(&mut desk, "brake");
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert!(desk.said().ends_with("drive complete"));
+}
+
+#[test]
+fn a_repeated_request_is_the_first_one() {
+    let mut desk = safe_car();
+    desk.switch_with("drive", Span::FOREVER, 9).forget().switch_with("drive", Span::FOREVER, 9);
+    assert!(desk.said().starts_with("answer 1: Cancelled"));
+    ended(&mut desk, "brake");
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert!(desk.said().ends_with("answer 2: Switched"));
+    desk.switch_with("drive", Span::FOREVER, 9).says("answer 3: Switched");
+}
+
+#[test]
+fn a_failed_group_without_a_fallback_stays_and_can_be_switched() {
+    let mut plan = car();
+    plan.groups[0].fallback.clear();
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan).refused("bus", Step::Exec, 2);
+    assert!(desk.said().ends_with("safe failed"));
+    // The same target may be asked for again: it is not active.
+    desk.switch("safe");
+    comes_up(&mut desk, &["bus", "brake"]);
+    assert!(desk.said().ends_with("safe complete\nanswer 1: Switched"));
+}
+
+#[test]
+fn what_somebody_stopped_holds_no_switch_up() {
+    let mut desk = safe_car();
+    desk.stop("brake");
+    ended(&mut desk, "brake");
+    desk.forget().switch("drive").forget();
+    comes_up(&mut desk, &["camera"]);
+    desk.stop("planner");
+    assert!(desk.said().contains("drive complete\nanswer 2: Switched"), "nobody waits for the planner");
+}
+
+#[test]
+fn groups_switch_independently_and_share_what_both_need() {
+    let names = |names: &[&str]| names.iter().map(|name| member(name, &["bus"])).collect::<Vec<_>>();
+    let mut services = names(&["left", "right"]);
+    services.push(member("bus", &[]));
+    let group = |name: &str, service: &str| PlanGroup {
+        name: name.into(),
+        targets: vec![target("on", &[service])],
+        initial: "on".into(),
+        ..PlanGroup::default()
+    };
+    let plan = Plan { services, groups: vec![group("l", "left"), group("r", "right")], ..Plan::default() };
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    comes_up(&mut desk, &["bus", "left", "right"]);
+    desk.forget().switch("l/Off");
+    ended(&mut desk, "left");
+    assert!(desk.said().ends_with("l/Off complete\nanswer 1: Switched"));
+    assert_eq!(desk.phases(), "bus running, left down, right running");
+    desk.switch("r/Off");
+    ended(&mut desk, "right");
+    ended(&mut desk, "bus");
+    assert!(desk.said().ends_with("r/Off complete\nanswer 2: Switched"));
+}
+
+#[test]
+fn a_new_plan_keeps_the_active_target_and_moves_its_members() {
+    let mut desk = safe_car();
+    desk.switch("drive");
+    ended(&mut desk, "brake");
+    comes_up(&mut desk, &["camera", "planner"]);
+    let planner = desk.run("planner");
+    let mut plan = car();
+    plan.services.push(member("lidar", &[]));
+    plan.groups[0].targets[0].services.push("lidar".into());
+    desk.forget().plan_whole(&plan);
+    comes_up(&mut desk, &["lidar"]);
+    assert!(desk.said().ends_with("drive complete"));
+    assert_eq!(desk.run("planner"), planner);
+    // Without the target the group goes to the initial one.
+    plan.groups[0].targets.remove(0);
+    desk.plan_whole(&plan);
+    for name in ["planner", "camera", "lidar"] {
+        ended(&mut desk, name);
+    }
+    comes_up(&mut desk, &["brake"]);
+    assert!(desk.said().ends_with("safe complete"));
+}
+
+#[test]
+fn everything_can_end_in_the_middle() {
+    let mut desk = safe_car();
+    desk.switch("drive").forget().shutdown();
+    assert!(desk.said().contains("answer 1: ShuttingDown"));
+    ended(&mut desk, "brake");
+    ended(&mut desk, "bus");
+    assert!(desk.said().ends_with("ended 0"));
+}
