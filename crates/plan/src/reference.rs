@@ -39,7 +39,10 @@ pub fn reference() -> String {
 
 fn section<T>(text: &mut String, title: &str, groups: &'static [Group<T>]) {
     let _ = write!(text, "\n## {title}\n\n");
-    for group in groups {
+    for (at, group) in groups.iter().enumerate() {
+        if at > 0 {
+            text.push('\n');
+        }
         table(text, group);
     }
 }

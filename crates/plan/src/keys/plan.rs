@@ -2,8 +2,8 @@
 
 use serde_json::{Value as Json, json};
 use verger_engine::image::{
-    Address, BACKLOG_MAX, COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, GROUPS_MAX, IMAGES_MAX, LastResort, Limits,
-    LockMemory, Plan, SERVICES_MAX,
+    Address, BACKLOG_MAX, COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, GROUPS_MAX, IMAGES_MAX, Limits, LockMemory, Plan,
+    SERVICES_MAX,
 };
 
 use super::{Group, Key, Reader, Shape, octal, target};
@@ -12,140 +12,93 @@ use crate::tree::{Node, Value};
 use crate::value::listen;
 
 /// The tables and keys at the top.
-pub(crate) const PLAN: &[Group<Plan>] = &[Group {
-    title: "The plan",
-    keys: &[
-        Key {
-            name: "name",
-            aliases: &["title", "id"],
-            default: "\"\"",
-            doc: "What the plan calls itself; shown, never compared.",
-            shape: Shape::Text(|plan, text| plan.name = text),
-        },
-        Key {
-            name: "shutdown_budget",
-            aliases: &["shutdown_timeout", "stop_grace_period", "terminationgraceperiodseconds"],
-            default: "",
-            doc: "How long the end of everything may take. Where graces do not fit into that, a service whose own are longer than \
+pub(crate) const PLAN: &[Group<Plan>] = &[
+    Group {
+        title: "The plan",
+        keys: &[
+            Key {
+                name: "name",
+                aliases: &["title", "id"],
+                default: "\"\"",
+                doc: "What the plan calls itself; shown, never compared.",
+                shape: Shape::Text(|plan, text| plan.name = text),
+            },
+            Key {
+                name: "shutdown_budget",
+                aliases: &["shutdown_timeout", "stop_grace_period", "terminationgraceperiodseconds"],
+                default: "",
+                doc: "How long the end of everything may take. Where graces do not fit into that, a service whose own are longer than \
                   all the time there is has them cut to that; then those of all services are cut by one ratio, so that the \
                   longest chain of them fits. What is left at the end is killed at once. `--budget` and \
                   VERGER_SHUTDOWN_BUDGET go before it. Without any of these there is no limit, but for 9 s in a container \
                   (as pid 1 of a pid namespace).",
-            shape: Shape::Time(|plan, span| plan.shutdown_budget = Some(span)),
-        },
-        Key {
-            name: "lock_memory",
-            aliases: &["mlockall", "mlock", "memory_lock"],
-            default: "\"no\"",
-            doc: "What of the daemon's own memory stays in RAM (`mlockall(2)`): `\"touched\"` what has been used once, `\"all\"` everything \
+                shape: Shape::Time(|plan, span| plan.shutdown_budget = Some(span)),
+            },
+            Key {
+                name: "lock_memory",
+                aliases: &["mlockall", "mlock", "memory_lock"],
+                default: "\"no\"",
+                doc: "What of the daemon's own memory stays in RAM (`mlockall(2)`): `\"touched\"` what has been used once, `\"all\"` everything \
                   that it reserved, so that it never waits for a page. Services do not inherit it.",
-            shape: Shape::Word {
-                words: || LockMemory::ALL.iter().map(|what| what.word()).collect(),
-                land: |plan, word| LockMemory::from_word(word).map(|what| plan.lock_memory = what),
+                shape: Shape::Word {
+                    words: || LockMemory::ALL.iter().map(|what| what.word()).collect(),
+                    land: |plan, word| LockMemory::from_word(word).map(|what| plan.lock_memory = what),
+                },
             },
-        },
-        Key {
-            name: "service",
-            aliases: &["services", "unit", "units", "program", "programs", "process", "processes", "task", "job"],
-            default: "{}",
-            doc: "The services, each a table `[service.NAME]`.",
-            shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/service"), read: later },
-        },
-        Key {
-            name: "handle",
-            aliases: &["handles", "pipe", "pipes"],
-            default: "{}",
-            doc: "Descriptors that outlive runs, each a table `[handle.NAME]`.",
-            shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/handle"), read: later },
-        },
-        Key {
-            name: "initial_target",
-            aliases: &["default_target", "initial_run_target"],
-            default: "\"Off\"",
-            doc: "The target that is entered when the plan is loaded.",
-            shape: Shape::Text(|plan, text| target::unnamed(plan).initial = text),
-        },
-        Key {
-            name: "fallback_target",
-            aliases: &["fallback", "fallback_run_target", "recovery_target"],
-            default: "",
-            doc: "The target that is entered when another has failed: a member of it could not be started, or will not come back.",
-            shape: Shape::Text(|plan, text| target::unnamed(plan).fallback = text),
-        },
-        Key {
-            name: "fallback_attempts",
-            aliases: &["fallback_retries"],
-            default: "3",
-            doc: "How often a fallback that fails is tried again.",
-            shape: Shape::Whole {
-                min: 0,
-                max: 1000,
-                land: |plan, number| target::unnamed(plan).fallback_attempts = number as u32,
+            Key {
+                name: "service",
+                aliases: &["services", "unit", "units", "program", "programs", "process", "processes", "task", "job"],
+                default: "{}",
+                doc: "The services, each a table `[service.NAME]`.",
+                shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/service"), read: later },
             },
-        },
-        Key {
-            name: "fallback_delay",
-            aliases: &[],
-            default: "\"1s\"",
-            doc: "The rest before the first of those tries; doubled for each further one.",
-            shape: Shape::Time(|plan, span| target::unnamed(plan).fallback_delay = span),
-        },
-        Key {
-            name: "fallback_healthy_after",
-            aliases: &[],
-            default: "\"60s\"",
-            doc: "A fallback that was complete this long clears the count of its failures.",
-            shape: Shape::Time(|plan, span| target::unnamed(plan).fallback_healthy_after = span),
-        },
-        Key {
-            name: "last_resort",
-            aliases: &["final_action"],
-            default: "\"off\"",
-            doc: "What is done when the fallback has failed as often as it may: `\"off\"` the group goes to its target `Off`, `\"end\"` \
-                  everything ends, with status 1, `\"reboot\"` everything ends and the machine is rebooted.",
-            shape: Shape::Word {
-                words: || LastResort::ALL.iter().map(|what| what.word()).collect(),
-                land: |plan, word| LastResort::from_word(word).map(|what| target::unnamed(plan).last_resort = what),
+            Key {
+                name: "handle",
+                aliases: &["handles", "pipe", "pipes"],
+                default: "{}",
+                doc: "Descriptors that outlive runs, each a table `[handle.NAME]`.",
+                shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/handle"), read: later },
             },
-        },
-        Key {
-            name: "target",
-            aliases: &["targets", "run_target", "run_targets", "runlevel"],
-            default: "{}",
-            doc: "Sets of services of which one is up, each a table `[target.NAME]`. `Off`, which has no service, is always there.",
-            shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/target"), read: later },
-        },
-        Key {
-            name: "group",
-            aliases: &["groups", "process_group"],
-            default: "{}",
-            doc: "Independent sets of targets, each a table `[group.NAME]` with targets `[group.NAME.target.NAME]`.",
-            shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/group"), read: later },
-        },
-        Key {
-            name: "defaults",
-            aliases: &["default", "global", "common"],
-            default: "{}",
-            doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `brain`, \
+            Key {
+                name: "target",
+                aliases: &["targets", "run_target", "run_targets", "runlevel"],
+                default: "{}",
+                doc: "Sets of services of which one is up, each a table `[target.NAME]`. `Off`, which has no service, is always there.",
+                shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/target"), read: later },
+            },
+            Key {
+                name: "group",
+                aliases: &["groups", "process_group"],
+                default: "{}",
+                doc: "Independent sets of targets, each a table `[group.NAME]` with targets `[group.NAME.target.NAME]`.",
+                shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/group"), read: later },
+            },
+            Key {
+                name: "defaults",
+                aliases: &["default", "global", "common"],
+                default: "{}",
+                doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `brain`, \
                   and those that name other services. A value is replaced as a whole, never merged.",
-            shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
-        },
-        Key {
-            name: "limits",
-            aliases: &["limit", "capacity"],
-            default: "{}",
-            doc: "How much room the daemon reserves when it starts.",
-            shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/limits" }), read: later },
-        },
-        Key {
-            name: "$schema",
-            aliases: &[],
-            default: "",
-            doc: "Where an editor finds the schema; means nothing to the plan.",
-            shape: Shape::Text(|_, _| {}),
-        },
-    ],
-}];
+                shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
+            },
+            Key {
+                name: "limits",
+                aliases: &["limit", "capacity"],
+                default: "{}",
+                doc: "How much room the daemon reserves when it starts.",
+                shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/limits" }), read: later },
+            },
+            Key {
+                name: "$schema",
+                aliases: &[],
+                default: "",
+                doc: "Where an editor finds the schema; means nothing to the plan.",
+                shape: Shape::Text(|_, _| {}),
+            },
+        ],
+    },
+    Group { title: "The group without a name", keys: target::SETTINGS_OF_UNNAMED },
+];
 
 /// What a handle's table says.
 #[derive(Debug, Default)]

@@ -17,56 +17,72 @@ pub(super) fn unnamed(plan: &mut Plan) -> &mut image::Group {
     &mut plan.groups[at]
 }
 
-/// The keys of a group. At the top of a plan they are those of its unnamed group.
-pub(crate) const GROUP: &[Group<image::Group>] = &[Group {
-    title: "Groups",
-    keys: &[
-        Key {
-            name: "initial_target",
-            aliases: &["default_target", "initial"],
-            default: "\"Off\"",
-            doc: "The target that is entered when the plan is loaded.",
-            shape: Shape::Text(|group, text| group.initial = text),
-        },
-        Key {
-            name: "fallback_target",
-            aliases: &["fallback"],
-            default: "",
-            doc: "The target that is entered when another has failed.",
-            shape: Shape::Text(|group, text| group.fallback = text),
-        },
-        Key {
-            name: "fallback_attempts",
-            aliases: &["fallback_retries"],
-            default: "3",
-            doc: "How often a fallback that fails is tried again.",
-            shape: Shape::Whole { min: 0, max: 1000, land: |group, number| group.fallback_attempts = number as u32 },
-        },
-        Key {
-            name: "fallback_delay",
-            aliases: &[],
-            default: "\"1s\"",
-            doc: "The rest before the first of those tries; doubled for each further one.",
-            shape: Shape::Time(|group, span| group.fallback_delay = span),
-        },
-        Key {
-            name: "fallback_healthy_after",
-            aliases: &[],
-            default: "\"60s\"",
-            doc: "A fallback that was complete this long clears the count of its failures.",
-            shape: Shape::Time(|group, span| group.fallback_healthy_after = span),
-        },
-        Key {
-            name: "last_resort",
-            aliases: &["final_action"],
-            default: "\"off\"",
-            doc: "What is done when the fallback has failed as often as it may.",
-            shape: Shape::Word {
-                words: || LastResort::ALL.iter().map(|what| what.word()).collect(),
-                land: |group, word| LastResort::from_word(word).map(|what| group.last_resort = what),
+/// The settings of a group, for whatever holds one: at the top of a plan they are those of its unnamed group.
+macro_rules! settings {
+    ($name:ident of $holder:ty, $group:path) => {
+        pub(super) const $name: &[Key<$holder>] = &[
+            Key {
+                name: "initial_target",
+                aliases: &["default_target", "initial", "initial_run_target"],
+                default: "\"Off\"",
+                doc: "The target that is entered when the plan is loaded.",
+                shape: Shape::Text(|holder, text| $group(holder).initial = text),
             },
-        },
-        Key {
+            Key {
+                name: "fallback_target",
+                aliases: &["fallback", "fallback_run_target", "recovery_target"],
+                default: "",
+                doc: "The target that is entered when another has failed: a member of it could not be started, or will not come back.",
+                shape: Shape::Text(|holder, text| $group(holder).fallback = text),
+            },
+            Key {
+                name: "fallback_attempts",
+                aliases: &["fallback_retries"],
+                default: "3",
+                doc: "How often a fallback that fails is tried again.",
+                shape: Shape::Whole {
+                    min: 0,
+                    max: 1000,
+                    land: |holder, number| $group(holder).fallback_attempts = number as u32,
+                },
+            },
+            Key {
+                name: "fallback_delay",
+                aliases: &[],
+                default: "\"1s\"",
+                doc: "The rest before the first of those tries; doubled for each further one.",
+                shape: Shape::Time(|holder, span| $group(holder).fallback_delay = span),
+            },
+            Key {
+                name: "fallback_healthy_after",
+                aliases: &[],
+                default: "\"60s\"",
+                doc: "A fallback that was complete this long clears the count of its failures.",
+                shape: Shape::Time(|holder, span| $group(holder).fallback_healthy_after = span),
+            },
+            Key {
+                name: "last_resort",
+                aliases: &["final_action"],
+                default: "\"off\"",
+                doc: "What is done when the fallback has failed as often as it may: `\"off\"` the group goes to its target `Off`, `\"end\"` \
+                      everything ends, with status 1, `\"reboot\"` everything ends and the machine is rebooted.",
+                shape: Shape::Word {
+                    words: || LastResort::ALL.iter().map(|what| what.word()).collect(),
+                    land: |holder, word| LastResort::from_word(word).map(|what| $group(holder).last_resort = what),
+                },
+            },
+        ];
+    };
+}
+settings!(SETTINGS_OF_UNNAMED of Plan, unnamed);
+settings!(SETTINGS of image::Group, core::convert::identity);
+
+/// The keys of a group.
+pub(crate) const GROUP: &[Group<image::Group>] = &[
+    Group { title: "Groups", keys: SETTINGS },
+    Group {
+        title: "Targets of a group",
+        keys: &[Key {
             name: "target",
             aliases: &["targets"],
             default: "{}",
@@ -76,9 +92,9 @@ pub(crate) const GROUP: &[Group<image::Group>] = &[Group {
                 schema: || json!({ "type": "object", "additionalProperties": { "$ref": "#/$defs/target" } }),
                 read: |_, _, _| {},
             },
-        },
-    ],
-}];
+        }],
+    },
+];
 
 /// What a target's table says, with the places of what it names.
 #[derive(Debug)]
