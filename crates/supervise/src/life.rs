@@ -31,6 +31,12 @@ const PATIENCE: Span = Span::from_millis(1000);
 /// Children reaped in one go before anything else is looked at.
 const REAPED_MAX: u32 = 4096;
 
+/// In a turn: among hundreds who want the processor, we have it so seldom that a command would wait for seconds behind thousands.
+const TURN_MAX: u32 = 64;
+
+/// How many times [`REAPED_MAX`] of those who are dead before the first is killed are reaped then.
+const BACKLOG_TURNS: u32 = 16;
+
 /// So many waits while killing end with the first death; later ones let half a millisecond's deaths come together.
 const SINGLE_DEATHS: u32 = 4;
 
@@ -123,6 +129,13 @@ impl<S: Speech> Life<S> {
             // Not all need be in it, and an old kernel cannot: what follows does not rely on it.
             let _in_one_go = cage.kill();
         }
+        // Whoever is dead already is only in the way: the living stand behind them in the list.
+        self.descendants.begin();
+        for _ in 0..BACKLOG_TURNS {
+            if self.reap_some(REAPED_MAX) != Reaped::Some(REAPED_MAX) {
+                break;
+            }
+        }
         end_all(self);
     }
 
@@ -159,9 +172,9 @@ impl<S: Speech> Life<S> {
         }
         let came = if ready.signals { self.take_signals() } else { Came::default() };
         if look_at_children || came.child {
-            match self.reap_some(REAPED_MAX) {
+            match self.reap_some(TURN_MAX) {
                 Reaped::NoneLeft => return Some(End::Empty),
-                Reaped::Some(count) => self.more = count == REAPED_MAX,
+                Reaped::Some(count) => self.more = count == TURN_MAX,
             }
         }
         if came.ending { Some(End::Kill) } else { end }
