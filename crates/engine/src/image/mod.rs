@@ -10,6 +10,7 @@
 mod build;
 mod difference;
 mod groups;
+mod keys;
 mod layout;
 mod plan;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod view;
 pub use build::{ARGUMENTS_MAX, BuildError, CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, build};
 pub use difference::{Change, difference};
 pub use groups::GROUPS_MAX;
+pub use keys::{Key, changed_keys, needs_another_run};
 pub use layout::{IMAGE_BYTES_MAX, MAGIC, VERSION};
 pub use plan::*;
 pub use verify::{COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, ImageError, SERVICES_MAX};

@@ -392,6 +392,30 @@ impl<'i> ServiceView<'i> {
         })
     }
 
+    /// The image that it is described in.
+    pub(super) fn image(&self) -> &'i Image {
+        self.image
+    }
+
+    /// Whether its edges of a kind say the same of services of the same names, in another image perhaps.
+    pub(super) fn same_edges(&self, other: &ServiceView<'_>, kind: EdgeKind) -> bool {
+        let ours = self.edges().filter(|edge| edge.kind == kind);
+        let mut theirs = other.edges().filter(|edge| edge.kind == kind);
+        let all = ours.fold(true, |all, edge| {
+            let same = theirs.next().is_some_and(|it| {
+                let (here, there) = (self.image.service(edge.target), other.image.service(it.target));
+                here.name() == there.name() && (edge.condition, edge.when_down) == (it.condition, it.when_down)
+            });
+            all && same
+        });
+        all && theirs.next().is_none()
+    }
+
+    /// The name of the service that decides when this one starts, if another one does.
+    pub(super) fn brain_name(&self) -> Option<&'i str> {
+        Some(self.image.service(self.brain()?).name())
+    }
+
     /// The argument vector; each with its NUL, as `execve(2)` wants it.
     pub fn argv(&self) -> impl Iterator<Item = &'i [u8]> + use<'i> {
         self.texts(ServiceRecord::argv(self.record))
