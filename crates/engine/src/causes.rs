@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use crate::code::coded_enum;
 use crate::codec::{ReadError, Reader, Writer};
-use crate::life::{FaultKind, PhaseKind, Verb};
+use crate::life::{FaultKind, PhaseKind, RollBackReason, Verb};
 use crate::runs::{Exit, Pid, RunId, StartFailure, pack_exit, pack_failure, unpack_exit, unpack_failure};
 use crate::time::Moment;
 
@@ -97,6 +97,8 @@ pub enum Cause {
     Conflicts(Link),
     /// A target of its group has failed, and the fallback wants it so.
     Fallback,
+    /// A plan describes it otherwise now.
+    Redescribed,
 }
 
 /// A number of a root in [`Roots`].
@@ -129,6 +131,7 @@ impl Root {
             RootKind::Fault { slot, what } => (6, what.code(), slot, 0),
             RootKind::Revival => (7, 0, 0, 0),
             RootKind::Switch { group, target, by } => (8 | target << 16, 0, group, halves(by.uid, by.pid)),
+            RootKind::RolledBack { reason, by } => (9, reason.code(), 0, halves(by.uid, by.pid)),
         };
         [root.at.0, halves(kind | u32::from(detail) << 8, slot), value]
     }
@@ -155,6 +158,7 @@ impl Root {
                 }
                 RootKind::Switch { group: slot, target, by }
             }
+            9 => RootKind::RolledBack { reason: RollBackReason::from_code(detail)?, by },
             _ => return None,
         };
         let root = Root { event: 0, at: Moment(at), what };
@@ -170,8 +174,11 @@ impl Root {
             RootKind::StartFailed { slot, failure } => RootKind::StartFailed { slot: slot_now(slot)?, failure },
             RootKind::Fault { slot, what } => RootKind::Fault { slot: slot_now(slot)?, what },
             // Which number its group has now, who moves it has to know.
-            what
-            @ (RootKind::Plan { .. } | RootKind::Shutdown { .. } | RootKind::Switch { .. } | RootKind::Revival) => what,
+            what @ (RootKind::Plan { .. }
+            | RootKind::RolledBack { .. }
+            | RootKind::Shutdown { .. }
+            | RootKind::Switch { .. }
+            | RootKind::Revival) => what,
         };
         Some(Root { what, ..self })
     }
@@ -242,6 +249,13 @@ pub enum RootKind {
         /// By whom.
         by: Actor,
     },
+    /// A change of the plan was taken back.
+    RolledBack {
+        /// Why.
+        reason: RollBackReason,
+        /// By whom, where somebody asked for it.
+        by: Actor,
+    },
 }
 
 coded_enum! {
@@ -271,6 +285,7 @@ coded_enum! {
         OutOfTime = 21, "out-of-time";
         Conflicts = 22, "conflicts";
         Fallback = 23, "fallback";
+        Redescribed = 24, "redescribed";
     }
 }
 
@@ -301,6 +316,7 @@ impl Cause {
             | Cause::Fault(_)
             | Cause::Found
             | Cause::Fallback
+            | Cause::Redescribed
             | Cause::OutOfTime => None,
         }
     }
@@ -310,6 +326,7 @@ impl Cause {
         match self {
             Cause::Asked
             | Cause::Fallback
+            | Cause::Redescribed
             | Cause::Exited(_)
             | Cause::StartFailed(_)
             | Cause::Removed
@@ -366,6 +383,7 @@ impl Cause {
             Cause::OutOfTime => CauseCode::OutOfTime,
             Cause::Conflicts(_) => CauseCode::Conflicts,
             Cause::Fallback => CauseCode::Fallback,
+            Cause::Redescribed => CauseCode::Redescribed,
         }
     }
 
@@ -412,6 +430,7 @@ impl Cause {
             CauseCode::OutOfTime => Cause::OutOfTime,
             CauseCode::Conflicts => Cause::Conflicts(link),
             CauseCode::Fallback => Cause::Fallback,
+            CauseCode::Redescribed => Cause::Redescribed,
         })
     }
 }
@@ -688,6 +707,10 @@ pub(crate) fn save_root_kind(what: &RootKind, writer: &mut Writer<'_>) {
             writer.small(*group);
             writer.small(*target);
         }
+        RootKind::RolledBack { reason, by } => {
+            actor(8, by);
+            writer.byte(reason.code());
+        }
     }
 }
 
@@ -715,6 +738,10 @@ pub(crate) fn restore_root_kind(reader: &mut Reader<'_>) -> Result<RootKind, Rea
         7 => {
             let by = actor(reader)?;
             RootKind::Switch { by, group: reader.small()?, target: reader.small()? }
+        }
+        8 => {
+            let by = actor(reader)?;
+            RootKind::RolledBack { by, reason: reader.coded(RollBackReason::from_code, "a reason")? }
         }
         _ => return Err(bad),
     })
@@ -768,6 +795,7 @@ mod tests {
             RootKind::Fault { slot: 1, what: FaultKind::Injected },
             RootKind::Revival,
             RootKind::Switch { group: 3, target: 1023, by },
+            RootKind::RolledBack { reason: RollBackReason::Late, by },
         ] {
             let root = Root { event: 0, at: Moment(77), what };
             let words = Root::pack(Some(&root));

@@ -10,7 +10,9 @@ use alloc::vec::Vec;
 use crate::budget::{self, Patience};
 use crate::causes::Actor;
 use crate::image::{Image, Limits, Plan, Service, build};
-use crate::life::{CommandId, LifeEffect, Request, Scope, Switch, TargetFailure, Verb};
+use crate::life::{
+    Apply, CommandId, Decide, LifeEffect, Request, RollBack, Scope, Switch, TargetFailure, TrialNews, Verb,
+};
 use crate::runs::{Containment, Exit, Pid, RunEffect, RunEvent, RunRef, StartFailure, Step};
 use crate::time::{Moment, Span};
 use crate::{Effect, Engine, Event};
@@ -58,6 +60,30 @@ impl Desk {
     pub(crate) fn plan_whole(&mut self, plan: &Plan) -> &mut Desk {
         let image = Image::verify(Arc::new(build(plan).unwrap())).unwrap();
         self.tell(Event::Plan { image, scope: Scope::Whole, by: Actor::default() })
+    }
+
+    /// Puts these services in the place of the present ones, on trial: they have a minute to arrive.
+    pub(crate) fn apply(&mut self, services: Vec<Service>, confirm_within: Option<Span>) -> &mut Desk {
+        self.apply_from(services, confirm_within, None)
+    }
+
+    pub(crate) fn apply_from(
+        &mut self,
+        services: Vec<Service>,
+        confirm_within: Option<Span>,
+        from: Option<u64>,
+    ) -> &mut Desk {
+        self.commands += 1;
+        let (id, by) = (CommandId(self.commands), Actor { uid: 0, pid: 7 });
+        let confirm_by = confirm_within.map(|span| self.now + span);
+        let (image, arrive_by) = (image(services), self.now + Span::from_secs(60));
+        self.tell(Event::Apply(Apply { id, image, from, by, arrive_by, confirm_by }))
+    }
+
+    /// Says what is to become of the change on trial.
+    pub(crate) fn decide(&mut self, keep: bool) -> &mut Desk {
+        self.commands += 1;
+        self.tell(Event::Decide(Decide { id: CommandId(self.commands), keep, by: Actor { uid: 0, pid: 7 } }))
     }
 
     /// Asks the group `GROUP/TARGET`, or the unnamed one, to switch.
@@ -238,6 +264,18 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
             LifeEffect::Answer { command, outcome } => format!("answer {}: {outcome:?}", command.0),
             LifeEffect::Planned { added, changed, removed } => format!("planned +{added} ~{changed} -{removed}"),
             LifeEffect::PlanRefused(refusal) => format!("refused: {refusal:?}"),
+            LifeEffect::Trial { command, news } => {
+                let answer = command.map_or_else(String::new, |command| format!("answer {}: ", command.0));
+                match news {
+                    TrialNews::RolledBack(RollBack { reason, slot }) => {
+                        let slot = slot.map_or_else(String::new, |slot| format!(" {}", engine.name(slot)));
+                        format!("{answer}rolled back: {reason}{slot}")
+                    }
+                    TrialNews::Arrived { unconfirmed: true, .. } => format!("{answer}arrived, unconfirmed"),
+                    TrialNews::Arrived { .. } => format!("{answer}arrived"),
+                    news => format!("{answer}{news:?}"),
+                }
+            }
             LifeEffect::Forgotten { .. } => "forgotten".to_string(),
             LifeEffect::Shortened { needed, left } => {
                 let chain: Vec<&str> = engine.longest_chain().map(|slot| engine.name(slot)).collect();

@@ -50,6 +50,8 @@ impl Engine {
                 }
             }
             Event::Plan { image, scope, by } => self.life.plan(&mut self.runs, image, scope, by),
+            Event::Apply(apply) => self.life.apply(&mut self.runs, apply),
+            Event::Decide(decide) => self.life.decide(&mut self.runs, &decide),
             Event::Command(request) => self.life.command(&mut self.runs, request),
             Event::Switch(request) => self.life.switch(&mut self.runs, &request),
             Event::FoundGroup { group, target, failures } => {
@@ -145,6 +147,21 @@ impl Engine {
     /// The images that services and runs are described in.
     pub fn images(&self) -> &Images {
         self.runs.images()
+    }
+
+    /// The plan in force.
+    pub fn plan(&self) -> Option<&Image> {
+        self.images().get(self.life.plan_in_force()?)
+    }
+
+    /// Whether the change on trial moves the service in a slot.
+    pub fn is_touched(&self, slot: u32) -> bool {
+        self.life.is_touched(slot)
+    }
+
+    /// What is shown of the change on trial, if there is one.
+    pub fn trial(&self) -> Option<crate::life::TrialStatus> {
+        self.life.trial_status()
     }
 
     /// Where the service in a slot is described now.
@@ -335,7 +352,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 5;
+const STATE_VERSION: u32 = 6;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

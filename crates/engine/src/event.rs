@@ -3,7 +3,7 @@
 use crate::budget::Patience;
 use crate::causes::Actor;
 use crate::image::Image;
-use crate::life::{FaultKind, Found, GroupId, LifeEffect, Request, Scope, Switch};
+use crate::life::{Apply, Decide, FaultKind, Found, GroupId, LifeEffect, Request, Scope, Switch};
 use crate::runs::{RunEffect, RunEvent, ServiceId};
 
 /// Something happened.
@@ -20,6 +20,10 @@ pub enum Event {
         /// Who brought it.
         by: Actor,
     },
+    /// Somebody brought a plan to be taken on trial. Answered by [`LifeEffect::Trial`].
+    Apply(Apply),
+    /// Somebody says what is to become of the change on trial. Answered by [`LifeEffect::Trial`].
+    Decide(Decide),
     /// Somebody asked for something. Answered by one [`LifeEffect::Answer`].
     Command(Request),
     /// Somebody asked for another target. Answered by one [`LifeEffect::Answer`].

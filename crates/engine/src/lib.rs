@@ -13,7 +13,7 @@
 //! - [`proxy`]: the sibling of `life`, for a policy that is somebody else's program: it obeys *controllers*.
 //!
 //! Beside them: [`image`] (the compiled plan), [`budget`] (how long the end of everything takes, and may), [`causes`] (why
-//! things happened), [`recorder`] (events as bytes), and [`views`] (other systems' words for the same facts).
+//! things happened), [`preview`] (what another plan would do), [`recorder`] (events as bytes), and [`views`] (other systems' words for the same facts).
 //!
 //! # Memory
 //!
@@ -41,6 +41,7 @@ mod images;
 pub mod life;
 pub mod names;
 mod outbox;
+pub mod preview;
 pub mod proxy;
 pub mod recorder;
 pub mod runs;

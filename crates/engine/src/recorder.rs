@@ -12,7 +12,7 @@ use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::image::Image;
-use crate::life::{CommandId, FaultKind, GroupId, Request, Scope, Switch, Verb};
+use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, Request, Scope, Switch, Verb};
 use crate::runs::{
     Containment, Pid, RunEvent, RunId, RunRef, ServiceId, StartFailure, Usage, pack_exit, pack_failure, some_pid,
     unpack_exit, unpack_failure,
@@ -79,6 +79,27 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             save_actor(&switch.by, &mut writer);
             writer.moment(switch.deadline);
             writer.wide(switch.key);
+        }
+        Event::Apply(apply) => {
+            writer.byte(19);
+            writer.number(apply.id.0);
+            writer.number(apply.image.digest());
+            writer.yes(apply.from.is_some());
+            if let Some(from) = apply.from {
+                writer.number(from);
+            }
+            writer.moment(apply.arrive_by);
+            writer.yes(apply.confirm_by.is_some());
+            if let Some(confirm_by) = apply.confirm_by {
+                writer.moment(confirm_by);
+            }
+            save_actor(&apply.by, &mut writer);
+        }
+        Event::Decide(decide) => {
+            writer.byte(20);
+            writer.number(decide.id.0);
+            writer.yes(decide.keep);
+            save_actor(&decide.by, &mut writer);
         }
         Event::FoundGroup { group, target, failures } => {
             writer.byte(18);
@@ -165,6 +186,18 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             key: reader.wide()?,
         }),
         18 => Event::FoundGroup { group: restore_group(reader)?, target: reader.small()?, failures: reader.small()? },
+        19 => {
+            let id = CommandId(reader.number()?);
+            let digest = reader.number()?;
+            let image = image(digest).ok_or(ReadError::MissingImage { digest })?;
+            let from = if reader.yes()? { Some(reader.number()?) } else { None };
+            let arrive_by = reader.moment()?;
+            let confirm_by = if reader.yes()? { Some(reader.moment()?) } else { None };
+            Event::Apply(Apply { id, image, from, arrive_by, confirm_by, by: restore_actor(reader)? })
+        }
+        20 => {
+            Event::Decide(Decide { id: CommandId(reader.number()?), keep: reader.yes()?, by: restore_actor(reader)? })
+        }
         _ => return Err(bad("an event")),
     })
 }

@@ -45,6 +45,7 @@ impl Life {
         self.check_images(runs)?;
         self.check_commands()?;
         self.check_groups(runs)?;
+        self.check_trial()?;
         let stuck = self.slots.iter().filter(|slot| matches!(slot.phase, Phase::Stuck { .. })).count();
         let arriving = self.slots.iter().filter(|slot| slot.phase.kind().is_arriving()).count();
         hold!(arriving == self.arriving as usize, "{} services arrive, and {} are counted", arriving, self.arriving);
@@ -146,6 +147,7 @@ impl Life {
             }
         }
         users += self.groups.places.iter().filter(|group| group.home.is_some()).count() as u64;
+        users += u64::from(self.trial.is_some());
         hold!(users == self.roots.users(), "roots have {} users, and {users} are there", self.roots.users());
         Ok(())
     }
@@ -156,9 +158,26 @@ impl Life {
             let slots = 0..self.slots.len() as u32;
             let live = slots.filter(|slot| runs.get(*slot).is_some_and(|run| run.home().image == id)).count();
             let groups = self.groups.places.iter().filter(|it| it.home.is_some_and(|home| home.image == id)).count();
-            let (counted, users) = (runs.images().users(id), homes + live + groups);
+            let former = self.trial.as_ref().and_then(|trial| trial.former);
+            let plans = usize::from(self.plan == Some(id)) + usize::from(former == Some(id));
+            let (counted, users) = (runs.images().users(id), homes + live + groups + plans);
             hold!(users == counted as usize, "an image has {users} users, {counted} are counted");
         }
+        Ok(())
+    }
+
+    /// A trial is looked at before the step ends, and ends by itself; without one nobody is touched.
+    fn check_trial(&self) -> Result<(), String> {
+        let Some(trial) = &self.trial else {
+            hold!(self.slots.iter().all(|slot| !slot.touched), "somebody is touched by no change");
+            hold!(self.timers.get(self.trial_key()) == Moment::NEVER, "no trial has a deadline");
+            return Ok(());
+        };
+        hold!(!trial.ripe && trial.trouble.is_none(), "a step ended with the trial still ripe");
+        let on = self.trial_status().and_then(|status| status.on);
+        let arriving = trial.stage == super::TrialStage::Arriving;
+        hold!(arriving == on.is_some(), "a trial is {} and awaits {on:?}", trial.stage);
+        hold!(self.plan != trial.former, "a change on trial has changed nothing");
         Ok(())
     }
 

@@ -43,6 +43,7 @@ impl Life {
     pub(super) fn close(&mut self, status: u8, root: RootId) {
         self.mode = Mode::Closing { status, haste: Haste::No, budget: None };
         self.close_groups();
+        self.close_trial();
         for slot in 0..self.slots.len() as u32 {
             if self.slots[slot as usize].home.is_none() {
                 continue;

@@ -232,7 +232,7 @@ impl Life {
         self.timers.set(self.limits.services + at, request.deadline);
         if !repeated {
             let was_taken = self.slots[slot as usize].taken;
-            self.apply(&request);
+            self.carry_out(&request);
             if self.slots[slot as usize].taken != was_taken && self.description(runs, slot).brain().is_some() {
                 self.changed(slot);
             }
@@ -246,7 +246,7 @@ impl Life {
         removed && matches!(request.verb, Verb::Start | Verb::Restart)
     }
 
-    fn apply(&mut self, request: &Request) {
+    fn carry_out(&mut self, request: &Request) {
         let slot = request.service.slot;
         let root = self.root(RootKind::Command { verb: request.verb, slot, by: request.by });
         match request.verb {

@@ -256,6 +256,16 @@ impl Life {
         }
     }
 
+    /// There are no groups any more.
+    pub(super) fn forget_groups(&mut self, runs: &mut Runs) {
+        for at in 0..self.groups.places.len() as u32 {
+            if self.groups.places[at as usize].home.is_some() {
+                self.forget_group(runs, at);
+            }
+        }
+        self.learn_members(runs.images());
+    }
+
     fn forget_group(&mut self, runs: &mut Runs, at: u32) {
         self.timers.set(self.group_key(at), Moment::NEVER);
         let place = &mut self.groups.places[at as usize];

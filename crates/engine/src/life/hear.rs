@@ -36,6 +36,7 @@ impl Life {
         match key.checked_sub(self.limits.services) {
             None => self.deadline(runs, key),
             Some(_) if key == self.end_key() => self.time_is_up(),
+            Some(_) if key == self.trial_key() => self.trial_timed_out(runs),
             Some(_) if key > self.end_key() => self.group_timed_out(runs, key - self.end_key() - 1),
             Some(command) => self.command_timed_out(command),
         }

@@ -27,6 +27,7 @@ mod spread;
 mod status;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 use alloc::vec::Vec;
 
@@ -38,11 +39,12 @@ pub use groups::{GroupId, GroupPhase, GroupStatus, Switch, TargetFailure};
 pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 pub use plan::{PlanRefusal, Scope};
 pub use status::{Chain, Decider, Status};
+pub use trial::{Apply, Decide, RollBack, RollBackReason, TrialNews, TrialStage, TrialStatus};
 
 use crate::budget::{Budget, Longest};
 use crate::causes::{Cause, Journal, Link, Root, RootId, RootKind, Roots, Transition};
 use crate::image::{EdgeKind, Limits};
-use crate::images::Home;
+use crate::images::{Home, ImageId};
 use crate::outbox::Outbox;
 use crate::runs::{Exit, RunId, Runs, ServiceId};
 use crate::time::{Moment, Span};
@@ -51,6 +53,7 @@ use command::Commands;
 use graph::Graph;
 use groups::Groups;
 use phase::{Asked, Phase};
+use trial::Trial;
 
 /// What the lifecycle says to the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +109,13 @@ pub enum LifeEffect {
     },
     /// A plan has not been taken, and nothing has changed.
     PlanRefused(PlanRefusal),
+    /// Something has become of a change on trial, or of what somebody wanted with one.
+    Trial {
+        /// Whose answer it is.
+        command: Option<CommandId>,
+        /// What.
+        news: TrialNews,
+    },
     /// A service is no more: its slot may get another.
     Forgotten {
         /// The service that was.
@@ -184,6 +194,12 @@ struct Slot {
     next_ripe: u32,
     /// Which walk through the graph has been here.
     mark: u32,
+    /// A plan just described it otherwise.
+    redescribed: bool,
+    /// The change on trial moves it.
+    touched: bool,
+    /// What was asked for before a plan removed it.
+    asked_before: Asked,
 }
 
 /// A cause with the outside event it goes back to.
@@ -229,7 +245,7 @@ pub(crate) struct Life {
     walks: u32,
     first_ripe: u32,
     last_ripe: u32,
-    /// Deadlines: of slots, then of commands, then of the end of everything, then of groups.
+    /// Deadlines: of slots, then of commands, then of the end of everything, then of groups, then of the trial.
     timers: Timers,
     commands: Commands,
     groups: Groups,
@@ -237,6 +253,12 @@ pub(crate) struct Life {
     roots: Roots,
     outbox: Outbox<LifeEffect, 16>,
     mode: Mode,
+    /// The plan in force: all services are described in it, but those that it removed and that go down still.
+    plan: Option<ImageId>,
+    /// The change of it that is on trial.
+    trial: Option<Trial>,
+    /// A change is being rolled back: what it removed is asked for as it was.
+    take_back: bool,
     /// Services in `stuck`.
     stuck: u32,
     /// Services that are waiting or starting.
@@ -255,9 +277,10 @@ pub(crate) struct Life {
 impl Life {
     pub(crate) fn new(limits: Limits) -> Life {
         let slots = limits.services as usize;
-        // Each slot's journal and want go back to a root, each command and group to one, and the event being heard is one.
+        // Each slot's journal and want go back to a root, each command and group to one; the trial is one, and the event being heard
+        // (the end of a trial: and what follows) is one.
         let groups = limits.groups as usize;
-        let roots = slots * (crate::causes::KEPT as usize + 1) + limits.commands as usize + groups + 2;
+        let roots = slots * (crate::causes::KEPT as usize + 1) + limits.commands as usize + groups + 4;
         Life {
             slots: Vec::with_capacity(slots),
             by_name: Vec::with_capacity(slots),
@@ -267,13 +290,16 @@ impl Life {
             walks: 0,
             first_ripe: END,
             last_ripe: END,
-            timers: Timers::new(slots + limits.commands as usize + 1 + groups),
+            timers: Timers::new(slots + limits.commands as usize + 1 + groups + 1),
             commands: Commands::new(limits.commands),
             groups: Groups::new(limits.groups),
             journal: Journal::new(limits.services),
             roots: Roots::new(roots),
             outbox: Outbox::new(),
             mode: Mode::Serving,
+            plan: None,
+            trial: None,
+            take_back: false,
             stuck: 0,
             arriving: 0,
             longest: Longest::new(limits.services),
@@ -317,8 +343,8 @@ impl Life {
             self.judge(slot);
             return true;
         }
-        // Who waits for a service hears of it before its group acts on it.
-        if self.answer_one() || self.settle_one_group(runs) {
+        // Who waits for a service hears of it before its group acts on it, and a change that fails is gone before that.
+        if self.answer_one() || self.settle_trial(runs) || self.settle_one_group(runs) {
             return true;
         }
         self.close_if_all_ended(runs)
@@ -403,6 +429,7 @@ impl Life {
         self.ripen_neighbours(slot);
         self.draw_dependents(slot, from, to, why.root);
         self.tell_groups(slot, to);
+        self.tell_trial_of(slot);
     }
 
     /// Writes the transition into the journal and tells it.

@@ -1,12 +1,13 @@
 //! Taking a plan: what is new gets a slot, what has changed is described anew, what is gone goes down and is forgotten.
 //!
-//! A run keeps the image it was started from; a service that has changed takes its new description with its next run. The
-//! graph and the order of names are made anew, wants are spread anew. Either all of a plan is taken or nothing.
+//! A run that the new description still fits goes on, under it; one that it does not fit ([`needs_another_run`]) keeps the image it
+//! was started from, and is ended so that another begins. The graph and the order of names are made anew, wants are spread anew.
+//! Either all of a plan is taken or nothing.
 
 use super::phase::{Asked, LastOrder, Phase, Want};
 use super::{END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
 use crate::causes::{Actor, Cause, RootId, RootKind};
-use crate::image::{Image, Ready};
+use crate::image::{Image, Ready, needs_another_run};
 use crate::images::{Home, ImageId, Images};
 use crate::runs::{RunId, Runs};
 use crate::time::Moment;
@@ -48,18 +49,35 @@ pub enum PlanRefusal {
     },
     /// Everything is ending.
     ShuttingDown,
+    /// A change is on trial: it is to be kept or rolled back first.
+    OnTrial,
+    /// It was to replace another plan than the one that is in force.
+    Stale {
+        /// The digest of the plan in force; 0: there is none.
+        in_force: u64,
+    },
 }
 
 impl Life {
     /// Takes a plan, or refuses it and changes nothing.
     pub(crate) fn plan(&mut self, runs: &mut Runs, image: Image, scope: Scope, by: Actor) {
-        match self.try_plan(runs, image, scope, by) {
+        let root = self.root(RootKind::Plan { by });
+        let taken =
+            if self.trial.is_some() { Err(PlanRefusal::OnTrial) } else { self.try_plan(runs, image, scope, root) };
+        match taken {
             Ok(effect) => self.outbox.put(effect),
             Err(refusal) => self.outbox.put(LifeEffect::PlanRefused(refusal)),
         }
+        self.roots.release(root);
     }
 
-    fn try_plan(&mut self, runs: &mut Runs, image: Image, scope: Scope, by: Actor) -> Result<LifeEffect, PlanRefusal> {
+    pub(super) fn try_plan(
+        &mut self,
+        runs: &mut Runs,
+        image: Image,
+        scope: Scope,
+        root: RootId,
+    ) -> Result<LifeEffect, PlanRefusal> {
         if self.mode != Mode::Serving {
             return Err(PlanRefusal::ShuttingDown);
         }
@@ -89,21 +107,40 @@ impl Life {
         if scope == Scope::Found {
             self.mode = Mode::Finding;
         }
-        let root = self.root(RootKind::Plan { by });
         self.describe_all(runs, id, scope, root);
         if scope != Scope::Part {
-            removed = self.remove_others(id);
+            removed = self.remove_others(Some(id));
         }
+        self.put_in_force(runs, Some(id));
         self.order_names(runs.images());
         self.describe_groups(runs, id, scope != Scope::Part, root);
         runs.images_mut().drop_unused(id);
         self.rebuild_graph(runs.images());
         self.spread_anew(root);
         if scope != Scope::Found {
+            self.renew(runs, root);
             self.set_out_all(root);
         }
-        self.roots.release(root);
         Ok(LifeEffect::Planned { added, changed, removed })
+    }
+
+    /// Goes back to no plan at all: everything is to go.
+    pub(super) fn take_none(&mut self, runs: &mut Runs, root: RootId) -> LifeEffect {
+        let removed = self.remove_others(None);
+        self.forget_groups(runs);
+        self.put_in_force(runs, None);
+        self.rebuild_graph(runs.images());
+        self.spread_anew(root);
+        LifeEffect::Planned { added: 0, changed: 0, removed }
+    }
+
+    fn put_in_force(&mut self, runs: &mut Runs, plan: Option<ImageId>) {
+        if let Some(plan) = plan {
+            runs.images_mut().retain(plan);
+        }
+        if let Some(former) = core::mem::replace(&mut self.plan, plan) {
+            runs.images_mut().release(former);
+        }
     }
 
     /// Points every service of an image to it, in the slot it has or in a new one.
@@ -116,8 +153,12 @@ impl Life {
             let autostart = scope != Scope::Found && runs.images().service(home).autostart();
             let slot = match found {
                 Some(slot) => {
-                    if self.slots[slot as usize].asked == Asked::Removed {
-                        self.slots[slot as usize].asked = if autostart { Asked::Up } else { Asked::Down };
+                    let service = &mut self.slots[slot as usize];
+                    if service.asked == Asked::Removed {
+                        service.asked = match (self.take_back, service.asked_before, autostart) {
+                            (true, Asked::Up, _) | (false, _, true) => Asked::Up,
+                            (true, _, _) | (false, _, false) => Asked::Down,
+                        };
                     }
                     self.move_home(runs, slot, home);
                     slot
@@ -129,12 +170,14 @@ impl Life {
     }
 
     fn move_home(&mut self, runs: &mut Runs, slot: u32, home: Home) {
-        let unchanged = self.description(runs, slot).digest() == runs.images().service(home).digest();
+        let (old, new) = (self.description(runs, slot), runs.images().service(home));
+        let (redescribed, fits) = (old.digest() != new.digest(), !needs_another_run(&old, &new));
+        self.slots[slot as usize].redescribed = redescribed;
         let before = self.slots[slot as usize].home.replace(home);
         runs.images_mut().retain(home.image);
-        // A run of a service that has not changed may as well be described by the new image: then the old one can go.
+        // A run that is as the new image says is described by it from now on: then the old one can go.
         let same_as_run = runs.get(slot).is_some_and(|run| Some(run.home()) == before);
-        if unchanged && same_as_run {
+        if fits && same_as_run {
             runs.rehome(slot, home);
         }
         if let Some(before) = before {
@@ -177,6 +220,9 @@ impl Life {
             first_command: END,
             next_ripe: UNLISTED,
             mark: 0,
+            redescribed: false,
+            touched: false,
+            asked_before: Asked::Down,
         };
         match free {
             Some(free) => self.slots[free] = new,
@@ -187,20 +233,20 @@ impl Life {
     }
 
     /// Whoever is not described by this image has to go. Says how many those are.
-    fn remove_others(&mut self, image: ImageId) -> u32 {
+    fn remove_others(&mut self, image: Option<ImageId>) -> u32 {
         let mut removed = 0;
         for slot in &mut self.slots {
-            if slot.home.is_some_and(|home| home.image != image) && slot.asked != Asked::Removed {
-                slot.asked = Asked::Removed;
+            if slot.home.is_some_and(|home| Some(home.image) != image) && slot.asked != Asked::Removed {
+                slot.asked_before = core::mem::replace(&mut slot.asked, Asked::Removed);
                 removed += 1;
             }
         }
         removed
     }
 
-    /// A service that the plan no longer has, and that is down, is forgotten.
+    /// A service that the plan no longer has, and that is down, is forgotten; while a change is on trial it may come back.
     pub(super) fn forget_if_removed(&mut self, runs: &mut Runs, slot: u32) {
-        if self.slots[slot as usize].asked != Asked::Removed {
+        if self.slots[slot as usize].asked != Asked::Removed || self.trial.is_some() {
             return;
         }
         self.outbox.put(LifeEffect::Forgotten { service: self.id(slot) });

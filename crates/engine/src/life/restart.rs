@@ -57,12 +57,16 @@ impl Life {
         let verdict = match (self.verdict(&self.description(runs, slot), end), retries) {
             (Verdict::Restart | Verdict::Fail(_), Some(retries)) if !was_ready => {
                 if self.slots[slot as usize].start_retries < retries {
+                    // It has tries left: a change on trial waits for what comes of them.
                     return self.try_start_again(runs, slot, why);
                 }
                 Verdict::Fail(end.failure())
             }
             (verdict, _) => verdict,
         };
+        if !matches!(verdict, Verdict::Done) {
+            self.tell_trial_of_failure(slot);
+        }
         match verdict {
             Verdict::Restart => self.restart(runs, slot, why),
             Verdict::Done => self.rest_in_peace(runs, slot, Phase::Done, why),

@@ -4,6 +4,7 @@ use super::closing::Haste;
 use super::command::{Entry, EntryState, Remembered};
 use super::groups::{Caller, Group, GroupPhase, TargetFailure, group_view};
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Verb, Want};
+use super::trial::{Trial, TrialStage};
 use super::{CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
 use crate::budget::Budget;
 use crate::causes::{Actor, Cause, RootId, restore_root_kind, save_root_kind};
@@ -13,6 +14,7 @@ use crate::images::{Home, ImageId};
 use crate::runs::{
     RunId, Runs, ServiceId, pack_exit, pack_failure, restore_home, save_home, some_pid, unpack_exit, unpack_failure,
 };
+use crate::time::Moment;
 
 fn bad(what: &'static str) -> ReadError {
     ReadError::BadValue { what }
@@ -64,6 +66,7 @@ impl Life {
             save_group(group, writer);
             writer.moment(self.timers.get(self.group_key(at)));
         }
+        self.save_trial(writer);
         writer.small(self.commands.free);
         writer.small(self.commands.entries.len() as u32);
         for (at, entry) in (0u32..).zip(&self.commands.entries) {
@@ -119,6 +122,7 @@ impl Life {
         }
         self.graph.restore(reader, self.limits.services)?;
         self.restore_groups(reader, runs)?;
+        self.restore_trial(reader, runs)?;
         self.restore_commands(reader)?;
         // Numbers may be sound and yet not fit together: then whoever made them was not a save.
         let homes_fit = self.slots.iter().filter(|slot| slot.home.is_some()).count() == self.by_name.len();
@@ -150,6 +154,48 @@ impl Life {
         if all_fit { Ok(()) } else { Err(bad("a group")) }
     }
 
+    fn save_trial(&self, writer: &mut Writer<'_>) {
+        save_image(self.plan, writer);
+        writer.yes(self.trial.is_some());
+        let Some(trial) = &self.trial else { return };
+        save_image(trial.former, writer);
+        writer.small(trial.root.0);
+        writer.byte(trial.stage.code());
+        writer.yes(trial.confirm_by.is_some());
+        writer.moment(trial.confirm_by.unwrap_or(Moment::NEVER));
+        writer.yes(trial.caller.is_some());
+        writer.number(trial.caller.map_or(0, |caller| caller.0));
+        writer.small(trial.at);
+        writer.moment(self.timers.get(self.trial_key()));
+    }
+
+    fn restore_trial(&mut self, reader: &mut Reader<'_>, runs: &mut Runs) -> Result<(), ReadError> {
+        self.plan = restore_image(reader, runs)?;
+        if !reader.yes()? {
+            return Ok(());
+        }
+        self.trial = Some(Trial {
+            former: restore_image(reader, runs)?,
+            root: RootId(reader.small()?),
+            stage: reader.coded(TrialStage::from_code, "a stage")?,
+            confirm_by: Some(reader.yes()?).filter(|is| *is).map(|_| Moment::NEVER),
+            caller: None,
+            at: 0,
+            trouble: None,
+            ripe: false,
+        });
+        let confirm_by = reader.moment()?;
+        let caller = (reader.yes()?, reader.number()?);
+        let at = reader.small()?;
+        if let Some(trial) = &mut self.trial {
+            trial.confirm_by = trial.confirm_by.map(|_| confirm_by);
+            trial.caller = caller.0.then_some(CommandId(caller.1));
+            trial.at = at;
+        }
+        self.timers.set(self.trial_key(), reader.moment()?);
+        Ok(())
+    }
+
     fn restore_commands(&mut self, reader: &mut Reader<'_>) -> Result<(), ReadError> {
         self.commands.free = reader.small()?;
         let entries = reader.small()?;
@@ -177,6 +223,23 @@ impl Life {
         }
         Ok(())
     }
+}
+
+/// The place of an image, if there is one.
+fn save_image(image: Option<ImageId>, writer: &mut Writer<'_>) {
+    writer.yes(image.is_some());
+    writer.byte(image.map_or(0, |image| image.0));
+}
+
+/// Reads it back, and is one of its users.
+fn restore_image(reader: &mut Reader<'_>, runs: &mut Runs) -> Result<Option<ImageId>, ReadError> {
+    let (is_some, image) = (reader.yes()?, ImageId(reader.byte()?));
+    if !is_some {
+        return Ok(None);
+    }
+    runs.images().get(image).ok_or(bad("an image"))?;
+    runs.images_mut().retain(image);
+    Ok(Some(image))
 }
 
 fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
@@ -212,6 +275,8 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.small(slot.leaves);
     writer.small(slot.first_command);
     writer.small(slot.mark);
+    writer.yes(slot.touched);
+    writer.byte(slot.asked_before.code());
 }
 
 fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot, ReadError> {
@@ -248,6 +313,9 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         first_command: reader.small()?,
         next_ripe: UNLISTED,
         mark: reader.small()?,
+        redescribed: false,
+        touched: reader.yes()?,
+        asked_before: reader.coded(Asked::from_code, "what was asked")?,
     })
 }
 

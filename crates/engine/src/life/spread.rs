@@ -9,6 +9,7 @@ use super::phase::{Asked, FaultKind, Phase, Want};
 use super::{Life, LifeEffect, Why};
 use crate::causes::{Cause, RootId};
 use crate::image::EdgeKind;
+use crate::runs::Runs;
 
 impl Life {
     /// Sets what is wanted of a service, and why. Says whether that is a change.
@@ -25,6 +26,7 @@ impl Life {
         // A service that is ending anyway may have been waited for because it was to come again.
         self.ripen_waiting(slot);
         self.tell_groups_of_want(slot);
+        self.touch(slot, why.root);
         true
     }
 
@@ -154,6 +156,11 @@ impl Life {
             // What it needs conflicts with what it needs: it went down at once.
             return;
         }
+        self.run_again(slot, Cause::Asked, root);
+    }
+
+    /// A service that is wanted goes down and comes up again, and so do all running services that require it.
+    fn run_again(&mut self, slot: u32, own: Cause, root: RootId) {
         let users = self.walk_users(slot, |life, user| {
             let service = &life.slots[user.slot as usize];
             let goes_too = service.want != Want::Down && service.phase.kind().is_live();
@@ -162,13 +169,33 @@ impl Life {
         for at in 0..users {
             let here = self.walk[at];
             let cause = if here == slot {
-                Cause::Asked
+                own
             } else {
                 Cause::RestartedWith(self.upcoming(self.marked_need(here, is_required)))
             };
             self.set_want(here, Want::Again, Why { cause, root });
         }
         self.walk.clear();
+    }
+
+    /// What a plan describes otherwise now, and so that a run has to be another one, comes anew, and with it all running services
+    /// that require it; what had failed of the former description is tried again.
+    pub(super) fn renew(&mut self, runs: &Runs, root: RootId) {
+        for slot in 0..self.slots.len() as u32 {
+            let service = &mut self.slots[slot as usize];
+            let is_other = core::mem::take(&mut service.redescribed);
+            if service.want != Want::Up {
+                continue;
+            }
+            let has_other_run = runs.get(slot).is_some_and(|run| Some(run.home()) != service.home);
+            match service.phase {
+                Phase::Failed(_) | Phase::Resting { .. } if is_other => {
+                    self.set_want(slot, Want::Again, Why { cause: Cause::Redescribed, root });
+                }
+                phase if phase.kind().is_live() && has_other_run => self.run_again(slot, Cause::Redescribed, root),
+                _ => {}
+            }
+        }
     }
 
     /// A start by hand tries again whatever stands in the way: failed services among the requirements, and the service.

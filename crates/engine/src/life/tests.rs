@@ -533,17 +533,30 @@ fn while_everything_ends_no_command_is_taken() {
 fn a_new_plan_touches_what_has_changed_and_nothing_else() {
     let mut desk = both_up();
     let mut services = web_and_db();
-    services[0].nice = Some(3);
+    services[0].restart_delay = Span::from_secs(3);
     services.push(with("aux", |s| s.autostart = false));
     let run = desk.run("db");
     desk.plan(services.clone()).says("planned +1 ~1 -0");
     assert_eq!((desk.phases().as_str(), desk.run("db")), ("aux down, db running, web running", run));
-    // What has changed shows with the next run.
-    assert_eq!(desk.engine.description(0).unwrap().nice(), Some(3));
-    assert_eq!(desk.engine.images().service(desk.engine.run(0).unwrap().home()).nice(), None);
-    assert_eq!(desk.engine.images().iter().count(), 2);
-    desk.restart("db").exits("web", 0).exits("db", 0);
+    // A run that it still fits goes on under the new description, and the old one goes.
+    let of_run = |desk: &Desk| {
+        let run = desk.engine.images().service(desk.engine.run(0).unwrap().home());
+        (run.nice(), run.restart_delay())
+    };
+    assert_eq!(of_run(&desk).1, Span::from_secs(3));
     assert_eq!(desk.engine.images().iter().count(), 1);
+    // What only another run can have comes with one, and whoever requires it comes anew with it.
+    services[0].nice = Some(3);
+    desk.plan(services.clone()).says(
+        "planned +0 ~1 -0
+         db: running -> held (held-by web)
+         web: running -> stopping (restarted-with db)
+         census web Asked
+         stop web 15 Main",
+    );
+    assert_eq!((of_run(&desk).0, desk.engine.description(0).unwrap().nice()), (None, Some(3)));
+    desk.exits("web", 0).exits("db", 0);
+    assert_eq!((of_run(&desk).0, desk.engine.images().iter().count()), (Some(3), 1));
     desk.spawned("db").ready("db").spawned("web").forget();
     // What is gone goes down and is forgotten.
     services.remove(0);

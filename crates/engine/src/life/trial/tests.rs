@@ -1,0 +1,256 @@
+//! Changes of a plan, kept and rolled back.
+
+use alloc::vec::Vec;
+use alloc::{format, vec};
+
+use crate::desk::{Desk, service};
+use crate::image::{Ready, RestartPolicy, Service};
+use crate::life::{PhaseKind, TrialStage};
+use crate::time::{Moment, Span};
+
+fn with(name: &str, change: impl FnOnce(&mut Service)) -> Service {
+    let mut it = service(name);
+    change(&mut it);
+    it
+}
+
+/// `web` requires `db`; `log` stands alone. All are up, and so for a while.
+fn three() -> Vec<Service> {
+    vec![service("db"), service("log"), with("web", |it| it.requires = vec![Into::into("db")])]
+}
+
+fn up() -> Desk {
+    let mut desk = Desk::new(three());
+    desk.spawned("db").spawned("log").spawned("web").forget();
+    assert_eq!(desk.phases(), "db running, log running, web running");
+    desk
+}
+
+/// All three, `web` with another command.
+fn other_web() -> Vec<Service> {
+    let mut services = three();
+    services[2].argv.push("--new".into());
+    services
+}
+
+fn runs(desk: &Desk) -> [u64; 3] {
+    ["db", "log", "web"].map(|name| desk.engine.status(desk.engine.find(name).unwrap().slot).unwrap().run.0)
+}
+
+#[test]
+fn a_change_is_kept_when_what_it_touches_is_healthy() {
+    let mut desk = up();
+    let [db, log, web] = runs(&desk);
+    desk.apply(other_web(), None).says(
+        "planned +0 ~1 -0
+         web: running -> stopping (redescribed)
+         census web Asked
+         stop web 15 Main",
+    );
+    assert_eq!(desk.engine.trial().unwrap().on, desk.engine.find("web").map(|it| it.slot));
+    desk.exits("web", 0).says(
+        "sweep web
+         web: stopping -> down (ended)
+         release web
+         web: down -> starting (redescribed)
+         spawn web",
+    );
+    desk.spawned("web").says("web: starting -> running (ready)\narrived");
+    desk.pass(Span::from_secs(9)).says("");
+    assert_eq!(desk.engine.trial().unwrap().stage, TrialStage::Proving);
+    desk.pass(Span::from_secs(1)).says("answer 1: Kept");
+    assert_eq!((desk.engine.trial(), desk.engine.images().iter().count()), (None, 1));
+    let now = runs(&desk);
+    assert_eq!(([db, log], now[2] > web), ([now[0], now[1]], true));
+}
+
+#[test]
+fn a_change_whose_service_ends_is_rolled_back_and_the_others_keep_their_runs() {
+    let mut desk = up();
+    let [db, log, _] = runs(&desk);
+    let former = desk.engine.plan().unwrap().digest();
+    desk.apply(other_web(), None).exits("web", 0).spawned("web").forget();
+    desk.pass(Span::from_secs(3)).exits("web", 1).says(
+        "sweep web
+         web: running -> resting (exited)
+         release web
+         planned +0 ~1 -0
+         answer 1: rolled back: failed web
+         web: resting -> starting (redescribed)
+         spawn web",
+    );
+    assert!(
+        desk.why("web").ends_with("RolledBack { reason: Failed, by: Actor { uid: 0, pid: 0 } }"),
+        "{}",
+        desk.why("web")
+    );
+    desk.spawned("web").says("web: starting -> running (ready)");
+    let now = runs(&desk);
+    assert_eq!(([db, log], former), ([now[0], now[1]], desk.engine.plan().unwrap().digest()));
+    assert_eq!(desk.engine.images().iter().count(), 1);
+    // It is over: another end is nobody's business but the plan's.
+    desk.exits("web", 1).forget();
+    assert_eq!(desk.engine.trial(), None);
+}
+
+#[test]
+fn a_start_that_fails_and_what_it_blocks_roll_back() {
+    let mut desk = up();
+    let mut services = three();
+    services.push(with("bad", |it| (it.ready, it.restart) = (Ready::Notify, RestartPolicy::Never)));
+    services.push(with("user", |it| it.requires = vec![Into::into("bad")]));
+    desk.apply(services, None).says(
+        "planned +2 ~0 -0
+         bad: down -> starting (asked)
+         spawn bad
+         user: down -> waiting (awaits bad)",
+    );
+    desk.spawned("bad").exits("bad", 3);
+    let said = desk.said();
+    assert!(said.contains("answer 1: rolled back: failed bad"), "{said}");
+    assert_eq!(desk.phases(), "db running, log running, web running");
+    assert_eq!(said.matches("forgotten").count(), 2, "{said}");
+}
+
+#[test]
+fn what_waits_for_a_service_that_had_failed_before_is_blocked_and_rolls_back() {
+    let mut services = three();
+    services[1].restart = RestartPolicy::Never;
+    let mut desk = Desk::new(services.clone());
+    desk.spawned("db").spawned("log").spawned("web").exits("log", 1).forget();
+    services.push(with("user", |it| it.requires = vec![Into::into("log")]));
+    desk.apply(services, None);
+    let said = desk.said();
+    assert!(said.contains("answer 1: rolled back: blocked user"), "{said}");
+}
+
+#[test]
+fn time_rolls_back_what_does_not_arrive() {
+    let mut desk = up();
+    let mut services = other_web();
+    services[2].ready = Ready::Notify;
+    services[2].start_timeout = Span::FOREVER;
+    desk.apply(services, None).exits("web", 0).spawned("web").forget();
+    desk.pass(Span::from_secs(60)).says(
+        "planned +0 ~1 -0
+         answer 1: rolled back: late web
+         web: starting -> stopping (redescribed)
+         census web Asked
+         stop web 15 Main",
+    );
+    desk.exits("web", 0).spawned("web");
+    assert_eq!(desk.phases(), "db running, log running, web running");
+}
+
+#[test]
+fn who_has_to_confirm_is_told_when_all_is_there() {
+    let minute = Some(Span::from_secs(60));
+    let confirmed = |keep: bool| {
+        let mut desk = up();
+        desk.apply(other_web(), minute).exits("web", 0).forget();
+        desk.spawned("web").says("web: starting -> running (ready)\nanswer 1: arrived, unconfirmed");
+        desk.pass(Span::from_secs(59)).says("");
+        desk.decide(keep);
+        desk
+    };
+    confirmed(true).says("answer 2: Kept");
+    let mut desk = confirmed(false);
+    desk.says(
+        "planned +0 ~1 -0
+         answer 2: rolled back: asked 
+         web: running -> stopping (redescribed)
+         census web Asked
+         stop web 15 Main",
+    );
+    assert!(desk.why("web").ends_with("RolledBack { reason: Asked, by: Actor { uid: 0, pid: 7 } }"));
+    desk.decide(true).says("answer 3: NothingOnTrial");
+    // And nobody says anything.
+    let mut desk = up();
+    desk.apply(other_web(), minute).exits("web", 0).spawned("web").forget();
+    desk.pass(Span::from_secs(61));
+    assert!(desk.said().contains("rolled back: not-confirmed"));
+}
+
+#[test]
+fn what_was_removed_comes_back_as_it_was_asked_for() {
+    let mut services = three();
+    services.push(with("tool", |it| it.autostart = false));
+    services.push(service("idle"));
+    let mut desk = Desk::new(services);
+    desk.spawned("db").spawned("log").spawned("web").spawned("idle").start("tool").spawned("tool");
+    desk.stop("idle").exits("idle", 0).forget();
+    assert_eq!(desk.phases(), "db running, idle down, log running, tool running, web running");
+    desk.apply(three(), Some(Span::from_secs(60)));
+    desk.exits("tool", 0);
+    assert!(desk.said().ends_with("arrived, unconfirmed"));
+    // Both are known still, since they may come back.
+    assert_eq!(desk.phases(), "db running, idle down, log running, tool down, web running");
+    desk.decide(false).spawned("tool");
+    assert_eq!(desk.phases(), "db running, idle down, log running, tool running, web running");
+    desk.apply(three(), None).exits("tool", 0).forget();
+    assert_eq!((desk.phases().as_str(), desk.engine.trial()), ("db running, log running, web running", None));
+}
+
+#[test]
+fn what_only_describes_otherwise_touches_nobody_and_is_kept_at_once() {
+    let mut desk = up();
+    let before = runs(&desk);
+    let mut services = three();
+    for service in &mut services {
+        service.give_up_after = 7;
+    }
+    desk.apply(services, None).says("planned +0 ~3 -0\narrived\nanswer 1: Kept");
+    assert_eq!((runs(&desk), desk.engine.images().iter().count()), (before, 1));
+}
+
+#[test]
+fn a_stale_change_and_one_beside_another_are_refused() {
+    let mut desk = up();
+    let in_force = desk.engine.plan().unwrap().digest();
+    desk.apply_from(other_web(), None, Some(in_force ^ 1));
+    assert_eq!(desk.said(), format!("answer 1: Refused(Stale {{ in_force: {in_force} }})"));
+    desk.apply_from(other_web(), None, Some(in_force)).forget();
+    desk.apply(three(), None).says("answer 3: Refused(OnTrial)");
+    desk.plan(three()).says("refused: OnTrial");
+    assert_eq!(desk.engine.status(0).unwrap().phase, PhaseKind::Running);
+}
+
+#[test]
+fn a_shutdown_ends_a_trial() {
+    let mut desk = up();
+    desk.apply(other_web(), None).forget();
+    desk.shutdown();
+    assert!(desk.said().contains("answer 1: Interrupted"));
+    desk.exits("web", 0).exits("db", 0).exits("log", 0);
+    assert!(desk.said().ends_with("ended 0"));
+}
+
+#[test]
+fn a_first_plan_that_does_not_hold_leaves_none() {
+    let mut desk = Desk::new(Vec::new());
+    desk.forget();
+    desk.apply(three(), None).refused("db", crate::runs::Step::Exec, 2);
+    let said = desk.said();
+    assert!(said.contains("rolled back: failed db"), "{said}");
+    desk.exits("log", 0);
+    assert_eq!(desk.phases(), "");
+}
+
+#[test]
+fn a_trial_is_saved_with_everything_else() {
+    let mut desk = up();
+    desk.apply(other_web(), Some(Span::from_secs(60))).exits("web", 0).forget();
+    let mut bytes = Vec::new();
+    desk.engine.save(&mut bytes);
+    let images: Vec<_> = desk.engine.images().iter().map(|(_, image)| image.clone()).collect();
+    let find = |digest| images.iter().find(|image| image.digest() == digest).cloned();
+    let again = crate::Engine::restore(&bytes, &find).unwrap();
+    again.check().unwrap();
+    assert_eq!(
+        (again.trial(), again.plan().map(|it| it.digest())),
+        (desk.engine.trial(), desk.engine.plan().map(|it| it.digest()))
+    );
+    desk.engine = again;
+    desk.spawned("web").says("web: starting -> running (ready)\nanswer 1: arrived, unconfirmed");
+    assert!(desk.engine.trial().unwrap().until > Moment(0));
+}

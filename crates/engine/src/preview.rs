@@ -1,0 +1,199 @@
+//! What applying a plan would do: it is applied to a copy of the engine, and what moves there is told.
+//!
+//! So nothing is told that the engine would not do. Only what follows at once is in it: what comes later (a service that fails, the
+//! restart of a dependent when its dependency is back) depends on what the world says.
+
+use alloc::vec::Vec;
+
+use crate::causes::{Actor, Cause};
+use crate::code::coded_enum;
+use crate::image::{Image, Key, changed_keys};
+use crate::life::{Apply, CommandId, GroupPhase, LifeEffect, PlanRefusal, Status, TrialNews, Want};
+use crate::time::Moment;
+use crate::{Effect, Engine, Event, ReadError};
+
+coded_enum! {
+    /// What a plan would do about a service.
+    pub enum Act {
+        /// It is new, and wanted: it starts.
+        Start = 1, "start";
+        /// Its run ends.
+        Stop = 2, "stop";
+        /// Its run ends, and another begins.
+        Restart = 3, "restart";
+        /// It is described otherwise, and what runs goes on.
+        Update = 4, "update";
+        /// It is new, and not wanted.
+        Add = 5, "add";
+        /// It is forgotten; it has no run.
+        Remove = 6, "remove";
+    }
+}
+
+/// What a plan would do about one service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Touch {
+    /// What.
+    pub act: Act,
+    /// Its slot, in the copy.
+    pub slot: u32,
+    /// Why it is wanted as it would be; of [`Act::Update`], [`Act::Add`], [`Act::Remove`]: nothing.
+    pub cause: Option<Cause>,
+    /// The keys in which it differs from what it was.
+    pub keys: Vec<Key>,
+}
+
+/// What applying a plan would do.
+#[derive(Debug)]
+pub struct Preview {
+    /// The copy, after it: to look up what a slot is called there.
+    pub engine: Engine,
+    /// What would move, in the order of the names.
+    pub touches: Vec<Touch>,
+}
+
+/// Why nothing can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoPreview {
+    /// The plan would be refused.
+    Refused(PlanRefusal),
+    /// The copy could not be made.
+    Uncopied(ReadError),
+}
+
+impl Engine {
+    /// Tries a plan on a copy. Takes memory, and time for as long as there are services: for questions, not for steps.
+    ///
+    /// # Errors
+    /// See [`NoPreview`].
+    pub fn preview(&self, image: &Image, from: Option<u64>) -> Result<Preview, NoPreview> {
+        let mut bytes = Vec::new();
+        self.save(&mut bytes);
+        let held = |digest| self.images().iter().map(|(_, image)| image).find(|it| it.digest() == digest).cloned();
+        let mut copy = Engine::restore(&bytes, &held).map_err(NoPreview::Uncopied)?;
+        let apply = Apply {
+            id: CommandId(u64::MAX),
+            image: image.clone(),
+            from,
+            by: Actor::default(),
+            arrive_by: Moment::NEVER,
+            // So that it does not end in the copy, and who was removed is known still.
+            confirm_by: Some(Moment::NEVER),
+        };
+        let mut refusal = None;
+        for effect in copy.step(self.now(), Event::Apply(apply)) {
+            if let Effect::Life(LifeEffect::Trial { news: TrialNews::Refused(why), .. }) = effect {
+                refusal = Some(why);
+            }
+        }
+        if let Some(why) = refusal {
+            return Err(NoPreview::Refused(why));
+        }
+        let touches = copy.services().filter_map(|after| self.touch(&copy, image, &after)).collect();
+        Ok(Preview { engine: copy, touches })
+    }
+
+    fn touch(&self, copy: &Engine, image: &Image, after: &Status) -> Option<Touch> {
+        let slot = after.service.slot;
+        let name = copy.name(slot);
+        let before = self.find(name).and_then(|service| self.status(service.slot));
+        let was_live = before.is_some_and(|before| before.phase.is_live());
+        let new = image.find(name).map(|at| image.service(at));
+        let old = before.and_then(|before| self.description(before.service.slot));
+        let keys: Vec<Key> = match (&old, &new) {
+            (Some(old), Some(new)) => changed_keys(old, new).collect(),
+            (None, _) | (_, None) => Vec::new(),
+        };
+        let is_other = matches!((&old, &new), (Some(old), Some(new)) if old.digest() != new.digest());
+        let is_wanted = after.want != Want::Down || copy.is_next_in_its_group(slot);
+        let moves = copy.is_touched(slot);
+        let act = match (before.is_some(), new.is_some()) {
+            (false, _) if is_wanted => Act::Start,
+            (false, _) => Act::Add,
+            (true, false) if was_live => Act::Stop,
+            (true, false) => Act::Remove,
+            (true, true) if was_live && !is_wanted && moves => Act::Stop,
+            (true, true) if was_live && is_wanted && moves => Act::Restart,
+            (true, true) if !was_live && is_wanted && (moves || after.want == Want::Down) => Act::Start,
+            (true, true) if is_other => Act::Update,
+            (true, true) => return None,
+        };
+        let cause = match act {
+            Act::Start | Act::Stop | Act::Restart => copy.why_wanted(slot).map(|(cause, _)| cause),
+            Act::Update | Act::Add | Act::Remove => None,
+        };
+        Some(Touch { act, slot, cause, keys })
+    }
+
+    /// Whether a group that is ending services first will want this one then.
+    fn is_next_in_its_group(&self, slot: u32) -> bool {
+        let name = self.name(slot);
+        self.groups().filter(|group| group.phase == GroupPhase::Stopping).any(|group| {
+            let Some(described) = self.group_description(group.group.slot) else { return false };
+            let Some(image) = self.images().get(group.home.image) else { return false };
+            image.find(name).is_some_and(|member| described.target(group.target).has(member))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec;
+
+    use super::*;
+    use crate::desk::{Desk, image, service};
+    use crate::image::Service;
+
+    fn requiring(name: &str, need: &str) -> Service {
+        Service { requires: vec![need.into()], ..service(name) }
+    }
+
+    fn told(desk: &Desk, services: Vec<Service>) -> String {
+        let preview = desk.engine.preview(&image(services), None).unwrap();
+        let lines = preview.touches.iter().map(|touch| {
+            let keys: Vec<&str> = touch.keys.iter().map(|key| key.name).collect();
+            let cause = touch.cause.map_or(String::new(), |cause| {
+                let on = cause.link().map(|link| format!(" {}", preview.engine.name(link.slot)));
+                format!(" ({}{})", cause.word(), on.unwrap_or_default())
+            });
+            format!("{} {}{cause} {}", touch.act, preview.engine.name(touch.slot), keys.join(","))
+        });
+        lines.map(|line| String::from(line.trim_end())).collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn each_service_is_told_as_what_would_be_done_about_it() {
+        let idle = |name: &str| Service { autostart: false, ..service(name) };
+        let mut desk =
+            Desk::new(vec![service("db"), requiring("web", "db"), service("log"), idle("old"), service("gone")]);
+        desk.spawned("db").spawned("web").spawned("log").spawned("gone").forget();
+        assert_eq!(
+            told(&desk, vec![service("db"), requiring("web", "db"), service("log"), idle("old"), service("gone")]),
+            ""
+        );
+        let mut db = service("db");
+        db.nice = Some(1);
+        db.start_timeout = crate::time::Span(5);
+        let log = Service { give_up_after: 3, ..service("log") };
+        let new = vec![db, requiring("web", "db"), log, requiring("new", "helper"), idle("helper"), idle("spare")];
+        assert_eq!(
+            told(&desk, new.clone()),
+            "restart db (redescribed) nice,start_timeout\n\
+             stop gone (removed)\n\
+             start helper (needed new)\n\
+             update log give_up_after\n\
+             start new (asked)\n\
+             remove old\n\
+             add spare\n\
+             restart web (restarted-with db)"
+        );
+        // Nothing has happened; and what was told is what comes.
+        assert_eq!((desk.engine.trial(), desk.engine.len()), (None, 5));
+        desk.apply(new, None);
+        assert!(desk.said().contains("planned +3 ~2 -2"));
+        let refused = desk.engine.preview(&image(vec![service("x")]), None).unwrap_err();
+        assert_eq!(refused, NoPreview::Refused(PlanRefusal::OnTrial));
+    }
+}
