@@ -16,6 +16,9 @@ _verger() {
             ",$1")
                 cmd="verger"
                 ;;
+            verger,apply)
+                cmd="verger__subcmd__apply"
+                ;;
             verger,chart)
                 cmd="verger__subcmd__chart"
                 ;;
@@ -27,6 +30,9 @@ _verger() {
                 ;;
             verger,completions)
                 cmd="verger__subcmd__completions"
+                ;;
+            verger,confirm)
+                cmd="verger__subcmd__confirm"
                 ;;
             verger,doctor)
                 cmd="verger__subcmd__doctor"
@@ -43,6 +49,9 @@ _verger() {
             verger,import)
                 cmd="verger__subcmd__import"
                 ;;
+            verger,plan)
+                cmd="verger__subcmd__plan"
+                ;;
             verger,record)
                 cmd="verger__subcmd__record"
                 ;;
@@ -54,6 +63,9 @@ _verger() {
                 ;;
             verger,restart)
                 cmd="verger__subcmd__restart"
+                ;;
+            verger,rollback)
+                cmd="verger__subcmd__rollback"
                 ;;
             verger,run)
                 cmd="verger__subcmd__run"
@@ -94,6 +106,9 @@ _verger() {
             verger,why)
                 cmd="verger__subcmd__why"
                 ;;
+            verger__subcmd__help,apply)
+                cmd="verger__subcmd__help__subcmd__apply"
+                ;;
             verger__subcmd__help,chart)
                 cmd="verger__subcmd__help__subcmd__chart"
                 ;;
@@ -105,6 +120,9 @@ _verger() {
                 ;;
             verger__subcmd__help,completions)
                 cmd="verger__subcmd__help__subcmd__completions"
+                ;;
+            verger__subcmd__help,confirm)
+                cmd="verger__subcmd__help__subcmd__confirm"
                 ;;
             verger__subcmd__help,doctor)
                 cmd="verger__subcmd__help__subcmd__doctor"
@@ -121,6 +139,9 @@ _verger() {
             verger__subcmd__help,import)
                 cmd="verger__subcmd__help__subcmd__import"
                 ;;
+            verger__subcmd__help,plan)
+                cmd="verger__subcmd__help__subcmd__plan"
+                ;;
             verger__subcmd__help,record)
                 cmd="verger__subcmd__help__subcmd__record"
                 ;;
@@ -132,6 +153,9 @@ _verger() {
                 ;;
             verger__subcmd__help,restart)
                 cmd="verger__subcmd__help__subcmd__restart"
+                ;;
+            verger__subcmd__help,rollback)
+                cmd="verger__subcmd__help__subcmd__rollback"
                 ;;
             verger__subcmd__help,run)
                 cmd="verger__subcmd__help__subcmd__run"
@@ -179,12 +203,46 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart signal switch targets shutdown reexec why events chart replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__apply)
+            opts="-h --add --confirm --within --from --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --confirm)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --within)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --from)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -308,6 +366,28 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        verger__subcmd__confirm)
+            opts="-h --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         verger__subcmd__doctor)
             opts="-h --json --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -375,8 +455,22 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help)
-            opts="up run compile check graph import sim schema status start stop restart signal switch targets shutdown reexec why events chart replay record doctor completions version help"
+            opts="up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__apply)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -431,6 +525,20 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__confirm)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -514,6 +622,20 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        verger__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         verger__subcmd__help__subcmd__record)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -557,6 +679,20 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__restart)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__rollback)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -774,6 +910,28 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        verger__subcmd__plan)
+            opts="-h --add --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         verger__subcmd__record)
             opts="-h --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -859,6 +1017,28 @@ _verger() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__rollback)
+            opts="-h --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -168,6 +168,30 @@ pub(crate) fn ready(setting: &Setting, path: &str, place: Where, budget: Option<
     Ok(Ready { image, reading: Some(reading) })
 }
 
+/// Compiles a fragment as part of the plan that the daemon has in force; gives that plan's digest too.
+pub(crate) fn added_to_the_plan_in_force(setting: &Setting, path: &str) -> Result<(Vec<u8>, u64), Trouble> {
+    let base = crate::tape::plan_of_instance(setting)?;
+    let plan = verger_engine::image::plan_of(&base);
+    let mut reading = if path == STANDARD_INPUT {
+        verger_plan::read_fragment_bytes(SHOWN_INPUT, &standard_input(), &plan, &Disk)
+    } else {
+        verger_plan::read_fragment(path, &plan, &Disk)
+    };
+    if let Some(plan) = &reading.plan {
+        let found = on_this_machine(plan, &reading);
+        if found.iter().any(|complaint| complaint.severity == Severity::Error) {
+            reading.plan = None;
+        }
+        reading.complaints.extend(found);
+    }
+    let (errors, _) = show_complaints(setting, &reading);
+    let Some(plan) = &reading.plan else {
+        return Err(Trouble::new(format!("{path} has {}", words::count(errors, "error"))));
+    };
+    let image = verger_plan::compile(plan).map_err(|complaint| Trouble::new(complaint.to_string()))?;
+    Ok((image, base.digest()))
+}
+
 /// The bytes of a file that holds a compiled plan; `None` if it holds anything else.
 fn compiled(path: &str) -> Option<Vec<u8>> {
     let mut file = File::open(path).ok().filter(|_| path != STANDARD_INPUT)?;

@@ -22,11 +22,15 @@ use crate::trouble::{Trouble, cannot};
 
 /// What the plan's file is called beside a recording with a name of its own.
 const PLAN_SUFFIX: &str = ".plan";
+/// What is added to that for the plan that was on trial.
+const TRIAL_SUFFIX: &str = ".trial";
 
 /// A recording in memory.
 pub(crate) struct Tape {
     bytes: Vec<u8>,
     image: Image,
+    /// The plan that was on trial, if one was.
+    trial: Option<Image>,
     /// Where it was read from.
     pub(crate) path: PathBuf,
 }
@@ -35,7 +39,8 @@ pub(crate) struct Tape {
 pub(crate) fn of_instance(setting: &Setting) -> Result<Tape, Trouble> {
     let bytes = reach::file(setting, place::RECORDING_FILE)?;
     let folder = reach::address(setting)?.directory().to_owned();
-    Ok(Tape { bytes, image: plan_of_instance(setting)?, path: folder.join(place::RECORDING_FILE) })
+    let trial = trial_in(&folder.join(place::TRIAL_FILE))?;
+    Ok(Tape { bytes, image: plan_of_instance(setting)?, trial, path: folder.join(place::RECORDING_FILE) })
 }
 
 /// The plan that the instance's daemon has.
@@ -53,7 +58,12 @@ pub(crate) fn in_file(path: &Path, plan: Option<&Path>) -> Result<Tape, Trouble>
     let places: Vec<PathBuf> = plan.map_or(usual.into(), |plan| vec![plan.to_owned()]);
     for place in &places {
         match std::fs::read(place) {
-            Ok(plan) => return Ok(Tape { bytes, image: verified(plan, place)?, path: path.to_owned() }),
+            Ok(plan) => {
+                let mut beside = place.as_os_str().to_owned();
+                beside.push(TRIAL_SUFFIX);
+                let trial = trial_in(Path::new(&beside))?;
+                return Ok(Tape { bytes, image: verified(plan, place)?, trial, path: path.to_owned() });
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(cannot(&format!("read {}", place.display()))(error)),
         }
@@ -62,6 +72,15 @@ pub(crate) fn in_file(path: &Path, plan: Option<&Path>) -> Result<Tape, Trouble>
     Err(Trouble::new(format!("the plan that {} is read with is not there", path.display()))
         .detail(format!("it was looked for in {}", looked.join(" and ")))
         .hint("`--plan FILE` says where the compiled plan is"))
+}
+
+/// The plan on trial, where there is one.
+fn trial_in(path: &Path) -> Result<Option<Image>, Trouble> {
+    match std::fs::read(path) {
+        Ok(plan) => verified(plan, path).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(cannot(&format!("read {}", path.display()))(error)),
+    }
 }
 
 fn verified(plan: Vec<u8>, path: &Path) -> Result<Image, Trouble> {
@@ -98,6 +117,12 @@ impl Tape {
         plan.push(PLAN_SUFFIX);
         let plan = PathBuf::from(plan);
         let (recording, image) = self.parts();
+        if let Some(trial) = &self.trial {
+            let mut path = plan.as_os_str().to_owned();
+            path.push(TRIAL_SUFFIX);
+            let path = PathBuf::from(path);
+            std::fs::write(&path, trial.bytes()).map_err(cannot(&format!("write {}", path.display())))?;
+        }
         for (path, bytes) in [(&plan, image), (&path.to_owned(), recording)] {
             std::fs::write(path, bytes).map_err(cannot(&format!("write {}", path.display())))?;
         }
@@ -110,7 +135,7 @@ impl Tape {
     }
 
     fn image(&self, digest: u64) -> Option<Image> {
-        (self.image.digest() == digest).then(|| self.image.clone())
+        [Some(&self.image), self.trial.as_ref()].into_iter().flatten().find(|image| image.digest() == digest).cloned()
     }
 
     fn unreadable(&self, error: &ReadError) -> Trouble {
@@ -227,7 +252,7 @@ mod tests {
         let run = RunRef { service: live.find("web").unwrap(), run: RunId(1 + too_high) };
         let started = RunEvent::Spawned { run, pid: Pid(7), started: 3, containment: Containment::Group };
         recorder::record(planned, spawned, &Event::Run(started), &mut bytes);
-        Tape { bytes: bytes.0, image, path: PathBuf::from("x") }
+        Tape { bytes: bytes.0, image, trial: None, path: PathBuf::from("x") }
     }
 
     fn told(tape: &Tape) -> (Vec<Step>, End) {

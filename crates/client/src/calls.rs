@@ -1,13 +1,17 @@
 //! One method for each of the daemon's, with its types.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use verger_wire::message::{
-    Breakage, Call, Description, Done, Group, Groups, InterfaceDescription, Nothing, Order, Receipt, ReceiptReply,
-    Replaced, Service, ServiceInfo, Services, Switched, Why,
+    Breakage, Call, Changes, Description, Done, Group, Groups, InterfaceDescription, Nothing, Order, Receipt,
+    ReceiptReply, Replaced, Service, ServiceInfo, Services, Switched, Verdict, Why,
 };
 
 use crate::{ClientError, Connection, Watch};
+
+/// The wire's integers end here; so long is no limit.
+const MOST_MILLIS: u64 = i64::MAX as u64;
 
 /// The errors of all of these: [`ClientError::Remote`] with what the daemon answered; [`ClientError::TimedOut`],
 /// [`ClientError::Closed`], [`ClientError::Protocol`], [`ClientError::Io`] when it did not.
@@ -59,6 +63,40 @@ impl Connection {
     /// `NotFound`, `WrongState`, `Timeout`, `Cancelled`; as for all of these.
     pub fn switch(&mut self, order: &Order) -> Result<Switched, ClientError> {
         self.call(&Call::Switch(order.clone()))
+    }
+
+    /// What a compiled plan would do. `plan`: a sealed memory file. `from`: the digest of the plan that it is to replace; `None`:
+    /// whichever is in force, 0: there is none.
+    ///
+    /// # Errors
+    /// `Invalid` when it is no plan, `Stale`, `Trial`, `Limit`; as for all of these.
+    pub fn preview(&mut self, plan: impl AsFd, from: Option<u64>) -> Result<Changes, ClientError> {
+        self.call_with(&Call::Preview { from }, plan.as_fd())
+    }
+
+    /// Puts a compiled plan in the place of the one in force, on trial; comes back when it is kept or rolled back, or, where it has to
+    /// be confirmed (within `confirm` from when everything is there), when everything is there. `within`: how long that may take.
+    ///
+    /// # Errors
+    /// As [`Connection::preview`].
+    pub fn apply(
+        &mut self,
+        plan: impl AsFd,
+        from: Option<u64>,
+        within: Option<Duration>,
+        confirm: Option<Duration>,
+    ) -> Result<Verdict, ClientError> {
+        let millis = |span: Duration| u64::try_from(span.as_millis()).map_or(MOST_MILLIS, |it| it.min(MOST_MILLIS));
+        let call = Call::Apply { from, within_ms: within.map(millis), confirm_ms: confirm.map(millis) };
+        self.call_with(&call, plan.as_fd())
+    }
+
+    /// Keeps the change on trial, or rolls it back.
+    ///
+    /// # Errors
+    /// `Trial` when there is none; as for all of these.
+    pub fn decide(&mut self, keep: bool) -> Result<Verdict, ClientError> {
+        self.call(&Call::Decide { keep })
     }
 
     /// All groups and their targets, in the order of their names.
@@ -118,9 +156,7 @@ impl Connection {
     /// # Errors
     /// As for all of these.
     pub fn shutdown_within(&mut self, budget: Duration) -> Result<(), ClientError> {
-        // The wire's integers end here; so long is no limit.
-        let most = i64::MAX as u64;
-        let budget_ms = Some(u64::try_from(budget.as_millis()).map_or(most, |millis| millis.min(most)));
+        let budget_ms = Some(u64::try_from(budget.as_millis()).map_or(MOST_MILLIS, |millis| millis.min(MOST_MILLIS)));
         let Nothing {} = self.call(&Call::Shutdown { hasty: false, budget_ms })?;
         Ok(())
     }

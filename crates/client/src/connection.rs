@@ -118,7 +118,10 @@ impl Connection {
         }
         let mut message = Vec::new();
         write_call(&mut message, call, more);
-        let mut rest = message.as_slice();
+        self.send_bytes(&message)
+    }
+
+    fn send_bytes(&mut self, mut rest: &[u8]) -> Result<(), ClientError> {
         let failed = |error| ClientError::Io { doing: "sending", error };
         if self.patience.is_some() {
             self.stream.set_write_timeout(self.patience).map_err(failed)?;
@@ -222,6 +225,25 @@ impl Connection {
     pub fn call<T: DeserializeOwned>(&mut self, call: &Call) -> Result<T, ClientError> {
         self.nothing_owed()?;
         self.send(call)?;
+        self.receive()
+    }
+
+    /// As [`Connection::call`], with a descriptor that goes with the call's first bytes.
+    pub(crate) fn call_with<T: DeserializeOwned>(
+        &mut self,
+        call: &Call,
+        descriptor: BorrowedFd<'_>,
+    ) -> Result<T, ClientError> {
+        self.nothing_owed()?;
+        if self.given_up {
+            return Err(ClientError::Closed);
+        }
+        let mut message = Vec::new();
+        write_call(&mut message, call, false);
+        // Nothing is owed, so there is room for these few bytes.
+        let sent = verger_linux::channel::send(&self.stream, &message, &[descriptor]);
+        let sent = sent.map_err(|errno| ClientError::Io { doing: "sending", error: errno.into() })?;
+        self.send_bytes(message.get(sent..).unwrap_or_default())?;
         self.receive()
     }
 

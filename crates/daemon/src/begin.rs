@@ -225,6 +225,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         handover,
         keeper_again_at: Moment::NEVER,
         again,
+        candidate: None,
         asking: None,
         next: None,
         parent: None,

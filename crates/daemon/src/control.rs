@@ -19,6 +19,8 @@ use verger_wire::frame::{CALL_BYTES_MAX, Frames};
 use verger_wire::interface::Offer;
 use verger_wire::message::{Asked, Error, Unreadable, read_call};
 
+use verger_linux::channel;
+
 use crate::poll::{Poll, Token};
 
 /// Calls of one connection that can wait for their outcome at once.
@@ -44,6 +46,8 @@ struct Connection {
     /// The service that inherited the connection, if it did.
     service: Option<ServiceId>,
     frames: Frames,
+    /// The descriptor that came last, and that no call has taken.
+    descriptor: Option<OwnedFd>,
     /// Replies in the order of their calls.
     replies: VecDeque<Reply>,
     out: Vec<u8>,
@@ -152,6 +156,7 @@ impl Control {
             who,
             service,
             frames: Frames::new(if right.is_some() { CALL_BYTES_MAX } else { STRANGERS_CALL_MAX }),
+            descriptor: None,
             replies: VecDeque::new(),
             out: Vec::new(),
             written: 0,
@@ -221,20 +226,31 @@ impl Control {
                 Ok(false) => {}
                 Ok(true) | Err(_) => return,
             }
-            match rustix::io::read(&connection.fd, connection.frames.room()) {
-                Ok(0) => {
+            // Strangers pass nothing: what they send is closed by the kernel.
+            let places = usize::from(connection.right.is_some());
+            let mut came = [None];
+            let received = channel::receive(&connection.fd, connection.frames.room(), &mut came[..places]);
+            if let [Some(descriptor)] = came {
+                connection.descriptor = Some(descriptor);
+            }
+            match received.map(|received| received.map(|received| received.length)) {
+                Ok(Some(0)) => {
                     connection.ended = true;
                     return;
                 }
-                Ok(count) => {
+                Ok(Some(count)) => {
                     connection.frames.filled(count);
                     read += count;
                 }
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
+                Ok(None) => return,
                 Err(_) => return self.drop(at),
             }
         }
+    }
+
+    /// The descriptor that came last with what a connection sent.
+    pub(crate) fn take_descriptor(&mut self, at: u32) -> Option<OwnedFd> {
+        self.get(at)?.descriptor.take()
     }
 
     /// The next call of a connection that can be taken up now. What is no call gets its answer here, or closes the

@@ -31,6 +31,7 @@ use verger_wire::view::{self, Listing};
 
 use crate::brains::{Brains, Wish};
 use crate::budget::{Budgets, Shortened};
+use crate::change::{Candidate, ToldOfTrial};
 use crate::control::{Control, Question};
 use crate::door::Door;
 use crate::folder::Folder;
@@ -67,6 +68,8 @@ pub(crate) struct Daemon {
     pub(crate) keeper_again_at: Moment,
     /// How this process is executed again.
     pub(crate) again: Again,
+    /// The plan that is on trial.
+    pub(crate) candidate: Option<Candidate>,
     /// A program that is to take our place is being asked whether it can.
     pub(crate) asking: Option<Asking>,
     /// It can, and is about to.
@@ -583,6 +586,7 @@ impl Daemon {
         self.recording.note(self.now, &event);
         let was_closing = self.engine.is_closing();
         let asked_to_end = matches!(event, Event::Shutdown { .. });
+        let mut of_trial = Vec::new();
         let mut effects = self.engine.step(self.now, event);
         let (world, control, brains, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.brains, &mut self.page, &mut self.log, &self.poll);
@@ -633,6 +637,9 @@ impl Daemon {
                             brains.moved(engine, service.slot, self.now);
                         }
                         LifeEffect::LastResort { what: LastResort::Reboot, .. } => self.reboots = true,
+                        LifeEffect::Trial { command, news } => {
+                            of_trial.push(ToldOfTrial::new(engine, log, command, news));
+                        }
                         LifeEffect::LastResort { .. }
                         | LifeEffect::GroupMoved { .. }
                         | LifeEffect::TargetFailed { .. }
@@ -646,6 +653,9 @@ impl Daemon {
             }
         }
         drop(effects);
+        for told in of_trial {
+            self.hear_of_trial(told);
+        }
         if self.engine.is_closing() && !was_closing {
             self.brains.take_all_back(self.now);
         }
@@ -716,6 +726,14 @@ impl Daemon {
             Call::Stop(order) => return self.order(at, Verb::Stop, order, oneway, who),
             Call::Restart(order) => return self.order(at, Verb::Restart, order, oneway, who),
             Call::Switch(order) => return self.switch(at, order, oneway, who),
+            Call::Preview { from } => {
+                let changes = self.preview(at, *from)?;
+                self.reply(at, oneway, &changes);
+            }
+            Call::Apply { from, within_ms, confirm_ms } => {
+                return self.apply(at, *from, *within_ms, *confirm_ms, (oneway, who));
+            }
+            Call::Decide { keep } => self.decide(at, *keep, (oneway, who)),
             Call::Groups => {
                 let groups = view::groups(&self.engine);
                 self.reply(at, oneway, &Groups { groups });
@@ -876,11 +894,12 @@ impl Daemon {
             pid: std::process::id(),
             boot_id: self.facts.boot_id.clone(),
             state: self.state(),
-            plan: self.engine.images().iter().last().map(|(_, image)| view::plan(image)),
+            plan: self.engine.plan().map(view::plan),
             started_us: view::micros(self.facts.started_at),
             now_us: view::micros(self.now),
             spawn: self.facts.spawn.clone(),
             containment: self.facts.containment,
+            trial: view::trial(&self.engine),
             findings: self.facts.findings.iter().cloned().chain(self.loosened()).collect(),
         }
     }
@@ -997,6 +1016,7 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
             // What comes next for stops under way comes sooner now.
             engine.services().for_each(|status| page.put(engine, status.service.slot));
         }
-        LifeEffect::Ended { .. } => {}
+        // What goes with the plan is the daemon's, and so is who waits for it.
+        LifeEffect::Ended { .. } | LifeEffect::Trial { .. } => {}
     }
 }

@@ -92,7 +92,7 @@ impl Folder {
     /// before.
     pub(crate) fn clear(&self, leftovers: bool) {
         let sockets = [place::CONTROL_SOCKET, place::HANDOVER_SOCKET];
-        let files = [place::BOARD_FILE, place::RECORDING_FILE, place::PLAN_FILE, BROKEN_FILE];
+        let files = [place::BOARD_FILE, place::RECORDING_FILE, place::PLAN_FILE, place::TRIAL_FILE, BROKEN_FILE];
         for name in sockets.into_iter().chain(files) {
             let _was_not_there = fs::remove_file(self.join(name));
         }

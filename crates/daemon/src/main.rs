@@ -9,6 +9,7 @@
 mod begin;
 mod brains;
 mod budget;
+mod change;
 mod control;
 mod daemon;
 mod door;

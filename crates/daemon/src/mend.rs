@@ -60,6 +60,23 @@ impl Again {
         Again { argv, envp: envp.collect(), plan, passed }
     }
 
+    /// From now on it is this plan that we come back with. The file takes the place of the one before, under the same number.
+    ///
+    /// # Errors
+    /// `EMFILE`; what was, stays.
+    pub(crate) fn take_plan(&mut self, plan: OwnedFd) -> Result<(), Errno> {
+        match self.plan {
+            Some(before) => verger_linux::put_over(&plan, before),
+            None => {
+                let plan: &'static OwnedFd = Box::leak(Box::new(plan));
+                self.argv.extend([text("--image-fd"), text(&plan.as_raw_fd().to_string())]);
+                self.plan = Some(plan);
+                prepare(self);
+                Ok(())
+            }
+        }
+    }
+
     fn replacement(&self, image: Image, more: Option<&CStr>) -> Replacement {
         let argv: Vec<&CStr> = self.argv.iter().map(CString::as_c_str).chain(more).collect();
         let envp: Vec<&CStr> = self.envp.iter().map(CString::as_c_str).collect();

@@ -4,7 +4,9 @@ use std::fmt;
 
 use verger_engine::Engine;
 use verger_engine::causes::{Cause, Transition};
-use verger_engine::life::{Failure, PhaseKind, PlanRefusal, Status, TargetFailure};
+use verger_engine::life::{
+    Failure, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure, TrialNews,
+};
 use verger_engine::runs::{Ahead, StartFailure, signal_name};
 use verger_engine::time::{Moment, Span};
 use verger_linux::plight::Plight;
@@ -141,6 +143,34 @@ pub(crate) fn refusal(refusal: &PlanRefusal) -> String {
         PlanRefusal::Images { room } => format!("{room} plans are still in use ([limits] images)"),
         PlanRefusal::Groups { room } => format!("there is room for {room} groups ([limits] groups)"),
         PlanRefusal::ShuttingDown => "everything is ending".to_string(),
+        PlanRefusal::OnTrial => "a change is on trial".to_string(),
+        PlanRefusal::Stale { in_force: 0 } => "there is no plan in force, and it was to replace one".to_string(),
+        PlanRefusal::Stale { in_force } => {
+            format!("it was to replace another plan than the one in force ({in_force:016x})")
+        }
+    }
+}
+
+/// What has become of a change of the plan.
+pub(crate) fn trial(engine: &Engine, news: &TrialNews) -> String {
+    match news {
+        TrialNews::Arrived { unconfirmed: true, .. } => "the new plan is up, and waits to be confirmed".to_string(),
+        TrialNews::Arrived { .. } => "the new plan is up".to_string(),
+        TrialNews::Kept => "the new plan is kept".to_string(),
+        TrialNews::RolledBack(RollBack { reason, slot }) => {
+            let of = slot.map_or_else(String::new, |slot| format!(" ({})", engine.name(slot)));
+            let why = match reason {
+                RollBackReason::Failed => "a service has failed",
+                RollBackReason::Blocked => "a service waits for one that has failed",
+                RollBackReason::Late => "not everything was up in time",
+                RollBackReason::NotConfirmed => "nobody confirmed it in time",
+                RollBackReason::Asked => "somebody asked for it",
+            };
+            format!("the former plan is in force again: {why}{of}")
+        }
+        TrialNews::Refused(why) => format!("the new plan was not taken: {}", refusal(why)),
+        TrialNews::NothingOnTrial => "there is no change to be kept or rolled back".to_string(),
+        TrialNews::Interrupted => "everything ends with a change on trial".to_string(),
     }
 }
 

@@ -75,9 +75,8 @@ impl Desk {
     ) -> &mut Desk {
         self.commands += 1;
         let (id, by) = (CommandId(self.commands), Actor { uid: 0, pid: 7 });
-        let confirm_by = confirm_within.map(|span| self.now + span);
         let (image, arrive_by) = (image(services), self.now + Span::from_secs(60));
-        self.tell(Event::Apply(Apply { id, image, from, by, arrive_by, confirm_by }))
+        self.tell(Event::Apply(Apply { id, image, from, by, arrive_by, confirm_within }))
     }
 
     /// Says what is to become of the change on trial.
@@ -273,7 +272,10 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
                     }
                     TrialNews::Arrived { unconfirmed: true, .. } => format!("{answer}arrived, unconfirmed"),
                     TrialNews::Arrived { .. } => format!("{answer}arrived"),
-                    news => format!("{answer}{news:?}"),
+                    news @ (TrialNews::Kept
+                    | TrialNews::Refused(_)
+                    | TrialNews::NothingOnTrial
+                    | TrialNews::Interrupted) => format!("{answer}{news:?}"),
                 }
             }
             LifeEffect::Forgotten { .. } => "forgotten".to_string(),

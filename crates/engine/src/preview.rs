@@ -9,7 +9,7 @@ use crate::causes::{Actor, Cause};
 use crate::code::coded_enum;
 use crate::image::{Image, Key, changed_keys};
 use crate::life::{Apply, CommandId, GroupPhase, LifeEffect, PlanRefusal, Status, TrialNews, Want};
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 use crate::{Effect, Engine, Event, ReadError};
 
 coded_enum! {
@@ -78,7 +78,7 @@ impl Engine {
             by: Actor::default(),
             arrive_by: Moment::NEVER,
             // So that it does not end in the copy, and who was removed is known still.
-            confirm_by: Some(Moment::NEVER),
+            confirm_within: Some(Span::FOREVER),
         };
         let mut refusal = None;
         for effect in copy.step(self.now(), Event::Apply(apply)) {
@@ -104,7 +104,6 @@ impl Engine {
             (Some(old), Some(new)) => changed_keys(old, new).collect(),
             (None, _) | (_, None) => Vec::new(),
         };
-        let is_other = matches!((&old, &new), (Some(old), Some(new)) if old.digest() != new.digest());
         let is_wanted = after.want != Want::Down || copy.is_next_in_its_group(slot);
         let moves = copy.is_touched(slot);
         let act = match (before.is_some(), new.is_some()) {
@@ -115,7 +114,7 @@ impl Engine {
             (true, true) if was_live && !is_wanted && moves => Act::Stop,
             (true, true) if was_live && is_wanted && moves => Act::Restart,
             (true, true) if !was_live && is_wanted && (moves || after.want == Want::Down) => Act::Start,
-            (true, true) if is_other => Act::Update,
+            (true, true) if !keys.is_empty() => Act::Update,
             (true, true) => return None,
         };
         let cause = match act {

@@ -89,9 +89,9 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
                 writer.number(from);
             }
             writer.moment(apply.arrive_by);
-            writer.yes(apply.confirm_by.is_some());
-            if let Some(confirm_by) = apply.confirm_by {
-                writer.moment(confirm_by);
+            writer.yes(apply.confirm_within.is_some());
+            if let Some(confirm_within) = apply.confirm_within {
+                writer.span(confirm_within);
             }
             save_actor(&apply.by, &mut writer);
         }
@@ -192,8 +192,8 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             let image = image(digest).ok_or(ReadError::MissingImage { digest })?;
             let from = if reader.yes()? { Some(reader.number()?) } else { None };
             let arrive_by = reader.moment()?;
-            let confirm_by = if reader.yes()? { Some(reader.moment()?) } else { None };
-            Event::Apply(Apply { id, image, from, arrive_by, confirm_by, by: restore_actor(reader)? })
+            let confirm_within = if reader.yes()? { Some(reader.span()?) } else { None };
+            Event::Apply(Apply { id, image, from, arrive_by, confirm_within, by: restore_actor(reader)? })
         }
         20 => {
             Event::Decide(Decide { id: CommandId(reader.number()?), keep: reader.yes()?, by: restore_actor(reader)? })

@@ -37,6 +37,17 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Puts an open file in the place of another, under its number: whoever goes by that number has this one from now on. Close-on-exec.
+///
+/// # Errors
+/// `EBUSY`; the other one stays as it was.
+pub fn put_over(file: &OwnedFd, other: &OwnedFd) -> Result<(), Errno> {
+    let (from, to) = (file.as_raw_fd() as usize, other.as_raw_fd() as usize);
+    // SAFETY: numbers only; both are open and borrowed here, and the owner of the second owns what is there afterwards too.
+    let result = unsafe { raw::syscall3(libc::SYS_dup3, from, to, libc::O_CLOEXEC as usize) };
+    raw::check(result).map(drop)
+}
+
 /// Has whatever `command` starts inherit this descriptor, under the number that it has here and that is returned; nobody else
 /// that this process starts does. It must be above 2, for what the command says of its first three outranks it.
 pub fn pass_on(command: &mut Command, descriptor: OwnedFd) -> RawFd {

@@ -26,6 +26,7 @@ mod complaint;
 mod conditions;
 mod detect;
 mod fidelity;
+mod fragment;
 mod keys;
 mod manual;
 mod names;
@@ -139,6 +140,17 @@ pub fn read_bytes(name: &str, bytes: &[u8], files: &dyn Files) -> Reading {
     Work::default().read(name, Ok(bytes.to_vec()), None, files)
 }
 
+/// Reads a fragment: a native plan whose services may refer to those of `base`, and are added to it. What comes of it is the whole
+/// plan. What `base` has under the same name is an error, and so are keys that are about the whole plan.
+pub fn read_fragment(path: &str, base: &Plan, files: &dyn Files) -> Reading {
+    Work { base: Some(base), ..Work::default() }.read(path, files.read(path), None, files)
+}
+
+/// As [`read_fragment`], from bytes in hand.
+pub fn read_fragment_bytes(name: &str, bytes: &[u8], base: &Plan, files: &dyn Files) -> Reading {
+    Work { base: Some(base), ..Work::default() }.read(name, Ok(bytes.to_vec()), None, files)
+}
+
 /// Reads an AOS configuration, with a snippet of one (of that name) going over it.
 pub fn read_with_snippet(path: &str, snippet_name: &str, snippet: &[u8], files: &dyn Files) -> Reading {
     Work::default().read(path, files.read(path), Some((snippet_name, snippet)), files)
@@ -163,6 +175,8 @@ struct Work<'f> {
     notes: Notes,
     /// Where what becomes of each key is told; only when somebody asked.
     fates: Option<&'f mut Vec<KeyFate>>,
+    /// What a fragment is added to.
+    base: Option<&'f Plan>,
 }
 
 impl Work<'_> {
@@ -182,7 +196,7 @@ impl Work<'_> {
                 (Format::Unknown, None)
             }
         };
-        let Work { sources, mut found, places, notes: Notes { mut omitted, told }, fates } = self;
+        let Work { sources, mut found, places, notes: Notes { mut omitted, told }, fates, base: _ } = self;
         let plan = plan.filter(|_| found.errors() == 0);
         if let Some(plan) = &plan {
             compile::check(plan, &places, &mut found);
@@ -222,6 +236,14 @@ impl Work<'_> {
             Some((file, tree))
         });
         refuse_nul(&tree.root, &mut self.found);
+        let is_native = matches!(format, Format::NativeToml | Format::NativeJson);
+        if self.base.is_some() && !is_native {
+            self.found.error(Place::whole(file), || {
+                Said::new("a fragment is a plan of verger's own")
+                    .hint("`verger import FILE` shows what this configuration is in that format")
+            });
+            return (format, None);
+        }
         if format == Format::AosJson {
             let (plan, places) =
                 aos::read((file, tree), snippet, files, &mut self.sources, &mut self.notes, &mut self.found);
@@ -234,7 +256,7 @@ impl Work<'_> {
         let whole = Place::whole(file);
         let (plan, places) = match score::file(&tree.root).filter(|_| format != Format::NativeToml) {
             Some(kind) => score::read(kind, &tree.root, whole, &self.sources, &mut self.notes, &mut self.found),
-            None => native::read(&tree, whole, &self.sources, &mut self.found),
+            None => native::read(&tree, whole, self.base, &self.sources, &mut self.found),
         };
         self.places = places;
         (format, Some(plan))

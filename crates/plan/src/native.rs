@@ -16,6 +16,7 @@ use crate::brains;
 use crate::circle;
 use crate::complaint::{Findings, Said, quoted};
 use crate::conditions;
+use crate::fragment;
 use crate::keys::{
     Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, Sort, check_twice, find,
     read_table,
@@ -28,8 +29,15 @@ use crate::tree::{Entry, Missing, Node, Table, Tree};
 /// What a file without services is told.
 pub(crate) const MINIMAL: &str = "a service is two lines: [service.web] and command = \"web --port 80\"";
 
-/// Reads a plan from the tree of a file. What is wrong is in `found`; the plan is then of no use.
-pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Findings) -> (Plan, Places) {
+/// Reads a plan from the tree of a file; with a `base`, what the file adds to that one. What is wrong is in `found`; the plan is then of
+/// no use.
+pub(crate) fn read(
+    tree: &Tree,
+    file: Place,
+    base: Option<&Plan>,
+    sources: &Sources,
+    found: &mut Findings,
+) -> (Plan, Places) {
     let root = &tree.root;
     let mut plan = Plan::default();
     let mut names = Names { incomplete: tree.missing == Missing::Tables, ..Names::default() };
@@ -38,6 +46,9 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
     plan.limits = read_limits(root, found);
     plan.handles = read_handles(root, &mut names, found);
 
+    if let Some(base) = base {
+        fragment::begin(base, root, &mut names, file, found);
+    }
     let services: Vec<(&Entry, &Table)> = tables(root, "service", found).collect();
     // What is no table was complained of; nobody need hear that it is no service either.
     for entry in root.get("service").and_then(Node::as_table).map_or(&[][..], Table::entries) {
@@ -116,9 +127,12 @@ pub(crate) fn read(tree: &Tree, file: Place, sources: &Sources, found: &mut Find
     conditions::check(&plan, &starts, found);
     targets::settle(root, &mut plan, &places, found);
     for (name, (_, place)) in &names.handles {
-        if !used_handles.contains(name) && tree.missing == Missing::Nothing {
+        if !used_handles.contains(name) && *place != file && tree.missing == Missing::Nothing {
             found.warning(*place, || Said::new(format!("nobody uses handle `{}`", quoted(name))));
         }
+    }
+    if let Some(base) = base {
+        fragment::add_to(base, &mut plan);
     }
     (plan, places)
 }

@@ -375,6 +375,7 @@ impl Watch {
             | LifeEffect::LastResort { .. }
             | LifeEffect::Changed { .. }
             | LifeEffect::PlanRefused(_)
+            | LifeEffect::Trial { .. }
             | LifeEffect::Fault { .. }
             | LifeEffect::Shortened { .. } => Ok(()),
         }

@@ -38,6 +38,8 @@ pub const CONTROL_VARIABLE: &str = "VERGER_CONTROL";
 pub const RECORDING_FILE: &str = "recording";
 /// A copy of the compiled plan, in the instance's directory: what a recording is read with.
 pub const PLAN_FILE: &str = "plan";
+/// A copy of the compiled plan that is on trial, if there is one, in the instance's directory.
+pub const TRIAL_FILE: &str = "plan.trial";
 /// The folder of notify sockets, in the instance's directory.
 pub const NOTIFY_FOLDER: &str = "notify";
 

@@ -24,7 +24,12 @@ pub fn needed(call: &Call) -> Option<Right> {
         Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Signal { .. } | Call::Switch(_) => {
             Some(Right::Operate)
         }
-        Call::Shutdown { .. } | Call::Reexec { .. } | Call::Inject { .. } => Some(Right::Configure),
+        Call::Preview { .. } => Some(Right::Observe),
+        Call::Apply { .. }
+        | Call::Decide { .. }
+        | Call::Shutdown { .. }
+        | Call::Reexec { .. }
+        | Call::Inject { .. } => Some(Right::Configure),
     }
 }
 
@@ -83,6 +88,9 @@ mod tests {
             (Call::Restart(order()), Some(Right::Operate)),
             (Call::Signal { name: "a".into(), signal: 15 }, Some(Right::Operate)),
             (Call::Shutdown { hasty: false, budget_ms: None }, Some(Right::Configure)),
+            (Call::Preview { from: None }, Some(Right::Observe)),
+            (Call::Apply { from: None, within_ms: None, confirm_ms: None }, Some(Right::Configure)),
+            (Call::Decide { keep: true }, Some(Right::Configure)),
             (Call::Inject { kind: crate::message::Breakage::Panic, name: None }, Some(Right::Configure)),
         ] {
             assert_eq!(needed(&call), right, "{call:?}");

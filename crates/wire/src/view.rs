@@ -6,15 +6,18 @@ use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
 use verger_engine::image::{HandleView, Image, SourceView};
-use verger_engine::life::{self, Decider, Outcome, PhaseKind, Status, TargetFailure};
+use verger_engine::life::{
+    self, Decider, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure, TrialNews,
+};
+use verger_engine::preview::{Preview, Touch};
 use verger_engine::runs::{Ahead, Pid, ServiceId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
 use crate::message::{
-    Actor, Cause, CauseKind, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit, Failure, FailureKind,
-    Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Switched, Target, Transition,
-    Wanted, Why, WrongState, signal_text,
+    Actor, Cause, CauseKind, Change, Changes, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit,
+    Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Switched,
+    Target, Transition, Trial, Verdict, VerdictKind, Wanted, Why, WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -317,6 +320,7 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::Removed => CauseKind::Removed,
         causes::Cause::Fault(_) => CauseKind::Fault,
         causes::Cause::Found => CauseKind::Found,
+        causes::Cause::Redescribed => CauseKind::Redescribed,
         causes::Cause::OutOfTime => CauseKind::OutOfTime,
         causes::Cause::Conflicts(_) => CauseKind::Conflicts,
         causes::Cause::Fallback => CauseKind::Fallback,
@@ -454,6 +458,12 @@ pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
             let target = described.map(|group| target_name(group.name(), group.target(target).name()));
             Origin { by: Some(actor(by)), target, ..Origin::plain(OriginKind::Switch) }
         }
+        RootKind::RolledBack { reason, by } => Origin {
+            // Nobody asked for it but where somebody did.
+            by: (reason == RollBackReason::Asked).then(|| actor(by)),
+            reason: Some(reason),
+            ..Origin::plain(OriginKind::RolledBack)
+        },
     }
 }
 
@@ -493,9 +503,79 @@ fn last_order(order: life::LastOrder) -> LastOrder {
     }
 }
 
+/// What a plan would do.
+pub fn changes(engine: &Engine, to: &Image, preview: &Preview) -> Changes {
+    let there = &preview.engine;
+    let change = |touch: &Touch| Change {
+        service: there.name(touch.slot).to_owned(),
+        act: touch.act,
+        keys: touch.keys.iter().map(|key| key.name.to_owned()).collect(),
+        for_another_run: touch.keys.iter().filter(|key| key.needs_run).map(|key| key.name.to_owned()).collect(),
+        cause: touch.cause.map(|cause| cause_kind(&cause)),
+        on: touch.cause.and_then(|cause| cause.link()).and_then(|link| name(there, link.slot)),
+    };
+    Changes {
+        from: engine.plan().map(|plan| digest(plan.digest())),
+        to: digest(to.digest()),
+        changes: preview.touches.iter().map(change).collect(),
+    }
+}
+
+/// A digest as it is said.
+pub fn digest(digest: u64) -> String {
+    format!("{digest:016x}")
+}
+
+/// What has become of a change on trial.
+///
+/// # Errors
+/// What is to be said instead of a reply.
+pub fn verdict(engine: &Engine, news: &TrialNews) -> Result<Verdict, Error> {
+    Ok(match *news {
+        TrialNews::Arrived { until, unconfirmed: _ } => {
+            Verdict { until_us: Some(micros(until)), ..Verdict::plain(VerdictKind::Arrived) }
+        }
+        TrialNews::Kept => Verdict::plain(VerdictKind::Kept),
+        TrialNews::RolledBack(RollBack { reason, slot }) => Verdict {
+            reason: Some(reason),
+            service: slot.and_then(|slot| name(engine, slot)),
+            ..Verdict::plain(VerdictKind::RolledBack)
+        },
+        TrialNews::Interrupted => Verdict::plain(VerdictKind::Interrupted),
+        TrialNews::Refused(refusal) => return Err(refused_plan(&refusal)),
+        TrialNews::NothingOnTrial => return Err(Error::Trial { on_trial: false }),
+    })
+}
+
+/// Why a plan was not taken.
+pub fn refused_plan(refusal: &PlanRefusal) -> Error {
+    let room = |what: &str, room: u32| Error::Limit { which: format!("{what} ({room})") };
+    match *refusal {
+        PlanRefusal::Services { room: most } => room("services", most),
+        PlanRefusal::Edges { room: most } => room("edges", most),
+        PlanRefusal::Groups { room: most } => room("groups", most),
+        PlanRefusal::Images { room: most } => room("images", most),
+        PlanRefusal::ShuttingDown => {
+            Error::WrongState(WrongState::plain("", PhaseKind::Stopping, Obstacle::ShuttingDown))
+        }
+        PlanRefusal::OnTrial => Error::Trial { on_trial: true },
+        PlanRefusal::Stale { .. } => Error::Stale,
+    }
+}
+
+/// The change on trial, if there is one.
+pub fn trial(engine: &Engine) -> Option<Trial> {
+    let status = engine.trial()?;
+    Some(Trial {
+        stage: status.stage,
+        until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
+        waits_for: status.on.and_then(|on| name(engine, on)),
+    })
+}
+
 /// A plan in short.
 pub fn plan(image: &Image) -> Plan {
-    Plan { name: image.name().to_owned(), digest: format!("{:016x}", image.digest()), services: image.len() }
+    Plan { name: image.name().to_owned(), digest: digest(image.digest()), services: image.len() }
 }
 
 /// What came of a command, to be said to whoever asked for it. `name` is the service as it was asked for, `service` the

@@ -8,7 +8,8 @@ use core::fmt;
 use serde::de::{self, Deserializer, Visitor};
 use serde::ser::Serializer;
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, RollBackReason, TrialStage, Verb, Want};
+use verger_engine::preview::Act;
 use verger_engine::runs::{Containment, Step};
 
 /// An enum that is said by a word.
@@ -60,7 +61,19 @@ macro_rules! words_of_the_engine {
         }
     )*};
 }
-words_of_the_engine!(Containment, FaultKind, GroupPhase, PhaseKind, Right, Step, Verb, Want);
+words_of_the_engine!(
+    Act,
+    Containment,
+    FaultKind,
+    GroupPhase,
+    PhaseKind,
+    Right,
+    RollBackReason,
+    Step,
+    TrialStage,
+    Verb,
+    Want
+);
 
 /// Declares an enum that exists on the wire alone, with a word for each value.
 macro_rules! spoken_enum {

@@ -86,6 +86,10 @@ fn messages() -> Vec<Value> {
         call(&Call::Switch(Order::new("drive")), false),
         call(&Call::Switch(Order { name: "car/drive".to_owned(), ..order() }), false),
         call(&Call::Groups, false),
+        call(&Call::Preview { from: None }, false),
+        call(&Call::Preview { from: Some(0xdead_beef_0000_cafe) }, false),
+        call(&Call::Apply { from: Some(1), within_ms: Some(30_000), confirm_ms: Some(60_000) }, false),
+        call(&Call::Decide { keep: false }, false),
         call(&Call::Signal { name: name(), signal: 15 }, false),
         call(&Call::Signal { name: name(), signal: 37 }, false),
         call(&Call::Why { name: name() }, false),
@@ -109,6 +113,8 @@ fn messages() -> Vec<Value> {
         all.push(reply(&all_of("Describe"), &samples::description(full), false));
         all.push(reply(&all_of("List"), &Services { services: vec![samples::service(full)] }, false));
         all.push(reply(&all_of("Start"), &Done { run: full.then_some(9_007_199_254_740_993) }, false));
+        all.push(reply(&all_of("Preview"), &samples::changes(full), false));
+        all.push(reply(&all_of("Apply"), &samples::verdict(full), false));
         all.push(reply(&all_of("Why"), &samples::why(full), false));
         all.push(reply(&all_of("Receipt"), &ReceiptReply { receipt: samples::receipt(full) }, false));
     }
@@ -172,6 +178,8 @@ fn messages_are_read_back() {
                     "Describe" => serde_json::to_value(reply.parameters::<Description>().unwrap()),
                     "List" => serde_json::to_value(reply.parameters::<Services>().unwrap()),
                     "Start" => serde_json::to_value(reply.parameters::<Done>().unwrap()),
+                    "Preview" => serde_json::to_value(reply.parameters::<Changes>().unwrap()),
+                    "Apply" => serde_json::to_value(reply.parameters::<Verdict>().unwrap()),
                     "Why" => serde_json::to_value(reply.parameters::<Why>().unwrap()),
                     "Receipt" => serde_json::to_value(reply.parameters::<ReceiptReply>().unwrap()),
                     "Watch" => serde_json::to_value(reply.parameters::<WatchReply>().unwrap()),
@@ -241,6 +249,9 @@ fn fields(record: &Record) -> Value {
             RootKind::Revival => json!({ "at": at, "kind": "revival" }),
             RootKind::Switch { group, target, by } => {
                 json!({ "at": at, "kind": "switch", "group": group, "target": target, "uid": by.uid, "pid": by.pid })
+            }
+            RootKind::RolledBack { reason, by } => {
+                json!({ "at": at, "kind": "rolled-back", "reason": reason.word(), "uid": by.uid, "pid": by.pid })
             }
         }
     });

@@ -15,7 +15,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, RollBackReason, TrialStage, Verb, Want};
+use verger_engine::preview::Act;
 use verger_engine::runs::{Containment, Step};
 use verger_wire::Word;
 use verger_wire::frame::write_call;
@@ -243,6 +244,13 @@ fn the_control_interface_says_what_the_types_say() {
     text.words::<GroupPhase>("GroupPhase");
     text.object("Target", &samples::target(), &samples::target());
     text.object("Group", &samples::group(true), &samples::group(false));
+    text.words::<Act>("Act");
+    text.words::<VerdictKind>("VerdictKind");
+    text.words::<RollBackReason>("RollBackReason");
+    text.words::<TrialStage>("TrialStage");
+    text.object("Change", &samples::change(true), &samples::change(false));
+    text.object("Verdict", &samples::verdict(true), &samples::verdict(false));
+    text.object("Trial", &samples::trial(true), &samples::trial(false));
     text.object("Plan", &samples::plan(), &samples::plan());
     text.object("Finding", &samples::finding(true), &samples::finding(false));
 
@@ -264,6 +272,16 @@ fn the_control_interface_says_what_the_types_say() {
     text.inputs(&Call::Groups, &Call::Groups);
     let groups = |full| Groups { groups: vec![samples::group(full)] };
     text.outputs("Groups", &groups(true), &groups(false));
+    text.inputs(&Call::Preview { from: Some(7) }, &Call::Preview { from: None });
+    text.outputs("Preview", &samples::changes(true), &samples::changes(false));
+    text.inputs(
+        &Call::Apply { from: Some(7), within_ms: Some(1), confirm_ms: Some(2) },
+        &Call::Apply { from: None, within_ms: None, confirm_ms: None },
+    );
+    text.outputs("Apply", &samples::verdict(true), &samples::verdict(false));
+    let decide = Call::Decide { keep: true };
+    text.inputs(&decide, &decide);
+    text.outputs("Decide", &samples::verdict(true), &samples::verdict(false));
     let signal = Call::Signal { name: "web".to_owned(), signal: 15 };
     text.inputs(&signal, &signal);
     text.outputs("Signal", &Done { run: Some(7) }, &Done { run: None });

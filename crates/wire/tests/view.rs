@@ -312,6 +312,7 @@ fn kinds_have_the_engines_words() {
         Cause::OutOfTime,
         Cause::Conflicts(link),
         Cause::Fallback,
+        Cause::Redescribed,
     ];
     let kinds: Vec<_> = causes.iter().map(view::cause_kind).collect();
     assert_eq!(kinds, verger_wire::message::CauseKind::ALL, "in the order of the engine's list, each once");

@@ -5,6 +5,7 @@
 //!
 //! *Exit status of every verb, unless its help says otherwise:* 0 it was done, 1 it was not, 2 it was not understood.
 
+mod apply;
 mod chart;
 mod check;
 mod compile;
@@ -68,6 +69,10 @@ enum Verb {
     Stop(orders::Stop),
     Restart(orders::Restart),
     Signal(signal::Signal),
+    Plan(apply::Plan),
+    Apply(apply::Apply),
+    Confirm(apply::Confirm),
+    Rollback(apply::Rollback),
     Switch(switch::Switch),
     Targets(switch::Targets),
     Shutdown(shutdown::Shutdown),
@@ -97,6 +102,10 @@ impl Verb {
             Verb::Start(verb) => verb.carry_out(setting),
             Verb::Stop(verb) => verb.carry_out(setting),
             Verb::Restart(verb) => verb.carry_out(setting),
+            Verb::Plan(verb) => verb.carry_out(setting),
+            Verb::Apply(verb) => verb.carry_out(setting),
+            Verb::Confirm(verb) => verb.carry_out(setting),
+            Verb::Rollback(verb) => verb.carry_out(setting),
             Verb::Switch(verb) => verb.carry_out(setting),
             Verb::Targets(verb) => verb.carry_out(setting),
             Verb::Signal(verb) => verb.carry_out(setting),

@@ -75,6 +75,7 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::Found
         | CauseKind::Conflicts
         | CauseKind::Fallback
+        | CauseKind::Redescribed
         | CauseKind::OutOfTime => return None,
     };
     let root = &wanted.root.what;

@@ -133,7 +133,8 @@ fn with_reason(words: String, why: &Why) -> String {
             | OriginKind::StartFailed
             | OriginKind::Fault
             | OriginKind::Revival
-            | OriginKind::Switch,
+            | OriginKind::Switch
+            | OriginKind::RolledBack,
             _,
         ) => format!("{words}: {}", origin(root, Some(name))),
     }

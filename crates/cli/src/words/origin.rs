@@ -1,6 +1,6 @@
 //! The outside events that everything goes back to, and who brought them about.
 
-use verger_engine::life::Verb;
+use verger_engine::life::{RollBackReason, Verb};
 use verger_wire::message::{Actor, Origin, OriginKind};
 
 use super::ends::{exit, start_failure};
@@ -58,6 +58,22 @@ pub(crate) fn origin(origin: &Origin, about: Option<&str>) -> String {
             let target = origin.target.as_deref().unwrap_or("a target that is no more");
             format!("{} asked to switch to {target}", actor(origin.by.as_ref()))
         }
+        OriginKind::RolledBack => match (&origin.by, origin.reason) {
+            (Some(by), _) => format!("{} rolled a change of the plan back", actor(Some(by))),
+            (None, Some(reason)) => format!("a change of the plan was rolled back: {}", rolled_back(reason)),
+            (None, None) => "a change of the plan was rolled back".to_owned(),
+        },
+    }
+}
+
+/// Why a change of the plan was rolled back.
+pub(crate) fn rolled_back(reason: RollBackReason) -> &'static str {
+    match reason {
+        RollBackReason::Failed => "something that it touched has failed",
+        RollBackReason::Blocked => "something that it touched waits for what has failed",
+        RollBackReason::Late => "not everything was up in time",
+        RollBackReason::NotConfirmed => "nobody said in time that it is good",
+        RollBackReason::Asked => "somebody asked for it",
     }
 }
 
@@ -75,7 +91,8 @@ pub(super) fn deed(origin: &Origin) -> Option<String> {
             | OriginKind::StartFailed
             | OriginKind::Fault
             | OriginKind::Revival
-            | OriginKind::Switch,
+            | OriginKind::Switch
+            | OriginKind::RolledBack,
             _,
         ) => return None,
     };

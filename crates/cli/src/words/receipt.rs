@@ -77,6 +77,7 @@ pub(crate) fn no_receipt(name: &str, error: &Error) -> Trouble {
         | Error::Timeout { .. }
         | Error::Cancelled { .. }
         | Error::Limit { .. }
+        | Error::Trial { .. }
         | Error::Internal { .. }
         | Error::InterfaceNotFound { .. }
         | Error::MethodNotFound { .. }

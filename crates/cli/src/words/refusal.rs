@@ -34,6 +34,9 @@ pub(crate) fn refusal(verb: Option<Verb>, error: &Error) -> Trouble {
             Trouble::new(format!("{}the opposite happened meanwhile", cannot(name))).detail(origin(by, None))
         }
         Error::Stale => Trouble::new("what it was to act on has changed meanwhile").hint("try again"),
+        Error::Trial { on_trial: true } => Trouble::new("a change of the plan is on trial")
+            .hint("keep it with `verger confirm`, or take it back with `verger rollback`"),
+        Error::Trial { on_trial: false } => Trouble::new("no change of the plan is on trial"),
         Error::Limit { which } => Trouble::new(format!("the limit of {which} is reached")).hint("try again later"),
         Error::Internal { text } => Trouble::new(format!("a fault of the daemon: {text}"))
             .hint("this is a bug of verger: `verger record FILE` keeps what is needed to find it"),

@@ -129,6 +129,7 @@ fn starting(transition: &Transition) -> String {
         | CauseKind::Fault
         | CauseKind::Conflicts
         | CauseKind::Fallback
+        | CauseKind::Redescribed
         | CauseKind::OutOfTime => with_reason("starting", transition),
     }
 }
@@ -175,6 +176,7 @@ fn ended(transition: &Transition) -> Option<String> {
         | CauseKind::Found
         | CauseKind::Conflicts
         | CauseKind::Fallback
+        | CauseKind::Redescribed
         | CauseKind::OutOfTime => None,
     }
 }
@@ -204,6 +206,10 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::Conflicts => format!("it conflicts with {on}"),
         CauseKind::Fallback => format!("its group goes to the fallback: {}", origin(&transition.root.what, None)),
         CauseKind::Removed => "the plan no longer has it".to_owned(),
+        CauseKind::Redescribed if transition.root.what.kind == OriginKind::RolledBack => {
+            origin(&transition.root.what, None)
+        }
+        CauseKind::Redescribed => "the plan describes it otherwise now".to_owned(),
         CauseKind::OutOfTime => "the time is up, and those before it have not ended".to_owned(),
         CauseKind::Ready
         | CauseKind::Exited
@@ -231,7 +237,7 @@ fn asked(transition: &Transition) -> Option<String> {
             Some(service) if *service != transition.service => Some(format!("everything ends with {service}")),
             Some(_) | None => Some("everything ends".to_owned()),
         },
-        OriginKind::Switch => Some(origin(root, None)),
+        OriginKind::Switch | OriginKind::RolledBack => Some(origin(root, None)),
         OriginKind::Revival => None,
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         | CauseKind::Fault
         | CauseKind::Found
         | CauseKind::Fallback
+        | CauseKind::Redescribed
         | CauseKind::OutOfTime => return None,
     };
     Some((words, other))
@@ -60,6 +61,7 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         CauseKind::RestartedWith => format!("it requires {other}, which is restarted"),
         CauseKind::Conflicts => format!("it conflicts with {other}, which was started"),
         CauseKind::Fallback => "its group is at the fallback".to_owned(),
+        CauseKind::Redescribed => "the plan describes it otherwise now".to_owned(),
         CauseKind::Removed => return "the plan no longer has it".to_owned(),
         CauseKind::Found => return "so it was before the daemon took over".to_owned(),
         CauseKind::Asked
@@ -88,7 +90,8 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
                     | OriginKind::StartFailed
                     | OriginKind::Fault
                     | OriginKind::Revival
-                    | OriginKind::Switch,
+                    | OriginKind::Switch
+                    | OriginKind::RolledBack,
                     _,
                 ) => origin(root, Some(name)),
             };

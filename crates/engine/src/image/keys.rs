@@ -93,13 +93,10 @@ pub fn changed_keys<'v>(old: &'v ServiceView<'_>, new: &'v ServiceView<'_>) -> i
     KEYS.iter().filter(|entry| !(entry.same)(old, new)).map(|entry| entry.key)
 }
 
-/// Whether a run that was begun from `old` is not what `new` describes. What no key tells counts as such.
+/// Whether a run that was begun from `old` is not what `new` describes. (Digests may differ where no key does: by the order in which
+/// something was written, or by the version of verger that built them.)
 pub fn needs_another_run(old: &ServiceView<'_>, new: &ServiceView<'_>) -> bool {
-    if old.digest() == new.digest() {
-        return false;
-    }
-    let mut keys = changed_keys(old, new).peekable();
-    keys.peek().is_none() || keys.any(|key| key.needs_run)
+    old.digest() != new.digest() && changed_keys(old, new).any(|key| key.needs_run)
 }
 
 /// Whether descriptors of these numbers lead to the same. What a handle is counts, not which number it has.

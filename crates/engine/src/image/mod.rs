@@ -7,6 +7,7 @@
 //!
 //! *Not here:* opening files, mapping memory (`verger-linux`), reading TOML or JSON (`verger-plan`).
 
+mod back;
 mod build;
 mod difference;
 mod groups;
@@ -18,6 +19,7 @@ mod tests;
 mod verify;
 mod view;
 
+pub use back::plan_of;
 pub use build::{ARGUMENTS_MAX, BuildError, CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, build};
 pub use difference::{Change, difference};
 pub use groups::GROUPS_MAX;

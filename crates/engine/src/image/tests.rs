@@ -527,3 +527,34 @@ fn each_field_is_a_key(service: Service) {
         survive: _,
     } = service;
 }
+
+#[test]
+fn an_image_gives_a_plan_that_builds_the_same() {
+    let mut plan = rich();
+    for service in &mut plan.services {
+        service.autostart = false;
+    }
+    plan.services[0].wants = vec!["aux".into()];
+    plan.services[2].conflicts = vec!["db".into()];
+    plan.handles.push(Handle { name: "file".into(), kind: HandleKind::File("/x".into()) });
+    for address in ["unix:/run/x.sock", "udp:[::1]:53", "datagram:@y"] {
+        plan.handles.push(listening(&address.replace([':', '/', '[', ']', '@'], "."), address));
+    }
+    plan.groups = vec![Group {
+        targets: vec![Target { name: "on".into(), services: vec!["web".into()], ..Target::default() }],
+        initial: "on".into(),
+        ..Group::default()
+    }];
+    let first = image(&plan);
+    let back = plan_of(&first);
+    let second = image(&back);
+    for service in first.services() {
+        let again = second.service(second.find(service.name()).unwrap());
+        assert_eq!(changed_keys(&service, &again).next(), None, "{}", service.name());
+        assert_eq!((service.description(), service.origin_line()), (again.description(), again.origin_line()));
+    }
+    // And from there on to the byte.
+    assert_eq!(build(&plan_of(&second)).unwrap(), build(&back).unwrap());
+    assert_eq!(back.handles.len(), plan.handles.len());
+    assert_eq!((back.groups.len(), back.groups[0].initial.as_str()), (1, "on"));
+}

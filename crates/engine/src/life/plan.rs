@@ -7,7 +7,7 @@
 use super::phase::{Asked, LastOrder, Phase, Want};
 use super::{END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
 use crate::causes::{Actor, Cause, RootId, RootKind};
-use crate::image::{Image, Ready, needs_another_run};
+use crate::image::{Image, Ready, changed_keys, needs_another_run};
 use crate::images::{Home, ImageId, Images};
 use crate::runs::{RunId, Runs};
 use crate::time::Moment;
@@ -86,7 +86,11 @@ impl Life {
             let new = image.service(at);
             match self.find(runs.images(), new.name()) {
                 None => added += 1,
-                Some(slot) => changed += u32::from(self.description(runs, slot).digest() != new.digest()),
+                Some(slot) => {
+                    let old = self.description(runs, slot);
+                    let differs = || changed_keys(&old, &new).next().is_some();
+                    changed += u32::from(old.digest() != new.digest() && differs());
+                }
             }
         }
         let present = self.by_name.len() as u32;
@@ -171,7 +175,8 @@ impl Life {
 
     fn move_home(&mut self, runs: &mut Runs, slot: u32, home: Home) {
         let (old, new) = (self.description(runs, slot), runs.images().service(home));
-        let (redescribed, fits) = (old.digest() != new.digest(), !needs_another_run(&old, &new));
+        let redescribed = old.digest() != new.digest() && changed_keys(&old, &new).next().is_some();
+        let fits = !needs_another_run(&old, &new);
         self.slots[slot as usize].redescribed = redescribed;
         let before = self.slots[slot as usize].home.replace(home);
         runs.images_mut().retain(home.image);

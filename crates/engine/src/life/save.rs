@@ -14,7 +14,7 @@ use crate::images::{Home, ImageId};
 use crate::runs::{
     RunId, Runs, ServiceId, pack_exit, pack_failure, restore_home, save_home, some_pid, unpack_exit, unpack_failure,
 };
-use crate::time::Moment;
+use crate::time::Span;
 
 fn bad(what: &'static str) -> ReadError {
     ReadError::BadValue { what }
@@ -161,8 +161,8 @@ impl Life {
         save_image(trial.former, writer);
         writer.small(trial.root.0);
         writer.byte(trial.stage.code());
-        writer.yes(trial.confirm_by.is_some());
-        writer.moment(trial.confirm_by.unwrap_or(Moment::NEVER));
+        writer.yes(trial.confirm_within.is_some());
+        writer.span(trial.confirm_within.unwrap_or(Span::ZERO));
         writer.yes(trial.caller.is_some());
         writer.number(trial.caller.map_or(0, |caller| caller.0));
         writer.small(trial.at);
@@ -178,20 +178,12 @@ impl Life {
             former: restore_image(reader, runs)?,
             root: RootId(reader.small()?),
             stage: reader.coded(TrialStage::from_code, "a stage")?,
-            confirm_by: Some(reader.yes()?).filter(|is| *is).map(|_| Moment::NEVER),
-            caller: None,
-            at: 0,
+            confirm_within: maybe(reader.yes()?, reader.span()?),
+            caller: maybe(reader.yes()?, CommandId(reader.number()?)),
+            at: reader.small()?,
             trouble: None,
             ripe: false,
         });
-        let confirm_by = reader.moment()?;
-        let caller = (reader.yes()?, reader.number()?);
-        let at = reader.small()?;
-        if let Some(trial) = &mut self.trial {
-            trial.confirm_by = trial.confirm_by.map(|_| confirm_by);
-            trial.caller = caller.0.then_some(CommandId(caller.1));
-            trial.at = at;
-        }
         self.timers.set(self.trial_key(), reader.moment()?);
         Ok(())
     }
@@ -223,6 +215,11 @@ impl Life {
         }
         Ok(())
     }
+}
+
+/// What was written of something that need not be there.
+fn maybe<T>(is_there: bool, value: T) -> Option<T> {
+    is_there.then_some(value)
 }
 
 /// The place of an image, if there is one.

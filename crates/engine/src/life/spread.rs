@@ -188,12 +188,12 @@ impl Life {
                 continue;
             }
             let has_other_run = runs.get(slot).is_some_and(|run| Some(run.home()) != service.home);
-            match service.phase {
-                Phase::Failed(_) | Phase::Resting { .. } if is_other => {
-                    self.set_want(slot, Want::Again, Why { cause: Cause::Redescribed, root });
-                }
-                phase if phase.kind().is_live() && has_other_run => self.run_again(slot, Cause::Redescribed, root),
-                _ => {}
+            let is_live = service.phase.kind().is_live();
+            let is_put_off = matches!(service.phase, Phase::Failed(_) | Phase::Resting { .. });
+            if is_other && is_put_off {
+                self.set_want(slot, Want::Again, Why { cause: Cause::Redescribed, root });
+            } else if is_live && has_other_run {
+                self.run_again(slot, Cause::Redescribed, root);
             }
         }
     }

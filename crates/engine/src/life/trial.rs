@@ -36,8 +36,8 @@ pub struct Apply {
     pub by: Actor,
     /// When everything touched must have arrived.
     pub arrive_by: Moment,
-    /// Somebody has to say that it is good, by then; `None`: nobody has to.
-    pub confirm_by: Option<Moment>,
+    /// Somebody has to say that it is good, within so long from when everything has arrived; `None`: nobody has to.
+    pub confirm_within: Option<Span>,
 }
 
 /// What somebody says of the change that is on trial.
@@ -118,7 +118,7 @@ pub(super) struct Trial {
     /// What everything that the change moves goes back to.
     pub(super) root: RootId,
     pub(super) stage: TrialStage,
-    pub(super) confirm_by: Option<Moment>,
+    pub(super) confirm_within: Option<Span>,
     /// Who waits for the outcome.
     pub(super) caller: Option<CommandId>,
     /// Where the next look for somebody who has not arrived begins.
@@ -161,7 +161,7 @@ impl Life {
             former,
             root,
             stage: TrialStage::Arriving,
-            confirm_by: apply.confirm_by,
+            confirm_within: apply.confirm_within,
             caller: Some(apply.id),
             at: 0,
             trouble: None,
@@ -321,8 +321,8 @@ impl Life {
         let healthy = healthy.filter_map(|slot| Some(runs.images().service(slot.home?).healthy_after()));
         let until = self.now + healthy.fold(Span::ZERO, Span::max);
         let Some(trial) = &mut self.trial else { return };
-        let unconfirmed = trial.confirm_by.is_some();
-        let until = trial.confirm_by.unwrap_or(until);
+        let unconfirmed = trial.confirm_within.is_some();
+        let until = trial.confirm_within.map_or(until, |span| self.now + span);
         trial.stage = if unconfirmed { TrialStage::Unconfirmed } else { TrialStage::Proving };
         // Who has to confirm it has to be told that it is there; else the outcome is what counts.
         let caller = if unconfirmed { trial.caller.take() } else { None };

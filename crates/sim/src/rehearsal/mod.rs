@@ -383,6 +383,7 @@ impl<'s> Play<'s, '_> {
                     }
                     LifeEffect::Changed { .. }
                     | LifeEffect::Planned { .. }
+                    | LifeEffect::Trial { .. }
                     | LifeEffect::TargetFailed { .. }
                     | LifeEffect::LastResort { .. }
                     | LifeEffect::Forgotten { .. }

@@ -83,6 +83,25 @@ pub enum Call {
     Switch(Order),
     /// All groups and their targets.
     Groups,
+    /// What a plan would do. The plan comes with the call, as a descriptor.
+    Preview {
+        /// The digest of the plan that it is to replace; `None`: whichever is in force, 0: there is none.
+        from: Option<u64>,
+    },
+    /// Put a plan in the place of the one in force, on trial. It comes with the call, as a descriptor.
+    Apply {
+        /// The digest of the plan that it is to replace; `None`: whichever is in force, 0: there is none.
+        from: Option<u64>,
+        /// Within so many milliseconds everything it touches must have arrived; `None` is two minutes.
+        within_ms: Option<u64>,
+        /// It is rolled back unless somebody says within so many milliseconds that it is good; `None`: nobody has to.
+        confirm_ms: Option<u64>,
+    },
+    /// Keep the change on trial, or roll it back.
+    Decide {
+        /// Keep it.
+        keep: bool,
+    },
     /// Send a signal to the main process.
     Signal {
         /// The service.
@@ -223,6 +242,11 @@ impl Envelope<'_> {
             "Restart" => self.order().map(Call::Restart),
             "Switch" => self.switch().map(Call::Switch),
             "Groups" => self.fields(&[]).map(|_| Call::Groups),
+            "Preview" => self.fields(&["from"]).and_then(|it| Ok(Call::Preview { from: it.digest("from")? })),
+            "Apply" => self.apply(),
+            "Decide" => {
+                self.fields(&["keep"]).and_then(|it| Ok(Call::Decide { keep: it.must("keep", "true or false")? }))
+            }
             "Signal" => self.signal(),
             "Why" => self.fields(&["name"]).and_then(|it| Ok(Call::Why { name: it.name()? })),
             "Receipt" => self.receipt(),
@@ -292,6 +316,16 @@ impl Envelope<'_> {
         }
     }
 
+    fn apply(&self) -> Result<Call, Flaw> {
+        let fields = self.fields(&["from", "within_ms", "confirm_ms"])?;
+        let from = fields.digest("from")?;
+        Ok(Call::Apply {
+            from,
+            within_ms: fields.maybe("within_ms", A_TIME)?,
+            confirm_ms: fields.maybe("confirm_ms", A_TIME)?,
+        })
+    }
+
     fn receipt(&self) -> Result<Call, Flaw> {
         let fields = self.fields(&["name", "run"])?;
         Ok(Call::Receipt { name: fields.name()?, run: fields.maybe("run", "the number of a run, 1 or more")? })
@@ -336,6 +370,9 @@ impl Call {
             Call::Restart(_) => "io.verger.Control.Restart",
             Call::Switch(_) => "io.verger.Control.Switch",
             Call::Groups => "io.verger.Control.Groups",
+            Call::Preview { .. } => "io.verger.Control.Preview",
+            Call::Apply { .. } => "io.verger.Control.Apply",
+            Call::Decide { .. } => "io.verger.Control.Decide",
             Call::Signal { .. } => "io.verger.Control.Signal",
             Call::Why { .. } => "io.verger.Control.Why",
             Call::Receipt { .. } => "io.verger.Control.Receipt",
@@ -373,6 +410,13 @@ impl Serialize for Parameters<'_> {
                 entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
                 entry(&mut map, "key", order.key.as_ref())?;
             }
+            Call::Preview { from } => entry(&mut map, "from", from.map(digest).as_ref())?,
+            Call::Apply { from, within_ms, confirm_ms } => {
+                entry(&mut map, "from", from.map(digest).as_ref())?;
+                entry(&mut map, "within_ms", within_ms.as_ref())?;
+                entry(&mut map, "confirm_ms", confirm_ms.as_ref())?;
+            }
+            Call::Decide { keep } => map.serialize_entry("keep", keep)?,
             Call::Signal { name, signal } => {
                 map.serialize_entry("name", name)?;
                 map.serialize_entry("signal", &signal_text(*signal))?;
@@ -395,6 +439,11 @@ impl Serialize for Parameters<'_> {
         }
         map.end()
     }
+}
+
+/// A digest as it is said.
+fn digest(digest: u64) -> String {
+    format!("{digest:016x}")
 }
 
 /// An entry that is left out when it is absent.

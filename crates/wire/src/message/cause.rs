@@ -1,7 +1,7 @@
 //! Why things happened: transitions, what led to them, and the outside events they go back to.
 
 use serde::{Deserialize, Serialize};
-use verger_engine::life::{FaultKind, PhaseKind, Verb};
+use verger_engine::life::{FaultKind, PhaseKind, RollBackReason, Verb};
 use verger_engine::runs::Step;
 
 use super::Exit;
@@ -58,6 +58,8 @@ spoken_enum! {
         Conflicts = "conflicts";
         /// A target of its group has failed, and the fallback wants it so.
         Fallback = "fallback";
+        /// A plan describes it otherwise now.
+        Redescribed = "redescribed";
     }
 }
 
@@ -142,6 +144,8 @@ spoken_enum! {
         Revival = "revival";
         /// Somebody asked a group for another target.
         Switch = "switch";
+        /// A change of the plan was taken back.
+        RolledBack = "rolled-back";
     }
 }
 
@@ -150,7 +154,7 @@ spoken_enum! {
 pub struct Origin {
     /// Which kind.
     pub kind: OriginKind,
-    /// Of `plan`, `command`, `shutdown`, `switch`: who.
+    /// Of `plan`, `command`, `shutdown`, `switch`, and of `rolled_back` where somebody asked for it: who.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
     /// Of `switch`: the target, as `GROUP/TARGET`; without the group for the one that has no name.
@@ -177,6 +181,9 @@ pub struct Origin {
     /// Of `fault`: which.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
     pub fault: Option<FaultKind>,
+    /// Of `rolled_back`: why.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
+    pub reason: Option<RollBackReason>,
 }
 
 impl Origin {
@@ -193,6 +200,7 @@ impl Origin {
             step: None,
             errno: None,
             fault: None,
+            reason: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use verger_engine::runs::Containment;
 
+use super::Trial;
 use crate::word::{self, spoken_enum};
 
 spoken_enum! {
@@ -79,6 +80,9 @@ pub struct Description {
     /// The strongest containment to be had here.
     #[serde(with = "word")]
     pub containment: Containment,
+    /// The change of the plan that is on trial.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
     /// What it found out.
     pub findings: Vec<Finding>,
 }

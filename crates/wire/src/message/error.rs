@@ -128,6 +128,12 @@ pub enum Error {
     /// What the caller based its request on has changed meanwhile.
     #[serde(rename = "io.verger.Control.Stale")]
     Stale,
+    /// A change of the plan is on trial, so that there can be no other; or none is, and one is asked about.
+    #[serde(rename = "io.verger.Control.Trial")]
+    Trial {
+        /// Whether one is.
+        on_trial: bool,
+    },
     /// A limit that was fixed at the start is reached.
     #[serde(rename = "io.verger.Control.Limit")]
     Limit {
@@ -178,6 +184,7 @@ impl Error {
             Error::Timeout { .. } => "Timeout",
             Error::Cancelled { .. } => "Cancelled",
             Error::Stale => "Stale",
+            Error::Trial { .. } => "Trial",
             Error::Limit { .. } => "Limit",
             Error::Internal { .. } => "Internal",
             Error::InterfaceNotFound { .. } => "InterfaceNotFound",
@@ -200,6 +207,8 @@ impl fmt::Display for Error {
             Error::Timeout { name, phase, .. } => write!(f, "`{name}` was still {phase} when the time was over"),
             Error::Cancelled { name, by } => write!(f, "`{name}` was asked for the opposite ({})", by.kind),
             Error::Stale => f.write_str("it has changed meanwhile"),
+            Error::Trial { on_trial: true } => f.write_str("a change of the plan is on trial"),
+            Error::Trial { on_trial: false } => f.write_str("no change of the plan is on trial"),
             Error::Limit { which } => write!(f, "the limit of {which} is reached"),
             Error::Internal { text } => write!(f, "a fault of the daemon: {text}"),
             Error::InterfaceNotFound { interface } => write!(f, "there is no interface {interface}"),

@@ -77,6 +77,15 @@ impl<'m> Fields<'m> {
         self.maybe(field, expected)?.ok_or_else(|| Flaw::new(field, expected))
     }
 
+    /// A digest: 16 hexadecimal digits; may be absent.
+    pub(super) fn digest(&self, field: &'static str) -> Result<Option<u64>, Flaw> {
+        const A_DIGEST: &str = "the digest of a plan: 16 hexadecimal digits";
+        let Some(text) = self.maybe::<String>(field, A_DIGEST)? else { return Ok(None) };
+        let is_one = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u64::from_str_radix(&text, 16).ok().filter(|_| is_one);
+        number.map(Some).ok_or_else(|| Flaw::new(field, A_DIGEST))
+    }
+
     /// The name of a service; may be absent.
     pub(super) fn maybe_name(&self) -> Result<Option<String>, Flaw> {
         let name: Option<Name> = self.maybe("name", A_NAME)?;

@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, RollBackReason, TrialStage, Verb, Want};
+use verger_engine::preview::Act;
 use verger_engine::runs::{Containment, Step};
 use verger_wire::message::*;
 
@@ -84,6 +85,7 @@ pub(crate) fn origin(full: bool) -> Origin {
         step: full.then_some(Step::Fork),
         errno: full.then_some(11),
         fault: full.then_some(FaultKind::Injected),
+        reason: full.then_some(RollBackReason::NotConfirmed),
     }
 }
 
@@ -202,6 +204,7 @@ pub(crate) fn watch() -> WatchReply {
         receipt: Some(receipt_in_short()),
         group: Some(Box::new(group(true))),
         target_failed: Some("car/drive".to_owned()),
+        verdict: Some(Box::new(verdict(true))),
         gone: Some("old".to_owned()),
     }
 }
@@ -231,7 +234,45 @@ pub(crate) fn description(full: bool) -> Description {
         now_us: 5_000_000,
         spawn: "clone3".to_owned(),
         containment: Containment::Group,
+        trial: full.then(|| trial(full)),
         findings: vec![finding(full)],
+    }
+}
+
+pub(crate) fn trial(full: bool) -> Trial {
+    Trial {
+        stage: TrialStage::Unconfirmed,
+        until_us: full.then_some(60_000_000),
+        waits_for: full.then(|| "web".to_owned()),
+    }
+}
+
+pub(crate) fn verdict(full: bool) -> Verdict {
+    Verdict {
+        verdict: VerdictKind::RolledBack,
+        until_us: full.then_some(60_000_000),
+        reason: full.then_some(RollBackReason::Late),
+        service: full.then(|| "web".to_owned()),
+    }
+}
+
+pub(crate) fn change(full: bool) -> Change {
+    let keys = |key: &str| if full { vec![key.to_owned()] } else { Vec::new() };
+    Change {
+        service: "web".to_owned(),
+        act: Act::Restart,
+        keys: keys("nice"),
+        for_another_run: keys("nice"),
+        cause: full.then_some(CauseKind::RestartedWith),
+        on: full.then(|| "db".to_owned()),
+    }
+}
+
+pub(crate) fn changes(full: bool) -> Changes {
+    Changes {
+        from: full.then(|| "00deadbeef00cafe".to_owned()),
+        to: "00deadbeef00caff".to_owned(),
+        changes: vec![change(full)],
     }
 }
 
@@ -270,6 +311,7 @@ pub(crate) fn errors(full: bool) -> Vec<Error> {
         },
         Error::Cancelled { name: name(), by: Box::new(origin(full)) },
         Error::Stale,
+        Error::Trial { on_trial: true },
         Error::Limit { which: "connections".to_owned() },
         Error::Internal { text: "the board is torn".to_owned() },
     ]

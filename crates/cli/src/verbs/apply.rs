@@ -1,0 +1,261 @@
+//! `verger plan`, `verger apply`, `verger confirm`, `verger rollback`: another plan for a daemon that runs, seen first.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use serde_json::json;
+use verger_client::{ClientError, Connection};
+use verger_engine::preview::Act;
+use verger_engine::time::Span;
+use verger_wire::message::{CauseKind, Change, Changes, Error, Verdict, VerdictKind};
+
+use super::orders::duration;
+use crate::launch;
+use crate::plans::{self, Where};
+use crate::reach;
+use crate::setting::Setting;
+use crate::trouble::{FAILED, Trouble};
+use crate::waiting::Waiting;
+use crate::words::{self, Tone};
+
+/// Show what another plan would do, and why
+///
+/// Nothing is done. The plan in FILE is tried on a copy of the daemon's own engine, so what is shown is what `verger apply` would do
+/// at this moment: which services would start, stop or restart, and which would only be described otherwise. Whatever is not shown
+/// keeps its run.
+#[derive(Debug, clap::Args)]
+pub(super) struct Plan {
+    #[command(flatten)]
+    what: What,
+    /// Print it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Put another plan in force, on trial
+///
+/// What it does not touch keeps its run. When something that it touches fails, or not everything is up in time, the former plan is in
+/// force again. It is kept when everything that it touches has been up for as long as its plan calls healthy (`healthy_after`);
+/// with `--confirm`, when somebody says so: `verger confirm`. The exit status is 0 when it is kept or waits to be confirmed, 1 when it
+/// was rolled back. The plan's file is not changed: a daemon that is started anew has the plan that it is started with.
+#[derive(Debug, clap::Args)]
+pub(super) struct Apply {
+    #[command(flatten)]
+    what: What,
+    /// Roll it back unless `verger confirm` follows within this time, once everything is up: 60s, 5m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    confirm: Option<Span>,
+    /// Roll it back when not everything is up by then
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]
+    within: Span,
+    /// Refuse when another plan is in force than the one with this digest: `verger plan` shows it
+    #[arg(long, value_name = "DIGEST", value_parser = digest)]
+    from: Option<u64>,
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Keep the change that is on trial
+#[derive(Debug, clap::Args)]
+pub(super) struct Confirm {
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Take the change that is on trial back
+///
+/// The former plan is in force again; what the change did not touch is not touched by this either.
+#[derive(Debug, clap::Args)]
+pub(super) struct Rollback {
+    /// Print what came of it as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// The plan that is to be in force.
+#[derive(Debug, clap::Args)]
+struct What {
+    /// The plan: TOML, JSON, a configuration of AOS or S-CORE, or a compiled one; `-` is standard input
+    file: String,
+    /// FILE is a fragment: its services and targets are added to the plan in force, whose services it may refer to
+    #[arg(long)]
+    add: bool,
+}
+
+/// A plan's digest: 16 hexadecimal digits.
+fn digest(text: &str) -> Result<u64, String> {
+    match u64::from_str_radix(text, 16) {
+        Ok(number) if text.len() == 16 => Ok(number),
+        Ok(_) | Err(_) => Err("a digest has 16 hexadecimal digits".to_owned()),
+    }
+}
+
+impl What {
+    /// The compiled plan, in a file that cannot change any more; and the digest of the plan that it was made for, if for one.
+    fn sealed(&self, setting: &Setting) -> Result<(OwnedFd, Option<u64>), Trouble> {
+        if self.add {
+            let (image, base) = plans::added_to_the_plan_in_force(setting, &self.file)?;
+            return Ok((launch::seal(&image)?, Some(base)));
+        }
+        let ready = plans::ready(setting, &self.file, Where::Here, None)?;
+        plans::tell_not_applied(setting, ready.reading.as_ref());
+        Ok((launch::seal(&ready.image)?, None))
+    }
+}
+
+impl Plan {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        let (plan, from) = self.what.sealed(setting)?;
+        let mut connection = reach::connect(setting)?;
+        let changes = connection.preview(&plan, from).map_err(|error| refused(setting, &error))?;
+        if self.json {
+            return setting.terminal.say_json(&json!(changes));
+        }
+        setting.terminal.say(&shown(setting, &changes))
+    }
+}
+
+impl Apply {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        let (plan, base) = self.what.sealed(setting)?;
+        let mut connection = reach::connect(setting)?;
+        let from = self.from.or(base);
+        let changes = connection.preview(&plan, from).map_err(|error| refused(setting, &error))?;
+        if !self.json {
+            setting.terminal.say(&shown(setting, &changes))?;
+        }
+        // Just what was shown: another plan in force meanwhile is refused.
+        let seen = changes.from.as_deref().map_or(Ok(0), digest).ok();
+        let verdict = {
+            let _waiting = Waiting::begin(setting, None);
+            let span = |span: Span| Duration::from_nanos(span.0);
+            connection.set_patience(None);
+            connection.apply(&plan, seen, Some(span(self.within)), self.confirm.map(span))
+        };
+        told(setting, verdict.map_err(|error| refused(setting, &error))?, self.json)
+    }
+}
+
+impl Confirm {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        decide(setting, true, self.json)
+    }
+}
+
+impl Rollback {
+    pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        decide(setting, false, self.json)
+    }
+}
+
+fn decide(setting: &Setting, keep: bool, json: bool) -> Result<(), Trouble> {
+    let mut connection: Connection = reach::connect(setting)?;
+    let verdict = connection.decide(keep).map_err(|error| refused(setting, &error))?;
+    if keep || json {
+        return told(setting, verdict, json);
+    }
+    setting.terminal.say("the former plan is in force again\n")
+}
+
+fn refused(setting: &Setting, error: &ClientError) -> Trouble {
+    if let ClientError::Remote(Error::Stale) = error {
+        return Trouble::new("another plan is in force than the one it is to replace")
+            .hint("look again what it would do: `verger plan`");
+    }
+    if let ClientError::Remote(Error::Limit { which }) = error {
+        return Trouble::new(format!("the plan does not fit: the daemon has reserved room for {which}"))
+            .hint("reserve more with `[limits]` in the plan that the daemon is started with, and start it anew");
+    }
+    reach::trouble(setting, None, error)
+}
+
+/// Says what became of a change.
+fn told(setting: &Setting, verdict: Verdict, json: bool) -> Result<(), Trouble> {
+    let of = verdict.service.as_deref();
+    let outcome = match verdict.verdict {
+        VerdictKind::Kept => Ok("the plan is in force\n".to_owned()),
+        VerdictKind::Arrived => {
+            Ok("everything is up; `verger confirm` keeps it, `verger rollback` takes it back\n".to_owned())
+        }
+        VerdictKind::Interrupted => Err(Trouble::new("everything is ending")),
+        VerdictKind::RolledBack => {
+            let why = verdict.reason.map_or("", words::rolled_back);
+            let of = of.map_or_else(String::new, |name| format!(" ({name})"));
+            let trouble = Trouble::new(format!("rolled back, and the former plan is in force again: {why}{of}"));
+            Err(trouble.hints(of_service(verdict.service.as_deref())).with_status(FAILED))
+        }
+    };
+    if json {
+        setting.terminal.say_json(&json!(verdict))?;
+        return outcome.map(|_| ()).map_err(|_| Trouble::said(FAILED));
+    }
+    setting.terminal.say(&outcome?)
+}
+
+fn of_service(name: Option<&str>) -> Option<String> {
+    name.map(|name| format!("`verger events` and the daemon's log tell how {name} ended"))
+}
+
+/// What a plan would do, a service a line.
+fn shown(setting: &Setting, changes: &Changes) -> String {
+    let mut text = String::new();
+    let width = changes.changes.iter().map(|it| it.service.chars().count()).max().unwrap_or(0);
+    for change in &changes.changes {
+        let (mark, tone) = match change.act {
+            Act::Start => ("+", Tone::Good),
+            Act::Stop => ("-", Tone::Bad),
+            Act::Restart => ("~", Tone::Uneasy),
+            Act::Update | Act::Add | Act::Remove => (" ", Tone::Plain),
+        };
+        let act = setting.terminal.out.tone(tone, format!("{mark} {:<7}", change.act.word()));
+        let line = format!("{act} {:<width$}  {}", change.service, why(change));
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    let count = |act: Act| changes.changes.iter().filter(|change| change.act == act).count();
+    let total = format!(
+        "{} to start, {} to stop, {} to restart, {} only described otherwise, {} only added or forgotten",
+        count(Act::Start),
+        count(Act::Stop),
+        count(Act::Restart),
+        count(Act::Update),
+        count(Act::Add) + count(Act::Remove),
+    );
+    let from = changes.from.as_deref().unwrap_or("none");
+    if changes.changes.is_empty() {
+        return format!("nothing would change (plan in force: {from})\n");
+    }
+    format!("{text}{total}\nplan in force: {from}; new: {}\n", changes.to)
+}
+
+/// Why something would be done about a service.
+fn why(change: &Change) -> String {
+    let on = change.on.as_deref().unwrap_or("another");
+    let keys = if change.for_another_run.is_empty() { &change.keys } else { &change.for_another_run };
+    let others: Vec<&str> = change.keys.iter().filter(|key| !keys.contains(key)).map(String::as_str).collect();
+    let because = match (change.act, change.cause) {
+        (Act::Add, _) => "new, and not wanted".to_owned(),
+        (Act::Remove, _) => "the plan does not have it; it has no run".to_owned(),
+        (Act::Update, _) => keys.join(", "),
+        (_, Some(CauseKind::Redescribed)) if !keys.is_empty() => {
+            format!("only another run can have its {}", keys.join(", "))
+        }
+        (_, Some(CauseKind::Redescribed)) => "the plan describes it otherwise".to_owned(),
+        (_, Some(CauseKind::Removed)) => "the plan does not have it".to_owned(),
+        (_, Some(CauseKind::RestartedWith)) => format!("requires {on}, which restarts"),
+        (_, Some(CauseKind::DownWith)) => format!("requires {on}, which goes down"),
+        (_, Some(CauseKind::Needed)) => format!("{on} needs it"),
+        (_, Some(CauseKind::Unneeded)) => format!("{on} does not need it any more"),
+        (_, Some(CauseKind::Conflicts)) => format!("conflicts with {on}"),
+        (Act::Start, _) => "the plan asks for it".to_owned(),
+        (Act::Stop, _) => "the plan does not ask for it any more".to_owned(),
+        (Act::Restart, _) => String::new(),
+    };
+    if others.is_empty() || change.act == Act::Update {
+        because
+    } else {
+        format!("{because}; also {}", others.join(", "))
+    }
+}

@@ -1,0 +1,133 @@
+//! A plan that comes over a control connection: what it would do is told, or it is put in force, on trial.
+//!
+//! It comes as a descriptor of a sealed memory file, so nothing is read from a disk here, and nobody can change it afterwards. The
+//! engine decides what becomes of it. Until it is kept, a daemon that breaks comes back with the plan that was in force before: what
+//! breaks a daemon is not confirmed.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use verger_engine::causes::Actor;
+use verger_engine::image::{IMAGE_BYTES_MAX, Image};
+use verger_engine::life::{Apply, CommandId, Decide, TrialNews};
+use verger_engine::preview::NoPreview;
+use verger_engine::time::Span;
+use verger_engine::{Engine, Event};
+use verger_linux::memory::Mapping;
+use verger_wire::message::{Changes, Error, Verdict, WatchReply};
+use verger_wire::{place, view};
+
+use crate::daemon::Daemon;
+use crate::log::Log;
+use crate::words;
+
+/// How long everything that a change touches may take to arrive, where nobody says.
+const WITHIN: Span = Span::from_secs(120);
+
+/// The plan on trial: the file, for a daemon that executes itself again once it is kept.
+pub(crate) struct Candidate {
+    file: OwnedFd,
+}
+
+/// What has become of a change, in the words of the moment: what a service is called may be forgotten in the same step.
+pub(crate) struct ToldOfTrial {
+    command: Option<CommandId>,
+    news: TrialNews,
+    verdict: Result<Verdict, Error>,
+}
+
+impl ToldOfTrial {
+    pub(crate) fn new(engine: &Engine, log: &mut Log, command: Option<CommandId>, news: TrialNews) -> ToldOfTrial {
+        log.tell(format_args!("{}", words::trial(engine, &news)));
+        ToldOfTrial { command, news, verdict: view::verdict(engine, &news) }
+    }
+}
+
+impl Daemon {
+    /// What a plan would do.
+    pub(crate) fn preview(&mut self, at: u32, from: Option<u64>) -> Result<Changes, Error> {
+        let (_, image) = self.received_plan(at)?;
+        match self.engine.preview(&image, from) {
+            Ok(preview) => Ok(view::changes(&self.engine, &image, &preview)),
+            Err(NoPreview::Refused(refusal)) => Err(view::refused_plan(&refusal)),
+            Err(NoPreview::Uncopied(error)) => Err(Error::Internal { text: error.to_string() }),
+        }
+    }
+
+    /// Puts a plan in force, on trial.
+    pub(crate) fn apply(
+        &mut self,
+        at: u32,
+        from: Option<u64>,
+        within_ms: Option<u64>,
+        confirm_ms: Option<u64>,
+        (oneway, by): (bool, Actor),
+    ) -> Result<(), Error> {
+        let (file, image) = self.received_plan(at)?;
+        let id = self.control.promise(at, image.name(), None, oneway);
+        let arrive_by = self.now + within_ms.map_or(WITHIN, Span::from_millis);
+        let confirm_within = confirm_ms.map(Span::from_millis);
+        let bytes = image.bytes().to_vec();
+        let was_on_trial = self.engine.trial().is_some();
+        if !was_on_trial {
+            self.candidate = Some(Candidate { file });
+            let _only_for_recordings = std::fs::write(self.folder.join(place::TRIAL_FILE), bytes);
+        }
+        self.step(Event::Apply(Apply { id, image, from, by, arrive_by, confirm_within }));
+        Ok(())
+    }
+
+    /// Keeps the change on trial, or rolls it back.
+    pub(crate) fn decide(&mut self, at: u32, keep: bool, (oneway, by): (bool, Actor)) {
+        let id = self.control.promise(at, "", None, oneway);
+        self.step(Event::Decide(Decide { id, keep, by }));
+    }
+
+    /// Something has become of a change: whoever waits is told, and what goes with the plan in force follows it.
+    pub(crate) fn hear_of_trial(&mut self, told: ToldOfTrial) {
+        let ToldOfTrial { command, news, verdict } = told;
+        if let Ok(verdict) = &verdict {
+            let news = WatchReply { verdict: Some(Box::new(verdict.clone())), ..WatchReply::default() };
+            self.control.tell_onlookers(&news);
+        }
+        if let Some(command) = command {
+            let mut bytes = Vec::new();
+            match &verdict {
+                Ok(verdict) => verger_wire::frame::write_reply(&mut bytes, verdict, false),
+                Err(error) => verger_wire::frame::write_error(&mut bytes, error),
+            }
+            self.control.keep_promise(command, bytes);
+        }
+        let trial = self.folder.join(place::TRIAL_FILE);
+        match news {
+            TrialNews::Kept => {
+                if let Some(Candidate { file }) = self.candidate.take()
+                    && let Err(errno) = self.again.take_plan(file)
+                {
+                    self.log.warn(format_args!("if this daemon breaks, it comes back with the plan before: {errno}"));
+                }
+                let _only_for_recordings = std::fs::rename(trial, self.folder.join(place::PLAN_FILE));
+                self.begin_recording();
+            }
+            TrialNews::RolledBack(_) | TrialNews::Interrupted => {
+                self.candidate = None;
+                let _only_for_recordings = std::fs::remove_file(trial);
+                self.begin_recording();
+            }
+            // One that was refused beside another is none; of the other one the file stays.
+            TrialNews::Refused(_) if self.engine.trial().is_none() => self.candidate = None,
+            TrialNews::Refused(_) | TrialNews::Arrived { .. } | TrialNews::NothingOnTrial => {}
+        }
+    }
+
+    /// The plan that came with a call.
+    fn received_plan(&mut self, at: u32) -> Result<(OwnedFd, Image), Error> {
+        let invalid = |expected: String| Error::Invalid { field: "plan".into(), expected };
+        let file = self.control.take_descriptor(at);
+        let file = file.ok_or_else(|| invalid("a compiled plan, passed as a descriptor with the call".into()))?;
+        let unfit = |why: String| invalid(format!("a sealed memory file with a compiled plan ({why})"));
+        let mapping = Mapping::new(&file, IMAGE_BYTES_MAX as u64).map_err(|error| unfit(error.to_string()))?;
+        let image = Image::verify(Arc::new(mapping)).map_err(|error| unfit(error.to_string()))?;
+        Ok((file, image))
+    }
+}
