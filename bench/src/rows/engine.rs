@@ -10,7 +10,7 @@ use verger_engine::runs::{Containment, Ended, Exit, Pid, RunEffect, RunEvent, Ru
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
-use super::{Place, ROUNDS, absolute, median, plan};
+use super::{Place, ROUNDS, absolute, large, median, plan};
 use crate::table::Line;
 
 /// What a world would answer that does at once what it is told.
@@ -25,11 +25,13 @@ fn answer(effect: Effect, pid: &mut u32) -> Option<RunEvent> {
     }
 }
 
+/// What comes back at once.
+const AT_ONCE: &str = "command = \"/bin/x\"\nrestart_delay = \"0s\"\nrestart_delay_max = \"0s\"";
+
 /// Nanoseconds of a step, with this many services of which one after the other crashes and comes back.
-fn crashes(count: usize) -> Result<f64, String> {
+fn crashes(count: usize, text: &str) -> Result<f64, String> {
     const STEPS: u64 = 300_000;
-    let text = plan(count, "command = \"/bin/x\"\nrestart_delay = \"0s\"\nrestart_delay_max = \"0s\"");
-    let bytes: Arc<Vec<u8>> = Arc::new(crate::daemon::compile(&text)?);
+    let bytes: Arc<Vec<u8>> = Arc::new(crate::daemon::compile(text)?);
     let image = Image::verify(bytes).map_err(|why| format!("the image: {why}"))?;
     let mut engine = Engine::new(image.limits(), RunId(1));
     let mut now = Moment(1_000_000_000);
@@ -72,8 +74,8 @@ fn crashes(count: usize) -> Result<f64, String> {
 pub(crate) fn step(_place: &Place) -> Result<Vec<Line>, String> {
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        few.push(crashes(100)?);
-        many.push(crashes(10_000)?);
+        few.push(crashes(100, &plan(100, AT_ONCE))?);
+        many.push(crashes(10_000, &plan(10_000, AT_ONCE))?);
     }
     let (few, many) = (median(&mut few), median(&mut many));
     let mut line = absolute(
@@ -85,4 +87,29 @@ pub(crate) fn step(_place: &Place) -> Result<Vec<Line>, String> {
     line.floor = format!("{few:.0} ns");
     line.ratio = Some(many / few);
     Ok(vec![line])
+}
+
+/// The same in a graph, where each requires five others, however many there are.
+pub(crate) fn event(_place: &Place) -> Result<Vec<Line>, String> {
+    const COUNTS: [usize; 3] = [100, 1000, 10_000];
+    let texts = COUNTS.map(|count| large::plan(count, AT_ONCE));
+    let mut times = [const { Vec::new() }; COUNTS.len()];
+    for _ in 0..ROUNDS {
+        for ((count, text), times) in COUNTS.into_iter().zip(&texts).zip(&mut times) {
+            times.push(crashes(count, text)?);
+        }
+    }
+    let [few, middle, many] = times.map(|mut times| median(&mut times));
+    let line = |count: &str, each: f64, words, aim: Option<f64>| {
+        let mut line = absolute(
+            &format!("events a second, {count} services that require five each, against 100"),
+            format!("{:.0}/s", 1e9 / each),
+            words,
+            aim.map(|aim| each / few <= aim),
+        );
+        line.floor = format!("{:.0}/s", 1e9 / few);
+        line.ratio = Some(each / few);
+        line
+    };
+    Ok(vec![line("1000", middle, "", None), line("10 000", many, "≤ 1.5 ×", Some(1.5))])
 }
