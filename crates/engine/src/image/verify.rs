@@ -13,7 +13,7 @@ use super::plan::{
     ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, LockMemory, OFF, RestartPolicy, Right,
     SchedulingPolicy, Session, WhenDown,
 };
-use super::view::{Bytes, EdgeKind, EdgeView, HandleView, Image, Tables, handle_view};
+use super::view::{Bytes, EdgeKind, HandleView, Image, ServiceView, Tables, handle_view};
 use crate::names::check_name;
 
 /// Why bytes are not an image that this daemon takes.
@@ -65,8 +65,8 @@ fn malformed(what: &'static str) -> ImageError {
 impl Image {
     /// Takes bytes as an image if they are a sound one.
     ///
-    /// Looks at every byte once; the time grows with the size, and memory is taken for the walk of the graph and given
-    /// back. The bytes must not change afterwards (a sealed memfd, or memory of one's own).
+    /// Looks at every byte a few times; the time grows with the size, and memory is taken for the walk of the graph, as much as
+    /// there are services, and given back. The bytes must not change afterwards (a sealed memfd, or memory of one's own).
     ///
     /// # Errors
     /// What [`ImageError`] lists; the first found.
@@ -82,21 +82,25 @@ impl Image {
         Ok(image)
     }
 
+    /// Reads the edges where they are: unpacked side by side those of a large plan would be megabytes, for this once.
     fn check_graph(&self) -> Result<(), ImageError> {
-        let edges_of: Vec<Vec<EdgeView>> = self.services().map(|service| service.edges().collect()).collect();
-        if find_cycle(&edges_of).is_some() {
+        let edge = |at: u32, number: u32| self.service(at).edge(number);
+        if find_cycle(self.len(), edge).is_some() {
             return Err(malformed("services wait for each other in a circle"));
         }
-        let has_back = |at: u32, edge: &EdgeView| {
-            let back = edges_of[edge.target as usize].iter().find(|back| back.target == at);
-            edge.kind != EdgeKind::Conflicts || edge.target != at && back.is_some_and(|back| back.kind == edge.kind)
-        };
-        for (at, edges) in (0u32..).zip(&edges_of) {
-            sound(edges.is_sorted_by(|a, b| a.target < b.target), "a service's edges are not in order")?;
-            sound(edges.iter().all(|edge| has_back(at, edge)), "a service conflicts with one that does not with it")?;
+        for service in self.services() {
+            let targets = (0..service.edge_count()).filter_map(|number| service.edge(number)).map(|(target, _)| target);
+            sound(targets.is_sorted_by(|a, b| a < b), "a service's edges are not in order")?;
+        }
+        for (at, service) in (0u32..).zip(self.services()) {
+            let edges = (0..service.edge_count()).filter_map(|number| service.edge(number));
+            for (target, _) in edges.filter(|(_, kind)| *kind == EdgeKind::Conflicts) {
+                let is_mutual = target != at && self.service(target).conflicts_with(at);
+                sound(is_mutual, "a service conflicts with one that does not with it")?;
+            }
         }
         self.check_groups()?;
-        self.check_brains(&edges_of)
+        self.check_brains()
     }
 
     /// A group's members are nobody else's to start.
@@ -129,22 +133,42 @@ impl Image {
     }
 
     /// Whoever has a brain is started by nobody else: not by the plan, not for a dependent, not again by itself.
-    fn check_brains(&self, edges_of: &[Vec<EdgeView>]) -> Result<(), ImageError> {
+    fn check_brains(&self) -> Result<(), ImageError> {
         let has_brain = |at: u32| self.service(at).brain().is_some();
-        for (at, (service, edges)) in (0u32..).zip(self.services().zip(edges_of)) {
+        if !(0..self.len()).any(has_brain) {
+            return Ok(());
+        }
+        for (at, service) in (0u32..).zip(self.services()) {
             let Some(brain) = service.brain() else {
-                sound(!edges.iter().any(|edge| has_brain(edge.target)), "a service waits for one that has a brain")?;
+                let mut edges = (0..service.edge_count()).filter_map(|number| service.edge(number));
+                sound(!edges.any(|(target, _)| has_brain(target)), "a service waits for one that has a brain")?;
                 continue;
             };
             sound(brain < self.len() && brain != at && !has_brain(brain), "a brain is none")?;
             let is_left_alone = !service.autostart()
                 && !service.essential()
                 && service.restart() == RestartPolicy::Never
-                && edges.is_empty();
+                && service.edge_count() == 0;
             sound(is_left_alone, "a service that has a brain is not left alone")?;
             sound(crate::proxy::Name::new(service.name().as_bytes()).is_ok(), "a brain cannot say a service's name")?;
         }
         Ok(())
+    }
+}
+
+impl ServiceView<'_> {
+    /// Whether it has an edge to another that says so. Its edges are known to be in order.
+    fn conflicts_with(&self, other: u32) -> bool {
+        let (mut from, mut to) = (0, self.edge_count());
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.edge(middle) {
+                Some((target, kind)) if target == other => return kind == EdgeKind::Conflicts,
+                Some((target, _)) if target < other => from = middle + 1,
+                Some(_) | None => to = middle,
+            }
+        }
+        false
     }
 }
 
