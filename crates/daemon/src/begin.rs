@@ -257,9 +257,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         }
     }
     let image = given.map(|given| given.image);
+    // Shares the bytes.
+    let told_of = image.clone();
     if let Some(image) = &image {
         daemon.lock_memory(image.lock_memory());
-        let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
     let ending = left.as_ref().and_then(|left| left.ending).filter(|_| options.resume);
     let before = match left {
@@ -308,6 +309,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     if let Some(parent) = options.end_with_parent {
         watch_parent(&mut daemon, Pid(parent));
+    }
+    // Only now, while the first starts are under way: a large plan takes its time to the disk.
+    if let Some(image) = told_of {
+        let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
     daemon.begin_recording();
     Ok(Ready { daemon, is_hopeless })

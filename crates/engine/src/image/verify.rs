@@ -13,7 +13,7 @@ use super::plan::{
     ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, LockMemory, OFF, RestartPolicy, Right,
     SchedulingPolicy, Session, WhenDown,
 };
-use super::view::{Bytes, EdgeKind, HandleView, Image, ServiceView, Tables, handle_view};
+use super::view::{Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
 use crate::names::check_name;
 
 /// Why bytes are not an image that this daemon takes.
@@ -74,33 +74,15 @@ impl Image {
         let tables = {
             let raw = (*bytes).as_ref();
             let tables = tables(raw)?;
-            Checker { raw, tables }.check()?;
+            let checker = Checker { raw, tables };
+            checker.check()?;
+            checker.check_graph()?;
             tables
         };
         let image = Image { bytes, tables };
-        image.check_graph()?;
+        image.check_groups()?;
+        image.check_brains()?;
         Ok(image)
-    }
-
-    /// Reads the edges where they are: unpacked side by side those of a large plan would be megabytes, for this once.
-    fn check_graph(&self) -> Result<(), ImageError> {
-        let edge = |at: u32, number: u32| self.service(at).edge(number);
-        if find_cycle(self.len(), edge).is_some() {
-            return Err(malformed("services wait for each other in a circle"));
-        }
-        for service in self.services() {
-            let targets = (0..service.edge_count()).filter_map(|number| service.edge(number)).map(|(target, _)| target);
-            sound(targets.is_sorted_by(|a, b| a < b), "a service's edges are not in order")?;
-        }
-        for (at, service) in (0u32..).zip(self.services()) {
-            let edges = (0..service.edge_count()).filter_map(|number| service.edge(number));
-            for (target, _) in edges.filter(|(_, kind)| *kind == EdgeKind::Conflicts) {
-                let is_mutual = target != at && self.service(target).conflicts_with(at);
-                sound(is_mutual, "a service conflicts with one that does not with it")?;
-            }
-        }
-        self.check_groups()?;
-        self.check_brains()
     }
 
     /// A group's members are nobody else's to start.
@@ -140,35 +122,19 @@ impl Image {
         }
         for (at, service) in (0u32..).zip(self.services()) {
             let Some(brain) = service.brain() else {
-                let mut edges = (0..service.edge_count()).filter_map(|number| service.edge(number));
-                sound(!edges.any(|(target, _)| has_brain(target)), "a service waits for one that has a brain")?;
+                let waits = service.edges().any(|edge| has_brain(edge.target));
+                sound(!waits, "a service waits for one that has a brain")?;
                 continue;
             };
             sound(brain < self.len() && brain != at && !has_brain(brain), "a brain is none")?;
             let is_left_alone = !service.autostart()
                 && !service.essential()
                 && service.restart() == RestartPolicy::Never
-                && service.edge_count() == 0;
+                && service.edges().next().is_none();
             sound(is_left_alone, "a service that has a brain is not left alone")?;
             sound(crate::proxy::Name::new(service.name().as_bytes()).is_ok(), "a brain cannot say a service's name")?;
         }
         Ok(())
-    }
-}
-
-impl ServiceView<'_> {
-    /// Whether it has an edge to another that says so. Its edges are known to be in order.
-    fn conflicts_with(&self, other: u32) -> bool {
-        let (mut from, mut to) = (0, self.edge_count());
-        while from < to {
-            let middle = from + (to - from) / 2;
-            match self.edge(middle) {
-                Some((target, kind)) if target == other => return kind == EdgeKind::Conflicts,
-                Some((target, _)) if target < other => from = middle + 1,
-                Some(_) | None => to = middle,
-            }
-        }
-        false
     }
 }
 
@@ -319,6 +285,61 @@ impl<'i> Checker<'i> {
             sound(edges <= u64::from(self.tables.edges.count), "services share their edges")?;
         }
         Ok(())
+    }
+
+    /// Reads the edges where they are: unpacked, side by side, those of a large plan would be megabytes for this once.
+    fn check_graph(&self) -> Result<(), ImageError> {
+        let services = self.tables.services.count;
+        let edge = |at: u32, number: u32| {
+            let list = self.edges_of(at);
+            (number < list.count).then(|| self.edge(list.start + number))
+        };
+        if find_cycle(services, edge).is_some() {
+            return Err(malformed("services wait for each other in a circle"));
+        }
+        for at in 0..services {
+            let targets = self.edges(at).map(|(target, _)| target);
+            sound(targets.is_sorted_by(|a, b| a < b), "a service's edges are not in order")?;
+        }
+        for at in 0..services {
+            for (target, _) in self.edges(at).filter(|(_, kind)| *kind == EdgeKind::Conflicts) {
+                let is_mutual = target != at && self.conflict(target, at);
+                sound(is_mutual, "a service conflicts with one that does not with it")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn edges_of(&self, service: u32) -> List {
+        let from = self.tables.services.start as usize + service as usize * ServiceRecord::SIZE;
+        ServiceRecord::edges(&self.raw[from..])
+    }
+
+    /// Where an edge leads, and its kind, which is known to be one.
+    fn edge(&self, at: u32) -> (u32, EdgeKind) {
+        let from = self.tables.edges.start as usize + at as usize * EdgeRecord::SIZE;
+        let record = &self.raw[from..from + EdgeRecord::SIZE];
+        (EdgeRecord::target(record), EdgeKind::from_code(EdgeRecord::kind(record)).unwrap_or(EdgeKind::After))
+    }
+
+    fn edges(&self, service: u32) -> impl Iterator<Item = (u32, EdgeKind)> {
+        let list = self.edges_of(service);
+        (list.start..list.start + list.count).map(|at| self.edge(at))
+    }
+
+    /// Whether a service, whose edges are in order, says that it conflicts with another.
+    fn conflict(&self, service: u32, other: u32) -> bool {
+        let List { start: mut from, count } = self.edges_of(service);
+        let mut to = from + count;
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.edge(middle) {
+                (target, kind) if target == other => return kind == EdgeKind::Conflicts,
+                (target, _) if target < other => from = middle + 1,
+                _ => to = middle,
+            }
+        }
+        false
     }
 
     fn handle(&self, record: &[u8]) -> Result<(), ImageError> {
