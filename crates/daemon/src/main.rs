@@ -36,6 +36,7 @@ mod recipe;
 mod recording;
 mod reexec;
 mod shim;
+mod shims;
 mod starter;
 mod trouble;
 mod words;
