@@ -989,9 +989,16 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
         }
         LifeEffect::GroupMoved { group } => {
             page.put_group(engine, group.slot);
-            let Some(group) = view::group(engine, group.slot) else { return };
-            log.tell(format_args!("target {}: {}", view::target_name(&group.name, &group.target), group.phase));
-            control.tell_onlookers(&WatchReply { group: Some(Box::new(group)), ..WatchReply::default() });
+            let shown = (engine.group_status(group.slot), engine.group_description(group.slot));
+            let (Some(status), Some(described)) = shown else { return };
+            let name = view::target_name(described.name(), described.target(status.target).name());
+            log.tell(format_args!("target {name}: {}", status.phase));
+            // With the names of all members, only where somebody hears them: what the switch starts comes after this.
+            if control.has_onlookers()
+                && let Some(group) = view::group(engine, group.slot)
+            {
+                control.tell_onlookers(&WatchReply { group: Some(Box::new(group)), ..WatchReply::default() });
+            }
         }
         LifeEffect::TargetFailed { group, target, what } => {
             let Some(described) = engine.group_description(group.slot) else { return };
