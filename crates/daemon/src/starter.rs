@@ -116,6 +116,8 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// Somebody wants to know whether shims are to be had.
     tries_shims: bool,
+    /// How many workers have nothing to do. Where none has, nobody is woken: that is a system call for each of a thousand starts.
+    idle: u32,
 }
 
 struct Shared {
@@ -124,6 +126,19 @@ struct Shared {
     available: Condvar,
     done: Mutex<VecDeque<Done>>,
     wake: OwnedFd,
+}
+
+impl Shared {
+    /// Puts something into the queue, and wakes a worker if there is one that sleeps.
+    fn put(&self, put: impl FnOnce(&mut Queue)) {
+        let mut queue = lock(&self.queue);
+        put(&mut queue);
+        let sleeps = queue.idle > 0;
+        drop(queue);
+        if sleeps {
+            self.available.notify_one();
+        }
+    }
 }
 
 /// What a worker is doing.
@@ -162,7 +177,7 @@ impl Starter {
     pub(crate) fn new(ground: Ground, room: usize) -> Result<Starter, Errno> {
         let shared = Arc::new(Shared {
             ground,
-            queue: Mutex::new(Queue { jobs: VecDeque::with_capacity(room), tries_shims: false }),
+            queue: Mutex::new(Queue { jobs: VecDeque::with_capacity(room), tries_shims: false, idle: 0 }),
             available: Condvar::new(),
             done: Mutex::new(VecDeque::with_capacity(room)),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -186,14 +201,12 @@ impl Starter {
 
     /// Puts a job into the queue.
     pub(crate) fn put(&self, job: Job) {
-        lock(&self.shared.queue).jobs.push_back(job);
-        self.shared.available.notify_one();
+        self.shared.put(|queue| queue.jobs.push_back(job));
     }
 
     /// Has a worker find out whether shims are to be had, if that is not known. It wakes the loop when it is.
     pub(crate) fn try_shims(&self) {
-        lock(&self.shared.queue).tries_shims = true;
-        self.shared.available.notify_one();
+        self.shared.put(|queue| queue.tries_shims = true);
     }
 
     /// Notes that what was done will be looked at now.
@@ -319,7 +332,11 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
                         *lock(&worker.current) = Some(job.run);
                         break Some(job);
                     }
-                    None => queue = shared.available.wait(queue).unwrap_or_else(PoisonError::into_inner),
+                    None => {
+                        queue.idle += 1;
+                        queue = shared.available.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                        queue.idle -= 1;
+                    }
                 }
             }
         };
@@ -340,6 +357,7 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
         lock(&shared.done).push_back(Done { run, result });
         // Only now: from here on the pid is known through what was done.
         worker.doing.store(Doing::NoChild as u8, Ordering::Release);
+        // After that, always: a dead child that was left alone because of us is looked at again then.
         let _never_full = rustix::io::write(&shared.wake, &1u64.to_ne_bytes());
     }
 }
