@@ -90,9 +90,9 @@ pub(crate) fn step(_place: &Place) -> Result<Vec<Line>, String> {
     Ok(vec![line])
 }
 
-/// The same in a graph, where each requires five others, however many there are. When the same hundred crash, what the step touches
-/// is as large with many services as with few, and what is left of a difference is work that grows; when all crash in turn, it is
-/// also that a processor's cache does not hold them.
+/// The same in a graph, where each requires five others, however many there are. When the same hundred crash, what
+/// the steps touch is as large with many services as with few, and what is left of a difference is work that grows;
+/// when all crash in turn, it is also that a processor's cache does not hold them.
 pub(crate) fn event(_place: &Place) -> Result<Vec<Line>, String> {
     // How many there are, how many of them crash.
     const CASES: [(usize, usize); 5] = [(100, 100), (1000, 100), (1000, 1000), (10_000, 100), (10_000, 10_000)];

@@ -13,8 +13,8 @@ use crate::children::{Children, Started, now};
 use crate::daemon::Daemon;
 use crate::table::Line;
 
-/// A graph of services that say when they are ready: so many layers of so many, and how many of the layer before each requires,
-/// from the one of its own place on.
+/// A graph of services that say when they are ready: so many layers of so many, and how many of the layer before
+/// each requires, from the one of its own place on.
 struct Shape {
     what: &'static str,
     layers: usize,

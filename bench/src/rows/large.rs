@@ -16,7 +16,7 @@ const NEEDS: usize = 5;
 /// How many there are in a layer.
 const WIDTH: usize = 20;
 
-/// So many services in layers of twenty, each of which requires five of the layer before: five edges each, but for the first layer.
+/// So many services in layers of twenty, each of which requires five of the layer before; the first has no edges.
 pub(super) fn plan(count: usize, keys: &str) -> String {
     let mut text = String::new();
     for number in 0..count {

@@ -1,6 +1,6 @@
 //! Whether shims are to be had, and pid namespaces with them: tried out when somebody needs to know.
 //!
-//! Trying takes three processes, the end of a namespace among them, a third of the daemon's own start. Who has cgroups, and no
+//! Trying takes processes, and the end of a namespace: a third of the daemon's own start. Who has cgroups, and no
 //! service that asks for a shim, does not pay for it before somebody asks what can be had (`verger doctor`).
 
 use std::os::fd::OwnedFd;
@@ -15,7 +15,8 @@ use crate::shim;
 
 /// What shims are made of, and what is known of them.
 pub(crate) struct Shims {
-    /// The program that they become. Open from the start, so that an update of its folder changes nothing for a daemon that runs.
+    /// The program that they become. Open from the start, so that an update of its folder changes nothing for a
+    /// daemon that runs.
     supervise: Result<OwnedFd, Errno>,
     way: Way,
     has_cgroups: bool,
@@ -41,7 +42,8 @@ impl Shims {
         self.found.get()
     }
 
-    /// What shims become, where they are to be had. Tries them out if nobody has: it waits for processes, and is not for the loop.
+    /// What shims become, where they are to be had. Tries them out if nobody has: that waits for processes, and is not
+    /// for the loop.
     pub(crate) fn supervise(&self) -> Option<&OwnedFd> {
         self.supervise.as_ref().ok().filter(|_| self.find().is_any)
     }

@@ -116,7 +116,7 @@ struct Queue {
     jobs: VecDeque<Job>,
     /// Somebody wants to know whether shims are to be had.
     tries_shims: bool,
-    /// How many workers have nothing to do. Where none has, nobody is woken: that is a system call for each of a thousand starts.
+    /// How many workers have nothing to do. Where none has, nobody is woken: that would be a system call a start.
     idle: u32,
 }
 
