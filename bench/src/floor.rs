@@ -11,7 +11,7 @@ pub(crate) struct Floor(PathBuf);
 pub(crate) fn build(sources: &Path) -> Result<Floor, String> {
     let folder = std::env::temp_dir().join(format!("verger-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    for name in ["child", "launch", "respawn", "stop", "stop_tree", "graph", "tree", "tied"] {
+    for name in ["child", "launch", "respawn", "stop", "stop_tree", "graph", "switch", "tree", "tied"] {
         let mut compiler = Command::new("cc");
         compiler.args(["-O2", "-static", "-w", "-o"]).arg(folder.join(name)).arg(sources.join(format!("{name}.c")));
         if name == "child" {

@@ -35,7 +35,7 @@ fn main() -> ExitCode {
 fn measure(programs: PathBuf, floor: PathBuf, readme: PathBuf, wanted: &[String]) -> Result<(), String> {
     let place = Place { floor: floor::build(&floor)?, programs };
     let mut lines = Vec::new();
-    for row in rows::ALL.iter().filter(|row| wanted.is_empty() || wanted.iter().any(|word| word == row.name)) {
+    for row in rows::ALL.iter().filter(|row| wanted.is_empty() || wanted.iter().any(|word| rows::is_meant(word, row))) {
         eprintln!("{}…", row.name);
         for line in (row.measure)(&place)? {
             println!("{}", line.text());

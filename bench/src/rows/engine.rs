@@ -10,7 +10,7 @@ use verger_engine::runs::{Containment, Ended, Exit, Pid, RunEffect, RunEvent, Ru
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
-use super::{Place, ROUNDS, absolute, median, plan};
+use super::{Place, ROUNDS, absolute, large, median, plan};
 use crate::table::Line;
 
 /// What a world would answer that does at once what it is told.
@@ -25,11 +25,13 @@ fn answer(effect: Effect, pid: &mut u32) -> Option<RunEvent> {
     }
 }
 
-/// Nanoseconds of a step, with this many services of which one after the other crashes and comes back.
-fn crashes(count: usize) -> Result<f64, String> {
+/// What comes back at once.
+const AT_ONCE: &str = "command = \"/bin/x\"\nrestart_delay = \"0s\"\nrestart_delay_max = \"0s\"";
+
+/// Nanoseconds of a step, with this many services, of which so many crash and come back, one after the other.
+fn crashes(count: usize, victims: usize, text: &str) -> Result<f64, String> {
     const STEPS: u64 = 300_000;
-    let text = plan(count, "command = \"/bin/x\"\nrestart_delay = \"0s\"\nrestart_delay_max = \"0s\"");
-    let bytes: Arc<Vec<u8>> = Arc::new(crate::daemon::compile(&text)?);
+    let bytes: Arc<Vec<u8>> = Arc::new(crate::daemon::compile(text)?);
     let image = Image::verify(bytes).map_err(|why| format!("the image: {why}"))?;
     let mut engine = Engine::new(image.limits(), RunId(1));
     let mut now = Moment(1_000_000_000);
@@ -49,7 +51,8 @@ fn crashes(count: usize) -> Result<f64, String> {
             steps += 1;
             next = events.pop().map(Event::Run);
         }
-        (steps, runs[(pid as usize).wrapping_mul(7919) % count])
+        // The victims lie apart.
+        (steps, runs[(pid as usize).wrapping_mul(7919) % victims * (count / victims)])
     };
     let by = Actor { uid: 0, pid: 0 };
     let (_, mut victim) = tell(&mut engine, now, Event::Plan { image, scope: Scope::Whole, by });
@@ -72,8 +75,8 @@ fn crashes(count: usize) -> Result<f64, String> {
 pub(crate) fn step(_place: &Place) -> Result<Vec<Line>, String> {
     let (mut few, mut many) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        few.push(crashes(100)?);
-        many.push(crashes(10_000)?);
+        few.push(crashes(100, 100, &plan(100, AT_ONCE))?);
+        many.push(crashes(10_000, 10_000, &plan(10_000, AT_ONCE))?);
     }
     let (few, many) = (median(&mut few), median(&mut many));
     let mut line = absolute(
@@ -85,4 +88,34 @@ pub(crate) fn step(_place: &Place) -> Result<Vec<Line>, String> {
     line.floor = format!("{few:.0} ns");
     line.ratio = Some(many / few);
     Ok(vec![line])
+}
+
+/// The same in a graph, where each requires five others, however many there are. When the same hundred crash, what
+/// the steps touch is as large with many services as with few, and what is left of a difference is work that grows;
+/// when all crash in turn, it is also that a processor's cache does not hold them.
+pub(crate) fn event(_place: &Place) -> Result<Vec<Line>, String> {
+    // How many there are, how many of them crash.
+    const CASES: [(usize, usize); 5] = [(100, 100), (1000, 100), (1000, 1000), (10_000, 100), (10_000, 10_000)];
+    let texts = CASES.map(|(count, _)| large::plan(count, AT_ONCE));
+    let mut times = [const { Vec::new() }; CASES.len()];
+    for _ in 0..ROUNDS {
+        for (((count, victims), text), times) in CASES.into_iter().zip(&texts).zip(&mut times) {
+            times.push(crashes(count, victims, text)?);
+        }
+    }
+    let times = times.map(|mut times| median(&mut times));
+    let few = times[0];
+    let line = |(count, victims): (usize, usize), each: f64| {
+        let who = if victims == count { "all of them crash" } else { "a hundred of them crash" };
+        let mut line = absolute(
+            &format!("events a second, {count} services that require five each, against 100; {who}"),
+            format!("{:.0}/s", 1e9 / each),
+            "≤ 1.5 ×",
+            Some(each / few <= 1.5),
+        );
+        line.floor = format!("{:.0}/s", 1e9 / few);
+        line.ratio = Some(each / few);
+        line
+    };
+    Ok(CASES.into_iter().zip(times).skip(1).map(|(case, each)| line(case, each)).collect())
 }

@@ -3,6 +3,8 @@
 mod ask;
 mod crash;
 mod engine;
+mod graph;
+mod large;
 mod proxy;
 mod refused;
 mod rest;
@@ -36,7 +38,9 @@ pub(crate) struct Row {
 /// All rows.
 pub(crate) const ALL: &[Row] = &[
     Row { name: "launch", measure: start::launch },
-    Row { name: "order", measure: start::order },
+    Row { name: "order", measure: graph::order },
+    Row { name: "switch", measure: graph::switch },
+    Row { name: "request", measure: graph::request },
     Row { name: "crash", measure: crash::one },
     Row { name: "storm", measure: crash::storm },
     Row { name: "stop", measure: stop::all },
@@ -51,7 +55,15 @@ pub(crate) const ALL: &[Row] = &[
     Row { name: "proxy", measure: proxy::launch },
     Row { name: "proxy-life", measure: proxy::life },
     Row { name: "step", measure: engine::step },
+    Row { name: "event", measure: engine::event },
+    Row { name: "large", measure: large::large },
 ];
+
+/// What a word on the command line stands for: a row, or those that are about order, targets and large plans.
+pub(crate) fn is_meant(word: &str, row: &Row) -> bool {
+    const GRAPH: [&str; 5] = ["order", "switch", "request", "event", "large"];
+    word == row.name || (word == "graph" && GRAPH.contains(&row.name))
+}
 
 /// Turns that each side takes.
 const ROUNDS: usize = 7;

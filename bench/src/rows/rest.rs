@@ -13,7 +13,7 @@ pub(super) struct Pages {
     pub(super) pss: u64,
     pub(super) dirty: u64,
     /// Of them, the image's own, which its file holds and nobody can change.
-    image: u64,
+    pub(super) image: u64,
 }
 
 pub(super) fn pages(pid: u32) -> Result<Pages, String> {

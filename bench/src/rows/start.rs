@@ -49,39 +49,3 @@ pub(crate) fn launch(place: &Place) -> Result<Vec<Line>, String> {
         compared(&format!("{all}; process groups, against `posix_spawn`"), "ms", spawn, weak, "", None),
     ])
 }
-
-/// A chain, and layers: each waits until those before are ready.
-pub(crate) fn order(place: &Place) -> Result<Vec<Line>, String> {
-    let child = place.floor.child();
-    let shape = |layers: usize, width: usize| {
-        let mut text = String::new();
-        for layer in 0..layers {
-            for each in 0..width {
-                text += &format!(
-                    "[service.s{layer}-{each}]\ncommand = [\"{child}\", \"r\"]\nready = {{ fd = 3 }}\ncontainment = \"group\"\n"
-                );
-                if layer > 0 {
-                    let before: Vec<String> = (0..width).map(|other| format!("\"s{}-{other}\"", layer - 1)).collect();
-                    text += &format!("requires = [{}]\n", before.join(", "));
-                }
-            }
-        }
-        text
-    };
-    let mut lines = Vec::new();
-    for (what, layers, width) in [("chain of 100, all ready", 100, 1), ("10 layers of 100, all ready", 10, 100)] {
-        let grouped = shape(layers, width);
-        let contained = grouped.replace("containment = \"group\"\n", "");
-        let (mut bare, mut weak, mut strong) = (Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..ROUNDS {
-            let arguments = [&*layers.to_string(), &width.to_string(), &child, "r"];
-            bare.push(by_floor(place, "graph", &arguments, layers * width)?);
-            weak.push(by_verger(place, &grouped, layers * width)?);
-            strong.push(by_verger(place, &contained, layers * width)?);
-        }
-        let (bare, weak, strong) = (median(&mut bare), median(&mut weak), median(&mut strong));
-        lines.push(compared(&format!("{what}; fresh cgroups"), "ms", bare, strong, "≤ 1.3 ×", Some(1.3)));
-        lines.push(compared(&format!("{what}; process groups"), "ms", bare, weak, "≤ 1.3 ×", Some(1.3)));
-    }
-    Ok(lines)
-}

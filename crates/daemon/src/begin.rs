@@ -48,7 +48,8 @@ use crate::options::Options;
 use crate::page::{self, Ending, Left, Page};
 use crate::poll::{Poll, Token};
 use crate::recording::Recording;
-use crate::shim::{self, Shim};
+use crate::shim::Shim;
+use crate::shims::Shims;
 use crate::starter::{Ground, Starter};
 use crate::trouble::{Trouble, while_doing};
 use crate::world::{Known, World};
@@ -131,7 +132,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     let open_files = raise_open_files();
     let mut tie = Tie::of(folder.as_fd()).map_err(while_doing("cannot make the pipe that shims hold"))?;
-    let Held { tree, way, supervise, namespaces, auto } = containment(options, init, &mut inheritance, &mut findings);
+    let Held { tree, way, shims, auto } = containment(options, init, &mut inheritance, &mut findings);
     let before = left.as_ref().map_or(&[][..], |left| &left.entries);
     let is_there = |pid: Pid, started| started != 0 && folder::is_there(pid.0, Some(started));
     let survivors = match options.resume {
@@ -172,9 +173,8 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         environment: Environment::inherited(),
         tree,
         auto,
-        supervise,
+        shims,
         tie,
-        namespaces,
         keeper: Mutex::new(holding.keeper().map(|keeper| Arc::clone(&keeper.socket))),
         is_init: init != Init::No,
         notify_prefix: notify.prefix(),
@@ -226,6 +226,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         keeper_again_at: Moment::NEVER,
         again,
         candidate: None,
+        describing: Vec::new(),
         asking: None,
         next: None,
         parent: None,
@@ -258,9 +259,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         }
     }
     let image = given.map(|given| given.image);
+    // Shares the bytes.
+    let told_of = image.clone();
     if let Some(image) = &image {
         daemon.lock_memory(image.lock_memory());
-        let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
     let ending = left.as_ref().and_then(|left| left.ending).filter(|_| options.resume);
     let before = match left {
@@ -309,6 +311,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     if let Some(parent) = options.end_with_parent {
         watch_parent(&mut daemon, Pid(parent));
+    }
+    // Only now, while the first starts are under way: a large plan takes its time to the disk.
+    if let Some(image) = told_of {
+        let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
     daemon.begin_recording();
     Ok(Ready { daemon, is_hopeless })
@@ -379,15 +385,12 @@ fn note(findings: &mut Vec<Finding>, topic: &str, level: Level, text: impl Into<
 struct Held {
     tree: Option<Tree>,
     way: Way,
-    /// Where shims are to be had: what they become.
-    supervise: Option<OwnedFd>,
-    /// Where pid namespaces are to be had: our own `/proc`.
-    namespaces: Option<OwnedFd>,
+    shims: Shims,
     /// What holds a service that asks for nothing.
     auto: Containment,
 }
 
-/// Finds out how processes are to be made, and what can hold them: each is tried once.
+/// Finds out how processes are to be made, and what can hold them: each is tried once, shims where they are needed.
 fn containment(options: &Options, init: Init, inheritance: &mut Inheritance, findings: &mut Vec<Finding>) -> Held {
     let is_forced = std::env::var_os("VERGER_SPAWN").is_some_and(|way| way == "fork");
     let wanted = if is_forced { Way::Fork } else { Way::IntoCgroup };
@@ -418,22 +421,17 @@ fn containment(options: &Options, init: Init, inheritance: &mut Inheritance, fin
     if let Some(tree) = &tree {
         enable_controllers(tree, init, findings);
     }
-    let (supervise, namespaces) = match &mut spawner {
-        Ok(spawner) => {
-            spawner.set_way(way);
-            shims(spawner, tree.is_some(), findings)
-        }
-        Err(_) => (None, None),
-    };
-    let best = match (&tree, &supervise) {
-        (Some(_), _) => Containment::Cgroup,
-        (None, Some(_)) => Containment::Shim,
-        (None, None) => Containment::Group,
+    let shims = Shims::new(way, tree.is_some());
+    let best = match &tree {
+        Some(_) => Containment::Cgroup,
+        // Without cgroups they are what holds a service that asks for nothing: then it has to be known now.
+        None if shims.supervise().is_some() => Containment::Shim,
+        None => Containment::Group,
     };
     // For tests, and for whoever doubts one of them.
     let asked = std::env::var("VERGER_CONTAINMENT").ok();
     let auto = match asked.as_deref() {
-        Some("shim") if supervise.is_some() => Containment::Shim,
+        Some("shim") if shims.supervise().is_some() => Containment::Shim,
         Some("group") => Containment::Group,
         Some("cgroup") | None => best,
         Some(other) => {
@@ -442,51 +440,7 @@ fn containment(options: &Options, init: Init, inheritance: &mut Inheritance, fin
             best
         }
     };
-    Held { tree, way, supervise, namespaces, auto }
-}
-
-/// Tries shims out, with and without a pid namespace. Gives what is needed to make them.
-fn shims(spawner: &mut Spawner, has_cgroups: bool, findings: &mut Vec<Finding>) -> (Option<OwnedFd>, Option<OwnedFd>) {
-    // Who has cgroups can do without.
-    let missing = if has_cgroups { Level::Note } else { Level::Problem };
-    let supervise = match shim::open_supervise().map_err(|errno| format!("`supervise` beside vergerd: {errno}")) {
-        Ok(supervise) => supervise,
-        Err(why) => {
-            let hint = "put `supervise` of the same version into the folder that vergerd is in";
-            note(findings, "containment", missing, format!("shim: not to be had: {why}"), Some(hint));
-            note(findings, "containment", Level::Note, format!("pidns: not to be had: {why}"), Some(hint));
-            return (None, None);
-        }
-    };
-    if let Err(why) = shim::try_out(spawner, &supervise, None) {
-        let hint = "is it a program of this machine, of this version, that this user may execute?";
-        note(findings, "containment", missing, format!("shim: not to be had: {why}"), Some(hint));
-        note(findings, "containment", Level::Note, "pidns: not to be had: it is made of a shim", None);
-        return (None, None);
-    }
-    note(findings, "containment", Level::Good, "shim: to be had: what a service starts cannot leave it", None);
-    let proc = rustix::fs::open(c"/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
-    let tried = proc.map_err(|errno| format!("/proc: {errno}")).and_then(|proc| {
-        shim::try_out(spawner, &supervise, Some(&proc))?;
-        Ok(proc)
-    });
-    match tried {
-        Ok(proc) => {
-            note(
-                findings,
-                "containment",
-                Level::Good,
-                "pidns: to be had: the kernel ends all of a service at once",
-                None,
-            );
-            (Some(supervise), Some(proc))
-        }
-        Err(why) => {
-            let hint = "that takes CAP_SYS_ADMIN, and `/proc` uncovered: start the daemon as root, outside a container";
-            note(findings, "containment", Level::Note, format!("pidns: not to be had: {why}"), Some(hint));
-            (Some(supervise), None)
-        }
-    }
+    Held { tree, way, shims, auto }
 }
 
 /// Controllers tell more (an end for want of memory) and, later, set limits. Without them everything else works.

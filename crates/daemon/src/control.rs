@@ -429,6 +429,11 @@ impl Control {
         }
     }
 
+    /// Whether anybody watches everything.
+    pub(crate) fn has_onlookers(&self) -> bool {
+        self.is_watched(u32::MAX)
+    }
+
     /// Tells all who watch everything.
     pub(crate) fn tell_onlookers<P: verger_wire::Serialize>(&mut self, news: &P) {
         // No slot has this number: only who watches all is told.

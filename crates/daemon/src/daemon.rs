@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{LastResort, LockMemory};
-use verger_engine::life::{Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Switch, Verb};
+use verger_engine::life::{CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Switch, Verb};
 use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -70,6 +70,8 @@ pub(crate) struct Daemon {
     pub(crate) again: Again,
     /// The plan that is on trial.
     pub(crate) candidate: Option<Candidate>,
+    /// Who asked what this daemon is about, and is answered when it is known what it can have.
+    pub(crate) describing: Vec<CommandId>,
     /// A program that is to take our place is being asked whether it can.
     pub(crate) asking: Option<Asking>,
     /// It can, and is about to.
@@ -250,7 +252,10 @@ impl Daemon {
     fn take(&mut self, token: Token, writable: bool) {
         match token {
             Token::Signals => self.take_signals(),
-            Token::Started => self.world.started(&self.engine, &self.poll),
+            Token::Started => {
+                self.world.started(&self.engine, &self.poll);
+                self.tell_who_asked();
+            }
             Token::Caller => self.take_callers(),
             Token::Connection(at) => {
                 // What waits to be sent goes out at the end of the turn.
@@ -782,8 +787,12 @@ impl Daemon {
                 self.reply(at, oneway, &ReceiptReply { receipt });
             }
             Call::Describe => {
-                let description = self.describe();
-                self.reply(at, oneway, &description);
+                let command = self.control.promise(at, "", None, oneway);
+                self.describing.push(command);
+                self.tell_who_asked();
+                if !self.describing.is_empty() {
+                    self.world.starter.try_shims();
+                }
             }
             Call::GetInfo => {
                 let interfaces = self.control.offer().names().map(str::to_owned).collect();
@@ -887,7 +896,21 @@ impl Daemon {
         }
     }
 
+    /// Answers who asked what this daemon is about, once it is known what it can have.
+    fn tell_who_asked(&mut self) {
+        if self.describing.is_empty() || self.world.starter.ground().shims.known().is_none() {
+            return;
+        }
+        let description = self.describe();
+        for command in std::mem::take(&mut self.describing) {
+            let mut bytes = Vec::new();
+            verger_wire::frame::write_reply(&mut bytes, &description, false);
+            self.control.keep_promise(command, bytes);
+        }
+    }
+
     fn describe(&self) -> Description {
+        let shims = self.world.starter.ground().shims.known().map_or(&[][..], |found| &found.findings);
         Description {
             version: env!("CARGO_PKG_VERSION").into(),
             instance: self.facts.instance.clone(),
@@ -900,16 +923,16 @@ impl Daemon {
             spawn: self.facts.spawn.clone(),
             containment: self.facts.containment,
             trial: view::trial(&self.engine),
-            findings: self.facts.findings.iter().cloned().chain(self.loosened()).collect(),
+            findings: self.facts.findings.iter().chain(shims).cloned().chain(self.loosened()).collect(),
         }
     }
 
     /// Who is held by less than is to hold it, as long as that is so: what escapes then is not seen.
     fn loosened(&self) -> impl Iterator<Item = Finding> {
-        let ground = self.world.starter.ground();
+        let auto = self.world.starter.ground().auto;
         self.engine.services().filter_map(move |status| {
             let run = self.engine.run(status.service.slot)?;
-            let wanted = recipe::containment(&self.engine.images().service(run.home()), ground).ok()?;
+            let wanted = recipe::containment(&self.engine.images().service(run.home()), auto);
             let was_shim = matches!(wanted, Containment::Shim | Containment::Pidns);
             (was_shim && run.containment() == Containment::Group).then(|| Finding {
                 topic: "shim".into(),
@@ -985,9 +1008,16 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
         }
         LifeEffect::GroupMoved { group } => {
             page.put_group(engine, group.slot);
-            let Some(group) = view::group(engine, group.slot) else { return };
-            log.tell(format_args!("target {}: {}", view::target_name(&group.name, &group.target), group.phase));
-            control.tell_onlookers(&WatchReply { group: Some(Box::new(group)), ..WatchReply::default() });
+            let shown = (engine.group_status(group.slot), engine.group_description(group.slot));
+            let (Some(status), Some(described)) = shown else { return };
+            let name = view::target_name(described.name(), described.target(status.target).name());
+            log.tell(format_args!("target {name}: {}", status.phase));
+            // With the names of all members, only where somebody hears them: what the switch starts comes after this.
+            if control.has_onlookers()
+                && let Some(group) = view::group(engine, group.slot)
+            {
+                control.tell_onlookers(&WatchReply { group: Some(Box::new(group)), ..WatchReply::default() });
+            }
         }
         LifeEffect::TargetFailed { group, target, what } => {
             let Some(described) = engine.group_description(group.slot) else { return };

@@ -55,6 +55,8 @@ pub(crate) struct Holding {
 /// Places on the list of what is passed: first what there is once, then so many for each slot, then the plan's handles.
 const ONCE: usize = 8;
 const A_SLOT: usize = 4;
+/// Which of a slot's places is the readiness pipe's.
+const READY_AT: usize = 1;
 const STALE: u8 = 0x80;
 
 /// How many places a list has: for so many services, and handles with two ends each.
@@ -242,9 +244,14 @@ impl Holding {
         !is_to_wait(said)
     }
 
-    /// The readiness pipe of a run is closed.
-    pub(crate) fn no_longer_awaits(&mut self, run: RunId) {
-        if let Some(keeper) = &self.keeper {
+    /// The readiness pipe of the run in a slot is closed.
+    pub(crate) fn no_longer_awaits(&mut self, slot: u32, run: RunId, survives: bool) {
+        if let Some(marks) = self.marks.get_mut(slot as usize).filter(|marks| **marks & 1 << READY_AT != 0) {
+            *marks &= !(1 << READY_AT);
+            self.passed.clear(ONCE + slot as usize * A_SLOT + READY_AT);
+        }
+        // Of a run that ends with the daemon the keeper holds no pipe: to tell it so would wake it for nothing.
+        if survives && let Some(keeper) = &self.keeper {
             let _one_too_many = keeper.tell(Order::LetGoOne, &Label { run, ..Label::of(Kind::Ready) }, None);
         }
     }

@@ -37,6 +37,7 @@ mod recipe;
 mod recording;
 mod reexec;
 mod shim;
+mod shims;
 mod starter;
 mod trouble;
 mod words;

@@ -88,7 +88,7 @@ impl Kitchen {
     }
 
     /// Makes the process of a job. `child` is called before there can be one.
-    pub(crate) fn start(&mut self, ground: &Ground, job: &Job, child: impl FnOnce()) -> Result<Started, StartFailure> {
+    pub(crate) fn start(&mut self, ground: &Ground, job: &Job, child: impl Fn()) -> Result<Started, StartFailure> {
         let service = job.held.image.service(job.record);
         self.arena.clear();
         let Kitchen { spawner, argv, envp, arena, program, path, users, groups, cpus } = self;
@@ -130,20 +130,30 @@ impl Kitchen {
         recipe.capabilities = service.capabilities();
         recipe.no_new_privileges = service.no_new_privileges();
 
-        let containment = containment(&service, ground)?;
-        let connection = match (&ground.supervise, containment) {
-            (Some(supervise), Containment::Shim | Containment::Pidns) => {
+        let containment = containment(&service, ground.auto);
+        let is_shim = matches!(containment, Containment::Shim | Containment::Pidns);
+        if is_shim {
+            // They may have to be tried out first.
+            child();
+        }
+        if !is_there(containment, ground) {
+            return Err(failure(Step::Containment, Errno::OPNOTSUPP));
+        }
+        let supervise = if is_shim { ground.shims.supervise() } else { None };
+        let connection = match supervise {
+            Some(supervise) => {
                 let (ours, theirs) = shim::connection().map_err(|errno| failure(Step::Shim, errno))?;
                 Some((supervise, ours, theirs))
             }
-            (_, _) => None,
+            None => None,
         };
         recipe.shim = connection.as_ref().map(|(supervise, _, theirs)| spawn::Shim {
             supervise: supervise.as_fd(),
             socket: theirs.as_fd(),
             errors: rustix::stdio::stderr(),
             tie: ground.tie.end_for_a_shim(),
-            namespace: ground.namespaces.as_ref().filter(|_| containment == Containment::Pidns).map(AsFd::as_fd),
+            namespace: if containment == Containment::Pidns { ground.shims.namespaces() } else { None }
+                .map(AsFd::as_fd),
         });
         let name = RunName::new(service.name(), job.run.run);
         // A namespace is inside a cgroup too, where there is one.
@@ -186,16 +196,25 @@ impl Kitchen {
     }
 }
 
-/// What is to hold the run. What is asked for and not to be had is no start.
-pub(crate) fn containment(service: &ServiceView<'_>, ground: &Ground) -> Result<Containment, StartFailure> {
-    let (containment, is_there) = match service.containment() {
-        ContainmentWish::Auto => (ground.auto, true),
-        ContainmentWish::Group => (Containment::Group, true),
-        ContainmentWish::Shim => (Containment::Shim, ground.supervise.is_some()),
-        ContainmentWish::Cgroup => (Containment::Cgroup, ground.tree.is_some()),
-        ContainmentWish::Pidns => (Containment::Pidns, ground.supervise.is_some() && ground.namespaces.is_some()),
-    };
-    if is_there { Ok(containment) } else { Err(failure(Step::Containment, Errno::OPNOTSUPP)) }
+/// What is to hold the run of a service, where this holds one that asks for nothing.
+pub(crate) fn containment(service: &ServiceView<'_>, auto: Containment) -> Containment {
+    match service.containment() {
+        ContainmentWish::Auto => auto,
+        ContainmentWish::Group => Containment::Group,
+        ContainmentWish::Shim => Containment::Shim,
+        ContainmentWish::Cgroup => Containment::Cgroup,
+        ContainmentWish::Pidns => Containment::Pidns,
+    }
+}
+
+/// Whether that is to be had: what is asked for and is not is no start.
+fn is_there(containment: Containment, ground: &Ground) -> bool {
+    match containment {
+        Containment::None | Containment::Group => true,
+        Containment::Shim => ground.shims.supervise().is_some(),
+        Containment::Cgroup => ground.tree.is_some(),
+        Containment::Pidns => ground.shims.namespaces().is_some(),
+    }
 }
 
 /// Looks up user and groups, by name or number, in `/etc/passwd` and `/etc/group`.

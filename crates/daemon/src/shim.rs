@@ -38,8 +38,7 @@ pub(crate) fn connection() -> Result<(OwnedFd, OwnedFd), Errno> {
     Ok((ours, theirs))
 }
 
-/// Opens the program that shims become: it lies beside ours. Open from the start, so that an update of the folder changes nothing
-/// for a daemon that runs.
+/// Opens the program that shims become: it lies beside ours.
 ///
 /// # Errors
 /// `ENOENT`, `EACCES`: it is not there, or not for us to execute.

@@ -26,6 +26,7 @@ use crate::handles::Held;
 use crate::leftovers::Tie;
 use crate::recipe::Kitchen;
 use crate::shim::Shim;
+use crate::shims::Shims;
 
 /// How many workers there are at first.
 const WORKERS: usize = 2;
@@ -91,12 +92,10 @@ pub(crate) struct Ground {
     pub(crate) tree: Option<Tree>,
     /// What a service that asks for nothing is held by.
     pub(crate) auto: Containment,
-    /// What shims become, where they are to be had.
-    pub(crate) supervise: Option<OwnedFd>,
+    /// Shims, where they are to be had.
+    pub(crate) shims: Shims,
     /// What every shim holds.
     pub(crate) tie: Tie,
-    /// Our own `/proc`, where pid namespaces are to be had.
-    pub(crate) namespaces: Option<OwnedFd>,
     /// Where the keeper hears, who sees to it that runs end when the daemon does; `None` while there is none.
     pub(crate) keeper: Mutex<Option<Arc<OwnedFd>>>,
     /// Whether the kernel ends everything when the daemon ends: it is a namespace's pid 1.
@@ -112,12 +111,34 @@ pub(crate) struct Ground {
     pub(crate) uid: u32,
 }
 
+/// What is to be done.
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// Somebody wants to know whether shims are to be had.
+    tries_shims: bool,
+    /// How many workers have nothing to do. Where none has, nobody is woken: that would be a system call a start.
+    idle: u32,
+}
+
 struct Shared {
     ground: Ground,
-    jobs: Mutex<VecDeque<Job>>,
+    queue: Mutex<Queue>,
     available: Condvar,
     done: Mutex<VecDeque<Done>>,
     wake: OwnedFd,
+}
+
+impl Shared {
+    /// Puts something into the queue, and wakes a worker if there is one that sleeps.
+    fn put(&self, put: impl FnOnce(&mut Queue)) {
+        let mut queue = lock(&self.queue);
+        put(&mut queue);
+        let sleeps = queue.idle > 0;
+        drop(queue);
+        if sleeps {
+            self.available.notify_one();
+        }
+    }
 }
 
 /// What a worker is doing.
@@ -125,7 +146,7 @@ struct Shared {
 enum Doing {
     /// Nothing, or preparing: it has no child.
     NoChild = 0,
-    /// Making a process, or about to report one: an unknown child may be its.
+    /// Making a process, or about to report one, or trying something out: an unknown child may be its.
     Child = 1,
 }
 
@@ -156,7 +177,7 @@ impl Starter {
     pub(crate) fn new(ground: Ground, room: usize) -> Result<Starter, Errno> {
         let shared = Arc::new(Shared {
             ground,
-            jobs: Mutex::new(VecDeque::with_capacity(room)),
+            queue: Mutex::new(Queue { jobs: VecDeque::with_capacity(room), tries_shims: false, idle: 0 }),
             available: Condvar::new(),
             done: Mutex::new(VecDeque::with_capacity(room)),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
@@ -180,8 +201,12 @@ impl Starter {
 
     /// Puts a job into the queue.
     pub(crate) fn put(&self, job: Job) {
-        lock(&self.shared.jobs).push_back(job);
-        self.shared.available.notify_one();
+        self.shared.put(|queue| queue.jobs.push_back(job));
+    }
+
+    /// Has a worker find out whether shims are to be had, if that is not known. It wakes the loop when it is.
+    pub(crate) fn try_shims(&self) {
+        self.shared.put(|queue| queue.tries_shims = true);
     }
 
     /// Notes that what was done will be looked at now.
@@ -204,12 +229,12 @@ impl Starter {
     /// Ends a start: takes it out of the queue, or kills the child that is on its way to its program. A start that has just
     /// succeeded is not touched; it is a run then, and dies as runs do.
     pub(crate) fn kill(&self, run: RunRef) -> Option<Done> {
-        let mut jobs = lock(&self.shared.jobs);
-        if let Some(at) = jobs.iter().position(|job| job.run == run) {
-            jobs.remove(at);
+        let mut queue = lock(&self.shared.queue);
+        if let Some(at) = queue.jobs.iter().position(|job| job.run == run) {
+            queue.jobs.remove(at);
             return Some(Done { run, result: Err(StartFailure { step: Step::Fork, errno: 0 }) });
         }
-        drop(jobs);
+        drop(queue);
         for worker in &self.workers {
             let current = lock(&worker.current);
             if *current == Some(run) {
@@ -235,12 +260,17 @@ impl Starter {
         let busy = self.workers.iter().any(|worker| {
             worker.doing.load(Ordering::Acquire) == Doing::Child as u8 || lock(&worker.current).is_some()
         });
-        !busy && lock(&self.shared.jobs).is_empty() && lock(&self.shared.done).is_empty()
+        let queue = lock(&self.shared.queue);
+        !busy && queue.jobs.is_empty() && !queue.tries_shims && lock(&self.shared.done).is_empty()
     }
 
     /// When it should be looked whether another worker is needed; never, when no job waits or there are enough.
     pub(crate) fn look_at(&self) -> Moment {
-        if self.workers.len() == WORKERS_MAX || lock(&self.shared.jobs).is_empty() {
+        let waits = || {
+            let queue = lock(&self.shared.queue);
+            !queue.jobs.is_empty() || queue.tries_shims
+        };
+        if self.workers.len() == WORKERS_MAX || !waits() {
             return Moment::NEVER;
         }
         let mut busy_since = [Moment::NEVER; WORKERS_MAX];
@@ -286,23 +316,39 @@ impl Starter {
 fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
     loop {
         let job = {
-            let mut jobs = lock(&shared.jobs);
+            let mut queue = lock(&shared.queue);
             loop {
-                match jobs.pop_front() {
+                if std::mem::take(&mut queue.tries_shims) {
+                    // Before the queue is let go of: what is to be done is in one of the two places.
+                    worker.doing.store(Doing::Child as u8, Ordering::Release);
+                    break None;
+                }
+                match queue.jobs.pop_front() {
                     Some(job) => {
-                        if jobs.is_empty() {
-                            jobs.clear();
+                        if queue.jobs.is_empty() {
+                            queue.jobs.clear();
                         }
-                        // Before the queue is let go of: a job is in one of the two places.
+                        // As above.
                         *lock(&worker.current) = Some(job.run);
-                        break job;
+                        break Some(job);
                     }
-                    None => jobs = shared.available.wait(jobs).unwrap_or_else(PoisonError::into_inner),
+                    None => {
+                        queue.idle += 1;
+                        queue = shared.available.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                        queue.idle -= 1;
+                    }
                 }
             }
         };
-        let run = job.run;
         worker.busy_since.store(clock::now().0, Ordering::Relaxed);
+        let Some(job) = job else {
+            shared.ground.shims.find();
+            worker.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
+            worker.doing.store(Doing::NoChild as u8, Ordering::Release);
+            let _never_full = rustix::io::write(&shared.wake, &1u64.to_ne_bytes());
+            continue;
+        };
+        let run = job.run;
         let child = || worker.doing.store(Doing::Child as u8, Ordering::Release);
         let result = kitchen.start(&shared.ground, &job, child);
         *lock(&worker.current) = None;
@@ -311,6 +357,7 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
         lock(&shared.done).push_back(Done { run, result });
         // Only now: from here on the pid is known through what was done.
         worker.doing.store(Doing::NoChild as u8, Ordering::Release);
+        // After that, always: a dead child that was left alone because of us is looked at again then.
         let _never_full = rustix::io::write(&shared.wake, &1u64.to_ne_bytes());
     }
 }

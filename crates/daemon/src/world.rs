@@ -415,14 +415,17 @@ impl World {
                     {
                         shim.end();
                     }
-                    // Not before: a quick program speaks before its worker has reported it, and nobody could say yet
-                    // whether it is the one who may. What came until now waits.
-                    self.hear_from_now(poll, run.service.slot);
                 }
                 // Before anybody is told of it, so that what is shown to live on does.
                 self.hold(engine, run.service.slot);
                 let (pid, containment) = (started.pid, started.containment);
                 self.told.push_back(RunEvent::Spawned { run, pid, started: started.started, containment });
+                // Not before: a quick program speaks before its worker has reported it, and nobody could say yet whether it
+                // is the one who may. What came until now is read at once: that is a turn of the loop less for who waits for it.
+                if self.living(run).is_some() {
+                    self.read_ready(engine, poll, run.service.slot);
+                    self.hear_from_now(poll, run.service.slot);
+                }
             }
             Err(failure) => self.told.push_back(RunEvent::SpawnFailed { run, failure }),
         }
@@ -857,8 +860,8 @@ impl World {
         poll.remove(pipe);
         let run = living.run;
         living.ready = None;
-        self.holding.no_longer_awaits(run.run);
-        self.hold(engine, slot);
+        let survives = survivors::survives(engine, living);
+        self.holding.no_longer_awaits(slot, run.run, survives);
         if said {
             self.told.push_back(RunEvent::Ready { run });
         }

@@ -224,12 +224,10 @@ impl World {
 
 /// What of a run must outlive the daemon.
 fn share<'l>(engine: &Engine, living: &'l Living) -> Option<Share<'l>> {
-    let slot = living.run.service.slot;
-    let run = engine.run(slot).filter(|run| run.id() == living.run.run);
     Some(Share {
         run: living.run.run,
-        name: Name::new(engine.name(slot))?,
-        survives: run.is_some_and(|run| engine.images().service(run.home()).survive()),
+        name: Name::new(engine.name(living.run.service.slot))?,
+        survives: survives(engine, living),
         containment: living.containment,
         pid: living.pid,
         started: living.started,
@@ -238,6 +236,12 @@ fn share<'l>(engine: &Engine, living: &'l Living) -> Option<Share<'l>> {
         process: living.process.as_ref().map(AsFd::as_fd),
         shim: living.shim.as_ref(),
     })
+}
+
+/// Whether a run is to outlive the daemon.
+pub(super) fn survives(engine: &Engine, living: &Living) -> bool {
+    let run = engine.run(living.run.service.slot).filter(|run| run.id() == living.run.run);
+    run.is_some_and(|run| engine.images().service(run.home()).survive())
 }
 
 /// How long a shim is given to tell of an end that it has just taken. It says so at once, but on a machine that is busy.

@@ -154,7 +154,10 @@ pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
         edges_of.push(edges(service, &index)?);
     }
     both_ways(&mut edges_of, &order)?;
-    if let Some(cycle) = find_cycle(&edges_of) {
+    let edge = |at: u32, number: u32| {
+        edges_of[at as usize].get(number as usize).map(|EdgeView { target, kind, .. }| (*target, *kind))
+    };
+    if let Some(cycle) = find_cycle(edges_of.len() as u32, edge) {
         return Err(BuildError::Cycle { services: cycle.iter().map(|at| order[*at as usize].name.clone()).collect() });
     }
 
@@ -320,42 +323,43 @@ pub const STOP_STEPS_MAX: usize = 16;
 /// At most this many arguments, and as many variables.
 pub const ARGUMENTS_MAX: usize = 4096;
 
-/// Finds a circle in the graph, if there is one, by walking it depth first without recursion.
+/// Finds a circle in the graph of so many services, if there is one, by walking it depth first without recursion. `edge`: where
+/// an edge of a service leads, by number, and its kind; `None` after the last.
 ///
 /// Who conflicts does not wait.
-pub(super) fn find_cycle(edges_of: &[Vec<EdgeView>]) -> Option<Vec<u32>> {
+pub(super) fn find_cycle(count: u32, edge: impl Fn(u32, u32) -> Option<(u32, EdgeKind)>) -> Option<Vec<u32>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Seen {
         No,
         OnPath,
         Done,
     }
-    let mut seen = vec![Seen::No; edges_of.len()];
-    let mut path: Vec<(u32, usize)> = Vec::new();
-    for start in 0..edges_of.len() {
-        if seen[start] != Seen::No {
+    let mut seen = vec![Seen::No; count as usize];
+    let mut path: Vec<(u32, u32)> = Vec::new();
+    for start in 0..count {
+        if seen[start as usize] != Seen::No {
             continue;
         }
-        path.push((start as u32, 0));
-        seen[start] = Seen::OnPath;
+        path.push((start, 0));
+        seen[start as usize] = Seen::OnPath;
         while let Some((at, next)) = path.last_mut() {
-            let Some(EdgeView { target, kind, .. }) = edges_of[*at as usize].get(*next) else {
+            let Some((target, kind)) = edge(*at, *next) else {
                 seen[*at as usize] = Seen::Done;
                 path.pop();
                 continue;
             };
             *next += 1;
-            if *kind == EdgeKind::Conflicts {
+            if kind == EdgeKind::Conflicts {
                 continue;
             }
-            match seen[*target as usize] {
+            match seen[target as usize] {
                 Seen::Done => {}
                 Seen::No => {
-                    seen[*target as usize] = Seen::OnPath;
-                    path.push((*target, 0));
+                    seen[target as usize] = Seen::OnPath;
+                    path.push((target, 0));
                 }
                 Seen::OnPath => {
-                    let from = path.iter().position(|(on_path, _)| on_path == target).unwrap_or(0);
+                    let from = path.iter().position(|(on_path, _)| *on_path == target).unwrap_or(0);
                     return Some(path[from..].iter().map(|(on_path, _)| *on_path).collect());
                 }
             }

@@ -13,7 +13,7 @@ use super::plan::{
     ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, LockMemory, OFF, RestartPolicy, Right,
     SchedulingPolicy, Session, WhenDown,
 };
-use super::view::{Bytes, EdgeKind, EdgeView, HandleView, Image, Tables, handle_view};
+use super::view::{Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
 use crate::names::check_name;
 
 /// Why bytes are not an image that this daemon takes.
@@ -65,8 +65,8 @@ fn malformed(what: &'static str) -> ImageError {
 impl Image {
     /// Takes bytes as an image if they are a sound one.
     ///
-    /// Looks at every byte once; the time grows with the size, and memory is taken for the walk of the graph and given
-    /// back. The bytes must not change afterwards (a sealed memfd, or memory of one's own).
+    /// Looks at every byte a few times; the time grows with the size, and memory is taken for the walk of the graph, as much as
+    /// there are services, and given back. The bytes must not change afterwards (a sealed memfd, or memory of one's own).
     ///
     /// # Errors
     /// What [`ImageError`] lists; the first found.
@@ -74,29 +74,15 @@ impl Image {
         let tables = {
             let raw = (*bytes).as_ref();
             let tables = tables(raw)?;
-            Checker { raw, tables }.check()?;
+            let checker = Checker { raw, tables };
+            checker.check()?;
+            checker.check_graph()?;
             tables
         };
         let image = Image { bytes, tables };
-        image.check_graph()?;
+        image.check_groups()?;
+        image.check_brains()?;
         Ok(image)
-    }
-
-    fn check_graph(&self) -> Result<(), ImageError> {
-        let edges_of: Vec<Vec<EdgeView>> = self.services().map(|service| service.edges().collect()).collect();
-        if find_cycle(&edges_of).is_some() {
-            return Err(malformed("services wait for each other in a circle"));
-        }
-        let has_back = |at: u32, edge: &EdgeView| {
-            let back = edges_of[edge.target as usize].iter().find(|back| back.target == at);
-            edge.kind != EdgeKind::Conflicts || edge.target != at && back.is_some_and(|back| back.kind == edge.kind)
-        };
-        for (at, edges) in (0u32..).zip(&edges_of) {
-            sound(edges.is_sorted_by(|a, b| a.target < b.target), "a service's edges are not in order")?;
-            sound(edges.iter().all(|edge| has_back(at, edge)), "a service conflicts with one that does not with it")?;
-        }
-        self.check_groups()?;
-        self.check_brains(&edges_of)
     }
 
     /// A group's members are nobody else's to start.
@@ -129,18 +115,22 @@ impl Image {
     }
 
     /// Whoever has a brain is started by nobody else: not by the plan, not for a dependent, not again by itself.
-    fn check_brains(&self, edges_of: &[Vec<EdgeView>]) -> Result<(), ImageError> {
+    fn check_brains(&self) -> Result<(), ImageError> {
         let has_brain = |at: u32| self.service(at).brain().is_some();
-        for (at, (service, edges)) in (0u32..).zip(self.services().zip(edges_of)) {
+        if !(0..self.len()).any(has_brain) {
+            return Ok(());
+        }
+        for (at, service) in (0u32..).zip(self.services()) {
             let Some(brain) = service.brain() else {
-                sound(!edges.iter().any(|edge| has_brain(edge.target)), "a service waits for one that has a brain")?;
+                let waits = service.edges().any(|edge| has_brain(edge.target));
+                sound(!waits, "a service waits for one that has a brain")?;
                 continue;
             };
             sound(brain < self.len() && brain != at && !has_brain(brain), "a brain is none")?;
             let is_left_alone = !service.autostart()
                 && !service.essential()
                 && service.restart() == RestartPolicy::Never
-                && edges.is_empty();
+                && service.edges().next().is_none();
             sound(is_left_alone, "a service that has a brain is not left alone")?;
             sound(crate::proxy::Name::new(service.name().as_bytes()).is_ok(), "a brain cannot say a service's name")?;
         }
@@ -295,6 +285,61 @@ impl<'i> Checker<'i> {
             sound(edges <= u64::from(self.tables.edges.count), "services share their edges")?;
         }
         Ok(())
+    }
+
+    /// Reads the edges where they are: unpacked, side by side, those of a large plan would be megabytes for this once.
+    fn check_graph(&self) -> Result<(), ImageError> {
+        let services = self.tables.services.count;
+        let edge = |at: u32, number: u32| {
+            let list = self.edges_of(at);
+            (number < list.count).then(|| self.edge(list.start + number))
+        };
+        if find_cycle(services, edge).is_some() {
+            return Err(malformed("services wait for each other in a circle"));
+        }
+        for at in 0..services {
+            let targets = self.edges(at).map(|(target, _)| target);
+            sound(targets.is_sorted_by(|a, b| a < b), "a service's edges are not in order")?;
+        }
+        for at in 0..services {
+            for (target, _) in self.edges(at).filter(|(_, kind)| *kind == EdgeKind::Conflicts) {
+                let is_mutual = target != at && self.conflict(target, at);
+                sound(is_mutual, "a service conflicts with one that does not with it")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn edges_of(&self, service: u32) -> List {
+        let from = self.tables.services.start as usize + service as usize * ServiceRecord::SIZE;
+        ServiceRecord::edges(&self.raw[from..])
+    }
+
+    /// Where an edge leads, and its kind, which is known to be one.
+    fn edge(&self, at: u32) -> (u32, EdgeKind) {
+        let from = self.tables.edges.start as usize + at as usize * EdgeRecord::SIZE;
+        let record = &self.raw[from..from + EdgeRecord::SIZE];
+        (EdgeRecord::target(record), EdgeKind::from_code(EdgeRecord::kind(record)).unwrap_or(EdgeKind::After))
+    }
+
+    fn edges(&self, service: u32) -> impl Iterator<Item = (u32, EdgeKind)> {
+        let list = self.edges_of(service);
+        (list.start..list.start + list.count).map(|at| self.edge(at))
+    }
+
+    /// Whether a service, whose edges are in order, says that it conflicts with another.
+    fn conflict(&self, service: u32, other: u32) -> bool {
+        let List { start: mut from, count } = self.edges_of(service);
+        let mut to = from + count;
+        while from < to {
+            let middle = from + (to - from) / 2;
+            match self.edge(middle) {
+                (target, kind) if target == other => return kind == EdgeKind::Conflicts,
+                (target, _) if target < other => from = middle + 1,
+                _ => to = middle,
+            }
+        }
+        false
     }
 
     fn handle(&self, record: &[u8]) -> Result<(), ImageError> {

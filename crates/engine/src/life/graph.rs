@@ -32,9 +32,6 @@ struct Side {
     packed: Vec<u32>,
 }
 
-/// Says every edge to a listener: who has it, to whom it leads, what it says.
-type EachEdge<'v> = &'v dyn Fn(&mut dyn FnMut(u32, u32, EdgeView));
-
 /// Where to begin to look among edges when nothing is known yet.
 pub(crate) const LAST: u32 = u32::MAX;
 
@@ -57,10 +54,23 @@ impl Graph {
         self.needs.packed.capacity()
     }
 
-    /// Takes all edges anew. `each` is called several times and must say the same edges each time: (user, need, what it says).
-    pub(crate) fn rebuild(&mut self, each: EachEdge<'_>) {
-        self.needs.fill(each);
-        self.users.fill(&|edge| each(&mut |user, need, said| edge(need, user, said)));
+    /// Takes all edges anew. `each` is called twice and must say the same edges each time: (user, need, what it says),
+    /// the users in the order of their slots.
+    pub(crate) fn rebuild(&mut self, each: impl Fn(&mut dyn FnMut(u32, u32, EdgeView))) {
+        let neighbour = |need, said: EdgeView| {
+            let (kind, condition, when_down) = (said.kind, said.condition.kind(), said.when_down);
+            pack(Neighbour { slot: need, kind, condition, when_down })
+        };
+        self.needs.fill(|place| each(&mut |user, need, said| place(user, neighbour(need, said))));
+        // The other way round they are there already, and need not be sought once more.
+        let Graph { needs, users } = self;
+        users.fill(|place| {
+            for user in 0..needs.from.len() as u32 - 1 {
+                for packed in needs.of(user).packed {
+                    place(packed & SLOT, packed & !SLOT | user);
+                }
+            }
+        });
     }
 
     pub(crate) fn save(&self, writer: &mut Writer<'_>) {
@@ -110,12 +120,13 @@ impl Graph {
 }
 
 impl Side {
-    fn fill(&mut self, each: EachEdge<'_>) {
+    /// `each` says of every edge to whom it belongs, and what is to be kept of it.
+    fn fill(&mut self, each: impl Fn(&mut dyn FnMut(u32, u32))) {
         // Count, add up, place. `from[s]` runs ahead to its end while placing, and is put back by one step at last.
         let (from, packed) = (&mut self.from, &mut self.packed);
         from.fill(0);
         let mut edges = 0;
-        each(&mut |at, _, _| {
+        each(&mut |at, _| {
             from[at as usize + 1] += 1;
             edges += 1;
         });
@@ -124,10 +135,9 @@ impl Side {
         }
         packed.clear();
         packed.resize(edges, 0);
-        each(&mut |at, to, edge| {
+        each(&mut |at, what| {
             let place = &mut from[at as usize];
-            let (kind, condition, when_down) = (edge.kind, edge.condition.kind(), edge.when_down);
-            packed[*place as usize] = pack(Neighbour { slot: to, kind, condition, when_down });
+            packed[*place as usize] = what;
             *place += 1;
         });
         from.rotate_right(1);
@@ -195,9 +205,9 @@ mod tests {
     fn both_directions_agree() {
         let said = |kind, condition, when_down| EdgeView { target: 0, kind, condition, when_down };
         let edges = [
+            (1, 0, said(EdgeKind::Conflicts, Condition::Exited(ExitCodes::ZERO), WhenDown::Restart)),
             (2, 0, said(EdgeKind::Requires, Condition::Ready, WhenDown::Keep)),
             (2, 1, said(EdgeKind::After, Condition::Healthy, WhenDown::Stop)),
-            (1, 0, said(EdgeKind::Conflicts, Condition::Exited(ExitCodes::ZERO), WhenDown::Restart)),
             (3, 2, said(EdgeKind::AnyOf, Condition::Started, WhenDown::Keep)),
         ];
         let same = |n: Neighbour, edge: EdgeView| {
@@ -205,7 +215,7 @@ mod tests {
         };
         let mut graph = Graph::new(5, 8);
         for _ in 0..2 {
-            graph.rebuild(&|edge| edges.iter().for_each(|(user, need, said)| edge(*user, *need, *said)));
+            graph.rebuild(|edge| edges.iter().for_each(|(user, need, said)| edge(*user, *need, *said)));
             for slot in 0..5 {
                 let needs: Vec<_> = edges.iter().filter(|edge| edge.0 == slot).map(|edge| (edge.1, edge.2)).collect();
                 let users: Vec<_> = edges.iter().filter(|edge| edge.1 == slot).map(|edge| (edge.0, edge.2)).collect();

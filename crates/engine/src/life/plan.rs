@@ -311,7 +311,7 @@ impl Life {
 
     pub(super) fn rebuild_graph(&mut self, images: &Images) {
         let mut graph = core::mem::take(&mut self.graph);
-        graph.rebuild(&|edge| {
+        graph.rebuild(|edge| {
             for (user, slot) in (0u32..).zip(&self.slots) {
                 let Some(home) = slot.home else { continue };
                 for said in images.service(home).edges() {

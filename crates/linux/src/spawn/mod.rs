@@ -146,6 +146,9 @@ pub struct Spawner {
 /// just while another one's child has it cleared.
 static DUMPABLE: OnceLock<bool> = OnceLock::new();
 
+/// The capabilities in our bounding set, which this program never changes: forty questions to the kernel are asked once.
+static BOUNDING: OnceLock<u64> = OnceLock::new();
+
 impl Spawner {
     /// A spawner that begins with this way; it falls back to [`Way::Fork`] by itself when the kernel does not know `clone3` or
     /// one of its flags. `descriptors` is how many a recipe may name without an allocation.
@@ -173,7 +176,7 @@ impl Spawner {
             shim_wiring: Wiring::with_capacity(4),
             close_range: ranged == 0,
             ignored: signals::ignored(),
-            bounding: bounding_set(),
+            bounding: *BOUNDING.get_or_init(bounding_set),
             parent,
             // Without pidfds (before Linux 5.3) a parent's death across a pid namespace goes unnoticed in one short moment.
             parent_fd: process::PidFd::open(Pid(parent)).ok().map(Into::into),
@@ -537,12 +540,14 @@ fn is_open(fd: i32) -> bool {
     unsafe { raw::syscall2(libc::SYS_fcntl, fd as usize, libc::F_GETFD as usize) >= 0 }
 }
 
-/// The capabilities in our bounding set.
 fn bounding_set() -> u64 {
     (0..64)
-        .filter(|capability| {
+        .map(|capability| {
             // SAFETY: numbers only. An unknown capability is EINVAL.
-            unsafe { raw::syscall2(libc::SYS_prctl, libc::PR_CAPBSET_READ as usize, *capability) == 1 }
+            (capability, unsafe { raw::syscall2(libc::SYS_prctl, libc::PR_CAPBSET_READ as usize, capability) })
         })
-        .fold(0, |set, capability| set | 1 << capability)
+        // They are numbered without a gap.
+        .take_while(|(_, found)| *found >= 0)
+        .filter(|(_, found)| *found == 1)
+        .fold(0, |set, (capability, _)| set | 1 << capability)
 }
