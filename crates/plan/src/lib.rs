@@ -26,6 +26,7 @@ mod complaint;
 mod conditions;
 mod detect;
 mod fidelity;
+mod instances;
 mod keys;
 mod manual;
 mod names;
