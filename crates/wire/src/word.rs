@@ -8,7 +8,7 @@ use core::fmt;
 use serde::de::{self, Deserializer, Visitor};
 use serde::ser::Serializer;
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Resource, Verb, Want};
 use verger_engine::runs::{Containment, Step};
 
 /// An enum that is said by a word.
@@ -60,7 +60,7 @@ macro_rules! words_of_the_engine {
         }
     )*};
 }
-words_of_the_engine!(Containment, FaultKind, GroupPhase, PhaseKind, Right, Step, Verb, Want);
+words_of_the_engine!(Containment, FaultKind, GroupPhase, PhaseKind, Resource, Right, Step, Verb, Want);
 
 /// Declares an enum that exists on the wire alone, with a word for each value.
 macro_rules! spoken_enum {
@@ -180,6 +180,7 @@ mod tests {
         }
         check::<Containment>();
         check::<FaultKind>();
+        check::<Resource>();
         check::<GroupPhase>();
         check::<PhaseKind>();
         check::<Right>();

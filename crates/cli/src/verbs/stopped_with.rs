@@ -75,6 +75,10 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::Found
         | CauseKind::Conflicts
         | CauseKind::Fallback
+        | CauseKind::AwaitsTurn
+        | CauseKind::UnderPressure
+        | CauseKind::Turn
+        | CauseKind::WaitedOut
         | CauseKind::OutOfTime => return None,
     };
     let root = &wanted.root.what;

@@ -45,6 +45,10 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         | CauseKind::Fault
         | CauseKind::Found
         | CauseKind::Fallback
+        | CauseKind::AwaitsTurn
+        | CauseKind::UnderPressure
+        | CauseKind::Turn
+        | CauseKind::WaitedOut
         | CauseKind::OutOfTime => return None,
     };
     Some((words, other))
@@ -77,6 +81,10 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         | CauseKind::Rested
         | CauseKind::Stuck
         | CauseKind::Fault
+        | CauseKind::AwaitsTurn
+        | CauseKind::UnderPressure
+        | CauseKind::Turn
+        | CauseKind::WaitedOut
         | CauseKind::OutOfTime => {
             return match (root.kind, want) {
                 (OriginKind::Plan, Want::Up | Want::Again) => "the plan starts it by itself".to_owned(),
