@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::plan::{
-    Address, Descriptor, Group, Handle, HandleKind, Listen, Need, Origin, Plan, Service, Source, Target,
+    Address, Descriptor, Group, Handle, HandleKind, Listen, Need, Origin, Plan, Service, Source, StartPressure, Target,
 };
 use super::view::{EdgeKind, EdgeView, GroupView, HandleView, Image, ServiceView, SourceView};
 
@@ -20,6 +20,14 @@ pub fn plan_of(image: &Image) -> Plan {
         handles: (0..image.handle_count()).map(|at| handle_of(image.handle(at))).collect(),
         groups: (0..image.group_count()).map(|at| group_of(image, &image.group(at))).collect(),
         limits: image.limits(),
+        max_starting: image.max_starting(),
+        start_pressure: image.start_pressure().map(|limits| StartPressure {
+            memory: limits.memory,
+            cpu: limits.cpu,
+            io: limits.io,
+            wait_max: limits.wait_max,
+            folder: limits.folder.to_owned(),
+        }),
         shutdown_budget: image.shutdown_budget(),
         lock_memory: image.lock_memory(),
     }
@@ -91,6 +99,7 @@ fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {
         essential: service.essential(),
         containment: service.containment(),
         survive: service.survive(),
+        paced: service.paced(),
     }
 }
 
