@@ -142,8 +142,9 @@ impl fmt::Display for BuildError {
 /// What [`BuildError`] lists; the first found.
 pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
     let mut writer = Writer::default();
-    let mut order: Vec<&Service> = plan.services.iter().collect();
-    order.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut written: Vec<(u32, &Service)> = (0u32..).zip(&plan.services).collect();
+    written.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    let order: Vec<&Service> = written.iter().map(|(_, service)| *service).collect();
     check_names(&order, &plan.handles)?;
     let index: BTreeMap<&str, u32> = (0u32..).zip(&order).map(|(at, service)| (service.name.as_str(), at)).collect();
     let handles: BTreeMap<&str, (u32, &HandleKind)> =
@@ -165,10 +166,13 @@ pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
         let record = writer.handle(handle)?;
         push(&mut writer.handles, HandleRecord::SIZE, |to| record.put(to));
     }
-    for (service, edges) in order.iter().zip(&edges_of) {
+    // Who goes first among those that could: nothing else asks in which order they were written.
+    let is_paced = plan.max_starting > 0 || plan.start_pressure.is_some();
+    for ((position, service), edges) in written.iter().zip(&edges_of) {
         check_ranges(service)?;
         let brain = brain(service, &order, &index)?;
-        let record = writer.service(service, edges, brain, &handles)?;
+        let position = if is_paced { *position } else { 0 };
+        let record = writer.service(service, position, edges, brain, &handles)?;
         push(&mut writer.services, ServiceRecord::SIZE, |to| record.put(to));
     }
     for group in groups::flatten(plan, &order, &index, &edges_of)? {
@@ -512,6 +516,7 @@ impl Writer {
     fn service(
         &mut self,
         service: &Service,
+        position: u32,
         edges: &[EdgeView],
         brain: u32,
         handles: &BTreeMap<&str, (u32, &HandleKind)>,
@@ -545,6 +550,7 @@ impl Writer {
             origin_file: self.text(&service.origin.file)?,
             origin_line: service.origin.line,
             digest: digest(service, handles),
+            position,
             program: self.text(&service.program)?,
             argv: self.texts(service.argv.iter().map(String::as_str))?,
             environment: self.texts(variables.iter().map(String::as_str))?,
@@ -598,6 +604,7 @@ impl Writer {
             give_up_within: service.give_up_within,
             autostart: u8::from(service.autostart),
             essential: u8::from(service.essential),
+            paced: u8::from(service.paced),
             containment: service.containment.code(),
             survive: u8::from(service.survive),
         })
@@ -605,6 +612,9 @@ impl Writer {
 
     fn finish(mut self, plan: &Plan) -> Result<Vec<u8>, BuildError> {
         let name = self.text(&plan.name)?;
+        let pressure = plan.start_pressure.as_ref();
+        let limit = |limit: Option<u8>| limit.unwrap_or(0).min(100);
+        let pressure_folder = self.text(pressure.map_or("", |pressure| &pressure.folder))?;
         let mut image = vec![0; HeaderRecord::SIZE];
         let mut place = |table: &[u8], size: usize| {
             let start = image.len() as u32;
@@ -642,6 +652,12 @@ impl Writer {
             shutdown_budget_given: u8::from(plan.shutdown_budget.is_some()),
             shutdown_budget: plan.shutdown_budget.unwrap_or(Span::ZERO),
             lock_memory: plan.lock_memory.code(),
+            max_starting: plan.max_starting,
+            pressure_memory: pressure.map_or(0, |pressure| limit(pressure.memory)),
+            pressure_cpu: pressure.map_or(0, |pressure| limit(pressure.cpu)),
+            pressure_io: pressure.map_or(0, |pressure| limit(pressure.io)),
+            pressure_wait_max: pressure.map_or(Span::ZERO, |pressure| pressure.wait_max),
+            pressure_folder,
         };
         if image.len() > IMAGE_BYTES_MAX {
             return Err(BuildError::TooLarge);

@@ -12,7 +12,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -166,6 +166,13 @@ record! {
         shutdown_budget_given: u8,
         shutdown_budget: Span,
         lock_memory: u8,
+        max_starting: u32,
+        // In percent; 0 is no limit.
+        pressure_memory: u8,
+        pressure_cpu: u8,
+        pressure_io: u8,
+        pressure_wait_max: Span,
+        pressure_folder: Text,
     }
 }
 
@@ -177,6 +184,8 @@ record! {
         origin_file: Text,
         origin_line: u32,
         digest: u64,
+        // How manyth it is in the plan as it was written.
+        position: u32,
         program: Text,
         argv: List,
         environment: List,
@@ -221,6 +230,7 @@ record! {
         give_up_within: Span,
         autostart: u8,
         essential: u8,
+        paced: u8,
         containment: u8,
         survive: u8,
     }

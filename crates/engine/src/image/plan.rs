@@ -28,6 +28,26 @@ pub struct Plan {
     pub shutdown_budget: Option<Span>,
     /// What of the daemon's memory stays in RAM.
     pub lock_memory: LockMemory,
+    /// How many services are between their start and their readiness at once; 0 is no limit.
+    pub max_starting: u32,
+    /// Past which pressure the machine is left alone; `None` is never.
+    pub start_pressure: Option<StartPressure>,
+}
+
+/// When nothing is started because the machine has enough to do: past what share of the last ten seconds ("some avg10" of
+/// the kernel's pressure stall information) something stood still for want of a resource.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StartPressure<P = String> {
+    /// For want of memory, in percent; `None` is no limit.
+    pub memory: Option<u8>,
+    /// For want of processors, in percent; `None` is no limit.
+    pub cpu: Option<u8>,
+    /// For want of input and output, in percent; `None` is no limit.
+    pub io: Option<u8>,
+    /// A service that has waited this long is started all the same.
+    pub wait_max: Span,
+    /// The folder where it is read: `/proc/pressure`, or a cgroup.
+    pub folder: P,
 }
 
 /// One configured service. `Default` is what a careful operator would have chosen.
@@ -125,6 +145,8 @@ pub struct Service {
     pub autostart: bool,
     /// Whether its end (when it will not come back) ends everything.
     pub essential: bool,
+    /// Whether its start waits for one of the places of `max_starting`, and for less pressure.
+    pub paced: bool,
     /// What holds its processes.
     pub containment: ContainmentWish,
     /// Whether its run outlives the daemon: the next one takes it over.
@@ -180,6 +202,7 @@ impl Default for Service {
             give_up_within: Span::from_secs(60),
             autostart: true,
             essential: false,
+            paced: true,
             containment: ContainmentWish::Auto,
             survive: false,
         }

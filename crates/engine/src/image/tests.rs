@@ -44,7 +44,27 @@ fn rich() -> Plan {
         limits: Limits::default(),
         shutdown_budget: Some(Span::from_secs(30)),
         lock_memory: LockMemory::Touched,
+        max_starting: 0,
+        start_pressure: None,
     }
+}
+
+fn pressure<P>(folder: P) -> StartPressure<P> {
+    StartPressure { memory: Some(40), cpu: None, io: Some(100), wait_max: Span::from_secs(9), folder }
+}
+
+#[test]
+fn where_starts_are_paced_the_order_of_the_text_is_kept() {
+    let positions = |plan: &Plan| image(plan).services().map(|service| service.position()).collect::<Vec<_>>();
+    assert_eq!(positions(&rich()), [0; 3]);
+    let mut plan = Plan { max_starting: 3, ..rich() };
+    plan.services[1].paced = false;
+    assert_eq!(positions(&plan), [2, 1, 0]);
+    let paced: Vec<bool> = image(&plan).services().map(|service| service.paced()).collect();
+    assert_eq!((image(&plan).max_starting(), paced), (3, vec![true, false, true]));
+    let plan = Plan { start_pressure: Some(pressure("/proc/pressure".into())), ..rich() };
+    assert_eq!(positions(&plan), [2, 1, 0]);
+    assert_eq!(image(&plan).start_pressure(), Some(pressure("/proc/pressure")));
 }
 
 /// A handle at one of a few addresses.
@@ -69,6 +89,7 @@ fn what_was_planned_is_read_back() {
     let image = image(&rich());
     assert_eq!((image.name(), image.shutdown_budget()), ("rich", Some(Span::from_secs(30))));
     assert_eq!(image.lock_memory(), LockMemory::Touched);
+    assert_eq!((image.max_starting(), image.start_pressure()), (0, None));
     let names: Vec<&str> = image.services().map(|service| service.name()).collect();
     assert_eq!(names, ["aux", "db", "web"]);
     assert_eq!((image.find("db"), image.find("dc"), image.find("")), (Some(1), None, None));

@@ -11,7 +11,7 @@ use super::groups::GROUPS_MAX;
 use super::layout::*;
 use super::plan::{
     ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, LockMemory, OFF, RestartPolicy, Right,
-    SchedulingPolicy, Session, WhenDown,
+    SchedulingPolicy, Session, StartPressure, WhenDown,
 };
 use super::view::{Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
 use crate::names::check_name;
@@ -191,6 +191,8 @@ fn tables(raw: &[u8]) -> Result<Tables, ImageError> {
         limits,
         shutdown_budget: (HeaderRecord::shutdown_budget_given(raw) != 0).then(|| HeaderRecord::shutdown_budget(raw)),
         lock_memory: LockMemory::from_code(HeaderRecord::lock_memory(raw)).ok_or(malformed("a choice is unknown"))?,
+        max_starting: HeaderRecord::max_starting(raw),
+        start_pressure: pressure(raw)?,
     };
     let is_room = limits.services >= tables.services.count && limits.edges >= tables.edges.count;
     if !is_room || limits.groups < tables.groups.count {
@@ -206,6 +208,16 @@ fn tables(raw: &[u8]) -> Result<Tables, ImageError> {
         return Err(malformed("its limits are out of range"));
     }
     Ok(tables)
+}
+
+/// The limits of pressure; none where there is no limit at all.
+fn pressure(raw: &[u8]) -> Result<Option<StartPressure<Text>>, ImageError> {
+    let limits = [HeaderRecord::pressure_memory(raw), HeaderRecord::pressure_cpu(raw), HeaderRecord::pressure_io(raw)];
+    sound(limits.iter().all(|limit| *limit <= 100), "a limit of pressure is more than all the time")?;
+    let [memory, cpu, io] = limits.map(|limit| Some(limit).filter(|limit| *limit > 0));
+    let (wait_max, folder) = (HeaderRecord::pressure_wait_max(raw), HeaderRecord::pressure_folder(raw));
+    let is_given = memory.or(cpu).or(io).is_some();
+    Ok(is_given.then_some(StartPressure { memory, cpu, io, wait_max, folder }))
 }
 
 /// Slots a daemon can be asked to reserve.
@@ -227,6 +239,7 @@ struct Checker<'i> {
 impl<'i> Checker<'i> {
     fn check(&self) -> Result<(), ImageError> {
         self.text(self.tables.name)?;
+        self.tables.start_pressure.map_or(Ok(""), |pressure| self.text(pressure.folder))?;
         for record in self.records(self.tables.texts, Text::SIZE) {
             self.text(Text::get(record))?;
         }

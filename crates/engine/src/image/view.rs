@@ -10,7 +10,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::layout::*;
 use super::plan::{
     Address, Condition, ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, Listen, LockMemory,
-    Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StopStep, WhenDown,
+    Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure, StopStep, WhenDown,
 };
 use crate::code::coded_enum;
 use crate::time::Span;
@@ -46,6 +46,8 @@ pub(super) struct Tables {
     pub(super) limits: Limits,
     pub(super) shutdown_budget: Option<Span>,
     pub(super) lock_memory: LockMemory,
+    pub(super) max_starting: u32,
+    pub(super) start_pressure: Option<StartPressure<Text>>,
 }
 
 coded_enum! {
@@ -185,6 +187,17 @@ impl Image {
     /// What of the daemon's memory stays in RAM.
     pub fn lock_memory(&self) -> LockMemory {
         self.tables.lock_memory
+    }
+
+    /// How many services are between their start and their readiness at once; 0 is no limit.
+    pub fn max_starting(&self) -> u32 {
+        self.tables.max_starting
+    }
+
+    /// Past which pressure nothing is started.
+    pub fn start_pressure(&self) -> Option<StartPressure<&str>> {
+        let StartPressure { memory, cpu, io, wait_max, folder } = self.tables.start_pressure?;
+        Some(StartPressure { memory, cpu, io, wait_max, folder: self.text(folder) })
     }
 
     /// How many services it holds.
@@ -335,6 +348,8 @@ impl<'i> ServiceView<'i> {
         origin_line: u32;
         /// Equal when nothing about it has changed.
         digest: u64;
+        /// How manyth it is in the plan as it was written, from 0; always 0 where nothing paces starts.
+        position: u32;
         /// From the order to start until ready.
         start_timeout: Span;
         /// The exit statuses that are a success.
@@ -368,6 +383,8 @@ impl<'i> ServiceView<'i> {
         autostart;
         /// Whether its end ends everything.
         essential;
+        /// Whether its start waits for a place, and for less pressure.
+        paced;
         /// Whether its run outlives the daemon.
         survive;
     }
