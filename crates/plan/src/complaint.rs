@@ -4,6 +4,7 @@
 //! counts the rest; at the end they become [`Complaint`]s, sorted by place. A message never quotes more of the input
 //! than [`QUOTED_MAX`] characters of it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -124,6 +125,9 @@ pub(crate) struct Findings {
     warnings: usize,
     /// While set nothing is taken: the same text was read before and has been complained of.
     pub(crate) muted: bool,
+    /// Of which instance of a template something is being read: what is wrong at one place is said of the first that has it.
+    pub(crate) turn: Option<usize>,
+    told: BTreeMap<Place, usize>,
     /// Whether reading was stopped because there was enough to complain of.
     pub(crate) gave_up: bool,
 }
@@ -131,7 +135,7 @@ pub(crate) struct Findings {
 impl Findings {
     /// Takes an error; the words are only made when there is still room for them.
     pub(crate) fn error(&mut self, place: Place, said: impl FnOnce() -> Said) {
-        if self.muted {
+        if self.muted || self.was_told_of_another(place) {
             return;
         }
         self.errors += 1;
@@ -142,13 +146,17 @@ impl Findings {
 
     /// Takes a warning; the words are only made when there is still room for them.
     pub(crate) fn warning(&mut self, place: Place, said: impl FnOnce() -> Said) {
-        if self.muted {
+        if self.muted || self.was_told_of_another(place) {
             return;
         }
         self.warnings += 1;
         if self.warnings <= KEPT_MAX {
             self.kept.push((Severity::Warning, place, said()));
         }
+    }
+
+    fn was_told_of_another(&mut self, place: Place) -> bool {
+        self.turn.is_some_and(|turn| *self.told.entry(place).or_insert(turn) != turn)
     }
 
     /// How many errors there are, kept or not.

@@ -6,16 +6,16 @@
 use std::collections::BTreeMap;
 
 use verger_engine::image::{
-    Descriptor, Need, Origin, Plan, Ready, RestartPolicy, Right, Service, Source, StopStep, WhenDown,
+    Descriptor, Need, Origin, Plan, Ready, RestartPolicy, Right, SERVICES_MAX, Service, Source, StopStep, WhenDown,
 };
 use verger_engine::names::check_name;
 use verger_engine::time::Span;
 
 use crate::complaint::{Findings, Said, quoted};
+use crate::instances::Draft;
 use crate::keys::{Condition, Edge, Names, OnFailure, Reader, Sort, condition_names};
 use crate::places::Places;
 use crate::sources::Sources;
-use crate::tree::{Entry, Table};
 
 /// The probe is vergerd itself. When a child is about to execute this, it still is what vergerd is: no path, no search and
 /// no update of the file in between can lead elsewhere.
@@ -28,10 +28,15 @@ const LATE: Span = Span::from_secs(10);
 const STOP: StopStep = StopStep { signal: 15, wait: Span::from_millis(200) };
 
 /// Adds the names of all conditions to those of the plan's services, and complains of what cannot be one.
-pub(crate) fn name_all(services: &[(&Entry, &Table)], names: &mut Names, found: &mut Findings) -> usize {
+pub(crate) fn name_all(services: &[Draft<'_>], names: &mut Names, found: &mut Findings) -> usize {
     let mut count = 0;
-    for (entry, table) in services {
-        for (name, place) in condition_names(&entry.key, table) {
+    for (turn, service) in services.iter().enumerate() {
+        found.turn = service.is_instance().then_some(turn);
+        // More than there can be are noticed by whoever counts all.
+        if count > SERVICES_MAX as usize {
+            break;
+        }
+        for (name, place) in condition_names(&service.name, service.get("conditions")) {
             count += 1;
             if let Some(other) = names.services.get(&name) {
                 found.error(*other, || {
@@ -42,7 +47,7 @@ pub(crate) fn name_all(services: &[(&Entry, &Table)], names: &mut Names, found: 
                 continue;
             }
             // What is wrong with the service's own name has been said.
-            if check_name(&entry.key).is_ok()
+            if check_name(&service.name).is_ok()
                 && let Err(flaw) = check_name(&name)
             {
                 found.error(place, || {
@@ -53,6 +58,7 @@ pub(crate) fn name_all(services: &[(&Entry, &Table)], names: &mut Names, found: 
             names.services.insert(name, place);
         }
     }
+    found.turn = None;
     count
 }
 
@@ -152,6 +158,8 @@ pub(crate) fn probe(condition: &Condition, origin: Origin, service: &Service, na
         give_up_within: aside.give_up_within,
         autostart: false,
         essential: false,
+        // What waits for others to come must not keep them from coming.
+        paced: false,
         ..service.clone()
     }
 }

@@ -27,6 +27,7 @@ mod conditions;
 mod detect;
 mod fidelity;
 mod fragment;
+mod instances;
 mod keys;
 mod manual;
 mod names;

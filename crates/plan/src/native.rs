@@ -17,6 +17,7 @@ use crate::circle;
 use crate::complaint::{Findings, Said, quoted};
 use crate::conditions;
 use crate::fragment;
+use crate::instances::{self, Draft, Drawn, Made};
 use crate::keys::{
     Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, Sort, check_twice, find,
     read_table,
@@ -57,17 +58,24 @@ pub(crate) fn read(
     for (entry, _) in &services {
         check_entry_name("service", entry, found);
     }
-    let conditions = conditions::name_all(&services, &mut names, found);
+    let mut made = Made::default();
+    let Drawn { services: drafts, unused } = instances::draw(&services, root, &mut names, &mut made, found);
+    let conditions = conditions::name_all(&drafts, &mut names, found);
     if services.is_empty()
         && root.get("service").is_none_or(|node| node.as_table().is_some_and(Table::is_empty))
         && tree.missing != Missing::Tables
     {
         found.error(file, || Said::new("the plan has no services").hint(MINIMAL));
     }
-    if services.len() + conditions > SERVICES_MAX as usize {
+    if drafts.is_empty() && !unused.is_empty() && found.errors() == 0 {
+        found.error(file, || {
+            Said::new("the plan has no services, only templates").hint("list the `instances` of one of them")
+        });
+    }
+    if drafts.len() + conditions > SERVICES_MAX as usize && !names.incomplete {
         let with_conditions = if conditions > 0 { ", the conditions counted" } else { "" };
         found.error(file, || {
-            Said::new(format!("the plan has {} services{with_conditions}", services.len() + conditions))
+            Said::new(format!("the plan has {} services{with_conditions}", drafts.len() + conditions))
                 .expected(format!("at most {SERVICES_MAX}"))
         });
     }
@@ -79,13 +87,23 @@ pub(crate) fn read(
         used_handles.append(&mut check_defaults(defaults, &names, found));
     }
     let mut places = Places::default();
-    let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(services.len() + conditions);
+    let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(drafts.len() + conditions);
+    let mut edge_count = 0;
     let mut starts = Vec::new();
     let mut room = Room::default();
-    for (entry, table) in services {
-        let origin = Origin { file: sources.name(file.file).to_owned(), line: sources.line(entry.key_place) };
-        let mut service = Service { name: entry.key.clone(), origin, ..Service::default() };
-        let mut reader = Reader::new(Owner::Service(entry.key.clone()), &names, found);
+    for draft in &unused {
+        look_at_unused(draft, &mut names, &mut made, &mut used_handles, found);
+    }
+    for (turn, draft) in drafts.iter().enumerate() {
+        found.turn = draft.is_instance().then_some(turn);
+        let table = &*draft.table(&mut made, found);
+        if made.is_used_up() {
+            found.error(draft.place, || Said::new(BuildError::TooLarge.to_string()));
+            break;
+        }
+        let origin = Origin { file: sources.name(file.file).to_owned(), line: sources.line(draft.place) };
+        let mut service = Service { name: draft.name.clone(), origin, ..Service::default() };
+        let mut reader = Reader::new(Owner::Service(draft.name.clone()), &names, found);
         if let Some(defaults) = defaults {
             reader.found.muted = true;
             let own = |key: &str| table.entry(key).is_some() || NO_DEFAULTS.contains(&key);
@@ -93,28 +111,37 @@ pub(crate) fn read(
             reader.found.muted = false;
         }
         read_table(SERVICE, table, &mut service, &mut reader, |_| false);
-        complete(&mut service, entry, tree.missing, &mut reader);
+        complete(&mut service, draft.place, tree.missing, &mut reader);
+        if draft.is_named_only && !reader.given.contains_key("autostart") {
+            service.autostart = false;
+        }
         brains::leave_alone(&mut service, &mut reader, |key| table.entry(key).is_some());
         check_twice(table, &mut reader);
         check_together(&service, &mut reader, |keys| keys.iter().any(|key| table.entry(key).is_some()));
         let probes = conditions::land(&mut service, &mut reader, sources, &mut places, &mut starts);
-        places.add(&entry.key, entry.key_place, std::mem::take(&mut reader.given));
+        places.add(&draft.name, draft.place, std::mem::take(&mut reader.given));
         used_handles.append(&mut reader.used_handles);
+        edge_count += reader.edges.len();
         edges.push(std::mem::take(&mut reader.edges));
         room.take(&service);
         plan.services.push(service);
         for (probe, of_probe) in probes {
+            edge_count += of_probe.len();
             edges.push(of_probe);
             room.take(&probe);
             plan.services.push(probe);
         }
         if room.is_used_up() {
-            found.error(entry.key_place, || Said::new(BuildError::TooLarge.to_string()));
+            found.error(draft.place, || Said::new(BuildError::TooLarge.to_string()));
+            break;
+        }
+        // All instances of a template for all of another: nobody has to wait until they are all written down.
+        if edge_count > 2 * EDGES_MAX as usize {
             break;
         }
     }
+    found.turn = None;
 
-    let edge_count: usize = edges.iter().map(Vec::len).sum();
     if edge_count > EDGES_MAX as usize {
         found.error(file, || {
             Said::new(format!("the plan has {edge_count} dependencies")).expected(format!("at most {EDGES_MAX}"))
@@ -125,7 +152,7 @@ pub(crate) fn read(
     circle::complain(&waiting, found);
     brains::check(&plan, &edges, &places, found);
     conditions::check(&plan, &starts, found);
-    targets::settle(root, &mut plan, &places, found);
+    targets::settle(root, &mut plan, &places, &names, found);
     for (name, (_, place)) in &names.handles {
         if !used_handles.contains(name) && *place != file && tree.missing == Missing::Nothing {
             found.warning(*place, || Said::new(format!("nobody uses handle `{}`", quoted(name))));
@@ -135,6 +162,32 @@ pub(crate) fn read(
         fragment::add_to(base, &mut plan);
     }
     (plan, places)
+}
+
+/// Reads a template that nothing is made of, for what is wrong with it.
+fn look_at_unused(
+    draft: &Draft<'_>,
+    names: &mut Names,
+    made: &mut Made,
+    used_handles: &mut BTreeSet<String>,
+    found: &mut Findings,
+) {
+    let name = quoted(&draft.name);
+    // What is wrong with a list that is there has been said.
+    let has_list = draft.get("instances").is_some_and(|node| node.as_array().is_none_or(|items| !items.is_empty()));
+    if draft.get("replicas").is_none() && !has_list {
+        found.warning(draft.place, || {
+            Said::new(format!("template `{name}` has no instances"))
+                .hint(format!("write instances = [\"…\"], or name one: `{name}…`"))
+        });
+    }
+    // Whom it would name nobody knows.
+    let before = std::mem::replace(&mut names.incomplete, true);
+    let table = draft.table(made, found);
+    let mut reader = Reader::new(Owner::Service(draft.name.clone()), names, found);
+    read_table(SERVICE, &table, &mut Service::default(), &mut reader, |_| false);
+    used_handles.append(&mut reader.used_handles);
+    names.incomplete = before;
 }
 
 /// What the services take, so that large defaults in many services are noticed before they fill the memory.
@@ -345,10 +398,10 @@ fn check_defaults(defaults: &Table, names: &Names, found: &mut Findings) -> BTre
 }
 
 /// Fills in what follows from other keys.
-fn complete(service: &mut Service, entry: &Entry, missing: Missing, reader: &mut Reader<'_>) {
+fn complete(service: &mut Service, place: Place, missing: Missing, reader: &mut Reader<'_>) {
     if !reader.given.contains_key("command") && missing == Missing::Nothing {
-        let name = quoted(&entry.key);
-        reader.found.error(entry.key_place, || {
+        let name = quoted(&service.name);
+        reader.found.error(place, || {
             Said::new(format!("service `{name}` has no command")).hint("write command = \"PROGRAM ARGUMENTS\"")
         });
     }

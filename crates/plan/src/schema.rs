@@ -9,6 +9,11 @@ use verger_engine::names::NAME_BYTES_MAX;
 pub fn schema() -> Value {
     let mut schema = object(PLAN);
     let service = with(object(SERVICE), "required", json!(["command"]));
+    // A template may leave its command to the instances, and those theirs to it.
+    let all = SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name);
+    let all: Map<String, Value> =
+        all.map(|key| (key.to_owned(), json!({ "$ref": format!("#/$defs/service/properties/{key}") }))).collect();
+    let instance = json!({ "type": "object", "properties": all, "additionalProperties": false });
     let shared =
         SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name).filter(|key| !NO_DEFAULTS.contains(key));
     let shared: Map<String, Value> =
@@ -28,6 +33,7 @@ pub fn schema() -> Value {
             "$defs",
             json!({
                 "service": service,
+                "instance": instance,
                 "condition": condition,
                 "defaults": defaults,
                 "handle": handle,

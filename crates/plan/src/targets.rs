@@ -109,14 +109,14 @@ fn complain_of_circles(drafts: &[(String, TargetDraft)], found: &mut Findings) {
 
 /// Leaves members to their targets, and checks what concerns targets and services together. Only sense is checked here;
 /// names were before.
-pub(crate) fn settle(root: &Table, plan: &mut Plan, places: &Places, found: &mut Findings) {
+pub(crate) fn settle(root: &Table, plan: &mut Plan, places: &Places, names: &Names, found: &mut Findings) {
     let mut listed: BTreeMap<String, String> = BTreeMap::new();
     for group in &plan.groups {
         for target in &group.targets {
             for name in &target.services {
                 let owner = listed.entry(name.clone()).or_insert_with(|| group.name.clone());
                 if *owner != group.name
-                    && let Some(place) = place_of_member(root, &group.name, &target.name, name)
+                    && let Some(place) = place_of_member(root, &group.name, &target.name, name, names)
                 {
                     found.error(place, || {
                         let (name, other) = (quoted(name), described(owner));
@@ -221,7 +221,11 @@ fn place_of_target(root: &Table, group: &str, target: &str) -> Option<Place> {
     Some(targets_table(root, group)?.entry(target)?.key_place)
 }
 
-fn place_of_member(root: &Table, group: &str, target: &str, name: &str) -> Option<Place> {
+fn place_of_member(root: &Table, group: &str, target: &str, name: &str, names: &Names) -> Option<Place> {
     let listed = targets_table(root, group)?.get(target)?.as_table()?.get("services")?.as_array()?;
-    listed.iter().find(|item| item.as_text() == Some(name)).map(|item: &Node| item.place)
+    let template = name.split('@').next().unwrap_or(name);
+    let means = |item: &str| {
+        item == name || item.strip_suffix('@').unwrap_or(item) == template && names.sets.contains_key(item)
+    };
+    listed.iter().find(|item| item.as_text().is_some_and(means)).map(|item: &Node| item.place)
 }

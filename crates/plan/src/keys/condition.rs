@@ -225,9 +225,9 @@ fn path_schema() -> serde_json::Value {
 }
 
 /// What the conditions of a service are called, each with its place; as far as it can be told what they ask for.
-pub(crate) fn names(service: &str, table: &Table) -> Vec<(String, Place)> {
+pub(crate) fn names(service: &str, conditions: Option<&Node>) -> Vec<(String, Place)> {
     let mut namer = Namer::new(service);
-    let items = table.get(OF_SERVICE.name).and_then(Node::as_array).unwrap_or(&[]);
+    let items = conditions.and_then(Node::as_array).unwrap_or(&[]);
     items.iter().filter_map(|item| Some((namer.name(kind_of(item.as_table()?)?), item.place))).collect()
 }
 

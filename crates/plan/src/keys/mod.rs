@@ -12,7 +12,9 @@
 mod brain;
 mod condition;
 mod descriptors;
+mod instances;
 mod order;
+mod pacing;
 mod plan;
 mod process;
 mod restart;
@@ -37,6 +39,7 @@ use crate::value::duration;
 
 pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as condition_names};
 pub(crate) use descriptors::check_twice;
+pub(crate) use instances::{OF_TEMPLATES, listed, no_template, replicas};
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
 pub(crate) use target::{GROUP, TARGET, TargetDraft};
 
@@ -79,8 +82,10 @@ pub(crate) struct Group<T: 'static> {
 /// The keys of a service, in the order of the reference.
 pub(crate) const SERVICE: &[Group<Service>] = &[
     Group { title: "What runs", keys: process::KEYS },
+    Group { title: "Instances", keys: instances::KEYS },
     Group { title: "Order", keys: order::KEYS },
     Group { title: "Start", keys: start::START },
+    Group { title: "Pace of starts", keys: pacing::OF_SERVICE },
     Group { title: "Stop", keys: stop::KEYS },
     Group { title: "Restart", keys: restart::KEYS },
     Group { title: "Descriptors", keys: descriptors::KEYS },
@@ -90,8 +95,19 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 9] =
-    ["description", "command", "requires", "wants", "any_of", "after", "conflicts", "conditions", "brain"];
+pub(crate) const NO_DEFAULTS: [&str; 11] = [
+    "description",
+    "command",
+    "instances",
+    "replicas",
+    "requires",
+    "wants",
+    "any_of",
+    "after",
+    "conflicts",
+    "conditions",
+    "brain",
+];
 
 /// What a key belongs to, as the end of a phrase: ` in service `web``.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,10 +145,19 @@ impl fmt::Display for Owner {
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) services: BTreeMap<String, Place>,
+    /// What means several of them: templates, with their instances.
+    pub(crate) sets: BTreeMap<String, Vec<String>>,
     /// Handles, and what each is.
     pub(crate) handles: BTreeMap<String, (Sort, Place)>,
     /// Whether there may be more names, which could not be read.
     pub(crate) incomplete: bool,
+}
+
+impl Names {
+    /// Whether instances can be made of this by naming them: `camera` for `[service."camera@"]`.
+    pub(crate) fn is_template(&self, name: &str) -> bool {
+        self.sets.contains_key(&format!("{name}@")) && !self.sets.contains_key(name)
+    }
 }
 
 /// What a handle is, as far as those who use it have to know.

@@ -1,9 +1,10 @@
 //! After whom a service starts, and what becomes of it when those go down.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value as Json, json};
-use verger_engine::image::{Condition, ConditionKind, ExitCodes, Need, Service, WhenDown};
+use verger_engine::image::{Condition, ConditionKind, EDGES_MAX, ExitCodes, Need, Service, WhenDown};
+use verger_engine::names::check_name;
 
 use super::{Edge, Key, Owner, Reader, Shape, alternatives, strings_schema};
 use crate::complaint::{Said, quoted};
@@ -112,28 +113,39 @@ fn needs_schema() -> Json {
 
 fn read_needs(node: &Node, reader: &mut Reader<'_>) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
+    // Where each is in the list.
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     for item in reader.items(node, "an array of service names").unwrap_or(&[]) {
-        let need = match &item.value {
+        let (names, condition, when_down) = match &item.value {
             Value::Table(table) => match reader.fields(table, ["service", "condition", "when_down"]) {
-                [Some(service), condition, when_down] => known_name(service, reader, true).map(|name| Need {
-                    condition: condition.map_or(Condition::Ready, |node| read_condition(node, reader)),
-                    when_down: when_down.map_or(WhenDown::Keep, |node| read_when_down(node, reader)),
-                    service: name,
-                }),
+                [Some(service), condition, when_down] => (
+                    known_names(service, reader, true),
+                    condition.map_or(Condition::Ready, |node| read_condition(node, reader)),
+                    when_down.map_or(WhenDown::Keep, |node| read_when_down(node, reader)),
+                ),
                 [None, ..] => {
                     reader.wrong(item, "a table with `service`", Some("{ service = \"NAME\" }".to_owned()));
-                    None
+                    continue;
                 }
             },
-            _ => known_name(item, reader, true).map(Need::from),
+            _ => (known_names(item, reader, true), Condition::Ready, WhenDown::Keep),
         };
-        let Some(need) = need else { continue };
-        match needs.iter().find(|other| other.service == need.service) {
-            None => needs.push(need),
-            Some(other) if *other == need => {}
-            Some(_) => {
-                let words = format!("names `{}` twice, and not in the same way", quoted(&need.service));
-                reader.bad(item.place, &words, Some("one entry for each service".to_owned()));
+        for service in names {
+            let need = Need { service, condition, when_down };
+            match seen.get(&need.service).and_then(|at| needs.get(*at)) {
+                None => {
+                    seen.insert(need.service.clone(), needs.len());
+                    needs.push(need);
+                }
+                Some(other) if *other == need => {}
+                Some(_) => {
+                    let words = format!("names `{}` twice, and not in the same way", quoted(&need.service));
+                    reader.bad(item.place, &words, Some("one entry for each service".to_owned()));
+                    break;
+                }
+            }
+            if needs.len() > EDGES_MAX as usize {
+                return needs;
             }
         }
     }
@@ -177,22 +189,34 @@ fn read_names(node: &Node, reader: &mut Reader<'_>, waits: bool) -> Vec<String> 
     let mut names: Vec<String> = Vec::new();
     let mut seen = BTreeSet::new();
     for item in reader.items(node, "an array of service names").unwrap_or(&[]) {
-        if let Some(name) = known_name(item, reader, waits)
-            && seen.insert(name.clone())
-        {
-            names.push(name);
-        }
+        let new = known_names(item, reader, waits).into_iter().filter(|name| seen.insert(name.clone()));
+        names.extend(new);
     }
     names
 }
 
-/// The name of another service of the plan. `waits`: the one that is read waits for it.
-fn known_name(item: &Node, reader: &mut Reader<'_>, waits: bool) -> Option<String> {
+/// The names of other services of the plan that something stands for: one, or all instances of a template. `waits`: the
+/// one that is read waits for them.
+fn known_names(item: &Node, reader: &mut Reader<'_>, waits: bool) -> Vec<String> {
     let Some(name) = item.as_text() else {
         reader.wrong(item, "names of services", None);
-        return None;
+        return Vec::new();
     };
     let names_of_plan = reader.names;
+    if let Some(set) = names_of_plan.sets.get(name) {
+        if set.is_empty() {
+            let hint = "list its `instances`, or name one".to_owned();
+            reader.bad(item.place, &format!("names `{}`, which has no instances", quoted(name)), Some(hint));
+        }
+        // An instance that names its template means the others.
+        let others = set.iter().filter(|name| !matches!(&reader.owner, Owner::Service(owner) if owner == *name));
+        let others: Vec<String> = others.cloned().collect();
+        if waits {
+            let edge = |to: &String| Edge { to: to.clone(), place: item.place };
+            reader.edges.extend(others.iter().map(edge));
+        }
+        return others;
+    }
     if Owner::Service(name.to_owned()) == reader.owner {
         let hint = if waits { "a service cannot wait for itself" } else { "a service is up together with itself" };
         reader.bad(item.place, "names the service itself", Some(hint.to_owned()));
@@ -200,13 +224,20 @@ fn known_name(item: &Node, reader: &mut Reader<'_>, waits: bool) -> Option<Strin
         if waits {
             reader.edges.push(Edge { to: name.to_owned(), place: item.place });
         }
-        return Some(name.to_owned());
+        return vec![name.to_owned()];
     } else if !names_of_plan.incomplete {
         let (key, owner) = (reader.key, &reader.owner);
         reader.found.error(item.place, || {
-            Said::new(format!("`{key}`{owner} names `{}`, and there is no such service", quoted(name)))
-                .hint_if(did_you_mean(name, names_of_plan.services.keys().map(String::as_str)))
+            let known = names_of_plan.services.keys().chain(names_of_plan.sets.keys());
+            let hint = match (check_name(name), name.split_once('@')) {
+                (Err(flaw), _) => Some(format!("it is no name for one: {flaw}")),
+                (Ok(()), Some((template, instance))) if names_of_plan.is_template(template) => {
+                    Some(format!("list \"{instance}\" among the `instances` of `{template}@`: `{key}` makes none"))
+                }
+                _ => did_you_mean(name, known.map(String::as_str)),
+            };
+            Said::new(format!("`{key}`{owner} names `{}`, and there is no such service", quoted(name))).hint_if(hint)
         });
     }
-    None
+    Vec::new()
 }

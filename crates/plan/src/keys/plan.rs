@@ -6,7 +6,7 @@ use verger_engine::image::{
     SERVICES_MAX,
 };
 
-use super::{Group, Key, Reader, Shape, octal, target};
+use super::{Group, Key, Reader, Shape, octal, pacing, target};
 use crate::complaint::quoted;
 use crate::tree::{Node, Value};
 use crate::value::listen;
@@ -49,8 +49,8 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
                 name: "service",
                 aliases: &["services", "unit", "units", "program", "programs", "process", "processes", "task", "job"],
                 default: "{}",
-                doc: "The services, each a table `[service.NAME]`.",
-                shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/service"), read: later },
+                doc: "The services, each a table `[service.NAME]`. `[service.\"NAME@\"]` is a template for several: see `instances`.",
+                shape: Shape::Other { written: "tables", schema: services_schema, read: later },
             },
             Key {
                 name: "handle",
@@ -97,6 +97,7 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
             },
         ],
     },
+    Group { title: "Pace of starts", keys: pacing::OF_PLAN },
     Group { title: "The group without a name", keys: target::SETTINGS_OF_UNNAMED },
 ];
 
@@ -264,6 +265,12 @@ pub(crate) const LIMITS: &[Group<Limits>] = &[Group {
         },
     ],
 }];
+
+fn services_schema() -> Json {
+    let mut schema = tables_of("#/$defs/service");
+    schema["patternProperties"] = json!({ "@": { "$ref": "#/$defs/instance" } });
+    schema
+}
 
 fn tables_of(reference: &str) -> Json {
     json!({

@@ -1,10 +1,13 @@
 //! The keys of groups and of their targets.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 use verger_engine::image::{self, LastResort, Plan};
 use verger_engine::time::Span;
 
 use super::{Group, Key, Reader, Shape, strings_schema};
+use crate::complaint::quoted;
 use crate::sources::Place;
 use crate::tree::Node;
 
@@ -135,7 +138,7 @@ pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
             shape: Shape::Other {
                 written: "array of service names",
                 schema: strings_schema,
-                read: |target, node, reader| target.services = read_names(node, reader, "names of services"),
+                read: |target, node, reader| target.services = read_names(node, reader, "names of services", true),
             },
         },
         Key {
@@ -146,7 +149,7 @@ pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
             shape: Shape::Other {
                 written: "array of target names",
                 schema: strings_schema,
-                read: |target, node, reader| target.includes = read_names(node, reader, "names of targets"),
+                read: |target, node, reader| target.includes = read_names(node, reader, "names of targets", false),
             },
         },
         Key {
@@ -159,14 +162,27 @@ pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
     ],
 }];
 
-fn read_names(node: &Node, reader: &mut Reader<'_>, expected: &str) -> Vec<(String, Place)> {
+/// Names, each once. `sets`: a template's stands for all its instances.
+fn read_names(node: &Node, reader: &mut Reader<'_>, expected: &str, sets: bool) -> Vec<(String, Place)> {
+    let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut names: Vec<(String, Place)> = Vec::new();
     for item in reader.items(node, &format!("an array of {expected}")).unwrap_or(&[]) {
-        match item.as_text() {
-            Some(name) if names.iter().any(|(known, _)| known == name) => {}
-            Some(name) => names.push((name.to_owned(), item.place)),
-            None => reader.wrong(item, expected, None),
+        let Some(name) = item.as_text() else {
+            reader.wrong(item, expected, None);
+            continue;
+        };
+        if !seen.insert(name.to_owned()) {
+            continue;
         }
+        let Some(set) = reader.names.sets.get(name).filter(|_| sets) else {
+            names.push((name.to_owned(), item.place));
+            continue;
+        };
+        if set.is_empty() {
+            let hint = "list its `instances`, or name one".to_owned();
+            reader.bad(item.place, &format!("names `{}`, which has no instances", quoted(name)), Some(hint));
+        }
+        names.extend(set.iter().filter(|name| seen.insert((*name).clone())).map(|name| (name.clone(), item.place)));
     }
     names
 }

@@ -144,6 +144,7 @@ fn a_probe_is_run_as_its_service_and_lives_its_own_life() {
         stop: vec![StopStep { signal: 15, wait: Span::from_millis(200) }],
         start_timeout: Span::from_secs(70),
         autostart: false,
+        paced: false,
         ..Service::default()
     };
     assert_eq!(*probe, expected);

@@ -103,7 +103,18 @@ fn the_schema_describes_every_key() {
     assert_eq!(keys_at("/$defs/condition/properties"), names(&of_condition));
     let shared: Vec<&str> = all.iter().copied().filter(|key| !NO_DEFAULTS.contains(key)).collect();
     assert_eq!(keys_at("/$defs/defaults/properties"), names(&shared));
-    let top = ["name", "shutdown_budget", "lock_memory", "service", "handle", "defaults", "limits", "$schema"];
+    let top = [
+        "name",
+        "shutdown_budget",
+        "lock_memory",
+        "max_starting",
+        "start_pressure",
+        "service",
+        "handle",
+        "defaults",
+        "limits",
+        "$schema",
+    ];
     let of_group: Vec<&str> = GROUP.iter().flat_map(|group| group.keys).map(|key| key.name).collect();
     let mut all_at_the_top = names(&top);
     // The unnamed group stands at the top.

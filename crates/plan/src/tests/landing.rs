@@ -26,6 +26,11 @@ fn two_lines_are_a_service() {
 fn every_key_lands() {
     let plan = plan(ROBOT);
     assert_eq!((plan.name.as_str(), plan.shutdown_budget), ("robot", Some(Span::from_secs(20))));
+    assert_eq!(plan.max_starting, 4);
+    let wait_max = Span::from_secs(20);
+    let pressure =
+        StartPressure { memory: Some(40), cpu: Some(90), io: None, wait_max, folder: "/proc/pressure".into() };
+    assert_eq!(plan.start_pressure, Some(pressure));
     assert_eq!(plan.limits, Limits { services: 32, edges: 64, images: 3, commands: 64, connections: 16, groups: 5 });
     assert_eq!(
         plan.handles,
@@ -50,6 +55,10 @@ fn every_key_lands() {
             "gripper",
             "scout",
             "arm",
+            "camera@front",
+            "camera@rear",
+            "worker@1",
+            "worker@2",
             "logger-2"
         ]
     );
@@ -87,7 +96,7 @@ fn every_key_lands() {
                 StopStep { signal: 15, wait: Span::from_secs(5) }
             ],
             stuck_after: Span::from_secs(20),
-            ..base("logger", 31, &["logger", "--dir", "/var/log/robot", "--from-fd", "5"])
+            ..base("logger", 33, &["logger", "--dir", "/var/log/robot", "--from-fd", "5"])
         }
     );
     assert_eq!(
@@ -101,7 +110,7 @@ fn every_key_lands() {
             working_directory: "/srv/robot".into(),
             environment: vec![("OFFSETS".into(), "/run/robot/offsets".into()), ("EMPTY".into(), String::new())],
             inherit_environment: false,
-            ..base("calibrate", 42, &["calibrate", "--all", "left arm", "right arm"])
+            ..base("calibrate", 44, &["calibrate", "--all", "left arm", "right arm"])
         }
     );
     assert_eq!(
@@ -131,7 +140,7 @@ fn every_key_lands() {
                 ResourceLimit { resource: 4, soft: u64::MAX, hard: u64::MAX },
                 ResourceLimit { resource: 8, soft: 65536, hard: u64::MAX },
             ],
-            ..base("bus", 50, &["./bus", "--shm", "/dev/shm/bus"])
+            ..base("bus", 52, &["./bus", "--shm", "/dev/shm/bus"])
         }
     );
     assert_eq!(
@@ -146,7 +155,7 @@ fn every_key_lands() {
             give_up_within: Span::from_secs(150),
             control: Some(Right::Observe),
             restricted: true,
-            ..base("driver@left", 76, &["driver", "--side", "left"])
+            ..base("driver@left", 78, &["driver", "--side", "left"])
         }
     );
     assert_eq!(
@@ -163,7 +172,7 @@ fn every_key_lands() {
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
             stop: vec![StopStep { signal: 2, wait: Span::from_secs(10) }],
-            ..base("planner", 88, &["planner"])
+            ..base("planner", 90, &["planner"])
         }
     );
     // A condition has its service's share of the machine, and a life of its own.
@@ -180,9 +189,10 @@ fn every_key_lands() {
             restart_delay: Span::from_millis(200),
             stop: vec![StopStep { signal: 15, wait: Span::from_millis(200) }],
             autostart: false,
+            paced: false,
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
-            ..base("planner:path", 97, &probe.split(' ').collect::<Vec<_>>())
+            ..base("planner:path", 99, &probe.split(' ').collect::<Vec<_>>())
         }
     );
     let probe = "verger-probe --name planner:variable variable RUST_LOG info";
@@ -195,9 +205,21 @@ fn every_key_lands() {
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
             survive: true,
-            ..base("inspect", 101, &["inspect"])
+            ..base("inspect", 103, &["inspect"])
         }
     );
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    assert_eq!(
+        *find("camera@rear"),
+        Service {
+            environment: vec![variable("SIDE", "rear"), variable("GAIN", "50%")],
+            paced: false,
+            ..base("camera@rear", 140, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
+        }
+    );
+    assert_eq!(find("camera@front").environment, [variable("SIDE", "front"), variable("GAIN", "100%")]);
+    let cameras: Vec<String> = vec!["camera@rear".into(), "camera@front".into()];
+    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 143, &["worker", "2"]) });
     let lines = |number, lines| source(number, Source::Lines(lines));
     let leader = find("leader");
     assert_eq!(leader.descriptors[1..], [lines(0, Lines::Events), lines(1, Lines::Commands)]);

@@ -4,6 +4,7 @@ mod complaints;
 mod conditions;
 mod defaults;
 mod grammar;
+mod instances;
 mod landing;
 mod noise;
 
