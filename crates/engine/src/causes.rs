@@ -13,7 +13,7 @@ use alloc::vec::Vec;
 
 use crate::code::coded_enum;
 use crate::codec::{ReadError, Reader, Writer};
-use crate::life::{FaultKind, PhaseKind, RollBackReason, Verb};
+use crate::life::{FaultKind, PhaseKind, Resource, RollBackReason, Verb};
 use crate::runs::{Exit, Pid, RunId, StartFailure, pack_exit, pack_failure, unpack_exit, unpack_failure};
 use crate::time::Moment;
 
@@ -99,6 +99,14 @@ pub enum Cause {
     Fallback,
     /// A plan describes it otherwise now.
     Redescribed,
+    /// Others are starting, or go first: it waits for its turn.
+    AwaitsTurn,
+    /// It waits until the machine has less to do.
+    UnderPressure(Resource),
+    /// It was its turn to start.
+    Turn,
+    /// It has waited long enough, and is started whatever the pressure.
+    WaitedOut,
 }
 
 /// A number of a root in [`Roots`].
@@ -286,6 +294,10 @@ coded_enum! {
         Conflicts = 22, "conflicts";
         Fallback = 23, "fallback";
         Redescribed = 24, "redescribed";
+        AwaitsTurn = 25, "awaits-turn";
+        UnderPressure = 26, "under-pressure";
+        Turn = 27, "turn";
+        WaitedOut = 28, "waited-out";
     }
 }
 
@@ -317,6 +329,10 @@ impl Cause {
             | Cause::Found
             | Cause::Fallback
             | Cause::Redescribed
+            | Cause::AwaitsTurn
+            | Cause::UnderPressure(_)
+            | Cause::Turn
+            | Cause::WaitedOut
             | Cause::OutOfTime => None,
         }
     }
@@ -348,6 +364,10 @@ impl Cause {
             | Cause::NotReadyInTime
             | Cause::Rested
             | Cause::Stuck(_)
+            | Cause::AwaitsTurn
+            | Cause::UnderPressure(_)
+            | Cause::Turn
+            | Cause::WaitedOut
             | Cause::OutOfTime => false,
         }
     }
@@ -384,6 +404,10 @@ impl Cause {
             Cause::Conflicts(_) => CauseCode::Conflicts,
             Cause::Fallback => CauseCode::Fallback,
             Cause::Redescribed => CauseCode::Redescribed,
+            Cause::AwaitsTurn => CauseCode::AwaitsTurn,
+            Cause::UnderPressure(_) => CauseCode::UnderPressure,
+            Cause::Turn => CauseCode::Turn,
+            Cause::WaitedOut => CauseCode::WaitedOut,
         }
     }
 
@@ -395,6 +419,8 @@ impl Cause {
             (pack_failure(failure), 0)
         } else if let Cause::Stuck(pid) = *self {
             (pid.map_or(0, |pid| pid.0), 0)
+        } else if let Cause::UnderPressure(resource) = *self {
+            (u32::from(resource.code()), 0)
         } else if let Cause::Fault(what) = *self {
             (u32::from(what.code()), 0)
         } else {
@@ -431,6 +457,10 @@ impl Cause {
             CauseCode::Conflicts => Cause::Conflicts(link),
             CauseCode::Fallback => Cause::Fallback,
             CauseCode::Redescribed => Cause::Redescribed,
+            CauseCode::AwaitsTurn => Cause::AwaitsTurn,
+            CauseCode::UnderPressure => Cause::UnderPressure(Resource::from_code(u8::try_from(x).ok()?)?),
+            CauseCode::Turn => Cause::Turn,
+            CauseCode::WaitedOut => Cause::WaitedOut,
         })
     }
 }
@@ -771,6 +801,7 @@ mod tests {
                 (CauseCode::Exited, pack_exit(Exit { oom: true, ..Exit::signal(9) })),
                 (CauseCode::StartFailed, pack_failure(StartFailure { step: Step::Exec, errno: 2 })),
                 (CauseCode::Fault, 1),
+                (CauseCode::UnderPressure, 3),
             ];
             let x = special.iter().find(|(special, _)| special == code).map_or(link.slot, |(_, x)| *x);
             let cause = Cause::unpack(code.code(), x, link.seq).unwrap();

@@ -302,6 +302,7 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
                 format!("{} failed: {on}", engine.group_description(group.slot).unwrap().target(*target).name())
             }
             LifeEffect::LastResort { what, .. } => format!("last resort: {what}"),
+            LifeEffect::MeasurePressure => "measure pressure".to_string(),
         },
     }
 }

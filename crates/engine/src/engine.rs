@@ -59,6 +59,7 @@ impl Engine {
             }
             Event::Shutdown { signal, by, patience } => self.life.shutdown(&mut self.runs, signal, by, patience),
             Event::Tick => self.ticking = true,
+            Event::Pressure(pressure) => self.life.feel(pressure),
             Event::Found(found) => self.life.found(&mut self.runs, &found),
             Event::Resume => self.life.resume(),
             Event::Fault { service, what } => self.life.inject_fault(&mut self.runs, service, what),
@@ -352,7 +353,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 6;
+const STATE_VERSION: u32 = 7;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use crate::budget::Patience;
 use crate::causes::Actor;
 use crate::image::Image;
-use crate::life::{Apply, Decide, FaultKind, Found, GroupId, LifeEffect, Request, Scope, Switch};
+use crate::life::{Apply, Decide, FaultKind, Found, GroupId, LifeEffect, Pressure, Request, Scope, Switch};
 use crate::runs::{RunEffect, RunEvent, ServiceId};
 
 /// Something happened.
@@ -48,6 +48,8 @@ pub enum Event {
     },
     /// Time has passed. Deadlines act only on this event: what had happened before is heard first.
     Tick,
+    /// The pressure of the machine, as [`LifeEffect::MeasurePressure`] asked for.
+    Pressure(Pressure),
     /// The daemon came back, and this is what it knew of a service.
     Found(Found),
     /// All that the daemon knew has been told.

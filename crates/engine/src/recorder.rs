@@ -12,7 +12,7 @@ use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::image::Image;
-use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, Request, Scope, Switch, Verb};
+use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, Pressure, Request, Scope, Switch, Verb};
 use crate::runs::{
     Containment, Pid, RunEvent, RunId, RunRef, ServiceId, StartFailure, Usage, pack_exit, pack_failure, some_pid,
     unpack_exit, unpack_failure,
@@ -107,6 +107,10 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.small(*target);
             writer.small(*failures);
         }
+        Event::Pressure(pressure) => {
+            writer.byte(21);
+            pressure.save(&mut writer);
+        }
     }
 }
 
@@ -198,6 +202,7 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
         20 => {
             Event::Decide(Decide { id: CommandId(reader.number()?), keep: reader.yes()?, by: restore_actor(reader)? })
         }
+        21 => Event::Pressure(Pressure::restore(reader)?),
         _ => return Err(bad("an event")),
     })
 }

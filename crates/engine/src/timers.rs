@@ -64,6 +64,11 @@ impl Timers {
         }
     }
 
+    /// The key of the earliest deadline.
+    pub(crate) fn first(&self) -> Option<u32> {
+        self.heap.first().map(|(_, key)| *key)
+    }
+
     /// Takes the earliest deadline that is not after `now`, and clears it.
     pub(crate) fn take_due(&mut self, now: Moment) -> Option<u32> {
         let (when, key) = *self.heap.first()?;

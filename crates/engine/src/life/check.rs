@@ -31,7 +31,8 @@ impl Life {
         if self.mode == Mode::Finding {
             return Ok(());
         }
-        hold!(self.first_ripe == END && self.last_ripe == END, "a step ended with services still ripe");
+        let none_is_ripe = self.first_ripe == END && self.last_ripe == END && self.pace.ripe.first().is_none();
+        hold!(none_is_ripe, "a step ended with services still ripe");
         hold!(self.commands.first_answered == END, "a step ended with answers still to be given");
         hold!(self.found_fault.is_none() && self.walk.is_empty(), "a step ended in the middle of a walk");
         for slot in 0..self.slots.len() as u32 {
@@ -46,6 +47,7 @@ impl Life {
         self.check_commands()?;
         self.check_groups(runs)?;
         self.check_trial()?;
+        self.check_pace()?;
         let stuck = self.slots.iter().filter(|slot| matches!(slot.phase, Phase::Stuck { .. })).count();
         let arriving = self.slots.iter().filter(|slot| slot.phase.kind().is_arriving()).count();
         hold!(arriving == self.arriving as usize, "{} services arrive, and {} are counted", arriving, self.arriving);
@@ -78,6 +80,7 @@ impl Life {
         let needs = |on: u32| self.graph.needs(slot).iter().find(|need| need.slot == on);
         let settled = match (here.want, here.phase) {
             (Want::Up, Phase::Down) => false,
+            (Want::Up, Phase::Queued { .. }) => self.unmet(runs.images(), slot, super::graph::LAST).is_none(),
             // Who waits for time alone may have its moment now.
             (Want::Up, Phase::Waiting { look_at, .. }) if look_at <= self.now => true,
             (Want::Up, Phase::Waiting { on, look_at, .. }) => needs(on).is_some_and(|need| {
@@ -110,6 +113,28 @@ impl Life {
             EdgeKind::AnyOf => !self.graph.needs(slot).iter().any(|need| need.kind == EdgeKind::AnyOf && is_met(need)),
             EdgeKind::Conflicts => self.slots[need.slot as usize].phase.kind().is_live(),
         }
+    }
+
+    /// Who starts is counted, who waits for its turn stands in the queue, and nobody waits who could start.
+    fn check_pace(&self) -> Result<(), String> {
+        let pace = &self.pace;
+        let placed = self.slots.iter().filter(|slot| slot.has_place);
+        let is_starting = |slot: &&Slot| matches!(slot.phase, Phase::Starting { .. });
+        hold!(placed.clone().all(|slot| is_starting(&slot)), "a service has a place and does not start");
+        let count = placed.count();
+        hold!(count == pace.starting as usize, "{count} services have a place, and {} are counted", pace.starting);
+        for (at, slot) in (0u32..).zip(&self.slots) {
+            hold!(pace.queue.get(at) == slot.phase.turn(), "{:?} stands elsewhere in the queue", slot.phase);
+        }
+        let Some(first) = pace.queue.first() else { return Ok(()) };
+        let is_overdue = self.slots[first as usize].phase.turn() < Moment(1 << 60);
+        let is_asked = pace.limits != [0; 3] && !is_overdue && pace.is_asked;
+        hold!(pace.hold(is_overdue, self.now).is_some() || is_asked, "the first in the queue waits for nothing");
+        let has_place = pace.max == 0 || pace.starting < pace.max;
+        let look_at = self.timers.get(self.pace_key());
+        let will_be_looked_at = pace.is_asked || look_at != Moment::NEVER;
+        hold!(!has_place || will_be_looked_at, "nobody looks whether the pressure has gone");
+        Ok(())
     }
 
     /// An end with a budget has its deadline, until that has come.

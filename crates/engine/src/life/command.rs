@@ -311,6 +311,7 @@ impl Life {
             Phase::Down if !wants_up => Some(Outcome::Done { run: service.run }),
             Phase::Stuck { who, .. } => Some(Outcome::Stuck { who }),
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Waiting { .. }
             | Phase::Blocked { .. }
             | Phase::Starting { .. }

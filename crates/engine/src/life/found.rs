@@ -138,7 +138,9 @@ impl Life {
             PhaseKind::Starting if run_lives => {
                 let patience = self.description(runs, slot).start_timeout();
                 let phase = Phase::Starting { ready_by: self.now + patience, alive_at: Moment::NEVER };
+                let paced = self.description(runs, slot).paced();
                 self.move_to(slot, phase, why);
+                self.take_place(slot, paced);
                 // What readiness it can still show begins anew.
                 self.hear(runs, slot, crate::runs::News::Spawned);
             }

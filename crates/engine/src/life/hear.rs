@@ -37,6 +37,8 @@ impl Life {
             None => self.deadline(runs, key),
             Some(_) if key == self.end_key() => self.time_is_up(),
             Some(_) if key == self.trial_key() => self.trial_timed_out(runs),
+            // Whoever is first in the queue is looked at after this.
+            Some(_) if key == self.pace_key() => {}
             Some(_) if key > self.end_key() => self.group_timed_out(runs, key - self.end_key() - 1),
             Some(command) => self.command_timed_out(command),
         }
@@ -53,6 +55,7 @@ impl Life {
                 self.move_to(slot, Phase::Stopping { because: Because::NotReady }, why);
             }
             Phase::Resting { .. } => self.begin(runs, slot, Why { cause: Cause::Rested, root }),
+            Phase::Queued { .. } => self.has_waited(slot),
             Phase::Waiting { .. } => {
                 self.timers.set(slot, Moment::NEVER);
                 self.ripen(slot);
@@ -113,6 +116,7 @@ impl Life {
                 self.roots.release(root);
             }
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Waiting { .. }
             | Phase::Blocked { .. }
             | Phase::Running
@@ -133,6 +137,7 @@ impl Life {
                 self.roots.release(root);
             }
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Waiting { .. }
             | Phase::Blocked { .. }
             | Phase::Stopping { .. }
@@ -168,6 +173,7 @@ impl Life {
             }
             Phase::Held { .. } | Phase::Stopping { .. } | Phase::Stuck { .. } => self.ended_as_asked(slot),
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Waiting { .. }
             | Phase::Blocked { .. }
             | Phase::Resting { .. }
@@ -197,6 +203,7 @@ impl Life {
         let because = match self.slots[slot as usize].phase {
             Phase::Stopping { because } => because,
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Waiting { .. }
             | Phase::Blocked { .. }
             | Phase::Starting { .. }

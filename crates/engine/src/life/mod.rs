@@ -18,6 +18,7 @@ mod graph;
 mod groups;
 mod hear;
 mod needs;
+mod pace;
 mod phase;
 mod plan;
 mod restart;
@@ -36,6 +37,7 @@ pub use command::{CommandId, Outcome, Request};
 pub use found::Found;
 pub(crate) use groups::group_view;
 pub use groups::{GroupId, GroupPhase, GroupStatus, Switch, TargetFailure};
+pub use pace::{Pressure, Resource};
 pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 pub use plan::{PlanRefusal, Scope};
 pub use status::{Chain, Decider, Status};
@@ -52,6 +54,7 @@ use crate::timers::Timers;
 use command::Commands;
 use graph::Graph;
 use groups::Groups;
+use pace::Pace;
 use phase::{Asked, Phase};
 use trial::Trial;
 
@@ -136,6 +139,8 @@ pub enum LifeEffect {
         /// What is left of that.
         left: Span,
     },
+    /// The pressure of the machine is to be measured: answered by [`crate::Event::Pressure`].
+    MeasurePressure,
     /// Everything has ended (but for what is stuck): the daemon may end with this exit status.
     Ended {
         /// The exit status.
@@ -162,6 +167,8 @@ struct Slot {
     run: RunId,
     /// When that run was begun.
     began: Moment,
+    /// How manyth it is in its plan.
+    position: u32,
     /// Whether it is ready when it has exited with status 0: asked for often.
     one_shot: bool,
     /// Ends in a row without a healthy run between.
@@ -174,6 +181,8 @@ struct Slot {
     spawned: bool,
     /// Its run has been ready.
     was_ready: bool,
+    /// It has a place among those that start.
+    has_place: bool,
     /// Where the window of the give-up limit began, and the restarts in it.
     window_from: Moment,
     window_restarts: u32,
@@ -245,10 +254,11 @@ pub(crate) struct Life {
     walks: u32,
     first_ripe: u32,
     last_ripe: u32,
-    /// Deadlines: of slots, then of commands, then of the end of everything, then of groups, then of the trial.
+    /// Deadlines: of slots, then of commands, then of the end of everything, then of groups, then of the trial, then of the pace.
     timers: Timers,
     commands: Commands,
     groups: Groups,
+    pace: Pace,
     journal: Journal,
     roots: Roots,
     outbox: Outbox<LifeEffect, 16>,
@@ -290,9 +300,10 @@ impl Life {
             walks: 0,
             first_ripe: END,
             last_ripe: END,
-            timers: Timers::new(slots + limits.commands as usize + 1 + groups + 1),
+            timers: Timers::new(slots + limits.commands as usize + 1 + groups + 2),
             commands: Commands::new(limits.commands),
             groups: Groups::new(limits.groups),
+            pace: Pace::new(slots),
             journal: Journal::new(limits.services),
             roots: Roots::new(roots),
             outbox: Outbox::new(),
@@ -341,6 +352,9 @@ impl Life {
         if let Some(slot) = self.take_ripe() {
             self.settle(runs, slot);
             self.judge(slot);
+            return true;
+        }
+        if self.serve_queue(runs) {
             return true;
         }
         // Who waits for a service hears of it before its group acts on it, and a change that fails is gone before that.
@@ -410,18 +424,28 @@ impl Life {
         let (from, to) = (here.phase.kind(), phase.kind());
         let old = core::mem::replace(&mut here.phase, phase);
         self.timers.set(slot, phase.deadline());
+        self.pace.queue.set(slot, phase.turn());
+        if from == to && old.hold() != phase.hold() {
+            // It waits for something else now, be it no other service.
+            here.since = self.now;
+            self.note(slot, from, to, why);
+            return;
+        }
         if from == to {
             // It waits for another one now, or has another deadline: no transition.
             if old != phase {
                 self.outbox.put(LifeEffect::Changed { service });
                 // Whom it waits for is nobody else's business; why it stops is.
-                if phase.on().is_none() {
+                if phase.on().is_none() && phase.hold().is_none() {
                     self.ripen_neighbours(slot);
                 }
             }
             return;
         }
         here.since = self.now;
+        if core::mem::take(&mut here.has_place) {
+            self.pace.starting -= 1;
+        }
         self.stuck = self.stuck + u32::from(to == PhaseKind::Stuck) - u32::from(from == PhaseKind::Stuck);
         self.arriving = self.arriving + u32::from(to.is_arriving()) - u32::from(from.is_arriving());
         self.note(slot, from, to, why);
@@ -462,20 +486,37 @@ impl Life {
             let user = self.graph.users(slot).get(at);
             // Who waits for one of several names one of them, and any of them may come.
             let concerns = |on: u32| on == slot || user.kind == EdgeKind::AnyOf;
-            if let Phase::Waiting { on, .. } | Phase::Blocked { on, .. } = self.slots[user.slot as usize].phase
-                && concerns(on)
-            {
+            let is_concerned = match self.slots[user.slot as usize].phase {
+                Phase::Waiting { on, .. } | Phase::Blocked { on, .. } => concerns(on),
+                // What it needs was there, and may be no more.
+                Phase::Queued { .. } => true,
+                Phase::Down
+                | Phase::Starting { .. }
+                | Phase::Running
+                | Phase::Held { .. }
+                | Phase::Stopping { .. }
+                | Phase::Stuck { .. }
+                | Phase::Resting { .. }
+                | Phase::Done
+                | Phase::Failed(_) => false,
+            };
+            if is_concerned {
                 self.ripen(user.slot);
             }
         }
     }
 
-    /// Puts a slot last in the list of those to be settled, unless it is there already.
+    /// Puts a slot among those to be settled, unless it is there already: last, or where not all can start at once, in the order
+    /// of the plan.
     fn ripen(&mut self, slot: u32) {
         if self.slots[slot as usize].next_ripe != UNLISTED {
             return;
         }
         self.slots[slot as usize].next_ripe = END;
+        if self.pace.is_ordered() {
+            let position = self.slots[slot as usize].position;
+            return self.pace.ripe.set(slot, Moment(position.into()));
+        }
         match self.slots.get_mut(self.last_ripe as usize) {
             Some(last) => last.next_ripe = slot,
             None => self.first_ripe = slot,
@@ -484,6 +525,10 @@ impl Life {
     }
 
     fn take_ripe(&mut self) -> Option<u32> {
+        if let Some(slot) = self.pace.ripe.take_due(Moment(u32::MAX.into())) {
+            self.slots[slot as usize].next_ripe = UNLISTED;
+            return Some(slot);
+        }
         let slot = self.first_ripe;
         let first = self.slots.get_mut(slot as usize)?;
         self.first_ripe = core::mem::replace(&mut first.next_ripe, UNLISTED);

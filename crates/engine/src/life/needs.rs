@@ -110,6 +110,7 @@ impl Life {
             Phase::Running => service.want == Want::Up,
             Phase::Done => service.want == Want::Up && service.one_shot,
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Waiting { .. }
             | Phase::Blocked { .. }
             | Phase::Starting { .. }
@@ -135,6 +136,7 @@ impl Life {
                 service.want == Want::Up && asks_more
             }
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Waiting { .. }
             | Phase::Starting { .. }
             | Phase::Running
@@ -166,6 +168,7 @@ impl Life {
             (
                 Want::Up,
                 Phase::Down
+                | Phase::Queued { .. }
                 | Phase::Waiting { .. }
                 | Phase::Starting { .. }
                 | Phase::Held { .. }

@@ -5,7 +5,7 @@
 //! | phase | means | leaves it |
 //! |---|---|---|
 //! | `down` | no run, none due | a want |
-//! | `waiting` | wanted; something it needs is not ready yet | that one, ready or failed |
+//! | `waiting` | wanted; something it needs is not ready yet, or it is not its turn to start | that one, ready or failed; its turn |
 //! | `blocked` | wanted; something it requires has failed | that one, tried again |
 //! | `starting` | a run, not ready yet | readiness, its end, its time-out, a stop |
 //! | `running` | a run, ready | its end, a stop |
@@ -21,6 +21,7 @@
 //! Shutdown, then commands in the order they come, then the plan's autostart. A stop also asks down whoever requires the
 //! service; a start also wants whatever it requires. A start while stopping means restart: the run ends, then the next begins.
 
+use super::pace::Hold;
 use crate::code::coded_enum;
 use crate::runs::{Pid, StartFailure};
 use crate::time::Moment;
@@ -61,7 +62,7 @@ coded_enum! {
     pub enum PhaseKind {
         /// No run, none due.
         Down = 0, "down";
-        /// Something it needs is not ready yet.
+        /// Something it needs is not ready yet, or others start first.
         Waiting = 1, "waiting";
         /// Something it requires has failed.
         Blocked = 2, "blocked";
@@ -93,6 +94,13 @@ pub(crate) enum Phase {
         on: u32,
         edge: u32,
         look_at: Moment,
+    },
+    /// Its needs are met, and others go first (see `pace`): waiting too, for whoever looks on. `turn`: its place in the queue.
+    /// `until`: when pressure is no more a reason.
+    Queued {
+        turn: u64,
+        until: Moment,
+        hold: Hold,
     },
     Blocked {
         on: u32,
@@ -200,7 +208,7 @@ impl Phase {
     pub(crate) fn kind(&self) -> PhaseKind {
         match self {
             Phase::Down => PhaseKind::Down,
-            Phase::Waiting { .. } => PhaseKind::Waiting,
+            Phase::Waiting { .. } | Phase::Queued { .. } => PhaseKind::Waiting,
             Phase::Blocked { .. } => PhaseKind::Blocked,
             Phase::Starting { .. } => PhaseKind::Starting,
             Phase::Running => PhaseKind::Running,
@@ -220,6 +228,7 @@ impl Phase {
         match self {
             Phase::Waiting { on, .. } | Phase::Blocked { on, .. } | Phase::Held { on, .. } => Some(*on),
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Starting { .. }
             | Phase::Running
             | Phase::Stopping { .. }
@@ -230,11 +239,21 @@ impl Phase {
         }
     }
 
+    /// What it waits for when that is not another service.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        if let Phase::Queued { hold, .. } = self { Some(*hold) } else { None }
+    }
+
+    /// Its turn in the queue of those that could start, as a moment; never, if it does not stand there.
+    pub(crate) fn turn(&self) -> Moment {
+        if let Phase::Queued { turn, .. } = self { Moment(*turn) } else { Moment::NEVER }
+    }
+
     /// The time that is waited for in this phase.
     pub(crate) fn deadline(&self) -> Moment {
         match self {
             Phase::Starting { ready_by, alive_at } => *ready_by.min(alive_at),
-            Phase::Resting { until } => *until,
+            Phase::Resting { until } | Phase::Queued { until, .. } => *until,
             Phase::Waiting { look_at, .. } => *look_at,
             Phase::Down
             | Phase::Blocked { .. }

@@ -112,6 +112,10 @@ impl Life {
             self.mode = Mode::Finding;
         }
         self.describe_all(runs, id, scope, root);
+        // A part of a plan leaves the pace as it is.
+        if scope != Scope::Part {
+            self.pace_as(runs.images(), id);
+        }
         if scope != Scope::Part {
             removed = self.remove_others(Some(id));
         }
@@ -170,6 +174,7 @@ impl Life {
                 None => self.settle_in(runs, home, autostart, root),
             };
             self.slots[slot as usize].one_shot = runs.images().service(home).ready() == Ready::Exit;
+            self.slots[slot as usize].position = runs.images().service(home).position();
         }
     }
 
@@ -208,12 +213,14 @@ impl Life {
             since: self.now,
             run: RunId::NONE,
             began: Moment(0),
+            position: 0,
             one_shot: false,
             failures: 0,
             start_failures: 0,
             start_retries: 0,
             spawned: false,
             was_ready: false,
+            has_place: false,
             window_from: Moment(0),
             window_restarts: 0,
             restarts: 0,

@@ -3,6 +3,7 @@
 use super::closing::Haste;
 use super::command::{Entry, EntryState, Remembered};
 use super::groups::{Caller, Group, GroupPhase, TargetFailure, group_view};
+use super::pace::{Hold, Pressure, Resource};
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Verb, Want};
 use super::trial::{Trial, TrialStage};
 use super::{CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
@@ -61,6 +62,7 @@ impl Life {
             writer.small(*slot);
         }
         self.graph.save(writer);
+        self.save_pace(writer);
         writer.small(self.groups.places.len() as u32);
         for (at, group) in (0u32..).zip(&self.groups.places) {
             save_group(group, writer);
@@ -112,6 +114,8 @@ impl Life {
             }
             self.stuck += u32::from(slot.phase.kind() == PhaseKind::Stuck);
             self.arriving += u32::from(slot.phase.kind().is_arriving());
+            self.pace.starting += u32::from(slot.has_place);
+            self.pace.queue.set(at, slot.phase.turn());
             self.slots.push(slot);
             self.timers.set(at, reader.moment()?);
             self.journal.restore(at, reader)?;
@@ -121,6 +125,7 @@ impl Life {
             self.by_name.push(reader.below(slots, "a slot")?);
         }
         self.graph.restore(reader, self.limits.services)?;
+        self.restore_pace(reader)?;
         self.restore_groups(reader, runs)?;
         self.restore_trial(reader, runs)?;
         self.restore_commands(reader)?;
@@ -133,6 +138,30 @@ impl Life {
         if named > slots || !homes_fit || !lists_fit {
             return Err(bad("the state"));
         }
+        Ok(())
+    }
+
+    fn save_pace(&self, writer: &mut Writer<'_>) {
+        let pace = &self.pace;
+        writer.small(pace.max);
+        pace.limits.iter().for_each(|limit| writer.byte(*limit));
+        writer.span(pace.wait_max);
+        pace.pressure.save(writer);
+        writer.moment(pace.holds_until);
+        writer.yes(pace.is_asked);
+        writer.moment(self.timers.get(self.pace_key()));
+    }
+
+    fn restore_pace(&mut self, reader: &mut Reader<'_>) -> Result<(), ReadError> {
+        self.pace.max = reader.small()?;
+        for limit in &mut self.pace.limits {
+            *limit = reader.byte()?;
+        }
+        self.pace.wait_max = reader.span()?;
+        self.pace.pressure = Pressure::restore(reader)?;
+        self.pace.holds_until = reader.moment()?;
+        self.pace.is_asked = reader.yes()?;
+        self.timers.set(self.pace_key(), reader.moment()?);
         Ok(())
     }
 
@@ -239,6 +268,22 @@ fn restore_image(reader: &mut Reader<'_>, runs: &mut Runs) -> Result<Option<Imag
     Ok(Some(image))
 }
 
+impl Pressure {
+    pub(crate) fn save(&self, writer: &mut Writer<'_>) {
+        for share in [self.memory, self.cpu, self.io] {
+            writer.small(share.map_or(0, |share| u32::from(share) + 1));
+        }
+    }
+
+    pub(crate) fn restore(reader: &mut Reader<'_>) -> Result<Pressure, ReadError> {
+        let mut share = || {
+            let share = reader.small()?.checked_sub(1).map(u16::try_from);
+            share.transpose().map_err(|_| bad("a pressure"))
+        };
+        Ok(Pressure { memory: share()?, cpu: share()?, io: share()? })
+    }
+}
+
 fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.small(slot.generation);
     writer.yes(slot.home.is_some());
@@ -262,6 +307,7 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.small(slot.start_retries);
     writer.yes(slot.spawned);
     writer.yes(slot.was_ready);
+    writer.yes(slot.has_place);
     writer.moment(slot.window_from);
     writer.small(slot.window_restarts);
     writer.small(slot.restarts);
@@ -293,12 +339,14 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         since: reader.moment()?,
         run: RunId(reader.number()?),
         began: reader.moment()?,
+        position: home.map_or(0, |home| runs.images().service(home).position()),
         one_shot: home.is_some_and(|home| runs.images().service(home).ready() == Ready::Exit),
         failures: reader.small()?,
         start_failures: reader.small()?,
         start_retries: reader.small()?,
         spawned: reader.yes()?,
         was_ready: reader.yes()?,
+        has_place: reader.yes()?,
         window_from: reader.moment()?,
         window_restarts: reader.small()?,
         restarts: reader.small()?,
@@ -316,9 +364,18 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
     })
 }
 
+/// The code of a phase that is told as `waiting`.
+const QUEUED: u8 = 128;
+
 fn save_phase(phase: &Phase, writer: &mut Writer<'_>) {
-    writer.byte(phase.kind().code());
+    // What is `waiting` for everybody else is one of two things.
+    writer.byte(if phase.hold().is_some() { QUEUED } else { phase.kind().code() });
     match *phase {
+        Phase::Queued { turn, until, hold } => {
+            writer.number(turn);
+            writer.moment(until);
+            writer.byte(if let Hold::Pressure(resource) = hold { resource.code() } else { 0 });
+        }
         Phase::Down | Phase::Running | Phase::Done => {}
         Phase::Waiting { on, edge, look_at } => {
             writer.small(on);
@@ -345,7 +402,14 @@ fn save_phase(phase: &Phase, writer: &mut Writer<'_>) {
 
 fn restore_phase(reader: &mut Reader<'_>, slots: u32) -> Result<Phase, ReadError> {
     let because = |reader: &mut Reader<'_>| reader.coded(Because::from_code, "a reason");
-    Ok(match reader.coded(PhaseKind::from_code, "a phase")? {
+    let code = reader.byte()?;
+    if code == QUEUED {
+        let (turn, until, of) = (reader.number()?, reader.moment()?, reader.byte()?);
+        let resource = || Resource::from_code(of).ok_or(bad("a resource"));
+        let hold = if of == 0 { Hold::Turn } else { Hold::Pressure(resource()?) };
+        return Ok(Phase::Queued { turn, until, hold });
+    }
+    Ok(match PhaseKind::from_code(code).ok_or(bad("a phase"))? {
         PhaseKind::Down => Phase::Down,
         PhaseKind::Running => Phase::Running,
         PhaseKind::Done => Phase::Done,

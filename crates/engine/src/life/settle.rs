@@ -28,6 +28,10 @@ impl Life {
                 self.slots[slot as usize].start_retries = 0;
                 self.begin(runs, slot, why);
             }
+            (Want::Up, Phase::Queued { .. }) => match self.unmet(runs.images(), slot, LAST) {
+                Some((edge, need)) => self.wait_for(runs, slot, edge, need),
+                None => self.stay_in_queue(runs, slot),
+            },
             (Want::Up, Phase::Waiting { on, edge, .. } | Phase::Blocked { on, edge }) => {
                 self.look_again(runs, slot, on, edge);
             }
@@ -53,6 +57,7 @@ impl Life {
             (
                 Want::Again,
                 Phase::Down
+                | Phase::Queued { .. }
                 | Phase::Waiting { .. }
                 | Phase::Blocked { .. }
                 | Phase::Resting { .. }
@@ -71,7 +76,12 @@ impl Life {
             (Want::Down, Phase::Down) => self.forget_if_removed(runs, slot),
             (
                 Want::Down,
-                Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Resting { .. } | Phase::Done | Phase::Failed(_),
+                Phase::Queued { .. }
+                | Phase::Waiting { .. }
+                | Phase::Blocked { .. }
+                | Phase::Resting { .. }
+                | Phase::Done
+                | Phase::Failed(_),
             ) => self.move_to(slot, Phase::Down, why),
         }
     }
@@ -80,7 +90,7 @@ impl Life {
     pub(super) fn begin(&mut self, runs: &mut Runs, slot: u32, why: Why) {
         match self.unmet(runs.images(), slot, LAST) {
             Some((edge, need)) => self.wait_for(runs, slot, edge, need),
-            None => self.start(runs, slot, why),
+            None => self.start_in_turn(runs, slot, why),
         }
     }
 
@@ -92,15 +102,22 @@ impl Life {
                 // A plan may have taken the edge away: then nobody arrived, and its own want is the reason.
                 let needed = self.graph.needs(slot).iter().any(|need| need.slot == on);
                 let why = if needed { self.because_of(on, Cause::Arrived) } else { self.slots[slot as usize].why };
-                self.start(runs, slot, why);
+                self.start_in_turn(runs, slot, why);
             }
         }
     }
 
-    fn start(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+    /// Nothing it needs is missing: it is started, or waits for its turn.
+    fn start_in_turn(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+        if !self.queue_up(runs, slot) {
+            self.start(runs, slot, why);
+        }
+    }
+
+    pub(super) fn start(&mut self, runs: &mut Runs, slot: u32, why: Why) {
         let id = self.id(slot);
         let Some(home) = self.slots[slot as usize].home else { return };
-        let patience = runs.images().service(home).start_timeout();
+        let (patience, paced) = (runs.images().service(home).start_timeout(), runs.images().service(home).paced());
         let run = runs.start(id, home, self.now);
         let service = &mut self.slots[slot as usize];
         service.run = run;
@@ -109,6 +126,7 @@ impl Life {
         service.was_ready = false;
         let phase = Phase::Starting { ready_by: self.now + patience, alive_at: Moment::NEVER };
         self.move_to(slot, phase, why);
+        self.take_place(slot, paced);
     }
 
     fn wait_for(&mut self, runs: &Runs, slot: u32, edge: u32, need: Neighbour) {

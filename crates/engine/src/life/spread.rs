@@ -211,7 +211,7 @@ impl Life {
                 Phase::Done if !self.is_ready(here) => self.go_again(here, slot, root),
                 // The rest is cut short for whom the command named, and only for that one.
                 Phase::Resting { .. } if here == slot => self.go_again(here, slot, root),
-                Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Down => {
+                Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Down => {
                     for at in 0..self.graph.needs(here).len() {
                         let need = self.graph.needs(here).get(at);
                         if need.kind.pulls() && self.slots[need.slot as usize].mark != walk {

@@ -177,6 +177,7 @@ impl Life {
             Phase::Held { on, .. } if first => Some(self.journal.latest(on)),
             Phase::Waiting { on, .. } | Phase::Blocked { on, .. } => Some(self.journal.latest(on)),
             Phase::Down
+            | Phase::Queued { .. }
             | Phase::Starting { .. }
             | Phase::Running
             | Phase::Held { .. }
