@@ -243,6 +243,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         },
         budgets,
         told_ready: false,
+        is_blind_told: false,
         waits_told_at: Moment::NEVER,
         ended: None,
         reboots: false,

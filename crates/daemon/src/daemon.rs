@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{LastResort, LockMemory};
-use verger_engine::life::{CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Switch, Verb};
+use verger_engine::life::{
+    CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Pressure, Request, Switch, Verb,
+};
 use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -42,6 +44,7 @@ use crate::mend::Again;
 use crate::notify::Upward;
 use crate::page::{Ending, Page};
 use crate::poll::{Poll, Token};
+use crate::pressure;
 use crate::receipts::Missing;
 use crate::recipe;
 use crate::recording::Recording;
@@ -84,6 +87,8 @@ pub(crate) struct Daemon {
     pub(crate) budgets: Budgets,
     /// Whether whoever started us was told that we are ready.
     pub(crate) told_ready: bool,
+    /// Whether it has been said that the pressure of the machine cannot be read.
+    pub(crate) is_blind_told: bool,
     /// When to tell them again that we live; never, if nobody asked.
     /// When to tell next what the end of everything waits for; never, while nothing ends.
     pub(crate) waits_told_at: Moment,
@@ -592,6 +597,7 @@ impl Daemon {
         let was_closing = self.engine.is_closing();
         let asked_to_end = matches!(event, Event::Shutdown { .. });
         let mut of_trial = Vec::new();
+        let mut is_asked_for_pressure = false;
         let mut effects = self.engine.step(self.now, event);
         let (world, control, brains, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.brains, &mut self.page, &mut self.log, &self.poll);
@@ -653,6 +659,7 @@ impl Daemon {
                         | LifeEffect::Forgotten { .. }
                         | LifeEffect::Fault { .. }
                         | LifeEffect::Shortened { .. } => {}
+                        LifeEffect::MeasurePressure => is_asked_for_pressure = true,
                     }
                 }
             }
@@ -660,6 +667,9 @@ impl Daemon {
         drop(effects);
         for told in of_trial {
             self.hear_of_trial(told);
+        }
+        if is_asked_for_pressure {
+            self.measure_pressure();
         }
         if self.engine.is_closing() && !was_closing {
             self.brains.take_all_back(self.now);
@@ -677,6 +687,20 @@ impl Daemon {
         {
             self.step(Event::Shutdown { signal: 0, by: Actor { uid: self.facts.uid, pid: 0 }, patience });
         }
+    }
+
+    /// Tells the engine how much the machine has to do.
+    fn measure_pressure(&mut self) {
+        let wish = self.engine.plan().and_then(verger_engine::image::Image::start_pressure);
+        let pressure = wish.as_ref().map_or(Pressure::default(), pressure::measure);
+        let is_blind = wish.as_ref().filter(|wish| pressure::is_blind(wish, &pressure));
+        if let Some(wish) = is_blind.filter(|_| !std::mem::replace(&mut self.is_blind_told, true)) {
+            let text = format!("{} does not tell the pressure that `start_pressure` asks for", wish.folder);
+            self.log.warn(format_args!("{text}: nobody waits for what is not told"));
+            let hint = "a kernel with CONFIG_PSI, and without psi=0, tells it in /proc/pressure".to_owned();
+            self.facts.findings.push(Finding { topic: "pressure".into(), level: Level::Note, text, hint: Some(hint) });
+        }
+        self.step(Event::Pressure(pressure));
     }
 
     /// Begins the recording anew, from the present state.
@@ -1047,6 +1071,6 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
             engine.services().for_each(|status| page.put(engine, status.service.slot));
         }
         // What goes with the plan is the daemon's, and so is who waits for it.
-        LifeEffect::Ended { .. } | LifeEffect::Trial { .. } => {}
+        LifeEffect::Ended { .. } | LifeEffect::MeasurePressure | LifeEffect::Trial { .. } => {}
     }
 }

@@ -30,6 +30,7 @@ mod options;
 mod page;
 mod pids;
 mod poll;
+mod pressure;
 mod probe;
 mod proxy;
 mod receipts;

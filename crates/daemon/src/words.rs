@@ -47,6 +47,13 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
                 Next(&status, transition.at)
             ));
         }
+        (to, Cause::AwaitsTurn) => log.tell(format_args!("{name}: {to}: others start first")),
+        (to, Cause::UnderPressure(resource)) => {
+            log.warn(format_args!("{name}: {to}: the machine has enough to do ({resource})"));
+        }
+        (PhaseKind::Starting, Cause::WaitedOut) => {
+            log.warn(format_args!("{name}: started though the machine has enough to do: it has waited long enough"));
+        }
         (to, Cause::Awaits(link) | Cause::WithinReach(link)) => log.tell(format_args!("{name}: {to} for {}", on(link))),
         (to, Cause::OutOfReach(link)) => log.warn(format_args!("{name}: {to}: {} has failed", on(link))),
         (to, Cause::HeldBy(link)) => log.tell(format_args!("{name}: {to} until {} has ended", on(link))),

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use verger_engine::image::{
-    Condition, Group, Image, LastResort, Limits, Need, OFF, Plan, Ready, RestartPolicy, Service, StopStep, Target,
-    WhenDown, build,
+    Condition, Group, Image, LastResort, Limits, Need, OFF, Plan, Ready, RestartPolicy, Service, StartPressure,
+    StopStep, Target, WhenDown, build,
 };
 use verger_engine::time::Span;
 
@@ -39,7 +39,20 @@ pub fn make(rng: &mut Rng) -> Plan {
     if rng.chance(500) {
         regroup(rng, &mut plan);
     }
+    repace(rng, &mut plan);
     plan
+}
+
+/// Gives the starts of a plan another pace, or none.
+fn repace(rng: &mut Rng, plan: &mut Plan) {
+    plan.max_starting = if rng.chance(500) { 0 } else { rng.between(1, 6) as u32 };
+    plan.start_pressure = rng.chance(300).then(|| StartPressure {
+        memory: rng.chance(700).then(|| rng.between(1, 100) as u8),
+        cpu: rng.chance(300).then(|| rng.between(1, 100) as u8),
+        io: Some(rng.between(1, 100) as u8),
+        wait_max: Span::from_millis(*rng.pick(&[0, 500, 5000, 30_000])),
+        folder: String::new(),
+    });
 }
 
 /// Gives some services to groups of targets; those that were in one are on their own again.
@@ -109,6 +122,7 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
     for _ in 0..rng.between(1, 4) {
         let count = plan.services.len() as u64;
         match rng.below(10) {
+            9 if rng.chance(300) => repace(rng, plan),
             9 if rng.chance(700) => regroup(rng, plan),
             0..3 if count > 0 => {
                 let at = rng.below(count) as usize;
@@ -238,6 +252,7 @@ fn service(rng: &mut Rng, at: u64, degree: u64, reach: u64, eager: bool) -> Serv
         give_up_within: millis(rng, &[1000, 60_000]),
         autostart: rng.chance(800),
         essential: rng.chance(2),
+        paced: !rng.chance(100),
         survive: rng.chance(300),
         ..Service::default()
     }

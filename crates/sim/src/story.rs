@@ -11,7 +11,9 @@ use std::time::Duration;
 use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
-use verger_engine::life::{CommandId, FaultKind, Found, GroupStatus, LifeEffect, Request, Scope, Status, Switch, Verb};
+use verger_engine::life::{
+    CommandId, FaultKind, Found, GroupStatus, LifeEffect, Pressure, Request, Scope, Status, Switch, Verb,
+};
 use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -128,6 +130,10 @@ struct Story {
     now: Moment,
     telling: Telling,
     report: Report,
+    /// When the answer to the last question for the pressure of the machine comes.
+    measured_at: Moment,
+    /// How often the machine has enough to do, in a thousand.
+    pressed: u64,
     commands: u64,
     last_key: u128,
     trace: VecDeque<String>,
@@ -170,6 +176,7 @@ impl Story {
             comeback: some(12),
             late: some(300),
         };
+        let pressed = some(1000);
         let now = Moment(1_000_000_000);
         let world = World::new(Rng::new(rng.next_u64()), manners, now);
         let image = plans::image(&plan);
@@ -185,6 +192,8 @@ impl Story {
             telling,
             rng,
             pace,
+            measured_at: Moment::NEVER,
+            pressed,
             commands: 0,
             last_key: 0,
             trace: VecDeque::new(),
@@ -259,11 +268,16 @@ impl Story {
     /// The next thing in time, the world's or the engine's; says whether there was one.
     fn next_in_time(&mut self) -> Result<bool, String> {
         let (world, engine) = (self.world.next_at(), self.engine.wake_at());
-        let next = world.min(engine);
+        let next = world.min(engine).min(self.measured_at);
         if next == Moment::NEVER {
             return Ok(false);
         }
         self.now = self.now.max(next);
+        if self.measured_at <= self.now {
+            self.measured_at = Moment::NEVER;
+            let pressure = self.some_pressure();
+            return self.step(Event::Pressure(pressure)).map(|_| true);
+        }
         if world <= engine {
             if let Some(event) = self.world.happen() {
                 self.meet_run(&event);
@@ -278,6 +292,16 @@ impl Story {
         self.meet_deadlines();
         self.step(Event::Tick)?;
         Ok(true)
+    }
+
+    /// How much the machine has to do: mostly as before.
+    fn some_pressure(&mut self) -> Pressure {
+        if self.rng.chance(100) {
+            return Pressure::default();
+        }
+        let limit = 10_000 * u64::from(self.rng.chance(self.pressed));
+        let mut share = || Some(self.rng.below(limit + 1) as u16);
+        Pressure { memory: share(), cpu: share(), io: share() }
     }
 
     /// Brings a plan. One that is refused is as if it had never been.
@@ -581,6 +605,9 @@ impl Story {
             said.push(effect);
             if wrong.is_none() {
                 wrong = self.watch.effect(effects.engine(), &self.world, &effect, self.now).err();
+            }
+            if let Effect::Life(LifeEffect::MeasurePressure) = effect {
+                self.measured_at = self.now + Span(self.rng.below(2_000_000));
             }
             if let Effect::Run(effect) = &effect {
                 self.report.runs += u64::from(matches!(effect, RunEffect::Spawn { .. }));

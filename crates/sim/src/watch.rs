@@ -22,15 +22,17 @@
 //! | I17 | no grace is longer than its share of that budget |
 //! | I18 | whoever is stopped was looked at first: before the first stop signal, and right before each kill |
 //! | I19 | what outlived a daemon goes on under the next as the same run, back to the same root; what did not begins with nothing |
+//! | I25 | no more are between start and readiness than the plan in force says |
+//! | I26 | past its limit of pressure nothing starts that has not waited long enough |
 //! | I20 | a service that has a brain begins a run only because somebody asked for it, and never after a stop by command before a start |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
-use verger_engine::causes::{Cause, Root, RootKind};
+use verger_engine::causes::{Cause, Root, RootKind, Transition};
 use verger_engine::image::{Condition, EdgeKind, EdgeView, Ready};
 use verger_engine::life::{
-    CommandId, Failure, GroupPhase, GroupStatus, LifeEffect, Outcome, PhaseKind, Request, Status, Switch,
+    CommandId, Failure, GroupPhase, GroupStatus, LifeEffect, Outcome, PhaseKind, Pressure, Request, Status, Switch,
     TargetFailure, Verb, Want,
 };
 use verger_engine::runs::{Ended, Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
@@ -68,6 +70,10 @@ pub struct Watch {
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
     /// Who uses whom, by slot, from the descriptions in force.
     users: BTreeMap<u32, Vec<u32>>,
+    /// Who has a place among those that start.
+    places: BTreeSet<u32>,
+    /// The pressure that was told last.
+    pressure: Pressure,
     ended: bool,
     closing_since: Option<Moment>,
     /// When everything is to be over.
@@ -115,6 +121,9 @@ impl Watch {
             && self.kill_at.is_none_or(|kill_at| now + budget::usable(*within) < kill_at)
         {
             self.budget_given(engine, *within, now);
+        }
+        if let Event::Pressure(pressure) = event {
+            self.pressure = *pressure;
         }
         if let Event::Run(RunEvent::Swept { run, left }) = event {
             match left {
@@ -186,6 +195,8 @@ impl Watch {
         (self.over_at, self.kill_at, self.share) = (None, None, None);
         (self.closing_since, self.just_given) = (None, false);
         self.counted.clear();
+        self.places.clear();
+        self.pressure = Pressure::default();
     }
 
     /// The daemon, come back, is told what was shown of a service.
@@ -377,8 +388,35 @@ impl Watch {
             | LifeEffect::PlanRefused(_)
             | LifeEffect::Trial { .. }
             | LifeEffect::Fault { .. }
+            | LifeEffect::MeasurePressure
             | LifeEffect::Shortened { .. } => Ok(()),
         }
+    }
+
+    /// Who starts keeps to the pace of the plan in force; who was found starting has its place already.
+    fn in_turn(&mut self, engine: &Engine, slot: u32, transition: &Transition) -> Result<(), String> {
+        let name = engine.name(slot);
+        self.places.remove(&slot);
+        let paced = engine.description(slot).is_some_and(|service| service.paced());
+        if transition.to != PhaseKind::Starting || !paced {
+            return Ok(());
+        }
+        self.places.insert(slot);
+        let home = engine.home(slot).ok_or("I25: nobody starts")?;
+        let Some(image) = engine.images().get(home.image).filter(|_| transition.cause != Cause::Found) else {
+            return Ok(());
+        };
+        let (most, starting) = (image.max_starting() as usize, self.places.len());
+        hold!(most == 0 || starting <= most, "I25", "{name} is started, and {starting} start at once, of {most}");
+        let Some(limits) = image.start_pressure() else { return Ok(()) };
+        let Pressure { memory, cpu, io } = self.pressure;
+        let past = |limit: Option<u8>, seen: Option<u16>| {
+            limit.zip(seen).is_some_and(|(limit, seen)| seen > u16::from(limit) * 100)
+        };
+        let is_past = past(limits.memory, memory) || past(limits.cpu, cpu) || past(limits.io, io);
+        let waited = transition.cause == Cause::WaitedOut;
+        hold!(is_past == waited, "I26", "{name} is started ({}) under {:?}", transition.cause.word(), self.pressure);
+        Ok(())
     }
 
     fn moved(
@@ -413,6 +451,7 @@ impl Watch {
         let status = engine.status(slot).ok_or("I8: nobody moved")?;
         let description = engine.description(slot).ok_or("I8: nobody moved")?;
         self.phases.insert(slot, (transition.to, status.until));
+        self.in_turn(engine, slot, &transition)?;
         match transition.to {
             PhaseKind::Resting => {
                 let rest = status.until.since(now);
@@ -755,7 +794,8 @@ fn may_follow(from: PhaseKind, to: PhaseKind) -> bool {
     use PhaseKind::*;
     let next: &[PhaseKind] = match from {
         Down => &[Waiting, Blocked, Starting, Failed, Running, Stopping, Resting, Done],
-        Waiting => &[Blocked, Starting, Down, Failed],
+        // Who waited for others waits for its turn, and the other way.
+        Waiting => &[Waiting, Blocked, Starting, Down, Failed],
         Blocked => &[Waiting, Starting, Down, Failed],
         Starting => &[Running, Held, Stopping, Starting, Resting, Done, Failed, Waiting, Blocked, Down],
         Running => &[Held, Stopping, Resting, Done, Failed, Starting, Waiting, Blocked],

@@ -292,6 +292,8 @@ pub fn cause(engine: &Engine, cause: &causes::Cause) -> Cause {
         said.pid = who.map(number);
     } else if let causes::Cause::Fault(what) = cause {
         said.fault = Some(*what);
+    } else if let causes::Cause::UnderPressure(resource) = cause {
+        said.resource = Some(*resource);
     }
     said
 }
@@ -324,6 +326,10 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::OutOfTime => CauseKind::OutOfTime,
         causes::Cause::Conflicts(_) => CauseKind::Conflicts,
         causes::Cause::Fallback => CauseKind::Fallback,
+        causes::Cause::AwaitsTurn => CauseKind::AwaitsTurn,
+        causes::Cause::UnderPressure(_) => CauseKind::UnderPressure,
+        causes::Cause::Turn => CauseKind::Turn,
+        causes::Cause::WaitedOut => CauseKind::WaitedOut,
     }
 }
 

@@ -8,7 +8,7 @@ use core::fmt;
 use serde::de::{self, Deserializer, Visitor};
 use serde::ser::Serializer;
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, RollBackReason, TrialStage, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Resource, RollBackReason, TrialStage, Verb, Want};
 use verger_engine::preview::Act;
 use verger_engine::runs::{Containment, Step};
 
@@ -67,6 +67,7 @@ words_of_the_engine!(
     FaultKind,
     GroupPhase,
     PhaseKind,
+    Resource,
     Right,
     RollBackReason,
     Step,
@@ -193,6 +194,7 @@ mod tests {
         }
         check::<Containment>();
         check::<FaultKind>();
+        check::<Resource>();
         check::<GroupPhase>();
         check::<PhaseKind>();
         check::<Right>();

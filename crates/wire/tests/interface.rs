@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, RollBackReason, TrialStage, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Resource, RollBackReason, TrialStage, Verb, Want};
 use verger_engine::preview::Act;
 use verger_engine::runs::{Containment, Step};
 use verger_wire::Word;
@@ -215,6 +215,7 @@ fn the_control_interface_says_what_the_types_say() {
     text.words::<FailureKind>("FailureKind");
     text.words::<OrderKind>("OrderKind");
     text.words::<CauseKind>("CauseKind");
+    text.words::<Resource>("Resource");
     text.words::<Verb>("Verb");
     text.words::<OriginKind>("OriginKind");
     text.words::<StopReason>("StopReason");

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use verger_engine::causes::{Actor, Cause, Link, RootKind};
 use verger_engine::image::{Image, Limits, Plan, Ready, RestartPolicy, Service, build};
-use verger_engine::life::{CommandId, Failure, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Scope, Verb};
+use verger_engine::life::{
+    CommandId, Failure, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Resource, Scope, Verb,
+};
 use verger_engine::runs::{
     Containment, Ended, Exit, Pid, RunEffect, RunEvent, RunId, RunRef, StartFailure, Step, Usage,
 };
@@ -313,6 +315,10 @@ fn kinds_have_the_engines_words() {
         Cause::Conflicts(link),
         Cause::Fallback,
         Cause::Redescribed,
+        Cause::AwaitsTurn,
+        Cause::UnderPressure(Resource::Io),
+        Cause::Turn,
+        Cause::WaitedOut,
     ];
     let kinds: Vec<_> = causes.iter().map(view::cause_kind).collect();
     assert_eq!(kinds, verger_wire::message::CauseKind::ALL, "in the order of the engine's list, each once");
@@ -324,6 +330,7 @@ fn kinds_have_the_engines_words() {
     assert_eq!(said(&Cause::Stuck(Some(Pid(7)))), json!({ "kind": "stuck", "pid": 7 }));
     assert_eq!(said(&Cause::Fault(FaultKind::RunMismatch)), json!({ "kind": "fault", "fault": "run_mismatch" }));
     assert_eq!(said(&Cause::Needed(Link { slot: 7, seq: 3 })), json!({ "kind": "needed", "number": 3 }));
+    assert_eq!(said(&Cause::UnderPressure(Resource::Io)), json!({ "kind": "under_pressure", "resource": "io" }));
     let exit = json!({ "code": 1, "core_dumped": false, "out_of_memory": false });
     assert_eq!(said(&Cause::Exited(Exit::status(1))), json!({ "kind": "exited", "exit": exit }));
 }

@@ -76,6 +76,10 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::Conflicts
         | CauseKind::Fallback
         | CauseKind::Redescribed
+        | CauseKind::AwaitsTurn
+        | CauseKind::UnderPressure
+        | CauseKind::Turn
+        | CauseKind::WaitedOut
         | CauseKind::OutOfTime => return None,
     };
     let root = &wanted.root.what;

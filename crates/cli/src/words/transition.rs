@@ -45,6 +45,8 @@ pub(crate) fn moved(transition: &Transition, now: Option<&Service>) -> String {
     let now = now.filter(|now| now.phase == transition.to && is_then(now.since_us));
     match transition.to {
         PhaseKind::Waiting => match (transition.cause.kind, on(transition)) {
+            (CauseKind::AwaitsTurn, _) => format!("waits: {AWAITS_TURN}"),
+            (CauseKind::UnderPressure, _) => format!("waits: {}", under_pressure(transition)),
             (CauseKind::WithinReach, Some(on)) => format!("waits for {on}, which is tried again"),
             (_, Some(on)) => format!("waits for {on}"),
             (_, None) => "waits".to_owned(),
@@ -108,6 +110,8 @@ fn starting(transition: &Transition) -> String {
             None => "starts again".to_owned(),
         },
         CauseKind::Rested => "starts again".to_owned(),
+        CauseKind::Turn => "starting: it is its turn".to_owned(),
+        CauseKind::WaitedOut => "starting: it has waited long enough for the machine to have less to do".to_owned(),
         CauseKind::Found => "found starting".to_owned(),
         // Ready or, where only order was asked for, out of the way.
         CauseKind::Arrived => format!("starting, after {}", on(transition).unwrap_or("another")),
@@ -130,6 +134,8 @@ fn starting(transition: &Transition) -> String {
         | CauseKind::Conflicts
         | CauseKind::Fallback
         | CauseKind::Redescribed
+        | CauseKind::AwaitsTurn
+        | CauseKind::UnderPressure
         | CauseKind::OutOfTime => with_reason("starting", transition),
     }
 }
@@ -177,7 +183,22 @@ fn ended(transition: &Transition) -> Option<String> {
         | CauseKind::Conflicts
         | CauseKind::Fallback
         | CauseKind::Redescribed
+        | CauseKind::AwaitsTurn
+        | CauseKind::UnderPressure
+        | CauseKind::Turn
+        | CauseKind::WaitedOut
         | CauseKind::OutOfTime => None,
+    }
+}
+
+/// Why one waits that nothing keeps but the pace of starts.
+const AWAITS_TURN: &str = "others start first";
+
+/// `the machine has enough to do (memory)`.
+fn under_pressure(transition: &Transition) -> String {
+    match transition.cause.resource {
+        Some(resource) => format!("the machine has enough to do ({resource})"),
+        None => "the machine has enough to do".to_owned(),
     }
 }
 
@@ -205,6 +226,10 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::LetGo => format!("{on} has ended"),
         CauseKind::Conflicts => format!("it conflicts with {on}"),
         CauseKind::Fallback => format!("its group goes to the fallback: {}", origin(&transition.root.what, None)),
+        CauseKind::AwaitsTurn => AWAITS_TURN.to_owned(),
+        CauseKind::UnderPressure => under_pressure(transition),
+        CauseKind::Turn => "it is its turn".to_owned(),
+        CauseKind::WaitedOut => "it has waited long enough".to_owned(),
         CauseKind::Removed => "the plan no longer has it".to_owned(),
         CauseKind::Redescribed if transition.root.what.kind == OriginKind::RolledBack => {
             origin(&transition.root.what, None)

@@ -46,6 +46,10 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         | CauseKind::Found
         | CauseKind::Fallback
         | CauseKind::Redescribed
+        | CauseKind::AwaitsTurn
+        | CauseKind::UnderPressure
+        | CauseKind::Turn
+        | CauseKind::WaitedOut
         | CauseKind::OutOfTime => return None,
     };
     Some((words, other))
@@ -79,6 +83,10 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         | CauseKind::Rested
         | CauseKind::Stuck
         | CauseKind::Fault
+        | CauseKind::AwaitsTurn
+        | CauseKind::UnderPressure
+        | CauseKind::Turn
+        | CauseKind::WaitedOut
         | CauseKind::OutOfTime => {
             return match (root.kind, want) {
                 (OriginKind::Plan, Want::Up | Want::Again) => "the plan starts it by itself".to_owned(),

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Link};
 use verger_engine::image::Image;
-use verger_engine::life::{CommandId, GroupPhase, LifeEffect, Outcome, PhaseKind, Request, Scope, Switch};
+use verger_engine::life::{CommandId, GroupPhase, LifeEffect, Outcome, PhaseKind, Pressure, Request, Scope, Switch};
 use verger_engine::runs::{RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -349,6 +349,7 @@ impl<'s> Play<'s, '_> {
 
     fn step(&mut self, event: Event) -> Result<(), String> {
         let at = self.now.since(BEGINNING);
+        let mut is_asked = false;
         let mut effects = self.engine.step(self.now, event);
         while let Some(effect) = effects.next() {
             let engine = effects.engine();
@@ -388,6 +389,10 @@ impl<'s> Play<'s, '_> {
                     | LifeEffect::LastResort { .. }
                     | LifeEffect::Forgotten { .. }
                     | LifeEffect::Shortened { .. } => None,
+                    LifeEffect::MeasurePressure => {
+                        is_asked = true;
+                        None
+                    }
                 },
             };
             if let Some(told) = told {
@@ -397,6 +402,8 @@ impl<'s> Play<'s, '_> {
         }
         drop(effects);
         self.engine.check().map_err(|what| format!("a rule of the engine is broken: {what}"))?;
-        self.refused.take().map_or(Ok(()), Err)
+        self.refused.take().map_or(Ok(()), Err)?;
+        // On this stage the machine has nothing else to do.
+        if is_asked { self.step(Event::Pressure(Pressure::default())) } else { Ok(()) }
     }
 }

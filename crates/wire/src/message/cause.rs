@@ -1,7 +1,7 @@
 //! Why things happened: transitions, what led to them, and the outside events they go back to.
 
 use serde::{Deserialize, Serialize};
-use verger_engine::life::{FaultKind, PhaseKind, RollBackReason, Verb};
+use verger_engine::life::{FaultKind, PhaseKind, Resource, RollBackReason, Verb};
 use verger_engine::runs::Step;
 
 use super::Exit;
@@ -60,6 +60,14 @@ spoken_enum! {
         Fallback = "fallback";
         /// A plan describes it otherwise now.
         Redescribed = "redescribed";
+        /// Others are starting, or go first.
+        AwaitsTurn = "awaits-turn";
+        /// It waits until the machine has less to do.
+        UnderPressure = "under-pressure";
+        /// It was its turn to start.
+        Turn = "turn";
+        /// It has waited long enough, and is started whatever the pressure.
+        WaitedOut = "waited-out";
     }
 }
 
@@ -89,12 +97,16 @@ pub struct Cause {
     /// Of `fault`: which.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
     pub fault: Option<FaultKind>,
+    /// Of `under_pressure`: what there is too little of.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
+    pub resource: Option<Resource>,
 }
 
 impl Cause {
     /// A cause with nothing but its kind.
     pub fn plain(kind: CauseKind) -> Cause {
-        Cause { kind, service: None, number: None, exit: None, step: None, errno: None, pid: None, fault: None }
+        let (exit, step, errno, pid, fault) = (None, None, None, None, None);
+        Cause { kind, service: None, number: None, exit, step, errno, pid, fault, resource: None }
     }
 }
 

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use verger_engine::image::Right;
-use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, RollBackReason, TrialStage, Verb, Want};
+use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Resource, RollBackReason, TrialStage, Verb, Want};
 use verger_engine::preview::Act;
 use verger_engine::runs::{Containment, Step};
 use verger_wire::message::*;
@@ -66,6 +66,7 @@ pub(crate) fn cause(full: bool) -> Cause {
         errno: full.then_some(1),
         pid: full.then_some(4712),
         fault: full.then_some(FaultKind::CountBelowZero),
+        resource: full.then_some(Resource::Io),
     }
 }
 
