@@ -308,6 +308,7 @@ impl Watch {
         hold!(run.run > self.last_run, "I1", "{name} gets run {} after {}", run.run, self.last_run);
         self.last_run = run.run;
         self.runs.insert(slot, run);
+        self.takes_place(engine, slot)?;
 
         let status = engine.status(slot).ok_or("I2: nobody is started")?;
         hold!(status.want == Want::Up, "I2", "{name} is started and wanted {}", status.want);
@@ -393,7 +394,21 @@ impl Watch {
         }
     }
 
-    /// Who starts keeps to the pace of the plan in force; who was found starting has its place already.
+    /// Whoever is started now takes one of the places that the plan in force gives, unless it goes without.
+    fn takes_place(&mut self, engine: &Engine, slot: u32) -> Result<(), String> {
+        let name = engine.name(slot);
+        self.places.remove(&slot);
+        let home = engine.home(slot).ok_or("I25: nobody starts")?;
+        let image = engine.images().get(home.image).ok_or("I25: nobody starts")?;
+        if image.service(home.record).paced() {
+            self.places.insert(slot);
+            let (most, starting) = (image.max_starting() as usize, self.places.len());
+            hold!(most == 0 || starting <= most, "I25", "{name} is started, and {starting} start at once, of {most}");
+        }
+        Ok(())
+    }
+
+    /// Who starts keeps to the limit of pressure of the plan in force; who was found starting has its place already.
     fn in_turn(&mut self, engine: &Engine, slot: u32, transition: &Transition) -> Result<(), String> {
         let name = engine.name(slot);
         self.places.remove(&slot);
@@ -401,14 +416,14 @@ impl Watch {
         if transition.to != PhaseKind::Starting || !paced {
             return Ok(());
         }
-        self.places.insert(slot);
+        if transition.cause == Cause::Found {
+            self.places.insert(slot);
+            return Ok(());
+        }
         let home = engine.home(slot).ok_or("I25: nobody starts")?;
-        let Some(image) = engine.images().get(home.image).filter(|_| transition.cause != Cause::Found) else {
+        let Some(limits) = engine.images().get(home.image).and_then(|image| image.start_pressure()) else {
             return Ok(());
         };
-        let (most, starting) = (image.max_starting() as usize, self.places.len());
-        hold!(most == 0 || starting <= most, "I25", "{name} is started, and {starting} start at once, of {most}");
-        let Some(limits) = image.start_pressure() else { return Ok(()) };
         let Pressure { memory, cpu, io } = self.pressure;
         let past = |limit: Option<u8>, seen: Option<u16>| {
             limit.zip(seen).is_some_and(|(limit, seen)| seen > u16::from(limit) * 100)

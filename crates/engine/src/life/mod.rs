@@ -443,11 +443,9 @@ impl Life {
             return;
         }
         here.since = self.now;
-        if core::mem::take(&mut here.has_place) {
-            self.pace.starting -= 1;
-        }
         self.stuck = self.stuck + u32::from(to == PhaseKind::Stuck) - u32::from(from == PhaseKind::Stuck);
         self.arriving = self.arriving + u32::from(to.is_arriving()) - u32::from(from.is_arriving());
+        self.give_place_back(slot);
         self.note(slot, from, to, why);
         self.ripen(slot);
         self.ripen_neighbours(slot);

@@ -159,6 +159,13 @@ impl Life {
         self.pace.is_asked = false;
     }
 
+    /// A service does not start any more.
+    pub(super) fn give_place_back(&mut self, slot: u32) {
+        if core::mem::take(&mut self.slots[slot as usize].has_place) {
+            self.pace.starting -= 1;
+        }
+    }
+
     /// A service that is starting now has a place, unless it goes without.
     pub(super) fn take_place(&mut self, slot: u32, paced: bool) {
         self.slots[slot as usize].has_place = paced;
@@ -167,6 +174,8 @@ impl Life {
 
     /// Whether a service has to wait in the queue, and is put there. It needs nothing more.
     pub(super) fn queue_up(&mut self, runs: &Runs, slot: u32) -> bool {
+        // A start that failed is over, also where the next begins at once.
+        self.give_place_back(slot);
         if !self.description(runs, slot).paced() || self.mode != Mode::Serving {
             return false;
         }
