@@ -86,6 +86,7 @@ keys! {
     now "give_up_within" |a, b| a.give_up_within() == b.give_up_within();
     now "autostart" |a, b| a.autostart() == b.autostart();
     now "essential" |a, b| a.essential() == b.essential();
+    now "paced" |a, b| a.paced() == b.paced();
 }
 
 /// The keys in which two descriptions of a service differ; where it was written and what it is for are left out.

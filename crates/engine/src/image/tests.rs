@@ -461,6 +461,7 @@ fn every_key_that_changes_is_named() {
         ("give_up_within", false, |it| it.give_up_within = Span(1)),
         ("autostart", false, |it| it.autostart ^= true),
         ("essential", false, |it| it.essential ^= true),
+        ("paced", false, |it| it.paced ^= true),
         ("containment", true, |it| it.containment = ContainmentWish::Group),
         ("survive", true, |it| it.survive ^= true),
     ];
@@ -544,6 +545,7 @@ fn each_field_is_a_key(service: Service) {
         give_up_within: _,
         autostart: _,
         essential: _,
+        paced: _,
         containment: _,
         survive: _,
     } = service;
