@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use verger_blackbox::message::CauseKind;
-use verger_blackbox::{Folder, Machine, PATIENCE, Phase, Setup, cli, eventually};
+use verger_blackbox::{Folder, Machine, PATIENCE, Phase, Setup, Verger, cli, eventually};
 
 /// A service that is ready once somebody writes to its pipe.
 const SLOW: &str = "command = ['sh', '-c', 'read x < @@/%i; echo >&3; exec sleep 1000']\nready = 'fd'\n";
@@ -21,6 +21,10 @@ fn with_pipes(names: &[&str]) -> Setup {
         setup.folder().fifo(name);
     }
     setup
+}
+
+fn verger(machine: &Machine, words: &[&str]) -> Verger {
+    cli(machine.runtime(), &[&["--instance", machine.instance()], words].concat())
 }
 
 fn cause(machine: &Machine, name: &str) -> CauseKind {
@@ -54,9 +58,9 @@ fn instances_are_services_like_all_others() {
     let names: Vec<String> =
         machine.client().list(None).expect("they are told").into_iter().map(|it| it.name).collect();
     assert_eq!(names, ["all", "camera@left", "camera@right", "spare@x", "worker@1", "worker@2"]);
-    let stopped = cli(machine.runtime(), &["stop", "camera@*"]);
+    let stopped = verger(&machine, &["stop", "camera@*"]);
     assert_eq!(stopped.code, Some(0), "{stopped:?}");
-    let status = cli(machine.runtime(), &["status"]).stdout;
+    let status = verger(&machine, &["status"]).stdout;
     let phase = |name: &str| status.lines().find(|line| line.contains(name)).map(str::to_owned).unwrap_or_default();
     assert!(phase("camera@left").contains("down") && phase("camera@right").contains("down"), "{status}");
     assert!(phase("worker@2").contains("running"), "{status}");
@@ -73,7 +77,7 @@ fn so_many_start_at_once_in_the_order_of_the_plan() {
         let service = machine.wait(name, Phase::Waiting);
         assert_eq!((service.run, service.waits_for, cause(&machine, name)), (0, None, CauseKind::AwaitsTurn));
     }
-    let why = cli(machine.runtime(), &["why", "x@a"]);
+    let why = verger(&machine, &["why", "x@a"]);
     assert!(why.stdout.contains("others start first"), "{}", why.stdout);
     // Readiness frees a place, and so does a stop.
     release(machine.folder(), "c");
@@ -116,7 +120,7 @@ fn nothing_starts_while_the_machine_has_enough_to_do() {
     machine.wait_ready("alarm");
     machine.wait("x", Phase::Waiting);
     eventually("its cause", PATIENCE, || (cause(&machine, "x") == CauseKind::UnderPressure).then_some(()));
-    let why = cli(machine.runtime(), &["why", "x"]);
+    let why = verger(&machine, &["why", "x"]);
     assert!(why.stdout.contains("the machine has enough to do (memory)"), "{}", why.stdout);
     machine.stderr().wait("x: waiting: the machine has enough to do (memory)", PATIENCE);
     tell_pressure(machine.folder(), "40.00");
@@ -158,7 +162,7 @@ fn where_the_kernel_tells_nothing_nobody_waits_and_it_is_said_once() {
     let words = "does not tell the pressure that `start_pressure` asks for";
     let log = machine.stderr().wait(words, PATIENCE);
     assert_eq!(log.matches(words).count(), 1, "{log}");
-    let doctor = cli(machine.runtime(), &["doctor"]);
+    let doctor = verger(&machine, &["doctor"]);
     assert!(doctor.stdout.contains(words), "{}", doctor.stdout);
 }
 

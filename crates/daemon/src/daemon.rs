@@ -14,7 +14,9 @@ use rustix::io::Errno;
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{LastResort, LockMemory};
-use verger_engine::life::{CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Pressure, Request, Switch, Verb};
+use verger_engine::life::{
+    CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Pressure, Request, Switch, Verb,
+};
 use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
@@ -689,7 +691,7 @@ impl Daemon {
 
     /// Tells the engine how much the machine has to do.
     fn measure_pressure(&mut self) {
-        let wish = self.engine.images().iter().filter_map(|(_, image)| image.start_pressure()).last();
+        let wish = self.engine.plan().and_then(verger_engine::image::Image::start_pressure);
         let pressure = wish.as_ref().map_or(Pressure::default(), pressure::measure);
         let is_blind = wish.as_ref().filter(|wish| pressure::is_blind(wish, &pressure));
         if let Some(wish) = is_blind.filter(|_| !std::mem::replace(&mut self.is_blind_told, true)) {
@@ -1069,6 +1071,6 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
             engine.services().for_each(|status| page.put(engine, status.service.slot));
         }
         // What goes with the plan is the daemon's, and so is who waits for it.
-        LifeEffect::Ended { .. } | LifeEffect::Trial { .. } | LifeEffect::MeasurePressure => {}
+        LifeEffect::Ended { .. } | LifeEffect::MeasurePressure | LifeEffect::Trial { .. } => {}
     }
 }

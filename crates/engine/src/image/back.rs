@@ -14,22 +14,21 @@ use super::view::{EdgeKind, EdgeView, GroupView, HandleView, Image, ServiceView,
 
 /// A plan that says what an image says.
 pub fn plan_of(image: &Image) -> Plan {
+    // Where starts are paced the order counts, and the image has kept it.
+    let mut order: Vec<ServiceView<'_>> = image.services().collect();
+    order.sort_by_key(ServiceView::position);
     Plan {
         name: image.name().to_owned(),
-        services: image.services().map(|service| service_of(image, &service)).collect(),
+        services: order.iter().map(|service| service_of(image, service)).collect(),
         handles: (0..image.handle_count()).map(|at| handle_of(image.handle(at))).collect(),
         groups: (0..image.group_count()).map(|at| group_of(image, &image.group(at))).collect(),
         limits: image.limits(),
-        max_starting: image.max_starting(),
-        start_pressure: image.start_pressure().map(|limits| StartPressure {
-            memory: limits.memory,
-            cpu: limits.cpu,
-            io: limits.io,
-            wait_max: limits.wait_max,
-            folder: limits.folder.to_owned(),
-        }),
         shutdown_budget: image.shutdown_budget(),
         lock_memory: image.lock_memory(),
+        max_starting: image.max_starting(),
+        start_pressure: image.start_pressure().map(|StartPressure { memory, cpu, io, wait_max, folder }| {
+            StartPressure { memory, cpu, io, wait_max, folder: folder.to_owned() }
+        }),
     }
 }
 
@@ -97,9 +96,9 @@ fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {
         give_up_within: service.give_up_within(),
         autostart: service.autostart(),
         essential: service.essential(),
+        paced: service.paced(),
         containment: service.containment(),
         survive: service.survive(),
-        paced: service.paced(),
     }
 }
 
