@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -526,6 +527,68 @@ fn another_request_cancels_the_first_whose_caller_is_told() {
         }
         assert_eq!(active(&machine), (startup, "complete".to_owned()));
         assert_eq!(running(&machine), Vec::<String>::new());
+    }
+}
+
+// ---- in S-CORE's words ----
+
+/// What `verger` prints with `--score`, as JSON, and its exit status.
+fn in_its_words((runtime, instance): (&Path, &str), words: &[&str]) -> (serde_json::Value, Option<i32>) {
+    let own = ["--score", "--json", "--instance", instance];
+    let said = cli(runtime, &[words, &own].concat());
+    let told = serde_json::from_str(&said.stdout).unwrap_or_else(|why| panic!("{why}: {said:?}"));
+    (told, said.code)
+}
+
+#[test]
+fn states_and_codes_are_told_in_its_words_too() {
+    let late = "while [ ! -e @@/go ]; do /bin/sleep 0.01; done; exec PROBE notify READY=1 hold";
+    for format in BOTH {
+        let [startup, late_one, dies, wrong, unknown] =
+            ["Startup", "Late", "Dies", "Wrong", "Unknown"].map(|it| format.target(it));
+        let machine = robot(
+            format,
+            &["Startup", "Late", "Dies", "Wrong"],
+            &[
+                part("late", Kind::Reporting, late, &["Late"]),
+                part("dies", Kind::Reporting, "exit 3", &["Dies"]),
+                Part { program: "/bin/no-such-program", ..part("wrong", Kind::Native, "", &["Wrong"]) },
+                part("safe", Kind::Native, RESTS, &["Startup", FALLBACK]),
+            ],
+        );
+        wait_active(&machine, &startup);
+        let place = (machine.runtime(), machine.instance());
+        let switched = |target: &str| {
+            let (told, status) = in_its_words(place, &["switch", target]);
+            let code = told["score"]["code"].as_u64().unwrap_or_else(|| panic!("there is a code: {told}"));
+            (code, told["score"]["name"].as_str().unwrap_or_default().to_owned(), status)
+        };
+        let is = |code: u64, name: &str, status: i32| (code, name.to_owned(), Some(status));
+        let states = || -> Vec<String> {
+            let (told, _) = in_its_words(place, &["status"]);
+            let services = told["services"].as_array().expect("they are told").clone();
+            let state = |it: &serde_json::Value| format!("{} {}", it["name"], it["score_state"]).replace('"', "");
+            services.iter().map(state).collect()
+        };
+        let group = || in_its_words(place, &["targets"]).0["groups"][0]["score_state"].clone();
+
+        assert_eq!(states(), ["dies Idle", "late Idle", "safe Running", "wrong Idle"], "{format:?}");
+        assert_eq!(group(), "Success");
+        assert_eq!(switched(&startup), is(10, "kAlreadyInState", 0));
+        assert_eq!(switched(&unknown), is(2, "kInvalidArguments", 1));
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| switched(&late_one));
+            machine.wait("late", Phase::Starting);
+            assert_eq!(group(), "InTransition");
+            assert_eq!(states(), ["dies Idle", "late Starting", "safe Terminated", "wrong Idle"], "{format:?}");
+            assert_eq!(switched(&late_one), is(11, "kInTransitionToSameState", 1));
+            assert_eq!(switched(&startup), is(0, "kSuccess", 0));
+            assert_eq!(first.join().expect("it is answered"), is(5, "kCancelled", 1), "{format:?}");
+        });
+        assert_eq!(switched(&dies), is(8, "kFailedUnexpectedTerminationOnEnter", 1), "{format:?}");
+        wait_active(&machine, &format.target(FALLBACK));
+        assert_eq!(switched(&wrong), is(6, "kFailed", 1), "{format:?}");
+        wait_active(&machine, &format.target(FALLBACK));
     }
 }
 

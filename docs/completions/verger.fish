@@ -121,6 +121,7 @@ complete -c verger -n "__fish_verger_using_subcommand status" -l color -d 'When 
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand status" -l json -d 'Print it as JSON: {"services":[{"name","phase","ready","pid","run",…}],"daemon":{…,"keeper"}}; when the daemon died, each service has its "fate" and the daemon its "survivors"'
+complete -c verger -n "__fish_verger_using_subcommand status" -l score -d 'Say the state of each process as S-CORE\'s Launch Manager calls it too (as JSON: "score_state")'
 complete -c verger -n "__fish_verger_using_subcommand status" -s w -l watch -d 'Show it again whenever it changes (as JSON: a line each time)'
 complete -c verger -n "__fish_verger_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand start" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r
@@ -191,12 +192,14 @@ complete -c verger -n "__fish_verger_using_subcommand switch" -l color -d 'When 
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand switch" -l json -d 'Print what came of it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand switch" -l score -d 'Print its error code as S-CORE\'s Launch Manager has it too, also when it fails (as JSON: "score", "error")'
 complete -c verger -n "__fish_verger_using_subcommand switch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand targets" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand targets" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand targets" -l json -d 'Print them as JSON'
+complete -c verger -n "__fish_verger_using_subcommand targets" -l score -d 'Print the state of each group as S-CORE\'s Launch Manager calls it too (as JSON: "score_state")'
 complete -c verger -n "__fish_verger_using_subcommand targets" -s h -l help -d 'Print help'
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l budget -d 'Within this time: 10s, 1m30s. What is left at the end is killed at once' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l instance -d 'Which daemon is meant, by the name of its instance' -r
