@@ -274,6 +274,20 @@ fn processors() {
 }
 
 #[test]
+fn processors_beyond_the_sixty_fourth() {
+    // The kernel leaves out those that the machine has not; a mask of 64 bits could not even say them.
+    let all = Process(std::process::id()).status("Cpus_allowed_list");
+    let first: String = all.chars().take_while(char::is_ascii_digit).collect();
+    let beyond = with(&format!("cpu_affinity = [{first}, 64, 127, 1000]"));
+    let here = with("cpu_affinity = '0-1023'");
+    let is_large = all.rsplit(['-', ',']).next().and_then(|it| it.parse::<u32>().ok()).is_some_and(|last| last >= 64);
+    if !is_large {
+        assert_eq!(main_of(&beyond).status("Cpus_allowed_list"), first);
+    }
+    assert_eq!(main_of(&here).status("Cpus_allowed_list"), all, "all that there are");
+}
+
+#[test]
 fn who_dies_first_for_want_of_memory() {
     let machine = with("oom_score_adjust = 500");
     assert_eq!(main_of(&machine).file("oom_score_adj"), "500");
