@@ -71,12 +71,10 @@ impl Switch {
                     }
                     (true, true, _) => setting.terminal.say_json(&json!({ "score": in_json() }))?,
                 }
-                return Err(match error {
-                    ClientError::Remote(Error::NotFound { name }) => {
-                        unknown(&name, &connection.groups().unwrap_or_default())
-                    }
-                    error => reach::trouble(setting, None, &error),
-                });
+                if let ClientError::Remote(Error::NotFound { name }) = &error {
+                    return Err(unknown(name, &connection.groups().unwrap_or_default()));
+                }
+                return Err(reach::trouble(setting, None, &error));
             }
         };
         if self.json {
