@@ -142,9 +142,12 @@ fn code_of(error: &Error) -> Code {
         | Error::MethodNotFound { .. }
         | Error::MethodNotImplemented { .. }
         | Error::InvalidParameter { .. } => Code::CommunicationError,
-        Error::Refused { .. } | Error::Busy | Error::Stale | Error::Limit { .. } | Error::Internal { .. } => {
-            Code::GeneralError
-        }
+        Error::Refused { .. }
+        | Error::Busy
+        | Error::Stale
+        | Error::Trial { .. }
+        | Error::Limit { .. }
+        | Error::Internal { .. } => Code::GeneralError,
     }
 }
 
@@ -293,6 +296,7 @@ mod tests {
             ),
             (Err(Error::Refused { right: Right::Operate }), 1, "kGeneralError"),
             (Err(Error::Busy), 1, "kGeneralError"),
+            (Err(Error::Trial { on_trial: true }), 1, "kGeneralError"),
             (Err(Error::Limit { which: text() }), 1, "kGeneralError"),
             (Err(Error::Internal { text: text() }), 1, "kGeneralError"),
             (Err(Error::MethodNotFound { method: text() }), 3, "kCommunicationError"),
