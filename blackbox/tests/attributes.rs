@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use rustix::process::Signal;
+use rustix::pty::OpenptFlags;
 use verger_blackbox::message::FailureKind;
 use verger_blackbox::{Machine, PATIENCE, Phase, Process, Setup, Step, Way, eventually};
 
@@ -233,6 +234,26 @@ fn a_session_of_its_own_or_only_a_group() {
     assert_eq!(group.stat(group_of), i64::from(group.0));
 }
 
+#[test]
+fn a_session_with_a_terminal_that_its_keys_reach() {
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal can be had");
+    rustix::pty::grantpt(&master).expect("it is ours");
+    rustix::pty::unlockpt(&master).expect("it is ours");
+    let name = rustix::pty::ptsname(&master, Vec::new()).expect("it has a name");
+    let name = name.to_str().expect("it is text");
+    let machine = with(&format!("session = 'terminal'\nrestart = 'never'\nstdin = 'file:{name}'"));
+    let process = main_of(&machine);
+    let (group_of, session_of, terminal_of, foreground_of) = (5, 6, 7, 8);
+    let own = i64::from(process.0);
+    assert_eq!((process.stat(session_of), process.stat(group_of), process.stat(foreground_of)), (own, own, own));
+    assert_ne!(process.stat(terminal_of), 0);
+    assert_eq!(machine.process().stat(terminal_of), Process(std::process::id()).stat(terminal_of), "not the daemon's");
+    // Ctrl-C.
+    rustix::io::write(&master, b"\x03").expect("it takes a key");
+    let ended = machine.wait("a", Phase::Failed);
+    assert_eq!(ended.last_exit.and_then(|it| it.signal).as_deref(), Some("SIGINT"));
+}
+
 /// `CAP_CHOWN` and `CAP_NET_ADMIN` of `capabilities(7)`.
 const CHOWN_AND_NET_ADMIN: u64 = 1 | 1 << 12;
 
@@ -271,6 +292,20 @@ fn processors() {
     let machine = with(&format!("cpu_affinity = [{last}]"));
     assert_eq!(main_of(&machine).status("Cpus_allowed_list"), last);
     assert_eq!(machine.process().status("Cpus_allowed_list"), all, "the daemon keeps its own");
+}
+
+#[test]
+fn processors_beyond_the_sixty_fourth() {
+    // The kernel leaves out those that the machine has not; a mask of 64 bits could not even say them.
+    let all = Process(std::process::id()).status("Cpus_allowed_list");
+    let first: String = all.chars().take_while(char::is_ascii_digit).collect();
+    let beyond = with(&format!("cpu_affinity = [{first}, 64, 127, 1000]"));
+    let here = with("cpu_affinity = '0-1023'");
+    let is_large = all.rsplit(['-', ',']).next().and_then(|it| it.parse::<u32>().ok()).is_some_and(|last| last >= 64);
+    if !is_large {
+        assert_eq!(main_of(&beyond).status("Cpus_allowed_list"), first);
+    }
+    assert_eq!(main_of(&here).status("Cpus_allowed_list"), all, "all that there are");
 }
 
 #[test]
@@ -383,12 +418,14 @@ fn fails_at(keys: &str, step: Step, errno: u16) {
 }
 
 const NO_SUCH: u16 = 2;
+const NO_TERMINAL: u16 = 25;
 const NOT_ALLOWED: u16 = 1;
 
 #[test]
 fn a_failed_start_says_at_which_step() {
     fails_at("working_directory = '@@/nowhere'", Step::WorkingDirectory, NO_SUCH);
     fails_at("stdout = 'file:@@/no/such/folder'", Step::Open, NO_SUCH);
+    fails_at("session = 'terminal'\nstdin = 'file:/dev/null'", Step::Session, NO_TERMINAL);
     // Nobody here may raise a limit above the hard one.
     if Process(std::process::id()).status("CapEff").ends_with("fffeffffff") {
         fails_at("limits = { nofile = 900000 }", Step::ResourceLimits, NOT_ALLOWED);

@@ -1207,7 +1207,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__status)
-            opts="-w -h --json --watch --instance --color --help"
+            opts="-w -h --json --score --watch --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1255,7 +1255,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__switch)
-            opts="-h --timeout --json --instance --color --help"
+            opts="-h --timeout --json --score --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1281,7 +1281,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__targets)
-            opts="-h --json --instance --color --help"
+            opts="-h --json --score --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

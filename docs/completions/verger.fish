@@ -35,7 +35,7 @@ complete -c verger -n "__fish_verger_needs_command" -f -a "run" -d 'Become the d
 complete -c verger -n "__fish_verger_needs_command" -f -a "compile" -d 'Compile a plan into the form that `vergerd` takes'
 complete -c verger -n "__fish_verger_needs_command" -f -a "check" -d 'Check plans without running anything'
 complete -c verger -n "__fish_verger_needs_command" -f -a "graph" -d 'Draw the services of a plan and the edges between them'
-complete -c verger -n "__fish_verger_needs_command" -f -a "import" -d 'Tell what becomes of a configuration of another system'
+complete -c verger -n "__fish_verger_needs_command" -f -a "import" -d 'Print a configuration of another system as a plan of verger\'s own, or what becomes of its keys'
 complete -c verger -n "__fish_verger_needs_command" -f -a "sim" -d 'Rehearse a plan: play a scenario on a virtual clock, without starting anything'
 complete -c verger -n "__fish_verger_needs_command" -f -a "schema" -d 'Print the JSON Schema (2020-12) that a plan satisfies, in TOML as in JSON'
 complete -c verger -n "__fish_verger_needs_command" -f -a "status" -d 'Show how services are, without asking the daemon'
@@ -121,6 +121,7 @@ complete -c verger -n "__fish_verger_using_subcommand status" -l color -d 'When 
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand status" -l json -d 'Print it as JSON: {"services":[{"name","phase","ready","pid","run",…}],"daemon":{…,"keeper"}}; when the daemon died, each service has its "fate" and the daemon its "survivors"'
+complete -c verger -n "__fish_verger_using_subcommand status" -l score -d 'Say the state of each process as S-CORE\'s Launch Manager calls it too (as JSON: "score_state")'
 complete -c verger -n "__fish_verger_using_subcommand status" -s w -l watch -d 'Show it again whenever it changes (as JSON: a line each time)'
 complete -c verger -n "__fish_verger_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand start" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s' -r
@@ -191,12 +192,14 @@ complete -c verger -n "__fish_verger_using_subcommand switch" -l color -d 'When 
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand switch" -l json -d 'Print what came of it as JSON'
+complete -c verger -n "__fish_verger_using_subcommand switch" -l score -d 'Print its error code as S-CORE\'s Launch Manager has it too, also when it fails (as JSON: "score", "error")'
 complete -c verger -n "__fish_verger_using_subcommand switch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand targets" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand targets" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand targets" -l json -d 'Print them as JSON'
+complete -c verger -n "__fish_verger_using_subcommand targets" -l score -d 'Print the state of each group as S-CORE\'s Launch Manager calls it too (as JSON: "score_state")'
 complete -c verger -n "__fish_verger_using_subcommand targets" -s h -l help -d 'Print help'
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l budget -d 'Within this time: 10s, 1m30s. What is left at the end is killed at once' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l instance -d 'Which daemon is meant, by the name of its instance' -r
@@ -270,7 +273,7 @@ complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "compile" -d 'Compile a plan into the form that `vergerd` takes'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "check" -d 'Check plans without running anything'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "graph" -d 'Draw the services of a plan and the edges between them'
-complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "import" -d 'Tell what becomes of a configuration of another system'
+complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "import" -d 'Print a configuration of another system as a plan of verger\'s own, or what becomes of its keys'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "sim" -d 'Rehearse a plan: play a scenario on a virtual clock, without starting anything'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "schema" -d 'Print the JSON Schema (2020-12) that a plan satisfies, in TOML as in JSON'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "status" -d 'Show how services are, without asking the daemon'

@@ -534,6 +534,24 @@ const SCORE: &str = "{ \"schema_version\": 1, \"initial_run_target\": \"Off\",\n
                      \"deployment_config\": { \"sandbox\": { \"security_policy\": \"x\" } } } } }\n";
 
 #[test]
+fn import_prints_a_plan_that_is_the_same() {
+    let scene = Scene::empty("verbs-import-toml");
+    let file = scene.write("robot.json", SCORE).display().to_string();
+    let (status, said, words) = scene.ask(&["import", &file]);
+    assert_eq!(status, 0, "{words}");
+    assert!(words.contains("`security_policy` of service `a` is not applied"), "{words}");
+    assert!(said.starts_with("# From ") && said.contains("\n[service.a]\n"), "{said}");
+    // Both say the same of themselves, and the second is a plan of verger's own.
+    let native = scene.write("robot.toml", &said).display().to_string();
+    let graphs = [&file, &native].map(|it| scene.ask(&["graph", "--json", it]).1);
+    assert_eq!(json(&graphs[0]), json(&graphs[1]));
+    assert!(scene.ask(&["import", &native]).2.contains("is a plan of verger's own"));
+    let wrong = scene.write("wrong.json", &SCORE.replace("security_policy", "secpol")).display().to_string();
+    let (status, said, words) = scene.ask(&["import", &wrong]);
+    assert_eq!((status, said.as_str()), (1, ""), "{words}");
+}
+
+#[test]
 fn import_tells_what_becomes_of_each_key() {
     let scene = Scene::empty("verbs-import");
     let file = scene.write("robot.json", SCORE).display().to_string();
@@ -570,7 +588,7 @@ fn import_tells_what_becomes_of_each_key() {
     let (status, said, words) = scene.ask(&["import", "--report", &native]);
     assert_eq!((status, said.as_str()), (1, ""));
     assert!(words.contains("is a plan of verger's own"), "{words}");
-    assert_eq!(scene.ask(&["import", &file]).0, 2, "without --report there is nothing that it could do");
+    assert_eq!(scene.ask(&["import", "--json", &file]).0, 2, "the list is printed with --report only");
     let (status, _, words) = scene.ask(&["import", "--report", "/nowhere/x.json"]);
     assert_eq!(status, 1);
     assert!(words.contains("cannot be read: no such file"), "{words}");

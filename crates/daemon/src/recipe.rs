@@ -113,9 +113,11 @@ impl Kitchen {
         recipe.own_number = own_number;
         recipe.descriptors = &descriptors[..count];
         recipe.session = match service.session() {
-            SessionWish::Own => Session::Own,
+            SessionWish::Own | SessionWish::Terminal => Session::Own,
             SessionWish::Group => Session::Group,
         };
+        let terminal = recipe.descriptors.iter().find(|(number, _)| *number == 0).map(|(_, source)| *source);
+        recipe.terminal = terminal.filter(|_| service.session() == SessionWish::Terminal);
         recipe.scheduling = service.scheduling();
         recipe.affinity = affinity(&service, &mut cpus[..]);
         recipe.nice = service.nice();

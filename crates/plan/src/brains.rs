@@ -44,7 +44,11 @@ pub(crate) fn leave_alone(service: &mut Service, reader: &mut Reader<'_>, own: i
         }
     }
     (service.autostart, service.essential, service.restart) = (false, false, RestartPolicy::Never);
-    service.give_up_after = 0;
+    // What the defaults say of these means nothing here.
+    let standard = Service::default();
+    (service.restart_delay, service.restart_delay_max) = (standard.restart_delay, standard.restart_delay_max);
+    (service.healthy_after, service.start_retry_delay) = (standard.healthy_after, standard.start_retry_delay);
+    (service.give_up_after, service.give_up_within) = (0, standard.give_up_within);
     (service.requires, service.wants, service.any_of) = Default::default();
     (service.after, service.conflicts) = Default::default();
     (service.start_retries, service.success) = (None, ExitCodes::ZERO);

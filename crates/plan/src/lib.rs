@@ -44,6 +44,7 @@ mod targets;
 mod tests;
 mod tree;
 mod value;
+mod writing;
 
 pub use compile::compile;
 pub use complaint::{Also, COMPLAINTS_MAX, Complaint, QUOTED_MAX, Severity};
@@ -57,6 +58,7 @@ pub use reference::reference;
 pub use schema::schema;
 pub use sources::{FileId, LineColumn, Place, Sources};
 pub use verger_engine::duration::read_duration;
+pub use writing::to_toml;
 
 use verger_engine::image::{MAGIC, Plan};
 

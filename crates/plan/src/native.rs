@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use verger_engine::image::{
     Address, BACKLOG, BuildError, EDGES_MAX, Handle, HandleKind, IMAGE_BYTES_MAX, Limits, Listen, Origin, Plan, Ready,
-    RestartPolicy, SERVICES_MAX, Service,
+    RestartPolicy, SERVICES_MAX, Service, Session, Source,
 };
 use verger_engine::names::{NameFlaw, check_name};
 use verger_engine::time::Span;
@@ -464,6 +464,19 @@ fn check_together(service: &Service, reader: &mut Reader<'_>, about: impl Fn(&[&
         reader.found.warning(place, || {
             Said::new(format!("`restart_delay_max`{owner} is {max}, less than the {delay} of `restart_delay`"))
                 .hint("the rest is then always as long as `restart_delay`")
+        });
+    }
+    let stdin = service.descriptors.iter().find(|it| it.number == 0).map(|it| &it.source);
+    if service.session == Session::Terminal
+        && matches!(stdin, None | Some(Source::Null))
+        && about(&["session", "stdin", "descriptors"])
+        // Among defaults it may be that each service has its own.
+        && owner != Owner::Defaults
+        && let Some(place) = place(reader, &["session"])
+    {
+        reader.found.error(place, || {
+            Said::new(format!("`session`{owner} is \"terminal\", and its `stdin` is none"))
+                .hint("give it one: stdin = \"file:/dev/tty1\"")
         });
     }
     let relative = service.program.contains('/') && !service.program.starts_with('/');

@@ -10,6 +10,7 @@
 //! - [`frame`]: cutting a stream of bytes into messages, and writing them.
 //! - [`view`]: what an engine knows, as messages.
 //! - [`rights`]: who may say what.
+//! - [`score`]: what is so, in the words of S-CORE's Launch Manager.
 //! - [`board`]: the status page in shared memory.
 //! - [`lines`]: what controllers and a `daemonproxy` say to each other.
 //! - [`supervise`]: the two protocols of `supervise`.
@@ -26,6 +27,7 @@ pub mod lines;
 pub mod message;
 pub mod place;
 pub mod rights;
+pub mod score;
 pub mod supervise;
 pub mod view;
 mod word;

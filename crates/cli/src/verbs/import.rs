@@ -1,6 +1,7 @@
-//! `verger import`: what becomes of a configuration of another system.
+//! `verger import`: a configuration of another system as a plan of verger's own, and what becomes of its keys.
 
 use serde_json::{Value, json};
+use verger_engine::image::{Origin, Plan};
 use verger_plan::{Fate, Format, KeyFate, Reading};
 
 use crate::complaints;
@@ -10,20 +11,21 @@ use crate::table::{Cell, table};
 use crate::trouble::{FAILED, Trouble};
 use crate::words::{self, Tone};
 
-/// Tell what becomes of a configuration of another system
+/// Print a configuration of another system as a plan of verger's own, or what becomes of its keys
 ///
-/// AOS configurations and both of S-CORE's are run as they are; with `--report` every key of the file is listed with what it
-/// comes to: kept (it means the same), approximated (nearly), or not applicable (it has no effect), and how or why. A key
-/// that is not understood is an error. Nothing is run or written. Exit status: 0 no errors, 1 errors.
+/// AOS configurations and both of S-CORE's are run as they are. Who wants to go on in verger's own format gets the same plan here
+/// as TOML: compiled it is the same, but for the places where things stand. With `--report` every key of the file is listed
+/// instead, with what it comes to: kept (it means the same), approximated (nearly), or not applicable (it has no effect), and how
+/// or why. A key that is not understood is an error. Nothing is run. Exit status: 0 no errors, 1 errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
     /// The configuration; `-` is standard input
     file: String,
     /// List every key with what becomes of it
-    #[arg(long, required = true)]
+    #[arg(long)]
     report: bool,
     /// Print the list as JSON
-    #[arg(long)]
+    #[arg(long, requires = "report")]
     json: bool,
 }
 
@@ -36,12 +38,45 @@ impl Import {
                 self.file
             )));
         }
+        if !self.report {
+            return self.print(setting, &reading);
+        }
         match self.json {
             true => setting.terminal.say_json(&as_json(&self.file, &reading, &fates))?,
             false => tell(setting, &self.file, &reading, &fates)?,
         }
         if reading.plan.is_some() { Ok(()) } else { Err(Trouble::said(FAILED)) }
     }
+}
+
+impl Import {
+    /// Prints the plan in verger's own format, if read again it is the same.
+    fn print(&self, setting: &Setting, reading: &Reading) -> Result<(), Trouble> {
+        plans::show_complaints(setting, reading);
+        plans::tell_not_applied(setting, Some(reading));
+        let Some(plan) = &reading.plan else { return Err(Trouble::said(FAILED)) };
+        let text = verger_plan::to_toml(plan);
+        let again = verger_plan::read_bytes("imported.toml", text.as_bytes(), &verger_plan::NoFiles);
+        if again.plan.as_ref().is_none_or(|again| image(again).is_none() || image(again) != image(plan)) {
+            let trouble = Trouble::new(format!("{} cannot be said in verger's own format", self.file))
+                .detail("the plan that would be printed is not the same when it is read again")
+                .hint("it runs as it is; this is a bug of verger: please report it with the file");
+            return Err(again.complaints.first().into_iter().fold(trouble, |it, said| it.detail(said.to_string())));
+        }
+        let file = self.file.escape_debug();
+        setting
+            .terminal
+            .say(&format!("# From {file}; `verger import --report` says what became of each of its keys.\n\n{text}"))
+    }
+}
+
+/// What a plan compiles to, wherever it was written.
+fn image(plan: &Plan) -> Option<Vec<u8>> {
+    let mut plan = plan.clone();
+    for service in &mut plan.services {
+        service.origin = Origin::default();
+    }
+    verger_plan::compile(&plan).ok()
 }
 
 fn tell(setting: &Setting, file: &str, reading: &Reading, fates: &[KeyFate]) -> Result<(), Trouble> {

@@ -9,6 +9,7 @@ use verger_engine::life::PhaseKind;
 use verger_engine::runs::Containment;
 use verger_wire::Word;
 use verger_wire::message::Service;
+use verger_wire::score;
 
 use crate::aftermath::Fate;
 use crate::hindrance::Hindrance;
@@ -53,6 +54,9 @@ pub(super) struct Status {
     /// service has its "fate" and the daemon its "survivors"
     #[arg(long)]
     json: bool,
+    /// Say the state of each process as S-CORE's Launch Manager calls it too (as JSON: "score_state")
+    #[arg(long)]
+    score: bool,
     /// Show it again whenever it changes (as JSON: a line each time)
     #[arg(short, long)]
     watch: bool,
@@ -76,11 +80,25 @@ impl Status {
             setting.terminal.tell(&format!("{label} {words}"));
         }
         match self.json {
-            true => setting.terminal.say_json(&seen.json(&picked))?,
+            true => {
+                let mut value = seen.json(&picked);
+                if self.score {
+                    for (number, service) in picked.iter().enumerate() {
+                        value["services"][number]["score_state"] = score::process_state(service).word().into();
+                    }
+                }
+                setting.terminal.say_json(&value)?;
+            }
             false => {
                 if !picked.is_empty() || missing.is_empty() {
                     let clock = Clock::here();
-                    setting.terminal.say(&drawn(&picked, |it| seen.fate(it), &clock, setting.terminal.out))?;
+                    setting.terminal.say(&drawn(
+                        &picked,
+                        |it| seen.fate(it),
+                        self.score,
+                        &clock,
+                        setting.terminal.out,
+                    ))?;
                     setting.terminal.say(&in_the_way(&picked, &clock))?;
                 }
             }
@@ -157,12 +175,18 @@ fn in_the_way(services: &[&Service], clock: &Clock) -> String {
     services.iter().filter_map(line).collect()
 }
 
-fn drawn(services: &[&Service], fate: impl Fn(&Service) -> Option<Fate>, clock: &Clock, paint: Paint) -> String {
+fn drawn(
+    services: &[&Service],
+    fate: impl Fn(&Service) -> Option<Fate>,
+    with_score: bool,
+    clock: &Clock,
+    paint: Paint,
+) -> String {
     let rows: Vec<Vec<Cell>> = services
         .iter()
         .map(|service| {
             let since = if service.since_us == 0 { None } else { Some(words::lasting(clock.since(service.since_us))) };
-            vec![
+            let mut cells = vec![
                 Cell::new(&service.name),
                 Cell::toned(service.phase.spoken().to_string(), words::tone(service.phase)),
                 Cell::maybe(service.pid),
@@ -170,10 +194,18 @@ fn drawn(services: &[&Service], fate: impl Fn(&Service) -> Option<Fate>, clock: 
                 Cell::new(service.restarts.to_string()),
                 Cell::maybe(Some(service.containment.word()).filter(|_| service.containment != Containment::None)),
                 Cell::new(noted(service, fate(service), clock)),
-            ]
+            ];
+            if with_score {
+                cells.insert(2, Cell::new(score::process_state(service).word()));
+            }
+            cells
         })
         .collect();
-    table(&["NAME", "PHASE", "PID", "FOR", "RESTARTS", "HELD BY", "NOTE"], &rows, paint)
+    let mut heads = vec!["NAME", "PHASE", "PID", "FOR", "RESTARTS", "HELD BY", "NOTE"];
+    if with_score {
+        heads.insert(2, "S-CORE");
+    }
+    table(&heads, &rows, paint)
 }
 
 /// What the phase alone does not say, and what became of it if its daemon died.
@@ -205,7 +237,7 @@ mod tests {
         };
         let never = Service { name: "x".to_owned(), since_us: 0, ..web(PhaseKind::Down) };
         let held = Service { containment: Containment::Shim, ..web(PhaseKind::Running) };
-        let text = drawn(&[&resting, &held, &never], |_| None, &Clock::of(5_000_000, 0), Paint::PLAIN);
+        let text = drawn(&[&resting, &held, &never], |_| None, false, &Clock::of(5_000_000, 0), Paint::PLAIN);
         assert_eq!(
             text,
             "NAME  PHASE    PID   FOR  RESTARTS  HELD BY  NOTE\n\
@@ -213,7 +245,15 @@ mod tests {
              web   running  4711  4s   0         shim\n\
              x     down     -     -    0         -\n"
         );
+        let text = drawn(&[&resting, &held], |_| None, true, &Clock::of(5_000_000, 0), Paint::PLAIN);
+        assert_eq!(
+            text,
+            "NAME  PHASE    S-CORE    PID   FOR  RESTARTS  HELD BY  NOTE\n\
+             api   resting  Starting  -     4s   3         -        exited with status 1, starts again in 200ms\n\
+             web   running  Running   4711  4s   0         shim\n"
+        );
     }
+
     #[test]
     fn what_became_of_each_is_noted() {
         let resting = Service { until_us: Some(5_200_000), last_exit: Some(exited(1)), ..web(PhaseKind::Resting) };

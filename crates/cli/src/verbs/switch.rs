@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use serde_json::json;
+use verger_client::ClientError;
 use verger_engine::life::GroupPhase;
 use verger_engine::time::Span;
 use verger_wire::message::{Error, Group, Order, Switched};
+use verger_wire::score::{self, Code};
 
 use super::orders::duration;
 use crate::reach;
@@ -29,6 +31,9 @@ pub(super) struct Switch {
     /// Print what came of it as JSON
     #[arg(long)]
     json: bool,
+    /// Print its error code as S-CORE's Launch Manager has it too, also when it fails (as JSON: "score", "error")
+    #[arg(long)]
+    score: bool,
 }
 
 /// Show the targets of all groups, and which is active
@@ -37,6 +42,9 @@ pub(super) struct Targets {
     /// Print them as JSON
     #[arg(long)]
     json: bool,
+    /// Print the state of each group as S-CORE's Launch Manager calls it too (as JSON: "score_state")
+    #[arg(long)]
+    score: bool,
 }
 
 impl Switch {
@@ -50,15 +58,34 @@ impl Switch {
             let _waiting = Waiting::begin(setting, None);
             connection.switch(&order)
         };
+        let code = code(&answer);
+        let in_json = || json!({ "code": code.number(), "name": code.word() });
         let Switched { target, already } = match answer {
             Ok(switched) => switched,
-            Err(verger_client::ClientError::Remote(Error::NotFound { name })) => {
-                return Err(unknown(&name, &connection.groups().unwrap_or_default()));
+            Err(error) => {
+                match (self.score, self.json, &error) {
+                    (false, ..) => {}
+                    (true, false, _) => setting.terminal.say(&format!("{code} {}\n", code.number()))?,
+                    (true, true, ClientError::Remote(error)) => {
+                        setting.terminal.say_json(&json!({ "error": error, "score": in_json() }))?;
+                    }
+                    (true, true, _) => setting.terminal.say_json(&json!({ "score": in_json() }))?,
+                }
+                if let ClientError::Remote(Error::NotFound { name }) = &error {
+                    return Err(unknown(name, &connection.groups().unwrap_or_default()));
+                }
+                return Err(reach::trouble(setting, None, &error));
             }
-            Err(error) => return Err(reach::trouble(setting, None, &error)),
         };
         if self.json {
-            return setting.terminal.say_json(&json!({ "target": target, "already": already }));
+            let mut value = json!({ "target": target, "already": already });
+            if self.score {
+                value["score"] = in_json();
+            }
+            return setting.terminal.say_json(&value);
+        }
+        if self.score {
+            setting.terminal.say(&format!("{code} {}\n", code.number()))?;
         }
         let words = if already { "is active already" } else { "is active" };
         setting.terminal.say(&format!("{target} {words}\n"))
@@ -70,18 +97,37 @@ impl Targets {
         let mut connection = reach::connect(setting)?;
         let groups = connection.groups().map_err(|error| reach::trouble(setting, None, &error))?;
         if self.json {
-            return setting.terminal.say_json(&json!({ "groups": groups }));
+            let mut value = json!({ "groups": groups });
+            if self.score {
+                for (number, group) in groups.iter().enumerate() {
+                    value["groups"][number]["score_state"] = json!(score::group_state(group).word());
+                }
+            }
+            return setting.terminal.say_json(&value);
         }
         if groups.is_empty() {
             setting.terminal.tell("the plan has no targets");
         }
-        groups.iter().try_for_each(|group| setting.terminal.say(&shown(group)))
+        groups.iter().try_for_each(|group| setting.terminal.say(&shown(group, self.score)))
     }
 }
 
-/// A group's targets, one a line: whether it is active, its name, its services.
-fn shown(group: &Group) -> String {
+/// What S-CORE calls what came of it. Who is not reached has not answered.
+fn code(answer: &Result<Switched, ClientError>) -> Code {
+    match answer {
+        Ok(switched) => score::code(&Ok(switched.clone())),
+        Err(ClientError::Remote(error)) => score::code(&Err(error.clone())),
+        Err(_) => Code::CommunicationError,
+    }
+}
+
+/// A group's targets, one a line: whether it is active, its name, its services; before them its state in S-CORE's words, if asked for.
+fn shown(group: &Group, with_score: bool) -> String {
     let mut text = String::new();
+    if with_score {
+        let name = if group.name.is_empty() { String::new() } else { format!("{}: ", group.name) };
+        text.push_str(&format!("{name}{}\n", score::group_state(group)));
+    }
     for target in &group.targets {
         let is_active = target.name == group.target;
         let mark = if is_active { "*" } else { " " };
@@ -154,10 +200,11 @@ mod tests {
             targets: vec![target("Off", &[]), target("drive", &["camera", "planner"])],
             root: None,
         };
-        assert_eq!(shown(&group), "  Off                  -\n* drive                camera planner\n");
+        assert_eq!(shown(&group, false), "  Off                  -\n* drive                camera planner\n");
         (group.phase, group.waits_for) = (GroupPhase::Starting, Some("camera".to_owned()));
         group.name = "car".to_owned();
         let lines = "  car/Off              -\n* car/drive            camera planner\n                       (starting; waits for camera)\n";
-        assert_eq!(shown(&group), lines);
+        assert_eq!(shown(&group, false), lines);
+        assert_eq!(shown(&group, true), format!("car: InTransition\n{lines}"));
     }
 }

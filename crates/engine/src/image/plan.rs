@@ -595,6 +595,8 @@ coded_enum! {
         Own = 0, "own";
         /// The daemon's session, a process group of its own.
         Group = 1, "group";
+        /// A session of its own, whose controlling terminal is what descriptor 0 leads to.
+        Terminal = 2, "terminal";
     }
 }
 

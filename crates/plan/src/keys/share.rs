@@ -78,7 +78,9 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "session",
         aliases: &["setsid", "process_group"],
         default: "\"own\"",
-        doc: "A session of its own without a terminal, or a process group of its own in the daemon's session.",
+        doc: "A session of its own without a terminal (`\"own\"`), a process group of its own in the daemon's session (`\"group\"`), or a \
+              session of its own whose controlling terminal is what its `stdin` leads to (`\"terminal\"`, with \
+              `stdin = \"file:/dev/tty1\"`): what is no terminal, or is another session's, fails the start.",
         shape: Shape::Word {
             words: || Session::ALL.iter().map(|session| session.word()).collect(),
             land: |service, word| {

@@ -5,6 +5,15 @@ use verger_engine::image::RestartPolicy;
 use super::*;
 
 #[test]
+fn a_terminal_that_is_none() {
+    let said = "x.toml:3:11: `session` in service `x` is \"terminal\", and its `stdin` is none\n  hint: give it one: stdin = \"file:/dev/tty1\"";
+    check_line("session = 'terminal'", &[said]);
+    check_line("session = 'terminal'\nstdin = 'null'", &[said]);
+    check_line("session = 'terminal'\nstdin = 'file:/dev/tty1'", &[]);
+    check("[defaults]\nsession = 'terminal'\n[service.x]\ncommand = 'x'\nstdin = 'file:/dev/tty1'", &[]);
+}
+
+#[test]
 fn unknown_keys() {
     check_line("comand = 'y'", &["x.toml:3:1: unknown key `comand` in service `x`\n  hint: did you mean `command`?"]);
     check_line(
