@@ -17,6 +17,10 @@ use crate::life::{FaultKind, PhaseKind, RollBackReason, Verb};
 use crate::runs::{Exit, Pid, RunId, StartFailure, pack_exit, pack_failure, unpack_exit, unpack_failure};
 use crate::time::Moment;
 
+/// Where the number of a step lies beside a slot, when both share a word.
+const STEP_AT: u32 = 24;
+const _: () = assert!(crate::image::SERVICES_MAX < 1 << STEP_AT, "every slot has a number that fits");
+
 /// Transitions kept for each service.
 pub const KEPT: u32 = 8;
 
@@ -99,6 +103,13 @@ pub enum Cause {
     Fallback,
     /// A plan describes it otherwise now.
     Redescribed,
+    /// A member of a recovery set failed, and it is restarted with it (`step` 0), or this step of the set was taken.
+    Recovery {
+        /// The transition of the member that failed.
+        of: Link,
+        /// Which step, from 1; 0 for a restart.
+        step: u8,
+    },
 }
 
 /// A number of a root in [`Roots`].
@@ -286,6 +297,7 @@ coded_enum! {
         Conflicts = 22, "conflicts";
         Fallback = 23, "fallback";
         Redescribed = 24, "redescribed";
+        Recovery = 25, "recovery";
     }
 }
 
@@ -303,7 +315,8 @@ impl Cause {
             | Cause::WithinReach(link)
             | Cause::HeldBy(link)
             | Cause::LetGo(link)
-            | Cause::Conflicts(link) => Some(link),
+            | Cause::Conflicts(link)
+            | Cause::Recovery { of: link, .. } => Some(link),
             Cause::Asked
             | Cause::Ready
             | Cause::Exited(_)
@@ -343,6 +356,7 @@ impl Cause {
             | Cause::HeldBy(_)
             | Cause::LetGo(_)
             | Cause::Conflicts(_)
+            | Cause::Recovery { .. }
             | Cause::Ready
             | Cause::Ended
             | Cause::NotReadyInTime
@@ -384,6 +398,7 @@ impl Cause {
             Cause::Conflicts(_) => CauseCode::Conflicts,
             Cause::Fallback => CauseCode::Fallback,
             Cause::Redescribed => CauseCode::Redescribed,
+            Cause::Recovery { .. } => CauseCode::Recovery,
         }
     }
 
@@ -397,6 +412,8 @@ impl Cause {
             (pid.map_or(0, |pid| pid.0), 0)
         } else if let Cause::Fault(what) = *self {
             (u32::from(what.code()), 0)
+        } else if let Cause::Recovery { of, step } = *self {
+            (of.slot | u32::from(step) << STEP_AT, of.seq)
         } else {
             self.link().map_or((0, 0), |link| (link.slot, link.seq))
         };
@@ -431,6 +448,10 @@ impl Cause {
             CauseCode::Conflicts => Cause::Conflicts(link),
             CauseCode::Fallback => Cause::Fallback,
             CauseCode::Redescribed => Cause::Redescribed,
+            CauseCode::Recovery => {
+                let of = Link { slot: x & ((1 << STEP_AT) - 1), seq: y };
+                Cause::Recovery { of, step: (x >> STEP_AT) as u8 }
+            }
         })
     }
 }

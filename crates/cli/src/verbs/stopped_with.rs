@@ -76,6 +76,7 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::Conflicts
         | CauseKind::Fallback
         | CauseKind::Redescribed
+        | CauseKind::Recovery
         | CauseKind::OutOfTime => return None,
     };
     let root = &wanted.root.what;

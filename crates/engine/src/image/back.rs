@@ -8,9 +8,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::plan::{
-    Address, Descriptor, Group, Handle, HandleKind, Listen, Need, Origin, Plan, Service, Source, Target,
+    Address, Descriptor, Group, Handle, HandleKind, Listen, Need, Origin, Plan, Recovery, RecoveryAction, RecoveryStep,
+    Service, Source, Target,
 };
-use super::view::{EdgeKind, EdgeView, GroupView, HandleView, Image, ServiceView, SourceView};
+use super::view::{
+    ActionView, EdgeKind, EdgeView, GroupView, HandleView, Image, RecoveryView, ServiceView, SourceView, StepView,
+};
 
 /// A plan that says what an image says.
 pub fn plan_of(image: &Image) -> Plan {
@@ -19,6 +22,7 @@ pub fn plan_of(image: &Image) -> Plan {
         services: image.services().map(|service| service_of(image, &service)).collect(),
         handles: (0..image.handle_count()).map(|at| handle_of(image.handle(at))).collect(),
         groups: (0..image.group_count()).map(|at| group_of(image, &image.group(at))).collect(),
+        recovery: (0..image.recovery_count()).map(|at| recovery_of(image, &image.recovery(at))).collect(),
         limits: image.limits(),
         shutdown_budget: image.shutdown_budget(),
         lock_memory: image.lock_memory(),
@@ -28,6 +32,32 @@ pub fn plan_of(image: &Image) -> Plan {
 /// A text that has its NUL. (It was UTF-8 when the image was built.)
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.strip_suffix(b"\0").unwrap_or(bytes)).into_owned()
+}
+
+fn recovery_of(image: &Image, set: &RecoveryView<'_>) -> Recovery {
+    let name = |number: u32| image.service(number).name().to_owned();
+    let step = |step: StepView<'_>| RecoveryStep {
+        wait: step.wait(),
+        action: match step.action() {
+            ActionView::Switch { group, target } => {
+                RecoveryAction::Switch { group: group.to_owned(), target: target.to_owned() }
+            }
+            ActionView::Stop => RecoveryAction::Stop,
+            ActionView::Start(service) => RecoveryAction::Start { service: name(service) },
+            ActionView::Command(service) => RecoveryAction::Command { service: name(service) },
+            ActionView::WithholdWatchdog => RecoveryAction::WithholdWatchdog,
+            ActionView::End => RecoveryAction::End,
+            ActionView::Reboot => RecoveryAction::Reboot,
+        },
+    };
+    Recovery {
+        name: set.name().to_owned(),
+        services: set.members().map(name).collect(),
+        scope: set.scope(),
+        give_up_after: set.give_up_after(),
+        give_up_within: set.give_up_within(),
+        steps: (0..set.len()).filter_map(|at| set.step(at)).map(step).collect(),
+    }
 }
 
 fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {

@@ -15,6 +15,7 @@ mod descriptors;
 mod order;
 mod plan;
 mod process;
+mod recovery;
 mod restart;
 mod rights;
 mod share;
@@ -38,6 +39,7 @@ use crate::value::duration;
 pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as condition_names};
 pub(crate) use descriptors::check_twice;
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
+pub(crate) use recovery::{Action, RECOVERY, RecoveryDraft, STEP, Step, command_name, command_places};
 pub(crate) use target::{GROUP, TARGET, TargetDraft};
 
 /// One key of a table that becomes a `T`.
@@ -90,8 +92,8 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 9] =
-    ["description", "command", "requires", "wants", "any_of", "after", "conflicts", "conditions", "brain"];
+pub(crate) const NO_DEFAULTS: [&str; 10] =
+    ["description", "command", "requires", "wants", "any_of", "after", "conflicts", "conditions", "recovery", "brain"];
 
 /// What a key belongs to, as the end of a phrase: ` in service `web``.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +109,9 @@ pub(crate) enum Owner {
     Condition(String),
     /// One that has no name yet, by its service's.
     ConditionOf(String),
+    Recovery(String),
+    /// Of whatever has steps.
+    StepOf(Box<Owner>),
 }
 
 impl fmt::Display for Owner {
@@ -121,6 +126,8 @@ impl fmt::Display for Owner {
             Owner::Service(name) => write!(f, " in service `{}`", quoted(name)),
             Owner::Condition(name) => write!(f, " in condition `{}`", quoted(name)),
             Owner::ConditionOf(service) => write!(f, " in a condition of service `{}`", quoted(service)),
+            Owner::Recovery(name) => write!(f, " in recovery set `{}`", quoted(name)),
+            Owner::StepOf(owner) => write!(f, " in a step{owner}"),
         }
     }
 }
@@ -161,6 +168,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) given: BTreeMap<&'static str, Place>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) conditions: Vec<Condition>,
+    pub(crate) ladder: Vec<Step>,
     /// The service that a condition belongs to.
     pub(crate) service: Option<String>,
     pub(crate) used_handles: BTreeSet<String>,
@@ -176,6 +184,7 @@ impl<'a> Reader<'a> {
             given: BTreeMap::new(),
             edges: Vec::new(),
             conditions: Vec::new(),
+            ladder: Vec::new(),
             service: None,
             used_handles: BTreeSet::new(),
         }

@@ -159,7 +159,7 @@ pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
     ],
 }];
 
-fn read_names(node: &Node, reader: &mut Reader<'_>, expected: &str) -> Vec<(String, Place)> {
+pub(super) fn read_names(node: &Node, reader: &mut Reader<'_>, expected: &str) -> Vec<(String, Place)> {
     let mut names: Vec<(String, Place)> = Vec::new();
     for item in reader.items(node, &format!("an array of {expected}")).unwrap_or(&[]) {
         match item.as_text() {

@@ -6,6 +6,7 @@ mod defaults;
 mod grammar;
 mod landing;
 mod noise;
+mod recovery;
 
 use verger_engine::image::{Plan, Service};
 

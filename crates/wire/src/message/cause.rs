@@ -60,6 +60,8 @@ spoken_enum! {
         Fallback = "fallback";
         /// A plan describes it otherwise now.
         Redescribed = "redescribed";
+        /// A recovery set restarts it, or a step of one was taken.
+        Recovery = "recovery";
     }
 }
 
@@ -89,12 +91,33 @@ pub struct Cause {
     /// Of `fault`: which.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
     pub fault: Option<FaultKind>,
+    /// Of `recovery`: the set's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Of `recovery`: which step of the set was taken, from 1; absent: one of its members was restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<u32>,
+    /// Of `recovery`: what that step does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
 }
 
 impl Cause {
     /// A cause with nothing but its kind.
     pub fn plain(kind: CauseKind) -> Cause {
-        Cause { kind, service: None, number: None, exit: None, step: None, errno: None, pid: None, fault: None }
+        Cause {
+            kind,
+            service: None,
+            number: None,
+            exit: None,
+            step: None,
+            errno: None,
+            pid: None,
+            fault: None,
+            set: None,
+            taken: None,
+            action: None,
+        }
     }
 }
 

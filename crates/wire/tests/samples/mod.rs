@@ -51,6 +51,8 @@ pub(crate) fn service(full: bool) -> Service {
         last_order: last_order(full),
         autostart: true,
         essential: false,
+        escalates: false,
+        ignored: true,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
         brain: full.then(|| "boss".to_owned()),
     }
@@ -66,6 +68,9 @@ pub(crate) fn cause(full: bool) -> Cause {
         errno: full.then_some(1),
         pid: full.then_some(4712),
         fault: full.then_some(FaultKind::CountBelowZero),
+        set: full.then(|| "drivers".to_owned()),
+        taken: full.then_some(2),
+        action: full.then(|| "switch to safe".to_owned()),
     }
 }
 
