@@ -280,6 +280,22 @@ fn signs_of_life_that_are_asked_of_somebody_else_are_not_given() {
 }
 
 #[test]
+fn a_step_of_recovery_withholds_the_signs_of_life() {
+    let (upward, setup) = Upward::of(Setup::plan(
+        "[service.a]
+         command = 'sleep 1000'
+         restart = 'never'
+         recovery = [{ withhold_watchdog = true }]",
+    ));
+    let machine = setup.env("WATCHDOG_USEC", "200000").start();
+    Process(machine.wait_ready("a").pid.expect("it runs")).signal(Signal::KILL);
+    machine.wait("a", Phase::Failed);
+    machine.stderr().wait("step 1: withhold the watchdog", PATIENCE);
+    while upward.next_within(Duration::from_millis(10)).is_some() {}
+    assert_eq!(upward.next_within(Duration::from_secs(1)), None);
+}
+
+#[test]
 fn a_daemon_that_broke_too_often_gives_no_signs_of_life() {
     let (upward, setup) = Upward::of(Setup::plan("[service.a]\ncommand = 'sleep 1000'"));
     let machine = setup.arg("--debug").env("WATCHDOG_USEC", "200000").start();

@@ -43,8 +43,14 @@ _verger() {
             verger,graph)
                 cmd="verger__subcmd__graph"
                 ;;
+            verger,heed)
+                cmd="verger__subcmd__heed"
+                ;;
             verger,help)
                 cmd="verger__subcmd__help"
+                ;;
+            verger,ignore)
+                cmd="verger__subcmd__ignore"
                 ;;
             verger,import)
                 cmd="verger__subcmd__import"
@@ -133,8 +139,14 @@ _verger() {
             verger__subcmd__help,graph)
                 cmd="verger__subcmd__help__subcmd__graph"
                 ;;
+            verger__subcmd__help,heed)
+                cmd="verger__subcmd__help__subcmd__heed"
+                ;;
             verger__subcmd__help,help)
                 cmd="verger__subcmd__help__subcmd__help"
+                ;;
+            verger__subcmd__help,ignore)
+                cmd="verger__subcmd__help__subcmd__ignore"
                 ;;
             verger__subcmd__help,import)
                 cmd="verger__subcmd__help__subcmd__import"
@@ -203,7 +215,7 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart ignore heed signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -454,8 +466,30 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        verger__subcmd__heed)
+            opts="-h --all --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         verger__subcmd__help)
-            opts="up run compile check graph import sim schema status start stop restart signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
+            opts="up run compile check graph import sim schema status start stop restart ignore heed signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -594,7 +628,35 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        verger__subcmd__help__subcmd__heed)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         verger__subcmd__help__subcmd__help)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__ignore)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -881,6 +943,28 @@ _verger() {
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__ignore)
+            opts="-h --all --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

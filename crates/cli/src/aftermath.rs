@@ -269,6 +269,9 @@ mod tests {
             failures: 0,
             window_from: Moment(0),
             window_restarts: 0,
+            steps: 0,
+            escalates: false,
+            ignored: false,
             root: None,
         };
         Entry { slot: 0, name: Name::new(name).unwrap(), record }

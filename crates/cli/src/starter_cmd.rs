@@ -167,7 +167,8 @@ fn order(
             Verb::Start => Call::Start(order),
             Verb::Stop => Call::Stop(order),
             Verb::Restart => Call::Restart(order),
-            Verb::Signal => Call::Why { name: name.clone() },
+            // None of its verbs.
+            Verb::Signal | Verb::Ignore | Verb::Heed => Call::Why { name: name.clone() },
         }
     };
     connection.set_patience(Some(Duration::from_millis(flags.timeout.as_millis()) + reach::PATIENCE));
@@ -181,6 +182,8 @@ fn report(setting: &Setting, verb: Verb, whom: &str, answers: &[Result<Done, Err
         Verb::Stop => "stopped",
         Verb::Restart => "restarted",
         Verb::Signal => "signalled",
+        Verb::Ignore => "ignored",
+        Verb::Heed => "supervised",
     };
     for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
         setting.terminal.complain(&words::refusal(Some(verb), error));

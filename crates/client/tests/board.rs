@@ -76,6 +76,9 @@ fn record(number: u64) -> Record {
         failures: small,
         window_from: Moment(number + 5),
         window_restarts: small,
+        steps: 0,
+        escalates: false,
+        ignored: false,
         survives: number.is_multiple_of(5),
         root: None,
     }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
-use verger_engine::image::{LastResort, LockMemory};
+use verger_engine::image::{ActionKind, LastResort, LockMemory};
 use verger_engine::life::{
     CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Pressure, Request, Switch, Verb,
 };
@@ -598,6 +598,7 @@ impl Daemon {
         let asked_to_end = matches!(event, Event::Shutdown { .. });
         let mut of_trial = Vec::new();
         let mut is_asked_for_pressure = false;
+        let mut withhold = false;
         let mut effects = self.engine.step(self.now, event);
         let (world, control, brains, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.brains, &mut self.page, &mut self.log, &self.poll);
@@ -647,11 +648,14 @@ impl Daemon {
                         LifeEffect::Moved { service, .. } | LifeEffect::Changed { service } => {
                             brains.moved(engine, service.slot, self.now);
                         }
-                        LifeEffect::LastResort { what: LastResort::Reboot, .. } => self.reboots = true,
+                        LifeEffect::LastResort { what: LastResort::Reboot, .. }
+                        | LifeEffect::StepTaken { what: ActionKind::Reboot, .. } => self.reboots = true,
+                        LifeEffect::StepTaken { what: ActionKind::WithholdWatchdog, .. } => withhold = true,
                         LifeEffect::Trial { command, news } => {
                             of_trial.push(ToldOfTrial::new(engine, log, command, news));
                         }
                         LifeEffect::LastResort { .. }
+                        | LifeEffect::StepTaken { .. }
                         | LifeEffect::GroupMoved { .. }
                         | LifeEffect::TargetFailed { .. }
                         | LifeEffect::Answer { .. }
@@ -670,6 +674,10 @@ impl Daemon {
         }
         if is_asked_for_pressure {
             self.measure_pressure();
+        }
+        if withhold && !self.upward.withhold() {
+            self.log
+                .warn(format_args!("nobody watches this daemon (WATCHDOG_USEC, NOTIFY_SOCKET): nothing is withheld"));
         }
         if self.engine.is_closing() && !was_closing {
             self.brains.take_all_back(self.now);
@@ -754,6 +762,8 @@ impl Daemon {
             Call::Start(order) => return self.order(at, Verb::Start, order, oneway, who),
             Call::Stop(order) => return self.order(at, Verb::Stop, order, oneway, who),
             Call::Restart(order) => return self.order(at, Verb::Restart, order, oneway, who),
+            Call::Ignore(order) => return self.order(at, Verb::Ignore, order, oneway, who),
+            Call::Heed(order) => return self.order(at, Verb::Heed, order, oneway, who),
             Call::Switch(order) => return self.switch(at, order, oneway, who),
             Call::Preview { from } => {
                 let changes = self.preview(at, *from)?;
@@ -1053,6 +1063,14 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
             let name = engine.group_description(group.slot).map_or("", |group| group.name());
             let of = if name.is_empty() { String::new() } else { format!(" of group {name}") };
             log.warn(format_args!("the fallback{of} has failed as often as it may; last resort: {what}"));
+        }
+        LifeEffect::StepTaken { service, step, what } => {
+            let name = engine.name(service.slot);
+            let set = engine.recovery(service.slot).map_or("", |set| set.name());
+            let of = if set == name { String::new() } else { format!(" of {set}") };
+            let words = view::step_in_words(engine, service.slot, u32::from(*step) - 1);
+            let words = words.unwrap_or_else(|| what.word().to_owned());
+            log.warn(format_args!("{name} fails, and restarts do not help: step {step}{of}: {words}"));
         }
         LifeEffect::PlanRefused(refusal) => {
             log.warn(format_args!("the plan was not taken: {}", words::refusal(refusal)))

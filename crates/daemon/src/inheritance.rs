@@ -210,6 +210,9 @@ const UNKNOWN: Record = Record {
     failures: 0,
     window_from: Moment(0),
     window_restarts: 0,
+    steps: 0,
+    escalates: false,
+    ignored: false,
     root: None,
 };
 

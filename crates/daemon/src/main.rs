@@ -140,7 +140,7 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     }
     let reboots = daemon.reboots;
     if reboots && machine::init() != Init::OfMachine {
-        daemon.log.warn(format_args!("the last resort is to reboot, and only the machine's first process does that"));
+        daemon.log.warn(format_args!("a reboot is asked for, and only the machine's first process does that"));
     }
     daemon.log.flush_last();
     daemon.page.let_go();

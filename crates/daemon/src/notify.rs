@@ -115,6 +115,12 @@ impl Upward {
         }
     }
 
+    /// Says no more that we live, so that whoever watches us acts. Says whether anybody does.
+    pub(crate) fn withhold(&mut self) -> bool {
+        self.every = Span::FOREVER;
+        std::mem::replace(&mut self.next, Moment::NEVER) != Moment::NEVER
+    }
+
     /// Says something; nobody has to listen.
     pub(crate) fn say(&self, words: &str) {
         let Some(address) = &self.address else { return };

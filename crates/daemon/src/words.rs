@@ -31,7 +31,8 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
         (PhaseKind::Resting, cause) => {
             // In whole milliseconds: what is left of a rest after a breakage is any number.
             let rest = Span::from_millis(status.until.since(transition.at).0.div_ceil(1_000_000));
-            log.warn(format_args!("{name}: {}; started again in {rest}", ended(cause)));
+            let next = if status.escalates { "the next step of its recovery" } else { "started again" };
+            log.warn(format_args!("{name}: {}; {next} in {rest}", ended(cause)));
         }
         (PhaseKind::Starting, cause @ (Cause::Exited(_) | Cause::NotReadyInTime)) => {
             log.warn(format_args!("{name}: {}; started again", ended(cause)));

@@ -17,6 +17,10 @@ use crate::life::{FaultKind, PhaseKind, Resource, RollBackReason, Verb};
 use crate::runs::{Exit, Pid, RunId, StartFailure, pack_exit, pack_failure, unpack_exit, unpack_failure};
 use crate::time::Moment;
 
+/// Where the number of a step lies beside a slot, when both share a word.
+const STEP_AT: u32 = 24;
+const _: () = assert!(crate::image::SERVICES_MAX < 1 << STEP_AT, "every slot has a number that fits");
+
 /// Transitions kept for each service.
 pub const KEPT: u32 = 8;
 
@@ -107,6 +111,13 @@ pub enum Cause {
     Turn,
     /// It has waited long enough, and is started whatever the pressure.
     WaitedOut,
+    /// A member of a recovery set failed, and it is restarted with it (`step` 0), or this step of the set was taken.
+    Recovery {
+        /// The transition of the member that failed.
+        of: Link,
+        /// Which step, from 1; 0 for a restart.
+        step: u8,
+    },
 }
 
 /// A number of a root in [`Roots`].
@@ -298,6 +309,7 @@ coded_enum! {
         UnderPressure = 26, "under-pressure";
         Turn = 27, "turn";
         WaitedOut = 28, "waited-out";
+        Recovery = 29, "recovery";
     }
 }
 
@@ -315,7 +327,8 @@ impl Cause {
             | Cause::WithinReach(link)
             | Cause::HeldBy(link)
             | Cause::LetGo(link)
-            | Cause::Conflicts(link) => Some(link),
+            | Cause::Conflicts(link)
+            | Cause::Recovery { of: link, .. } => Some(link),
             Cause::Asked
             | Cause::Ready
             | Cause::Exited(_)
@@ -359,6 +372,7 @@ impl Cause {
             | Cause::HeldBy(_)
             | Cause::LetGo(_)
             | Cause::Conflicts(_)
+            | Cause::Recovery { .. }
             | Cause::Ready
             | Cause::Ended
             | Cause::NotReadyInTime
@@ -408,6 +422,7 @@ impl Cause {
             Cause::UnderPressure(_) => CauseCode::UnderPressure,
             Cause::Turn => CauseCode::Turn,
             Cause::WaitedOut => CauseCode::WaitedOut,
+            Cause::Recovery { .. } => CauseCode::Recovery,
         }
     }
 
@@ -423,6 +438,8 @@ impl Cause {
             (u32::from(resource.code()), 0)
         } else if let Cause::Fault(what) = *self {
             (u32::from(what.code()), 0)
+        } else if let Cause::Recovery { of, step } = *self {
+            (of.slot | u32::from(step) << STEP_AT, of.seq)
         } else {
             self.link().map_or((0, 0), |link| (link.slot, link.seq))
         };
@@ -461,6 +478,10 @@ impl Cause {
             CauseCode::UnderPressure => Cause::UnderPressure(Resource::from_code(u8::try_from(x).ok()?)?),
             CauseCode::Turn => Cause::Turn,
             CauseCode::WaitedOut => Cause::WaitedOut,
+            CauseCode::Recovery => {
+                let of = Link { slot: x & ((1 << STEP_AT) - 1), seq: y };
+                Cause::Recovery { of, step: (x >> STEP_AT) as u8 }
+            }
         })
     }
 }

@@ -301,6 +301,9 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
                 };
                 format!("{} failed: {on}", engine.group_description(group.slot).unwrap().target(*target).name())
             }
+            LifeEffect::StepTaken { service, step, what } => {
+                format!("step {step} of {}: {what}", engine.name(service.slot))
+            }
             LifeEffect::LastResort { what, .. } => format!("last resort: {what}"),
             LifeEffect::MeasurePressure => "measure pressure".to_string(),
         },

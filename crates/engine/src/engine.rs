@@ -175,6 +175,17 @@ impl Engine {
         self.life.decider(&self.runs, slot)
     }
 
+    /// The recovery set of the service in a slot, if it is in one.
+    pub fn recovery(&self, slot: u32) -> Option<crate::image::RecoveryView<'_>> {
+        self.life.recovery(self.runs.images(), slot)
+    }
+
+    /// How many steps of the recovery set of the service in a slot have been taken, and how many there are; `None` when it is in
+    /// none.
+    pub fn steps(&self, slot: u32) -> Option<(u8, u32)> {
+        self.life.steps(self.runs.images(), slot)
+    }
+
     /// All groups, in the order of their places.
     pub fn groups(&self) -> impl Iterator<Item = GroupStatus> {
         (0..self.life.group_places()).filter_map(|at| self.life.group_status(at))
@@ -353,7 +364,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 7;
+const STATE_VERSION: u32 = 8;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

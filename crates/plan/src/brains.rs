@@ -9,7 +9,7 @@ use crate::keys::{Edge, Reader};
 use crate::places::Places;
 
 /// Keys that say when a service starts. One with a brain has none of them.
-const OF_THE_LIFECYCLE: [&str; 17] = [
+const OF_THE_LIFECYCLE: [&str; 18] = [
     "requires",
     "wants",
     "any_of",
@@ -27,6 +27,7 @@ const OF_THE_LIFECYCLE: [&str; 17] = [
     "healthy_after",
     "give_up_after",
     "give_up_within",
+    "recovery",
 ];
 
 /// Leaves a service with a brain to it. `own` says whether a key is in the service's own table.
@@ -54,6 +55,7 @@ pub(crate) fn leave_alone(service: &mut Service, reader: &mut Reader<'_>, own: i
     (service.start_retries, service.success) = (None, ExitCodes::ZERO);
     reader.edges.clear();
     reader.conditions.clear();
+    reader.ladder.clear();
 }
 
 /// Complains of brains that could not be one, and of services that wait for one that has a brain.

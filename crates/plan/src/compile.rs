@@ -55,6 +55,7 @@ fn service_of(error: &BuildError) -> Option<&str> {
         BuildError::NulByte { .. }
         | BuildError::BadHandle { .. }
         | BuildError::BadGroup { .. }
+        | BuildError::BadRecovery { .. }
         | BuildError::TooLarge => None,
     }
 }

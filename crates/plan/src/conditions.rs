@@ -27,6 +27,9 @@ const LATE: Span = Span::from_secs(10);
 /// A probe ends at the signal. What its command has been doing meanwhile nobody waits for: it was only asked whether it succeeds.
 const STOP: StopStep = StopStep { signal: 15, wait: Span::from_millis(200) };
 
+/// What is said of these keys holds for such a one-shot as it does for the service; what it runs and how it ends is its own.
+pub(crate) const SHARED: [&str; 6] = ["user", "group", "groups", "working_directory", "stdout", "stderr"];
+
 /// Adds the names of all conditions to those of the plan's services, and complains of what cannot be one.
 pub(crate) fn name_all(services: &[Draft<'_>], names: &mut Names, found: &mut Findings) -> usize {
     let mut count = 0;
@@ -90,8 +93,6 @@ pub(crate) fn land(
             after: after.clone(),
             ..probe(condition, origin, service, reader.names)
         };
-        // What is said of these keys holds for the probe as it does for the service; what it runs and how it ends is its own.
-        const SHARED: [&str; 6] = ["user", "group", "groups", "working_directory", "stdout", "stderr"];
         let keys: BTreeMap<_, _> = SHARED.iter().filter_map(|key| Some((*key, *reader.given.get(key)?))).collect();
         places.add(&condition.name, condition.place, keys);
         made.push((probe, edges.clone()));
@@ -132,24 +133,41 @@ pub(crate) fn probe(condition: &Condition, origin: Origin, service: &Service, na
     }
     argv.extend(words.iter().cloned());
     let asks_for_a_start = on_success.is_some() || matches!(on_failure, OnFailure::Start(_));
-    let aside = Service::default();
     Service {
         name: name.clone(),
         description: format!("condition of {}: {}", service.name, words.join(" ")),
         origin,
         program: PROGRAM.to_owned(),
         argv,
-        descriptors: descriptors(service, names),
         control: asks_for_a_start.then_some(Right::Operate),
+        start_timeout: Span(times.map_or(0, |(_, within)| within.0).saturating_add(LATE.0)),
+        stop: vec![STOP],
+        requires: service.requires.clone(),
+        wants: service.wants.clone(),
+        any_of: service.any_of.clone(),
+        after: service.after.clone(),
+        ..one_shot_of(service, names)
+    }
+}
+
+/// A one-shot that is as a service in all that a program can see, and on its own in all else: it needs nobody, and nobody starts
+/// it. What it is called and what it runs is still to be said.
+pub(crate) fn one_shot_of(service: &Service, names: &Names) -> Service {
+    let aside = Service::default();
+    Service {
+        descriptors: descriptors(service, names),
+        control: None,
         brain: String::new(),
         alive_within: None,
+        requires: Vec::new(),
+        wants: Vec::new(),
+        any_of: Vec::new(),
+        after: Vec::new(),
         conflicts: Vec::new(),
         ready: Ready::Exit,
         success: aside.success,
         start_retries: aside.start_retries,
         start_retry_delay: aside.start_retry_delay,
-        start_timeout: Span(times.map_or(0, |(_, within)| within.0).saturating_add(LATE.0)),
-        stop: vec![STOP],
         restart: RestartPolicy::Never,
         restart_delay: aside.restart_delay,
         restart_delay_max: aside.restart_delay_max,

@@ -35,6 +35,7 @@ mod native;
 mod near;
 mod not_applied;
 mod places;
+mod recovery;
 mod reference;
 mod schema;
 mod score;

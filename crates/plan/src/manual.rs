@@ -2,8 +2,8 @@
 
 use std::fmt::Write;
 
-use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
-use crate::reference::OF_CONDITIONS;
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, RECOVERY, SERVICE, STEP, TARGET};
+use crate::reference::{OF_CONDITIONS, OF_STEPS};
 
 /// Every key of a native plan as a manual page, in the language of `man(7)`.
 pub fn manual() -> String {
@@ -35,6 +35,9 @@ pub fn manual() -> String {
     paragraph(&mut text, OF_CONDITIONS);
     section(&mut text, "TARGETS: [target.NAME]", TARGET);
     section(&mut text, "GROUPS: [group.NAME]", GROUP);
+    section(&mut text, "RECOVERY: [recovery.NAME]", RECOVERY);
+    section(&mut text, "STEPS OF RECOVERY: recovery = [{ ... }] of a service, steps = [{ ... }] of a set", STEP);
+    paragraph(&mut text, OF_STEPS);
     section(&mut text, "HANDLES: [handle.NAME]", HANDLE);
     paragraph(&mut text, "A handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.");
     section(&mut text, "ROOM: [limits]", LIMITS);

@@ -23,6 +23,7 @@ use crate::keys::{
     read_table,
 };
 use crate::places::Places;
+use crate::recovery;
 use crate::sources::{Place, Sources};
 use crate::targets;
 use crate::tree::{Entry, Missing, Node, Table, Tree};
@@ -61,6 +62,7 @@ pub(crate) fn read(
     let mut made = Made::default();
     let Drawn { services: drafts, unused } = instances::draw(&services, root, &mut names, &mut made, found);
     let conditions = conditions::name_all(&drafts, &mut names, found);
+    let commands = recovery::name_all(root, &drafts, &mut names, found);
     if services.is_empty()
         && root.get("service").is_none_or(|node| node.as_table().is_some_and(Table::is_empty))
         && tree.missing != Missing::Tables
@@ -72,15 +74,21 @@ pub(crate) fn read(
             Said::new("the plan has no services, only templates").hint("list the `instances` of one of them")
         });
     }
-    if drafts.len() + conditions > SERVICES_MAX as usize && !names.incomplete {
-        let with_conditions = if conditions > 0 { ", the conditions counted" } else { "" };
+    let implied = conditions + commands;
+    if drafts.len() + implied > SERVICES_MAX as usize && !names.incomplete {
+        let with_implied = match (conditions, commands) {
+            (0, 0) => "",
+            (_, 0) => ", the conditions counted",
+            _ => ", conditions and commands of recovery counted",
+        };
         found.error(file, || {
-            Said::new(format!("the plan has {} services{with_conditions}", drafts.len() + conditions))
+            Said::new(format!("the plan has {} services{with_implied}", drafts.len() + implied))
                 .expected(format!("at most {SERVICES_MAX}"))
         });
     }
 
     targets::read(root, &mut plan, &names, found);
+    let mut sets = recovery::read(root, &names, found);
     let defaults = root.get("defaults").and_then(|node| table_or_complain("defaults", node, found));
     let mut used_handles = BTreeSet::new();
     if let Some(defaults) = defaults {
@@ -118,6 +126,10 @@ pub(crate) fn read(
         brains::leave_alone(&mut service, &mut reader, |key| table.entry(key).is_some());
         check_twice(table, &mut reader);
         check_together(&service, &mut reader, |keys| keys.iter().any(|key| table.entry(key).is_some()));
+        if !reader.ladder.is_empty() {
+            let at = reader.given.get("recovery").copied().unwrap_or(draft.place);
+            sets.push(recovery::Written::own(&service, draft.place, at, std::mem::take(&mut reader.ladder)));
+        }
         let probes = conditions::land(&mut service, &mut reader, sources, &mut places, &mut starts);
         places.add(&draft.name, draft.place, std::mem::take(&mut reader.given));
         used_handles.append(&mut reader.used_handles);
@@ -142,6 +154,7 @@ pub(crate) fn read(
     }
     found.turn = None;
 
+    let landed = plan.services.len();
     if edge_count > EDGES_MAX as usize {
         found.error(file, || {
             Said::new(format!("the plan has {edge_count} dependencies")).expected(format!("at most {EDGES_MAX}"))
@@ -153,6 +166,11 @@ pub(crate) fn read(
     brains::check(&plan, &edges, &places, found);
     conditions::check(&plan, &starts, found);
     targets::settle(root, &mut plan, &places, &names, found);
+    recovery::land(sets, &mut plan, &names, sources, &mut places, found);
+    plan.services.iter().skip(landed).for_each(|service| room.take(service));
+    if room.is_used_up() && found.errors() == 0 {
+        found.error(file, || Said::new(BuildError::TooLarge.to_string()));
+    }
     for (name, (_, place)) in &names.handles {
         if !used_handles.contains(name) && *place != file && tree.missing == Missing::Nothing {
             found.warning(*place, || Said::new(format!("nobody uses handle `{}`", quoted(name))));

@@ -2,13 +2,18 @@
 
 use std::fmt::Write;
 
-use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, SERVICE, TARGET};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, RECOVERY, SERVICE, STEP, TARGET};
 
 /// What holds for all conditions.
 pub(crate) const OF_CONDITIONS: &str = "Each condition asks for one thing: one of `path`, `path_gone`, `socket`, `tcp`, `http`, \
     `command` and `variable`; all of a service must come true. `every` and `within` go with all but `variable`, `timeout` \
     goes with `tcp`, `http` and `command`. They see the machine as the service would: they run as it does, and have its \
     variables but those that a run gets of its own (`NOTIFY_SOCKET`, `LISTEN_FDS`, `VERGER_CONTROL`).";
+
+/// What holds for all steps.
+pub(crate) const OF_STEPS: &str = "Each step does one thing: one of `switch`, `stop`, `start`, `command`, `withhold_watchdog`, `end` \
+    and `reboot`; `timeout` goes with `command`. Only after `switch` and `command` is the service tried again, so only those can \
+    be followed by another step. A service that is `essential` ends everything after its last step, as `end` does.";
 
 /// Every key of a native plan: what stands there, what holds without it, what it is for.
 pub fn reference() -> String {
@@ -31,6 +36,9 @@ pub fn reference() -> String {
     let _ = write!(text, "\n{OF_CONDITIONS}\n");
     section(&mut text, "Targets: `[target.NAME]`", TARGET);
     section(&mut text, "Groups: `[group.NAME]`", GROUP);
+    section(&mut text, "Recovery: `[recovery.NAME]`", RECOVERY);
+    section(&mut text, "Steps of recovery: `recovery = [{ … }]` of a service, `steps = [{ … }]` of a set", STEP);
+    let _ = write!(text, "\n{OF_STEPS}\n");
     section(&mut text, "Handles: `[handle.NAME]`", HANDLE);
     text.push_str("\nA handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.\n");
     section(&mut text, "Room: `[limits]`", LIMITS);

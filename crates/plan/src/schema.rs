@@ -2,7 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::keys::{CONDITION, GROUP, Group, HANDLE, KINDS, Key, LIMITS, NO_DEFAULTS, PLAN, SERVICE, TARGET};
+use crate::keys::{
+    CONDITION, GROUP, Group, HANDLE, KINDS, Key, LIMITS, NO_DEFAULTS, PLAN, RECOVERY, SERVICE, STEP, TARGET,
+};
 use verger_engine::names::NAME_BYTES_MAX;
 
 /// The schema (draft 2020-12) that a native plan satisfies, in TOML as in JSON.
@@ -39,9 +41,11 @@ pub fn schema() -> Value {
                 "handle": handle,
                 "limits": object(LIMITS),
                 "group": object(GROUP),
+                "recovery": with(object(RECOVERY), "required", json!(["services"])),
+                "step": object(STEP),
                 "target": object(TARGET),
                 "name": {
-                    "description": "The name of a service, a handle, a target or a group.",
+                    "description": "The name of a service, a handle, a target, a group or a recovery set.",
                     "type": "string",
                     "pattern": "^[A-Za-z0-9_@:+][A-Za-z0-9._@:+-]*$",
                     "maxLength": NAME_BYTES_MAX,

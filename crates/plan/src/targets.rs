@@ -184,7 +184,7 @@ fn complain_of_conflicts(root: &Table, plan: &Plan, found: &mut Findings) {
 }
 
 /// The services that a target and those it includes list.
-fn members<'p>(group: &'p Group, target: &'p str) -> BTreeSet<&'p str> {
+pub(crate) fn members<'p>(group: &'p Group, target: &'p str) -> BTreeSet<&'p str> {
     let (mut seen, mut next, mut members) = (BTreeSet::new(), vec![target], BTreeSet::new());
     while let Some(here) = next.pop() {
         let Some(target) = group.targets.iter().find(|target| target.name == here) else { continue };
@@ -197,7 +197,7 @@ fn members<'p>(group: &'p Group, target: &'p str) -> BTreeSet<&'p str> {
 }
 
 /// Some services and whatever they pull.
-fn pulled<'p>(plan: &'p Plan, some: impl Iterator<Item = &'p str>) -> BTreeSet<String> {
+pub(crate) fn pulled<'p>(plan: &'p Plan, some: impl Iterator<Item = &'p str>) -> BTreeSet<String> {
     let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
     let mut next: Vec<&str> = some.collect();
     let mut reached: BTreeSet<String> = BTreeSet::new();

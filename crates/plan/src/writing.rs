@@ -20,10 +20,23 @@ use crate::value::resources::RESOURCES;
 
 /// A plan as TOML in verger's own format. Read again it is the same, but for where things stand.
 pub fn to_toml(plan: &Plan) -> String {
-    let Plan { name, services, handles, groups, limits, shutdown_budget, lock_memory } = plan;
+    let Plan {
+        name,
+        services,
+        handles,
+        groups,
+        limits,
+        shutdown_budget,
+        lock_memory,
+        max_starting,
+        // No other format has any; whoever writes a plan that has is told that it is not the same.
+        recovery: _,
+        start_pressure: _,
+    } = plan;
     let mut text = Text::default();
     text.key_unless("name", name.is_empty(), || quoted(name));
     text.key_if_some("shutdown_budget", *shutdown_budget, span);
+    text.key_unless("max_starting", *max_starting == 0, || max_starting.to_string());
     text.key_unless("lock_memory", *lock_memory == LockMemory::default(), || quoted(lock_memory.word()));
     for group in groups.iter().filter(|group| group.name.is_empty()) {
         write_group(group, &mut text);
@@ -166,6 +179,7 @@ fn write_service(service: &Service, text: &mut Text) {
         essential,
         containment,
         survive,
+        paced,
     } = service;
     text.key_unless("description", description.is_empty(), || quoted(description));
     text.key("command", texts(argv));
@@ -258,6 +272,7 @@ fn write_service(service: &Service, text: &mut Text) {
     text.key_unless("session", *session == standard.session, || quoted(session.word()));
     text.key_unless("containment", *containment == standard.containment, || quoted(containment.word()));
     text.flag("survive", *survive, standard.survive);
+    text.flag("paced", *paced, standard.paced);
 }
 
 fn limit(limit: &ResourceLimit) -> Option<(&'static str, String)> {

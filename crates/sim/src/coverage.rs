@@ -29,6 +29,10 @@ pub enum Meeting {
     Restart,
     /// A signal was asked for.
     Signal,
+    /// It is to be left alone.
+    Ignore,
+    /// It is to be supervised again.
+    Heed,
     /// A new plan describes it differently, or as before.
     Planned,
     /// A new plan does not have it.
@@ -51,7 +55,7 @@ pub enum Meeting {
     OutlivedAndVanished,
 }
 
-const MEETINGS: [Meeting; 21] = [
+const MEETINGS: [Meeting; 23] = [
     Meeting::Spawned,
     Meeting::SpawnFailed,
     Meeting::Ready,
@@ -63,6 +67,8 @@ const MEETINGS: [Meeting; 21] = [
     Meeting::Stop,
     Meeting::Restart,
     Meeting::Signal,
+    Meeting::Ignore,
+    Meeting::Heed,
     Meeting::Planned,
     Meeting::Removed,
     Meeting::Shutdown,

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod coverage;
+mod ladders;
 pub mod plans;
 pub mod rehearsal;
 pub mod rng;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use verger_engine::image::{
-    Condition, Group, Image, LastResort, Limits, Need, OFF, Plan, Ready, RestartPolicy, Service, StartPressure,
-    StopStep, Target, WhenDown, build,
+    BuildError, Condition, Group, Image, LastResort, Limits, Need, OFF, Plan, Ready, Recovery, RecoveryAction,
+    RecoveryScope, RecoveryStep, RestartPolicy, Service, StartPressure, StopStep, Target, WhenDown, build,
 };
 use verger_engine::time::Span;
 
@@ -40,6 +40,9 @@ pub fn make(rng: &mut Rng) -> Plan {
         regroup(rng, &mut plan);
     }
     repace(rng, &mut plan);
+    if rng.chance(400) {
+        give_recovery(rng, &mut plan);
+    }
     plan
 }
 
@@ -53,6 +56,91 @@ fn repace(rng: &mut Rng, plan: &mut Plan) {
         wait_max: Span::from_millis(*rng.pick(&[0, 500, 5000, 30_000])),
         folder: String::new(),
     });
+}
+
+/// Puts some services into recovery sets, with ladders of all kinds of steps.
+fn give_recovery(rng: &mut Rng, plan: &mut Plan) {
+    plan.recovery.clear();
+    let mut free: Vec<String> = plan
+        .services
+        .iter()
+        .filter(|it| it.brain.is_empty() && it.name.starts_with('s'))
+        .map(|it| it.name.clone())
+        .collect();
+    let targets: Vec<(String, String)> = plan
+        .groups
+        .iter()
+        .flat_map(|group| group.targets.iter().map(|target| (group.name.clone(), target.name.clone())))
+        .collect();
+    for at in 0..rng.between(1, 5) {
+        let mut members = Vec::new();
+        for _ in 0..rng.between(1, 6) {
+            if free.len() > 2 {
+                members.push(free.swap_remove(rng.below(free.len() as u64) as usize));
+            }
+        }
+        if members.is_empty() {
+            continue;
+        }
+        let command = format!("c{at}");
+        if plan.services.iter().all(|it| it.name != command) && plan.services.len() + 8 < SERVICES_MAX as usize {
+            let of_step = Service {
+                ready: Ready::Exit,
+                restart: RestartPolicy::Never,
+                autostart: false,
+                start_timeout: Span::from_secs(5),
+                ..plain(command.clone())
+            };
+            plan.services.push(of_step);
+        }
+        let has_command = plan.services.iter().any(|it| it.name == command && it.ready == Ready::Exit);
+        let wait = |rng: &mut Rng| Span::from_millis(*rng.pick(&[0, 0, 50, 2000]));
+        let mut steps = Vec::new();
+        for _ in 0..rng.below(4) {
+            let action = match rng.pick(&[0, 1]) {
+                0 if !targets.is_empty() => {
+                    let (group, target) = rng.pick(&targets).clone();
+                    RecoveryAction::Switch { group, target }
+                }
+                _ if has_command => RecoveryAction::Command { service: command.clone() },
+                _ => continue,
+            };
+            steps.push(RecoveryStep { wait: wait(rng), action });
+        }
+        let last = match rng.below(20) {
+            0..4 => Some(RecoveryAction::Stop),
+            4..8 if !free.is_empty() => Some(RecoveryAction::Start { service: rng.pick(&free).clone() }),
+            8..11 => Some(RecoveryAction::WithholdWatchdog),
+            11 => Some(RecoveryAction::End),
+            _ => None,
+        };
+        steps.extend(last.map(|action| RecoveryStep { wait: wait(rng), action }));
+        if steps.iter().any(|step| matches!(step.action, RecoveryAction::Command { .. })) {
+            for service in plan.services.iter_mut().filter(|it| members.contains(&it.name)) {
+                if !service.after.contains(&command) {
+                    service.after.push(command.clone());
+                }
+            }
+        }
+        plan.recovery.push(Recovery {
+            name: format!("set{at}"),
+            services: members,
+            scope: *rng.pick(RecoveryScope::ALL),
+            give_up_after: rng.below(4) as u32,
+            give_up_within: Span::from_millis(*rng.pick(&[500, 5000, 60_000])),
+            steps,
+        });
+    }
+}
+
+/// Whether every set has what it names: a change of the rest of the plan may have taken it away.
+fn fits(plan: &Plan) -> bool {
+    !matches!(build(plan), Err(BuildError::BadRecovery { .. }))
+}
+
+/// A service with this name and nothing else said.
+fn plain(name: String) -> Service {
+    Service { name, program: "/p".into(), argv: vec!["p".into()], ..Service::default() }
 }
 
 /// Gives some services to groups of targets; those that were in one are on their own again.
@@ -167,6 +255,12 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
                 plan.services.push(new);
             }
             _ => {}
+        }
+    }
+    if !fits(plan) || rng.chance(100) {
+        plan.recovery.clear();
+        if rng.chance(700) {
+            give_recovery(rng, plan);
         }
     }
 }

@@ -366,7 +366,10 @@ impl Story {
             return self.change_plan();
         }
         let (mut service, phase) = *self.rng.pick(&services);
-        let verb = *self.rng.pick(&[Verb::Start, Verb::Stop, Verb::Restart, Verb::Signal]);
+        let mut verb = *self.rng.pick(&[Verb::Start, Verb::Stop, Verb::Restart, Verb::Signal]);
+        if self.rng.chance(150) {
+            verb = *self.rng.pick(&[Verb::Ignore, Verb::Heed]);
+        }
         self.report.coverage.note(
             phase,
             match verb {
@@ -374,6 +377,8 @@ impl Story {
                 Verb::Stop => Meeting::Stop,
                 Verb::Restart => Meeting::Restart,
                 Verb::Signal => Meeting::Signal,
+                Verb::Ignore => Meeting::Ignore,
+                Verb::Heed => Meeting::Heed,
             },
         );
         if self.rng.chance(20) {
@@ -727,6 +732,9 @@ fn found(status: &Status, service: ServiceId, root: Option<Root>) -> Found {
         failures: status.failures,
         window_from: status.window_from,
         window_restarts: status.window_restarts,
+        steps: status.steps,
+        escalates: status.escalates,
+        ignored: status.ignored,
         root,
     }
 }

@@ -25,6 +25,9 @@
 //! | I25 | no more are between start and readiness than the plan in force says |
 //! | I26 | past its limit of pressure nothing starts that has not waited long enough |
 //! | I20 | a service that has a brain begins a run only because somebody asked for it, and never after a stop by command before a start |
+//! | I25 | the steps of a recovery set are taken in their order, and what is done is what the step says |
+//! | I26 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
+//! | I27 | who is ignored is never restarted by itself, nor with others |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -39,6 +42,7 @@ use verger_engine::runs::{Ended, Occasion, RunEffect, RunEvent, RunId, RunRef, S
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
+use crate::ladders::Ladders;
 use crate::world::World;
 
 /// Says what does not hold.
@@ -83,6 +87,7 @@ pub struct Watch {
     /// It has been given with the event that was heard last.
     just_given: bool,
     share: Option<Share>,
+    ladders: Ladders,
 }
 
 /// How a budget is shared, at the least: what graces can have, and what the longest chain needs of it for certain.
@@ -124,6 +129,9 @@ impl Watch {
         }
         if let Event::Pressure(pressure) = event {
             self.pressure = *pressure;
+        }
+        if let Event::Command(request) = event {
+            self.ladders.asked(engine, request);
         }
         if let Event::Run(RunEvent::Swept { run, left }) = event {
             match left {
@@ -194,6 +202,7 @@ impl Watch {
         self.runs.clear();
         (self.over_at, self.kill_at, self.share) = (None, None, None);
         (self.closing_since, self.just_given) = (None, false);
+        self.ladders.forget();
         self.counted.clear();
         self.places.clear();
         self.pressure = Pressure::default();
@@ -309,6 +318,7 @@ impl Watch {
         self.last_run = run.run;
         self.runs.insert(slot, run);
         self.takes_place(engine, slot)?;
+        self.ladders.spawned(engine, slot).map_err(|what| format!("I26: {what}"))?;
 
         let status = engine.status(slot).ok_or("I2: nobody is started")?;
         hold!(status.want == Want::Up, "I2", "{name} is started and wanted {}", status.want);
@@ -359,6 +369,7 @@ impl Watch {
             LifeEffect::Answer { command, outcome } => self.answer(engine, *command, *outcome, now),
             LifeEffect::Planned { .. } => {
                 self.learn_users(engine);
+                self.ladders.forget();
                 Ok(())
             }
             LifeEffect::Forgotten { service } => {
@@ -375,6 +386,9 @@ impl Watch {
                     hold!(phase == Some(PhaseKind::Stuck), "I11", "the end was said, and {name} is {phase:?}");
                 }
                 Ok(())
+            }
+            LifeEffect::StepTaken { service, step, what } => {
+                self.ladders.step_taken(engine, service.slot, *step, *what).map_err(|what| format!("I25: {what}"))
             }
             LifeEffect::GroupMoved { group } => self.group_moved(engine, group.slot),
             LifeEffect::TargetFailed { group, what: TargetFailure::Member { slot }, .. } => {
@@ -467,11 +481,17 @@ impl Watch {
         let description = engine.description(slot).ok_or("I8: nobody moved")?;
         self.phases.insert(slot, (transition.to, status.until));
         self.in_turn(engine, slot, &transition)?;
+        self.ladders.moved(engine, &status, &transition, now).map_err(|what| format!("I26, I27: {what}"))?;
         match transition.to {
             PhaseKind::Resting => {
                 let rest = status.until.since(now);
                 let retry = description.start_retry_delay();
-                let (least, most) = if let Cause::StartFailed(_) = transition.cause {
+                let taken = engine.steps(slot).map_or(0, |(taken, _)| u32::from(taken));
+                let step = engine.recovery(slot).and_then(|set| set.step(taken));
+                let (least, most) = if status.escalates && transition.cause != Cause::Found {
+                    let wait = step.ok_or_else(|| format!("I25: {name} rests before a step that is not there"))?.wait();
+                    (wait, wait)
+                } else if let Cause::StartFailed(_) = transition.cause {
                     (Span::from_millis(50).min(retry.max(Span(1))), Span::from_millis(500).max(retry))
                 } else if description.start_retries().is_some() && rest == retry {
                     (retry, retry)
@@ -484,7 +504,7 @@ impl Watch {
                     "I7",
                     "{name} rests {rest}, not {least} to {most}"
                 );
-                hold!(found || rest > Span::ZERO, "I7", "{name} rests for no time");
+                hold!(found || status.escalates || rest > Span::ZERO, "I7", "{name} rests for no time");
             }
             PhaseKind::Starting if transition.from == PhaseKind::Resting && transition.cause == Cause::Rested => {
                 hold!(now >= until, "I7", "{name} got up {} early", until.since(now));
@@ -501,7 +521,7 @@ impl Watch {
                 if let Some(Failure::GaveUp { restarts }) = status.failure
                     && transition.cause != Cause::Found
                 {
-                    let limit = description.give_up_after();
+                    let limit = engine.recovery(slot).map_or(description.give_up_after(), |set| set.give_up_after());
                     hold!(limit > 0 && restarts >= limit, "I7", "{name} gave up after {restarts}, not {limit}");
                 }
             }
@@ -610,6 +630,10 @@ impl Watch {
                 }
                 Verb::Stop => hold!(status.phase == PhaseKind::Down, "I5", "stopped, and {}", status.phase),
                 Verb::Signal => {}
+                Verb::Ignore | Verb::Heed => {
+                    let ignored = request.verb == Verb::Ignore;
+                    hold!(status.ignored == ignored, "I5", "{} is done, and it is not so", request.verb);
+                }
             },
             (Outcome::Failed(_), Some(status)) if request.key == 0 => {
                 hold!(status.phase == PhaseKind::Failed, "I5", "failed, and {}", status.phase);
@@ -737,7 +761,8 @@ fn switch_answer(engine: &Engine, switch: &Switch, outcome: Outcome, now: Moment
             hold!(there, "I22", "a switch is answered {outcome:?}, and the group is {}", status.phase);
             let members = members(engine, &status);
             let missing = members.iter().filter_map(|slot| engine.status(*slot)).find(|member| {
-                member.want != Want::Down && !matches!(member.phase, PhaseKind::Running | PhaseKind::Done)
+                let is_missing = !matches!(member.phase, PhaseKind::Running | PhaseKind::Done);
+                member.want != Want::Down && is_missing && !member.ignored
             });
             // One may have crashed since; a switch that has just ended has all of them.
             let fresh = outcome == Outcome::Switched;
@@ -800,6 +825,7 @@ fn is_asked(cause: Cause) -> bool {
             | Cause::LetGo(_)
             | Cause::Conflicts(_)
             | Cause::Fallback
+            | Cause::Recovery { .. }
             | Cause::Removed
     )
 }

@@ -21,6 +21,7 @@ pub fn needed(call: &Call) -> Option<Right> {
         | Call::Why { .. }
         | Call::Receipt { .. }
         | Call::Watch { .. } => Some(Right::Observe),
+        Call::Ignore(_) | Call::Heed(_) => Some(Right::Operate),
         Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Signal { .. } | Call::Switch(_) => {
             Some(Right::Operate)
         }
@@ -86,6 +87,8 @@ mod tests {
             (Call::Start(order()), Some(Right::Operate)),
             (Call::Stop(order()), Some(Right::Operate)),
             (Call::Restart(order()), Some(Right::Operate)),
+            (Call::Ignore(order()), Some(Right::Operate)),
+            (Call::Heed(order()), Some(Right::Operate)),
             (Call::Signal { name: "a".into(), signal: 15 }, Some(Right::Operate)),
             (Call::Shutdown { hasty: false, budget_ms: None }, Some(Right::Configure)),
             (Call::Preview { from: None }, Some(Right::Observe)),

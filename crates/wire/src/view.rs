@@ -5,7 +5,7 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
-use verger_engine::image::{HandleView, Image, SourceView};
+use verger_engine::image::{ActionView, HandleView, Image, SourceView};
 use verger_engine::life::{
     self, Decider, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure, TrialNews,
 };
@@ -57,6 +57,8 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         last_order: last_order(status.last_order),
         autostart: described.is_some_and(|it| it.autostart()),
         essential: described.is_some_and(|it| it.essential()),
+        escalates: status.escalates,
+        ignored: status.ignored,
         decided_by: decided_by(status.decider, brain.as_deref()),
         brain,
     }
@@ -90,6 +92,8 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         last_order: last_order(record.last_order),
         autostart: false,
         essential: false,
+        escalates: record.escalates,
+        ignored: record.ignored,
         decided_by: decided_by(record.decider, brain.as_deref()),
         brain,
     }
@@ -294,8 +298,28 @@ pub fn cause(engine: &Engine, cause: &causes::Cause) -> Cause {
         said.fault = Some(*what);
     } else if let causes::Cause::UnderPressure(resource) = cause {
         said.resource = Some(*resource);
+    } else if let causes::Cause::Recovery { of, step } = *cause {
+        let set = engine.recovery(of.slot);
+        said.set = set.map(|set| set.name().to_owned());
+        said.taken = (step != 0).then_some(u32::from(step));
+        said.action = said.taken.and_then(|nth| step_in_words(engine, of.slot, nth - 1));
     }
     said
+}
+
+/// What a step of the recovery set of the service in a slot does, in a few words: `switch to safe`.
+pub fn step_in_words(engine: &Engine, slot: u32, nth: u32) -> Option<String> {
+    let home = engine.home(slot)?;
+    let image = engine.images().get(home.image)?;
+    Some(match engine.recovery(slot)?.step(nth)?.action() {
+        ActionView::Switch { group, target } => format!("switch to {}", target_name(group, target)),
+        ActionView::Stop => "stop".to_owned(),
+        ActionView::Start(other) => format!("start {}", image.service(other).name()),
+        ActionView::Command(command) => format!("run {}", image.service(command).name()),
+        ActionView::WithholdWatchdog => "withhold the watchdog".to_owned(),
+        ActionView::End => "end".to_owned(),
+        ActionView::Reboot => "reboot".to_owned(),
+    })
 }
 
 /// The kind of a cause.
@@ -330,6 +354,7 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::UnderPressure(_) => CauseKind::UnderPressure,
         causes::Cause::Turn => CauseKind::Turn,
         causes::Cause::WaitedOut => CauseKind::WaitedOut,
+        causes::Cause::Recovery { .. } => CauseKind::Recovery,
     }
 }
 

@@ -83,6 +83,8 @@ fn messages() -> Vec<Value> {
         call(&Call::Start(order()), false),
         call(&Call::Stop(Order::new("web")), false),
         call(&Call::Restart(order()), false),
+        call(&Call::Ignore(order()), false),
+        call(&Call::Heed(order()), false),
         call(&Call::Switch(Order::new("drive")), false),
         call(&Call::Switch(Order { name: "car/drive".to_owned(), ..order() }), false),
         call(&Call::Groups, false),
@@ -269,6 +271,7 @@ fn fields(record: &Record) -> Value {
         "in_the_way": record.in_the_way.map(|pid| pid.0), "failure": failure, "last_exit": last_exit,
         "last_order": last_order, "restarts": record.restarts, "failures": record.failures,
         "window_from": moment(record.window_from), "window_restarts": record.window_restarts,
+        "steps": record.steps, "escalates": record.escalates, "ignored": record.ignored,
         "survives": record.survives, "decider": decider,
     })
 }
@@ -297,6 +300,9 @@ fn running() -> Record {
         failures: 0,
         window_from: Moment(0),
         window_restarts: 0,
+        steps: 0,
+        escalates: false,
+        ignored: false,
         survives: false,
         root: Some(Root { event: 0, at: Moment(900_000_000), what: RootKind::Plan { by: Actor { uid: 0, pid: 1 } } }),
     }
@@ -371,6 +377,9 @@ fn records() -> Vec<(&'static str, Record)> {
                 failures: 2,
                 window_from: Moment(900_000_000),
                 window_restarts: 3,
+                steps: 2,
+                escalates: true,
+                ignored: true,
                 ..none()
             },
         ),

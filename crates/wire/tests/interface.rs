@@ -261,9 +261,13 @@ fn the_control_interface_says_what_the_types_say() {
     text.inputs(&Call::List { names: names() }, &Call::List { names: None });
     let listed = |full| Services { services: vec![samples::service(full)] };
     text.outputs("List", &listed(true), &listed(false));
-    for (method, call) in
-        [("Start", Call::Start as fn(Order) -> Call), ("Stop", Call::Stop), ("Restart", Call::Restart)]
-    {
+    for (method, call) in [
+        ("Start", Call::Start as fn(Order) -> Call),
+        ("Stop", Call::Stop),
+        ("Restart", Call::Restart),
+        ("Ignore", Call::Ignore),
+        ("Heed", Call::Heed),
+    ] {
         text.inputs(&call(order(true)), &call(order(false)));
         text.outputs(method, &Done { run: Some(7) }, &Done { run: None });
     }

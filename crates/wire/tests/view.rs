@@ -109,7 +109,7 @@ fn a_service_is_shown_with_what_applies_and_nothing_else() {
     let mut expected = json!({
         "name": "web", "description": "", "want": "up", "phase": "waiting", "ready": false, "asked": true, "run": 0,
         "containment": "none", "since_us": 1_001_000, "waits_for": "db", "restarts": 0, "failures": 0,
-        "last_order": { "kind": "stop" }, "autostart": true, "essential": true, "decided_by": "lifecycle",
+        "last_order": { "kind": "stop" }, "autostart": true, "essential": true, "escalates": false, "ignored": false, "decided_by": "lifecycle",
     });
     assert_eq!(desk.shown("web"), expected);
 
@@ -319,6 +319,7 @@ fn kinds_have_the_engines_words() {
         Cause::UnderPressure(Resource::Io),
         Cause::Turn,
         Cause::WaitedOut,
+        Cause::Recovery { of: link, step: 1 },
     ];
     let kinds: Vec<_> = causes.iter().map(view::cause_kind).collect();
     assert_eq!(kinds, verger_wire::message::CauseKind::ALL, "in the order of the engine's list, each once");

@@ -14,6 +14,7 @@ mod doctor;
 mod documents;
 mod events;
 mod graph;
+mod ignore;
 mod import;
 mod orders;
 mod receipt;
@@ -68,6 +69,8 @@ enum Verb {
     Start(orders::Start),
     Stop(orders::Stop),
     Restart(orders::Restart),
+    Ignore(ignore::Ignore),
+    Heed(ignore::Heed),
     Signal(signal::Signal),
     Plan(apply::Plan),
     Apply(apply::Apply),
@@ -106,6 +109,8 @@ impl Verb {
             Verb::Apply(verb) => verb.carry_out(setting),
             Verb::Confirm(verb) => verb.carry_out(setting),
             Verb::Rollback(verb) => verb.carry_out(setting),
+            Verb::Ignore(verb) => verb.carry_out(setting),
+            Verb::Heed(verb) => verb.carry_out(setting),
             Verb::Switch(verb) => verb.carry_out(setting),
             Verb::Targets(verb) => verb.carry_out(setting),
             Verb::Signal(verb) => verb.carry_out(setting),

@@ -121,7 +121,9 @@ impl Targets {
         // To say afterwards whom a stop took along.
         let before = match verb {
             life::Verb::Stop => connection.list(None).unwrap_or_default(),
-            life::Verb::Start | life::Verb::Restart | life::Verb::Signal => Vec::new(),
+            life::Verb::Start | life::Verb::Restart | life::Verb::Signal | life::Verb::Ignore | life::Verb::Heed => {
+                Vec::new()
+            }
         };
         let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
         // The daemon answers in time by itself; whoever waits without end waits as long as it takes.
@@ -221,6 +223,8 @@ fn call_all(
             life::Verb::Stop => Call::Stop(order),
             life::Verb::Restart => Call::Restart(order),
             life::Verb::Signal => Call::Signal { name: name.clone(), signal: 0 },
+            life::Verb::Ignore => Call::Ignore(order),
+            life::Verb::Heed => Call::Heed(order),
         }
     };
     connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>())
@@ -240,6 +244,8 @@ pub(super) fn report(
         life::Verb::Stop => "stopped",
         life::Verb::Restart => "restarted",
         life::Verb::Signal => "signalled",
+        life::Verb::Ignore => "is ignored from now on",
+        life::Verb::Heed => "is supervised again",
     };
     let mut told: Vec<Value> = Vec::new();
     let clock = Clock::here();

@@ -80,6 +80,7 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::UnderPressure
         | CauseKind::Turn
         | CauseKind::WaitedOut
+        | CauseKind::Recovery
         | CauseKind::OutOfTime => return None,
     };
     let root = &wanted.root.what;

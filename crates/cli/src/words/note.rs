@@ -11,12 +11,14 @@ use super::time::{Clock, brief, lasting};
 /// What the phase alone does not say: `waits for db`, `exited with status 1, starts again in 1.2s`. May be empty.
 pub(crate) fn note(service: &Service, clock: &Clock) -> String {
     let note = phase_note(service, clock);
-    let words = match &service.brain {
-        None => return note,
-        Some(brain) if service.decided_by == DECIDED_BY_COMMAND => format!("taken back from {brain}"),
-        Some(brain) => format!("{brain} decides"),
+    let ignored = service.ignored.then(|| "ignored".to_owned());
+    let brain = match &service.brain {
+        None => None,
+        Some(brain) if service.decided_by == DECIDED_BY_COMMAND => Some(format!("taken back from {brain}")),
+        Some(brain) => Some(format!("{brain} decides")),
     };
-    if note.is_empty() { words } else { format!("{note}; {words}") }
+    let note = Some(note).filter(|note| !note.is_empty());
+    [note, ignored, brain].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn phase_note(service: &Service, clock: &Clock) -> String {
@@ -38,6 +40,9 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
         },
         PhaseKind::Resting => {
             let again = match service.until_us {
+                Some(until) if service.escalates => {
+                    format!("the next step of its recovery in {}", brief(clock.until(until)))
+                }
                 Some(until) => format!("starts again in {}", brief(clock.until(until))),
                 None => "starts again".to_owned(),
             };

@@ -33,6 +33,8 @@ pub(crate) fn origin(origin: &Origin, about: Option<&str>) -> String {
                 Some(Verb::Stop) => format!("stop {service}"),
                 Some(Verb::Restart) => format!("restart {service}"),
                 Some(Verb::Signal) => format!("send a signal to {service}"),
+                Some(Verb::Ignore) => format!("ignore {service}"),
+                Some(Verb::Heed) => format!("supervise {service} again"),
                 None => format!("do something with {service}"),
             };
             format!("{} asked to {what}", actor(origin.by.as_ref()))
@@ -83,7 +85,8 @@ pub(super) fn deed(origin: &Origin) -> Option<String> {
         (OriginKind::Command, Verb::Start) => "started",
         (OriginKind::Command, Verb::Stop) => "stopped",
         (OriginKind::Command, Verb::Restart) => "restarted",
-        (OriginKind::Command, Verb::Signal) => return None,
+        (OriginKind::Command, Verb::Ignore) => "ignored",
+        (OriginKind::Command, Verb::Signal | Verb::Heed) => return None,
         (
             OriginKind::Plan
             | OriginKind::Shutdown

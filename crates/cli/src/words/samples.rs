@@ -115,6 +115,8 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         last_order: LastOrder { kind: OrderKind::Stop, step: None, errno: None },
         autostart: true,
         essential: false,
+        escalates: false,
+        ignored: false,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
         brain: None,
     }

@@ -4,7 +4,7 @@
 
 use verger_engine::life::PhaseKind;
 use verger_engine::time::Span;
-use verger_wire::message::{CauseKind, OriginKind, Service, Transition};
+use verger_wire::message::{Cause, CauseKind, OriginKind, Service, Transition};
 
 use super::ends::{NOT_READY, exit, failure, start_failure};
 use super::origin::origin;
@@ -136,6 +136,7 @@ fn starting(transition: &Transition) -> String {
         | CauseKind::Redescribed
         | CauseKind::AwaitsTurn
         | CauseKind::UnderPressure
+        | CauseKind::Recovery
         | CauseKind::OutOfTime => with_reason("starting", transition),
     }
 }
@@ -187,6 +188,7 @@ fn ended(transition: &Transition) -> Option<String> {
         | CauseKind::UnderPressure
         | CauseKind::Turn
         | CauseKind::WaitedOut
+        | CauseKind::Recovery
         | CauseKind::OutOfTime => None,
     }
 }
@@ -230,6 +232,7 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::UnderPressure => under_pressure(transition),
         CauseKind::Turn => "it is its turn".to_owned(),
         CauseKind::WaitedOut => "it has waited long enough".to_owned(),
+        CauseKind::Recovery => recovery(&transition.cause),
         CauseKind::Removed => "the plan no longer has it".to_owned(),
         CauseKind::Redescribed if transition.root.what.kind == OriginKind::RolledBack => {
             origin(&transition.root.what, None)
@@ -246,6 +249,21 @@ fn because(transition: &Transition) -> Option<String> {
         | CauseKind::Fault
         | CauseKind::Found => return None,
     })
+}
+
+/// What a recovery set does because one of its members fails: `left fails, and step 2 of drivers is taken: switch to safe`.
+pub(super) fn recovery(cause: &Cause) -> String {
+    let on = cause.service.as_deref().unwrap_or("a service that is no more");
+    let of = match cause.set.as_deref() {
+        Some(set) if Some(set) != cause.service.as_deref() => format!(" of {set}"),
+        Some(_) | None => String::new(),
+    };
+    match (cause.taken, cause.action.as_deref()) {
+        (Some(nth), Some(action)) => format!("{on} fails, and step {nth}{of} is taken: {action}"),
+        (Some(nth), None) => format!("{on} fails, and step {nth}{of} is taken"),
+        (None, _) if of.is_empty() => format!("{on} fails, and is restarted with it"),
+        (None, _) => format!("{on} fails, and all{of} that go with it are restarted"),
+    }
 }
 
 /// Who asked, if that is not plain from what is seen.
@@ -277,7 +295,7 @@ mod tests {
     use super::*;
     use verger_engine::life::{FaultKind, Verb};
     use verger_engine::runs::Step;
-    use verger_wire::message::{Cause, Failure, FailureKind, Origin};
+    use verger_wire::message::{Failure, FailureKind, Origin};
 
     fn plan() -> Origin {
         Origin::plain(OriginKind::Plan)
@@ -285,6 +303,23 @@ mod tests {
 
     fn plain(kind: CauseKind) -> Cause {
         Cause::plain(kind)
+    }
+
+    #[test]
+    fn a_step_of_recovery_says_because_of_whom_and_what_it_does() {
+        let of = |set: &str, taken: Option<u32>, action: Option<&str>| {
+            let cause =
+                Cause { set: Some(set.into()), taken, action: action.map(Into::into), ..plain(CauseKind::Recovery) };
+            recovery(&Cause { service: Some("web".into()), ..cause })
+        };
+        for (words, expected) in [
+            (of("set", Some(2), Some("switch to safe")), "web fails, and step 2 of set is taken: switch to safe"),
+            (of("web", Some(1), Some("reboot")), "web fails, and step 1 is taken: reboot"),
+            (of("set", Some(3), None), "web fails, and step 3 of set is taken"),
+            (of("set", None, None), "web fails, and all of set that go with it are restarted"),
+        ] {
+            assert_eq!(words, expected);
+        }
     }
 
     fn crash() -> Cause {

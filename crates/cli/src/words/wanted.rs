@@ -5,6 +5,7 @@ use verger_wire::message::{CauseKind, OriginKind, Wanted};
 
 use super::origin::origin;
 use super::time::Clock;
+use super::transition::recovery;
 
 /// Who wanted it, and since when: `wanted up, 12.3 s ago, at 14:02:11: the plan starts it by itself`.
 pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, clock: &Clock) -> String {
@@ -27,6 +28,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         CauseKind::Unneeded => format!("is to end: {other} does not need it any more"),
         CauseKind::Needed => format!("is to start: {other} needs it"),
         CauseKind::Conflicts => format!("is to end: it conflicts with {other}, which is to start"),
+        CauseKind::Recovery => format!("is to follow: {}", recovery(&wanted.cause)),
         CauseKind::Asked
         | CauseKind::Awaits
         | CauseKind::Arrived
@@ -66,6 +68,7 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         CauseKind::Conflicts => format!("it conflicts with {other}, which was started"),
         CauseKind::Fallback => "its group is at the fallback".to_owned(),
         CauseKind::Redescribed => "the plan describes it otherwise now".to_owned(),
+        CauseKind::Recovery => recovery(&wanted.cause),
         CauseKind::Removed => return "the plan no longer has it".to_owned(),
         CauseKind::Found => return "so it was before the daemon took over".to_owned(),
         CauseKind::Asked

@@ -8,9 +8,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::plan::{
-    Address, Descriptor, Group, Handle, HandleKind, Listen, Need, Origin, Plan, Service, Source, StartPressure, Target,
+    Address, Descriptor, Group, Handle, HandleKind, Listen, Need, Origin, Plan, Recovery, RecoveryAction, RecoveryStep,
+    Service, Source, StartPressure, Target,
 };
-use super::view::{EdgeKind, EdgeView, GroupView, HandleView, Image, ServiceView, SourceView};
+use super::view::{
+    ActionView, EdgeKind, EdgeView, GroupView, HandleView, Image, RecoveryView, ServiceView, SourceView, StepView,
+};
 
 /// A plan that says what an image says.
 pub fn plan_of(image: &Image) -> Plan {
@@ -22,6 +25,7 @@ pub fn plan_of(image: &Image) -> Plan {
         services: order.iter().map(|service| service_of(image, service)).collect(),
         handles: (0..image.handle_count()).map(|at| handle_of(image.handle(at))).collect(),
         groups: (0..image.group_count()).map(|at| group_of(image, &image.group(at))).collect(),
+        recovery: (0..image.recovery_count()).map(|at| recovery_of(image, &image.recovery(at))).collect(),
         limits: image.limits(),
         shutdown_budget: image.shutdown_budget(),
         lock_memory: image.lock_memory(),
@@ -158,5 +162,31 @@ fn group_of(image: &Image, group: &GroupView<'_>) -> Group {
         fallback_delay: group.fallback_delay(),
         fallback_healthy_after: group.fallback_healthy_after(),
         last_resort: group.last_resort(),
+    }
+}
+
+fn recovery_of(image: &Image, set: &RecoveryView<'_>) -> Recovery {
+    let name = |number: u32| image.service(number).name().to_owned();
+    let step = |step: StepView<'_>| RecoveryStep {
+        wait: step.wait(),
+        action: match step.action() {
+            ActionView::Switch { group, target } => {
+                RecoveryAction::Switch { group: group.to_owned(), target: target.to_owned() }
+            }
+            ActionView::Stop => RecoveryAction::Stop,
+            ActionView::Start(service) => RecoveryAction::Start { service: name(service) },
+            ActionView::Command(service) => RecoveryAction::Command { service: name(service) },
+            ActionView::WithholdWatchdog => RecoveryAction::WithholdWatchdog,
+            ActionView::End => RecoveryAction::End,
+            ActionView::Reboot => RecoveryAction::Reboot,
+        },
+    };
+    Recovery {
+        name: set.name().to_owned(),
+        services: set.members().map(name).collect(),
+        scope: set.scope(),
+        give_up_after: set.give_up_after(),
+        give_up_within: set.give_up_within(),
+        steps: (0..set.len()).filter_map(|at| set.step(at)).map(step).collect(),
     }
 }

@@ -14,6 +14,7 @@ use core::net::IpAddr;
 use super::groups;
 use super::layout::*;
 use super::plan::*;
+use super::recovery;
 use super::view::{EdgeKind, EdgeView};
 use crate::names::{NameFlaw, check_name};
 use crate::time::Span;
@@ -58,6 +59,13 @@ pub enum BuildError {
     BadGroup {
         /// The group; empty for the unnamed one.
         group: String,
+        /// What about it, with the names concerned.
+        what: String,
+    },
+    /// A recovery set cannot be what it is to be.
+    BadRecovery {
+        /// The set.
+        set: String,
         /// What about it, with the names concerned.
         what: String,
     },
@@ -117,6 +125,7 @@ impl fmt::Display for BuildError {
             }
             BuildError::BadGroup { group, what } if group.is_empty() => f.write_str(what),
             BuildError::BadGroup { group, what } => write!(f, "group `{group}`: {what}"),
+            BuildError::BadRecovery { set, what } => write!(f, "recovery `{set}`: {what}"),
             BuildError::Cycle { services } => {
                 f.write_str("the services wait for each other in a circle: ")?;
                 for service in services {
@@ -166,18 +175,24 @@ pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
         let record = writer.handle(handle)?;
         push(&mut writer.handles, HandleRecord::SIZE, |to| record.put(to));
     }
+    let recovery = recovery::flatten(plan, &order, &index)?;
     // Who goes first among those that could: nothing else asks in which order they were written.
     let is_paced = plan.max_starting > 0 || plan.start_pressure.is_some();
-    for ((position, service), edges) in written.iter().zip(&edges_of) {
+    for (((position, service), edges), at) in written.iter().zip(&edges_of).zip(0u32..) {
         check_ranges(service)?;
         let brain = brain(service, &order, &index)?;
         let position = if is_paced { *position } else { 0 };
-        let record = writer.service(service, position, edges, brain, &handles)?;
+        let set = recovery.set_of(at).unwrap_or(NO_NUMBER);
+        let record = ServiceRecord { recovery: set, ..writer.service(service, position, edges, brain, &handles)? };
         push(&mut writer.services, ServiceRecord::SIZE, |to| record.put(to));
     }
     for group in groups::flatten(plan, &order, &index, &edges_of)? {
         let record = writer.group(&group)?;
         push(&mut writer.groups, GroupRecord::SIZE, |to| record.put(to));
+    }
+    for set in &recovery.sets {
+        let record = writer.recovery(set)?;
+        push(&mut writer.recovery, RecoveryRecord::SIZE, |to| record.put(to));
     }
     writer.finish(plan)
 }
@@ -387,6 +402,8 @@ struct Writer {
     groups: Vec<u8>,
     targets: Vec<u8>,
     members: Vec<u8>,
+    recovery: Vec<u8>,
+    steps: Vec<u8>,
     run: Vec<u8>,
     known_texts: BTreeMap<String, Text>,
 }
@@ -502,6 +519,30 @@ impl Writer {
         })
     }
 
+    /// Lays a recovery set's members and steps down.
+    fn recovery(&mut self, set: &recovery::FlatRecovery<'_>) -> Result<RecoveryRecord, BuildError> {
+        let mut steps = Vec::with_capacity(set.steps.len());
+        for step in &set.steps {
+            let record = StepRecord {
+                wait: step.wait,
+                action: step.kind.code(),
+                group: self.text(step.group)?,
+                target: self.text(step.target)?,
+                service: step.service,
+            };
+            steps.push(record);
+        }
+        let plan = set.plan;
+        Ok(RecoveryRecord {
+            name: self.text(&plan.name)?,
+            members: list(&mut self.members, u32::SIZE, &set.members, |member, to| member.put(to)),
+            scope: plan.scope.code(),
+            give_up_after: plan.give_up_after,
+            give_up_within: plan.give_up_within,
+            steps: list(&mut self.steps, StepRecord::SIZE, &steps, |record, to| record.put(to)),
+        })
+    }
+
     fn edge(&mut self, edge: &EdgeView) -> EdgeRecord {
         let mut exit_codes = NO_NUMBER;
         if let Condition::Exited(codes) = edge.condition {
@@ -605,6 +646,7 @@ impl Writer {
             autostart: u8::from(service.autostart),
             essential: u8::from(service.essential),
             paced: u8::from(service.paced),
+            recovery: NO_NUMBER,
             containment: service.containment.code(),
             survive: u8::from(service.survive),
         })
@@ -642,6 +684,8 @@ impl Writer {
             groups,
             targets: place(&self.targets, TargetRecord::SIZE),
             members: place(&self.members, u32::SIZE),
+            recovery: place(&self.recovery, RecoveryRecord::SIZE),
+            steps: place(&self.steps, StepRecord::SIZE),
             run_of_texts: place(&self.run, 1),
             limit_services: plan.limits.services.max(services.count),
             limit_edges: plan.limits.edges.max(edges.count),

@@ -3,7 +3,9 @@
 //! A key that says how a program is started holds for a run as it was when it began: another value needs another run. All others
 //! (edges, restarts, how it is ended) are looked up when they are needed, and hold as they are now.
 
-use super::view::{HandleView, ServiceView, SourceView};
+use super::plan::{ActionKind, RecoveryScope};
+use super::view::{ActionView, HandleView, Image, RecoveryView, ServiceView, SourceView};
+use crate::time::Span;
 
 /// A key of a service, by its name in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +86,7 @@ keys! {
     now "healthy_after" |a, b| a.healthy_after() == b.healthy_after();
     now "give_up_after" |a, b| a.give_up_after() == b.give_up_after();
     now "give_up_within" |a, b| a.give_up_within() == b.give_up_within();
+    now "recovery" |a, b| same_recovery(a, b);
     now "autostart" |a, b| a.autostart() == b.autostart();
     now "essential" |a, b| a.essential() == b.essential();
     now "paced" |a, b| a.paced() == b.paced();
@@ -125,5 +128,47 @@ fn same_descriptors(a: &ServiceView<'_>, b: &ServiceView<'_>, numbers: core::ops
             (Some((number_a, a)), Some((number_b, b))) if number_a == number_b && same_source(a, b) => {}
             (Some(_) | None, _) => return false,
         }
+    }
+}
+
+/// Whether the recovery sets that two services are in do the same.
+fn same_recovery(a: &ServiceView<'_>, b: &ServiceView<'_>) -> bool {
+    match (Set::of(a), Set::of(b)) {
+        (None, None) => true,
+        (Some(a), Some(b)) => {
+            let same_steps = (0..a.0.len()).all(|at| a.step(at) == b.step(at));
+            a.head() == b.head() && a.0.len() == b.0.len() && same_steps && a.members().eq(b.members())
+        }
+        (Some(_), None) | (None, Some(_)) => false,
+    }
+}
+
+/// The recovery set of a service, with other services by their names.
+struct Set<'i>(RecoveryView<'i>, &'i Image);
+
+impl<'i> Set<'i> {
+    fn of(service: &ServiceView<'i>) -> Option<Set<'i>> {
+        let image = service.image();
+        Some(Set(image.recovery(service.recovery()?), image))
+    }
+
+    fn head(&self) -> (&'i str, RecoveryScope, u32, Span) {
+        (self.0.name(), self.0.scope(), self.0.give_up_after(), self.0.give_up_within())
+    }
+
+    fn members(&self) -> impl Iterator<Item = &'i str> {
+        let image = self.1;
+        self.0.members().map(move |number| image.service(number).name())
+    }
+
+    /// How long a step waits, what it does, and with whom.
+    fn step(&self, at: u32) -> Option<(Span, ActionKind, [&'i str; 2])> {
+        let step = self.0.step(at)?;
+        let whom = match step.action() {
+            ActionView::Switch { group, target } => [group, target],
+            ActionView::Start(service) | ActionView::Command(service) => [self.1.service(service).name(), ""],
+            ActionView::Stop | ActionView::WithholdWatchdog | ActionView::End | ActionView::Reboot => ["", ""],
+        };
+        Some((step.wait(), step.kind(), whom))
     }
 }

@@ -155,6 +155,8 @@ record! {
         groups: List,
         targets: List,
         members: List,
+        recovery: List,
+        steps: List,
         // Offset, and length in bytes.
         run_of_texts: List,
         limit_services: u32,
@@ -231,6 +233,7 @@ record! {
         autostart: u8,
         essential: u8,
         paced: u8,
+        recovery: u32,
         containment: u8,
         survive: u8,
     }
@@ -287,7 +290,17 @@ record! {
     TargetRecord { name: Text, members: List, transition_timeout: Span, }
 }
 
-/// "None" for a group's `fallback`, and for `start_retries`.
+record! {
+    /// `members`: the numbers of services, in the order they are listed.
+    RecoveryRecord { name: Text, members: List, scope: u8, give_up_after: u32, give_up_within: Span, steps: List, }
+}
+
+record! {
+    /// `group` and `target` are a switch's, `service` is the number of the one that is started or run.
+    StepRecord { wait: Span, action: u8, group: Text, target: Text, service: u32, }
+}
+
+/// "None" for a group's `fallback`, for a service's `recovery`, and for `start_retries`.
 pub(super) const NO_NUMBER: u32 = u32::MAX;
 
 pub(super) const READY_STARTED: u8 = 0;

@@ -14,6 +14,7 @@ mod groups;
 mod keys;
 mod layout;
 mod plan;
+mod recovery;
 #[cfg(test)]
 mod tests;
 mod verify;
@@ -27,4 +28,7 @@ pub use keys::{Key, changed_keys, needs_another_run};
 pub use layout::{IMAGE_BYTES_MAX, MAGIC, VERSION};
 pub use plan::*;
 pub use verify::{COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, ImageError, SERVICES_MAX};
-pub use view::{Bytes, EdgeKind, EdgeView, GroupView, HandleView, Image, ServiceView, SourceView, TargetView};
+pub use view::{
+    ActionView, Bytes, EdgeKind, EdgeView, GroupView, HandleView, Image, RecoveryView, ServiceView, SourceView,
+    StepView, TargetView,
+};

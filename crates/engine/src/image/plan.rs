@@ -22,6 +22,8 @@ pub struct Plan {
     pub handles: Vec<Handle>,
     /// Sets of services of which one is active: see [`Group`].
     pub groups: Vec<Group>,
+    /// What is done about services that fail more often than they may: see [`Recovery`].
+    pub recovery: Vec<Recovery>,
     /// How much room the daemon reserves.
     pub limits: Limits,
     /// How long the end of everything may take; `None` is no limit.
@@ -395,6 +397,141 @@ coded_enum! {
         End = 1, "end";
         /// The machine is rebooted, after everything has ended.
         Reboot = 2, "reboot";
+    }
+}
+
+/// Services that fail together: which of them are restarted when one fails, how often within a time, and what is done then.
+///
+/// The ladder of a single service is a set of one. A service is in one set at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovery {
+    /// Its name: that of the service, if it is its own ladder.
+    pub name: String,
+    /// Its members, in the order that [`RecoveryScope::Rest`] goes by.
+    pub services: Vec<String>,
+    /// Who is restarted when one of them fails.
+    pub scope: RecoveryScope,
+    /// The first step comes after this many restarts of all of them within `give_up_within`; 0: restarts are not counted.
+    pub give_up_after: u32,
+    /// The window in which `give_up_after` counts; a member that fails within it after a step shows that the step did not help.
+    pub give_up_within: Span,
+    /// What is done then, one after the other, each if the one before did not help; at most [`STEPS_MAX`].
+    pub steps: Vec<RecoveryStep>,
+}
+
+impl Default for Recovery {
+    fn default() -> Recovery {
+        Recovery {
+            name: String::new(),
+            services: Vec::new(),
+            scope: RecoveryScope::One,
+            give_up_after: 3,
+            give_up_within: Span::from_secs(60),
+            steps: Vec::new(),
+        }
+    }
+}
+
+/// A recovery set has at most this many steps: what has been taken of them has four bits on the board.
+pub const STEPS_MAX: usize = 15;
+
+coded_enum! {
+    /// Which members of a recovery set are restarted when one of them fails.
+    pub enum RecoveryScope {
+        /// The one that failed.
+        One = 0, "one";
+        /// All that are up.
+        All = 1, "all";
+        /// The one that failed, and those of the ones listed after it that are up.
+        Rest = 2, "rest";
+    }
+}
+
+/// One step of a recovery set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecoveryStep {
+    /// How long the member that failed rests before it is taken.
+    pub wait: Span,
+    /// What is done.
+    pub action: RecoveryAction,
+}
+
+/// What a step of a recovery set does. After [`RecoveryAction::Switch`] and [`RecoveryAction::Command`] the member is tried again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecoveryAction {
+    /// A group goes to a target.
+    Switch {
+        /// The group; empty for the one without a name.
+        group: String,
+        /// The target.
+        target: String,
+    },
+    /// All members are stopped, with what requires them.
+    Stop,
+    /// All members are stopped, and this service is started.
+    Start {
+        /// The other service.
+        service: String,
+    },
+    /// A one-shot service is run; a member that names it in `after` waits for its end.
+    Command {
+        /// That service.
+        service: String,
+    },
+    /// The daemon's own watchdog is no longer told that all is well, and the member has failed.
+    WithholdWatchdog,
+    /// Everything ends, with the exit status of the member.
+    End,
+    /// The machine is rebooted, after everything has ended.
+    Reboot,
+}
+
+coded_enum! {
+    /// The actions by name.
+    pub enum ActionKind {
+        /// [`RecoveryAction::Switch`].
+        Switch = 0, "switch";
+        /// [`RecoveryAction::Stop`].
+        Stop = 1, "stop";
+        /// [`RecoveryAction::Start`].
+        Start = 2, "start";
+        /// [`RecoveryAction::Command`].
+        Command = 3, "command";
+        /// [`RecoveryAction::WithholdWatchdog`].
+        WithholdWatchdog = 4, "withhold_watchdog";
+        /// [`RecoveryAction::End`].
+        End = 5, "end";
+        /// [`RecoveryAction::Reboot`].
+        Reboot = 6, "reboot";
+    }
+}
+
+impl RecoveryAction {
+    /// Which it is.
+    pub fn kind(&self) -> ActionKind {
+        match self {
+            RecoveryAction::Switch { .. } => ActionKind::Switch,
+            RecoveryAction::Stop => ActionKind::Stop,
+            RecoveryAction::Start { .. } => ActionKind::Start,
+            RecoveryAction::Command { .. } => ActionKind::Command,
+            RecoveryAction::WithholdWatchdog => ActionKind::WithholdWatchdog,
+            RecoveryAction::End => ActionKind::End,
+            RecoveryAction::Reboot => ActionKind::Reboot,
+        }
+    }
+}
+
+impl ActionKind {
+    /// Whether nothing can come after it: nobody is tried again.
+    pub fn is_final(self) -> bool {
+        match self {
+            ActionKind::Switch | ActionKind::Command => false,
+            ActionKind::Stop
+            | ActionKind::Start
+            | ActionKind::WithholdWatchdog
+            | ActionKind::End
+            | ActionKind::Reboot => true,
+        }
     }
 }
 

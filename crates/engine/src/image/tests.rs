@@ -38,7 +38,21 @@ fn rich() -> Plan {
     web.after = vec!["db".into(), "aux".into()];
     Plan {
         name: "rich".into(),
-        groups: Vec::new(),
+        recovery: vec![Recovery {
+            name: "both".into(),
+            services: vec!["web".into(), "db".into()],
+            scope: RecoveryScope::Rest,
+            give_up_after: 4,
+            give_up_within: Span::from_secs(9),
+            steps: vec![
+                RecoveryStep {
+                    wait: Span::from_secs(1),
+                    action: RecoveryAction::Switch { group: String::new(), target: "Off".into() },
+                },
+                RecoveryStep { wait: Span::ZERO, action: RecoveryAction::Start { service: "aux".into() } },
+            ],
+        }],
+        groups: vec![Group::default()],
         services: vec![web, db, service("aux")],
         handles: vec![Handle { name: "log".into(), kind: HandleKind::Pipe }, listening("http", "tcp:80")],
         limits: Limits::default(),
@@ -173,6 +187,7 @@ fn addresses_come_back() {
     plan.services.truncate(1);
     plan.services[0].requires.clear();
     plan.services[0].after.clear();
+    plan.recovery.clear();
     let image = image(&plan);
     for (at, address) in (0..).zip(addresses) {
         let (_, HandleView::Listen(listen)) = image.handle(at) else { panic!("{address}") };
@@ -365,6 +380,7 @@ fn the_header_is_where_the_constants_say() {
 fn the_difference_of_two_plans() {
     let old = image(&rich());
     let mut plan = rich();
+    plan.recovery.clear();
     plan.services[1].nice = None; // db changed
     plan.services[2].name = "aux2".into(); // aux gone, aux2 new
     plan.services[0].after.clear(); // web changed
@@ -466,6 +482,8 @@ fn every_key_that_changes_is_named() {
         ("survive", true, |it| it.survive ^= true),
     ];
     let mut free = rich();
+    // A set is nobody's key, and no brain decides about its members.
+    free.recovery.clear();
     // So that `db` may lean on any other.
     free.services[0].requires.clear();
     free.services[0].after.clear();
@@ -578,6 +596,54 @@ fn an_image_gives_a_plan_that_builds_the_same() {
     }
     // And from there on to the byte.
     assert_eq!(build(&plan_of(&second)).unwrap(), build(&back).unwrap());
+    assert_eq!(back.recovery, plan.recovery);
     assert_eq!(back.handles.len(), plan.handles.len());
     assert_eq!((back.groups.len(), back.groups[0].initial.as_str()), (1, "on"));
+}
+
+#[test]
+fn a_recovery_set_is_read_back() {
+    let image = image(&rich());
+    assert_eq!(image.recovery_count(), 1);
+    let set = image.recovery(0);
+    assert_eq!((set.name(), set.members().collect::<Vec<_>>(), set.scope()), ("both", vec![2, 1], RecoveryScope::Rest));
+    assert_eq!((set.give_up_after(), set.give_up_within(), set.len()), (4, Span::from_secs(9), 2));
+    let steps: Vec<_> = (0..3).map(|at| set.step(at).map(|step| (step.wait(), step.action()))).collect();
+    let switch = ActionView::Switch { group: "", target: "Off" };
+    assert_eq!(steps, [Some((Span::from_secs(1), switch)), Some((Span::ZERO, ActionView::Start(0))), None]);
+    assert_eq!(image.services().map(|it| it.recovery()).collect::<Vec<_>>(), [None, Some(0), Some(0)]);
+}
+
+#[test]
+fn a_recovery_set_that_cannot_be_is_refused() {
+    let refused = |change: &dyn Fn(&mut Plan)| {
+        let mut plan = rich();
+        change(&mut plan);
+        build(&plan).unwrap_err().to_string()
+    };
+    let step = |action: RecoveryAction| RecoveryStep { wait: Span::ZERO, action };
+    for (words, change) in [
+        (
+            "it lists `nobody`, and there is no such service",
+            &(|plan: &mut Plan| plan.recovery[0].services.push("nobody".into())) as &dyn Fn(&mut Plan),
+        ),
+        ("`db` is in a recovery set already", &|plan| plan.recovery[0].services.push("db".into())),
+        ("it has no services", &|plan| plan.recovery[0].services.clear()),
+        ("a step comes after `start`", &|plan| plan.recovery[0].steps.push(step(RecoveryAction::Reboot))),
+        ("it has more than 15 steps", &|plan| {
+            plan.recovery[0].steps = vec![step(RecoveryAction::Command { service: "aux".into() }); 16]
+        }),
+        ("a step switches to `nowhere`, and there is no such target", &|plan| {
+            plan.recovery[0].steps =
+                vec![step(RecoveryAction::Switch { group: String::new(), target: "nowhere".into() })];
+        }),
+        ("a step starts `web`, which is one of its own", &|plan| {
+            plan.recovery[0].steps = vec![step(RecoveryAction::Start { service: "web".into() })];
+        }),
+        ("there are two of that name", &|plan| {
+            plan.recovery.push(Recovery { name: "both".into(), ..Recovery::default() })
+        }),
+    ] {
+        assert_eq!(refused(change), alloc::format!("recovery `both`: {words}"));
+    }
 }

@@ -10,10 +10,10 @@ use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle, flaw_o
 use super::groups::GROUPS_MAX;
 use super::layout::*;
 use super::plan::{
-    ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, LockMemory, OFF, RestartPolicy, Right,
-    SchedulingPolicy, Session, StartPressure, WhenDown,
+    ActionKind, ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, LockMemory, OFF, RecoveryScope,
+    RestartPolicy, Right, STEPS_MAX, SchedulingPolicy, Session, StartPressure, WhenDown,
 };
-use super::view::{Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
+use super::view::{ActionView, Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
 use crate::names::check_name;
 
 /// Why bytes are not an image that this daemon takes.
@@ -81,6 +81,7 @@ impl Image {
         };
         let image = Image { bytes, tables };
         image.check_groups()?;
+        image.check_recovery()?;
         image.check_brains()?;
         Ok(image)
     }
@@ -112,6 +113,42 @@ impl Image {
             }
         }
         Ok(())
+    }
+
+    /// Each member of a recovery set says so, and is in no other; what its steps name is there.
+    fn check_recovery(&self) -> Result<(), ImageError> {
+        let count = self.recovery_count();
+        let mut member_of: Vec<u32> = alloc::vec![NO_NUMBER; self.len() as usize];
+        for at in 0..count {
+            let set = self.recovery(at);
+            sound(at == 0 || self.recovery(at - 1).name() < set.name(), "recovery sets are not in order")?;
+            for member in set.members() {
+                sound(member < self.len(), "a recovery set has no such member")?;
+                sound(self.service(member).brain().is_none(), "a member of a recovery set has a brain")?;
+                let of = &mut member_of[member as usize];
+                sound(*of == NO_NUMBER, "two recovery sets have one member")?;
+                *of = at;
+            }
+            let steps = (0..set.len()).filter_map(|number| set.step(number));
+            for (number, step) in (1u32..).zip(steps) {
+                sound(number == set.len() || !step.kind().is_final(), "a step comes after the last one")?;
+                match step.action() {
+                    ActionView::Switch { group, target } => {
+                        let group = self.find_group(group).map(|at| self.group(at));
+                        let target = group.and_then(|group| group.find_target(target));
+                        sound(target.is_some(), "a step switches to no target")?;
+                    }
+                    ActionView::Start(service) | ActionView::Command(service) => {
+                        sound(service < self.len(), "a step starts no service")?;
+                        let (of, brain) = (member_of[service as usize], self.service(service).brain());
+                        sound(of != at && brain.is_none(), "a step starts who is not its to start")?;
+                    }
+                    ActionView::Stop | ActionView::WithholdWatchdog | ActionView::End | ActionView::Reboot => {}
+                }
+            }
+        }
+        let said = self.services().map(|service| service.recovery().unwrap_or(NO_NUMBER));
+        sound(said.eq(member_of), "a service and its recovery set do not agree")
     }
 
     /// Whoever has a brain is started by nobody else: not by the plan, not for a dependent, not again by itself.
@@ -187,6 +224,8 @@ fn tables(raw: &[u8]) -> Result<Tables, ImageError> {
         groups: table(HeaderRecord::groups(raw), GroupRecord::SIZE)?,
         targets: table(HeaderRecord::targets(raw), TargetRecord::SIZE)?,
         members: table(HeaderRecord::members(raw), u32::SIZE)?,
+        recovery: table(HeaderRecord::recovery(raw), RecoveryRecord::SIZE)?,
+        steps: table(HeaderRecord::steps(raw), StepRecord::SIZE)?,
         run: table(HeaderRecord::run_of_texts(raw), 1)?,
         limits,
         shutdown_budget: (HeaderRecord::shutdown_budget_given(raw) != 0).then(|| HeaderRecord::shutdown_budget(raw)),
@@ -279,6 +318,22 @@ impl<'i> Checker<'i> {
             members += u64::from(TargetRecord::members(record).count);
         }
         sound(members <= u64::from(self.tables.members.count), "targets share their members")?;
+        for record in self.records(self.tables.recovery, RecoveryRecord::SIZE) {
+            let name = self.text(RecoveryRecord::name(record))?;
+            sound(check_name(name).is_ok(), "a recovery set's name is none")?;
+            sound(within(RecoveryRecord::members(record), self.tables.members), "a list reaches outside its table")?;
+            sound(within(RecoveryRecord::steps(record), self.tables.steps), "a list reaches outside its table")?;
+            let steps = RecoveryRecord::steps(record).count as usize;
+            sound(steps <= STEPS_MAX, "a recovery set has too many steps")?;
+            let members_count = RecoveryRecord::members(record).count;
+            sound((1..=self.tables.services.count).contains(&members_count), "a recovery set has no members")?;
+            sound(RecoveryScope::from_code(RecoveryRecord::scope(record)).is_some(), "a choice is unknown")?;
+        }
+        for record in self.records(self.tables.steps, StepRecord::SIZE) {
+            sound(ActionKind::from_code(StepRecord::action(record)).is_some(), "a step is of an unknown kind")?;
+            self.text(StepRecord::group(record))?;
+            self.text(StepRecord::target(record))?;
+        }
         for record in self.records(self.tables.handles, HandleRecord::SIZE) {
             self.handle(record)?;
         }

@@ -9,8 +9,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::layout::*;
 use super::plan::{
-    Address, Condition, ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, Listen, LockMemory,
-    Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure, StopStep, WhenDown,
+    ActionKind, Address, Condition, ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, Listen,
+    LockMemory, Ready, RecoveryScope, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure,
+    StopStep, WhenDown,
 };
 use crate::code::coded_enum;
 use crate::time::Span;
@@ -42,6 +43,8 @@ pub(super) struct Tables {
     pub(super) groups: List,
     pub(super) targets: List,
     pub(super) members: List,
+    pub(super) recovery: List,
+    pub(super) steps: List,
     pub(super) run: List,
     pub(super) limits: Limits,
     pub(super) shutdown_budget: Option<Span>,
@@ -256,6 +259,16 @@ impl Image {
         (0..self.group_count()).find(|at| self.group(*at).name() == name)
     }
 
+    /// How many recovery sets it has.
+    pub fn recovery_count(&self) -> u32 {
+        self.tables.recovery.count
+    }
+
+    /// The recovery set with number `at`; numbers follow the names.
+    pub fn recovery(&self, at: u32) -> RecoveryView<'_> {
+        RecoveryView { image: self, record: self.entry(self.tables.recovery, at, RecoveryRecord::SIZE) }
+    }
+
     /// How many handles it declares.
     pub fn handle_count(&self) -> u32 {
         self.tables.handles.count
@@ -387,6 +400,11 @@ impl<'i> ServiceView<'i> {
         paced;
         /// Whether its run outlives the daemon.
         survive;
+    }
+
+    /// The recovery set it is a member of, by number.
+    pub fn recovery(&self) -> Option<u32> {
+        Some(ServiceRecord::recovery(self.record)).filter(|set| *set != NO_NUMBER)
     }
 
     /// Its edges, in the order of their targets.
@@ -728,6 +746,118 @@ impl<'i> TargetView<'i> {
     /// How long a switch to it may take; [`Span::FOREVER`] is no limit.
     pub fn transition_timeout(&self) -> Span {
         TargetRecord::transition_timeout(self.record)
+    }
+}
+
+/// One recovery set of an image.
+#[derive(Clone, Copy)]
+pub struct RecoveryView<'i> {
+    image: &'i Image,
+    record: &'i [u8],
+}
+
+impl<'i> RecoveryView<'i> {
+    /// Its name: that of its service, if it is the ladder of one.
+    pub fn name(&self) -> &'i str {
+        self.image.text(RecoveryRecord::name(self.record))
+    }
+
+    /// The numbers of its members in the image, as they are listed.
+    pub fn members(&self) -> impl Iterator<Item = u32> + use<'i> {
+        let (image, list) = (self.image, RecoveryRecord::members(self.record));
+        (list.start..list.start + list.count).map(move |at| u32::get(image.entry(image.tables.members, at, u32::SIZE)))
+    }
+
+    /// Who is restarted when one of them fails.
+    pub fn scope(&self) -> RecoveryScope {
+        RecoveryScope::from_code(RecoveryRecord::scope(self.record)).unwrap_or(RecoveryScope::One)
+    }
+
+    /// The first step comes after this many restarts in the window; 0: they are not counted.
+    pub fn give_up_after(&self) -> u32 {
+        RecoveryRecord::give_up_after(self.record)
+    }
+
+    /// The window of `give_up_after`.
+    pub fn give_up_within(&self) -> Span {
+        RecoveryRecord::give_up_within(self.record)
+    }
+
+    /// How many steps it has.
+    pub fn len(&self) -> u32 {
+        RecoveryRecord::steps(self.record).count
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The step with number `at`, from 0; `None` past the last.
+    pub fn step(&self, at: u32) -> Option<StepView<'i>> {
+        let (image, list) = (self.image, RecoveryRecord::steps(self.record));
+        (at < list.count)
+            .then(|| StepView { image, record: image.entry(image.tables.steps, list.start + at, StepRecord::SIZE) })
+    }
+}
+
+/// One step of a recovery set.
+#[derive(Clone, Copy)]
+pub struct StepView<'i> {
+    image: &'i Image,
+    record: &'i [u8],
+}
+
+/// What a step of a recovery set does; services by their numbers in the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionView<'i> {
+    /// A group goes to a target, both by name.
+    Switch {
+        /// The group; empty for the one without a name.
+        group: &'i str,
+        /// The target.
+        target: &'i str,
+    },
+    /// All members are stopped.
+    Stop,
+    /// All members are stopped, and this service is started.
+    Start(u32),
+    /// This one-shot is run, and members are tried again after it.
+    Command(u32),
+    /// The daemon's own watchdog is no longer told that all is well.
+    WithholdWatchdog,
+    /// Everything ends.
+    End,
+    /// Everything ends, then the machine is rebooted.
+    Reboot,
+}
+
+impl<'i> StepView<'i> {
+    /// How long the member that failed rests before.
+    pub fn wait(&self) -> Span {
+        StepRecord::wait(self.record)
+    }
+
+    /// What is done.
+    pub fn action(&self) -> ActionView<'i> {
+        let service = StepRecord::service(self.record);
+        match self.kind() {
+            ActionKind::Switch => ActionView::Switch {
+                group: self.image.text(StepRecord::group(self.record)),
+                target: self.image.text(StepRecord::target(self.record)),
+            },
+            ActionKind::Stop => ActionView::Stop,
+            ActionKind::Start => ActionView::Start(service),
+            ActionKind::Command => ActionView::Command(service),
+            ActionKind::WithholdWatchdog => ActionView::WithholdWatchdog,
+            ActionKind::End => ActionView::End,
+            ActionKind::Reboot => ActionView::Reboot,
+        }
+    }
+
+    /// The word for what is done.
+    pub fn kind(&self) -> ActionKind {
+        ActionKind::from_code(StepRecord::action(self.record)).unwrap_or(ActionKind::Stop)
     }
 }
 

@@ -83,6 +83,7 @@ impl Life {
             (Want::Up, Phase::Queued { .. }) => self.unmet(runs.images(), slot, super::graph::LAST).is_none(),
             // Who waits for time alone may have its moment now.
             (Want::Up, Phase::Waiting { look_at, .. }) if look_at <= self.now => true,
+            (Want::Up, Phase::Waiting { on, .. }) if self.concerns(slot, on) && self.goes_first(on) => true,
             (Want::Up, Phase::Waiting { on, look_at, .. }) => needs(on).is_some_and(|need| {
                 look_at == self.look_at(runs.images(), slot, need) && self.stands_in_the_way(runs, slot, need)
             }),
@@ -241,8 +242,8 @@ impl Life {
                     for member in target.members() {
                         let name = group_image(runs, home).service(member).name();
                         let slot = self.find(runs.images(), name).map(|slot| &self.slots[slot as usize]);
-                        let is_fine =
-                            slot.is_none_or(|slot| !matches!(slot.phase, Phase::Failed(_) | Phase::Blocked { .. }));
+                        let has_failed = |slot: &Slot| matches!(slot.phase, Phase::Failed(_) | Phase::Blocked { .. });
+                        let is_fine = slot.is_none_or(|slot| !has_failed(slot) || slot.ignored);
                         hold!(is_fine, "a group is complete, and {name} is {:?}", slot.map(|slot| slot.phase));
                     }
                 }

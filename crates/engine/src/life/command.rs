@@ -224,6 +224,14 @@ impl Life {
             self.commands.remember(&request, before, outcome);
             return self.outbox.put(LifeEffect::Answer { command: request.id, outcome });
         }
+        if let Verb::Ignore | Verb::Heed = request.verb {
+            let root = self.root(RootKind::Command { verb: request.verb, slot, by: request.by });
+            self.supervise(runs, slot, request.verb == Verb::Heed, root);
+            self.roots.release(root);
+            let outcome = Outcome::Done { run: before };
+            self.commands.remember(&request, before, outcome);
+            return self.outbox.put(LifeEffect::Answer { command: request.id, outcome });
+        }
         let next = self.slots[slot as usize].first_command;
         let Some(at) = self.commands.add(Entry { request, before, state: EntryState::Waiting, next }) else {
             return self.outbox.put(LifeEffect::Answer { command: request.id, outcome: Outcome::Busy });
@@ -253,6 +261,7 @@ impl Life {
             Verb::Start => {
                 // A start takes back a restart that was on its way to be one: the run ends and the next begins, as before.
                 self.slots[slot as usize].taken = false;
+                self.forgive(slot);
                 self.ask_up(slot, Cause::Asked, root);
                 self.try_again(slot, root);
             }
@@ -264,10 +273,11 @@ impl Life {
             Verb::Restart => {
                 self.slots[slot as usize].last_order = LastOrder::Restart;
                 self.slots[slot as usize].taken = false;
+                self.forgive(slot);
                 self.ask_again(slot, root);
                 self.try_again(slot, root);
             }
-            Verb::Signal => {}
+            Verb::Signal | Verb::Ignore | Verb::Heed => {}
         }
         self.roots.release(root);
     }

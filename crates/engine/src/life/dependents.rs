@@ -11,7 +11,7 @@ use crate::image::WhenDown;
 impl Life {
     /// A service has moved.
     pub(super) fn draw_dependents(&mut self, slot: u32, from: PhaseKind, to: PhaseKind, root: RootId) {
-        let unasked = self.slots[slot as usize].want == Want::Up;
+        let unasked = self.slots[slot as usize].want == Want::Up && !self.slots[slot as usize].ignored;
         if from == PhaseKind::Running && unasked {
             self.stop_dependents(slot, root);
         }
@@ -45,7 +45,7 @@ impl Life {
     }
 
     /// Whether a service has a run that is to stay.
-    fn is_up(&self, slot: u32) -> bool {
+    pub(super) fn is_up(&self, slot: u32) -> bool {
         let service = &self.slots[slot as usize];
         service.want == Want::Up && matches!(service.phase.kind(), PhaseKind::Starting | PhaseKind::Running)
     }

@@ -52,6 +52,12 @@ pub struct Found {
     pub window_from: Moment,
     /// Restarts in it.
     pub window_restarts: u32,
+    /// Steps taken of the recovery set that it is the first of.
+    pub steps: u8,
+    /// Its rest was to end with the next of them.
+    pub escalates: bool,
+    /// Its end led to nothing.
+    pub ignored: bool,
     /// The outside event that its newest transition went back to, with slots as they are now.
     pub root: Option<Root>,
 }
@@ -78,6 +84,9 @@ impl Found {
             failures: 0,
             window_from: Moment(0),
             window_restarts: 0,
+            steps: 0,
+            escalates: false,
+            ignored: false,
             root: None,
         }
     }
@@ -118,7 +127,11 @@ impl Life {
         service.failures = found.failures;
         service.window_from = found.window_from;
         service.window_restarts = found.window_restarts;
+        service.ignored = found.ignored;
         let home = service.home;
+        if self.is_in_set(runs.images(), slot) && self.slots[slot as usize].lead == slot {
+            self.slots[slot as usize].steps = found.steps;
+        }
 
         let run_lives = match (found.pid, home) {
             (Some(pid), Some(home)) if found.phase.is_live() && found.run.is_some() => {
@@ -150,6 +163,7 @@ impl Life {
             }
             PhaseKind::Resting if self.slots[slot as usize].want == Want::Up => {
                 self.move_to(slot, Phase::Resting { until: found.until }, why);
+                self.slots[slot as usize].escalates = found.escalates;
             }
             PhaseKind::Done => self.move_to(slot, Phase::Done, why),
             PhaseKind::Failed => {
@@ -211,6 +225,9 @@ impl Found {
             writer.small(number);
         }
         writer.moment(self.window_from);
+        writer.byte(self.steps);
+        writer.yes(self.escalates);
+        writer.yes(self.ignored);
         writer.yes(self.root.is_some());
         if let Some(root) = self.root {
             save_root(&root, writer);
@@ -239,6 +256,9 @@ impl Found {
             failures: reader.small()?,
             window_restarts: reader.small()?,
             window_from: reader.moment()?,
+            steps: reader.byte()?,
+            escalates: reader.yes()?,
+            ignored: reader.yes()?,
             root: if reader.yes()? { Some(restore_root(reader)?) } else { None },
         })
     }
@@ -279,6 +299,9 @@ mod tests {
             failures: 0,
             window_from: Moment(0),
             window_restarts: 0,
+            steps: 0,
+            escalates: false,
+            ignored: false,
             root: Some(Root { event: 0, at: Moment(3), what: RootKind::Plan { by: Actor { uid: 7, pid: 70 } } }),
         };
         let (down, up) = (found("down", PhaseKind::Down, 5, None), found("up", PhaseKind::Running, 6, Some(Pid(60))));

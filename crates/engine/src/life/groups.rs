@@ -16,7 +16,7 @@ mod way;
 use alloc::vec::Vec;
 
 use super::phase::{Asked, Phase, PhaseKind, Want};
-use super::{CommandId, END, Life, LifeEffect, Mode, Outcome};
+use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Why};
 use crate::causes::{Actor, Cause, Root, RootId, RootKind};
 use crate::code::coded_enum;
 use crate::image::{GroupView, Image, LastResort};
@@ -121,8 +121,8 @@ pub(super) struct Group {
     pub(super) phase: GroupPhase,
     pub(super) target: u32,
     pub(super) root: RootId,
-    /// It was not asked for: another target has failed.
-    pub(super) is_fallback: bool,
+    /// Why it goes there: somebody asked, another target has failed, or a step of a recovery set was taken.
+    pub(super) cause: Cause,
     pub(super) since: Moment,
     /// When the switch has failed, or the rest is over.
     pub(super) until: Moment,
@@ -237,7 +237,7 @@ impl Life {
             phase: GroupPhase::Complete,
             target: initial,
             root,
-            is_fallback: false,
+            cause: Cause::Asked,
             since: self.now,
             until: Moment::NEVER,
             leaving: 0,
@@ -325,7 +325,7 @@ impl Life {
             let place = &mut self.groups.places[at as usize];
             if place.home.is_some() {
                 place.sets_out = true;
-                place.is_fallback = false;
+                place.cause = Cause::Asked;
                 let before = core::mem::replace(&mut place.root, root);
                 self.roots.retain(root);
                 self.roots.release(before);
@@ -376,9 +376,37 @@ impl Life {
         let root = self.root(what);
         self.answer_switch(at, Outcome::Cancelled { by: what });
         let place = &mut self.groups.places[at as usize];
-        (place.failures, place.is_fallback, place.caller) = (0, false, Some(caller));
+        (place.failures, place.cause, place.caller) = (0, Cause::Asked, Some(caller));
         self.enter(runs, at, request.target, root);
         self.roots.release(root);
+    }
+
+    /// A step of a recovery set switches the group, unless it is there or on its way there.
+    pub(super) fn switch_for(&mut self, runs: &mut Runs, at: u32, target: u32, why: Why) {
+        let place = &self.groups.places[at as usize];
+        let is_there = matches!(place.phase, GroupPhase::Complete | GroupPhase::Stopping | GroupPhase::Starting);
+        if is_there && place.target == target {
+            return;
+        }
+        let by = self.roots.get(why.root).map_or(RootKind::Revival, |root| root.what);
+        self.answer_switch(at, Outcome::Cancelled { by });
+        let place = &mut self.groups.places[at as usize];
+        (place.failures, place.cause) = (0, why.cause);
+        self.enter(runs, at, target, why.root);
+    }
+
+    /// The number of a group's target with this name.
+    pub(super) fn find_target(&self, images: &Images, at: u32, name: &str) -> Option<u32> {
+        group_view(images, self.groups.places[at as usize].home?).find_target(name)
+    }
+
+    /// The group of a service looks again, at whether that one has failed too.
+    pub(super) fn ripen_group_of(&mut self, slot: u32) {
+        let group = self.slots[slot as usize].group;
+        if let Some(place) = self.groups.places.get_mut(group as usize) {
+            place.failed = slot;
+        }
+        self.groups.ripen(group);
     }
 
     fn answer_switch(&mut self, at: u32, outcome: Outcome) {
@@ -485,7 +513,8 @@ impl Life {
         let told = core::mem::replace(&mut self.groups.places[at as usize].failed, END);
         let has_failed = |slot: &u32| {
             let service = &self.slots[*slot as usize];
-            matches!(service.phase, Phase::Failed(_) | Phase::Blocked { .. }) && service.want == Want::Up
+            let has_failed = matches!(service.phase, Phase::Failed(_) | Phase::Blocked { .. });
+            has_failed && service.want == Want::Up && !service.ignored
         };
         if told == END || has_failed(&told) {
             return Some(told).filter(|told| *told != END);
@@ -510,6 +539,7 @@ impl Life {
             let service = &self.slots[slot as usize];
             let arrived = match (service.want, service.phase) {
                 (Want::Down, _) | (Want::Up, Phase::Running | Phase::Done) => true,
+                (Want::Up, Phase::Failed(_) | Phase::Blocked { .. }) if service.ignored => true,
                 (Want::Up, Phase::Failed(_) | Phase::Blocked { .. }) => {
                     return self.target_failed(runs, at, home, TargetFailure::Member { slot });
                 }
@@ -583,7 +613,7 @@ impl Life {
             return;
         };
         self.roots.retain(root);
-        self.groups.places[at as usize].is_fallback = true;
+        self.groups.places[at as usize].cause = Cause::Fallback;
         if target != fallback {
             self.enter(runs, at, fallback, root);
         } else {
@@ -637,7 +667,7 @@ impl Life {
 
     /// Why what a group wants is wanted.
     fn cause_of(&self, at: u32) -> Cause {
-        if self.groups.places[at as usize].is_fallback { Cause::Fallback } else { Cause::Asked }
+        self.groups.places[at as usize].cause
     }
 
     fn group_id(&self, at: u32) -> GroupId {
@@ -651,7 +681,7 @@ impl Life {
     }
 
     /// The slot of the service that a record describes, also if another image describes it better by now.
-    fn slot_of(&self, images: &Images, record: Home) -> Option<u32> {
+    pub(super) fn slot_of(&self, images: &Images, record: Home) -> Option<u32> {
         // An engine's first plan has every record in the slot of its number; else it is sought by name.
         let here = self.slots.get(record.record as usize);
         if here.is_some_and(|slot| slot.home == Some(record)) {

@@ -54,6 +54,7 @@ impl Life {
                 let why = Why { cause: Cause::NotReadyInTime, root };
                 self.move_to(slot, Phase::Stopping { because: Because::NotReady }, why);
             }
+            Phase::Resting { .. } if self.slots[slot as usize].escalates => self.take_step(runs, slot),
             Phase::Resting { .. } => self.begin(runs, slot, Why { cause: Cause::Rested, root }),
             Phase::Queued { .. } => self.has_waited(slot),
             Phase::Waiting { .. } => {
@@ -221,7 +222,8 @@ impl Life {
     /// There is no run and none will come by itself. If the plan calls the service essential, everything ends with it.
     pub(super) fn rest_in_peace(&mut self, runs: &Runs, slot: u32, phase: Phase, why: Why) {
         self.move_to(slot, phase, why);
-        if self.mode == Mode::Serving && self.description(runs, slot).essential() {
+        let ignored = self.slots[slot as usize].ignored;
+        if self.mode == Mode::Serving && self.description(runs, slot).essential() && !ignored {
             let status = match (phase, self.slots[slot as usize].last_exit) {
                 (Phase::Failed(Failure::Start(_) | Failure::NotReady | Failure::Internal(_)), _) | (_, None) => 1,
                 (_, Some(exit)) => exit_status(exit),

@@ -21,6 +21,7 @@ mod needs;
 mod pace;
 mod phase;
 mod plan;
+mod recovery;
 mod restart;
 mod save;
 mod settle;
@@ -45,7 +46,7 @@ pub use trial::{Apply, Decide, RollBack, RollBackReason, TrialNews, TrialStage, 
 
 use crate::budget::{Budget, Longest};
 use crate::causes::{Cause, Journal, Link, Root, RootId, RootKind, Roots, Transition};
-use crate::image::{EdgeKind, Limits};
+use crate::image::{EdgeKind, Limits, RecoveryScope};
 use crate::images::{Home, ImageId};
 use crate::outbox::Outbox;
 use crate::runs::{Exit, RunId, Runs, ServiceId};
@@ -109,6 +110,15 @@ pub enum LifeEffect {
         group: GroupId,
         /// What is done.
         what: crate::image::LastResort,
+    },
+    /// A step of a recovery set has been taken. That everything ends, where it does, follows by itself.
+    StepTaken {
+        /// The member that failed.
+        service: ServiceId,
+        /// Which step, from 1.
+        step: u8,
+        /// What is done.
+        what: crate::image::ActionKind,
     },
     /// A plan has not been taken, and nothing has changed.
     PlanRefused(PlanRefusal),
@@ -188,6 +198,18 @@ struct Slot {
     window_restarts: u32,
     /// Restarts without being asked, ever.
     restarts: u32,
+    /// The first of its recovery set, which has the window above for all of them; itself when it is in none.
+    lead: u32,
+    /// The next of its set.
+    mate: u32,
+    /// Who is restarted with it.
+    scope: RecoveryScope,
+    /// How many steps of the set have been taken; kept by the first of it.
+    steps: u8,
+    /// Its rest ends with a step of its set.
+    escalates: bool,
+    /// Somebody said that its end leads to nothing.
+    ignored: bool,
     last_exit: Option<Exit>,
     last_order: LastOrder,
     /// Somebody stopped it, or what it requires, or what it conflicts with was started: its brain, if it has one, may not start it,
@@ -443,6 +465,7 @@ impl Life {
             return;
         }
         here.since = self.now;
+        here.escalates = false;
         self.stuck = self.stuck + u32::from(to == PhaseKind::Stuck) - u32::from(from == PhaseKind::Stuck);
         self.arriving = self.arriving + u32::from(to.is_arriving()) - u32::from(from.is_arriving());
         self.give_place_back(slot);
@@ -480,6 +503,7 @@ impl Life {
     }
 
     fn ripen_waiting(&mut self, slot: u32) {
+        self.ripen_mates(slot);
         for at in 0..self.graph.users(slot).len() {
             let user = self.graph.users(slot).get(at);
             // Who waits for one of several names one of them, and any of them may come.

@@ -186,6 +186,10 @@ coded_enum! {
         Restart = 3, "restart";
         /// A signal to the main process.
         Signal = 4, "signal";
+        /// Its end leads to nothing from now on.
+        Ignore = 5, "ignore";
+        /// It is supervised again.
+        Heed = 6, "heed";
     }
 }
 

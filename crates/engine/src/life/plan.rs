@@ -7,7 +7,7 @@
 use super::phase::{Asked, LastOrder, Phase, Want};
 use super::{END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
 use crate::causes::{Actor, Cause, RootId, RootKind};
-use crate::image::{Image, Ready, changed_keys, needs_another_run};
+use crate::image::{Image, Ready, RecoveryScope, changed_keys, needs_another_run};
 use crate::images::{Home, ImageId, Images};
 use crate::runs::{RunId, Runs};
 use crate::time::Moment;
@@ -122,6 +122,7 @@ impl Life {
         self.put_in_force(runs, Some(id));
         self.order_names(runs.images());
         self.describe_groups(runs, id, scope != Scope::Part, root);
+        self.learn_sets(runs.images());
         runs.images_mut().drop_unused(id);
         self.rebuild_graph(runs.images());
         self.spread_anew(root);
@@ -224,6 +225,12 @@ impl Life {
             window_from: Moment(0),
             window_restarts: 0,
             restarts: 0,
+            lead: slot,
+            mate: END,
+            scope: RecoveryScope::One,
+            steps: 0,
+            escalates: false,
+            ignored: false,
             last_exit: None,
             last_order: LastOrder::Stop,
             taken: false,

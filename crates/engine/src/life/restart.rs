@@ -11,7 +11,7 @@ use super::phase::{Failure, Phase};
 use super::{Life, Why};
 use crate::causes::{Cause, RootId};
 use crate::image::{RestartPolicy, ServiceView};
-use crate::runs::{Ended, Runs};
+use crate::runs::{Ended, Exit, Runs};
 use crate::time::Span;
 
 /// Where growth begins when the plan's first delay is none.
@@ -49,6 +49,7 @@ impl Life {
         let why = Why { cause, root };
         if let UnaskedEnd::StartFailed(failure) = end
             && failure.is_passing()
+            && !self.slots[slot as usize].ignored
         {
             return self.retry_start(slot, why);
         }
@@ -56,7 +57,8 @@ impl Life {
         let was_ready = self.slots[slot as usize].was_ready;
         let verdict = match (self.verdict(&self.description(runs, slot), end), retries) {
             (Verdict::Restart | Verdict::Fail(_), Some(retries)) if !was_ready => {
-                if self.slots[slot as usize].start_retries < retries {
+                let service = &self.slots[slot as usize];
+                if service.start_retries < retries && !service.ignored {
                     // It has tries left: a change on trial waits for what comes of them.
                     return self.try_start_again(runs, slot, why);
                 }
@@ -64,13 +66,19 @@ impl Life {
             }
             (verdict, _) => verdict,
         };
+        if self.slots[slot as usize].ignored {
+            // Nothing follows from it.
+            let phase =
+                if let Verdict::Done = verdict { Phase::Done } else { ignored_end(end, &self.description(runs, slot)) };
+            return self.move_to(slot, phase, why);
+        }
         if !matches!(verdict, Verdict::Done) {
             self.tell_trial_of_failure(slot);
         }
         match verdict {
-            Verdict::Restart => self.restart(runs, slot, why),
+            Verdict::Restart => self.restart(runs, slot, end, why),
             Verdict::Done => self.rest_in_peace(runs, slot, Phase::Done, why),
-            Verdict::Fail(failure) => self.rest_in_peace(runs, slot, Phase::Failed(failure), why),
+            Verdict::Fail(failure) => self.escalate(runs, slot, failure, why),
         }
     }
 
@@ -95,31 +103,26 @@ impl Life {
         }
     }
 
-    fn restart(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+    fn restart(&mut self, runs: &mut Runs, slot: u32, end: UnaskedEnd, why: Why) {
         let description = self.description(runs, slot);
-        let (limit, window) = (description.give_up_after(), description.give_up_within());
         let (healthy_after, now) = (description.healthy_after(), self.now);
         let service = &mut self.slots[slot as usize];
         if now.since(service.began) >= healthy_after {
             service.failures = 0;
         }
         service.failures = service.failures.saturating_add(1);
-        if service.window_restarts == 0 || now.since(service.window_from) > window {
-            service.window_from = now;
-            service.window_restarts = 0;
+        if let Err(failure) = self.count_restart(runs, slot, end.failure()) {
+            return self.escalate(runs, slot, failure, why);
         }
-        if limit > 0 && service.window_restarts >= limit {
-            let failure = Failure::GaveUp { restarts: service.window_restarts };
-            service.window_restarts = 0;
-            return self.rest_in_peace(runs, slot, Phase::Failed(failure), why);
-        }
-        service.window_restarts += 1;
+        let service = &mut self.slots[slot as usize];
         service.restarts = service.restarts.wrapping_add(1);
         let rest = rest_before(service.failures, description.restart_delay(), description.restart_delay_max());
         if rest == Span::ZERO {
+            self.restart_mates(slot, why);
             return self.begin(runs, slot, why);
         }
         self.move_to(slot, Phase::Resting { until: now + rest }, why);
+        self.restart_mates(slot, why);
     }
 
     /// It ended, or ran out of time, before it was ready, and may try that again.
@@ -147,6 +150,15 @@ impl Life {
             Some(home) => runs.images().service(home),
             None => panic!("a service that is not there was asked about"),
         }
+    }
+}
+
+/// What becomes of a service that is ignored and would have been restarted.
+fn ignored_end(end: UnaskedEnd, service: &ServiceView<'_>) -> Phase {
+    let success = |exit: Exit| matches!(exit.ended, Ended::Exited(code) if service.success().contains(code));
+    match end {
+        UnaskedEnd::Exited(exit) if success(exit) => Phase::Done,
+        UnaskedEnd::Exited(_) | UnaskedEnd::NotReady | UnaskedEnd::StartFailed(_) => Phase::Failed(end.failure()),
     }
 }
 

@@ -10,7 +10,7 @@ use super::{CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
 use crate::budget::Budget;
 use crate::causes::{Actor, Cause, RootId, restore_root_kind, save_root_kind};
 use crate::codec::{ReadError, Reader, Writer};
-use crate::image::{Limits, Ready};
+use crate::image::{Limits, Ready, RecoveryScope};
 use crate::images::{Home, ImageId};
 use crate::runs::{
     RunId, Runs, ServiceId, pack_exit, pack_failure, restore_home, save_home, some_pid, unpack_exit, unpack_failure,
@@ -135,7 +135,7 @@ impl Life {
             .slots
             .iter()
             .all(|slot| self.commands.entries.get(slot.first_command as usize).is_some() || slot.first_command == END);
-        if named > slots || !homes_fit || !lists_fit {
+        if named > slots || !homes_fit || !lists_fit || !self.sets_fit() {
             return Err(bad("the state"));
         }
         Ok(())
@@ -163,6 +163,21 @@ impl Life {
         self.pace.is_asked = reader.yes()?;
         self.timers.set(self.pace_key(), reader.moment()?);
         Ok(())
+    }
+
+    /// Whether each recovery set is one list without an end that leads back into it.
+    fn sets_fit(&self) -> bool {
+        let mut followed = alloc::vec![false; self.slots.len()];
+        for slot in self.slots.iter().filter(|slot| slot.mate != END) {
+            let Some(mate) = self.slots.get(slot.mate as usize).filter(|mate| mate.lead == slot.lead) else {
+                return false;
+            };
+            let seen = core::mem::replace(&mut followed[slot.mate as usize], true);
+            if seen || slot.mate == mate.lead {
+                return false;
+            }
+        }
+        true
     }
 
     fn restore_groups(&mut self, reader: &mut Reader<'_>, runs: &mut Runs) -> Result<(), ReadError> {
@@ -311,6 +326,12 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.moment(slot.window_from);
     writer.small(slot.window_restarts);
     writer.small(slot.restarts);
+    writer.small(slot.lead);
+    writer.small(slot.mate);
+    writer.byte(slot.scope.code());
+    writer.byte(slot.steps);
+    writer.yes(slot.escalates);
+    writer.yes(slot.ignored);
     writer.small(slot.last_exit.map_or(0, pack_exit));
     save_last_order(slot.last_order, writer);
     writer.yes(slot.taken);
@@ -350,6 +371,12 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         window_from: reader.moment()?,
         window_restarts: reader.small()?,
         restarts: reader.small()?,
+        lead: reader.below(slots, "a slot")?,
+        mate: reader.small()?,
+        scope: reader.coded(RecoveryScope::from_code, "a scope")?,
+        steps: reader.byte()?,
+        escalates: reader.yes()?,
+        ignored: reader.yes()?,
         last_exit: unpack_exit(reader.small()?),
         last_order: restore_last_order(reader)?,
         taken: reader.yes()?,
@@ -449,7 +476,10 @@ fn save_group(group: &Group, writer: &mut Writer<'_>) {
         writer.wide(key);
         save_outcome(&outcome, writer);
     }
-    writer.yes(group.is_fallback);
+    let (cause, x, y) = group.cause.pack();
+    writer.byte(cause);
+    writer.small(x);
+    writer.small(y);
     writer.yes(group.sets_out);
 }
 
@@ -484,7 +514,7 @@ fn restore_group(reader: &mut Reader<'_>, runs: &Runs) -> Result<Group, ReadErro
             false => None,
         },
         answered: if reader.yes()? { Some((reader.wide()?, restore_outcome(reader)?)) } else { None },
-        is_fallback: reader.yes()?,
+        cause: Cause::unpack(reader.byte()?, reader.small()?, reader.small()?).ok_or(bad("a cause"))?,
         sets_out: reader.yes()?,
         ripe: false,
     })

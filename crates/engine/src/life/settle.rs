@@ -69,7 +69,10 @@ impl Life {
                 service.failures = 0;
                 service.start_failures = 0;
                 service.start_retries = 0;
-                service.window_restarts = 0;
+                // What is counted for a set is not one member's to forget, and a step tries again itself.
+                if !self.is_in_set(runs.images(), slot) {
+                    self.slots[slot as usize].window_restarts = 0;
+                }
                 self.begin(runs, slot, why);
             }
 
@@ -90,7 +93,10 @@ impl Life {
     pub(super) fn begin(&mut self, runs: &mut Runs, slot: u32, why: Why) {
         match self.unmet(runs.images(), slot, LAST) {
             Some((edge, need)) => self.wait_for(runs, slot, edge, need),
-            None => self.start_in_turn(runs, slot, why),
+            None => match self.mate_in_the_way(slot) {
+                Some(mate) => self.wait_for_mate(slot, mate),
+                None => self.start_in_turn(runs, slot, why),
+            },
         }
     }
 
@@ -99,8 +105,11 @@ impl Life {
         match self.unmet(runs.images(), slot, edge) {
             Some((edge, need)) => self.wait_for(runs, slot, edge, need),
             None => {
+                if let Some(mate) = self.mate_in_the_way(slot) {
+                    return self.wait_for_mate(slot, mate);
+                }
                 // A plan may have taken the edge away: then nobody arrived, and its own want is the reason.
-                let needed = self.graph.needs(slot).iter().any(|need| need.slot == on);
+                let needed = self.may_wait_for(slot, on);
                 let why = if needed { self.because_of(on, Cause::Arrived) } else { self.slots[slot as usize].why };
                 self.start_in_turn(runs, slot, why);
             }

@@ -156,11 +156,11 @@ impl Life {
             // What it needs conflicts with what it needs: it went down at once.
             return;
         }
-        self.run_again(slot, Cause::Asked, root);
+        self.again_with_users(slot, Cause::Asked, root);
     }
 
     /// A service that is wanted goes down and comes up again, and so do all running services that require it.
-    fn run_again(&mut self, slot: u32, own: Cause, root: RootId) {
+    pub(super) fn again_with_users(&mut self, slot: u32, cause: Cause, root: RootId) {
         let users = self.walk_users(slot, |life, user| {
             let service = &life.slots[user.slot as usize];
             let goes_too = service.want != Want::Down && service.phase.kind().is_live();
@@ -169,7 +169,7 @@ impl Life {
         for at in 0..users {
             let here = self.walk[at];
             let cause = if here == slot {
-                own
+                cause
             } else {
                 Cause::RestartedWith(self.upcoming(self.marked_need(here, is_required)))
             };
@@ -193,7 +193,7 @@ impl Life {
             if is_other && is_put_off {
                 self.set_want(slot, Want::Again, Why { cause: Cause::Redescribed, root });
             } else if is_live && has_other_run {
-                self.run_again(slot, Cause::Redescribed, root);
+                self.again_with_users(slot, Cause::Redescribed, root);
             }
         }
     }

@@ -60,6 +60,12 @@ pub struct Status {
     pub window_from: Moment,
     /// Restarts in it.
     pub window_restarts: u32,
+    /// Steps taken of the recovery set that it is the first of.
+    pub steps: u8,
+    /// Whether its rest ends with the next of them.
+    pub escalates: bool,
+    /// Whether its end leads to nothing.
+    pub ignored: bool,
     /// The outside event that its newest transition goes back to.
     pub root: Option<Root>,
 }
@@ -113,6 +119,9 @@ impl Life {
             failures: here.failures,
             window_from: here.window_from,
             window_restarts: here.window_restarts,
+            steps: here.steps,
+            escalates: here.escalates,
+            ignored: here.ignored,
             root: self.roots.get(self.latest_root(slot)).copied(),
         })
     }

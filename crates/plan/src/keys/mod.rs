@@ -17,6 +17,7 @@ mod order;
 mod pacing;
 mod plan;
 mod process;
+mod recovery;
 mod restart;
 mod rights;
 mod share;
@@ -41,6 +42,7 @@ pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as cond
 pub(crate) use descriptors::check_twice;
 pub(crate) use instances::{OF_TEMPLATES, listed, no_template, replicas};
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
+pub(crate) use recovery::{Action, RECOVERY, RecoveryDraft, STEP, Step, command_name, command_places};
 pub(crate) use target::{GROUP, TARGET, TargetDraft};
 
 /// One key of a table that becomes a `T`.
@@ -95,7 +97,7 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 11] = [
+pub(crate) const NO_DEFAULTS: [&str; 12] = [
     "description",
     "command",
     "instances",
@@ -106,6 +108,7 @@ pub(crate) const NO_DEFAULTS: [&str; 11] = [
     "after",
     "conflicts",
     "conditions",
+    "recovery",
     "brain",
 ];
 
@@ -123,6 +126,9 @@ pub(crate) enum Owner {
     Condition(String),
     /// One that has no name yet, by its service's.
     ConditionOf(String),
+    Recovery(String),
+    /// Of whatever has steps.
+    StepOf(Box<Owner>),
 }
 
 impl fmt::Display for Owner {
@@ -137,6 +143,8 @@ impl fmt::Display for Owner {
             Owner::Service(name) => write!(f, " in service `{}`", quoted(name)),
             Owner::Condition(name) => write!(f, " in condition `{}`", quoted(name)),
             Owner::ConditionOf(service) => write!(f, " in a condition of service `{}`", quoted(service)),
+            Owner::Recovery(name) => write!(f, " in recovery set `{}`", quoted(name)),
+            Owner::StepOf(owner) => write!(f, " in a step{owner}"),
         }
     }
 }
@@ -186,6 +194,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) given: BTreeMap<&'static str, Place>,
     pub(crate) edges: Vec<Edge>,
     pub(crate) conditions: Vec<Condition>,
+    pub(crate) ladder: Vec<Step>,
     /// The service that a condition belongs to.
     pub(crate) service: Option<String>,
     pub(crate) used_handles: BTreeSet<String>,
@@ -201,6 +210,7 @@ impl<'a> Reader<'a> {
             given: BTreeMap::new(),
             edges: Vec::new(),
             conditions: Vec::new(),
+            ladder: Vec::new(),
             service: None,
             used_handles: BTreeSet::new(),
         }

@@ -74,11 +74,18 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
                 shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/group"), read: later },
             },
             Key {
+                name: "recovery",
+                aliases: &["recoveries", "supervisor", "supervisors", "failure"],
+                default: "{}",
+                doc: "Services that fail together, and what is done when restarts do not help, each a table `[recovery.NAME]`.",
+                shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/recovery"), read: later },
+            },
+            Key {
                 name: "defaults",
                 aliases: &["default", "global", "common"],
                 default: "{}",
                 doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `brain`, \
-                  and those that name other services. A value is replaced as a whole, never merged.",
+                  `recovery`, and those that name other services. A value is replaced as a whole, never merged.",
                 shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
             },
             Key {

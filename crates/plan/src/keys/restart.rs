@@ -66,6 +66,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         doc: "The window in which `give_up_after` counts.",
         shape: Shape::Time(|service, span| service.give_up_within = span),
     },
+    super::recovery::OF_SERVICE,
 ];
 
 fn codes_schema() -> Json {

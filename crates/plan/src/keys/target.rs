@@ -163,7 +163,7 @@ pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
 }];
 
 /// Names, each once. `sets`: a template's stands for all its instances.
-fn read_names(node: &Node, reader: &mut Reader<'_>, expected: &str, sets: bool) -> Vec<(String, Place)> {
+pub(super) fn read_names(node: &Node, reader: &mut Reader<'_>, expected: &str, sets: bool) -> Vec<(String, Place)> {
     let mut seen: BTreeSet<String> = BTreeSet::new();
     let mut names: Vec<(String, Place)> = Vec::new();
     for item in reader.items(node, &format!("an array of {expected}")).unwrap_or(&[]) {

@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use verger_engine::image::{Limits, Plan};
 
 use super::*;
-use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, NO_DEFAULTS, PLAN, SERVICE, Shape, TARGET};
+use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, NO_DEFAULTS, PLAN, RECOVERY, SERVICE, STEP, Shape, TARGET};
 use crate::{reference, schema};
 
 /// Writing a key's default changes nothing.
@@ -36,6 +36,15 @@ fn every_default_is_what_holds_without_the_key() {
     };
     for key in CONDITION.iter().flat_map(|group| group.keys).filter(|key| !key.default.is_empty()) {
         assert_eq!(condition(&format!(", {} = {}", key.name, key.default)), condition(""), "{}", key.name);
+    }
+    let minimal_set = "[service.y]\ncommand = 'y'\n[recovery.s]\nservices = ['y']\n";
+    let set = |more: &str| plan(&format!("{minimal}{minimal_set}{more}")).recovery;
+    for key in RECOVERY.iter().flat_map(|group| group.keys).filter(|key| key.name != "services") {
+        assert_eq!(set(&format!("{} = {}", key.name, key.default)), set(""), "{}", key.name);
+    }
+    let step = |more: &str| plan(&format!("{minimal}{minimal_set}steps = [{{ command = 'c'{more} }}]"));
+    for key in STEP.iter().flat_map(|group| group.keys).filter(|key| !key.default.is_empty()) {
+        assert_eq!(step(&format!(", {} = {}", key.name, key.default)), step(""), "{}", key.name);
     }
     for key in LIMITS.iter().flat_map(|group| group.keys) {
         let limits = plan(&format!("{minimal}[limits]\n{} = {}\n", key.name, key.default)).limits;
@@ -77,6 +86,8 @@ fn the_lists_are_well_made() {
     look(CONDITION);
     look(GROUP);
     look(TARGET);
+    look(RECOVERY);
+    look(STEP);
 }
 
 /// All keys are in the sample that the other tests go through.
@@ -119,9 +130,15 @@ fn the_schema_describes_every_key() {
     let mut all_at_the_top = names(&top);
     // The unnamed group stands at the top.
     all_at_the_top.append(&mut names(&of_group));
-    all_at_the_top.insert("group".to_owned());
+    all_at_the_top.append(&mut names(&["group", "recovery"]));
     assert_eq!(keys_at("/properties"), all_at_the_top);
     assert_eq!(keys_at("/$defs/group/properties"), names(&of_group));
+    let keys = |groups: &'static [Group<crate::keys::RecoveryDraft>]| {
+        groups.iter().flat_map(|group| group.keys).map(|key| key.name).collect::<Vec<_>>()
+    };
+    assert_eq!(keys_at("/$defs/recovery/properties"), names(&keys(RECOVERY)));
+    let of_step: Vec<&str> = STEP.iter().flat_map(|group| group.keys).map(|key| key.name).collect();
+    assert_eq!(keys_at("/$defs/step/properties"), names(&of_step));
     assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
     assert_eq!(schema["$defs"]["service"]["properties"]["restart"]["default"], "always");
     assert_eq!(

@@ -60,6 +60,9 @@ fn every_key_lands() {
             "worker@1",
             "worker@2",
             "logger-2"
+            "logger-2",
+            "drivers:recovery",
+            "scout:recovery"
         ]
     );
     let find = |name: &str| plan.services.iter().find(|service| service.name == name).unwrap();
@@ -161,6 +164,7 @@ fn every_key_lands() {
     assert_eq!(
         *find("planner"),
         Service {
+            after: vec!["drivers:recovery".into()],
             requires: vec!["driver@left".into(), "bus".into(), "planner:path".into()],
             wants: vec!["planner:variable".into()],
             ready: Ready::AliveFor(Span::from_millis(1500)),
@@ -255,6 +259,42 @@ fn every_key_lands() {
     assert_eq!((arms.name.as_str(), arms.initial.as_str(), arms.fallback.as_str()), ("arms", "out", "Off"));
     assert_eq!((arms.fallback_attempts, arms.fallback_delay, arms.last_resort), (1, Span::ZERO, LastResort::End));
     assert_eq!(arms.targets[0].services, ["arm"]);
+
+    let step = |secs, action| RecoveryStep { wait: Span::from_secs(secs), action };
+    let command = |service: &str| RecoveryAction::Command { service: service.into() };
+    let [drivers, own] = &plan.recovery[..] else { panic!("{:?}", plan.recovery) };
+    let of_drivers = Recovery {
+        name: "drivers".into(),
+        services: vec!["planner".into(), "arm".into()],
+        scope: RecoveryScope::Rest,
+        give_up_after: 4,
+        give_up_within: Span::from_secs(20),
+        steps: vec![step(0, command("drivers:recovery")), step(5, RecoveryAction::Reboot)],
+    };
+    assert_eq!(*drivers, of_drivers);
+    let of_scout = Recovery {
+        name: "scout".into(),
+        services: vec!["scout".into()],
+        scope: RecoveryScope::One,
+        give_up_after: 0,
+        give_up_within: Span::from_secs(60),
+        steps: vec![
+            step(1, RecoveryAction::Switch { group: "arms".into(), target: "Off".into() }),
+            step(0, command("scout:recovery")),
+            step(2, RecoveryAction::Start { service: "inspect".into() }),
+        ],
+    };
+    assert_eq!(*own, of_scout);
+    // A command is a one-shot run as the service is, and whoever is in the set waits for it.
+    let park = find("scout:recovery");
+    assert_eq!((&park.argv[..], park.program.as_str()), (&["park".to_owned(), "--now".into()][..], "park"));
+    assert_eq!((park.ready, park.restart, park.autostart), (Ready::Exit, RestartPolicy::Never, false));
+    assert_eq!((park.user.as_str(), park.start_timeout), ("robot", Span::from_secs(5)));
+    assert!(park.requires.is_empty() && park.wants.is_empty() && park.any_of.is_empty());
+    assert_eq!(find("drivers:recovery").start_timeout, Span::from_secs(60));
+    for (name, command) in [("scout", "scout:recovery"), ("planner", "drivers:recovery"), ("arm", "drivers:recovery")] {
+        assert!(find(name).after.iter().any(|after| after == command), "{name}");
+    }
 }
 
 #[test]

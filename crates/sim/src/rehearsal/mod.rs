@@ -387,6 +387,7 @@ impl<'s> Play<'s, '_> {
                     | LifeEffect::Trial { .. }
                     | LifeEffect::TargetFailed { .. }
                     | LifeEffect::LastResort { .. }
+                    | LifeEffect::StepTaken { .. }
                     | LifeEffect::Forgotten { .. }
                     | LifeEffect::Shortened { .. } => None,
                     LifeEffect::MeasurePressure => {

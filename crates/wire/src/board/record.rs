@@ -16,12 +16,12 @@
 //! | 11 | when the root of its newest transition was heard, ns | |
 //! | 12 | kind 8 (0: none) and detail 8 (verb, signal, fault) of that root | slot it was about |
 //! | 13 | by which user, or the exit or failure | by which pid |
-//! | 14 | codes (below) | of the last order: step × 65536 + errno in 24 bits; who decides: 2 (0 lifecycle, 1 brain, 2 taken back from it) |
+//! | 14 | codes (below) | of the last order: step × 65536 + errno in 24 bits; who decides: 2 (0 lifecycle, 1 brain, 2 taken back from it); ignored 1; its rest ends with a step 1; steps taken 4 |
 //!
 //! Codes, from bit 0: phase 4 (11 values), want 2 (3), asked 1, ready 1, containment 3 (5), failure 3 (0 none, 1 gave up,
 //! 2 start, 3 exited, 4 not ready, 5 internal), last order 2 (0 stop, 1 restart, 2 shutdown, 3 start failed), lived in 1,
 //! length of the name 7 (1 to 64), next signal 7 (0 none, 1 to 64), outlives the daemon 1: 32 bits. An exit: kind 8 (1 exited, 2 signal, 3 unknown), status or signal 8, core 1, out
-//! of memory 1. So everything fits with room for six more bits; times and runs are never cut, and two pids share
+//! of memory 1. So everything fits, to the last bit of that word; times and runs are never cut, and two pids share
 //! a word because the kernel's have at most 22 bits.
 //!
 //! Fifteen words are 120 bytes: less than two cache lines, and 10 000 services in less than 2 MiB, names included.
@@ -85,6 +85,12 @@ pub struct Record {
     pub window_from: Moment,
     /// Restarts in it.
     pub window_restarts: u32,
+    /// Steps taken of the recovery set that it is the first of, 0 to 15.
+    pub steps: u8,
+    /// Whether its rest ends with the next of them.
+    pub escalates: bool,
+    /// Whether its end leads to nothing.
+    pub ignored: bool,
     /// The outside event that its newest transition goes back to (without its number, and what a process used).
     pub root: Option<Root>,
 }
@@ -103,6 +109,11 @@ const NEXT_SIGNAL: (u32, u32) = (24, 7);
 const SURVIVES: (u32, u32) = (31, 1);
 /// The first bit of who decides, in the high half of that word.
 const DECIDER: u32 = 24;
+/// Behind that: whether it is ignored, whether its rest ends with a step, how many were taken.
+const IGNORED: u32 = 26;
+const ESCALATES: u32 = 27;
+const STEPS: u32 = 28;
+const _: () = assert!(verger_engine::image::STEPS_MAX < 1 << (32 - STEPS), "every count of steps fits");
 
 impl Record {
     /// The record of a service.
@@ -131,6 +142,9 @@ impl Record {
             failures: status.failures,
             window_from: status.window_from,
             window_restarts: status.window_restarts,
+            steps: status.steps,
+            escalates: status.escalates,
+            ignored: status.ignored,
             root: Root::unpack(Root::pack(status.root.as_ref())).flatten(),
         }
     }
@@ -157,6 +171,9 @@ impl Record {
             failures: self.failures,
             window_from: self.window_from,
             window_restarts: self.window_restarts,
+            steps: self.steps,
+            escalates: self.escalates,
+            ignored: self.ignored,
             root: self.root.and_then(|root| root.moved(slot_now)),
         }
     }
@@ -183,6 +200,9 @@ impl Record {
             Decider::Brain(brain) => (1, Some(brain)),
             Decider::Taken(brain) => (2, Some(brain)),
         };
+        let ladder = u32::from(self.ignored) << IGNORED
+            | u32::from(self.escalates) << ESCALATES
+            | u32::from(self.steps & 15) << STEPS;
         let codes = [
             (PHASE, u32::from(self.phase.code())),
             (WANT, u32::from(self.want.code())),
@@ -214,7 +234,7 @@ impl Record {
             root_at,
             root_what,
             root_value,
-            halves(codes, order_value | decider << DECIDER),
+            halves(codes, order_value | decider << DECIDER | ladder),
         ]
     }
 }
@@ -249,7 +269,7 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         2 => LastOrder::Shutdown,
         _ => LastOrder::StartFailed(unpack_failure(high(14) & ((1 << DECIDER) - 1))?),
     };
-    let (on, decider) = match (high(14) >> DECIDER, high(9).checked_sub(1)) {
+    let (on, decider) = match (high(14) >> DECIDER & 3, high(9).checked_sub(1)) {
         (0, on) => (on, Decider::Lifecycle),
         (1, Some(brain)) => (None, Decider::Brain(brain)),
         (2, Some(brain)) => (None, Decider::Taken(brain)),
@@ -279,6 +299,9 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         failures: high(7),
         window_from: Moment(words[8]),
         window_restarts: low(9),
+        steps: (high(14) >> STEPS) as u8,
+        escalates: high(14) >> ESCALATES & 1 != 0,
+        ignored: high(14) >> IGNORED & 1 != 0,
         root: Root::unpack([words[11], words[12], words[13]])?,
     };
     let length = name_length(words[14]);
@@ -332,6 +355,9 @@ mod tests {
             failures: 0,
             window_from: Moment(0),
             window_restarts: 0,
+            steps: 0,
+            escalates: false,
+            ignored: false,
             root: None,
         }
     }
@@ -382,6 +408,9 @@ mod tests {
             }
         }
         all.push(Record { survives: true, ..plain() });
+        all.push(Record { ignored: true, ..plain() });
+        all.push(Record { escalates: true, ..plain() });
+        all.extend((1..=15).map(|steps| Record { steps, ..plain() }));
         for (asked, ready) in [(true, false), (false, true), (true, true)] {
             all.push(Record { asked, ready, ..plain() });
         }
@@ -439,6 +468,12 @@ mod tests {
     }
 
     #[test]
+    fn every_bit_of_the_last_word_has_a_meaning() {
+        let record = Record { ignored: true, escalates: true, steps: 15, ..plain() };
+        assert_eq!(record.encode(1)[14] >> 58, 0x3f);
+    }
+
+    #[test]
     fn what_is_no_record_is_none() {
         assert_eq!(decode(&[0; RECORD_WORDS]), None, "nobody lives there");
         assert_eq!(decode(&plain().encode(1)[1..]), None);
@@ -458,7 +493,6 @@ mod tests {
             (14, 1 << 17, "a name without length"),
             (14, 64 << 17, "a name that is too long"),
             (14, 65 << 24, "a signal that is none"),
-            (14, 1 << 63, "a bit without meaning"),
             (14, 1 << 56, "a brain that is none"),
             (14, 3 << 56, "a decider that is none"),
             (14, 3 << 14, "a failed start without a step"),

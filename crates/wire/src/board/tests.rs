@@ -62,6 +62,9 @@ fn record(run: u64) -> Record {
         failures: 0,
         window_from: Moment(0),
         window_restarts: 0,
+        steps: 0,
+        escalates: false,
+        ignored: false,
         survives: false,
         root: None,
     }

@@ -79,6 +79,10 @@ pub enum Call {
     Stop(Order),
     /// Down, then up.
     Restart(Order),
+    /// Leaves a service alone: its end leads to nothing.
+    Ignore(Order),
+    /// Supervises a service again.
+    Heed(Order),
     /// Want a group at another target; the order's name is `GROUP/TARGET`, or `TARGET` of the group that has no name.
     Switch(Order),
     /// All groups and their targets.
@@ -240,6 +244,8 @@ impl Envelope<'_> {
             "Start" => self.order().map(Call::Start),
             "Stop" => self.order().map(Call::Stop),
             "Restart" => self.order().map(Call::Restart),
+            "Ignore" => self.order().map(Call::Ignore),
+            "Heed" => self.order().map(Call::Heed),
             "Switch" => self.switch().map(Call::Switch),
             "Groups" => self.fields(&[]).map(|_| Call::Groups),
             "Preview" => self.fields(&["from"]).and_then(|it| Ok(Call::Preview { from: it.digest("from")? })),
@@ -368,6 +374,8 @@ impl Call {
             Call::Start(_) => "io.verger.Control.Start",
             Call::Stop(_) => "io.verger.Control.Stop",
             Call::Restart(_) => "io.verger.Control.Restart",
+            Call::Ignore(_) => "io.verger.Control.Ignore",
+            Call::Heed(_) => "io.verger.Control.Heed",
             Call::Switch(_) => "io.verger.Control.Switch",
             Call::Groups => "io.verger.Control.Groups",
             Call::Preview { .. } => "io.verger.Control.Preview",
@@ -400,7 +408,7 @@ impl Serialize for Parameters<'_> {
         match self.0 {
             Call::Describe | Call::Groups | Call::GetInfo => {}
             Call::List { names } | Call::Watch { names } => entry(&mut map, "names", names.as_ref())?,
-            Call::Start(order) | Call::Stop(order) | Call::Restart(order) => {
+            Call::Start(order) | Call::Stop(order) | Call::Restart(order) | Call::Ignore(order) | Call::Heed(order) => {
                 map.serialize_entry("name", &order.name)?;
                 entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
                 entry(&mut map, "key", order.key.as_ref())?;

@@ -68,6 +68,8 @@ spoken_enum! {
         Turn = "turn";
         /// It has waited long enough, and is started whatever the pressure.
         WaitedOut = "waited-out";
+        /// A recovery set restarts it, or a step of one was taken.
+        Recovery = "recovery";
     }
 }
 
@@ -100,13 +102,34 @@ pub struct Cause {
     /// Of `under_pressure`: what there is too little of.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
     pub resource: Option<Resource>,
+    /// Of `recovery`: the set's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Of `recovery`: which step of the set was taken, from 1; absent: one of its members was restarted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken: Option<u32>,
+    /// Of `recovery`: what that step does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
 }
 
 impl Cause {
     /// A cause with nothing but its kind.
     pub fn plain(kind: CauseKind) -> Cause {
-        let (exit, step, errno, pid, fault) = (None, None, None, None, None);
-        Cause { kind, service: None, number: None, exit, step, errno, pid, fault, resource: None }
+        Cause {
+            kind,
+            service: None,
+            number: None,
+            exit: None,
+            step: None,
+            errno: None,
+            pid: None,
+            fault: None,
+            resource: None,
+            set: None,
+            taken: None,
+            action: None,
+        }
     }
 }
 

@@ -180,6 +180,10 @@ pub struct Service {
     pub autostart: bool,
     /// Whether its end ends everything.
     pub essential: bool,
+    /// Of `resting`: whether a step of its recovery set is taken at `until_us`, and not a restart.
+    pub escalates: bool,
+    /// Whether somebody said that its end leads to nothing.
+    pub ignored: bool,
     /// Who decides when it starts: [`DECIDED_BY_LIFECYCLE`]; `controller:` and the name of its brain; or, when it was taken back from
     /// that by a stop or by the end of everything, [`DECIDED_BY_COMMAND`].
     pub decided_by: String,

@@ -51,6 +51,8 @@ pub(crate) fn service(full: bool) -> Service {
         last_order: last_order(full),
         autostart: true,
         essential: false,
+        escalates: false,
+        ignored: true,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
         brain: full.then(|| "boss".to_owned()),
     }
@@ -67,6 +69,9 @@ pub(crate) fn cause(full: bool) -> Cause {
         pid: full.then_some(4712),
         fault: full.then_some(FaultKind::CountBelowZero),
         resource: full.then_some(Resource::Io),
+        set: full.then(|| "drivers".to_owned()),
+        taken: full.then_some(2),
+        action: full.then(|| "switch to safe".to_owned()),
     }
 }
 

@@ -194,7 +194,8 @@ impl Life {
                 continue;
             }
             self.ask_up(slot, cause, root);
-            if matches!(self.slots[slot as usize].phase, Phase::Failed(_) | Phase::Blocked { .. }) {
+            let service = &self.slots[slot as usize];
+            if matches!(service.phase, Phase::Failed(_) | Phase::Blocked { .. }) && !service.ignored {
                 self.try_again(slot, root);
             }
         }
