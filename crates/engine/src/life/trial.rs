@@ -188,11 +188,16 @@ impl Life {
         if self.trial.is_none() {
             return self.tell_trial(Some(decide.id), TrialNews::NothingOnTrial);
         }
+        // Who brought it waits still where not everything is up yet.
+        let caller = self.trial.as_ref().and_then(|trial| trial.caller);
         let news = if decide.keep {
             self.keep(runs)
         } else {
             self.roll_back(runs, RollBack { reason: RollBackReason::Asked, slot: None }, decide.by)
         };
+        if caller.is_some() {
+            self.tell_trial(caller, news);
+        }
         self.tell_trial(Some(decide.id), news);
     }
 
