@@ -325,6 +325,24 @@ fn somebody_takes_it_back_and_what_was_removed_is_asked_for_as_before() {
     eventually("what was new is gone", PATIENCE, is_gone);
 }
 
+#[test]
+fn who_waits_for_a_change_hears_that_somebody_took_it_back() {
+    let machine = house(&[]);
+    let log = machine.show("log");
+    let new = other_web("'sleep 1002'\n    ready = 'notify'");
+    let (file, runtime) = (file(&machine, "new.toml", &new), machine.runtime().to_owned());
+    let instance = machine.instance().to_owned();
+    let first = std::thread::spawn(move || cli(&runtime, &["apply", "--instance", &instance, &file, "--within", "1h"]));
+    wait_stage(&machine, "arriving");
+    let said = say(&machine, &["rollback"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let waiting = first.join().expect("it is answered");
+    assert_eq!(waiting.code, Some(1), "{waiting:?}");
+    assert!(waiting.stderr.contains("somebody asked for it"), "{waiting:?}");
+    wait_web(&machine, "1001");
+    assert_eq!(machine.show("log").run, log.run);
+}
+
 // ---- refused ----
 
 #[test]
