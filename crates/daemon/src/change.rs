@@ -86,7 +86,11 @@ impl Daemon {
     /// Something has become of a change: whoever waits is told, and what goes with the plan in force follows it.
     pub(crate) fn hear_of_trial(&mut self, told: ToldOfTrial) {
         let ToldOfTrial { command, news, verdict } = told;
-        if let Ok(verdict) = &verdict {
+        // Who brought it and who decides about it hear the same; everybody else hears it once.
+        let is_first = self.candidate.is_some();
+        if let Ok(verdict) = &verdict
+            && is_first
+        {
             let news = WatchReply { verdict: Some(Box::new(verdict.clone())), ..WatchReply::default() };
             self.control.tell_onlookers(&news);
         }
@@ -97,6 +101,9 @@ impl Daemon {
                 Err(error) => verger_wire::frame::write_error(&mut bytes, error),
             }
             self.control.keep_promise(command, bytes);
+        }
+        if !is_first {
+            return;
         }
         let trial = self.folder.join(place::TRIAL_FILE);
         match news {

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
-use verger_engine::image::{ActionKind, LastResort, LockMemory};
+use verger_engine::image::{ActionKind, Image, LastResort, LockMemory};
 use verger_engine::life::{
     CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Pressure, Request, Switch, Verb,
 };
@@ -328,7 +328,7 @@ impl Daemon {
 
     /// How much time an end is given about which nobody says anything.
     fn planned_patience(&self) -> Patience {
-        let plan = self.engine.images().iter().last().and_then(|(_, image)| image.shutdown_budget());
+        let plan = self.engine.plan().and_then(Image::shutdown_budget);
         self.budgets.patience(None, plan)
     }
 

@@ -186,7 +186,7 @@ impl Page {
                 self.writer.settle(slot, &name, &Record::of(&status));
             }
         }
-        if let Some((_, image)) = engine.images().iter().last() {
+        if let Some(image) = engine.plan() {
             self.writer.set_plan(image.digest());
         }
         self.changed = true;

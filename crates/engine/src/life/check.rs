@@ -199,10 +199,11 @@ impl Life {
             hold!(self.timers.get(self.trial_key()) == Moment::NEVER, "no trial has a deadline");
             return Ok(());
         };
-        hold!(!trial.ripe && trial.trouble.is_none(), "a step ended with the trial still ripe");
+        let on_its_way = self.has_group_on_its_way(trial.root);
+        hold!((!trial.ripe || on_its_way) && trial.trouble.is_none(), "a step ended with the trial still ripe");
         let on = self.trial_status().and_then(|status| status.on);
         let arriving = trial.stage == super::TrialStage::Arriving;
-        hold!(arriving == on.is_some(), "a trial is {} and awaits {on:?}", trial.stage);
+        hold!(on_its_way || (arriving == on.is_some()), "a trial is {} and awaits {on:?}", trial.stage);
         hold!(self.plan != trial.former, "a change on trial has changed nothing");
         Ok(())
     }

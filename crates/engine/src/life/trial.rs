@@ -13,6 +13,7 @@
 //! To roll back is to take the former plan again, so what the change did not touch is not touched by its end either. A service
 //! that the change removed is down, and known still until the trial is over: rolled back it is asked for as it was before.
 
+use super::groups::GroupPhase;
 use super::phase::{Asked, Phase, Want};
 use super::plan::PlanRefusal;
 use super::{CommandId, Life, LifeEffect, Mode, Scope, Slot};
@@ -188,11 +189,16 @@ impl Life {
         if self.trial.is_none() {
             return self.tell_trial(Some(decide.id), TrialNews::NothingOnTrial);
         }
+        // Who brought it waits still where not everything is up yet.
+        let caller = self.trial.as_ref().and_then(|trial| trial.caller);
         let news = if decide.keep {
             self.keep(runs)
         } else {
             self.roll_back(runs, RollBack { reason: RollBackReason::Asked, slot: None }, decide.by)
         };
+        if caller.is_some() {
+            self.tell_trial(caller, news);
+        }
         self.tell_trial(Some(decide.id), news);
     }
 
@@ -251,6 +257,7 @@ impl Life {
 
     /// Looks what has become of the change on trial, if something has; says whether it looked.
     pub(super) fn settle_trial(&mut self, runs: &mut Runs) -> bool {
+        let on_its_way = self.trial.as_ref().is_some_and(|trial| self.has_group_on_its_way(trial.root));
         let (stage, trouble, from) = match &mut self.trial {
             Some(trial) if trial.ripe && self.mode != Mode::Serving => {
                 let caller = trial.caller;
@@ -258,6 +265,8 @@ impl Life {
                 self.tell_trial(caller, TrialNews::Interrupted);
                 return true;
             }
+            // What a group will start or stop is known only when it gets there; a failure does not wait for that.
+            Some(trial) if trial.ripe && trial.trouble.is_none() && on_its_way => return false,
             Some(trial) if trial.ripe => {
                 trial.ripe = false;
                 (trial.stage, trial.trouble, trial.at)
@@ -281,6 +290,14 @@ impl Life {
             None => self.all_arrived(runs),
         }
         true
+    }
+
+    /// Whether a group is still to go where the change takes it.
+    pub(super) fn has_group_on_its_way(&self, root: RootId) -> bool {
+        self.groups.places.iter().any(|place| {
+            let moves = matches!(place.phase, GroupPhase::Stopping | GroupPhase::Starting) && place.root == root;
+            place.home.is_some() && (place.sets_out || moves)
+        })
     }
 
     /// Everything is ending: that is no time for trials.

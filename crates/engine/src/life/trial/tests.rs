@@ -172,6 +172,24 @@ fn who_has_to_confirm_is_told_when_all_is_there() {
 }
 
 #[test]
+fn who_waits_for_the_outcome_hears_what_somebody_else_decides() {
+    for (keep, news) in [(true, "Kept"), (false, "rolled back: asked ")] {
+        let mut desk = up();
+        desk.apply(other_web(), None).forget();
+        assert_eq!(desk.engine.trial().unwrap().stage, TrialStage::Arriving);
+        desk.decide(keep);
+        let said = desk.said();
+        for answer in 1..=2 {
+            let answer = format!("answer {answer}: {news}");
+            assert_eq!(said.matches(answer.trim_end()).count(), 1, "{said}");
+        }
+        desk.exits("web", 0).spawned("web");
+        assert_eq!(desk.phases(), "db running, log running, web running");
+        assert_eq!(desk.engine.trial(), None);
+    }
+}
+
+#[test]
 fn what_was_removed_comes_back_as_it_was_asked_for() {
     let mut services = three();
     services.push(with("tool", |it| it.autostart = false));
