@@ -203,6 +203,8 @@ mod tests {
             last_order: LastOrder { kind: OrderKind::Stop, step: None, errno: None },
             autostart: true,
             essential: false,
+            escalates: false,
+            ignored: false,
             decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
             brain: None,
         }

@@ -600,6 +600,7 @@ impl Life {
             TargetFailure::TimedOut { .. } => place.root,
         };
         self.outbox.put(LifeEffect::TargetFailed { group, target, what });
+        self.tell_trial_of_target(at, what);
         self.answer_switch(at, Outcome::TargetFailed(what));
         let on = match what {
             TargetFailure::Member { slot } => slot,

@@ -236,6 +236,11 @@ impl Life {
             return self.now_held_by(slot, holds.unwrap_or(Hold::Turn), (turn, until, hold));
         }
         match holds {
+            // Who is restarted with it may have begun to go down meanwhile.
+            None if let Some(mate) = self.mate_in_the_way(slot) => {
+                self.wait_for_mate(slot, mate);
+                true
+            }
             None => {
                 let in_spite = is_overdue && self.pace.past_its_limit().is_some();
                 let cause = if in_spite { Cause::WaitedOut } else { Cause::Turn };

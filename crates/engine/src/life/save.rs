@@ -210,6 +210,8 @@ impl Life {
         writer.yes(trial.caller.is_some());
         writer.number(trial.caller.map_or(0, |caller| caller.0));
         writer.small(trial.at);
+        // It is ripe between steps while a group is on its way.
+        writer.yes(trial.ripe);
         writer.moment(self.timers.get(self.trial_key()));
     }
 
@@ -226,7 +228,7 @@ impl Life {
             caller: maybe(reader.yes()?, CommandId(reader.number()?)),
             at: reader.small()?,
             trouble: None,
-            ripe: false,
+            ripe: reader.yes()?,
         });
         self.timers.set(self.trial_key(), reader.moment()?);
         Ok(())

@@ -30,7 +30,10 @@ impl Life {
             }
             (Want::Up, Phase::Queued { .. }) => match self.unmet(runs.images(), slot, LAST) {
                 Some((edge, need)) => self.wait_for(runs, slot, edge, need),
-                None => self.stay_in_queue(runs, slot),
+                None => match self.mate_in_the_way(slot) {
+                    Some(mate) => self.wait_for_mate(slot, mate),
+                    None => self.stay_in_queue(runs, slot),
+                },
             },
             (Want::Up, Phase::Waiting { on, edge, .. } | Phase::Blocked { on, edge }) => {
                 self.look_again(runs, slot, on, edge);

@@ -13,7 +13,7 @@
 //! To roll back is to take the former plan again, so what the change did not touch is not touched by its end either. A service
 //! that the change removed is down, and known still until the trial is over: rolled back it is asked for as it was before.
 
-use super::groups::GroupPhase;
+use super::groups::{GroupPhase, TargetFailure};
 use super::phase::{Asked, Phase, Want};
 use super::plan::PlanRefusal;
 use super::{CommandId, Life, LifeEffect, Mode, Scope, Slot};
@@ -252,6 +252,21 @@ impl Life {
         {
             trial.ripe = true;
             trial.trouble.get_or_insert(RollBack { reason: RollBackReason::Failed, slot: Some(slot) });
+        }
+    }
+
+    /// A target has failed: if its group was on its way there because of the change on trial, that one is rolled back.
+    pub(super) fn tell_trial_of_target(&mut self, group: u32, what: TargetFailure) {
+        let root = self.groups.places[group as usize].root;
+        if let Some(trial) = &mut self.trial
+            && trial.root == root
+        {
+            let (reason, slot) = match what {
+                TargetFailure::Member { slot } => (RollBackReason::Failed, Some(slot)),
+                TargetFailure::TimedOut { on } => (RollBackReason::Late, on),
+            };
+            trial.ripe = true;
+            trial.trouble.get_or_insert(RollBack { reason, slot });
         }
     }
 

@@ -59,7 +59,6 @@ fn every_key_lands() {
             "camera@rear",
             "worker@1",
             "worker@2",
-            "logger-2"
             "logger-2",
             "drivers:recovery",
             "scout:recovery"
@@ -218,12 +217,12 @@ fn every_key_lands() {
         Service {
             environment: vec![variable("SIDE", "rear"), variable("GAIN", "50%")],
             paced: false,
-            ..base("camera@rear", 140, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
+            ..base("camera@rear", 145, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
         }
     );
     assert_eq!(find("camera@front").environment, [variable("SIDE", "front"), variable("GAIN", "100%")]);
     let cameras: Vec<String> = vec!["camera@rear".into(), "camera@front".into()];
-    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 143, &["worker", "2"]) });
+    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 148, &["worker", "2"]) });
     let lines = |number, lines| source(number, Source::Lines(lines));
     let leader = find("leader");
     assert_eq!(leader.descriptors[1..], [lines(0, Lines::Events), lines(1, Lines::Commands)]);
