@@ -99,7 +99,10 @@ fn find_run(value: &serde_json::Value, name: &str) -> Option<u64> {
         }
         serde_json::Value::Object(map) => map.values().find_map(|value| find_run(value, name)),
         serde_json::Value::Array(values) => values.iter().find_map(|value| find_run(value, name)),
-        _ => None,
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_) => None,
     }
 }
 
