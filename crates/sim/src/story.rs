@@ -2,7 +2,8 @@
 //!
 //! The real engine, a made-up world, and somebody who asks for things at the worst moments. Time jumps to whatever comes
 //! next. At random points the engine is saved and restored (and for a while both are told the same), loses its memory and
-//! comes back from what was shown of it, is killed and succeeded by another daemon, or gets another plan. At last everything is shut down, and must end.
+//! comes back from what was shown of it, is killed and succeeded by another daemon, or gets another plan, for good or on trial. At last
+//! everything is shut down, and must end.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +13,8 @@ use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
 use verger_engine::life::{
-    CommandId, FaultKind, Found, GroupStatus, LifeEffect, Pressure, Request, Scope, Status, Switch, Verb,
+    Apply, CommandId, Decide, FaultKind, Found, GroupStatus, LifeEffect, Pressure, Request, Scope, Status, Switch,
+    TrialNews, Verb,
 };
 use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
@@ -37,6 +39,8 @@ pub struct Report {
     pub runs: u64,
     /// Commands that were asked.
     pub commands: u64,
+    /// Plans that were brought on trial.
+    pub trials: u64,
     /// Times the engine was saved and restored.
     pub restores: u64,
     /// Who met what.
@@ -53,6 +57,7 @@ impl Report {
         self.services += other.services;
         self.runs += other.runs;
         self.commands += other.commands;
+        self.trials += other.trials;
         self.restores += other.restores;
         self.coverage.add(&other.coverage);
         self.digest = self.digest.rotate_left(7) ^ other.digest;
@@ -65,9 +70,9 @@ impl Report {
         let mean = self.services as f64 / self.machines.max(1) as f64;
         let speed = self.steps as f64 / took.as_secs_f64().max(1e-9);
         format!(
-            "{seeds} seeds, {} steps, {} machines of {mean:.0} services in the mean, {} runs, {} commands, {} restores; \
+            "{seeds} seeds, {} steps, {} machines of {mean:.0} services in the mean, {} runs, {} commands, {} trials, {} restores; \
              {speed:.0} steps per second",
-            self.steps, self.machines, self.runs, self.commands, self.restores
+            self.steps, self.machines, self.runs, self.commands, self.trials, self.restores
         )
     }
 }
@@ -111,6 +116,8 @@ pub struct Telling {
 struct Pace {
     command: u64,
     plan: u64,
+    /// While a change is on trial: that somebody says what is to become of it.
+    decide: u64,
     save: u64,
     fault: u64,
     comeback: u64,
@@ -127,6 +134,8 @@ struct Story {
     watch: Watch,
     plan: Plan,
     image: Image,
+    /// The plan that is on trial; the ones above are those before it.
+    candidate: Option<(Plan, Image)>,
     now: Moment,
     telling: Telling,
     report: Report,
@@ -171,6 +180,7 @@ impl Story {
         let pace = Pace {
             command: some(200),
             plan: some(12),
+            decide: some(20),
             save: some(20),
             fault: some(25),
             comeback: some(12),
@@ -188,6 +198,7 @@ impl Story {
             report: Report { services: plan.services.len() as u64, ..Report::default() },
             image,
             plan,
+            candidate: None,
             now,
             telling,
             rng,
@@ -246,7 +257,10 @@ impl Story {
             return self.ask();
         }
         if self.rng.chance(self.pace.plan) {
-            return self.change_plan();
+            return if self.rng.chance(500) { self.change_plan() } else { self.try_plan() };
+        }
+        if self.rng.chance(if self.engine.trial().is_some() { self.pace.decide } else { 1 }) {
+            return self.decide();
         }
         if self.rng.chance(self.pace.save) {
             return self.save_and_restore();
@@ -323,6 +337,57 @@ impl Story {
         let mut plan = self.plan.clone();
         plans::change(&mut self.rng, &mut plan);
         self.bring(plan)
+    }
+
+    /// Somebody brings a plan that is to be taken on trial.
+    fn try_plan(&mut self) -> Result<(), String> {
+        let mut plan = self.plan.clone();
+        if self.rng.chance(900) {
+            plans::change(&mut self.rng, &mut plan);
+        }
+        let image = plans::image(&plan);
+        if self.engine.trial().is_none() {
+            self.candidate = Some((plan, image.clone()));
+        }
+        self.commands += 1;
+        self.report.trials += 1;
+        let patience = Span::from_millis(self.rng.below(20_000));
+        let in_force = self.engine.plan().map_or(0, Image::digest);
+        let apply = Apply {
+            id: CommandId(self.commands),
+            image,
+            from: match self.rng.below(10) {
+                0 => Some(in_force ^ 1),
+                1..5 => Some(in_force),
+                _ => None,
+            },
+            by: Actor { uid: 0, pid: 1 },
+            arrive_by: if self.rng.chance(300) { Moment::NEVER } else { self.now + patience },
+            confirm_within: self.rng.chance(500).then(|| Span::from_millis(self.rng.below(20_000))),
+        };
+        self.watch.tries(apply.id);
+        self.step(Event::Apply(apply)).map(drop)
+    }
+
+    fn decide(&mut self) -> Result<(), String> {
+        self.commands += 1;
+        let decide = Decide { id: CommandId(self.commands), keep: self.rng.chance(500), by: Actor { uid: 0, pid: 1 } };
+        self.watch.decides(decide.id);
+        self.step(Event::Decide(decide)).map(drop)
+    }
+
+    /// What is in force follows what became of a change.
+    fn follow_trial(&mut self, news: &TrialNews) {
+        match news {
+            TrialNews::Kept => {
+                if let Some(kept) = self.candidate.take() {
+                    (self.plan, self.image) = kept;
+                }
+            }
+            TrialNews::RolledBack(_) | TrialNews::Interrupted => self.candidate = None,
+            TrialNews::Refused(_) if self.engine.trial().is_none() => self.candidate = None,
+            TrialNews::Refused(_) | TrialNews::Arrived { .. } | TrialNews::NothingOnTrial => {}
+        }
     }
 
     /// Somebody wants another target.
@@ -453,7 +518,7 @@ impl Story {
             .collect();
         let groups = self.shown_groups();
         let next = self.engine.next_run();
-        self.twin = None;
+        (self.twin, self.candidate) = (None, None);
         self.engine = Engine::new(plans::limits(), next);
         self.watch.forget_all();
         self.step(Event::Plan { image: self.image.clone(), scope: Scope::Found, by: Actor::default() })?;
@@ -522,7 +587,7 @@ impl Story {
             self.engine.services().map(|status| (status, self.engine.name(status.service.slot).to_string())).collect();
         let groups = self.shown_groups();
         let (next, was_closing, budget) = (self.engine.next_run(), self.engine.is_closing(), self.engine.budget());
-        self.twin = None;
+        (self.twin, self.candidate) = (None, None);
         self.engine = Engine::new(plans::limits(), RunId(1));
         self.engine.continue_from(next);
         self.watch.forget_all();
@@ -638,6 +703,9 @@ impl Story {
             self.engine.check().map_err(|what| format!("I15: {what}"))?;
         }
         for effect in &said {
+            if let Effect::Life(LifeEffect::Trial { news, .. }) = effect {
+                self.follow_trial(news);
+            }
             self.digest(effect);
         }
         Ok(said)

@@ -25,18 +25,20 @@
 //! | I25 | no more are between start and readiness than the plan in force says |
 //! | I26 | past its limit of pressure nothing starts that has not waited long enough |
 //! | I20 | a service that has a brain begins a run only because somebody asked for it, and never after a stop by command before a start |
-//! | I25 | the steps of a recovery set are taken in their order, and what is done is what the step says |
-//! | I26 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
-//! | I27 | who is ignored is never restarted by itself, nor with others |
+//! | I27 | the steps of a recovery set are taken in their order, and what is done is what the step says |
+//! | I28 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
+//! | I29 | who is ignored is never restarted by itself, nor with others |
+//! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
+//! | I31 | no plan restarts a service whose run is as the plan says |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
 use verger_engine::causes::{Cause, Root, RootKind, Transition};
-use verger_engine::image::{Condition, EdgeKind, EdgeView, Ready};
+use verger_engine::image::{Condition, EdgeKind, EdgeView, Image, Ready, changed_keys};
 use verger_engine::life::{
     CommandId, Failure, GroupPhase, GroupStatus, LifeEffect, Outcome, PhaseKind, Pressure, Request, Status, Switch,
-    TargetFailure, Verb, Want,
+    TargetFailure, TrialNews, Verb, Want,
 };
 use verger_engine::runs::{Ended, Occasion, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId};
 use verger_engine::time::{Moment, Span};
@@ -68,6 +70,9 @@ pub struct Watch {
     counted: BTreeMap<RunId, bool>,
     commands: BTreeMap<CommandId, Request>,
     switches: BTreeMap<CommandId, Switch>,
+    /// Who brought a plan on trial or said what is to become of it, and has heard nothing yet.
+    deciders: BTreeSet<CommandId>,
+    trial: Option<OnTrial>,
     /// By group: the runs that its switch put down when it set out.
     leaving: BTreeMap<u32, Vec<(u32, RunId)>>,
     /// The phase that each slot entered last, and when its rest is to be over.
@@ -88,6 +93,19 @@ pub struct Watch {
     just_given: bool,
     share: Option<Share>,
     ladders: Ladders,
+}
+
+/// What was so when a plan was taken on trial.
+#[derive(Clone, Debug)]
+struct OnTrial {
+    /// The digest of the plan before; 0: none.
+    former: u64,
+    /// Who was touched at any time, and who is described otherwise.
+    touched: BTreeSet<u32>,
+    /// Something else moves services meanwhile: who asked for what, or what failed.
+    disturbed: bool,
+    /// It has lasted longer than the step that began it, so what it touches is known.
+    seen: bool,
 }
 
 /// How a budget is shared, at the least: what graces can have, and what the longest chain needs of it for certain.
@@ -112,7 +130,7 @@ impl Share {
 impl Watch {
     /// Commands that have no answer yet.
     pub fn unanswered(&self) -> usize {
-        self.commands.len() + self.switches.len()
+        self.commands.len() + self.switches.len() + self.deciders.len()
     }
 
     /// Whether everything has ended.
@@ -122,6 +140,21 @@ impl Watch {
 
     /// An event is about to be heard.
     pub fn hears(&mut self, engine: &Engine, event: &Event, now: Moment) {
+        match (event, &mut self.trial) {
+            (Event::Apply(apply), None) => {
+                let old = |name: &str| engine.description(engine.find(name)?.slot);
+                let image = &apply.image;
+                let otherwise = (0..image.len())
+                    .map(|at| image.service(at))
+                    .filter(|new| old(new.name()).is_some_and(|old| changed_keys(&old, new).next().is_some()));
+                let touched = otherwise.filter_map(|new| Some(engine.find(new.name())?.slot)).collect();
+                let former = engine.plan().map_or(0, Image::digest);
+                self.trial = Some(OnTrial { former, touched, disturbed: false, seen: false });
+            }
+            (Event::Command(_) | Event::Switch(_) | Event::Fault { .. }, Some(trial)) => trial.disturbed = true,
+            (Event::Run(RunEvent::Exited { .. } | RunEvent::SpawnFailed { .. }), Some(trial)) => trial.disturbed = true,
+            _ => {}
+        }
         if let Event::Shutdown { patience: Patience::Within(within), .. } = event
             && self.kill_at.is_none_or(|kill_at| now + budget::usable(*within) < kill_at)
         {
@@ -189,6 +222,16 @@ impl Watch {
         self.commands.insert(request.id, request);
     }
 
+    /// Somebody brings a plan on trial.
+    pub fn tries(&mut self, id: CommandId) {
+        self.deciders.insert(id);
+    }
+
+    /// Somebody says what is to become of the change on trial.
+    pub fn decides(&mut self, id: CommandId) {
+        self.deciders.insert(id);
+    }
+
     /// Somebody has asked for another target.
     pub fn asked_to_switch(&mut self, switch: Switch) {
         self.switches.insert(switch.id, switch);
@@ -198,6 +241,8 @@ impl Watch {
     pub fn forget_all(&mut self) {
         self.commands.clear();
         self.switches.clear();
+        self.deciders.clear();
+        self.trial = None;
         self.phases.clear();
         self.runs.clear();
         (self.over_at, self.kill_at, self.share) = (None, None, None);
@@ -318,7 +363,7 @@ impl Watch {
         self.last_run = run.run;
         self.runs.insert(slot, run);
         self.takes_place(engine, slot)?;
-        self.ladders.spawned(engine, slot).map_err(|what| format!("I26: {what}"))?;
+        self.ladders.spawned(engine, slot).map_err(|what| format!("I28: {what}"))?;
 
         let status = engine.status(slot).ok_or("I2: nobody is started")?;
         hold!(status.want == Want::Up, "I2", "{name} is started and wanted {}", status.want);
@@ -326,7 +371,10 @@ impl Watch {
 
         if engine.description(slot).is_some_and(|service| service.brain().is_some()) {
             let asked = engine.why_wanted(slot).is_some_and(|(cause, root)| {
-                cause == Cause::Found || matches!(root.map(|root| root.what), Some(RootKind::Command { .. }))
+                // What a roll-back starts again had been asked for before the change removed it.
+                let what = root.map(|root| root.what);
+                let had_run = matches!(cause, Cause::Found | Cause::Redescribed);
+                had_run || matches!(what, Some(RootKind::Command { .. } | RootKind::RolledBack { .. }))
             });
             hold!(asked && !status.taken, "I20", "{name} is started, and nobody has asked for it: {status:?}");
         }
@@ -388,9 +436,10 @@ impl Watch {
                 Ok(())
             }
             LifeEffect::StepTaken { service, step, what } => {
-                self.ladders.step_taken(engine, service.slot, *step, *what).map_err(|what| format!("I25: {what}"))
+                self.ladders.step_taken(engine, service.slot, *step, *what).map_err(|what| format!("I27: {what}"))
             }
             LifeEffect::GroupMoved { group } => self.group_moved(engine, group.slot),
+            LifeEffect::Trial { command, news } => self.trial_news(engine, *command, news),
             LifeEffect::TargetFailed { group, what: TargetFailure::Member { slot }, .. } => {
                 let phase = engine.status(*slot).map(|status| status.phase);
                 let failed = matches!(phase, Some(PhaseKind::Failed | PhaseKind::Blocked));
@@ -401,7 +450,6 @@ impl Watch {
             | LifeEffect::LastResort { .. }
             | LifeEffect::Changed { .. }
             | LifeEffect::PlanRefused(_)
-            | LifeEffect::Trial { .. }
             | LifeEffect::Fault { .. }
             | LifeEffect::MeasurePressure
             | LifeEffect::Shortened { .. } => Ok(()),
@@ -481,7 +529,7 @@ impl Watch {
         let description = engine.description(slot).ok_or("I8: nobody moved")?;
         self.phases.insert(slot, (transition.to, status.until));
         self.in_turn(engine, slot, &transition)?;
-        self.ladders.moved(engine, &status, &transition, now).map_err(|what| format!("I26, I27: {what}"))?;
+        self.ladders.moved(engine, &status, &transition, now).map_err(|what| format!("I28, I29: {what}"))?;
         match transition.to {
             PhaseKind::Resting => {
                 let rest = status.until.since(now);
@@ -489,7 +537,7 @@ impl Watch {
                 let taken = engine.steps(slot).map_or(0, |(taken, _)| u32::from(taken));
                 let step = engine.recovery(slot).and_then(|set| set.step(taken));
                 let (least, most) = if status.escalates && transition.cause != Cause::Found {
-                    let wait = step.ok_or_else(|| format!("I25: {name} rests before a step that is not there"))?.wait();
+                    let wait = step.ok_or_else(|| format!("I27: {name} rests before a step that is not there"))?.wait();
                     (wait, wait)
                 } else if let Cause::StartFailed(_) = transition.cause {
                     (Span::from_millis(50).min(retry.max(Span(1))), Span::from_millis(500).max(retry))
@@ -536,6 +584,7 @@ impl Watch {
             }
             PhaseKind::Stopping if is_asked(transition.cause) => {
                 self.check_stop_order(engine, slot)?;
+                self.ends_for_a_plan(engine, slot, transition.cause, root.what)?;
                 if let (RootKind::Switch { group, target, .. }, Cause::Asked | Cause::Unneeded(_)) =
                     (root.what, transition.cause)
                     && let Some(status) = engine.group_status(group).filter(|status| status.target == target)
@@ -574,6 +623,41 @@ impl Watch {
                 | PhaseKind::Failed => false,
             };
             hold!(!goes_first, "I4", "{} is ended while {} is {}", engine.name(slot), engine.name(*user), status.phase);
+        }
+        Ok(())
+    }
+
+    fn trial_news(&mut self, engine: &Engine, command: Option<CommandId>, news: &TrialNews) -> Result<(), String> {
+        if let Some(id) = command {
+            hold!(self.deciders.remove(&id), "I30", "{id:?} hears {news:?}, and waits for nothing");
+        }
+        match news {
+            // What arrives and needs no time to prove itself is kept in the same step.
+            TrialNews::Arrived { .. } | TrialNews::Refused(_) | TrialNews::NothingOnTrial => {}
+            TrialNews::Kept | TrialNews::Interrupted | TrialNews::RolledBack(_) => {
+                hold!(engine.trial().is_none(), "I30", "{news:?}, and it is on trial still");
+            }
+        }
+        if let (TrialNews::RolledBack(_), Some(trial)) = (news, &self.trial) {
+            let in_force = engine.plan().map_or(0, Image::digest);
+            hold!(in_force == trial.former, "I30", "rolled back to {in_force:x}, and {:x} was before", trial.former);
+        }
+        Ok(())
+    }
+
+    /// A service is to end because of a plan: of one that is taken, or taken back.
+    fn ends_for_a_plan(&self, engine: &Engine, slot: u32, cause: Cause, root: RootKind) -> Result<(), String> {
+        let name = engine.name(slot);
+        if cause == Cause::Redescribed
+            && let (Some(run), Some(described)) = (engine.run(slot), engine.description(slot))
+        {
+            let is = engine.images().service(run.home());
+            let needs = changed_keys(&is, &described).any(|key| key.needs_run);
+            hold!(needs, "I31", "{name} is restarted, and its run is as the plan says");
+        }
+        if let (RootKind::RolledBack { .. }, Some(trial)) = (root, &self.trial) {
+            let touched = trial.disturbed || !trial.seen || trial.touched.contains(&slot);
+            hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
         }
         Ok(())
     }
@@ -655,6 +739,16 @@ impl Watch {
         tick: bool,
         now: Moment,
     ) -> Result<(), String> {
+        match (engine.trial(), &mut self.trial) {
+            (Some(_), Some(trial)) => {
+                let touched =
+                    engine.services().map(|status| status.service.slot).filter(|slot| engine.is_touched(*slot));
+                trial.touched.extend(touched);
+                trial.seen = true;
+            }
+            (Some(_), None) => return Err("I30: a trial that nobody asked for".into()),
+            (None, _) => self.trial = None,
+        }
         if tick {
             hold!(engine.wake_at() > now, "I12", "a deadline of {:?} was left behind at {now:?}", engine.wake_at());
             let late = self.commands.values().find(|request| request.deadline <= now);
@@ -827,6 +921,7 @@ fn is_asked(cause: Cause) -> bool {
             | Cause::Fallback
             | Cause::Recovery { .. }
             | Cause::Removed
+            | Cause::Redescribed
     )
 }
 
