@@ -105,7 +105,12 @@ impl Ladders {
         let waits_first = transition.from.is_live() && matches!(transition.to, PhaseKind::Waiting | PhaseKind::Blocked);
         let is_counted = (is_by_itself && has_ended || waits_first) && !own_tries;
         if is_counted && !status.escalates && set.give_up_after() > 0 {
-            let window = self.restarts.entry(set.name().to_owned()).or_insert((now, 0));
+            // After a plan the window goes on where the engine has it, this restart counted already.
+            let going_on = || {
+                let lead = all_of(engine, slot).first().and_then(|lead| engine.status(*lead));
+                lead.map_or((now, 0), |lead| (lead.window_from, lead.window_restarts.saturating_sub(1)))
+            };
+            let window = self.restarts.entry(set.name().to_owned()).or_insert_with(going_on);
             if now.since(window.0) > set.give_up_within() {
                 *window = (now, 0);
             }

@@ -148,11 +148,25 @@ pub(super) struct Groups {
     pub(super) places: Vec<Group>,
     /// How many of them are ripe.
     pub(super) ripe: u32,
+    /// Where groups were before the change that is on trial: their records in the former plan, and their targets.
+    pub(super) before: Vec<(u32, u32)>,
 }
 
 impl Groups {
+    /// Notes where all groups are, before a change that may be rolled back.
+    pub(super) fn note_targets(&mut self) {
+        self.before.clear();
+        let placed = self.places.iter().filter_map(|place| Some((place.home?.record, place.target)));
+        self.before.extend(placed);
+    }
+
+    /// Where the group that a record describes was, if it is rolled back to.
+    fn target_before(&self, take_back: bool, record: u32) -> Option<u32> {
+        self.before.iter().find(|(noted, _)| take_back && *noted == record).map(|(_, target)| *target)
+    }
+
     pub(super) fn new(room: u32) -> Groups {
-        Groups { places: Vec::with_capacity(room as usize), ripe: 0 }
+        Groups { places: Vec::with_capacity(room as usize), ripe: 0, before: Vec::with_capacity(room as usize) }
     }
 
     fn ripen(&mut self, group: u32) {
@@ -199,7 +213,9 @@ impl Life {
             runs.images_mut().retain(image);
             let (name, initial) = {
                 let view = group_view(runs.images(), home);
-                (view.name(), view.initial())
+                // Rolled back to, a group is at the target where it was.
+                let before = self.groups.target_before(self.take_back, record);
+                (view.name(), before.filter(|target| *target < view.target_count()).unwrap_or(view.initial()))
             };
             match self.find_group(runs.images(), name) {
                 Some(at) => self.move_group(runs, at, home),

@@ -212,6 +212,11 @@ impl Life {
         writer.small(trial.at);
         // It is ripe between steps while a group is on its way.
         writer.yes(trial.ripe);
+        writer.small(self.groups.before.len() as u32);
+        for (record, target) in &self.groups.before {
+            writer.small(*record);
+            writer.small(*target);
+        }
         writer.moment(self.timers.get(self.trial_key()));
     }
 
@@ -230,6 +235,13 @@ impl Life {
             trouble: None,
             ripe: reader.yes()?,
         });
+        let noted = reader.small()?;
+        if noted > self.limits.groups {
+            return Err(bad("the number of groups"));
+        }
+        for _ in 0..noted {
+            self.groups.before.push((reader.small()?, reader.small()?));
+        }
         self.timers.set(self.trial_key(), reader.moment()?);
         Ok(())
     }

@@ -157,6 +157,7 @@ impl Life {
         if let Some(former) = former {
             runs.images_mut().retain(former);
         }
+        self.groups.note_targets();
         let root = self.root(RootKind::Plan { by: apply.by });
         self.trial = Some(Trial {
             former,
@@ -175,6 +176,7 @@ impl Life {
             }
             Err(refusal) => {
                 self.trial = None;
+                self.groups.before.clear();
                 self.roots.release(root);
                 if let Some(former) = former {
                     runs.images_mut().release(former);
@@ -388,6 +390,7 @@ impl Life {
             None => Ok(self.take_none(runs, root)),
         };
         self.take_back = false;
+        self.groups.before.clear();
         self.roots.release(root);
         match taken {
             Ok(effect) => self.outbox.put(effect),
@@ -405,6 +408,9 @@ impl Life {
             runs.images_mut().release(former);
         }
         self.roots.release(trial.root);
+        if !self.take_back {
+            self.groups.before.clear();
+        }
         for slot in 0..self.slots.len() as u32 {
             let here = &mut self.slots[slot as usize];
             here.touched = false;

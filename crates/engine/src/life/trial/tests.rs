@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 
 use crate::desk::{Desk, service};
-use crate::image::{Ready, RestartPolicy, Service};
+use crate::image::{Group, Plan, Ready, RestartPolicy, Service, Target};
 use crate::life::{PhaseKind, TrialStage};
 use crate::time::{Moment, Span};
 
@@ -271,4 +271,32 @@ fn a_trial_is_saved_with_everything_else() {
     desk.engine = again;
     desk.spawned("web").says("web: starting -> running (ready)\nanswer 1: arrived, unconfirmed");
     assert!(desk.engine.trial().unwrap().until > Moment(0));
+}
+
+#[test]
+fn a_group_that_was_removed_comes_back_to_where_it_was() {
+    let member = |name: &str| with(name, |it| it.autostart = false);
+    let target = |name: &str, services: &[&str]| Target {
+        name: name.into(),
+        services: services.iter().map(|name| (*name).into()).collect(),
+        ..Target::default()
+    };
+    let group = Group {
+        targets: vec![target("one", &["a"]), target("two", &["b"])],
+        initial: "one".into(),
+        ..Group::default()
+    };
+    let services = vec![member("a"), member("b")];
+    let plan = Plan { services: services.clone(), groups: vec![group], ..Plan::default() };
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&plan).spawned("a").switch("two").exits("a", 0).spawned("b").forget();
+    assert_eq!(desk.phases(), "a down, b running");
+    let run = desk.run("b");
+    desk.apply(services, Some(Span::from_secs(60)));
+    assert!(desk.said().contains("arrived, unconfirmed"));
+    desk.decide(false);
+    assert!(desk.said().contains("rolled back"));
+    assert_eq!((desk.phases().as_str(), desk.run("b")), ("a down, b running", run));
+    let group = desk.engine.groups().next().unwrap();
+    assert_eq!(desk.engine.group_description(group.group.slot).unwrap().target(group.target).name(), "two");
 }
