@@ -656,7 +656,9 @@ impl Watch {
             hold!(needs, "I31", "{name} is restarted, and its run is as the plan says");
         }
         if let (RootKind::RolledBack { .. }, Some(trial)) = (root, &self.trial) {
-            let touched = trial.disturbed || !trial.seen || trial.touched.contains(&slot);
+            // A group that sets out again puts down what somebody started beside its target.
+            let touched =
+                trial.disturbed || !trial.seen || trial.touched.contains(&slot) || is_beside_its_target(engine, slot);
             hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
         }
         Ok(())
@@ -909,6 +911,16 @@ fn needs(engine: &Engine, slot: u32) -> Vec<EdgeView> {
 }
 
 /// Whether an end with this cause was asked for.
+/// Whether a service is a member of a group whose target does not have it.
+fn is_beside_its_target(engine: &Engine, slot: u32) -> bool {
+    let Some(home) = engine.home(slot) else { return false };
+    engine.groups().any(|group| {
+        let Some(described) = engine.group_description(group.group.slot) else { return false };
+        let has = |target: u32| group.home.image == home.image && described.target(target).has(home.record);
+        !has(group.target) && (0..described.target_count()).any(has)
+    })
+}
+
 fn is_asked(cause: Cause) -> bool {
     matches!(
         cause,

@@ -264,7 +264,8 @@ impl Life {
             caller: None,
             answered: None,
             sets_out: false,
-            ripe: false,
+            // Of one that was forgotten in the same step, it is counted still.
+            ripe: free.is_some_and(|at| self.groups.places[at].ripe),
         };
         match free {
             Some(at) => self.groups.places[at] = new,
