@@ -374,7 +374,10 @@ impl Watch {
                 // What a roll-back starts again had been asked for before the change removed it.
                 let what = root.map(|root| root.what);
                 let had_run = matches!(cause, Cause::Found | Cause::Redescribed);
-                had_run || matches!(what, Some(RootKind::Command { .. } | RootKind::RolledBack { .. }))
+                // Who waited already when a plan gave it a brain is started for what was asked before that.
+                let newest = engine.history(slot).next();
+                let waited = newest.is_some_and(|(_, transition, _)| transition.from == PhaseKind::Waiting);
+                had_run || waited || matches!(what, Some(RootKind::Command { .. } | RootKind::RolledBack { .. }))
             });
             hold!(asked && !status.taken, "I20", "{name} is started, and nobody has asked for it: {status:?}");
         }
@@ -657,8 +660,10 @@ impl Watch {
         }
         if let (RootKind::RolledBack { .. }, Some(trial)) = (root, &self.trial) {
             // A group that sets out again puts down what somebody started beside its target.
-            let touched =
-                trial.disturbed || !trial.seen || trial.touched.contains(&slot) || is_beside_its_target(engine, slot);
+            // Who goes because of another one goes because of one that it touched.
+            let is_led = !matches!(cause, Cause::Asked | Cause::Removed | Cause::Redescribed);
+            let is_excused = trial.disturbed || !trial.seen || is_led || is_beside_its_target(engine, slot);
+            let touched = is_excused || trial.touched.contains(&slot);
             hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
         }
         Ok(())

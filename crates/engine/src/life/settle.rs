@@ -138,6 +138,8 @@ impl Life {
         service.was_ready = false;
         let phase = Phase::Starting { ready_by: self.now + patience, alive_at: Moment::NEVER };
         self.move_to(slot, phase, why);
+        // A run after another, without a phase between: it has not been executed, as somebody in the queue may need.
+        self.ripen_waiting(slot);
         self.take_place(slot, paced);
     }
 
