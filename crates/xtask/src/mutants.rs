@@ -9,6 +9,7 @@ use crate::workspace::Workspace;
 use crate::{Trouble, call, failed, nothing_more};
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -19,6 +20,8 @@ const CRATES: &[&str] = &["crates/engine", "crates/sim"];
 /// A mutant not caught by so many seeds counts as a survivor. (The slowest of them is caught within some tens.)
 const SEEDS: &str = "400";
 const EVENTS: &str = "3000";
+/// Seconds. All seeds take a fifth of it where nothing is broken, which is told first.
+const PATIENCE: &str = "60";
 /// Built in seconds rather than well: each is told for a moment only.
 const PROFILE: &str = "
 [profile.mutant]
@@ -167,8 +170,10 @@ impl Tree {
             cargo
         };
         call::output(&mut cargo("build"))?;
-        let mut told = cargo("run");
-        told.args(["--", "--seeds", SEEDS, "--events", EVENTS]);
+        // Itself, and not through cargo: of a broken rule may come a step without an end.
+        let mut told = Command::new("timeout");
+        told.args(["--signal=KILL", PATIENCE]).arg(self.root.with_file_name("target").join("mutant/verger-sim"));
+        told.args(["--seeds", SEEDS, "--events", EVENTS]);
         read(&mut told)
     }
 }
@@ -190,6 +195,10 @@ fn read(command: &mut Command) -> Result<Told, Trouble> {
     let output = command.output().map_err(|why| failed(why.to_string()))?;
     if output.status.success() {
         return Ok(Told::Survived);
+    }
+    // `timeout` dies of the signal that it sends, or says so by 137.
+    if output.status.signal() == Some(9) || output.status.code() == Some(137) {
+        return Ok(Told::Caught(format!("a step does not end ({PATIENCE} s)")));
     }
     let (said, complained) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     let caught = said.lines().find(|line| line.starts_with("seed ") && line.contains(" failed at step "));
