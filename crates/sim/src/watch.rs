@@ -417,6 +417,10 @@ impl Watch {
     }
 
     fn life_effect(&mut self, engine: &Engine, world: &World, effect: &LifeEffect, now: Moment) -> Result<(), String> {
+        // Its group goes elsewhere, and so a roll-back moves others than the change did.
+        if let (LifeEffect::TargetFailed { .. }, Some(trial)) = (effect, &mut self.trial) {
+            trial.disturbed = true;
+        }
         match effect {
             LifeEffect::Moved { service, .. } => self.moved(engine, world, service.slot, effect, now),
             LifeEffect::Answer { command, outcome } => self.answer(engine, *command, *outcome, now),
