@@ -164,9 +164,11 @@ impl Life {
                 Some(slot) => {
                     let service = &mut self.slots[slot as usize];
                     if service.asked == Asked::Removed {
-                        service.asked = match (self.take_back, service.asked_before, autostart) {
-                            (true, Asked::Up, _) | (false, _, true) => Asked::Up,
-                            (true, _, _) | (false, _, false) => Asked::Down,
+                        // Who was stopped by somebody while it was removed stays so.
+                        let was_up = service.asked_before == Asked::Up && !service.taken;
+                        service.asked = match (self.take_back, was_up, autostart) {
+                            (true, true, _) | (false, _, true) => Asked::Up,
+                            (true, false, _) | (false, _, false) => Asked::Down,
                         };
                     }
                     self.move_home(runs, slot, home);

@@ -202,6 +202,10 @@ fn what_was_removed_comes_back_as_it_was_asked_for() {
     desk.exits("tool", 0);
     assert!(desk.said().ends_with("arrived, unconfirmed"));
     // Both are known still, since they may come back.
+    let mut stopped = Desk::new(vec![service("a"), service("b")]);
+    stopped.spawned("a").spawned("b").apply(vec![service("a")], Some(Span::from_secs(60))).stop("b").exits("b", 0);
+    stopped.decide(false);
+    assert_eq!(stopped.phases(), "a running, b down", "somebody stopped it meanwhile");
     assert_eq!(desk.phases(), "db running, idle down, log running, tool down, web running");
     desk.decide(false).spawned("tool");
     assert_eq!(desk.phases(), "db running, idle down, log running, tool running, web running");
