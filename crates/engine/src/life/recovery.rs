@@ -106,7 +106,10 @@ impl Life {
 
     /// Whether a service has a reason to wait for another: it needs it, or is restarted with it.
     pub(super) fn may_wait_for(&self, slot: u32, on: u32) -> bool {
-        self.graph.needs(slot).iter().any(|need| need.slot == on) || self.concerns(slot, on)
+        let [here, there] = [slot, on].map(|at| &self.slots[at as usize]);
+        // A plan may have taken the other one out of the set meanwhile, or away.
+        let are_mates = there.home.is_some() && here.lead == there.lead && self.concerns(slot, on);
+        are_mates || self.graph.needs(slot).iter().any(|need| need.slot == on)
     }
 
     /// Waits for the end of a member that is restarted too.
