@@ -35,6 +35,10 @@ pub fn make(rng: &mut Rng) -> Plan {
     if rng.chance(300) {
         give_brains(rng, &mut services);
     }
+    // What both targets have is kept, wherever nobody has a quarrel: there have to be such plans.
+    if rng.chance(400) {
+        services.iter_mut().for_each(|service| service.conflicts.clear());
+    }
     let mut plan = Plan { name: "sim".into(), services, limits: limits(), ..Plan::default() };
     if rng.chance(500) {
         regroup(rng, &mut plan);

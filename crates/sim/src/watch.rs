@@ -601,7 +601,7 @@ impl Watch {
                     // Where members conflict with each other one of them has to go.
                     let conflicts = |slot: u32| needs(engine, slot).iter().any(|edge| edge.kind == EdgeKind::Conflicts);
                     let members = members(engine, &status);
-                    let quarrel = members.iter().any(|member| conflicts(*member));
+                    let quarrel = engine.services().any(|status| conflicts(status.service.slot));
                     let is_member = members.contains(&slot) && !quarrel && !engine.is_closing();
                     hold!(!is_member, "I24", "{name} is stopped by a switch to a target that has it");
                 }
