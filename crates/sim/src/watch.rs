@@ -98,8 +98,6 @@ pub struct Watch {
 /// What was so when a plan was taken on trial.
 #[derive(Clone, Debug)]
 struct OnTrial {
-    /// When that was.
-    began: Moment,
     /// The digest of the plan before; 0: none.
     former: u64,
     /// Who was touched at any time, and who is described otherwise.
@@ -151,7 +149,7 @@ impl Watch {
                     .filter(|new| old(new.name()).is_some_and(|old| changed_keys(&old, new).next().is_some()));
                 let touched = otherwise.filter_map(|new| Some(engine.find(new.name())?.slot)).collect();
                 let former = engine.plan().map_or(0, Image::digest);
-                self.trial = Some(OnTrial { began: now, former, touched, disturbed: false, seen: false });
+                self.trial = Some(OnTrial { former, touched, disturbed: false, seen: false });
             }
             (Event::Command(_) | Event::Switch(_) | Event::Fault { .. }, Some(trial)) => trial.disturbed = true,
             (Event::Run(RunEvent::Exited { .. } | RunEvent::SpawnFailed { .. }), Some(trial)) => trial.disturbed = true,
@@ -759,17 +757,6 @@ impl Watch {
                     engine.services().map(|status| status.service.slot).filter(|slot| engine.is_touched(*slot));
                 trial.touched.extend(touched);
                 trial.seen = true;
-                let began = trial.began;
-                let has_failed = |status: &Status| {
-                    let by_itself = status.failure.is_some_and(|why| !matches!(why, Failure::Internal(_)));
-                    let anew = status.since > began;
-                    anew && by_itself
-                        && status.want == Want::Up
-                        && !status.ignored
-                        && engine.is_touched(status.service.slot)
-                };
-                let failed = engine.services().find(has_failed);
-                hold!(failed.is_none(), "I30", "{failed:?} has failed, and the change that touched it is on trial");
             }
             (Some(_), None) => return Err("I30: a trial that nobody asked for".into()),
             (None, _) => self.trial = None,
