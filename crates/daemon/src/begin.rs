@@ -31,6 +31,7 @@ use verger_wire::place;
 
 use crate::brains::Brains;
 use crate::budget::{self, Budgets};
+use crate::change;
 use crate::control::Control;
 use crate::daemon::{Daemon, Facts};
 use crate::door::Door;
@@ -281,7 +282,10 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     };
     let by = Actor { uid: daemon.facts.uid, pid: 0 };
     let mut begins_anew = None;
-    match (&before, image) {
+    // Runs were begun from the plan on trial, if there was one: they are found under that, and it is taken back after that.
+    let on_trial = change::left_on_trial(&daemon.folder).filter(|_| matches!(before, Before::Ourselves(_)));
+    let taken_back = image.clone().filter(|_| on_trial.is_some());
+    match (&before, on_trial.or(image)) {
         (Before::Ourselves(left), Some(image)) => take_up(&mut daemon, image, left, &mut delay),
         (Before::Another { survivors, left }, Some(image)) => succeed(&mut daemon, image, survivors, left, &mut delay),
         (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors, &mut delay),
@@ -303,6 +307,11 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
             end_unknown(&mut daemon, &[], &mut delay);
         }
         Before::Nobody => {}
+    }
+    if let Some(image) = taken_back.filter(|_| !daemon.engine.is_closing()) {
+        daemon.log.warn(format_args!("this daemon broke with a change on trial: the former plan is in force again"));
+        daemon.step(Event::Plan { image, scope: Scope::Whole, by });
+        let _none_is_on_trial = std::fs::remove_file(daemon.folder.join(place::TRIAL_FILE));
     }
     if let Some(image) = begins_anew.filter(|_| !is_hopeless) {
         daemon.step(Event::Plan { image, scope: Scope::Whole, by });

@@ -2,7 +2,8 @@
 //!
 //! It comes as a descriptor of a sealed memory file, so nothing is read from a disk here, and nobody can change it afterwards. The
 //! engine decides what becomes of it. Until it is kept, a daemon that breaks comes back with the plan that was in force before: what
-//! breaks a daemon is not confirmed.
+//! breaks a daemon is not confirmed. What it had begun from the plan on trial it finds under that one first ([`left_on_trial`]), so that
+//! taking the former plan is a roll-back like any other.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -13,20 +14,23 @@ use verger_engine::life::{Apply, CommandId, Decide, TrialNews};
 use verger_engine::preview::NoPreview;
 use verger_engine::time::Span;
 use verger_engine::{Engine, Event};
-use verger_linux::memory::Mapping;
+use verger_linux::memory::{self, Mapping};
 use verger_wire::message::{Changes, Error, Verdict, WatchReply};
 use verger_wire::{place, view};
 
 use crate::daemon::Daemon;
+use crate::folder::Folder;
 use crate::log::Log;
 use crate::words;
 
 /// How long everything that a change touches may take to arrive, where nobody says.
 const WITHIN: Span = Span::from_secs(120);
 
-/// The plan on trial: the file, for a daemon that executes itself again once it is kept.
-pub(crate) struct Candidate {
-    file: OwnedFd,
+/// The plan that was on trial when the daemon that this process was broke.
+pub(crate) fn left_on_trial(folder: &Folder) -> Option<Image> {
+    let file = std::fs::File::open(folder.join(place::TRIAL_FILE)).ok()?;
+    let copy = memory::sealed_copy(c"verger-plan", file, IMAGE_BYTES_MAX as u64).ok()?;
+    Image::verify(Arc::new(Mapping::new(&copy, IMAGE_BYTES_MAX as u64).ok()?)).ok()
 }
 
 /// What has become of a change, in the words of the moment: what a service is called may be forgotten in the same step.
@@ -67,11 +71,12 @@ impl Daemon {
         let id = self.control.promise(at, image.name(), None, oneway);
         let arrive_by = self.now + within_ms.map_or(WITHIN, Span::from_millis);
         let confirm_within = confirm_ms.map(Span::from_millis);
-        let bytes = image.bytes().to_vec();
-        let was_on_trial = self.engine.trial().is_some();
-        if !was_on_trial {
-            self.candidate = Some(Candidate { file });
-            let _only_for_recordings = std::fs::write(self.folder.join(place::TRIAL_FILE), bytes);
+        if self.engine.trial().is_none() {
+            self.candidate = Some(file);
+            let written = std::fs::write(self.folder.join(place::TRIAL_FILE), image.bytes());
+            if let Err(error) = written {
+                self.log.warn(format_args!("a daemon that breaks will not know what this plan has begun: {error}"));
+            }
         }
         self.step(Event::Apply(Apply { id, image, from, by, arrive_by, confirm_within }));
         Ok(())
@@ -108,21 +113,24 @@ impl Daemon {
         let trial = self.folder.join(place::TRIAL_FILE);
         match news {
             TrialNews::Kept => {
-                if let Some(Candidate { file }) = self.candidate.take()
+                if let Some(file) = self.candidate.take()
                     && let Err(errno) = self.again.take_plan(file)
                 {
                     self.log.warn(format_args!("if this daemon breaks, it comes back with the plan before: {errno}"));
                 }
-                let _only_for_recordings = std::fs::rename(trial, self.folder.join(place::PLAN_FILE));
+                let _for_recordings = std::fs::rename(trial, self.folder.join(place::PLAN_FILE));
                 self.begin_recording();
             }
             TrialNews::RolledBack(_) | TrialNews::Interrupted => {
                 self.candidate = None;
-                let _only_for_recordings = std::fs::remove_file(trial);
+                let _none_is_on_trial = std::fs::remove_file(trial);
                 self.begin_recording();
             }
             // One that was refused beside another is none; of the other one the file stays.
-            TrialNews::Refused(_) if self.engine.trial().is_none() => self.candidate = None,
+            TrialNews::Refused(_) if self.engine.trial().is_none() => {
+                self.candidate = None;
+                let _none_is_on_trial = std::fs::remove_file(trial);
+            }
             TrialNews::Refused(_) | TrialNews::Arrived { .. } | TrialNews::NothingOnTrial => {}
         }
     }

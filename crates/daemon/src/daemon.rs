@@ -33,7 +33,7 @@ use verger_wire::view::{self, Listing};
 
 use crate::brains::{Brains, Wish};
 use crate::budget::{Budgets, Shortened};
-use crate::change::{Candidate, ToldOfTrial};
+use crate::change::ToldOfTrial;
 use crate::control::{Control, Question};
 use crate::door::Door;
 use crate::folder::Folder;
@@ -71,8 +71,8 @@ pub(crate) struct Daemon {
     pub(crate) keeper_again_at: Moment,
     /// How this process is executed again.
     pub(crate) again: Again,
-    /// The plan that is on trial.
-    pub(crate) candidate: Option<Candidate>,
+    /// The file of the plan that is on trial: once it is kept, this daemon comes back with it.
+    pub(crate) candidate: Option<OwnedFd>,
     /// Who asked what this daemon is about, and is answered when it is known what it can have.
     pub(crate) describing: Vec<CommandId>,
     /// A program that is to take our place is being asked whether it can.
