@@ -83,7 +83,7 @@ const MEETINGS: [Meeting; 23] = [
 
 /// The least that counts as having been there.
 pub const ENOUGH: u64 = 100;
-/// The least where two rare things have to meet: something is stuck, and its daemon is killed; something is held, and a plan removes it.
+/// The least where two rare things have to meet: something is stuck, and its daemon is killed.
 const ENOUGH_OF_THE_RARE: u64 = 10;
 
 /// Counts, by phase and meeting.
@@ -118,9 +118,7 @@ impl Coverage {
             for meeting in MEETINGS {
                 let count = self.counts[usize::from(phase.code())][meeting as usize];
                 match unreachable(*phase, meeting) {
-                    None if count < enough(*phase, meeting) => {
-                        missing.push(format!("{phase} x {meeting:?}: {count} times"))
-                    }
+                    None if count < enough(meeting) => missing.push(format!("{phase} x {meeting:?}: {count} times")),
                     Some(why) if count > 0 => {
                         missing.push(format!("{phase} x {meeting:?}: {count} times, though it cannot be ({why})"));
                     }
@@ -149,11 +147,9 @@ impl Coverage {
     }
 }
 
-fn enough(phase: PhaseKind, meeting: Meeting) -> u64 {
+fn enough(meeting: Meeting) -> u64 {
     let takes_over = matches!(meeting, Meeting::Outlived | Meeting::OutlivedAndEnded | Meeting::OutlivedAndVanished);
-    // So short a phase, and a service that a plan does not have any more.
-    let is_rare = takes_over || (phase, meeting) == (PhaseKind::Held, Meeting::Removed);
-    if is_rare { ENOUGH_OF_THE_RARE } else { ENOUGH }
+    if takes_over { ENOUGH_OF_THE_RARE } else { ENOUGH }
 }
 
 /// Why a pair cannot be, for those that cannot.

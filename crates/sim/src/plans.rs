@@ -210,7 +210,11 @@ fn give_brains(rng: &mut Rng, services: &mut [Service]) {
 }
 
 /// Changes a plan as people do: something described anew, something gone, something new.
-pub fn change(rng: &mut Rng, plan: &mut Plan) {
+/// `gone` is somebody who is to go in any case.
+pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
+    if let Some(gone) = gone {
+        remove(plan, gone);
+    }
     for _ in 0..rng.between(1, 4) {
         let count = plan.services.len() as u64;
         match rng.below(10) {
@@ -230,21 +234,8 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
                 plan.services[at] = changed;
             }
             3..6 if count > 1 => {
-                let gone = plan.services.remove(rng.below(count) as usize).name;
-                for target in plan.groups.iter_mut().flat_map(|group| &mut group.targets) {
-                    target.services.retain(|name| *name != gone);
-                }
-                for service in &mut plan.services {
-                    if service.brain == gone {
-                        service.brain.clear();
-                    }
-                    for needs in [&mut service.requires, &mut service.wants, &mut service.any_of] {
-                        needs.retain(|need| need.service != gone);
-                    }
-                    for names in [&mut service.after, &mut service.conflicts] {
-                        names.retain(|name| *name != gone);
-                    }
-                }
+                let gone = plan.services[rng.below(count) as usize].name.clone();
+                remove(plan, &gone);
             }
             _ if count + 8 < u64::from(SERVICES_MAX) => {
                 // Names of the gone come back sometimes, as people's do.
@@ -265,6 +256,25 @@ pub fn change(rng: &mut Rng, plan: &mut Plan) {
         plan.recovery.clear();
         if rng.chance(700) {
             give_recovery(rng, plan);
+        }
+    }
+}
+
+/// Takes a service out of a plan, wherever it is named; recovery sets may be left that do not fit any more.
+fn remove(plan: &mut Plan, gone: &str) {
+    plan.services.retain(|service| service.name != gone);
+    for target in plan.groups.iter_mut().flat_map(|group| &mut group.targets) {
+        target.services.retain(|name| name != gone);
+    }
+    for service in &mut plan.services {
+        if service.brain == gone {
+            service.brain.clear();
+        }
+        for needs in [&mut service.requires, &mut service.wants, &mut service.any_of] {
+            needs.retain(|need| need.service != gone);
+        }
+        for names in [&mut service.after, &mut service.conflicts] {
+            names.retain(|name| name != gone);
         }
     }
 }

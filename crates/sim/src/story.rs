@@ -13,8 +13,8 @@ use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
 use verger_engine::life::{
-    Apply, CommandId, Decide, FaultKind, Found, GroupStatus, LifeEffect, Pressure, Request, Scope, Status, Switch,
-    TrialNews, Verb,
+    Apply, CommandId, Decide, FaultKind, Found, GroupStatus, LifeEffect, PhaseKind, Pressure, Request, Scope, Status,
+    Switch, TrialNews, Verb,
 };
 use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
@@ -321,10 +321,7 @@ impl Story {
     /// Brings a plan. One that is refused is as if it had never been.
     fn bring(&mut self, plan: Plan) -> Result<(), String> {
         let image = plans::image(&plan);
-        for status in self.engine.services().collect::<Vec<_>>() {
-            let kept = image.find(self.engine.name(status.service.slot)).is_some();
-            self.report.coverage.note(status.phase, if kept { Meeting::Planned } else { Meeting::Removed });
-        }
+        self.note_plan(&image);
         let by = Actor { uid: 0, pid: 1 };
         let said = self.step(Event::Plan { image: image.clone(), scope: Scope::Whole, by })?;
         if said.iter().any(|effect| matches!(effect, Effect::Life(LifeEffect::Planned { .. }))) {
@@ -333,20 +330,34 @@ impl Story {
         Ok(())
     }
 
+    /// A plan meets every service, to keep or to remove it.
+    fn note_plan(&mut self, image: &Image) {
+        for status in self.engine.services() {
+            let kept = image.find(self.engine.name(status.service.slot)).is_some();
+            self.report.coverage.note(status.phase, if kept { Meeting::Planned } else { Meeting::Removed });
+        }
+    }
+
     fn change_plan(&mut self) -> Result<(), String> {
-        let mut plan = self.plan.clone();
-        plans::change(&mut self.rng, &mut plan);
+        let plan = self.changed_plan();
         self.bring(plan)
+    }
+
+    /// The plan in force with some changes: now and then it lacks a service that is held, which few are at any time.
+    fn changed_plan(&mut self) -> Plan {
+        let mut plan = self.plan.clone();
+        let held = self.engine.services().find(|status| status.phase == PhaseKind::Held);
+        let gone = held.filter(|_| self.rng.chance(200)).map(|status| self.engine.name(status.service.slot));
+        plans::change(&mut self.rng, &mut plan, gone);
+        plan
     }
 
     /// Somebody brings a plan that is to be taken on trial.
     fn try_plan(&mut self) -> Result<(), String> {
-        let mut plan = self.plan.clone();
-        if self.rng.chance(900) {
-            plans::change(&mut self.rng, &mut plan);
-        }
+        let plan = if self.rng.chance(900) { self.changed_plan() } else { self.plan.clone() };
         let image = plans::image(&plan);
         if self.engine.trial().is_none() {
+            self.note_plan(&image);
             self.candidate = Some((plan, image.clone()));
         }
         self.commands += 1;
