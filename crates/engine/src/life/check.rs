@@ -210,6 +210,8 @@ impl Life {
 
     fn check_groups(&self, runs: &Runs) -> Result<(), String> {
         hold!(self.groups.ripe == 0, "a step ended with groups still ripe");
+        let places = self.groups.places.len();
+        hold!(places <= self.limits.groups as usize, "{places} places for groups, more than were reserved");
         let is_stopping = |group: &Group| group.home.is_some() && group.phase == GroupPhase::Stopping;
         let kept = self.slots.iter().any(|slot| slot.asked == Asked::Kept);
         hold!(!kept || self.groups.places.iter().any(is_stopping), "a service is kept for no switch");

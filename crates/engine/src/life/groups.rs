@@ -245,7 +245,7 @@ impl Life {
 
     fn settle_group(&mut self, home: Home, initial: u32, root: RootId) {
         self.roots.retain(root);
-        let free = self.groups.places.iter().position(|place| place.home.is_none() && place.caller.is_none());
+        let free = self.groups.places.iter().position(|place| place.home.is_none());
         let generation = free.map_or(1, |at| self.groups.places[at].generation.wrapping_add(1));
         let new = Group {
             generation,
@@ -488,15 +488,25 @@ impl Life {
         }
     }
 
+    /// Tells one who waits for a group that is forgotten; says whether there was one.
+    ///
+    /// The place of such a group is free: a change on trial that is rolled back in the same step may need it at once.
+    pub(super) fn answer_for_forgotten_group(&mut self) -> bool {
+        if self.groups.ripe == 0 {
+            return false;
+        }
+        let waits = |place: &Group| place.home.is_none() && place.caller.is_some();
+        let Some(at) = self.groups.places.iter().position(waits) else { return false };
+        self.answer_switch(at as u32, Outcome::NotFound);
+        true
+    }
+
     /// Looks at one group that is ripe; says whether there was one.
     pub(super) fn settle_one_group(&mut self, runs: &mut Runs) -> bool {
         let Some(at) = self.groups.take_ripe() else { return false };
         let place = &self.groups.places[at as usize];
         let (sets_out, target, root) = (place.sets_out, place.target, place.root);
-        let Some(home) = place.home else {
-            self.answer_switch(at, Outcome::NotFound);
-            return true;
-        };
+        let Some(home) = place.home else { return true };
         if self.mode != Mode::Serving {
             self.answer_switch(at, Outcome::ShuttingDown);
             self.groups.places[at as usize].until = Moment::NEVER;

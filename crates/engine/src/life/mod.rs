@@ -380,7 +380,10 @@ impl Life {
             return true;
         }
         // Who waits for a service hears of it before its group acts on it, and a change that fails is gone before that.
-        if self.answer_one() || self.settle_trial(runs) || self.settle_one_group(runs) {
+        if self.answer_one() || self.answer_for_forgotten_group() {
+            return true;
+        }
+        if self.settle_trial(runs) || self.settle_one_group(runs) {
             return true;
         }
         self.close_if_all_ended(runs)

@@ -304,3 +304,38 @@ fn a_group_that_was_removed_comes_back_to_where_it_was() {
     let group = desk.engine.groups().next().unwrap();
     assert_eq!(desk.engine.group_description(group.group.slot).unwrap().target(group.target).name(), "two");
 }
+
+#[test]
+fn who_waits_for_a_group_that_a_change_removed_is_told_before_its_place_is_taken_again() {
+    let target = |name: &str, services: &[&str]| Target {
+        name: name.into(),
+        services: services.iter().map(|name| (*name).into()).collect(),
+        ..Target::default()
+    };
+    // As many groups as there is room for.
+    let names = ["main", "other", "second", "third"];
+    let groups = names.map(|name| Group {
+        name: name.into(),
+        targets: match name {
+            "main" => vec![target("one", &[]), target("two", &["a"])],
+            _ => vec![target("one", &[])],
+        },
+        initial: "one".into(),
+        ..Group::default()
+    });
+    let member = with("a", |it| it.autostart = false);
+    let log = with("log", |it| it.restart = RestartPolicy::Never);
+    let mut plan = Plan { services: vec![member, log], groups: groups.into(), ..Plan::default() };
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&plan).spawned("log").exits("log", 1).switch("main/two").forget();
+    // Gone are the groups; and what the change adds waits for one that has failed, which rolls it back in the same step.
+    plan.groups.clear();
+    plan.services.push(with("user", |it| it.requires = vec![Into::into("log")]));
+    desk.apply(plan.services, None);
+    let said = desk.said();
+    assert!(said.contains("answer 2: rolled back: blocked user"), "{said}");
+    assert_eq!(said.matches("answer 1: NotFound").count(), 1, "{said}");
+    let back: Vec<_> = desk.engine.groups().map(|group| desk.engine.group_description(group.group.slot)).collect();
+    let back: Vec<_> = back.into_iter().map(|group| group.unwrap().name()).collect();
+    assert_eq!((back.len(), names.iter().all(|name| back.contains(name))), (4, true), "{back:?}");
+}
