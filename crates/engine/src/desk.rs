@@ -73,9 +73,18 @@ impl Desk {
         confirm_within: Option<Span>,
         from: Option<u64>,
     ) -> &mut Desk {
+        self.apply_image(image(services), confirm_within, from)
+    }
+
+    /// The same of a whole plan.
+    pub(crate) fn apply_whole(&mut self, plan: &Plan, confirm_within: Option<Span>) -> &mut Desk {
+        let image = Image::verify(Arc::new(build(plan).unwrap())).unwrap();
+        self.apply_image(image, confirm_within, None)
+    }
+
+    fn apply_image(&mut self, image: Image, confirm_within: Option<Span>, from: Option<u64>) -> &mut Desk {
         self.commands += 1;
-        let (id, by) = (CommandId(self.commands), Actor { uid: 0, pid: 7 });
-        let (image, arrive_by) = (image(services), self.now + Span::from_secs(60));
+        let (id, by, arrive_by) = (CommandId(self.commands), Actor { uid: 0, pid: 7 }, self.now + Span::from_secs(60));
         self.tell(Event::Apply(Apply { id, image, from, by, arrive_by, confirm_within }))
     }
 

@@ -16,7 +16,8 @@ mod way;
 use alloc::vec::Vec;
 
 use super::phase::{Asked, Phase, PhaseKind, Want};
-use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Why};
+use super::plan::Taking;
+use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Scope, Why};
 use crate::causes::{Actor, Cause, Root, RootId, RootKind};
 use crate::code::coded_enum;
 use crate::image::{GroupView, Image, LastResort};
@@ -160,9 +161,9 @@ impl Groups {
         self.before.extend(placed);
     }
 
-    /// Where the group that a record describes was, if it is rolled back to.
-    fn target_before(&self, take_back: bool, record: u32) -> Option<u32> {
-        self.before.iter().find(|(noted, _)| take_back && *noted == record).map(|(_, target)| *target)
+    /// Where the group that a record of the former plan describes was.
+    fn target_before(&self, record: u32) -> Option<u32> {
+        self.before.iter().find(|(noted, _)| *noted == record).map(|(_, target)| *target)
     }
 
     pub(super) fn new(room: u32) -> Groups {
@@ -204,7 +205,7 @@ impl Life {
         &mut self,
         runs: &mut Runs,
         image: crate::images::ImageId,
-        whole: bool,
+        taking: Taking,
         root: RootId,
     ) {
         let count = runs.images().get(image).map_or(0, Image::group_count);
@@ -214,7 +215,10 @@ impl Life {
             let (name, initial) = {
                 let view = group_view(runs.images(), home);
                 // Rolled back to, a group is at the target where it was.
-                let before = self.groups.target_before(self.take_back, record);
+                let before = match taking {
+                    Taking::New(_) => None,
+                    Taking::Former => self.groups.target_before(record),
+                };
                 (view.name(), before.filter(|target| *target < view.target_count()).unwrap_or(view.initial()))
             };
             match self.find_group(runs.images(), name) {
@@ -222,7 +226,8 @@ impl Life {
                 None => self.settle_group(home, initial, root),
             }
         }
-        if whole {
+        // A part of a plan leaves the other groups.
+        if taking != Taking::New(Scope::Part) {
             for at in 0..self.groups.places.len() as u32 {
                 let home = self.groups.places[at as usize].home;
                 if home.is_some_and(|home| home.image != image) {

@@ -229,8 +229,15 @@ struct Slot {
     redescribed: bool,
     /// The change on trial moves it.
     touched: bool,
-    /// What was asked for before a plan removed it.
-    asked_before: Asked,
+    /// What is asked for when the change on trial is rolled back.
+    before: AskedBefore,
+}
+
+/// What was asked of a service before the change on trial, and by others than the change since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AskedBefore {
+    asked: Asked,
+    taken: bool,
 }
 
 /// A cause with the outside event it goes back to.
@@ -289,8 +296,6 @@ pub(crate) struct Life {
     plan: Option<ImageId>,
     /// The change of it that is on trial.
     trial: Option<Trial>,
-    /// A change is being rolled back: what it removed is asked for as it was.
-    take_back: bool,
     /// Services in `stuck`.
     stuck: u32,
     /// Services that are waiting or starting.
@@ -332,7 +337,6 @@ impl Life {
             mode: Mode::Serving,
             plan: None,
             trial: None,
-            take_back: false,
             stuck: 0,
             arriving: 0,
             longest: Longest::new(limits.services),

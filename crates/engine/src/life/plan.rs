@@ -5,7 +5,7 @@
 //! Either all of a plan is taken or nothing.
 
 use super::phase::{Asked, LastOrder, Phase, Want};
-use super::{END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
+use super::{AskedBefore, END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
 use crate::causes::{Actor, Cause, RootId, RootKind};
 use crate::image::{Image, Ready, RecoveryScope, changed_keys, needs_another_run};
 use crate::images::{Home, ImageId, Images};
@@ -22,6 +22,24 @@ pub enum Scope {
     /// All, after the daemon's own end: what was so will be told ([`super::Found`]), and nothing is started before
     /// [`crate::Event::Resume`].
     Found,
+}
+
+/// What the taking of a plan is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taking {
+    /// It comes, and speaks for so much.
+    New(Scope),
+    /// It was in force before the change on trial, and comes again with what was asked for then.
+    Former,
+}
+
+impl Taking {
+    fn scope(self) -> Scope {
+        match self {
+            Taking::New(scope) => scope,
+            Taking::Former => Scope::Whole,
+        }
+    }
 }
 
 /// Why a plan was not taken.
@@ -62,8 +80,10 @@ impl Life {
     /// Takes a plan, or refuses it and changes nothing.
     pub(crate) fn plan(&mut self, runs: &mut Runs, image: Image, scope: Scope, by: Actor) {
         let root = self.root(RootKind::Plan { by });
-        let taken =
-            if self.trial.is_some() { Err(PlanRefusal::OnTrial) } else { self.try_plan(runs, image, scope, root) };
+        let taken = match self.trial {
+            Some(_) => Err(PlanRefusal::OnTrial),
+            None => self.try_plan(runs, image, Taking::New(scope), root),
+        };
         match taken {
             Ok(effect) => self.outbox.put(effect),
             Err(refusal) => self.outbox.put(LifeEffect::PlanRefused(refusal)),
@@ -75,9 +95,10 @@ impl Life {
         &mut self,
         runs: &mut Runs,
         image: Image,
-        scope: Scope,
+        taking: Taking,
         root: RootId,
     ) -> Result<LifeEffect, PlanRefusal> {
+        let scope = taking.scope();
         if self.mode != Mode::Serving {
             return Err(PlanRefusal::ShuttingDown);
         }
@@ -111,7 +132,7 @@ impl Life {
         if scope == Scope::Found {
             self.mode = Mode::Finding;
         }
-        self.describe_all(runs, id, scope, root);
+        self.describe_all(runs, id, taking, root);
         // A part of a plan leaves the pace as it is.
         if scope != Scope::Part {
             self.pace_as(runs.images(), id);
@@ -121,7 +142,10 @@ impl Life {
         }
         self.put_in_force(runs, Some(id));
         self.order_names(runs.images());
-        self.describe_groups(runs, id, scope != Scope::Part, root);
+        self.describe_groups(runs, id, taking, root);
+        if taking == Taking::Former {
+            self.ask_as_before();
+        }
         self.learn_sets(runs.images());
         runs.images_mut().drop_unused(id);
         self.rebuild_graph(runs.images());
@@ -153,23 +177,22 @@ impl Life {
     }
 
     /// Points every service of an image to it, in the slot it has or in a new one.
-    fn describe_all(&mut self, runs: &mut Runs, image: ImageId, scope: Scope, root: RootId) {
+    fn describe_all(&mut self, runs: &mut Runs, image: ImageId, taking: Taking, root: RootId) {
         // New services are appended to the names and put in order at the end; until then names are sought among the old.
         let known = self.by_name.len();
         for record in 0..runs.images().get(image).map_or(0, Image::len) {
             let home = Home { image, record };
             let found = self.find_among(runs.images(), known, runs.images().service(home).name());
-            let autostart = scope != Scope::Found && runs.images().service(home).autostart();
+            let autostart = taking != Taking::New(Scope::Found) && runs.images().service(home).autostart();
             let slot = match found {
                 Some(slot) => {
                     let service = &mut self.slots[slot as usize];
                     if service.asked == Asked::Removed {
-                        // Who was stopped by somebody while it was removed stays so.
-                        let was_up = service.asked_before == Asked::Up && !service.taken;
-                        service.asked = match (self.take_back, was_up, autostart) {
-                            (true, true, _) | (false, _, true) => Asked::Up,
-                            (true, false, _) | (false, _, false) => Asked::Down,
+                        let is_asked = match taking {
+                            Taking::New(_) => autostart,
+                            Taking::Former => service.before.asked == Asked::Up,
                         };
+                        service.asked = if is_asked { Asked::Up } else { Asked::Down };
                     }
                     self.move_home(runs, slot, home);
                     slot
@@ -243,7 +266,7 @@ impl Life {
             mark: 0,
             redescribed: false,
             touched: false,
-            asked_before: Asked::Down,
+            before: AskedBefore { asked: Asked::Down, taken: false },
         };
         match free {
             Some(free) => self.slots[free] = new,
@@ -258,7 +281,7 @@ impl Life {
         let mut removed = 0;
         for slot in &mut self.slots {
             if slot.home.is_some_and(|home| Some(home.image) != image) && slot.asked != Asked::Removed {
-                slot.asked_before = core::mem::replace(&mut slot.asked, Asked::Removed);
+                slot.asked = Asked::Removed;
                 removed += 1;
             }
         }

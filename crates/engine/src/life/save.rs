@@ -6,7 +6,7 @@ use super::groups::{Caller, Group, GroupPhase, TargetFailure, group_view};
 use super::pace::{Hold, Pressure, Resource};
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Verb, Want};
 use super::trial::{Trial, TrialStage};
-use super::{CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
+use super::{AskedBefore, CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
 use crate::budget::Budget;
 use crate::causes::{Actor, Cause, RootId, restore_root_kind, save_root_kind};
 use crate::codec::{ReadError, Reader, Writer};
@@ -354,7 +354,8 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.small(slot.first_command);
     writer.small(slot.mark);
     writer.yes(slot.touched);
-    writer.byte(slot.asked_before.code());
+    writer.byte(slot.before.asked.code());
+    writer.yes(slot.before.taken);
 }
 
 fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot, ReadError> {
@@ -401,7 +402,7 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         mark: reader.small()?,
         redescribed: false,
         touched: reader.yes()?,
-        asked_before: reader.coded(Asked::from_code, "what was asked")?,
+        before: AskedBefore { asked: reader.coded(Asked::from_code, "what was asked")?, taken: reader.yes()? },
     })
 }
 

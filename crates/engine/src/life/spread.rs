@@ -32,6 +32,13 @@ impl Life {
 
     /// Asks for a service: it is wanted, and so is all it requires.
     pub(super) fn ask_up(&mut self, slot: u32, cause: Cause, root: RootId) {
+        self.ask_up_for_now(slot, cause, root);
+        self.note_asked(slot, root);
+    }
+
+    /// The same, and a change on trial that is rolled back takes it back: so a group asks for its members, which are asked for anew
+    /// then.
+    pub(super) fn ask_up_for_now(&mut self, slot: u32, cause: Cause, root: RootId) {
         self.slots[slot as usize].asked = Asked::Up;
         self.slots[slot as usize].taken = false;
         if self.slots[slot as usize].want == Want::Down {
@@ -102,6 +109,7 @@ impl Life {
             }
             // Who only wants it does not bring it back.
             self.slots[here as usize].taken = true;
+            self.note_asked(here, root);
         }
         // All of them go down for sure, so each takes its own reason before anybody is released.
         for at in 0..users {

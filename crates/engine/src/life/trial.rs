@@ -11,12 +11,13 @@
 //!
 //! In each of them the end of something touched that nobody asked for, a start that fails and what such a failure blocks roll back.
 //! To roll back is to take the former plan again, so what the change did not touch is not touched by its end either. A service
-//! that the change removed is down, and known still until the trial is over: rolled back it is asked for as it was before.
+//! that the change removed is down, and known still until the trial is over. Rolled back, every service is asked for as it was
+//! before, or as somebody has asked since: but for the members of groups, for these ask again for what their targets have.
 
 use super::groups::{GroupPhase, TargetFailure};
 use super::phase::{Asked, Phase, Want};
-use super::plan::PlanRefusal;
-use super::{CommandId, Life, LifeEffect, Mode, Scope, Slot};
+use super::plan::{PlanRefusal, Taking};
+use super::{AskedBefore, CommandId, END, Life, LifeEffect, Mode, Scope, Slot};
 use crate::causes::{Actor, RootId, RootKind};
 use crate::code::coded_enum;
 use crate::image::Image;
@@ -158,6 +159,9 @@ impl Life {
             runs.images_mut().retain(former);
         }
         self.groups.note_targets();
+        for slot in &mut self.slots {
+            slot.before = AskedBefore { asked: slot.asked, taken: slot.taken };
+        }
         let root = self.root(RootKind::Plan { by: apply.by });
         self.trial = Some(Trial {
             former,
@@ -169,7 +173,7 @@ impl Life {
             trouble: None,
             ripe: true,
         });
-        match self.try_plan(runs, apply.image, Scope::Whole, root) {
+        match self.try_plan(runs, apply.image, Taking::New(Scope::Whole), root) {
             Ok(effect) => {
                 self.outbox.put(effect);
                 self.timers.set(self.trial_key(), apply.arrive_by);
@@ -231,6 +235,28 @@ impl Life {
         {
             self.slots[slot as usize].touched = true;
             (trial.ripe, trial.at) = (true, trial.at.min(slot));
+        }
+    }
+
+    /// Somebody else than the change on trial asked for a service, or for it to be down: that outlasts the change.
+    pub(super) fn note_asked(&mut self, slot: u32, root: RootId) {
+        if self.trial.as_ref().is_some_and(|trial| trial.root != root) {
+            let service = &mut self.slots[slot as usize];
+            let asked = if service.asked == Asked::Removed { Asked::Down } else { service.asked };
+            service.before = AskedBefore { asked, taken: service.taken };
+        }
+    }
+
+    /// Rolled back: whoever is no member of a group is asked for as before.
+    pub(super) fn ask_as_before(&mut self) {
+        for service in &mut self.slots {
+            if service.home.is_none() || service.group != END || service.asked == Asked::Removed {
+                continue;
+            }
+            let AskedBefore { asked, taken } = service.before;
+            // What a switch kept is up still, or need not be kept.
+            service.asked = if asked == Asked::Kept && service.want == Want::Down { Asked::Down } else { asked };
+            service.taken = taken;
         }
     }
 
@@ -382,14 +408,14 @@ impl Life {
     fn roll_back(&mut self, runs: &mut Runs, why: RollBack, by: Actor) -> TrialNews {
         let former = self.trial.as_ref().and_then(|trial| trial.former);
         let image = former.and_then(|former| runs.images().get(former)).cloned();
-        self.take_back = true;
+        let targets = core::mem::take(&mut self.groups.before);
         self.end_trial(runs);
+        self.groups.before = targets;
         let root = self.root(RootKind::RolledBack { reason: why.reason, by });
         let taken = match image {
-            Some(image) => self.try_plan(runs, image, Scope::Whole, root),
+            Some(image) => self.try_plan(runs, image, Taking::Former, root),
             None => Ok(self.take_none(runs, root)),
         };
-        self.take_back = false;
         self.groups.before.clear();
         self.roots.release(root);
         match taken {
@@ -408,9 +434,7 @@ impl Life {
             runs.images_mut().release(former);
         }
         self.roots.release(trial.root);
-        if !self.take_back {
-            self.groups.before.clear();
-        }
+        self.groups.before.clear();
         for slot in 0..self.slots.len() as u32 {
             let here = &mut self.slots[slot as usize];
             here.touched = false;

@@ -193,7 +193,7 @@ impl Life {
             if self.slots[slot as usize].asked == Asked::Removed {
                 continue;
             }
-            self.ask_up(slot, cause, root);
+            self.ask_up_for_now(slot, cause, root);
             let service = &self.slots[slot as usize];
             if matches!(service.phase, Phase::Failed(_) | Phase::Blocked { .. }) && !service.ignored {
                 self.try_again(slot, root);

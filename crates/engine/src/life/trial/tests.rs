@@ -339,3 +339,27 @@ fn who_waits_for_a_group_that_a_change_removed_is_told_before_its_place_is_taken
     let back: Vec<_> = back.into_iter().map(|group| group.unwrap().name()).collect();
     assert_eq!((back.len(), names.iter().all(|name| back.contains(name))), (4, true), "{back:?}");
 }
+
+#[test]
+fn whom_a_group_of_the_change_has_raised_is_down_again_when_it_is_rolled_back() {
+    let down = |name: &str| with(name, |it| it.autostart = false);
+    let services = vec![down("a"), down("b"), down("c"), service("log")];
+    let mut desk = Desk::new(services.clone());
+    desk.spawned("log").start("b").spawned("b").stop("b").exits("b", 0).forget();
+    let target = |names: &[&str]| Target {
+        name: "one".into(),
+        services: names.iter().map(|name| (*name).into()).collect(),
+        ..Target::default()
+    };
+    let group = Group { targets: vec![target(&["a", "b"])], initial: "one".into(), ..Group::default() };
+    let plan = Plan { services, groups: vec![group], ..Plan::default() };
+    desk.apply_whole(&plan, Some(Span::from_secs(60))).spawned("a").spawned("b");
+    assert_eq!(desk.phases(), "a running, b running, c down, log running");
+    // What somebody asks for meanwhile is nothing of the change's.
+    desk.start("c").spawned("c").stop("log").exits("log", 0).forget();
+    desk.decide(false).exits("a", 0).exits("b", 0);
+    assert_eq!(desk.phases(), "a down, b down, c running, log down");
+    // Nothing brings back what it had raised.
+    desk.plan_whole(&Plan { groups: Vec::new(), ..plan });
+    assert_eq!(desk.phases(), "a down, b down, c running, log down");
+}
