@@ -82,7 +82,7 @@ impl Life {
         let root = self.root(RootKind::Plan { by });
         let taken = match self.trial {
             Some(_) => Err(PlanRefusal::OnTrial),
-            None => self.try_plan(runs, image, Taking::New(scope), root),
+            None => self.try_plan(runs, image, scope, root),
         };
         match taken {
             Ok(effect) => self.outbox.put(effect),
@@ -95,30 +95,22 @@ impl Life {
         &mut self,
         runs: &mut Runs,
         image: Image,
-        taking: Taking,
+        scope: Scope,
         root: RootId,
     ) -> Result<LifeEffect, PlanRefusal> {
-        let scope = taking.scope();
         if self.mode != Mode::Serving {
             return Err(PlanRefusal::ShuttingDown);
         }
-        let (mut added, mut changed, mut removed) = (0, 0, 0);
-        for at in 0..image.len() {
-            let new = image.service(at);
-            match self.find(runs.images(), new.name()) {
-                None => added += 1,
-                Some(slot) => {
-                    let old = self.description(runs, slot);
-                    let differs = || changed_keys(&old, &new).next().is_some();
-                    changed += u32::from(old.digest() != new.digest() && differs());
-                }
-            }
-        }
+        let (added, changed) = self.count_new(runs, &image);
         let present = self.by_name.len() as u32;
         if present + added > self.limits.services {
             return Err(PlanRefusal::Services { room: self.limits.services });
         }
-        let edges = self.edges_without(runs.images(), &image) + image.edge_count();
+        let mut edges = self.edges_without(runs.images(), &image) + image.edge_count();
+        if self.trial.is_some() {
+            // There must be room to go back, too.
+            edges = edges.max(self.edges_with_new(runs.images(), &image));
+        }
         if edges as usize > self.graph.room() {
             return Err(PlanRefusal::Edges { room: self.graph.room() as u32 });
         }
@@ -132,6 +124,41 @@ impl Life {
         if scope == Scope::Found {
             self.mode = Mode::Finding;
         }
+        let removed = self.take_image(runs, id, Taking::New(scope), root);
+        runs.images_mut().drop_unused(id);
+        Ok(LifeEffect::Planned { added, changed, removed })
+    }
+
+    /// Takes the plan again that was in force before the change on trial, whose image is still held: that cannot fail, for there was
+    /// room for both of them.
+    pub(super) fn take_former(&mut self, runs: &mut Runs, former: ImageId, root: RootId) -> LifeEffect {
+        let image = runs.images().get(former).cloned();
+        let (added, changed) = image.map_or((0, 0), |image| self.count_new(runs, &image));
+        let removed = self.take_image(runs, former, Taking::Former, root);
+        LifeEffect::Planned { added, changed, removed }
+    }
+
+    /// How many services of an image are not there, and how many it describes otherwise.
+    fn count_new(&self, runs: &Runs, image: &Image) -> (u32, u32) {
+        let (mut added, mut changed) = (0, 0);
+        for at in 0..image.len() {
+            let new = image.service(at);
+            match self.find(runs.images(), new.name()) {
+                None => added += 1,
+                Some(slot) => {
+                    let old = self.description(runs, slot);
+                    let differs = || changed_keys(&old, &new).next().is_some();
+                    changed += u32::from(old.digest() != new.digest() && differs());
+                }
+            }
+        }
+        (added, changed)
+    }
+
+    /// Takes a plan whose image is held. Says how many services are to go.
+    fn take_image(&mut self, runs: &mut Runs, id: ImageId, taking: Taking, root: RootId) -> u32 {
+        let scope = taking.scope();
+        let mut removed = 0;
         self.describe_all(runs, id, taking, root);
         // A part of a plan leaves the pace as it is.
         if scope != Scope::Part {
@@ -147,14 +174,13 @@ impl Life {
             self.ask_as_before();
         }
         self.learn_sets(runs.images());
-        runs.images_mut().drop_unused(id);
         self.rebuild_graph(runs.images());
         self.spread_anew(root);
         if scope != Scope::Found {
             self.renew(runs, root);
             self.set_out_all(root);
         }
-        Ok(LifeEffect::Planned { added, changed, removed })
+        removed
     }
 
     /// Goes back to no plan at all: everything is to go.
@@ -346,6 +372,14 @@ impl Life {
             image.find(service.name()).is_none().then(|| service.edges().count() as u32)
         });
         others.sum()
+    }
+
+    /// Edges of present services, as they are described now, and of those that an image adds.
+    fn edges_with_new(&self, images: &Images, image: &Image) -> u32 {
+        let present = self.slots.iter().filter_map(|slot| Some(images.service(slot.home?).edges().count() as u32));
+        let new = (0..image.len()).map(|at| image.service(at));
+        let new = new.filter(|service| self.find(images, service.name()).is_none());
+        present.sum::<u32>() + new.map(|service| service.edges().count() as u32).sum::<u32>()
     }
 
     pub(super) fn rebuild_graph(&mut self, images: &Images) {

@@ -16,7 +16,7 @@
 
 use super::groups::{GroupPhase, TargetFailure};
 use super::phase::{Asked, Phase, Want};
-use super::plan::{PlanRefusal, Taking};
+use super::plan::PlanRefusal;
 use super::{AskedBefore, CommandId, END, Life, LifeEffect, Mode, Scope, Slot};
 use crate::causes::{Actor, RootId, RootKind};
 use crate::code::coded_enum;
@@ -173,7 +173,7 @@ impl Life {
             trouble: None,
             ripe: true,
         });
-        match self.try_plan(runs, apply.image, Taking::New(Scope::Whole), root) {
+        match self.try_plan(runs, apply.image, Scope::Whole, root) {
             Ok(effect) => {
                 self.outbox.put(effect);
                 self.timers.set(self.trial_key(), apply.arrive_by);
@@ -407,22 +407,24 @@ impl Life {
     /// Takes the former plan again.
     fn roll_back(&mut self, runs: &mut Runs, why: RollBack, by: Actor) -> TrialNews {
         let former = self.trial.as_ref().and_then(|trial| trial.former);
-        let image = former.and_then(|former| runs.images().get(former)).cloned();
+        if let Some(former) = former {
+            runs.images_mut().retain(former);
+        }
         let targets = core::mem::take(&mut self.groups.before);
         self.end_trial(runs);
         self.groups.before = targets;
         let root = self.root(RootKind::RolledBack { reason: why.reason, by });
-        let taken = match image {
-            Some(image) => self.try_plan(runs, image, Taking::Former, root),
-            None => Ok(self.take_none(runs, root)),
+        let effect = match former {
+            Some(former) => {
+                let effect = self.take_former(runs, former, root);
+                runs.images_mut().release(former);
+                effect
+            }
+            None => self.take_none(runs, root),
         };
         self.groups.before.clear();
         self.roots.release(root);
-        match taken {
-            Ok(effect) => self.outbox.put(effect),
-            // There was room for it before; should there be none, nothing has changed, and that is told.
-            Err(refusal) => self.outbox.put(LifeEffect::PlanRefused(refusal)),
-        }
+        self.outbox.put(effect);
         TrialNews::RolledBack(why)
     }
 

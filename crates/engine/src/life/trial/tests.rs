@@ -363,3 +363,40 @@ fn whom_a_group_of_the_change_has_raised_is_down_again_when_it_is_rolled_back() 
     desk.plan_whole(&Plan { groups: Vec::new(), ..plan });
     assert_eq!(desk.phases(), "a down, b down, c running, log down");
 }
+
+#[test]
+fn a_roll_back_needs_no_room_for_an_image() {
+    // Each plan removes a service whose run does not end, and which has its image as long as it has that.
+    let plan = |last: &str| vec![service("a"), service(last)];
+    let mut desk = Desk::new(plan("x1"));
+    desk.spawned("a").spawned("x1").plan(plan("x2")).spawned("x2").plan(plan("x3")).spawned("x3").forget();
+    let former = desk.engine.plan().unwrap().digest();
+    desk.apply(plan("x4"), Some(Span::from_secs(60)));
+    assert_eq!(desk.engine.images().iter().count(), 4, "all that there is room for");
+    desk.decide(false);
+    let said = desk.said();
+    assert!(said.contains("rolled back: asked") && !said.contains("refused"), "{said}");
+    assert_eq!(desk.engine.plan().unwrap().digest(), former);
+    assert_eq!(desk.engine.images().iter().count(), 4, "x4 is ending still");
+}
+
+#[test]
+fn what_could_not_be_rolled_back_for_want_of_edges_is_refused() {
+    // Each of nine requires all before it, 36 edges; the change has none of these, and adds some that require all nine.
+    let names = || ["a", "b", "c", "d", "e", "f", "g", "h", "i"].into_iter();
+    let former = (0..9).map(|count| {
+        with(names().nth(count).unwrap(), |it| it.requires = names().take(count).map(Into::into).collect())
+    });
+    let change = |new: &[&str]| {
+        let new = new.iter().map(|name| with(name, |it| it.requires = names().map(Into::into).collect()));
+        names().map(service).chain(new).collect::<Vec<_>>()
+    };
+    let mut desk = Desk::new(former.collect());
+    desk.forget();
+    desk.apply(change(&["n1", "n2", "n3", "n4"]), None).says("answer 1: Refused(Edges { room: 64 })");
+    desk.apply(change(&["n1", "n2", "n3"]), None).forget();
+    desk.decide(false);
+    assert!(desk.said().contains("rolled back: asked"));
+    desk.plan(change(&["n1", "n2", "n3", "n4"]));
+    assert!(desk.said().starts_with("planned +4 ~8 -0"), "who cannot be rolled back needs no room for it");
+}
