@@ -34,7 +34,10 @@ const REAPED_MAX: u32 = 4096;
 /// In a turn: among hundreds who want the processor, we have it so seldom that a command would wait for seconds behind thousands.
 const TURN_MAX: u32 = 64;
 
-/// How many times [`REAPED_MAX`] of those who are dead before the first is killed are reaped then.
+/// So many of those who are dead before the first is killed are no sign of a crowd.
+const BACKLOG_FEW: u32 = 128;
+
+/// How many times those who are dead before the first is killed are reaped, [`REAPED_MAX`] at a time after the first.
 const BACKLOG_TURNS: u32 = 16;
 
 /// So many waits while killing end with the first death; later ones let half a millisecond's deaths come together.
@@ -129,14 +132,21 @@ impl<S: Speech> Life<S> {
             // Not all need be in it, and an old kernel cannot: what follows does not rely on it.
             let _in_one_go = cage.kill();
         }
-        // Whoever is dead already is only in the way: the living stand behind them in the list.
-        self.descendants.begin();
-        for _ in 0..BACKLOG_TURNS {
-            if self.reap_some(REAPED_MAX) != Reaped::Some(REAPED_MAX) {
-                break;
-            }
-        }
+        self.reap_backlog();
         end_all(self);
+    }
+
+    /// Whoever is dead already is only in the way: the living stand behind them in the list.
+    fn reap_backlog(&mut self) {
+        let mut most = BACKLOG_FEW;
+        for _ in 0..BACKLOG_TURNS {
+            if self.reap_some(most) != Reaped::Some(most) {
+                return;
+            }
+            // So many are of those who die as fast as they come: behind them we would reap for as long as they like.
+            self.descendants.hurry();
+            most = REAPED_MAX;
+        }
     }
 
     /// Writes what waits for a reader, for as long as [`PATIENCE`] allows.

@@ -102,11 +102,9 @@ impl Descendants {
         Ok(Descendants { children, read: None, first: own.0 == 1, below: 0, since: None, fight: None })
     }
 
-    /// Makes ready for it: where many want the processor, we have it before them from now on.
-    pub fn begin(&mut self) {
-        if self.fight.is_none() && machine::wanted_by().is_some_and(|count| count > crowd()) {
-            self.fight = Some(Fight::begin());
-        }
+    /// It is a fight already: we have the processor before them from now on.
+    pub fn hurry(&mut self) {
+        self.fight.get_or_insert_with(Fight::begin);
     }
 
     /// Sends SIGKILL to children, each right after it was read: to all of them, or to those behind the first `held`, of which it
@@ -123,8 +121,8 @@ impl Descendants {
         }
         let first = self.since.is_none();
         let long_since = long_since(*self.since.get_or_insert_with(now));
-        if first {
-            self.begin();
+        if first && machine::wanted_by().is_some_and(|count| count > crowd()) {
+            self.hurry();
         }
         let mut looks = if first { 0 } else { LOOKED_BELOW_MAX };
         if whom == Whom::All {
