@@ -2,7 +2,7 @@
 //!
 //! | variable | what it sets | without it |
 //! |---|---|---|
-//! | `VERGER_SIM_BASE` | where the seeds begin: new luck for each commit, the same for the same one | 0 |
+//! | `VERGER_SIM_BASE` | where the seeds begin: `cargo xtask test` gives each change its own, the same for the same files | 0 |
 //! | `VERGER_SIM_SEEDS` | how many seeds | 2000 |
 //! | `VERGER_SIM_SECONDS` | goes on with more seeds until so many seconds have passed | no more than the above |
 

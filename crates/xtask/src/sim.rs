@@ -11,10 +11,10 @@ pub(crate) fn sim(words: Vec<OsString>) -> Result<(), Trouble> {
     call::show(&mut cargo)
 }
 
-/// Where this commit's seeds begin: new luck for every commit, the same for the same one, and to be read off the log.
+/// Where the seeds of what is committed begin: new luck for every change, the same for the same files, and to be read off the log.
 pub(crate) fn base(workspace: &Workspace) -> u64 {
     let mut git = std::process::Command::new("git");
-    git.current_dir(&workspace.root).args(["rev-parse", "--short=8", "HEAD"]);
+    git.current_dir(&workspace.root).args(["rev-parse", "--short=8", "HEAD^{tree}"]);
     let hash = call::output(&mut git).unwrap_or_default();
     u64::from_str_radix(hash.trim(), 16).unwrap_or(0)
 }
