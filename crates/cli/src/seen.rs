@@ -141,7 +141,7 @@ fn daemon(
         ("over_us", over_at.map_or(Value::Null, |at| json!(micros(at)))),
         ("started_us", json!(micros(identity.started_at))),
         ("now_us", json!(micros(verger_client::now()))),
-        ("plan", reader.plan().map_or(Value::Null, |(digest, _)| json!(format!("{digest:016x}")))),
+        ("plan", reader.plan().map_or(Value::Null, |(digest, _)| json!(verger_wire::digest::to_text(digest)))),
     ];
     let known = fields.into_iter().filter(|(_, value)| !value.is_null());
     // Of this one also that there is none.

@@ -154,7 +154,10 @@ pub(crate) fn refusal(refusal: &PlanRefusal) -> String {
         PlanRefusal::OnTrial => "a change is on trial".to_string(),
         PlanRefusal::Stale { in_force: 0 } => "there is no plan in force, and it was to replace one".to_string(),
         PlanRefusal::Stale { in_force } => {
-            format!("it was to replace another plan than the one in force ({in_force:016x})")
+            format!(
+                "it was to replace another plan than the one in force ({})",
+                verger_wire::digest::to_text(*in_force)
+            )
         }
     }
 }

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod board;
+pub mod digest;
 pub mod frame;
 pub mod interface;
 pub mod lines;

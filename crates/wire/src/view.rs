@@ -14,6 +14,7 @@ use verger_engine::runs::{Ahead, Pid, ServiceId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
+use crate::digest;
 use crate::message::{
     Actor, Cause, CauseKind, Change, Changes, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit,
     Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Switched,
@@ -546,15 +547,10 @@ pub fn changes(engine: &Engine, to: &Image, preview: &Preview) -> Changes {
         on: touch.cause.and_then(|cause| cause.link()).and_then(|link| name(there, link.slot)),
     };
     Changes {
-        from: engine.plan().map(|plan| digest(plan.digest())),
-        to: digest(to.digest()),
+        from: engine.plan().map(|plan| digest::to_text(plan.digest())),
+        to: digest::to_text(to.digest()),
         changes: preview.touches.iter().map(change).collect(),
     }
-}
-
-/// A digest as it is said.
-pub fn digest(digest: u64) -> String {
-    format!("{digest:016x}")
 }
 
 /// What has become of a change on trial.
@@ -606,7 +602,7 @@ pub fn trial(engine: &Engine) -> Option<Trial> {
 
 /// A plan in short.
 pub fn plan(image: &Image) -> Plan {
-    Plan { name: image.name().to_owned(), digest: digest(image.digest()), services: image.len() }
+    Plan { name: image.name().to_owned(), digest: digest::to_text(image.digest()), services: image.len() }
 }
 
 /// What came of a command, to be said to whoever asked for it. `name` is the service as it was asked for, `service` the

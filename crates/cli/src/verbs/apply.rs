@@ -86,10 +86,7 @@ struct What {
 
 /// A plan's digest: 16 hexadecimal digits.
 fn digest(text: &str) -> Result<u64, String> {
-    match u64::from_str_radix(text, 16) {
-        Ok(number) if text.len() == 16 => Ok(number),
-        Ok(_) | Err(_) => Err("a digest has 16 hexadecimal digits".to_owned()),
-    }
+    verger_wire::digest::from_text(text).ok_or_else(|| "a digest has 16 hexadecimal digits".to_owned())
 }
 
 impl What {

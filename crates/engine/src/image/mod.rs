@@ -2,14 +2,12 @@
 //!
 //! `verger` reads text and builds an image; the daemon gets the bytes, verifies them once and then only reads. So the
 //! process that may be PID 1 holds no parser, and a plan of ten thousand services costs it pages of a sealed file
-//! instead of heap. [`plan`](Plan) is what goes in, [`build()`] writes it, [`Image::verify`] takes it, the views read it,
-//! [`difference()`] compares two.
+//! instead of heap. [`plan`](Plan) is what goes in, [`build()`] writes it, [`Image::verify`] takes it, the views read it.
 //!
 //! *Not here:* opening files, mapping memory (`verger-linux`), reading TOML or JSON (`verger-plan`).
 
 mod back;
 mod build;
-mod difference;
 mod groups;
 mod keys;
 mod layout;
@@ -22,7 +20,6 @@ mod view;
 
 pub use back::plan_of;
 pub use build::{ARGUMENTS_MAX, BuildError, CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, build};
-pub use difference::{Change, difference};
 pub use groups::GROUPS_MAX;
 pub use keys::{Key, changed_keys, needs_another_run};
 pub use layout::{IMAGE_BYTES_MAX, MAGIC, VERSION};

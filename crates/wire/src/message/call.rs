@@ -10,6 +10,7 @@ use verger_engine::runs::signal_number;
 
 use super::fields::{Fields, Flaw, shown};
 use super::{Error, signal_text};
+use crate::digest;
 use crate::frame::is_object;
 use crate::interface::{self, Offer};
 use crate::word::spoken_enum;
@@ -418,9 +419,9 @@ impl Serialize for Parameters<'_> {
                 entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
                 entry(&mut map, "key", order.key.as_ref())?;
             }
-            Call::Preview { from } => entry(&mut map, "from", from.map(digest).as_ref())?,
+            Call::Preview { from } => entry(&mut map, "from", from.map(digest::to_text).as_ref())?,
             Call::Apply { from, within_ms, confirm_ms } => {
-                entry(&mut map, "from", from.map(digest).as_ref())?;
+                entry(&mut map, "from", from.map(digest::to_text).as_ref())?;
                 entry(&mut map, "within_ms", within_ms.as_ref())?;
                 entry(&mut map, "confirm_ms", confirm_ms.as_ref())?;
             }
@@ -447,11 +448,6 @@ impl Serialize for Parameters<'_> {
         }
         map.end()
     }
-}
-
-/// A digest as it is said.
-fn digest(digest: u64) -> String {
-    format!("{digest:016x}")
 }
 
 /// An entry that is left out when it is absent.

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use verger_engine::names::check_name;
 
 use super::call::NAMES_MAX;
+use crate::digest;
 use crate::word::words_of;
 use crate::{Word, word};
 
@@ -81,9 +82,7 @@ impl<'m> Fields<'m> {
     pub(super) fn digest(&self, field: &'static str) -> Result<Option<u64>, Flaw> {
         const A_DIGEST: &str = "the digest of a plan: 16 hexadecimal digits";
         let Some(text) = self.maybe::<String>(field, A_DIGEST)? else { return Ok(None) };
-        let is_one = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let number = u64::from_str_radix(&text, 16).ok().filter(|_| is_one);
-        number.map(Some).ok_or_else(|| Flaw::new(field, A_DIGEST))
+        digest::from_text(&text).map(Some).ok_or_else(|| Flaw::new(field, A_DIGEST))
     }
 
     /// The name of a service; may be absent.
