@@ -85,7 +85,8 @@ pub(crate) fn land(
     let edges: Vec<Edge> = reader.edges.iter().filter(|edge| !is_one(&edge.to)).cloned().collect();
     let mut made = Vec::with_capacity(conditions.len());
     for condition in &conditions {
-        let origin = Origin { line: sources.line(condition.place), ..service.origin.clone() };
+        let origin =
+            Origin { file: sources.name(condition.place.file).to_owned(), line: sources.line(condition.place) };
         let probe = Service {
             requires: requires.clone(),
             wants: wants.clone(),

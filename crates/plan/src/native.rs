@@ -22,6 +22,7 @@ use crate::keys::{
     Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, Sort, check_twice, find,
     read_table,
 };
+use crate::parts::Defaults;
 use crate::places::Places;
 use crate::recovery;
 use crate::sources::{Place, Sources};
@@ -31,10 +32,11 @@ use crate::tree::{Entry, Missing, Node, Table, Tree};
 /// What a file without services is told.
 pub(crate) const MINIMAL: &str = "a service is two lines: [service.web] and command = \"web --port 80\"";
 
-/// Reads a plan from the tree of a file; with a `base`, what the file adds to that one. What is wrong is in `found`; the plan is then of
+/// Reads a plan from the tree of its files, the first of which is `file`; with a `base`, what they add to that one. What is wrong is in `found`; the plan is then of
 /// no use.
 pub(crate) fn read(
     tree: &Tree,
+    all_defaults: &Defaults,
     file: Place,
     base: Option<&Plan>,
     sources: &Sources,
@@ -89,9 +91,9 @@ pub(crate) fn read(
 
     targets::read(root, &mut plan, &names, found);
     let mut sets = recovery::read(root, &names, found);
-    let defaults = root.get("defaults").and_then(|node| table_or_complain("defaults", node, found));
     let mut used_handles = BTreeSet::new();
-    if let Some(defaults) = defaults {
+    for entry in all_defaults.all() {
+        let Some(defaults) = table_or_complain("defaults", &entry.node, found) else { continue };
         used_handles.append(&mut check_defaults(defaults, &names, found));
     }
     let mut places = Places::default();
@@ -109,12 +111,14 @@ pub(crate) fn read(
             found.error(draft.place, || Said::new(BuildError::TooLarge.to_string()));
             break;
         }
-        let origin = Origin { file: sources.name(file.file).to_owned(), line: sources.line(draft.place) };
+        let origin = Origin { file: sources.name(draft.place.file).to_owned(), line: sources.line(draft.place) };
         let mut service = Service { name: draft.name.clone(), origin, ..Service::default() };
         let mut reader = Reader::new(Owner::Service(draft.name.clone()), &names, found);
-        if let Some(defaults) = defaults {
+        let around = all_defaults.around(draft.place.file);
+        for (at, defaults) in around.iter().enumerate() {
             reader.found.muted = true;
-            let own = |key: &str| table.entry(key).is_some() || NO_DEFAULTS.contains(&key);
+            let is_nearer = |key: &str| around.iter().take(at).any(|nearer| nearer.entry(key).is_some());
+            let own = |key: &str| table.entry(key).is_some() || NO_DEFAULTS.contains(&key) || is_nearer(key);
             read_table(SERVICE, defaults, &mut service, &mut reader, own);
             reader.found.muted = false;
         }

@@ -7,6 +7,7 @@ mod grammar;
 mod instances;
 mod landing;
 mod noise;
+mod parts;
 mod recovery;
 
 use verger_engine::image::{Plan, Service};
