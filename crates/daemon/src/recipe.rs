@@ -263,11 +263,19 @@ fn identify<'k>(
             *groups.get_mut(listed).ok_or(failure(Step::Group, Errno::OVERFLOW))? = gid;
             listed += 1;
         }
-        count = Some(listed);
+        // A daemon without rights may ask for the groups that it has: there is nothing to change then.
+        count = Some(listed).filter(|listed| rustix::process::geteuid().is_root() || !are_ours(&groups[..*listed]));
     }
     let groups: &'k [u32] = groups;
     identity.groups = count.map(|count| &groups[..count]);
     Ok(identity)
+}
+
+/// Whether the daemon has these supplementary groups, and no others.
+fn are_ours(groups: &[u32]) -> bool {
+    let Ok(ours) = rustix::process::getgroups() else { return false };
+    let has = |group: &u32| ours.iter().any(|our| our.as_raw() == *group);
+    groups.iter().all(has) && ours.iter().all(|our| groups.contains(&our.as_raw()))
 }
 
 /// What was opened for a descriptor: for this start alone, or for the whole plan.

@@ -110,13 +110,13 @@ fn what_several_files_cannot_be_is_told_with_its_place() {
         &[ALL, MACHINE, ("nav.json", "{ \"versionMajor\": 7, \"Process\": [] }")],
         &[
             "all.toml:1:28: `nav.json` is of another format of S-CORE's, expected files of one format\n  all.toml:1:12: than this one",
-            "machine.json:5:55: run target `Drive` depends on `planner`, which is no component or run target",
+            "machine.json:5:58: run target `Drive` depends on `planner`, which is no component or run target",
         ],
     );
     check(
         &[("all.toml", "imports = [\"machine.json\", \"nav.json\"]\n[service.x]\ncommand = \"x\"\n"), MACHINE, NAV],
         &[
-            "all.toml:2:1: `service` stands beside files of S-CORE, expected `imports`, and nothing else\n  all.toml:1:12: S-CORE's is imported here\n  hint: services of verger's own are added to a running plan: `verger apply --add FILE`",
+            "all.toml:2:2: `service` stands beside files of S-CORE, expected `imports`, and nothing else\n  all.toml:1:12: S-CORE's is imported here\n  hint: services of verger's own are added to a running plan: `verger apply --add FILE`",
         ],
     );
 }
