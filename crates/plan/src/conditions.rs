@@ -159,6 +159,7 @@ pub(crate) fn one_shot_of(service: &Service, names: &Names) -> Service {
         descriptors: descriptors(service, names),
         control: None,
         brain: String::new(),
+        arguments_from: String::new(),
         alive_within: None,
         requires: Vec::new(),
         wants: Vec::new(),
@@ -187,7 +188,9 @@ pub(crate) fn one_shot_of(service: &Service, names: &Names) -> Service {
 fn descriptors(service: &Service, names: &Names) -> Vec<Descriptor> {
     let is_for_words = |source: &Source| match source {
         Source::Null | Source::Inherit | Source::File(_) => true,
-        Source::Handle(name) => names.handles.get(name).is_none_or(|(sort, _)| *sort != Sort::Socket),
+        Source::Handle(name) => {
+            names.handles.get(name).is_none_or(|(sort, _)| !matches!(sort, Sort::Socket | Sort::Memory))
+        }
         Source::Lines(_) => false,
     };
     let both = service.descriptors.iter().filter(|it| matches!(it.number, 1 | 2) && is_for_words(&it.source));

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod aos;
+mod arguments;
 mod brains;
 mod circle;
 mod compile;

@@ -232,7 +232,7 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
                     SourceView::Handle { handle, .. } => match image?.handle(handle).1 {
                         HandleView::File(path) => path.to_owned(),
                         HandleView::Listen(listen) => listen.address.to_string(),
-                        HandleView::Pipe => return None,
+                        HandleView::Pipe | HandleView::Memory => return None,
                     },
                     SourceView::Null | SourceView::Inherit | SourceView::Lines(_) => return None,
                 };
@@ -245,6 +245,7 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
             };
             service.descriptors().filter_map(file).collect()
         }
+        Step::Arguments => service.arguments_from_name().map(str::to_owned).into_iter().collect(),
         Step::Fork
         | Step::Signals
         | Step::Session

@@ -97,9 +97,10 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 12] = [
+pub(crate) const NO_DEFAULTS: [&str; 13] = [
     "description",
     "command",
+    "arguments_from",
     "instances",
     "replicas",
     "requires",
@@ -173,6 +174,7 @@ impl Names {
 pub(crate) enum Sort {
     File,
     Pipe,
+    Memory,
     Socket,
 }
 

@@ -96,8 +96,8 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
                 name: "defaults",
                 aliases: &["default", "global", "common"],
                 default: "{}",
-                doc: "Keys for all services of the file, and of those that it imports, that do not mention them: any key of a service but `description`, `command`, `brain`, \
-                  `recovery`, and those that name other services. A value is replaced as a whole, never merged.",
+                doc: "Keys for all services of the file, and of those that it imports, that do not mention them: any key of a service but `description`, `command`, \
+                  `arguments_from`, `brain`, `recovery`, and those that name other services. A value is replaced as a whole, never merged.",
                 shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
             },
             Key {
@@ -125,6 +125,7 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
 pub(crate) struct HandleDraft {
     pub(crate) file: Option<String>,
     pub(crate) pipe: Option<bool>,
+    pub(crate) memory: Option<bool>,
     pub(crate) listen: Option<Address<String>>,
     pub(crate) mode: Option<u16>,
     pub(crate) backlog: Option<u32>,
@@ -152,6 +153,22 @@ pub(crate) const HANDLE: &[Group<HandleDraft>] = &[Group {
                 read: |handle, node, reader| match node.value {
                     Value::Flag(true) => handle.pipe = Some(true),
                     _ => reader.wrong(node, "true", Some("leave the key out when it is no pipe".to_owned())),
+                },
+            },
+        },
+        Key {
+            name: "memory",
+            aliases: &["buffer", "memfd", "output"],
+            default: "",
+            doc: "A file in memory of 64 KiB at most, which goes by its name: what a service writes to it (`stdout = \"NAME\"`), another gets as \
+                  arguments (`arguments_from`). It is emptied when the service that writes to it is started. Writing more fails with \
+                  EPERM.",
+            shape: Shape::Other {
+                written: "`true`",
+                schema: || json!({ "const": true }),
+                read: |handle, node, reader| match node.value {
+                    Value::Flag(true) => handle.memory = Some(true),
+                    _ => reader.wrong(node, "true", Some("leave the key out when it is not in memory".to_owned())),
                 },
             },
         },
