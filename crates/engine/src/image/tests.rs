@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::layout::{
-    CHECKED_FROM, Field, HANDLE_UNIX, HANDLE_UNIX_DATAGRAM, HandleRecord, HeaderRecord, List, NO_BRAIN, ServiceRecord,
-    checksum,
+    CHECKED_FROM, Field, HANDLE_MEMORY, HANDLE_UNIX, HandleRecord, HeaderRecord, List, NO_BRAIN, NO_NUMBER,
+    ServiceRecord, checksum,
 };
 use super::*;
 use crate::time::Span;
@@ -224,7 +224,7 @@ fn sockets_that_cannot_be_are_neither_built_nor_taken() {
     let good = build(&rich()).unwrap();
     let record = HeaderRecord::handles(&good).start as usize + HandleRecord::SIZE;
     let fields: [(usize, &[u8], &str); 5] = [
-        (8, &[HANDLE_UNIX_DATAGRAM + 1], "a handle is of an unknown kind"),
+        (8, &[HANDLE_MEMORY + 1], "a handle is of an unknown kind"),
         (8, &[HANDLE_UNIX], a_path),
         (17, &[6], "a socket's host is no address"),
         (34, &[0, 0], "a port is from 1 to 65535"),

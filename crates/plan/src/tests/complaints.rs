@@ -806,7 +806,7 @@ fn arguments_are_written_before_they_are_read() {
         (
             writer,
             format!("{after}arguments_from = 'n'\n"),
-            "x.toml:16:18: `arguments_from` in service `x` names `n`, and there is no such handle\n  hint: did you mean `m`?",
+            "x.toml:16:18: `arguments_from` in service `x` names `n`, and there is no such handle\n  hint: a handle in memory is [handle.NAME] with memory = true",
         ),
         (
             writer,
