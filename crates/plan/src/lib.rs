@@ -242,7 +242,7 @@ impl Work<'_> {
         files: &dyn Files,
     ) -> (Format, Option<Plan>) {
         let Some(file) = admit(name, bytes, &mut self.sources, &mut self.found) else { return (Format::Unknown, None) };
-        let (mut format, tree) = match read_tree(file, &mut self.sources, &mut self.found) {
+        let (mut format, tree) = match read_tree(file, &self.sources, &mut self.found) {
             (format, Some(tree)) => (format, tree),
             (format, None) => return (format, None),
         };
