@@ -551,6 +551,35 @@ fn import_prints_a_plan_that_is_the_same() {
     assert_eq!((status, said.as_str()), (1, ""), "{words}");
 }
 
+#[test]
+fn of_a_containers_configuration_the_process_is_imported() {
+    let scene = Scene::empty("verbs-oci");
+    let text = "{ \"ociVersion\": \"1.2.0\", \"process\": { \"cwd\": \"/\", \"args\": [\"sleep\", \"1000\"], \"env\": [\"PATH=/usr/bin:/bin\"],\n  \
+                \"user\": { \"uid\": 0, \"gid\": 0 }, \"oomScoreAdj\": 100 },\n  \"root\": { \"path\": \"rootfs\" } }\n";
+    let file = scene.write("web.json", text).display().to_string();
+    let (status, said, words) = scene.ask(&["import", &file]);
+    assert_eq!(status, 0, "{words}");
+    assert!(
+        said.contains("[service.web]") && words.contains("`root` of service `web` is not applied"),
+        "{said}{words}"
+    );
+    let (status, report, _) = scene.ask(&["import", "--report", &file]);
+    assert!(status == 0 && report.ends_with("5 kept, 2 approximated, 1 not applicable\n"), "{report}");
+    // It is no plan itself: what it says of the file system would be passed over in silence.
+    for verb in ["check", "run"] {
+        let (status, _, words) = scene.ask(&[verb, &file]);
+        assert!(status != 0 && words.contains("the configuration of a container"), "{verb}: {words}");
+    }
+    // The plan that was made runs as the configuration says.
+    let mut scene = Scene::begin("verbs-oci-run", &said);
+    let web = scene.until("web", |it| it.ready);
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", web.pid.unwrap())).unwrap();
+    assert_eq!(read("oom_score_adj").trim(), "100");
+    assert_eq!(read("cmdline"), "sleep\u{0}1000\u{0}");
+    assert_eq!(scene.ask(&["shutdown"]).0, 0);
+    scene.end();
+}
+
 /// Every verb that takes a plan takes one of several files, and finds them from the folder of the one that names them.
 #[test]
 fn a_plan_of_several_files_is_run_checked_drawn_rehearsed_and_changed() {

@@ -1,6 +1,7 @@
 //! Reads plans: text becomes [`verger_engine::image::Plan`], or complaints with file, line, column and a hint.
 //!
-//! The formats: verger's own in TOML, the same in JSON, AOS configuration files, and both of S-CORE's Launch Manager.
+//! The formats: verger's own in TOML, the same in JSON, AOS configuration files, and both of S-CORE's Launch Manager; and, to be
+//! imported only, configurations of OCI runtimes.
 //! Which one a text is in is told by its content.
 //!
 //! ```text
@@ -37,6 +38,7 @@ mod names;
 mod native;
 mod near;
 mod not_applied;
+mod oci;
 mod parts;
 mod places;
 mod recovery;
@@ -126,6 +128,8 @@ pub enum Format {
     ScoreSeedJson,
     /// S-CORE's configuration of today, `schema_version` 1.
     ScoreJson,
+    /// The configuration of a container, for an OCI runtime: to be imported ([`read_with_fates`]), not to be run.
+    OciJson,
     /// None of these, or nothing that could be read.
     Unknown,
 }
@@ -178,7 +182,7 @@ pub fn read_with_snippet(path: &str, snippet_name: &str, snippet: &[u8], files: 
 pub fn read_with_fates(name: &str, bytes: &[u8], files: &dyn Files) -> (Reading, Vec<KeyFate>) {
     let notes = Notes { told: Some(Vec::new()), ..Notes::default() };
     let mut fates = Vec::new();
-    let work = Work { notes, fates: Some(&mut fates), ..Work::default() };
+    let work = Work { notes, fates: Some(&mut fates), is_import: true, ..Work::default() };
     let reading = work.read(name, Ok(bytes.to_vec()), None, files);
     (reading, fates)
 }
@@ -194,6 +198,8 @@ struct Work<'f> {
     fates: Option<&'f mut Vec<KeyFate>>,
     /// What a fragment is added to.
     base: Option<&'f Plan>,
+    /// What comes of it is not run as it is.
+    is_import: bool,
 }
 
 impl Work<'_> {
@@ -213,7 +219,8 @@ impl Work<'_> {
                 (Format::Unknown, None)
             }
         };
-        let Work { sources, mut found, places, notes: Notes { mut omitted, told }, fates, base: _ } = self;
+        let Work { sources, mut found, places, notes: Notes { mut omitted, told }, fates, base: _, is_import: _ } =
+            self;
         let plan = plan.filter(|_| found.errors() == 0);
         if let Some(plan) = &plan {
             compile::check(plan, &places, &mut found);
@@ -269,6 +276,19 @@ impl Work<'_> {
             self.found.error(Place::whole(snippet), || Said::new("a snippet goes over an AOS configuration only"));
         }
         let whole = Place::whole(file);
+        if format == Format::OciJson {
+            if !self.is_import || self.base.is_some() {
+                self.found.error(whole, || {
+                    Said::new("this is the configuration of a container, and verger makes none")
+                        .expected("a plan, or an AOS or S-CORE configuration")
+                        .hint("`verger import FILE` makes a plan of its process")
+                });
+                return (format, None);
+            }
+            let (plan, places) = oci::read(&tree.root, whole, &self.sources, &mut self.notes, &mut self.found);
+            self.places = places;
+            return (format, Some(plan));
+        }
         let is_native = matches!(format, Format::NativeToml | Format::NativeJson);
         let parts = match score::file(&tree.root).filter(|_| !is_native) {
             Some(kind) => {
@@ -307,6 +327,7 @@ pub(crate) fn read_tree(file: FileId, sources: &Sources, found: &mut Findings) -
         Looks::Json => {
             let tree = json::parse(file, text, found);
             let format = match &tree {
+                Some(tree) if oci::is_configuration(&tree.root) => Format::OciJson,
                 Some(tree) if aos::is_configuration(&tree.root) => Format::AosJson,
                 Some(tree) => match score::file(&tree.root) {
                     Some(score::File::Today) => Format::ScoreJson,

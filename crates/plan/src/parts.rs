@@ -153,6 +153,11 @@ impl Loader<'_> {
                 }
                 parts.push(Part { root: tree.root, whole: Place::whole(file), whole_as_imported: place });
             }
+            (Format::OciJson, _) => self.found.error(place, || {
+                Said::new(format!("`{}` is the configuration of a container", quoted(path)))
+                    .expected("a plan of verger's own, or a file of S-CORE's")
+                    .hint("`verger import FILE` makes a plan of its process")
+            }),
             (Format::AosJson, _) if !aos::only_imports(&tree.root) => self.found.error(place, || {
                 Said::new(format!("`{}` is an AOS configuration", quoted(path)))
                     .expected("a plan of verger's own, or a file of S-CORE's")

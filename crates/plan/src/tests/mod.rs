@@ -7,6 +7,7 @@ mod grammar;
 mod instances;
 mod landing;
 mod noise;
+mod oci;
 mod parts;
 mod recovery;
 
