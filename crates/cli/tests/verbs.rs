@@ -614,6 +614,9 @@ fn a_plan_of_several_files_is_run_checked_drawn_rehearsed_and_changed() {
     assert!(status != 0 && words.contains("service `x` is defined twice"), "{words}");
     assert!(words.contains("conf.d/y.toml:1:10") && words.contains("conf.d/x.json:1:16"), "{words}");
     assert_eq!(scene.until("y", |it| it.ready).phase, PhaseKind::Running);
+    let folder = scene.write("folder.toml", "imports = [\"conf.d\"]\n").display().to_string();
+    let (status, _, words) = scene.ask(&["check", &folder]);
+    assert!(status != 0 && words.contains("Hint: name the files in it"), "{words}");
     // S-CORE's files likewise.
     let main = scene.write("main.json", SCORE).display().to_string();
     scene.write("more.json", "{ \"schema_version\": 1, \"components\": { \"b\": { \"component_properties\": { \"binary_name\": \"true\" } } } }");

@@ -63,8 +63,11 @@ impl<'a> Imports<'a> {
             Ok(bytes) => Some((admit(&name, &bytes, sources, found)?, identity)),
             Err(why) => {
                 found.error(place, || {
-                    Said::new(format!("`{}` cannot be read: {}", quoted(&name), quoted(&why)))
-                        .hint("a path is looked for from the folder of the file that has it")
+                    let said = Said::new(format!("`{}` cannot be read: {}", quoted(&name), quoted(&why)));
+                    match why.as_str() {
+                        "is a directory" => said.hint("name the files in it: \"FOLDER/*.toml\""),
+                        _ => said.hint("a path is looked for from the folder of the file that has it"),
+                    }
                 });
                 None
             }

@@ -74,7 +74,7 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
             "only root can raise a hard limit: lower it in the plan, or start the daemon as root"
         }
         (Step::Arguments, ENODATA) => {
-            "look why the service that writes them wrote nothing (`verger why` it), and start that again"
+            "the service that writes to that handle has written nothing: see to it, and have it run again"
         }
         (Step::Arguments, EILSEQ) => "an argument holds no NUL byte: the service that writes them writes lines of text",
         (Step::Capabilities, EPERM) => "the daemon has not got these capabilities itself, so it cannot give them",
