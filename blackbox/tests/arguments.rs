@@ -4,7 +4,7 @@
 
 use rustix::process::Signal;
 use verger_blackbox::message::{Breakage, FailureKind};
-use verger_blackbox::{Machine, PATIENCE, Phase, Process, Setup, Step, eventually};
+use verger_blackbox::{Machine, PATIENCE, Phase, Process, Setup, Step, cli, eventually};
 use verger_client::Connection;
 
 /// `measure` runs a script once, `level` is started with what that wrote and says how many arguments it has, and which.
@@ -54,6 +54,20 @@ fn the_daemon_that_executes_itself_again_knows_what_was_written() {
     Process(machine.show("level").pid.expect("it runs")).signal(Signal::KILL);
     assert_eq!(machine.wait_lines("said", 8)[4..], ["3", "first", "--run 1", "-v"]);
     assert_eq!(machine.show("measure").phase, Phase::Done);
+}
+
+#[test]
+fn another_plan_knows_what_was_written() {
+    let text = plan(COUNTING);
+    let machine = Machine::start(&text);
+    machine.wait_lines("said", 4);
+    let folder = machine.folder().path().display().to_string();
+    let changed = text.replace("@@", &folder).replace("'first'", "'second'");
+    let file = machine.folder().write("new.toml", &changed).display().to_string();
+    let said = cli(machine.runtime(), &["apply", "--instance", machine.instance(), &file]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(machine.wait_lines("said", 8)[4..], ["3", "second", "--run 1", "-v"]);
+    assert_eq!(machine.wait_lines("runs", 1), ["x"]);
 }
 
 #[test]
