@@ -429,3 +429,68 @@ fn groups_of_the_seed_are_independent() {
     assert_eq!(machine.show("b").run, b.run, "another group's failure is not its own");
     assert_eq!(machine.show("c").run, 0);
 }
+
+/// The files of a test's folder.
+struct Here<'f>(&'f verger_blackbox::Folder);
+
+impl verger_plan::Files for Here<'_> {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        std::fs::read(self.0.join(path)).map_err(|error| error.to_string())
+    }
+
+    fn identity(&self, path: &str) -> String {
+        path.to_owned()
+    }
+}
+
+/// One configuration in two files, of each format: what is started by a target is in both.
+#[test]
+fn files_of_one_configuration_are_started_together() {
+    let component = |name: &str, more: &str| {
+        let properties = "\"binary_name\": \"sleep\", \"process_arguments\": [\"1000\"]";
+        format!("\"{name}\": {{ \"component_properties\": {{ {properties} {more} }} }}")
+    };
+    let defaults = |uid: u32| {
+        format!(
+            "\"schema_version\": 1, \"defaults\": {{ \"component_properties\": {{ \"application_profile\": \
+             {{ \"application_type\": \"Native\" }} }}, \"deployment_config\": {{ \"bin_dir\": \"/bin\", \"sandbox\": \
+             {{ \"uid\": {uid}, \"gid\": {uid} }} }} }}"
+        )
+    };
+    let today = [
+        format!(
+            "{{ {}, \"initial_run_target\": \"On\", \"fallback_run_target\": {{ \"depends_on\": [] }}, \"run_targets\": \
+             {{ \"On\": {{ \"depends_on\": [\"b\"] }} }}, \"components\": {{ {} }} }}",
+            defaults(4711),
+            component("a", "")
+        ),
+        format!("{{ {}, \"components\": {{ {} }} }}", defaults(4712), component("b", ", \"depends_on\": [\"a\"]")),
+    ];
+    let process = |name: &str, uid: u32| {
+        format!(
+            "\"versionMajor\": 7, \"Process\": [{{ \"identifier\": \"{name}\", \"path\": \"/bin/sleep\", {SEEDS_NATIVE} \"uid\": {uid}, \
+             \"gid\": {uid}, \"startupConfig\": [{{ \"exitTimeoutValue\": 1000, \"enterTimeoutValue\": 1000, \"processArgument\": \
+             [{{ \"argument\": \"1000\" }}], \"processGroupStateDependency\": [{{ \"stateName\": \"MainPG/Startup\" }}] }}] }}]"
+        )
+    };
+    let seed = [
+        format!(
+            "{{ {}, \"ModeGroup\": [{{ \"identifier\": \"MainPG\", \"recoveryMode_name\": \"MainPG/Startup\", \
+             \"modeDeclaration\": [{{ \"identifier\": \"MainPG/Startup\" }}] }}] }}",
+            process("a", 4711)
+        ),
+        format!("{{ {} }}", process("b", 4712)),
+    ];
+    for [first, second] in [today, seed] {
+        let setup = Setup::empty();
+        setup.folder().write("one.json", &first);
+        setup.folder().write("two.json", &second);
+        let text = "imports = [\"one.json\", \"two.json\"]";
+        let reading = verger_plan::read_bytes("both.toml", text.as_bytes(), &Here(setup.folder()));
+        let machine = setup.image(verger_blackbox::compiled(&reading)).start();
+        for (name, uid) in [("a", "4711"), ("b", "4712")] {
+            machine.wait_ready(name);
+            assert_eq!(words(machine.main_process(name), "Uid"), vec![uid.to_owned(); 4]);
+        }
+    }
+}

@@ -5,7 +5,7 @@
 use std::os::unix::fs::{PermissionsExt, chown};
 
 use rustix::process::Signal;
-use verger_blackbox::message::{FailureKind, Level};
+use verger_blackbox::message::{FailureKind, Level, Order};
 use verger_blackbox::{Machine, PATIENCE, Phase, Process, Setup, Step, eventually};
 
 /// Nobody's number on any machine, and not the one that the kernel shows for users without a number.
@@ -13,11 +13,14 @@ const UID: u32 = 4711;
 
 /// A daemon of that user, with a runtime directory of its own.
 fn start(plan: &str) -> Machine {
-    let setup = Setup::empty();
+    begin(Setup::empty().with_plan(plan))
+}
+
+fn begin(setup: Setup) -> Machine {
     let runtime = setup.folder().join("run");
     std::fs::create_dir(&runtime).expect("it is ours");
     chown(&runtime, Some(UID), Some(UID)).expect("root may give it away");
-    setup.within(&["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"]).with_plan(plan).start()
+    setup.within(&["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"]).start()
 }
 
 #[test]
@@ -178,4 +181,48 @@ fn a_low_port_is_not_had_and_the_hint_says_what_it_takes() {
     assert!(said.contains("handle `low` does not listen at tcp:127.0.0.1:999: Permission denied"), "{said}");
     let failure = machine.show("a").failure.expect("it has failed");
     assert_eq!(failure.kind, FailureKind::Start);
+}
+
+/// What both configurations of S-CORE ask for here is the daemon's own user, and no groups more.
+#[test]
+fn configurations_of_s_core_run_without_root() {
+    let today = r#"{ "schema_version": 1, "initial_run_target": "Drive", "fallback_run_target": { "depends_on": [] },
+        "defaults": { "deployment_config": { "bin_dir": "/bin", "sandbox": { "uid": 4711, "gid": 4711 } },
+                      "component_properties": { "application_profile": { "application_type": "Native" } } },
+        "components": {
+            "base": { "component_properties": { "binary_name": "sleep", "process_arguments": ["1000"] } },
+            "drive": { "component_properties": { "binary_name": "sleep", "process_arguments": ["1000"], "depends_on": ["base"] } },
+            "other": { "component_properties": { "binary_name": "sleep", "process_arguments": ["1000"] },
+                       "deployment_config": { "sandbox": { "uid": 4712 } } } },
+        "run_targets": { "Drive": { "depends_on": ["drive"] }, "Other": { "depends_on": ["other"] } } }"#;
+    let process = |name: &str, uid: u32, state: &str| {
+        format!(
+            r#"{{ "identifier": "{name}", "path": "/bin/sleep", "uid": {uid}, "gid": {uid},
+                "executable_reportingBehavior": "DoesNotReportExecutionState", "startupConfig": [ {{ "identifier": "c",
+                "enterTimeoutValue": 1000, "exitTimeoutValue": 1000, "processArgument": [ {{ "argument": "1000" }} ],
+                "processGroupStateDependency": [ {{ "stateMachine_name": "MainPG", "stateName": "MainPG/{state}" }} ] }} ] }}"#
+        )
+    };
+    let states = ["Startup", "Other", "Recovery"].map(|state| format!(r#"{{ "identifier": "MainPG/{state}" }}"#));
+    let seed = format!(
+        r#"{{ "versionMajor": 7, "versionMinor": 0, "Process": [ {}, {} ], "ModeGroup": [ {{ "identifier": "MainPG",
+            "initialMode_name": "Startup", "recoveryMode_name": "MainPG/Recovery", "modeDeclaration": [ {} ] }} ] }}"#,
+        process("drive", UID, "Startup"),
+        process("other", 4712, "Other"),
+        states.join(", ")
+    );
+    for (text, other) in [(today, "Other"), (seed.as_str(), "MainPG/Other")] {
+        let mut machine = begin(Setup::score(text));
+        machine.wait_ready("drive");
+        let process = machine.main_process("drive");
+        assert_eq!(process.status("Uid").split_whitespace().collect::<Vec<_>>(), ["4711"; 4]);
+        assert_eq!(process.status("Gid").split_whitespace().collect::<Vec<_>>(), ["4711"; 4]);
+        assert_eq!(process.status("Groups").split_whitespace().next(), None);
+        // Who is to run as somebody else fails by name, and the daemon goes on.
+        let refused = machine.client().switch(&Order::new(other)).expect_err("nobody may do that");
+        assert!(format!("{refused:?}").contains("other"), "{refused:?}");
+        let history = format!("{:?}", machine.client().why("other").expect("it is told").history);
+        assert!(["SetGroups", "SetGid", "SetUid"].iter().any(|step| history.contains(step)), "{history}");
+        assert_eq!(machine.end().code(), Some(0));
+    }
 }

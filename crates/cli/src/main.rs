@@ -14,7 +14,6 @@ mod chart;
 mod complaints;
 mod drawing;
 mod end_check;
-mod glob;
 mod hindrance;
 mod launch;
 mod names;

@@ -3,10 +3,10 @@
 use verger_client::Connection;
 use verger_wire::message::Service;
 
-use crate::glob;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
+use verger_plan::glob;
 
 /// The services that somebody means, by what was typed; in the order of the services.
 pub(crate) fn pick<'s>(services: &'s [Service], typed: &[String]) -> (Vec<&'s Service>, Vec<Trouble>) {

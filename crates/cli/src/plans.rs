@@ -28,19 +28,27 @@ struct Disk;
 
 impl Files for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let words =
-            |error: std::io::Error| error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase();
         let mut bytes = Vec::new();
         // One byte more than a plan may have shows that there are too many; a device never ends.
         File::open(path)
             .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
-            .map_err(words)?;
+            .map_err(|error| in_words(&error))?;
         Ok(bytes)
     }
 
     fn identity(&self, path: &str) -> String {
         std::fs::canonicalize(path).map_or_else(|_| path.to_owned(), |real| real.display().to_string())
     }
+
+    fn names(&self, folder: &str) -> Result<Vec<String>, String> {
+        let entries = std::fs::read_dir(folder).map_err(|error| in_words(&error))?;
+        // What is not UTF-8 no plan can name.
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
+}
+
+fn in_words(error: &std::io::Error) -> String {
+    error.to_string().split(" (os error").next().unwrap_or_default().to_lowercase()
 }
 
 /// Whether a plan is for the machine it is read on.

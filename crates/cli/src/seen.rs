@@ -10,11 +10,11 @@ use verger_wire::message::Service;
 use verger_wire::view::{micros, recorded};
 
 use crate::aftermath::{self, Aftermath, Fate};
-use crate::glob;
 use crate::hindrance::Hindrance;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
+use verger_plan::glob;
 
 /// The services of an instance, and its daemon.
 pub(crate) struct Seen {

@@ -552,6 +552,84 @@ fn import_prints_a_plan_that_is_the_same() {
 }
 
 #[test]
+fn of_a_containers_configuration_the_process_is_imported() {
+    let scene = Scene::empty("verbs-oci");
+    let text = "{ \"ociVersion\": \"1.2.0\", \"process\": { \"cwd\": \"/\", \"args\": [\"sleep\", \"1000\"], \"env\": [\"PATH=/usr/bin:/bin\"],\n  \
+                \"user\": { \"uid\": 0, \"gid\": 0 }, \"oomScoreAdj\": 100 },\n  \"root\": { \"path\": \"rootfs\" } }\n";
+    let file = scene.write("web.json", text).display().to_string();
+    let (status, said, words) = scene.ask(&["import", &file]);
+    assert_eq!(status, 0, "{words}");
+    assert!(
+        said.contains("[service.web]") && words.contains("`root` of service `web` is not applied"),
+        "{said}{words}"
+    );
+    let (status, report, _) = scene.ask(&["import", "--report", &file]);
+    assert!(status == 0 && report.ends_with("5 kept, 2 approximated, 1 not applicable\n"), "{report}");
+    // It is no plan itself: what it says of the file system would be passed over in silence.
+    for verb in ["check", "run"] {
+        let (status, _, words) = scene.ask(&[verb, &file]);
+        assert!(status != 0 && words.contains("the configuration of a container"), "{verb}: {words}");
+    }
+    // The plan that was made runs as the configuration says.
+    let mut scene = Scene::begin("verbs-oci-run", &said);
+    let web = scene.until("web", |it| it.ready);
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", web.pid.unwrap())).unwrap();
+    assert_eq!(read("oom_score_adj").trim(), "100");
+    assert_eq!(read("cmdline"), "sleep\u{0}1000\u{0}");
+    assert_eq!(scene.ask(&["shutdown"]).0, 0);
+    scene.end();
+}
+
+/// Every verb that takes a plan takes one of several files, and finds them from the folder of the one that names them.
+#[test]
+fn a_plan_of_several_files_is_run_checked_drawn_rehearsed_and_changed() {
+    let mut scene = Scene::empty("verbs-parts");
+    std::fs::create_dir_all(scene.path("conf.d")).unwrap();
+    let part =
+        |delay: &str| format!("[defaults]\nrestart_delay = \"{delay}\"\n[service.db]\ncommand = \"sleep 1000\"\n");
+    scene.write("conf.d/db.toml", &part("1s"));
+    scene.write("conf.d/x.json", "{ \"service\": { \"x\": { \"command\": \"sleep 1000\" } } }");
+    scene.start("imports = [\"conf.d/*\"]\n[service.web]\ncommand = \"sleep 1000\"\nrequires = [\"db\"]\n");
+    let [db, _, x] = ["db", "web", "x"].map(|name| scene.until(name, |it| it.ready));
+    let plan = scene.path("plan.toml").display().to_string();
+    let (status, said, words) = scene.ask(&["check", &plan]);
+    assert_eq!((status, said.contains("sound, 3 services")), (0, true), "{said}{words}");
+    assert!(scene.ask(&["graph", &plan]).1.contains("requires db"));
+    let scenario = scene.write("a.scenario", "at 1s crash db\n").display().to_string();
+    assert!(scene.ask(&["sim", &plan, &scenario]).1.contains("starts again in 1s"));
+    // A change of one part, and a part more.
+    let changed = part("2s").replace("sleep 1000", "sleep 2000");
+    scene.write("conf.d/db.toml", &changed);
+    scene.write("conf.d/y.toml", "[service.y]\ncommand = \"sleep 1000\"\n");
+    let (_, said, words) = scene.ask(&["plan", &plan]);
+    assert!(said.contains("db") && said.contains('y') && !said.contains("web  start"), "{said}{words}");
+    let (status, said, words) = scene.ask(&["apply", &plan]);
+    assert_eq!(status, 0, "{said}{words}");
+    scene.until("db", |it| it.ready && it.run != db.run);
+    scene.until("y", |it| it.ready);
+    assert_eq!(scene.until("x", |it| it.ready).run, x.run);
+    // What is wrong in a part is told with its place, and nothing changes.
+    scene.write("conf.d/y.toml", "[service.x]\ncommand = \"sleep 1000\"\n");
+    let (status, _, words) = scene.ask(&["apply", &plan]);
+    assert!(status != 0 && words.contains("service `x` is defined twice"), "{words}");
+    assert!(words.contains("conf.d/y.toml:1:10") && words.contains("conf.d/x.json:1:16"), "{words}");
+    assert_eq!(scene.until("y", |it| it.ready).phase, PhaseKind::Running);
+    let folder = scene.write("folder.toml", "imports = [\"conf.d\"]\n").display().to_string();
+    let (status, _, words) = scene.ask(&["check", &folder]);
+    assert!(status != 0 && words.contains("Hint: name the files in it"), "{words}");
+    // S-CORE's files likewise.
+    let main = scene.write("main.json", SCORE).display().to_string();
+    scene.write("more.json", "{ \"schema_version\": 1, \"components\": { \"b\": { \"component_properties\": { \"binary_name\": \"true\" } } } }");
+    let both = scene.write("both.toml", "imports = [\"main.json\", \"more.json\"]\n").display().to_string();
+    let (status, said, words) = scene.ask(&["import", &both]);
+    assert!(status == 0 && said.contains("[service.a]") && said.contains("[service.b]"), "{said}{words}");
+    assert!(scene.ask(&["import", "--report", &both]).1.contains("components.b.component_properties.binary_name"));
+    assert!(!scene.ask(&["import", &main]).1.contains("[service.b]"));
+    assert_eq!(scene.ask(&["shutdown"]).0, 0);
+    scene.end();
+}
+
+#[test]
 fn import_tells_what_becomes_of_each_key() {
     let scene = Scene::empty("verbs-import");
     let file = scene.write("robot.json", SCORE).display().to_string();

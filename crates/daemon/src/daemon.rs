@@ -471,7 +471,7 @@ impl Daemon {
         while let Some(label) = self.world.holding.keeper().and_then(Keeper::refused) {
             let name = label.name.map_or_else(String::new, |name| name.to_string());
             let text = match (label.kind, label.survives) {
-                (Kind::Pipe | Kind::Socket, _) => {
+                (Kind::Pipe | Kind::Socket | Kind::Memory, _) => {
                     format!("handle {name}: the keeper has no room for it: it does not outlive this daemon")
                 }
                 (_, true) => format!("{name}: the keeper has no room for it: it does not outlive this daemon"),

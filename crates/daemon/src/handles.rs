@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rustix::fs::{Mode, OFlags, fcntl_setfl};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use verger_engine::image::{HandleView, Image, Listen, SourceView};
+use verger_engine::image::{HandleView, Image, Listen, MEMORY_BYTES, SourceView};
+use verger_linux::memory;
 use verger_wire::board::Name;
 
 use crate::inheritance::Inheritance;
@@ -59,6 +60,19 @@ impl Held {
     fn socket_at(&self, wanted: &Listen<&str>) -> Option<Socket> {
         let mut sockets = self.sockets().filter(|(_, listen, _)| listen.address == wanted.address);
         sockets.find_map(|(.., place)| place.socket()).filter(Socket::is_found)
+    }
+
+    /// A service that writes to memory begins with an empty one; whether it does. Whoever reads what another has written keeps that.
+    pub(crate) fn renew_memory(&self, record: u32) -> bool {
+        let mut is_new = false;
+        for (_, source) in self.image.service(record).descriptors() {
+            let SourceView::Handle { handle, .. } = source else { continue };
+            if let Some(Ends::Memory(place)) = self.handles.ends.get(handle as usize) {
+                *lock(place) = new_memory();
+                is_new = true;
+            }
+        }
+        is_new
     }
 
     /// Whether a service uses a socket that is not open, or that nobody finds: its program may have removed the file at its end.
@@ -115,6 +129,7 @@ impl Held {
                         let pipe = |end, fd: &Arc<OwnedFd>| Some((label(Kind::Pipe, end), Arc::clone(fd)));
                         [pipe(0, read), pipe(1, write)]
                     }
+                    (Ends::Memory(_), _) => [self.handles.get(at, 1).ok().map(|fd| (label(Kind::Memory, 1), fd)), None],
                     (Ends::Socket(place), _) => {
                         let label =
                             |socket: &Socket| label(Kind::Socket, 1).with_file(socket.file.as_ref().map(|it| it.id));
@@ -150,6 +165,16 @@ enum Ends {
     Two(Pair),
     /// A socket that listens.
     Socket(Place),
+    /// A file in memory, another one whenever a service begins to write to it; `NODATA` before that.
+    Memory(Mutex<Result<Arc<OwnedFd>, Errno>>),
+}
+
+fn lock(memory: &Mutex<Result<Arc<OwnedFd>, Errno>>) -> MutexGuard<'_, Result<Arc<OwnedFd>, Errno>> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn new_memory() -> Result<Arc<OwnedFd>, Errno> {
+    memory::bounded(c"verger-memory", MEMORY_BYTES as u64).map(Arc::new)
 }
 
 type Pair = [Result<Arc<OwnedFd>, Errno>; 2];
@@ -203,6 +228,11 @@ impl Handles {
             if let HandleView::Listen(_) = declared.1 {
                 return Ends::Socket(Place::default());
             }
+            if let HandleView::Memory = declared.1 {
+                let known = former.and_then(|(old, handles)| handles.memory_of(old, declared.0));
+                let known = known.or_else(|| inheritance.take_memory(declared.0).map(Arc::new));
+                return Ends::Memory(Mutex::new(known.ok_or(Errno::NODATA)));
+            }
             let known = former.and_then(|(old, handles)| handles.carried_over(old, declared));
             Ends::Two(known.or_else(|| inherited(declared, inheritance)).unwrap_or_else(|| {
                 new_pipes.extend(matches!(declared.1, HandleView::Pipe).then_some(at));
@@ -215,6 +245,12 @@ impl Handles {
     /// Whether a pipe was made for this plan, and is not one that a plan or a daemon before had.
     pub(crate) fn is_new_pipe(&self, handle: u32) -> bool {
         self.new_pipes.contains(&handle)
+    }
+
+    /// What was written to the memory of this name.
+    fn memory_of(&self, old: &Image, name: &str) -> Option<Arc<OwnedFd>> {
+        let at = (0..old.handle_count()).find(|at| old.handle(*at) == (name, HandleView::Memory))?;
+        self.get(at, 1).ok()
     }
 
     fn carried_over(&self, old: &Image, declared: (&str, HandleView<'_>)) -> Option<Pair> {
@@ -230,6 +266,7 @@ impl Handles {
     pub(crate) fn get(&self, handle: u32, end: u8) -> Result<Arc<OwnedFd>, Errno> {
         match self.ends.get(handle as usize).ok_or(NO_SUCH_END)? {
             Ends::Two(ends) => ends.get(usize::from(end)).ok_or(NO_SUCH_END)?.clone(),
+            Ends::Memory(place) => lock(place).clone(),
             Ends::Socket(place) => {
                 let place = place.lock();
                 place.socket.as_ref().map(|socket| Arc::clone(&socket.fd)).ok_or(place.errno.unwrap_or(NO_SUCH_END))
@@ -252,7 +289,7 @@ fn open_one(what: &HandleView<'_>) -> Pair {
             Ok((read, write)) => [Ok(Arc::new(read)), Ok(Arc::new(write))],
             Err(errno) => [Err(errno), Err(errno)],
         },
-        HandleView::Listen(_) => [Err(NO_SUCH_END), Err(NO_SUCH_END)],
+        HandleView::Listen(_) | HandleView::Memory => [Err(NO_SUCH_END), Err(NO_SUCH_END)],
     }
 }
 
@@ -338,6 +375,37 @@ mod tests {
         let fourth = open(&image(&[("own", at(file, None))]), &[&first, &second]);
         assert!(numbers(&fourth).is_disjoint(&numbers(&first)) && fourth.not_opened().count() == 0);
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn what_was_written_to_memory_is_there_until_somebody_writes_again() {
+        let plan = |name: &str| {
+            let handles = vec![Handle { name: name.into(), kind: HandleKind::Memory }];
+            let source = Source::Handle(name.into());
+            let service = Service {
+                name: "a".into(),
+                program: "a".into(),
+                argv: vec!["a".into()],
+                descriptors: vec![Descriptor { number: 1, source }],
+                ..Service::default()
+            };
+            let plan = Plan { services: vec![service], handles, ..Plan::default() };
+            Image::verify(Arc::new(verger_engine::image::build(&plan).unwrap())).unwrap()
+        };
+        let number = |held: &Held| held.handles.get(0, 1).map(|fd| fd.as_raw_fd());
+        let first = open(&plan("found"), &[]);
+        assert_eq!((number(&first), first.lasting().count()), (Err(Errno::NODATA), 0));
+        assert!(first.renew_memory(0));
+        let written = number(&first).unwrap();
+        // Whoever was to read it keeps it.
+        let kept = first.handles.get(0, 1).unwrap();
+        assert!(first.renew_memory(0));
+        assert_ne!(number(&first), Ok(written));
+        assert_eq!(kept.as_raw_fd(), written);
+        // Another plan has it under the same name.
+        let second = open(&plan("found"), &[&first]);
+        assert_eq!((number(&second), numbers(&second)), (number(&first), numbers(&first)));
+        assert_eq!(number(&open(&plan("other"), &[&first])), Err(Errno::NODATA));
     }
 
     #[test]

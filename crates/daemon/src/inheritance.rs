@@ -105,6 +105,12 @@ impl Inheritance {
         Some([self.take_where(is(0))?, self.take_where(is(1))?])
     }
 
+    /// What a memory handle of the plan held.
+    pub(crate) fn take_memory(&mut self, name: &str) -> Option<OwnedFd> {
+        let name = Name::new(name)?;
+        self.take_where(|label| (label.kind, label.name) == (Kind::Memory, Some(name)))
+    }
+
     /// The socket of the plan that listens at an address.
     pub(crate) fn take_socket(&mut self, address: &Address<&str>) -> Option<Socket> {
         let is_it = |(label, fd): &(Label, OwnedFd)| {

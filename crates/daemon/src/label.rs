@@ -41,9 +41,11 @@ pub(crate) enum Kind {
     Shim = 11,
     /// A socket of the plan that listens.
     Socket = 12,
+    /// A memory handle of the plan, as the last service to write to it had it.
+    Memory = 13,
 }
 
-const KINDS: [Kind; 12] = [
+const KINDS: [Kind; 13] = [
     Kind::Lock,
     Kind::Door,
     Kind::Handover,
@@ -56,6 +58,7 @@ const KINDS: [Kind; 12] = [
     Kind::Process,
     Kind::Shim,
     Kind::Socket,
+    Kind::Memory,
 ];
 
 /// What is known of a descriptor beside its number. What does not apply is zero.
@@ -103,7 +106,7 @@ impl Label {
 
     /// Whether it is a handle of the plan, and no run's.
     pub(crate) fn is_of_the_plan(&self) -> bool {
-        matches!(self.kind, Kind::Pipe | Kind::Socket)
+        matches!(self.kind, Kind::Pipe | Kind::Socket | Kind::Memory)
     }
 
     /// A socket's with the file that is its name. Device numbers of the kernel have 32 bits.

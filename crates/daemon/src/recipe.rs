@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use verger_engine::image::{
-    ContainmentWish, HandleView, ResourceLimit, ServiceView, Session as SessionWish, SourceView,
+    ContainmentWish, HandleView, MEMORY_BYTES, ResourceLimit, ServiceView, Session as SessionWish, SourceView,
 };
 use verger_engine::runs::{Containment, StartFailure, Step};
 use verger_linux::contain::RunName;
@@ -52,6 +52,8 @@ pub(crate) struct Kitchen {
     users: Box<[u8]>,
     groups: Box<[u32; GROUPS]>,
     cpus: Box<[u64; CPU_WORDS]>,
+    /// Arguments that another service has written, and a NUL. Of what is never used the kernel makes no pages.
+    written: Box<[u8]>,
 }
 
 /// Whom a service runs as.
@@ -84,6 +86,7 @@ impl Kitchen {
             users: vec![0; users::BUFFER_BYTES].into_boxed_slice(),
             groups: Box::new([0; GROUPS]),
             cpus: Box::new([0; CPU_WORDS]),
+            written: vec![0; MEMORY_BYTES + 1].into_boxed_slice(),
         }
     }
 
@@ -91,7 +94,7 @@ impl Kitchen {
     pub(crate) fn start(&mut self, ground: &Ground, job: &Job, child: impl Fn()) -> Result<Started, StartFailure> {
         let service = job.held.image.service(job.record);
         self.arena.clear();
-        let Kitchen { spawner, argv, envp, arena, program, path, users, groups, cpus } = self;
+        let Kitchen { spawner, argv, envp, arena, program, path, users, groups, cpus, written } = self;
 
         let identity = identify(&service, arena, users, &mut groups[..])?;
         let mut opened: [Option<Opened>; DESCRIPTORS] = [const { None }; DESCRIPTORS];
@@ -106,6 +109,12 @@ impl Kitchen {
         let mut arguments = argv.begin();
         for text in service.argv() {
             arguments.push_bytes(text).map_err(too_much)?;
+        }
+        if let Some(memory) = &job.arguments {
+            let memory = memory.as_ref().map_err(|errno| failure(Step::Arguments, *errno))?;
+            for text in written_arguments(memory, written).map_err(|errno| failure(Step::Arguments, errno))? {
+                arguments.push_bytes(text).map_err(|_| failure(Step::Arguments, Errno::TOOBIG))?;
+            }
         }
         let (variables, own_number) = variables(&service, ground, job, &identity, control_number, arena, envp)?;
 
@@ -263,11 +272,48 @@ fn identify<'k>(
             *groups.get_mut(listed).ok_or(failure(Step::Group, Errno::OVERFLOW))? = gid;
             listed += 1;
         }
-        count = Some(listed);
+        // A daemon without rights may ask for the groups that it has: there is nothing to change then.
+        count = Some(listed).filter(|listed| rustix::process::geteuid().is_root() || !are_ours(&groups[..*listed]));
     }
     let groups: &'k [u32] = groups;
     identity.groups = count.map(|count| &groups[..count]);
     Ok(identity)
+}
+
+/// Whether the daemon has these supplementary groups, and no others.
+fn are_ours(groups: &[u32]) -> bool {
+    let Ok(ours) = rustix::process::getgroups() else { return false };
+    let has = |group: &u32| ours.iter().any(|our| our.as_raw() == *group);
+    groups.iter().all(has) && ours.iter().all(|our| groups.contains(&our.as_raw()))
+}
+
+/// The lines that a service has written to memory, each with a NUL. What was never written there is zeros.
+///
+/// # Errors
+/// `ENODATA`: nothing was written. `EILSEQ`: a NUL, which no argument can hold. What reading gives.
+fn written_arguments<'w>(
+    memory: &OwnedFd,
+    buffer: &'w mut [u8],
+) -> Result<impl Iterator<Item = &'w [u8]> + use<'w>, Errno> {
+    let mut length = 0;
+    while let Some(rest) = buffer.get_mut(length..MEMORY_BYTES).filter(|rest| !rest.is_empty()) {
+        match rustix::io::pread(memory, rest, length as u64) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    let text = buffer.get_mut(..=length).ok_or(Errno::OVERFLOW)?;
+    text[length] = 0;
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(length);
+    if text[end..].iter().any(|byte| *byte != 0) {
+        return Err(Errno::ILSEQ);
+    }
+    text.iter_mut().filter(|byte| **byte == b'\n').for_each(|byte| *byte = 0);
+    let text: &'w [u8] = text;
+    let mut lines = text[..=end].split_inclusive(|byte| *byte == 0).filter(|line| line.len() > 1).peekable();
+    if lines.peek().is_none() { Err(Errno::NODATA) } else { Ok(lines) }
 }
 
 /// What was opened for a descriptor: for this start alone, or for the whole plan.
@@ -505,6 +551,27 @@ mod tests {
         std::fs::remove_file(&name).unwrap();
         assert_eq!(to_write.unwrap_err(), Errno::NXIO);
         assert!(!rustix::fs::fcntl_getfl(to_read.unwrap()).unwrap().contains(OFlags::NONBLOCK));
+    }
+
+    #[test]
+    fn lines_that_were_written_are_arguments() {
+        let mut buffer = vec![0; MEMORY_BYTES + 1];
+        let mut read = |text: &[u8]| {
+            let memory = verger_linux::memory::bounded(c"test", MEMORY_BYTES as u64).unwrap();
+            rustix::io::write(&memory, text).unwrap();
+            written_arguments(&memory, &mut buffer).map(|lines| lines.map(<[u8]>::to_vec).collect::<Vec<_>>())
+        };
+        let lines = |lines: &[&str]| Ok(lines.iter().map(|line| format!("{line}\0").into_bytes()).collect());
+        assert_eq!(read(b"--speed 5\n\n-x\n"), lines(&["--speed 5", "-x"]));
+        assert_eq!(read(b"no end"), lines(&["no end"]));
+        assert_eq!(read(&[b'a'; MEMORY_BYTES]), lines(&["a".repeat(MEMORY_BYTES).as_str()]));
+        assert_eq!((read(b""), read(b"\n\n")), (Err(Errno::NODATA), Err(Errno::NODATA)));
+        assert_eq!(read(b"a\0b\n"), Err(Errno::ILSEQ));
+        // It takes so much and no more, and nobody makes it larger.
+        let memory = verger_linux::memory::bounded(c"test", 8).unwrap();
+        assert_eq!(rustix::io::write(&memory, b"12345678"), Ok(8));
+        assert_eq!(rustix::io::write(&memory, b"9"), Err(Errno::PERM));
+        assert_eq!(rustix::fs::ftruncate(&memory, 9), Err(Errno::PERM));
     }
 
     #[test]

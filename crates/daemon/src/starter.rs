@@ -51,6 +51,8 @@ pub(crate) struct Job {
     pub(crate) lines: Option<OwnedFd>,
     /// Whether the program is told the notify socket of its run.
     pub(crate) notify: bool,
+    /// What its further arguments are read from, as it was when the start was ordered.
+    pub(crate) arguments: Option<Result<Arc<OwnedFd>, Errno>>,
 }
 
 impl Ground {

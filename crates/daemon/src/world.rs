@@ -327,8 +327,13 @@ impl World {
             return None;
         };
         self.open_late(engine, log, &held, home.record);
-        let mut job = Job { run, held, record: home.record, ready: None, control: None, lines: None, notify: false };
+        if held.renew_memory(home.record) {
+            self.hold_handles();
+        }
         let service = image.service(home.record);
+        let arguments = service.arguments_from().map(|handle| held.handles.get(handle, 1));
+        let (ready, control, lines) = (None, None, None);
+        let mut job = Job { run, held, record: home.record, ready, control, lines, notify: false, arguments };
         let prepared = match service.ready() {
             Ready::Notify => self.listen(poll, run).map(|()| job.notify = true),
             Ready::Fd(number) => self.pipe(poll, slot).map(|end| job.ready = Some((number, end))),

@@ -84,6 +84,18 @@ fn write_whole(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// A file of `bytes` zeros that is to be written over, and never becomes longer or shorter: writing beyond its end fails with `EPERM`.
+/// `name` shows in `/proc/PID/fd` only.
+///
+/// # Errors
+/// As [`sealed`].
+pub fn bounded(name: &CStr, bytes: u64) -> Result<OwnedFd, Errno> {
+    let file = memory_file(name)?;
+    ftruncate(&file, bytes)?;
+    fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+    Ok(file)
+}
+
 /// A sealed file of these bytes. `name` shows in `/proc/PID/fd` only.
 ///
 /// # Errors

@@ -159,6 +159,14 @@ impl Findings {
         self.turn.is_some_and(|turn| *self.told.entry(place).or_insert(turn) != turn)
     }
 
+    /// Takes in what was found apart.
+    pub(crate) fn take_over(&mut self, other: Findings) {
+        self.kept.extend(other.kept);
+        self.errors += other.errors;
+        self.warnings += other.warnings;
+        self.gave_up |= other.gave_up;
+    }
+
     /// How many errors there are, kept or not.
     pub(crate) fn errors(&self) -> usize {
         self.errors

@@ -85,7 +85,8 @@ pub(crate) fn land(
     let edges: Vec<Edge> = reader.edges.iter().filter(|edge| !is_one(&edge.to)).cloned().collect();
     let mut made = Vec::with_capacity(conditions.len());
     for condition in &conditions {
-        let origin = Origin { line: sources.line(condition.place), ..service.origin.clone() };
+        let origin =
+            Origin { file: sources.name(condition.place.file).to_owned(), line: sources.line(condition.place) };
         let probe = Service {
             requires: requires.clone(),
             wants: wants.clone(),
@@ -158,6 +159,7 @@ pub(crate) fn one_shot_of(service: &Service, names: &Names) -> Service {
         descriptors: descriptors(service, names),
         control: None,
         brain: String::new(),
+        arguments_from: String::new(),
         alive_within: None,
         requires: Vec::new(),
         wants: Vec::new(),
@@ -186,7 +188,9 @@ pub(crate) fn one_shot_of(service: &Service, names: &Names) -> Service {
 fn descriptors(service: &Service, names: &Names) -> Vec<Descriptor> {
     let is_for_words = |source: &Source| match source {
         Source::Null | Source::Inherit | Source::File(_) => true,
-        Source::Handle(name) => names.handles.get(name).is_none_or(|(sort, _)| *sort != Sort::Socket),
+        Source::Handle(name) => {
+            names.handles.get(name).is_none_or(|(sort, _)| !matches!(sort, Sort::Socket | Sort::Memory))
+        }
         Source::Lines(_) => false,
     };
     let both = service.descriptors.iter().filter(|it| matches!(it.number, 1 | 2) && is_for_words(&it.source));

@@ -35,6 +35,7 @@ pub(crate) fn begin(base: &Plan, root: &Table, names: &mut Names, file: Place, f
         let sort = match handle.kind {
             HandleKind::File(_) => Sort::File,
             HandleKind::Pipe => Sort::Pipe,
+            HandleKind::Memory => Sort::Memory,
             HandleKind::Listen(_) => Sort::Socket,
         };
         names.handles.entry(handle.name.clone()).or_insert((sort, file));

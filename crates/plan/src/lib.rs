@@ -1,13 +1,14 @@
 //! Reads plans: text becomes [`verger_engine::image::Plan`], or complaints with file, line, column and a hint.
 //!
-//! The formats: verger's own in TOML, the same in JSON, AOS configuration files, and both of S-CORE's Launch Manager.
+//! The formats: verger's own in TOML, the same in JSON, AOS configuration files, and both of S-CORE's Launch Manager; and, to be
+//! imported only, configurations of OCI runtimes.
 //! Which one a text is in is told by its content.
 //!
 //! ```text
 //! bytes ─► admit (size, UTF-8) ─► detect ─► tree (TOML or JSON, every value with its place)
-//!                                             ├─► native: keys ─► plan
+//!                                             ├─► native: import, join, keys ─► plan
 //!                                             ├─► aos: check, import, merge, land ─► plan
-//!                                             └─► score: check, merge, land ─► plan
+//!                                             └─► score: join, check, merge, land ─► plan
 //! ```
 //!
 //! *What always holds:* the same texts give the same reading, on any machine and at any time: there is no clock, file,
@@ -19,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod aos;
+mod arguments;
 mod brains;
 mod circle;
 mod compile;
@@ -27,6 +29,8 @@ mod conditions;
 mod detect;
 mod fidelity;
 mod fragment;
+pub mod glob;
+mod imports;
 mod instances;
 mod keys;
 mod manual;
@@ -34,6 +38,8 @@ mod names;
 mod native;
 mod near;
 mod not_applied;
+mod oci;
+mod parts;
 mod places;
 mod recovery;
 mod reference;
@@ -84,6 +90,15 @@ pub trait Files {
 
     /// What tells whether two paths mean one file: its real path. For a file that is not there, anything.
     fn identity(&self, path: &str) -> String;
+
+    /// The names of all that a folder has, in any order. `folder` is as [`Files::read`] has it.
+    ///
+    /// # Errors
+    /// Why not, in words that end a sentence.
+    fn names(&self, folder: &str) -> Result<Vec<String>, String> {
+        let _ = folder;
+        Err("folders are not read here".to_owned())
+    }
 }
 
 /// No files at all: for a text in hand that is not expected to import any.
@@ -113,6 +128,8 @@ pub enum Format {
     ScoreSeedJson,
     /// S-CORE's configuration of today, `schema_version` 1.
     ScoreJson,
+    /// The configuration of a container, for an OCI runtime: to be imported ([`read_with_fates`]), not to be run.
+    OciJson,
     /// None of these, or nothing that could be read.
     Unknown,
 }
@@ -128,7 +145,7 @@ pub struct Reading {
     pub not_applied: Vec<NotApplied>,
     /// Every text that was read.
     pub sources: Sources,
-    /// What the first file was written in.
+    /// What the first file was written in; S-CORE's, if it is a plan of verger's own that consists of such files.
     pub format: Format,
     /// Where services and their keys were given.
     pub places: Places,
@@ -165,7 +182,7 @@ pub fn read_with_snippet(path: &str, snippet_name: &str, snippet: &[u8], files: 
 pub fn read_with_fates(name: &str, bytes: &[u8], files: &dyn Files) -> (Reading, Vec<KeyFate>) {
     let notes = Notes { told: Some(Vec::new()), ..Notes::default() };
     let mut fates = Vec::new();
-    let work = Work { notes, fates: Some(&mut fates), ..Work::default() };
+    let work = Work { notes, fates: Some(&mut fates), is_import: true, ..Work::default() };
     let reading = work.read(name, Ok(bytes.to_vec()), None, files);
     (reading, fates)
 }
@@ -181,6 +198,8 @@ struct Work<'f> {
     fates: Option<&'f mut Vec<KeyFate>>,
     /// What a fragment is added to.
     base: Option<&'f Plan>,
+    /// What comes of it is not run as it is.
+    is_import: bool,
 }
 
 impl Work<'_> {
@@ -200,7 +219,8 @@ impl Work<'_> {
                 (Format::Unknown, None)
             }
         };
-        let Work { sources, mut found, places, notes: Notes { mut omitted, told }, fates, base: _ } = self;
+        let Work { sources, mut found, places, notes: Notes { mut omitted, told }, fates, base: _, is_import: _ } =
+            self;
         let plan = plan.filter(|_| found.errors() == 0);
         if let Some(plan) = &plan {
             compile::check(plan, &places, &mut found);
@@ -229,10 +249,16 @@ impl Work<'_> {
         files: &dyn Files,
     ) -> (Format, Option<Plan>) {
         let Some(file) = admit(name, bytes, &mut self.sources, &mut self.found) else { return (Format::Unknown, None) };
-        let (format, tree) = match self.tree(name, file) {
+        let (mut format, tree) = match read_tree(file, &self.sources, &mut self.found) {
             (format, Some(tree)) => (format, tree),
             (format, None) => return (format, None),
         };
+        if format == Format::AosJson
+            && aos::only_imports(&tree.root)
+            && parts::is_plan(&tree.root, name, imports::DEPTH_MAX, files)
+        {
+            format = Format::NativeJson;
+        }
         let snippet = snippet.and_then(|(name, bytes)| {
             let file = admit(name, bytes, &mut self.sources, &mut self.found)?;
             let tree = json::parse(file, self.sources.text(file), &mut self.found)?;
@@ -240,15 +266,7 @@ impl Work<'_> {
             Some((file, tree))
         });
         refuse_nul(&tree.root, &mut self.found);
-        let is_native = matches!(format, Format::NativeToml | Format::NativeJson);
-        if self.base.is_some() && !is_native {
-            self.found.error(Place::whole(file), || {
-                Said::new("a fragment is a plan of verger's own")
-                    .hint("`verger import FILE` shows what this configuration is in that format")
-            });
-            return (format, None);
-        }
-        if format == Format::AosJson {
+        if format == Format::AosJson && self.base.is_none() {
             let (plan, places) =
                 aos::read((file, tree), snippet, files, &mut self.sources, &mut self.notes, &mut self.found);
             self.places = places;
@@ -258,59 +276,94 @@ impl Work<'_> {
             self.found.error(Place::whole(snippet), || Said::new("a snippet goes over an AOS configuration only"));
         }
         let whole = Place::whole(file);
-        let (plan, places) = match score::file(&tree.root).filter(|_| format != Format::NativeToml) {
-            Some(kind) => score::read(kind, &tree.root, whole, &self.sources, &mut self.notes, &mut self.found),
-            None => native::read(&tree, whole, self.base, &self.sources, &mut self.found),
+        if format == Format::OciJson {
+            if !self.is_import || self.base.is_some() {
+                self.found.error(whole, || {
+                    Said::new("this is the configuration of a container, and verger makes none")
+                        .expected("a plan, or an AOS or S-CORE configuration")
+                        .hint("`verger import FILE` makes a plan of its process")
+                });
+                return (format, None);
+            }
+            let (plan, places) = oci::read(&tree.root, whole, &self.sources, &mut self.notes, &mut self.found);
+            self.places = places;
+            return (format, Some(plan));
+        }
+        let is_native = matches!(format, Format::NativeToml | Format::NativeJson);
+        let parts = match score::file(&tree.root).filter(|_| !is_native) {
+            Some(kind) => {
+                let part = score::Part { root: tree.root, whole, whole_as_imported: whole };
+                parts::Whole { score: Some((kind, vec![part])), ..parts::Whole::default() }
+            }
+            None => parts::read((file, tree), files, &mut self.sources, &mut self.found),
+        };
+        match &parts.score {
+            Some((score::File::Today, _)) => format = Format::ScoreJson,
+            Some((score::File::Seed | score::File::Health, _)) => format = Format::ScoreSeedJson,
+            None => {}
+        }
+        let is_native = is_native && parts.score.is_none();
+        if self.base.is_some() && !is_native {
+            self.found.error(Place::whole(file), || {
+                Said::new("a fragment is a plan of verger's own")
+                    .hint("`verger import FILE` shows what this configuration is in that format")
+            });
+            return (format, None);
+        }
+        let parts::Whole { tree, defaults, score } = parts;
+        let (plan, places) = match score {
+            Some((kind, parts)) => score::read(kind, parts, whole, &self.sources, &mut self.notes, &mut self.found),
+            None => native::read(&tree, &defaults, whole, self.base, &self.sources, &mut self.found),
         };
         self.places = places;
         (format, Some(plan))
     }
+}
 
-    /// The tree of a file, and what it is written in.
-    fn tree(&mut self, name: &str, file: FileId) -> (Format, Option<Tree>) {
-        let text = self.sources.text(file);
-        match detect::looks(name, text) {
-            Looks::Json => {
-                let tree = json::parse(file, text, &mut self.found);
-                let format = match &tree {
-                    Some(tree) if aos::is_configuration(&tree.root) => Format::AosJson,
-                    Some(tree) => match score::file(&tree.root) {
-                        Some(score::File::Today) => Format::ScoreJson,
-                        Some(score::File::Seed | score::File::Health) => Format::ScoreSeedJson,
-                        None => Format::NativeJson,
-                    },
+/// The tree of a file, and what it is written in.
+pub(crate) fn read_tree(file: FileId, sources: &Sources, found: &mut Findings) -> (Format, Option<Tree>) {
+    let text = sources.text(file);
+    match detect::looks(sources.name(file), text) {
+        Looks::Json => {
+            let tree = json::parse(file, text, found);
+            let format = match &tree {
+                Some(tree) if oci::is_configuration(&tree.root) => Format::OciJson,
+                Some(tree) if aos::is_configuration(&tree.root) => Format::AosJson,
+                Some(tree) => match score::file(&tree.root) {
+                    Some(score::File::Today) => Format::ScoreJson,
+                    Some(score::File::Seed | score::File::Health) => Format::ScoreSeedJson,
                     None => Format::NativeJson,
-                };
-                (format, tree)
+                },
+                None => Format::NativeJson,
+            };
+            (format, tree)
+        }
+        Looks::Toml => {
+            let mut of_toml = Findings::default();
+            let tree = toml::parse(file, text, &mut of_toml);
+            // Where nothing makes sense, one complaint is worth more than fifty.
+            if tree.missing == Missing::Tables && of_toml.errors() > 3 && !native::has_known_key(&tree.root) {
+                complain_of_neither(file, text, found);
+                return (Format::Unknown, None);
             }
-            Looks::Toml => {
-                let mut found = Findings::default();
-                let tree = toml::parse(file, text, &mut found);
-                // Where nothing makes sense, one complaint is worth more than fifty.
-                if tree.missing == Missing::Tables && found.errors() > 3 && !native::has_known_key(&tree.root) {
-                    self.neither(file);
-                    return (Format::Unknown, None);
-                }
-                self.found = found;
-                (Format::NativeToml, Some(tree))
-            }
-            Looks::Neither => {
-                self.neither(file);
-                (Format::Unknown, None)
-            }
+            found.take_over(of_toml);
+            (Format::NativeToml, Some(tree))
+        }
+        Looks::Neither => {
+            complain_of_neither(file, text, found);
+            (Format::Unknown, None)
         }
     }
+}
 
-    fn neither(&mut self, file: FileId) {
-        let text = self.sources.text(file);
-        let start = text.len() - text.trim_start().len();
-        let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-        self.found.error(Place::new(file, start..start + line.len()), || {
-            Said::new(format!("this is neither TOML nor JSON: \"{}\"", complaint::quoted(line)))
-                .expected("a plan in TOML or JSON, or an AOS or S-CORE configuration")
-                .hint(native::MINIMAL)
-        });
-    }
+fn complain_of_neither(file: FileId, text: &str, found: &mut Findings) {
+    let start = text.len() - text.trim_start().len();
+    let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
+    found.error(Place::new(file, start..start + line.len()), || {
+        Said::new(format!("this is neither TOML nor JSON: \"{}\"", complaint::quoted(line)))
+            .expected("a plan in TOML or JSON, or an AOS or S-CORE configuration")
+            .hint(native::MINIMAL)
+    });
 }
 
 /// Takes a file's bytes in as text, or complains: too large, not UTF-8.

@@ -12,6 +12,7 @@ use verger_engine::image::{
 use verger_engine::names::{NameFlaw, check_name};
 use verger_engine::time::Span;
 
+use crate::arguments;
 use crate::brains;
 use crate::circle;
 use crate::complaint::{Findings, Said, quoted};
@@ -22,6 +23,7 @@ use crate::keys::{
     Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, Sort, check_twice, find,
     read_table,
 };
+use crate::parts::Defaults;
 use crate::places::Places;
 use crate::recovery;
 use crate::sources::{Place, Sources};
@@ -31,10 +33,11 @@ use crate::tree::{Entry, Missing, Node, Table, Tree};
 /// What a file without services is told.
 pub(crate) const MINIMAL: &str = "a service is two lines: [service.web] and command = \"web --port 80\"";
 
-/// Reads a plan from the tree of a file; with a `base`, what the file adds to that one. What is wrong is in `found`; the plan is then of
+/// Reads a plan from the tree of its files, the first of which is `file`; with a `base`, what they add to that one. What is wrong is in `found`; the plan is then of
 /// no use.
 pub(crate) fn read(
     tree: &Tree,
+    all_defaults: &Defaults,
     file: Place,
     base: Option<&Plan>,
     sources: &Sources,
@@ -89,9 +92,9 @@ pub(crate) fn read(
 
     targets::read(root, &mut plan, &names, found);
     let mut sets = recovery::read(root, &names, found);
-    let defaults = root.get("defaults").and_then(|node| table_or_complain("defaults", node, found));
     let mut used_handles = BTreeSet::new();
-    if let Some(defaults) = defaults {
+    for entry in all_defaults.all() {
+        let Some(defaults) = table_or_complain("defaults", &entry.node, found) else { continue };
         used_handles.append(&mut check_defaults(defaults, &names, found));
     }
     let mut places = Places::default();
@@ -109,12 +112,14 @@ pub(crate) fn read(
             found.error(draft.place, || Said::new(BuildError::TooLarge.to_string()));
             break;
         }
-        let origin = Origin { file: sources.name(file.file).to_owned(), line: sources.line(draft.place) };
+        let origin = Origin { file: sources.name(draft.place.file).to_owned(), line: sources.line(draft.place) };
         let mut service = Service { name: draft.name.clone(), origin, ..Service::default() };
         let mut reader = Reader::new(Owner::Service(draft.name.clone()), &names, found);
-        if let Some(defaults) = defaults {
+        let around = all_defaults.around(draft.place.file);
+        for (at, defaults) in around.iter().enumerate() {
             reader.found.muted = true;
-            let own = |key: &str| table.entry(key).is_some() || NO_DEFAULTS.contains(&key);
+            let is_nearer = |key: &str| around.iter().take(at).any(|nearer| nearer.entry(key).is_some());
+            let own = |key: &str| table.entry(key).is_some() || NO_DEFAULTS.contains(&key) || is_nearer(key);
             read_table(SERVICE, defaults, &mut service, &mut reader, own);
             reader.found.muted = false;
         }
@@ -179,6 +184,7 @@ pub(crate) fn read(
     if let Some(base) = base {
         fragment::add_to(base, &mut plan);
     }
+    arguments::check(&plan, &places, &names, found);
     (plan, places)
 }
 
@@ -300,28 +306,34 @@ fn read_handles(root: &Table, names: &mut Names, found: &mut Findings) -> Vec<Ha
         read_table(HANDLE, table, &mut draft, &mut Reader::new(owner, &Names::default(), found), |_| false);
         let name = quoted(&entry.key);
         let place_of = |key: &str| table.get(key).map_or(entry.key_place, |node| node.place);
-        if [draft.file.is_some(), draft.pipe.is_some(), draft.listen.is_some()].iter().filter(|is| **is).count() > 1 {
-            let what = match (&draft.file, draft.pipe, &draft.listen) {
-                (Some(_), Some(_), None) => "both a file and a pipe",
-                (Some(_), None, Some(_)) => "both a file and a socket",
-                (None, Some(_), Some(_)) => "both a pipe and a socket",
-                _ => "a file, a pipe and a socket",
-            };
+        let is = [
+            (draft.file.is_some(), "a file"),
+            (draft.pipe.is_some(), "a pipe"),
+            (draft.memory.is_some(), "memory"),
+            (draft.listen.is_some(), "a socket"),
+        ];
+        let is: Vec<&str> = is.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect();
+        if let [others @ .., last] = is.as_slice()
+            && !others.is_empty()
+        {
+            let both = if others.len() == 1 { "both " } else { "" };
+            let what = format!("{both}{} and {last}", others.join(", "));
             found.error(entry.key_place, || {
-                Said::new(format!("handle `{name}` is {what}")).expected("one of `file`, `pipe` and `listen`")
+                Said::new(format!("handle `{name}` is {what}")).expected("one of `file`, `pipe`, `memory` and `listen`")
             });
             names.incomplete = true;
             continue;
         }
         let (mode, backlog) = (draft.mode, draft.backlog);
         for (given, key) in [(mode.is_some(), "mode"), (backlog.is_some(), "backlog")] {
-            if given && (draft.file.is_some() || draft.pipe.is_some()) {
+            if given && (draft.file.is_some() || draft.pipe.is_some() || draft.memory.is_some()) {
                 found.error(place_of(key), || {
                     Said::new(format!("`{key}` in handle `{name}` means nothing without `listen`")).hint("leave it out")
                 });
             }
         }
         let kind = match (draft.file, draft.pipe, draft.listen) {
+            _ if draft.memory.is_some() => HandleKind::Memory,
             (Some(path), ..) => {
                 if path.is_empty() {
                     found.error(place_of("file"), || {
@@ -348,12 +360,12 @@ fn read_handles(root: &Table, names: &mut Names, found: &mut Findings) -> Vec<Ha
                 HandleKind::Listen(Listen { address, mode, backlog: backlog.unwrap_or(BACKLOG) })
             }
             (None, None, None) => {
-                let is_nothing = !["file", "pipe", "listen"].iter().any(|key| table.entry(key).is_some());
+                let is_nothing = !["file", "pipe", "memory", "listen"].iter().any(|key| table.entry(key).is_some());
                 let is_known = table.entries().iter().all(|entry| find(HANDLE, &entry.key).is_some());
                 if is_nothing && is_known && !names.incomplete {
                     found.error(entry.key_place, || {
                         Said::new(format!("handle `{name}` is nothing yet"))
-                            .expected("file = \"PATH\", pipe = true or listen = \"ADDRESS\"")
+                            .expected("file = \"PATH\", pipe = true, memory = true or listen = \"ADDRESS\"")
                     });
                 }
                 // Whether it would have been a pipe is not known, so nothing is said of its ends.
@@ -364,6 +376,7 @@ fn read_handles(root: &Table, names: &mut Names, found: &mut Findings) -> Vec<Ha
         let sort = match kind {
             HandleKind::File(_) => Sort::File,
             HandleKind::Pipe => Sort::Pipe,
+            HandleKind::Memory => Sort::Memory,
             HandleKind::Listen(_) => Sort::Socket,
         };
         names.handles.insert(entry.key.clone(), (sort, entry.key_place));

@@ -201,7 +201,7 @@ fn land_command(
     let command = Service {
         name: name.to_owned(),
         description: format!("step of recovery: {}", argv.join(" ")),
-        origin: Origin { line: sources.line(place), ..first.origin.clone() },
+        origin: Origin { file: sources.name(place.file).to_owned(), line: sources.line(place) },
         program: argv.first().cloned().unwrap_or_default(),
         argv: argv.to_vec(),
         stop: Service::default().stop,

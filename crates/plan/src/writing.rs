@@ -50,6 +50,7 @@ pub fn to_toml(plan: &Plan) -> String {
         match kind {
             HandleKind::File(path) => text.key("file", quoted(path)),
             HandleKind::Pipe => text.key("pipe", "true".to_owned()),
+            HandleKind::Memory => text.key("memory", "true".to_owned()),
             HandleKind::Listen(Listen { address, mode, backlog }) => {
                 text.key("listen", quoted(&address.to_string()));
                 text.key_if_some("mode", *mode, octal);
@@ -139,6 +140,7 @@ fn write_service(service: &Service, text: &mut Text) {
         origin: _,
         program,
         argv,
+        arguments_from,
         environment,
         inherit_environment,
         working_directory,
@@ -187,6 +189,7 @@ fn write_service(service: &Service, text: &mut Text) {
     text.key_unless("description", description.is_empty(), || quoted(description));
     text.key("command", texts(argv));
     text.key_unless("program", argv.first() == Some(program), || quoted(program));
+    text.key_unless("arguments_from", arguments_from.is_empty(), || quoted(arguments_from));
     text.key_unless("environment", environment.is_empty(), || {
         table(environment.iter().map(|(name, value)| (name.as_str(), quoted(value))))
     });

@@ -22,6 +22,11 @@ impl Files for Disk {
     fn identity(&self, path: &str) -> String {
         fs::canonicalize(path).map_or_else(|_| path.to_owned(), |real| real.display().to_string())
     }
+
+    fn names(&self, folder: &str) -> Result<Vec<String>, String> {
+        let entries = fs::read_dir(folder).map_err(|error| error.to_string())?;
+        Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+    }
 }
 
 fn files(folder: &str) -> Vec<String> {
@@ -72,6 +77,10 @@ fn the_samples_are_good() {
         check(&reading, &path);
         assert!(reading.complaints.is_empty() && reading.plan.is_some(), "{path}: {:?}", reading.complaints);
     }
+    let reading = read(&format!("{HERE}/samples/several/machine.toml"), &Disk);
+    check(&reading, "machine.toml");
+    assert!(reading.complaints.is_empty(), "{:?}", reading.complaints);
+    assert_eq!((reading.plan.map(|plan| plan.services.len()), reading.sources.names().count()), (Some(4), 3));
     let reading = read(&format!("{HERE}/samples/aos/robot.json"), &Disk);
     check(&reading, "robot.json");
     assert_eq!((reading.plan.map(|plan| plan.services.len()), reading.sources.names().count()), (Some(4), 3));
@@ -158,6 +167,8 @@ fn mutants_of_good_files_are_survived() {
         "samples/robot.json",
         "samples/aos/robot.json",
         "samples/aos/parts/basics.json",
+        "samples/several/machine.toml",
+        "samples/several/sensors.toml",
         "samples/score/seed.json",
         "samples/score/today.json",
     ]

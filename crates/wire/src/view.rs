@@ -233,7 +233,7 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
                     SourceView::Handle { handle, .. } => match image?.handle(handle).1 {
                         HandleView::File(path) => path.to_owned(),
                         HandleView::Listen(listen) => listen.address.to_string(),
-                        HandleView::Pipe => return None,
+                        HandleView::Pipe | HandleView::Memory => return None,
                     },
                     SourceView::Null | SourceView::Inherit | SourceView::Lines(_) => return None,
                 };
@@ -246,6 +246,7 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
             };
             service.descriptors().filter_map(file).collect()
         }
+        Step::Arguments => service.arguments_from_name().map(str::to_owned).into_iter().collect(),
         Step::Fork
         | Step::Signals
         | Step::Session

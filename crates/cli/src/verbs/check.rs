@@ -84,6 +84,7 @@ pub(super) fn format_word(format: Format) -> &'static str {
         Format::AosJson => "aos",
         Format::ScoreSeedJson => "score-seed",
         Format::ScoreJson => "score",
+        Format::OciJson => "oci",
         Format::Unknown => "unknown",
     }
 }

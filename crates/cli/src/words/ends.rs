@@ -29,6 +29,8 @@ const ENOEXEC: u16 = 8;
 const EAGAIN: u16 = 11;
 const EACCES: u16 = 13;
 const ENOTDIR: u16 = 20;
+const ENODATA: u16 = 61;
+const EILSEQ: u16 = 84;
 const EADDRINUSE: u16 = 98;
 const EADDRNOTAVAIL: u16 = 99;
 
@@ -71,11 +73,16 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
         (Step::ResourceLimits, EPERM) => {
             "only root can raise a hard limit: lower it in the plan, or start the daemon as root"
         }
+        (Step::Arguments, ENODATA) => {
+            "the service that writes to that handle has written nothing: see to it, and have it run again"
+        }
+        (Step::Arguments, EILSEQ) => "an argument holds no NUL byte: the service that writes them writes lines of text",
         (Step::Capabilities, EPERM) => "the daemon has not got these capabilities itself, so it cannot give them",
         (
             Step::User
             | Step::Group
             | Step::Program
+            | Step::Arguments
             | Step::Fork
             | Step::Signals
             | Step::Session

@@ -38,7 +38,7 @@ pub(super) fn wiring(engine: &Engine, slot: u32, view: &ServiceView<'_>, into: &
                 match (kind, end) {
                     (HandleView::Pipe, 0) => format!("{name}.r"),
                     (HandleView::Pipe, _) => format!("{name}.w"),
-                    (HandleView::File(_) | HandleView::Listen(_), _) => name.to_owned(),
+                    (HandleView::File(_) | HandleView::Memory | HandleView::Listen(_), _) => name.to_owned(),
                 }
             }
         };
@@ -71,6 +71,7 @@ pub(super) fn handle_after(engine: &Engine, slot: u32, after: Option<&Name>, lin
     let later = ends.filter(|(name, ..)| after.is_none_or(|after| name.as_bytes() > after.as_bytes()));
     let (name, bare, view) = later.min_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()))?;
     match view {
+        HandleView::Memory => event::handle(line, &name, "memory", "write", b""),
         HandleView::File(path) => event::handle(line, &name, "file", "write,append,create", path.as_bytes()),
         HandleView::Listen(listen) => {
             event::handle(line, &name, "socket", "bind,listen", listen.address.to_string().as_bytes())

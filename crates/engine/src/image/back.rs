@@ -79,6 +79,7 @@ fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {
         control: service.control(),
         restricted: service.restricted(),
         brain: service.brain().map(name).unwrap_or_default(),
+        arguments_from: service.arguments_from_name().unwrap_or_default().to_owned(),
         alive_within: service.alive_within(),
         requires: edges(EdgeKind::Requires).map(need).collect(),
         wants: edges(EdgeKind::Wants).map(need).collect(),
@@ -117,7 +118,7 @@ fn source_of(image: &Image, source: SourceView<'_>) -> Source {
             let suffix = match (kind, end) {
                 (HandleView::Pipe, 0) => ".r",
                 (HandleView::Pipe, _) => ".w",
-                (HandleView::File(_) | HandleView::Listen(_), _) => "",
+                (HandleView::File(_) | HandleView::Memory | HandleView::Listen(_), _) => "",
             };
             Source::Handle([name, suffix].concat())
         }
@@ -128,6 +129,7 @@ fn handle_of((name, kind): (&str, HandleView<'_>)) -> Handle {
     let kind = match kind {
         HandleView::File(path) => HandleKind::File(path.to_owned()),
         HandleView::Pipe => HandleKind::Pipe,
+        HandleView::Memory => HandleKind::Memory,
         HandleView::Listen(Listen { address, mode, backlog }) => {
             let address = match address {
                 Address::Tcp(host, port) => Address::Tcp(host, port),

@@ -445,6 +445,7 @@ impl Writer {
         let (kind, path, host, port) = match &handle.kind {
             HandleKind::File(path) => (HANDLE_FILE, path.as_str(), None, 0),
             HandleKind::Pipe => (HANDLE_PIPE, "", None, 0),
+            HandleKind::Memory => (HANDLE_MEMORY, "", None, 0),
             HandleKind::Listen(listen) => {
                 if let Some(what) = flaw_of_socket(&handle.name, listen) {
                     return Err(BuildError::BadHandle { handle: handle.name.clone(), what });
@@ -459,7 +460,7 @@ impl Writer {
         };
         let (mode, backlog) = match &handle.kind {
             HandleKind::Listen(listen) => (listen.mode.unwrap_or(NO_MODE), listen.backlog),
-            HandleKind::File(_) | HandleKind::Pipe => (NO_MODE, 0),
+            HandleKind::File(_) | HandleKind::Pipe | HandleKind::Memory => (NO_MODE, 0),
         };
         let (host_length, host) = match host {
             None => (0, 0),
@@ -577,6 +578,14 @@ impl Writer {
             text.push_str(value);
             variables.push(text);
         }
+        let wanted = service.arguments_from.as_str();
+        let arguments_from = match handles.get(wanted) {
+            _ if wanted.is_empty() => NO_NUMBER,
+            Some((at, HandleKind::Memory)) => *at,
+            Some((_, HandleKind::File(_) | HandleKind::Pipe | HandleKind::Listen(_))) | None => {
+                return Err(BuildError::UnknownHandle { service: service.name.clone(), wanted: wanted.to_owned() });
+            }
+        };
         let (ready, ready_fd, alive_for) = match service.ready {
             Ready::Started => (READY_STARTED, 0, Span::ZERO),
             Ready::AliveFor(span) => (READY_ALIVE_FOR, 0, span),
@@ -594,6 +603,7 @@ impl Writer {
             position,
             program: self.text(&service.program)?,
             argv: self.texts(service.argv.iter().map(String::as_str))?,
+            arguments_from,
             environment: self.texts(variables.iter().map(String::as_str))?,
             inherit_environment: u8::from(service.inherit_environment),
             working_directory: self.text(&service.working_directory)?,
@@ -716,7 +726,7 @@ impl Writer {
 
 /// Finds a handle and its end (0 the one to read, 1 the one to write) by what a descriptor calls it.
 fn find_handle(name: &str, handles: &BTreeMap<&str, (u32, &HandleKind)>) -> Option<(u32, u8)> {
-    if let Some((at, HandleKind::File(_) | HandleKind::Listen(_))) = handles.get(name) {
+    if let Some((at, HandleKind::File(_) | HandleKind::Listen(_) | HandleKind::Memory)) = handles.get(name) {
         return Some((*at, 1));
     }
     let (pipe, end) = match name.rsplit_once('.')? {
@@ -726,7 +736,7 @@ fn find_handle(name: &str, handles: &BTreeMap<&str, (u32, &HandleKind)>) -> Opti
     };
     match handles.get(pipe)? {
         (at, HandleKind::Pipe) => Some((*at, end)),
-        (_, HandleKind::File(_) | HandleKind::Listen(_)) => None,
+        (_, HandleKind::File(_) | HandleKind::Listen(_) | HandleKind::Memory) => None,
     }
 }
 
@@ -781,7 +791,7 @@ fn digest(service: &Service, handles: &BTreeMap<&str, (u32, &HandleKind)>) -> u6
         // Its backlog and its mode can be changed where it is.
         HandleKind::Listen(listen) => written.and_then(|()| write!(sum, "{}", listen.address)),
         HandleKind::File(path) => written.and_then(|()| write!(sum, "{path:?}")),
-        HandleKind::Pipe => written,
+        HandleKind::Pipe | HandleKind::Memory => written,
     });
     debug_assert!(written.is_ok(), "a checksum refuses nothing");
     sum.0

@@ -37,6 +37,7 @@ macro_rules! keys {
 keys! {
     run "program" |a, b| a.program() == b.program();
     run "command" |a, b| a.argv().eq(b.argv());
+    run "arguments_from" |a, b| a.arguments_from_name() == b.arguments_from_name();
     run "environment" |a, b| a.environment().eq(b.environment());
     run "inherit_environment" |a, b| a.inherit_environment() == b.inherit_environment();
     run "working_directory" |a, b| a.working_directory() == b.working_directory();

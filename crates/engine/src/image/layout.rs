@@ -12,7 +12,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 5;
+pub const VERSION: u32 = 6;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -190,6 +190,7 @@ record! {
         position: u32,
         program: Text,
         argv: List,
+        arguments_from: u32,
         environment: List,
         inherit_environment: u8,
         working_directory: Text,
@@ -300,7 +301,7 @@ record! {
     StepRecord { wait: Span, action: u8, group: Text, target: Text, service: u32, }
 }
 
-/// "None" for a group's `fallback`, for a service's `recovery`, and for `start_retries`.
+/// "None" for a group's `fallback`, for a service's `recovery` and `arguments_from`, and for `start_retries`.
 pub(super) const NO_NUMBER: u32 = u32::MAX;
 
 pub(super) const READY_STARTED: u8 = 0;
@@ -321,6 +322,7 @@ pub(super) const HANDLE_TCP: u8 = 2;
 pub(super) const HANDLE_UDP: u8 = 3;
 pub(super) const HANDLE_UNIX: u8 = 4;
 pub(super) const HANDLE_UNIX_DATAGRAM: u8 = 5;
+pub(super) const HANDLE_MEMORY: u8 = 6;
 
 /// FNV-1a with 64 bits: tells damage, not malice (whoever can write an image can also write its checksum; that is why
 /// everything else is verified too). <http://www.isthe.com/chongo/tech/comp/fnv/>

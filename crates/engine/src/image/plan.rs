@@ -65,6 +65,8 @@ pub struct Service {
     pub program: String,
     /// The whole argument vector, `argv[0]` included.
     pub argv: Vec<String>,
+    /// The memory handle of which each line is one argument more, at each start; empty: none.
+    pub arguments_from: String,
     /// Variables set on top of what is inherited, as (name, value).
     pub environment: Vec<(String, String)>,
     /// Whether the daemon's own environment is passed on.
@@ -183,6 +185,7 @@ impl Default for Service {
             control: None,
             restricted: false,
             brain: String::new(),
+            arguments_from: String::new(),
             alive_within: None,
             requires: Vec::new(),
             wants: Vec::new(),
@@ -616,9 +619,14 @@ pub enum HandleKind {
     File(String),
     /// A pipe, with an end to read (`NAME.r`) and one to write (`NAME.w`).
     Pipe,
+    /// A file in memory of at most [`MEMORY_BYTES`]; a service that has it on a descriptor begins with a new, empty one.
+    Memory,
     /// A socket that clients come to.
     Listen(Listen<String>),
 }
+
+/// What a memory handle holds at most; writing more fails with `EPERM`. A command line that long is one that most systems take.
+pub const MEMORY_BYTES: usize = 64 * 1024;
 
 /// A socket that clients come to. `P` is the text of a path: owned in a plan, borrowed from an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::layout::{
-    CHECKED_FROM, Field, HANDLE_UNIX, HANDLE_UNIX_DATAGRAM, HandleRecord, HeaderRecord, List, NO_BRAIN, ServiceRecord,
-    checksum,
+    CHECKED_FROM, Field, HANDLE_MEMORY, HANDLE_UNIX, HandleRecord, HeaderRecord, List, NO_BRAIN, NO_NUMBER,
+    ServiceRecord, checksum,
 };
 use super::*;
 use crate::time::Span;
@@ -224,7 +224,7 @@ fn sockets_that_cannot_be_are_neither_built_nor_taken() {
     let good = build(&rich()).unwrap();
     let record = HeaderRecord::handles(&good).start as usize + HandleRecord::SIZE;
     let fields: [(usize, &[u8], &str); 5] = [
-        (8, &[HANDLE_UNIX_DATAGRAM + 1], "a handle is of an unknown kind"),
+        (8, &[HANDLE_MEMORY + 1], "a handle is of an unknown kind"),
         (8, &[HANDLE_UNIX], a_path),
         (17, &[6], "a socket's host is no address"),
         (34, &[0, 0], "a port is from 1 to 65535"),
@@ -423,6 +423,7 @@ fn every_key_that_changes_is_named() {
     let changes: &[KeyChange] = &[
         ("program", true, |it| it.program = "/bin/other".into()),
         ("command", true, |it| it.argv.push("-v".into())),
+        ("arguments_from", true, |it| it.arguments_from = "found".into()),
         ("environment", true, |it| it.environment.push(("C".into(), String::new()))),
         ("inherit_environment", true, |it| it.inherit_environment ^= true),
         ("working_directory", true, |it| it.working_directory = "/tmp".into()),
@@ -474,6 +475,7 @@ fn every_key_that_changes_is_named() {
         ("survive", true, |it| it.survive ^= true),
     ];
     let mut free = rich();
+    free.handles.push(Handle { name: "found".into(), kind: HandleKind::Memory });
     // A set is nobody's key, and no brain decides about its members.
     free.recovery.clear();
     // So that `db` may lean on any other.
@@ -514,6 +516,7 @@ fn each_field_is_a_key(service: Service) {
         // Keys.
         program: _,
         argv: _,
+        arguments_from: _,
         environment: _,
         inherit_environment: _,
         working_directory: _,
@@ -570,6 +573,8 @@ fn an_image_gives_a_plan_that_builds_the_same() {
     plan.services[0].wants = vec!["aux".into()];
     plan.services[2].conflicts = vec!["db".into()];
     plan.handles.push(Handle { name: "file".into(), kind: HandleKind::File("/x".into()) });
+    plan.handles.push(Handle { name: "found".into(), kind: HandleKind::Memory });
+    plan.services[0].arguments_from = "found".into();
     for address in ["unix:/run/x.sock", "udp:[::1]:53", "datagram:@y"] {
         plan.handles.push(listening(&address.replace([':', '/', '[', ']', '@'], "."), address));
     }
@@ -591,6 +596,39 @@ fn an_image_gives_a_plan_that_builds_the_same() {
     assert_eq!(back.recovery, plan.recovery);
     assert_eq!(back.handles.len(), plan.handles.len());
     assert_eq!((back.groups.len(), back.groups[0].initial.as_str()), (1, "on"));
+}
+
+#[test]
+fn arguments_come_from_a_memory_handle_and_from_nothing_else() {
+    let mut plan = rich();
+    plan.handles = vec![
+        Handle { name: "file".into(), kind: HandleKind::File("/x".into()) },
+        Handle { name: "found".into(), kind: HandleKind::Memory },
+    ];
+    plan.services = vec![Service { arguments_from: "found".into(), ..service("a") }];
+    plan.recovery.clear();
+    plan.groups.clear();
+    let sound = build(&plan).unwrap();
+    let view = Image::verify(Arc::new(sound.clone())).unwrap();
+    assert_eq!(view.service(0).arguments_from(), Some(1));
+    for wrong in ["file", "nobody"] {
+        plan.services[0].arguments_from = wrong.into();
+        assert!(matches!(build(&plan), Err(BuildError::UnknownHandle { .. })), "{wrong}");
+    }
+    // Forged: another handle, or none.
+    plan.services[0].arguments_from = String::new();
+    let without = build(&plan).unwrap();
+    let at = (0..sound.len() - 4)
+        .find(|at| sound[*at..*at + 4] == 1u32.to_le_bytes() && without[*at..*at + 4] == NO_NUMBER.to_le_bytes())
+        .unwrap();
+    for number in [0u32, 2, NO_NUMBER - 1] {
+        let mut forged = sound.clone();
+        forged[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        let sum = checksum(&forged[CHECKED_FROM..]);
+        forged[CHECKED_FROM - 8..CHECKED_FROM].copy_from_slice(&sum.to_le_bytes());
+        let found = Image::verify(Arc::new(forged)).map(drop);
+        assert_eq!(found, Err(ImageError::Malformed { what: "arguments come from no memory handle" }), "{number}");
+    }
 }
 
 #[test]

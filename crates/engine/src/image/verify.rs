@@ -414,11 +414,11 @@ impl<'i> Checker<'i> {
         let name = self.text(HandleRecord::name(record))?;
         sound(check_name(name).is_ok(), "a handle's name is none")?;
         let path = self.text(HandleRecord::path(record))?;
-        sound(HandleRecord::kind(record) <= HANDLE_UNIX_DATAGRAM, "a handle is of an unknown kind")?;
+        sound(HandleRecord::kind(record) <= HANDLE_MEMORY, "a handle is of an unknown kind")?;
         sound(matches!(HandleRecord::host_length(record), 0 | 4 | 16), "a socket's host is no address")?;
         match handle_view(record, path) {
             HandleView::Listen(listen) => flaw_of_socket(name, &listen).map_or(Ok(()), |what| Err(malformed(what))),
-            HandleView::File(_) | HandleView::Pipe => Ok(()),
+            HandleView::File(_) | HandleView::Pipe | HandleView::Memory => Ok(()),
         }
     }
 
@@ -467,6 +467,14 @@ impl<'i> Checker<'i> {
         sound(ServiceRecord::argv(record).count > 0, "a service has no argument 0")?;
         sound(ServiceRecord::stop(record).count as usize <= STOP_STEPS_MAX, "too many stop signals")?;
         self.numbers_in_order(ServiceRecord::descriptors(record))?;
+        let arguments = ServiceRecord::arguments_from(record);
+        let mut handles = self.records(self.tables.handles, HandleRecord::SIZE);
+        let is_memory = |handle: &[u8]| HandleRecord::kind(handle) == HANDLE_MEMORY;
+        let is_none = arguments == NO_NUMBER;
+        sound(
+            is_none || handles.nth(arguments as usize).is_some_and(is_memory),
+            "arguments come from no memory handle",
+        )?;
 
         let policy = ServiceRecord::scheduling_policy(record);
         let known = [

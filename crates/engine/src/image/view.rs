@@ -131,6 +131,8 @@ pub enum HandleView<'i> {
     File(&'i str),
     /// A pipe.
     Pipe,
+    /// A file in memory.
+    Memory,
     /// A socket that clients come to.
     Listen(Listen<&'i str>),
 }
@@ -145,6 +147,7 @@ pub(super) fn handle_view<'i>(record: &[u8], path: &'i str) -> HandleView<'i> {
     };
     let address = match HandleRecord::kind(record) {
         HANDLE_FILE => return HandleView::File(path),
+        HANDLE_MEMORY => return HandleView::Memory,
         HANDLE_TCP => Address::Tcp(host, port),
         HANDLE_UDP => Address::Udp(host, port),
         HANDLE_UNIX => Address::Unix(path),
@@ -556,6 +559,16 @@ impl<'i> ServiceView<'i> {
     /// The number of the service that decides when this one starts, if another one does.
     pub fn brain(&self) -> Option<u32> {
         Some(ServiceRecord::brain(self.record)).filter(|brain| *brain != NO_BRAIN)
+    }
+
+    /// The number of the memory handle whose lines are arguments more, if there is one.
+    pub fn arguments_from(&self) -> Option<u32> {
+        Some(ServiceRecord::arguments_from(self.record)).filter(|handle| *handle != NO_NUMBER)
+    }
+
+    /// The name of that handle.
+    pub fn arguments_from_name(&self) -> Option<&'i str> {
+        Some(self.image.handle(self.arguments_from()?).0)
     }
 
     /// How often it says something as a brain; `None` means that it need not.

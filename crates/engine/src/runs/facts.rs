@@ -220,6 +220,8 @@ coded_enum! {
         Shim = 27, "shim";
         /// Setting up the pid and mount namespaces of the run.
         Namespace = 28, "namespace";
+        /// Reading the arguments that another service has written.
+        Arguments = 29, "arguments";
     }
 }
 

@@ -75,6 +75,7 @@ pub fn last_stop_reason(order: LastOrder) -> LastStopReason {
             Step::User | Step::SetUid => LastStopReason::SetUsrErr,
             Step::Group | Step::SetGroups | Step::SetGid => LastStopReason::SetGrpErr,
             Step::Program
+            | Step::Arguments
             | Step::Open
             | Step::Signals
             | Step::Session

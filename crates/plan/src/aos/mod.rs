@@ -17,26 +17,25 @@ mod merge;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use self::fields::CONFIGURATION;
-use crate::complaint::{Findings, Said, quoted};
+use crate::Files;
+use crate::complaint::{Findings, Said};
+use crate::imports::Imports;
 use crate::places::Places;
 use crate::score::Notes;
 use crate::sources::{FileId, Place, Sources};
 use crate::tree::{Node, Table, Tree, json, refuse_nul};
-use crate::{Files, admit};
 use verger_engine::image::Plan;
-
-/// Files import each other at most this deep.
-const IMPORT_DEPTH_MAX: usize = 64;
-/// One configuration has at most this many files.
-const FILES_MAX: usize = 1000;
 
 /// Says whether an object is an AOS configuration rather than a native plan.
 pub(crate) fn is_configuration(root: &Table) -> bool {
     let has = |key: &str| root.get(key).is_some();
     has("applications") || (!has("service") && ["imports", "channels", "nodes", "maps"].into_iter().any(has))
+}
+
+/// Whether an object says nothing but what it imports: then it is what those are.
+pub(crate) fn only_imports(root: &Table) -> bool {
+    root.entries().iter().all(|entry| ["imports", "$schema"].contains(&entry.key.as_str()))
 }
 
 /// Reads a configuration from its first file, and from a snippet that goes over all of it.
@@ -48,11 +47,9 @@ pub(crate) fn read(
     notes: &mut Notes,
     found: &mut Findings,
 ) -> (Plan, Places) {
-    let mut loader =
-        Loader { files, sources, found, notes, seen: BTreeMap::new(), path: Vec::new(), merged: Table::default() };
     let (file, tree) = first;
-    let identity = loader.files.identity(loader.sources.name(file));
-    loader.seen.insert(identity.clone(), Place::whole(file));
+    let (imports, identity) = Imports::begin(file, sources, files);
+    let mut loader = Loader { imports, sources, found, notes, merged: Table::default() };
     loader.load(file, identity, &tree);
     if let Some((file, tree)) = snippet {
         loader.load(file, String::new(), &tree);
@@ -69,14 +66,10 @@ pub(crate) fn read(
 }
 
 struct Loader<'a> {
-    files: &'a dyn Files,
+    imports: Imports<'a>,
     sources: &'a mut Sources,
     found: &'a mut Findings,
     notes: &'a mut Notes,
-    /// Every file so far by its identity, and where it was asked for.
-    seen: BTreeMap<String, Place>,
-    /// The files that are being read, each imported by the one before.
-    path: Vec<(String, FileId)>,
     merged: Table,
 }
 
@@ -88,17 +81,17 @@ impl Loader<'_> {
         if let Some(told) = &mut self.notes.told {
             fates::tell(&tree.root, &CONFIGURATION, "", told);
         }
-        self.path.push((identity, file));
+        self.imports.enter(identity, file);
         for import in tree.root.get("imports").and_then(Node::as_array).unwrap_or(&[]) {
             if let Some(path) = import.as_text() {
-                self.import(file, path, import.place);
+                self.import(path, import.place);
             }
         }
-        self.path.pop();
+        self.imports.leave();
         merge::merge(&mut self.merged, &tree.root, &CONFIGURATION);
     }
 
-    fn import(&mut self, from: FileId, path: &str, place: Place) {
+    fn import(&mut self, path: &str, place: Place) {
         if path.is_empty() || path.contains('\0') {
             // A NUL was complained of.
             if path.is_empty() {
@@ -106,49 +99,10 @@ impl Loader<'_> {
             }
             return;
         }
-        let name = joined(self.sources.name(from), path);
-        let identity = self.files.identity(&name);
-        if let Some(first) = self.seen.get(&identity) {
-            return self.complain_of_second(&identity, &name, place, *first);
+        let Some((file, identity)) = self.imports.open(path, place, self.sources, self.found) else { return };
+        if let Some(tree) = json::parse(file, self.sources.text(file), self.found) {
+            refuse_nul(&tree.root, self.found);
+            self.load(file, identity, &tree);
         }
-        if self.path.len() >= IMPORT_DEPTH_MAX || self.seen.len() >= FILES_MAX {
-            return self.found.error(place, || {
-                Said::new("too many imports")
-                    .expected(format!("at most {FILES_MAX} files, and {IMPORT_DEPTH_MAX} in a row"))
-            });
-        }
-        self.seen.insert(identity.clone(), place);
-        match self.files.read(&name) {
-            Ok(bytes) => {
-                let Some(file) = admit(&name, &bytes, self.sources, self.found) else { return };
-                if let Some(tree) = json::parse(file, self.sources.text(file), self.found) {
-                    refuse_nul(&tree.root, self.found);
-                    self.load(file, identity, &tree);
-                }
-            }
-            Err(why) => {
-                self.found.error(place, || Said::new(format!("`{}` cannot be read: {}", quoted(&name), quoted(&why))))
-            }
-        }
-    }
-
-    fn complain_of_second(&mut self, identity: &str, name: &str, place: Place, first: Place) {
-        let (path, sources) = (&self.path, &self.sources);
-        self.found.error(place, || match path.iter().position(|(on_path, _)| on_path == identity) {
-            Some(from) => {
-                let names = path.iter().skip(from).map(|(_, file)| sources.name(*file));
-                let circle: Vec<String> = names.chain([name]).map(quoted).collect();
-                Said::new(format!("the files import each other in a circle: {}", circle.join(" -> ")))
-            }
-            None => Said::new(format!("`{}` is imported twice", quoted(name))).also(first, "first here"),
-        });
-    }
-}
-
-/// A path as the importing file means it: relative to its folder.
-fn joined(from: &str, path: &str) -> String {
-    match from.rsplit_once('/') {
-        Some((folder, _)) if !path.starts_with('/') => format!("{folder}/{path}"),
-        _ => path.to_owned(),
     }
 }

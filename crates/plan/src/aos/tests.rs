@@ -228,15 +228,21 @@ fn configurations_with_imports() {
     );
     check(
         &[("a.json", r#"{ "imports": ["b/b.json"] }"#), ("b/b.json", r#"{ "imports": ["../a.json"] }"#)],
-        &["b/b.json:1:15: the files import each other in a circle: a.json -> b/b.json -> b/../a.json"],
+        &[
+            "b/b.json:1:15: the files import each other in a circle: a.json -> b/b.json -> b/../a.json\n  hint: take one of these imports out",
+        ],
     );
     check(
         &[("a.json", r#"{ "imports": ["a.json"], "applications": [] }"#)],
-        &["a.json:1:15: the files import each other in a circle: a.json -> a.json"],
+        &[
+            "a.json:1:15: the files import each other in a circle: a.json -> a.json\n  hint: take one of these imports out",
+        ],
     );
 
     // Missing.
-    check(&files[..3], &["c/dir/two.json:1:15: `c/dir/three.json` cannot be read: no such file"]);
+    let hint = "a path is looked for from the folder of the file that has it";
+    let missing = format!("c/dir/two.json:1:15: `c/dir/three.json` cannot be read: no such file\n  hint: {hint}");
+    check(&files[..3], &[&missing]);
     let reading = read("nix.json", &memory(&[]));
     assert_eq!(
         (said(&reading), reading.format),

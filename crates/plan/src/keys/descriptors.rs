@@ -169,7 +169,12 @@ fn read_handle(number: u32, name: &str, place: Place, reader: &mut Reader<'_>) -
     };
     let shown_bare = quoted(bare);
     match (names.handles.get(name), names.handles.get(bare), end) {
-        (Some((Sort::File | Sort::Socket, _)), _, _) => {
+        (Some((Sort::Memory, _)), _, _) if number == 0 => {
+            reader.used_handles.insert(name.to_owned());
+            let hint = Some("`arguments_from` gives a service what is in it".to_owned());
+            reader.bad(place, &format!("names handle `{shown}`, which is in memory, and written to only"), hint);
+        }
+        (Some((Sort::File | Sort::Memory | Sort::Socket, _)), _, _) => {
             reader.used_handles.insert(name.to_owned());
             return found;
         }
@@ -196,9 +201,13 @@ fn read_handle(number: u32, name: &str, place: Place, reader: &mut Reader<'_>) -
                 Some(format!("write \"{shown}.{end}\": .r is the end to read, .w the end to write")),
             );
         }
-        (None, Some((sort @ (Sort::File | Sort::Socket), _)), Some(end)) => {
+        (None, Some((sort @ (Sort::File | Sort::Memory | Sort::Socket), _)), Some(end)) => {
             reader.used_handles.insert(bare.to_owned());
-            let what = if *sort == Sort::File { "is a file" } else { "listens" };
+            let what = match sort {
+                Sort::File => "is a file",
+                Sort::Memory => "is in memory",
+                Sort::Socket | Sort::Pipe => "listens",
+            };
             let words = format!("names an end of handle `{shown_bare}`, which {what}");
             reader.bad(place, &words, Some(format!("write \"{shown_bare}\", without .{end}")));
         }
@@ -208,7 +217,7 @@ fn read_handle(number: u32, name: &str, place: Place, reader: &mut Reader<'_>) -
             reader.found.error(place, || {
                 let known = names.handles.iter().flat_map(|(name, (sort, _))| match sort {
                     Sort::Pipe => vec![format!("{name}.r"), format!("{name}.w")],
-                    Sort::File | Sort::Socket => vec![name.clone()],
+                    Sort::File | Sort::Memory | Sort::Socket => vec![name.clone()],
                 });
                 let known: Vec<String> = ["inherit".to_owned(), "null".to_owned()].into_iter().chain(known).collect();
                 let hint = did_you_mean(name, known.iter().map(String::as_str))

@@ -41,7 +41,7 @@ use crate::value::duration;
 pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as condition_names};
 pub(crate) use descriptors::check_twice;
 pub(crate) use instances::{OF_TEMPLATES, listed, no_template, replicas};
-pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN};
+pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN, imports};
 pub(crate) use recovery::{Action, RECOVERY, RecoveryDraft, STEP, Step, command_name, command_places};
 pub(crate) use target::{GROUP, TARGET, TargetDraft};
 
@@ -97,9 +97,10 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 12] = [
+pub(crate) const NO_DEFAULTS: [&str; 13] = [
     "description",
     "command",
+    "arguments_from",
     "instances",
     "replicas",
     "requires",
@@ -173,6 +174,7 @@ impl Names {
 pub(crate) enum Sort {
     File,
     Pipe,
+    Memory,
     Socket,
 }
 

@@ -6,8 +6,9 @@ use verger_engine::image::{
     SERVICES_MAX,
 };
 
-use super::{Group, Key, Reader, Shape, octal, pacing, target};
+use super::{Group, Key, Reader, Shape, octal, pacing, strings_schema, target};
 use crate::complaint::quoted;
+use crate::sources::Place;
 use crate::tree::{Node, Value};
 use crate::value::listen;
 
@@ -44,6 +45,17 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
                     words: || LockMemory::ALL.iter().map(|what| what.word()).collect(),
                     land: |plan, word| LockMemory::from_word(word).map(|what| plan.lock_memory = what),
                 },
+            },
+            Key {
+                name: "imports",
+                aliases: &["import", "include", "includes", "files"],
+                default: "[]",
+                doc: "Other files of the plan, in TOML or JSON, as if what they have stood here: `[\"sensors.toml\", \"conf.d/*.toml\"]`. A path is \
+                      relative to the folder of the file that has it; `*`, `?` and `[abc]` in its last part mean all files of such names, \
+                      sorted, but those that are read already. Every name and every key of the plan is given in one file only; `[defaults]` go \
+                      under the services of their own file and of those that it imports. A plan that imports files of S-CORE's has \
+                      nothing else.",
+                shape: Shape::Other { written: "array of paths", schema: strings_schema, read: later },
             },
             Key {
                 name: "service",
@@ -84,8 +96,8 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
                 name: "defaults",
                 aliases: &["default", "global", "common"],
                 default: "{}",
-                doc: "Keys for all services that do not mention them: any key of a service but `description`, `command`, `brain`, \
-                  `recovery`, and those that name other services. A value is replaced as a whole, never merged.",
+                doc: "Keys for all services of the file, and of those that it imports, that do not mention them: any key of a service but `description`, `command`, \
+                  `arguments_from`, `brain`, `recovery`, and those that name other services. A value is replaced as a whole, never merged.",
                 shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
             },
             Key {
@@ -113,6 +125,7 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
 pub(crate) struct HandleDraft {
     pub(crate) file: Option<String>,
     pub(crate) pipe: Option<bool>,
+    pub(crate) memory: Option<bool>,
     pub(crate) listen: Option<Address<String>>,
     pub(crate) mode: Option<u16>,
     pub(crate) backlog: Option<u32>,
@@ -140,6 +153,22 @@ pub(crate) const HANDLE: &[Group<HandleDraft>] = &[Group {
                 read: |handle, node, reader| match node.value {
                     Value::Flag(true) => handle.pipe = Some(true),
                     _ => reader.wrong(node, "true", Some("leave the key out when it is no pipe".to_owned())),
+                },
+            },
+        },
+        Key {
+            name: "memory",
+            aliases: &["buffer", "memfd", "output"],
+            default: "",
+            doc: "A file in memory of 64 KiB at most, which goes by its name: what a service writes to it (`stdout = \"NAME\"`), another gets as \
+                  arguments (`arguments_from`). It is emptied when the service that writes to it is started. Writing more fails with \
+                  EPERM.",
+            shape: Shape::Other {
+                written: "`true`",
+                schema: || json!({ "const": true }),
+                read: |handle, node, reader| match node.value {
+                    Value::Flag(true) => handle.memory = Some(true),
+                    _ => reader.wrong(node, "true", Some("leave the key out when it is not in memory".to_owned())),
                 },
             },
         },
@@ -285,6 +314,23 @@ fn tables_of(reference: &str) -> Json {
         "propertyNames": { "$ref": "#/$defs/name" },
         "additionalProperties": { "$ref": reference },
     })
+}
+
+/// The paths that `imports` lists. They are read before all else ([`crate::parts`]).
+pub(crate) fn imports(node: &Node, reader: &mut Reader<'_>) -> Vec<(String, Place)> {
+    const LOOKS: &str = "an array of paths";
+    reader.key = "imports";
+    reader.given.insert("imports", node.place);
+    let mut paths = Vec::new();
+    for item in reader.items(node, LOOKS).unwrap_or(&[]) {
+        match item.as_text() {
+            // A NUL was complained of.
+            Some(path) if path.contains('\0') => {}
+            Some(path) if !path.is_empty() => paths.push((path.to_owned(), item.place)),
+            Some(_) | None => reader.wrong(item, LOOKS, None),
+        }
+    }
+    paths
 }
 
 /// Tables are read by [`crate::native`], which knows in what order.

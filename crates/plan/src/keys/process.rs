@@ -3,8 +3,9 @@
 use serde_json::json;
 use verger_engine::image::{ARGUMENTS_MAX, Service};
 
-use super::{Key, Reader, Shape, strings_schema};
+use super::{Key, Reader, Shape, Sort, strings_schema};
 use crate::complaint::{Said, quoted};
+use crate::near::did_you_mean;
 use crate::tree::{Node, Value};
 use crate::value::command::{self, Flaw};
 
@@ -35,6 +36,19 @@ pub(super) const KEYS: &[Key<Service>] = &[
         default: "",
         doc: "The file to execute, when it is not the first word of `command`.",
         shape: Shape::Text(|service, text| service.program = text),
+    },
+    Key {
+        name: "arguments_from",
+        aliases: &["args_from", "arguments_of", "command_from"],
+        default: "",
+        doc: "The handle in memory (`memory = true`) of which each line that is not empty is one argument more, after those of `command`, at \
+              each start. The service that writes there is required with `completed`, so it has ended well before. Where nothing was \
+              written, or a NUL, the start fails.",
+        shape: Shape::Other {
+            written: "name of a handle",
+            schema: || json!({ "type": "string" }),
+            read: read_arguments_from,
+        },
     },
     Key {
         name: "environment",
@@ -122,6 +136,28 @@ pub(super) fn words_of(node: &Node, reader: &mut Reader<'_>) -> Option<Vec<Strin
         Some(_) => {}
     }
     Some(argv)
+}
+
+fn read_arguments_from(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    let Some(name) = node.as_text() else { return reader.wrong(node, "the name of a handle", None) };
+    let handles = &reader.names.handles;
+    match handles.get(name) {
+        Some((Sort::Memory, _)) => {
+            reader.used_handles.insert(name.to_owned());
+            service.arguments_from = name.to_owned();
+        }
+        Some(_) => {
+            let hint = Some("a handle in memory is [handle.NAME] with memory = true".to_owned());
+            reader.bad(node.place, &format!("names `{}`, which is not in memory", quoted(name)), hint);
+        }
+        None if reader.names.incomplete => {}
+        None => {
+            let known = handles.iter().filter(|(_, (sort, _))| *sort == Sort::Memory).map(|(name, _)| name.as_str());
+            let hint = did_you_mean(name, known)
+                .unwrap_or_else(|| "a handle in memory is [handle.NAME] with memory = true".to_owned());
+            reader.bad(node.place, &format!("names `{}`, and there is no such handle", quoted(name)), Some(hint));
+        }
+    }
 }
 
 fn read_environment(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {

@@ -67,10 +67,18 @@ pub(crate) fn file(root: &Table) -> Option<File> {
     }
 }
 
-/// Reads a file that is S-CORE's.
+/// One of the files that a configuration consists of.
+pub(crate) struct Part {
+    pub(crate) root: Table,
+    pub(crate) whole: Place,
+    /// Where it is imported; its whole, if nobody does.
+    pub(crate) whole_as_imported: Place,
+}
+
+/// Reads the files of a configuration that is S-CORE's. `whole`: the first, or what imports them all.
 pub(crate) fn read(
     file: File,
-    root: &Table,
+    parts: Vec<Part>,
     whole: Place,
     sources: &Sources,
     notes: &mut Notes,
@@ -78,16 +86,17 @@ pub(crate) fn read(
 ) -> (Plan, Places) {
     match file {
         File::Today => {
-            check::check(root, whole, &today::CONFIGURATION, notes, found);
-            today::land(root, whole, sources, found)
+            let joined = today::join(parts, notes, found);
+            check::check(&joined.root, whole, &today::CONFIGURATION, notes, found);
+            today::land(&joined, whole, sources, found)
         }
         File::Seed => {
-            let root = without_prefix(root, found);
+            let root = seed::join(parts, notes, found);
             check::check(&root, whole, &seed::CONFIGURATION, notes, found);
             seed::land(&root, whole, sources, found)
         }
         File::Health => {
-            found.error(whole, || {
+            found.error(parts.first().map_or(whole, |part| part.whole), || {
                 Said::new("this is a file of the Health Monitor, which verger does not read yet")
                     .expected("the file of the Launch Manager")
             });

@@ -405,10 +405,12 @@ fn sockets_that_listen() {
     );
     check_handle(
         "mode = '660'",
-        &["x.toml:1:9: handle `h` is nothing yet, expected file = \"PATH\", pipe = true or listen = \"ADDRESS\""],
+        &[
+            "x.toml:1:9: handle `h` is nothing yet, expected file = \"PATH\", pipe = true, memory = true or listen = \"ADDRESS\"",
+        ],
     );
     for (other, what) in [("file = '/x'", "both a file and a socket"), ("pipe = true", "both a pipe and a socket")] {
-        let said = format!("x.toml:1:9: handle `h` is {what}, expected one of `file`, `pipe` and `listen`");
+        let said = format!("x.toml:1:9: handle `h` is {what}, expected one of `file`, `pipe`, `memory` and `listen`");
         check_handle(&format!("listen = 'tcp:80'\n{other}"), &[&said]);
     }
     check_handle(
@@ -499,8 +501,8 @@ fn handles_and_descriptors() {
     check(
         "[handle.a]\n[handle.b]\nfile = '/b'\npipe = true\n[handle.c]\npipe = false\n[handle.d]\nfile = ''\n[service.x]\ncommand = 'x'\nstdout = 'b.w'\nstderr = 'd'",
         &[
-            "x.toml:1:9: handle `a` is nothing yet, expected file = \"PATH\", pipe = true or listen = \"ADDRESS\"",
-            "x.toml:2:9: handle `b` is both a file and a pipe, expected one of `file`, `pipe` and `listen`",
+            "x.toml:1:9: handle `a` is nothing yet, expected file = \"PATH\", pipe = true, memory = true or listen = \"ADDRESS\"",
+            "x.toml:2:9: handle `b` is both a file and a pipe, expected one of `file`, `pipe`, `memory` and `listen`",
             "x.toml:6:8: `pipe` in handle `c` is false, expected true\n  hint: leave the key out when it is no pipe",
             "x.toml:8:8: `file` in handle `d` is empty, expected a path",
         ],
@@ -771,4 +773,52 @@ fn nobody_else_starts_what_a_brain_decides_about() {
     let given = plan(&format!("[defaults]\nrestart = 'always'\nautostart = true\n{}", of("")));
     let a = given.services.iter().find(|service| service.name == "a").unwrap();
     assert_eq!((a.restart, a.autostart, a.brain.as_str()), (RestartPolicy::Never, false, "boss"));
+}
+
+#[test]
+fn arguments_are_written_before_they_are_read() {
+    let memory = "[handle.m]\nmemory = true\n[handle.log]\npipe = true\n[service.log]\ncommand = 'l'\nstdin = 'log.r'\nstdout = 'log.w'\n";
+    let writer = "[service.w]\ncommand = 'w'\nready = 'exit'\nstdout = 'm'\n";
+    let after = "requires = [{ service = 'w', condition = 'completed' }]\n";
+    let text = |writer: &str, more: &str| format!("{memory}{writer}[service.x]\ncommand = 'x'\n{more}");
+    assert_eq!(plan(&text(writer, &format!("{after}arguments_from = 'm'\n"))).services[2].arguments_from, "m");
+    for (writer, more, said) in [
+        (
+            "",
+            "arguments_from = 'm'\n".to_owned(),
+            "x.toml:11:18: nobody writes to `m`, from which `x` has arguments\n  hint: give it to a service that ends: stdout = \"m\"",
+        ),
+        (
+            writer,
+            "requires = ['w']\narguments_from = 'm'\n".to_owned(),
+            "x.toml:16:18: `x` does not wait until `w` has written its arguments\n  hint: write requires = [{ service = \"w\", condition = \"completed\" }]",
+        ),
+        (
+            writer,
+            format!("{after}arguments_from = 'm'\nstderr = 'm'\n"),
+            "x.toml:16:18: `w` and `x` both write to `m`, expected one service that does\n  hint: what is in it is only what the one wrote that began last",
+        ),
+        (
+            writer,
+            format!("{after}arguments_from = 'log'\n"),
+            "x.toml:16:18: `arguments_from` in service `x` names `log`, which is not in memory\n  hint: a handle in memory is [handle.NAME] with memory = true",
+        ),
+        (
+            writer,
+            format!("{after}arguments_from = 'n'\n"),
+            "x.toml:16:18: `arguments_from` in service `x` names `n`, and there is no such handle\n  hint: a handle in memory is [handle.NAME] with memory = true",
+        ),
+        (
+            writer,
+            "stdin = 'm'\n".to_owned(),
+            "x.toml:15:9: `stdin` in service `x` names handle `m`, which is in memory, and written to only\n  hint: `arguments_from` gives a service what is in it",
+        ),
+        (
+            writer,
+            "stdout = 'm.w'\n".to_owned(),
+            "x.toml:15:10: `stdout` in service `x` names an end of handle `m`, which is in memory\n  hint: write \"m\", without .w",
+        ),
+    ] {
+        check(&text(writer, &more), &[said]);
+    }
 }

@@ -120,6 +120,7 @@ fn the_schema_describes_every_key() {
         "lock_memory",
         "max_starting",
         "start_pressure",
+        "imports",
         "service",
         "handle",
         "defaults",

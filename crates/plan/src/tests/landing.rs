@@ -37,6 +37,7 @@ fn every_key_lands() {
         [
             Handle { name: "log".into(), kind: HandleKind::Pipe },
             Handle { name: "trace".into(), kind: HandleKind::File("/var/log/robot/trace.log".into()) },
+            Handle { name: "offsets".into(), kind: HandleKind::Memory },
         ]
     );
     let names: Vec<&str> = plan.services.iter().map(|service| service.name.as_str()).collect();
@@ -60,6 +61,8 @@ fn every_key_lands() {
             "worker@1",
             "worker@2",
             "logger-2",
+            "measure",
+            "level",
             "drivers:recovery",
             "scout:recovery"
         ]
@@ -236,6 +239,7 @@ fn every_key_lands() {
     assert_eq!((&scout.any_of[..], &scout.conflicts[..]), (&["driver@left".into(), planner][..], &["arm".into()][..]));
     assert_eq!(scout.success.iter().collect::<Vec<u8>>(), [0, 3, 255]);
     assert_eq!((scout.start_retries, scout.start_retry_delay), (Some(2), Span::from_secs(1)));
+    assert_eq!((find("level").arguments_from.as_str(), find("measure").arguments_from.as_str()), ("offsets", ""));
     let arm = find("arm");
     let calibrate = need("calibrate", Condition::Exited([0, 7].into_iter().collect()), WhenDown::Stop);
     assert_eq!(arm.requires, [calibrate, need("bus", Condition::Completed, WhenDown::Keep)]);

@@ -7,6 +7,8 @@ mod grammar;
 mod instances;
 mod landing;
 mod noise;
+mod oci;
+mod parts;
 mod recovery;
 
 use verger_engine::image::{Plan, Service};

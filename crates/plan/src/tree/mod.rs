@@ -71,7 +71,7 @@ pub(crate) enum Made {
 }
 
 /// A tree as far as it could be read.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Tree {
     pub(crate) root: Table,
     pub(crate) missing: Missing,
@@ -79,8 +79,9 @@ pub(crate) struct Tree {
 
 /// What is missing from a tree because the text could not be read there. What is not in the tree may then still have
 /// been in the text, and is not missed aloud.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Missing {
+    #[default]
     Nothing,
     /// Keys inside of tables.
     Keys,
@@ -95,6 +96,11 @@ impl Table {
 
     pub(crate) fn entries(&self) -> &[Entry] {
         &self.entries
+    }
+
+    /// The same entries, for whoever puts them elsewhere.
+    pub(crate) fn into_entries(self) -> Vec<Entry> {
+        self.entries
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -204,12 +210,44 @@ fn refuse_nul_in(text: &str, place: Place, found: &mut Findings) {
     }
 }
 
+/// Puts what a table of one file has into that of others. Only of tables that `is_joined` allows, by the way to them, both may have some; all
+/// else is given once.
+pub(crate) fn join(
+    into: &mut Table,
+    from: Table,
+    path: &mut Vec<String>,
+    is_joined: fn(&[&str]) -> bool,
+    found: &mut Findings,
+) {
+    for entry in from.into_entries() {
+        let Some(known) = into.entry_mut(&entry.key) else {
+            into.replace(entry);
+            continue;
+        };
+        path.push(entry.key);
+        let way: Vec<&str> = path.iter().map(String::as_str).collect();
+        match (&mut known.node.value, entry.node.value) {
+            (Value::Table(known), Value::Table(more)) if is_joined(&way) => join(known, more, path, is_joined, found),
+            _ => {
+                if let Some((key, way)) = way.split_last() {
+                    complain_of_twice(way, key, entry.key_place, known.key_place, found);
+                }
+            }
+        }
+        path.pop();
+    }
+}
+
 /// Complains of a key that its table has already. `path` leads to the table.
 pub(crate) fn complain_of_twice(path: &[&str], key: &str, place: Place, first: Place, found: &mut Findings) {
     found.error(place, || {
         let key = quoted(key);
         let message = match path {
-            ["service" | "handle"] => format!("{} `{key}` is defined twice", path.concat()),
+            ["service" | "handle" | "target" | "group"] => format!("{} `{key}` is defined twice", path.concat()),
+            ["recovery"] => format!("recovery set `{key}` is defined twice"),
+            ["components"] => format!("component `{key}` is defined twice"),
+            ["run_targets"] => format!("run target `{key}` is defined twice"),
+            ["group", group, "target"] => format!("target `{key}` of group `{}` is defined twice", quoted(group)),
             [kind @ ("service" | "handle"), name, ..] => format!("`{key}` is given twice in {kind} `{}`", quoted(name)),
             _ => format!("`{key}` is given twice"),
         };

@@ -22,6 +22,15 @@ pub(in crate::score) static CONFIGURATION: Shape = Shape {
     ],
 };
 
+/// What each further file of it has for itself.
+pub(in crate::score) static FURTHER: Shape = Shape {
+    what: "",
+    keys: &[
+        must("versionMajor", Kind::Exactly(7, "the only version that is read here"), kept("it says what the file is")),
+        key("versionMinor", Kind::Whole(0, i32::MAX as i128), kept("it makes no difference")),
+    ],
+};
+
 static MODE_GROUP: Shape = Shape {
     what: "process group",
     keys: &[

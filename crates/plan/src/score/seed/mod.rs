@@ -13,24 +13,50 @@ use verger_engine::image::{
 };
 use verger_engine::time::Span;
 
-pub(super) use self::keys::CONFIGURATION;
+pub(super) use self::keys::{CONFIGURATION, FURTHER};
 
 use self::keys::{ENDS, REPORTS};
+use super::check;
 use super::landing::{
     Landed, Landing, Names, RLIMIT_AS, cpus, items, limit, origin, scheduling, stop, variables, whole,
 };
+use super::{Notes, Part, without_prefix};
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::Edge;
 use crate::near::did_you_mean;
 use crate::places::Places;
 use crate::sources::{Place, Sources};
-use crate::tree::{Node, Table, Value};
+use crate::tree::{self, Entry, Node, Table, Value};
 
 /// The group that the Launch Manager enters by itself, and the state of it.
 const MAIN: &str = "MainPG";
 const STARTUP: &str = "Startup";
 /// The state after a failure, where the group does not say.
 const RECOVERY: &str = "Recovery";
+
+/// Makes one table of the files: the process groups and processes of all. Each says itself which version it is.
+pub(super) fn join(parts: Vec<Part>, notes: &mut Notes, found: &mut Findings) -> Table {
+    let mut parts = parts.into_iter();
+    let mut all = parts.next().map_or_else(Table::default, |part| without_prefix(&part.root, found));
+    for part in parts {
+        let (mut own, mut shared) = (Table::default(), Table::default());
+        for entry in without_prefix(&part.root, found).into_entries() {
+            let known = all.entry_mut(&entry.key).map(|known| &mut known.node.value);
+            match (known, entry.node.value) {
+                (Some(Value::Array(known)), Value::Array(more)) => known.extend(more),
+                (_, value) => {
+                    let is_own = FURTHER.key(&entry.key).is_some();
+                    let node = Node { value, ..entry.node };
+                    let table = if is_own { &mut own } else { &mut shared };
+                    table.replace(Entry { node, ..entry });
+                }
+            }
+        }
+        check::check(&own, part.whole, &FURTHER, notes, found);
+        tree::join(&mut all, shared, &mut Vec::new(), |_| false, found);
+    }
+    all
+}
 
 /// Turns the tables into a plan. What is wrong with single values was complained of.
 pub(crate) fn land(root: &Table, whole_file: Place, sources: &Sources, found: &mut Findings) -> (Plan, Places) {

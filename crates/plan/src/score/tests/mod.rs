@@ -1,5 +1,6 @@
 //! S-CORE configurations: each key and each rule as a story.
 
+mod parts;
 mod seed;
 mod today;
 

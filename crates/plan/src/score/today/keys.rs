@@ -30,6 +30,15 @@ pub(in crate::score) static CONFIGURATION: Shape = Shape {
     ],
 };
 
+/// What each further file of it has for itself.
+pub(in crate::score) static FURTHER: Shape = Shape {
+    what: "",
+    keys: &[
+        must("schema_version", Kind::Exactly(1, "the only version there is"), kept("it says what the file is")),
+        key("defaults", Kind::Object(&DEFAULTS), PARTS),
+    ],
+};
+
 static DEFAULTS: Shape = Shape {
     what: "`defaults`",
     keys: &[

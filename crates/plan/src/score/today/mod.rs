@@ -1,6 +1,6 @@
 //! Today's format becomes a plan.
 //!
-//! A component's value goes over the file's `defaults`, which go over the standard defaults. Objects are merged key by
+//! A component's value goes over the `defaults` of the file that it stands in, which go over the standard defaults. Objects are merged key by
 //! key, except those in [`REPLACED`], which are replaced whole; so are lists.
 
 mod keys;
@@ -12,21 +12,23 @@ use verger_engine::image::{
 };
 use verger_engine::time::Span;
 
-pub(super) use self::keys::{CONFIGURATION, FALLBACK};
+pub(super) use self::keys::{CONFIGURATION, FALLBACK, FURTHER};
 
 use self::keys::WATCHDOG_KEYS;
+use super::check;
 use super::landing::{
     Landed, Landing, Names, RLIMIT_AS, RLIMIT_DATA, at, items, limit, origin, scheduling, stop, variables, whole,
 };
 use super::seconds::seconds;
+use super::{Notes, Part};
 use crate::circle::{self, Waiting};
 use crate::complaint::{Findings, Said, quoted};
 use crate::conditions::probe;
 use crate::keys::{self as keys_of_plan, Edge};
 use crate::near::did_you_mean;
 use crate::places::Places;
-use crate::sources::{Place, Sources};
-use crate::tree::{Entry, Node, Table, Value};
+use crate::sources::{FileId, Place, Sources};
+use crate::tree::{self, Entry, Node, Table, Value};
 
 /// What is not merged but replaced.
 const REPLACED: [&str; 3] = ["ready_recovery_action", "recovery_action", "ready_condition"];
@@ -42,38 +44,73 @@ const BIN_DIR: &str = "/opt";
 /// The defaults in all their copies are no more text than this.
 const COPIED_BYTES_MAX: usize = 1 << 28;
 
+/// What all files have, as one.
+#[derive(Default)]
+pub(super) struct Joined {
+    /// All but the `defaults` of further files.
+    pub(super) root: Table,
+    /// The `defaults` of each file, which are for what stands in it.
+    defaults: BTreeMap<FileId, Entry>,
+}
+
+/// Makes one table of the files: the components and run targets of all. Each says itself which version it is, and has its own `defaults`.
+pub(super) fn join(parts: Vec<Part>, notes: &mut Notes, found: &mut Findings) -> Joined {
+    let mut joined = Joined::default();
+    for (nth, part) in parts.into_iter().enumerate() {
+        if let Some(defaults) = part.root.entry("defaults") {
+            joined.defaults.insert(part.whole.file, defaults.clone());
+        }
+        if nth == 0 {
+            joined.root = part.root;
+            continue;
+        }
+        let (mut own, mut shared) = (Table::default(), Table::default());
+        for entry in part.root.into_entries() {
+            let table = if FURTHER.key(&entry.key).is_some() { &mut own } else { &mut shared };
+            table.replace(entry);
+        }
+        check::check(&own, part.whole, &FURTHER, notes, found);
+        let is_joined = |way: &[&str]| matches!(way, ["components" | "run_targets"]);
+        tree::join(&mut joined.root, shared, &mut Vec::new(), is_joined, found);
+    }
+    joined
+}
+
 /// Turns the tables into a plan. What is wrong with single values was complained of.
-pub(crate) fn land(root: &Table, whole_file: Place, sources: &Sources, found: &mut Findings) -> (Plan, Places) {
+pub(super) fn land(joined: &Joined, whole_file: Place, sources: &Sources, found: &mut Findings) -> (Plan, Places) {
     let nothing = Table::default();
+    let root = &joined.root;
     let table = |way: &[&str]| at(root, way).and_then(Node::as_table).unwrap_or(&nothing);
     let mut file = File {
         components: table(&["components"]),
         run_targets: table(&["run_targets"]),
         fallback: table(&[FALLBACK]),
-        properties: table(&["defaults", "component_properties"]),
-        deployment: table(&["defaults", "deployment_config"]),
-        run_target: table(&["defaults", "run_target"]),
+        fallback_place: root.entry(FALLBACK).map_or(whole_file, |entry| entry.key_place),
+        defaults: &joined.defaults,
+        nothing: &nothing,
         brief: BTreeSet::new(),
         probes: BTreeMap::new(),
         sources,
     };
     // Every component and target has the defaults in it: many large ones would be more than there is room for.
-    let copies = file.components.entries().len() + file.run_targets.entries().len();
-    if let Some(defaults) = root.entry("defaults")
-        && defaults.node.place.span().len().saturating_mul(copies) > COPIED_BYTES_MAX
-    {
-        found.error(defaults.key_place, || {
-            Said::new("with these defaults in every component there is too much to read")
-        });
-        return (Plan::default(), Places::default());
+    let mut copied: usize = 0;
+    for entry in file.components.entries().iter().chain(file.run_targets.entries()) {
+        let Some(defaults) = joined.defaults.get(&entry.key_place.file) else { continue };
+        copied = copied.saturating_add(defaults.node.place.span().len());
+        if copied > COPIED_BYTES_MAX {
+            found.error(defaults.key_place, || {
+                Said::new("with these defaults in every component there is too much to read")
+            });
+            return (Plan::default(), Places::default());
+        }
     }
     file.check_names(found);
     file.check_actions(found);
     file.brief = tables(file.components)
-        .filter(|(_, table)| file.is_brief(table))
+        .filter(|(entry, _)| file.is_brief(entry))
         .map(|(entry, _)| entry.key.as_str())
         .collect();
-    check_watchdog(root, whole_file, found);
+    file.check_watchdog(root, found);
 
     let mut landing = Landing::default();
     let mut names = Names::default();
@@ -83,8 +120,8 @@ pub(crate) fn land(root: &Table, whole_file: Place, sources: &Sources, found: &m
             ours.insert(&entry.key, name);
         }
     }
-    for (entry, table) in tables(file.components) {
-        let Some(state) = file.file_state(table) else { continue };
+    for (entry, _) in tables(file.components) {
+        let Some(state) = file.file_state(entry) else { continue };
         let name = ours.get(entry.key.as_str()).map_or(entry.key.as_str(), String::as_str);
         if let Some(name) = names.take(&format!("{name}:file"), state, ["condition", "service"], found) {
             file.probes.insert(&entry.key, name);
@@ -107,10 +144,9 @@ struct File<'t> {
     components: &'t Table,
     run_targets: &'t Table,
     fallback: &'t Table,
-    /// What `defaults` says of each.
-    properties: &'t Table,
-    deployment: &'t Table,
-    run_target: &'t Table,
+    fallback_place: Place,
+    defaults: &'t BTreeMap<FileId, Entry>,
+    nothing: &'t Table,
     /// Components that are ready once they have begun, and may have ended a moment later.
     brief: BTreeSet<&'t str>,
     /// The services that look for the files of components that are ready when one is there.
@@ -118,9 +154,21 @@ struct File<'t> {
     sources: &'t Sources,
 }
 
-impl File<'_> {
-    fn is_brief(&self, component: &Table) -> bool {
-        let properties = merged(self.properties, component.get("component_properties").and_then(Node::as_table));
+impl<'t> File<'t> {
+    /// What `defaults` say of a part of whatever stands at a place.
+    fn under(&self, place: Place, part: &str) -> &'t Table {
+        let defaults = self.defaults.get(&place.file).and_then(|entry| entry.node.as_table());
+        defaults.and_then(|table| table.get(part)?.as_table()).unwrap_or(self.nothing)
+    }
+
+    /// The properties of a component.
+    fn properties(&self, entry: &Entry) -> Table {
+        let own = entry.node.as_table().and_then(|table| table.get("component_properties")?.as_table());
+        merged(self.under(entry.key_place, "component_properties"), own)
+    }
+
+    fn is_brief(&self, component: &Entry) -> bool {
+        let properties = self.properties(component);
         let profile = |key: &str| at(&properties, &["application_profile", key]);
         let waits = at(&properties, &["ready_condition", "process_state"]).and_then(Node::as_text);
         profile("application_type").and_then(Node::as_text) == Some("Native")
@@ -129,8 +177,8 @@ impl File<'_> {
     }
 
     /// Where a component says which file it is ready with.
-    fn file_state(&self, component: &Table) -> Option<Place> {
-        let properties = merged(self.properties, component.get("component_properties").and_then(Node::as_table));
+    fn file_state(&self, component: &Entry) -> Option<Place> {
+        let properties = self.properties(component);
         Some(at(&properties, &["ready_condition", "file_state"])?.place)
     }
 
@@ -138,8 +186,7 @@ impl File<'_> {
     /// one depends on this one too.
     fn probe(&self, entry: &Entry, of: &Landed) -> Option<Landed> {
         let name = self.probes.get(entry.key.as_str())?;
-        let component = entry.node.as_table()?.get("component_properties").and_then(Node::as_table);
-        let properties = merged(self.properties, component);
+        let properties = self.properties(entry);
         let state = |key: &str| at(&properties, &["ready_condition", "file_state", key]);
         let place = at(&properties, &["ready_condition", "file_state"])?.place;
         let word = if state("state").and_then(Node::as_text) == Some("NotExisting") { "gone" } else { "exists" };
@@ -189,9 +236,12 @@ impl File<'_> {
 
     /// Checks ready conditions and recovery actions where they stand: each is given whole.
     fn check_actions(&self, found: &mut Findings) {
-        check_ready(self.properties, "`defaults`", found);
-        check_recovery(self.deployment, "`defaults`", found);
-        check_recovery(self.run_target, "`defaults`", found);
+        for defaults in self.defaults.values() {
+            let under = |part| self.under(defaults.key_place, part);
+            check_ready(under("component_properties"), "`defaults`", found);
+            check_recovery(under("deployment_config"), "`defaults`", found);
+            check_recovery(under("run_target"), "`defaults`", found);
+        }
         for (entry, table) in tables(self.components) {
             let owner = format!("component `{}`", quoted(&entry.key));
             if let Some(properties) = table.get("component_properties").and_then(Node::as_table) {
@@ -210,8 +260,8 @@ impl File<'_> {
         let table = entry.node.as_table()?;
         let name = ours.get(entry.key.as_str())?.clone();
         let part = |key: &str| table.get(key).and_then(Node::as_table);
-        let properties = merged(self.properties, part("component_properties"));
-        let deployment = merged(self.deployment, part("deployment_config"));
+        let properties = self.properties(entry);
+        let deployment = merged(self.under(entry.key_place, "deployment_config"), part("deployment_config"));
         let owner = format!("component `{}`", quoted(&entry.key));
         let text = |way: &[&str]| at(&deployment, way).and_then(Node::as_text);
 
@@ -363,6 +413,24 @@ impl File<'_> {
         }
     }
 
+    /// A watchdog is there with all its keys, or not at all.
+    fn check_watchdog(&self, root: &Table, found: &mut Findings) {
+        let own = root.entry("watchdog");
+        let under = own.or(self
+            .defaults
+            .values()
+            .find(|entry| entry.node.as_table().is_some_and(|table| table.get("watchdog").is_some())));
+        let Some(entry) = under else { return };
+        let watchdog = merged(self.under(entry.key_place, "watchdog"), own.and_then(|entry| entry.node.as_table()));
+        let missing: Vec<&str> = WATCHDOG_KEYS.into_iter().filter(|key| watchdog.get(key).is_none()).collect();
+        if !watchdog.is_empty() && !missing.is_empty() {
+            found.error(entry.key_place, || {
+                Said::new(format!("`watchdog` has no `{}`", missing.join("`, `")))
+                    .hint("without it there would be no watchdog at all")
+            });
+        }
+    }
+
     /// The one group, with all run targets.
     fn group(&self, root: &Table, ours: &BTreeMap<&str, String>, found: &mut Findings) -> Group {
         let mut names = Names::default();
@@ -377,11 +445,13 @@ impl File<'_> {
         for (entry, table) in tables(self.run_targets) {
             let Some(name) = known.get(entry.key.as_str()) else { continue };
             let owner = format!("run target `{}`", quoted(&entry.key));
-            let (target, edges) = self.target(name, &owner, table, ours, &known, found);
+            let (target, edges) = self.target((name, &owner, entry.key_place), table, ours, &known, found);
             group.targets.push(target);
             circles.push((name, edges));
         }
-        let (fallback, edges) = self.target(FALLBACK, &format!("`{FALLBACK}`"), self.fallback, ours, &known, found);
+        let owner = format!("`{FALLBACK}`");
+        let (fallback, edges) =
+            self.target((FALLBACK, &owner, self.fallback_place), self.fallback, ours, &known, found);
         group.targets.push(fallback);
         circles.push((FALLBACK, edges));
         let waiting: Vec<Waiting<'_>> = circle::waiting(circles.iter().map(|(name, edges)| (*name, edges.as_slice())));
@@ -404,14 +474,13 @@ impl File<'_> {
 
     fn target(
         &self,
-        name: &str,
-        owner: &str,
+        (name, owner, place): (&str, &str, Place),
         table: &Table,
         ours: &BTreeMap<&str, String>,
         targets: &BTreeMap<&str, String>,
         found: &mut Findings,
     ) -> (Target, Vec<Edge>) {
-        let table = merged(self.run_target, Some(table));
+        let table = merged(self.under(place, "run_target"), Some(table));
         let mut target = Target {
             name: name.to_owned(),
             description: table.get("description").and_then(Node::as_text).unwrap_or("").to_owned(),
@@ -502,22 +571,6 @@ fn check_recovery(table: &Table, owner: &str, found: &mut Findings) {
             Said::new(format!("`switch_run_target` of {owner} is {}", node.described()))
                 .expected(format!("\"{FALLBACK}\""))
                 .hint("the format has one target for failures; verger's own can name others")
-        });
-    }
-}
-
-/// A watchdog is there with all its keys, or not at all.
-fn check_watchdog(root: &Table, whole_file: Place, found: &mut Findings) {
-    let nothing = Table::default();
-    let table = |way: &[&str]| at(root, way).and_then(Node::as_table);
-    let given = table(&["watchdog"]);
-    let watchdog = merged(table(&["defaults", "watchdog"]).unwrap_or(&nothing), given);
-    let missing: Vec<&str> = WATCHDOG_KEYS.into_iter().filter(|key| watchdog.get(key).is_none()).collect();
-    if !watchdog.is_empty() && !missing.is_empty() {
-        let entry = root.entry("watchdog").or(root.entry("defaults"));
-        found.error(entry.map_or(whole_file, |entry| entry.key_place), || {
-            Said::new(format!("`watchdog` has no `{}`", missing.join("`, `")))
-                .hint("without it there would be no watchdog at all")
         });
     }
 }

@@ -1,12 +1,12 @@
 //! Patterns over names: `*`, `?` and `[abc]`.
 
 /// Whether this is a pattern rather than a name: no name holds these characters.
-pub(crate) fn is_pattern(text: &str) -> bool {
+pub fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
 /// Whether a name is one that the pattern means.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+pub fn matches(pattern: &str, name: &str) -> bool {
     let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
     let (mut at, mut here) = (0, 0);
     // Where the last star stands, and how far it reaches: when what follows does not fit, it takes one more.
