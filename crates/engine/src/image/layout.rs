@@ -281,7 +281,7 @@ record! {
         fallback_attempts: u32,
         fallback_delay: Span,
         fallback_healthy_after: Span,
-        last_resort: u8,
+        last_resort: List,
     }
 }
 
