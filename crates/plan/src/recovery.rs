@@ -228,10 +228,8 @@ fn land_last(
             .hint("leave them out, or give it services")
         });
     }
-    let to_fallback = |step: &&Step| match &step.action {
-        Action::Switch(name) => split(name) == (&set.name, &group.fallback),
-        _ => false,
-    };
+    let to_fallback =
+        |step: &&Step| matches!(&step.action, Action::Switch(name) if split(name) == (&set.name, &group.fallback));
     if let Some(step) = set.draft.steps.iter().find(to_fallback) {
         found.error(step.at, || {
             Said::new(format!("{described} switches to the fallback, which has failed"))

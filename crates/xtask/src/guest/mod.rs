@@ -128,7 +128,10 @@ const REBOOTS: Scenario = Scenario {
         },
         Claim {
             what: "the machine is rebooted, and not by a kernel that panics",
-            holds: |it| it.end == End::Restarted && !it.lines.iter().any(|line| line.contains("Kernel panic")),
+            holds: |it| {
+                let is_told = |what: &str| it.lines.iter().any(|line| line.contains(what));
+                it.end == End::Restarted && is_told("reboot: Restarting system") && !is_told("Kernel panic")
+            },
         },
     ],
 };
