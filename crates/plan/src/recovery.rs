@@ -343,10 +343,22 @@ fn check_steps(set: &Written, services: &[String], plan: &Plan, names: &Names, f
     for step in steps {
         match &step.action {
             Action::Switch(name) => check_switch(&described, name, step, to_keep_out, plan, names, found),
+            Action::Start(name) if set.of == Of::Group && is_listed(plan, &set.name, name) => {
+                found.error(step.at, || {
+                    Said::new(format!("{described} starts `{}`, which is in a target of that group", quoted(name)))
+                        .hint("switch to a target that has it, or name another service")
+                })
+            }
             Action::Start(name) => check_start(&described, name, step, &members, plan, names, found),
             Action::Stop | Action::Command(..) | Action::WithholdWatchdog | Action::End | Action::Reboot => {}
         }
     }
+}
+
+/// Whether a target of a group lists a service.
+fn is_listed(plan: &Plan, group: &str, service: &str) -> bool {
+    let group = plan.groups.iter().find(|it| it.name == group);
+    group.is_some_and(|group| group.targets.iter().any(|target| target.services.iter().any(|it| it == service)))
 }
 
 fn check_switch(

@@ -72,8 +72,9 @@ pub(super) fn flatten<'p>(
     }
     take_in_what_is_pulled(&mut flat, edges_of, order);
     for group in &mut flat {
-        let members = group.fallback.map(|at| group.targets[at as usize].members.iter().copied().collect());
-        let steps = flat_steps(&group.plan.last_resort, &members.unwrap_or_default(), plan, order, index);
+        // A member is up or not as the target says.
+        let members = group.targets.iter().flat_map(|target| &target.members).copied().collect();
+        let steps = flat_steps(&group.plan.last_resort, &members, plan, order, index);
         group.last_resort = steps.map_err(|what| bad(group.plan, format!("its last resort: {what}")))?;
     }
     Ok(flat)

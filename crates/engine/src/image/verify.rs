@@ -111,8 +111,7 @@ impl Image {
                     *group_of = at;
                 }
             }
-            let fallback = group.fallback().map(|at| group.target(at));
-            let is_own = |service| fallback.is_some_and(|target| target.has(service));
+            let is_own = |service| (0..count).any(|number| group.target(number).has(service));
             self.check_steps(group.last_resort().count() as u32, group.last_resort(), is_own)?;
         }
         Ok(())

@@ -105,7 +105,7 @@ macro_rules! settings {
                       everything ends, with status 1, `\"reboot\"` everything ends and the machine is rebooted, \
                       `\"withhold_watchdog\"` the daemon tells its own watchdog no longer that all is well. Or steps, as those of \
                       recovery, each taken if the fallback fails again after the one before: after `switch` and `command` it is \
-                      tried again, `stop` is `Off`, and `start` starts somebody when all else is off. A command is run as the first \
+                      tried again, `stop` is `Off`, and `start` is that too, and starts somebody who is in no target of the group. A command is run as the first \
                       service of the fallback is, by the name `NAME:last_resort` (of the group without a name, `last_resort`).",
                 shape: Shape::Other {
                     written: "`\"off\"`, `\"end\"`, `\"reboot\"`, `\"withhold_watchdog\"`, or array of tables: see Steps of recovery",

@@ -243,7 +243,7 @@ fn last_resorts() {
     check_last(
         "[{ start = 'c' }]",
         &[
-            "x.toml:11:26: `last_resort` of group `g` starts `c`, which it has just stopped\n  hint: who fails is restarted by itself; name another service",
+            "x.toml:11:26: `last_resort` of group `g` starts `c`, which is in a target of that group\n  hint: switch to a target that has it, or name another service",
         ],
     );
     check_last(

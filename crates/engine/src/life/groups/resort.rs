@@ -50,11 +50,12 @@ impl Life {
             }
             ActionView::Stop => self.go_off(runs, at, home, on, root),
             ActionView::Start(record) => {
-                self.go_off(runs, at, home, on, root);
+                // First, so that the group waits for the end of those too that have to give way to it.
                 if let Some(other) = self.slot_of(runs.images(), Home { record, ..home }) {
                     self.ask_up(other, why.cause, root);
                     self.try_again(other, root);
                 }
+                self.go_off(runs, at, home, on, root);
             }
             ActionView::WithholdWatchdog => self.leave_failed(runs.images(), at, home, on, root),
             ActionView::End | ActionView::Reboot => self.close(1, root),
