@@ -70,7 +70,7 @@ impl Import {
         let file = self.file.escape_debug();
         let more = match reading.format {
             Format::NativeToml | Format::NativeJson => ", as it is understood",
-            Format::AosJson | Format::ScoreSeedJson | Format::ScoreJson | Format::Unknown => {
+            Format::AosJson | Format::ScoreSeedJson | Format::ScoreJson | Format::OciJson | Format::Unknown => {
                 "; `verger import --report` says what became of each of its keys"
             }
         };
