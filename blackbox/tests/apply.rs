@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use rustix::process::Signal;
-use verger_blackbox::message::{Breakage, Service};
+use verger_blackbox::message::{Breakage, Error, Service};
 use verger_blackbox::{Machine, PATIENCE, Phase, Process, Setup, Verger, cli, eventually};
-use verger_client::Connection;
+use verger_client::{ClientError, Connection};
+use verger_linux::memory;
 
 /// `web` requires `db`; `log` stands alone; `spare` is there for who asks.
 const HOUSE: &str = "
@@ -445,6 +447,116 @@ fn a_call_without_a_plan_is_invalid() {
     assert_eq!(runs(&machine), before);
 }
 
+/// A sealed memory file of these bytes.
+fn sealed(bytes: &[u8]) -> OwnedFd {
+    memory::sealed(c"a-plan", bytes).expect("it is made")
+}
+
+fn compiled(text: &str) -> Vec<u8> {
+    let reading = verger_plan::read_bytes("x.toml", text.as_bytes(), &verger_plan::NoFiles);
+    verger_plan::compile(&reading.plan.expect("it is a plan")).expect("it can be compiled")
+}
+
+#[test]
+fn a_descriptor_that_is_not_sealed_and_a_plan_that_is_damaged_are_refused_and_nothing_changes() {
+    let machine = house(&[]);
+    let before = (runs(&machine), digest(&machine));
+    let mark = machine.mark();
+    let good = compiled(&other_web("'sleep 1002'"));
+    // The same bytes, in a file that its owner can change yet: in a memory file without seals, and on the disk.
+    let open = rustix::fs::memfd_create(c"open", rustix::fs::MemfdFlags::ALLOW_SEALING).expect("it is made");
+    let mut file = std::fs::File::from(open);
+    file.write_all(&good).expect("it is written");
+    machine.folder().write("plan.bin", "");
+    std::fs::write(machine.folder().join("plan.bin"), &good).expect("it is written");
+    let on_disk = std::fs::File::open(machine.folder().join("plan.bin")).expect("it is there");
+    let mut cases: Vec<(String, OwnedFd, &str)> =
+        vec![("not sealed".to_owned(), file.into(), "sealed"), ("on the disk".to_owned(), on_disk.into(), "sealed")];
+    let mut damaged = |what: &str, bytes: &[u8]| cases.push((what.to_owned(), sealed(bytes), "plan"));
+    damaged("empty", b"");
+    damaged("text", HOUSE.as_bytes());
+    for len in [1, 8, 40, good.len() / 2, good.len() - 1] {
+        damaged(&format!("its first {len} bytes"), &good[..len]);
+    }
+    damaged("one byte more", &[&good[..], &[0]].concat());
+    for at in (0..good.len()).step_by(good.len() / 40) {
+        let mut bytes = good.clone();
+        bytes[at] ^= 0x5a;
+        damaged(&format!("byte {at} is another"), &bytes);
+    }
+    for (what, file, word) in &cases {
+        let mut client = machine.client();
+        let answers = [client.preview(file, None).map(drop), client.apply(file, None, None, None).map(drop)];
+        for answer in answers {
+            let refused = answer.expect_err(what);
+            let is_invalid = matches!(&refused, ClientError::Remote(Error::Invalid { .. }));
+            assert!(is_invalid && refused.to_string().contains(word), "{what}: {refused}");
+        }
+    }
+    assert_eq!((runs(&machine), digest(&machine)), before);
+    assert!(machine.client().describe().expect("it tells").trial.is_none());
+    assert!(machine.chronicle().transitions(mark).is_empty(), "nobody has moved");
+    // The same bytes, sealed, are taken.
+    machine.client().apply(sealed(&good), None, None, None).expect("it is taken");
+    wait_web(&machine, "1002");
+}
+
+/// How long two race.
+const RACE: std::time::Duration = std::time::Duration::from_secs(4);
+
+#[test]
+fn of_two_that_apply_at_once_one_is_taken_and_the_other_is_told() {
+    let machine = house(&[]);
+    let log = machine.show("log");
+    let control = machine.address().control();
+    let until = std::time::Instant::now() + RACE;
+    let (mut rounds, mut stale, mut busy) = (0u32, 0, 0);
+    while std::time::Instant::now() < until || rounds < 5 {
+        rounds += 1;
+        let from = u64::from_str_radix(&digest(&machine), 16).expect("it is a digest");
+        let gate = std::sync::Barrier::new(2);
+        let number = |who: u32| 2000 + 2 * rounds + who;
+        let outcomes = std::thread::scope(|scope| {
+            let race = |who: u32| {
+                let (gate, control) = (&gate, &control);
+                scope.spawn(move || {
+                    let plan = sealed(&compiled(&other_web(&format!("'sleep {}'", number(who)))));
+                    let mut client = Connection::to_path(control).expect("it is there");
+                    gate.wait();
+                    client.apply(&plan, Some(from), None, None)
+                })
+            };
+            [race(0), race(1)].map(|racer| racer.join().expect("it has an answer"))
+        });
+        let taken: Vec<u32> = (0..2).filter(|who| outcomes[*who as usize].is_ok()).collect();
+        assert_eq!(taken.len(), 1, "round {rounds}: {outcomes:?}");
+        for outcome in outcomes {
+            match outcome {
+                Ok(verdict) => assert_eq!(verdict.verdict.to_string(), "kept", "{verdict:?}"),
+                Err(ClientError::Remote(Error::Stale)) => stale += 1,
+                Err(ClientError::Remote(Error::Trial { .. })) => busy += 1,
+                Err(other) => panic!("round {rounds}: {other}"),
+            }
+        }
+        wait_web(&machine, &number(taken[0]).to_string());
+    }
+    assert_eq!(stale + busy, rounds);
+    assert_eq!((machine.show("log").run, machine.show("log").pid), (log.run, log.pid));
+}
+
+#[test]
+fn why_tells_that_an_apply_has_described_a_service_otherwise() {
+    let machine = house(&[]);
+    assert_kept(&with_plan(&machine, "apply", &other_web("'sleep 1002'"), &[]));
+    let why = say(&machine, &["why", "web"]);
+    assert!(why.stdout.contains("the plan describes it otherwise now"), "{why:?}");
+    let json = say(&machine, &["why", "--json", "web"]);
+    assert!(json.stdout.contains("\"redescribed\""), "{json:?}");
+    // Who is not touched has no such reason.
+    let why = say(&machine, &["why", "log"]);
+    assert!(!why.stdout.contains("otherwise"), "{why:?}");
+}
+
 // ---- fragments ----
 
 #[test]
@@ -537,6 +649,81 @@ fn a_daemon_that_executes_itself_anew_in_a_trial_comes_back_with_the_former_plan
     assert_eq!((machine.show("db").run, machine.show("log").run), (db.run, log.run));
     assert_refused(&say(&machine, &["rollback"]), &["no change of the plan is on trial"]);
     wait_web(&machine, "1001");
+}
+
+/// Three that outlive the daemon; of them a change touches `web` only.
+const STURDY: &str = "
+    [service.db]
+    command = 'sleep 1000'
+    survive = true
+    [service.web]
+    command = 'sleep 1001'
+    healthy_after = '50ms'
+    survive = true
+    [service.stopped]
+    command = 'sleep 1000'
+    survive = true
+    [service.dies]
+    command = 'sleep 1000'
+    restart = 'never'";
+
+#[test]
+fn a_daemon_that_is_killed_in_a_trial_has_lost_nothing_and_the_next_one_goes_by_its_own_plan() {
+    let mut machine = Setup::plan(STURDY).start();
+    for name in ["db", "web", "stopped", "dies"] {
+        machine.wait_ready(name);
+    }
+    machine.stop_service("stopped").expect("it stops");
+    let (db, former) = (machine.show("db"), digest(&machine));
+    // Another command, another restart policy, and one more that outlives it.
+    let new = STURDY.replace("1001", "1002").replace("'never'", "'always'")
+        + "\n[service.more]\ncommand = 'sleep 1003'\nsurvive = true\n";
+    let said = with_plan(&machine, "apply", &new, &["--confirm", "1h"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    wait_web(&machine, "1002");
+    let more = machine.main_process("more");
+    let on_trial = machine.main_process("web");
+    machine.somebody_goes_on();
+    machine.signal(Signal::KILL);
+    machine.wait_end();
+    assert!(Process(db.pid.expect("it runs")).lives() && more.lives(), "they outlive the daemon");
+
+    let next = Setup::beside(&machine).with_plan(STURDY).arg("--debug").start();
+    assert_eq!(digest(&next), former);
+    assert!(next.client().describe().expect("it tells").trial.is_none());
+    let db_now = next.show("db");
+    assert_eq!((db_now.run, db_now.pid, db_now.phase), (db.run, db.pid, Phase::Running));
+    assert_eq!(next.show("stopped").phase, Phase::Down, "it stays stopped");
+    // What was begun from the plan on trial is not taken for what this plan says.
+    wait_web(&next, "1001");
+    assert!(!on_trial.lives() && !more.lives());
+    assert!(next.client().list(None).expect("they are told").iter().all(|it| it.name != "more"));
+    next.wait_ready("dies");
+    // And the change is forgotten: it breaks, comes back, and nobody moves.
+    let before = runs(&next);
+    breaks(&next);
+    assert_eq!((runs(&next), digest(&next)), (before, former));
+    assert_refused(&say(&next, &["rollback"]), &["no change of the plan is on trial"]);
+}
+
+#[test]
+fn a_daemon_that_is_killed_in_a_trial_may_be_followed_by_one_with_that_plan() {
+    let mut machine = Setup::plan(STURDY).start();
+    for name in ["db", "web"] {
+        machine.wait_ready(name);
+    }
+    let new = STURDY.replace("1001", "1002");
+    assert_eq!(with_plan(&machine, "apply", &new, &["--confirm", "1h"]).code, Some(0));
+    wait_web(&machine, "1002");
+    let (db, web) = (machine.show("db"), machine.show("web"));
+    machine.somebody_goes_on();
+    machine.signal(Signal::KILL);
+    machine.wait_end();
+    let next = Setup::beside(&machine).with_plan(&new).start();
+    for (name, was) in [("db", db), ("web", web)] {
+        let now = next.wait_ready(name);
+        assert_eq!((now.run, now.pid), (was.run, was.pid), "{name}");
+    }
 }
 
 #[test]

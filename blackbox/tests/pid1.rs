@@ -296,6 +296,27 @@ fn a_step_of_recovery_withholds_the_signs_of_life() {
 }
 
 #[test]
+fn a_last_resort_withholds_the_signs_of_life() {
+    let (upward, setup) = Upward::of(Setup::plan(
+        "initial_target = 'on'
+         fallback_target = 'on'
+         fallback_attempts = 0
+         last_resort = 'withhold_watchdog'
+         [target.on]
+         services = ['a']
+         [service.a]
+         command = 'sleep 1000'
+         restart = 'never'",
+    ));
+    let machine = setup.env("WATCHDOG_USEC", "200000").start();
+    Process(machine.wait_ready("a").pid.expect("it runs")).signal(Signal::KILL);
+    machine.stderr().wait("last resort, step 1: withhold the watchdog", PATIENCE);
+    machine.stderr().wait("target on: failed", PATIENCE);
+    while upward.next_within(Duration::from_millis(10)).is_some() {}
+    assert_eq!(upward.next_within(Duration::from_secs(1)), None);
+}
+
+#[test]
 fn a_daemon_that_broke_too_often_gives_no_signs_of_life() {
     let (upward, setup) = Upward::of(Setup::plan("[service.a]\ncommand = 'sleep 1000'"));
     let machine = setup.arg("--debug").env("WATCHDOG_USEC", "200000").start();

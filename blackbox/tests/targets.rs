@@ -168,8 +168,61 @@ fn a_fallback_that_fails_is_tried_a_few_times_and_then_the_last_resort_comes() {
     )
     .start();
     assert_eq!(machine.wait_end().code(), Some(1));
-    assert!(machine.stderr().text().contains("last resort: end"));
+    assert!(machine.stderr().text().contains("last resort, step 1: end"));
     assert_eq!(machine.stderr().text().matches("brake: starting").count(), 3);
+}
+
+#[test]
+fn the_steps_of_a_last_resort_are_taken_one_after_the_other() {
+    // The first command puts the file there that the brake needs; it goes again, and the second one does not help.
+    let machine = Machine::start(
+        "[group.car]
+         initial_target = 'safe'
+         fallback_target = 'safe'
+         fallback_attempts = 0
+         last_resort = [
+           { command = ['sh', '-c', 'echo mend $(id -u) >> @@/said; echo > @@/works'] },
+           { command = ['sh', '-c', 'echo again >> @@/said'], wait = '150ms' },
+           { start = 'rescue' },
+         ]
+         [group.car.target.safe]
+         services = ['brake']
+         [service.brake]
+         command = ['sh', '-c', 'test -e @@/works && exec sleep 1000']
+         ready = { alive_for = '200ms' }
+         restart = 'never'
+         [service.rescue]
+         command = 'sleep 1000'
+         autostart = false",
+    );
+    let is_complete = || {
+        let group = machine.client().groups().ok()?.into_iter().next()?;
+        (group.phase.to_string() == "complete" && group.target == "safe").then_some(group.failures)
+    };
+    assert_eq!(eventually("the command has helped", PATIENCE, is_complete), 1);
+    let brake = machine.wait_ready("brake");
+    assert_eq!(
+        machine.wait_lines("said", 1),
+        ["mend 0"].map(|line| { line.replace('0', &rustix::process::geteuid().as_raw().to_string()) })
+    );
+    let said = cli(machine.runtime(), &["why", "--instance", machine.instance(), "car:last_resort"]);
+    let words = "the fallback of car has failed as often as it may, and step 1 of the last resort is taken: run car:last_resort";
+    assert!(said.stdout.contains(words), "{said:?}");
+
+    std::fs::remove_file(machine.folder().join("works")).expect("it is there");
+    let mark = machine.mark();
+    Process(brake.pid.expect("it runs")).signal(Signal::KILL);
+    let next = || machine.client().groups().ok()?.into_iter().next()?.next;
+    assert_eq!(eventually("it rests before the next step", PATIENCE, next), "run car:last_resort.2");
+    machine.wait_move(mark, "rescue", Phase::Running);
+    assert_eq!(machine.wait_lines("said", 2)[1], "again");
+    wait_active(&machine, "Off");
+    assert_eq!(machine.show("brake").phase, Phase::Down);
+    let log = machine.stderr().text();
+    for line in ["last resort, step 1: run car:last_resort\n", "step 2: run car:last_resort.2", "step 3: start rescue"]
+    {
+        assert!(log.contains(line), "no `{line}` in {log}");
+    }
 }
 
 #[test]

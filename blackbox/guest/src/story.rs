@@ -1,6 +1,6 @@
 //! `guest-story`: what happens in a machine whose first process is verger, told line by line on its console.
 //!
-//! Called `tell` it is the story, a one-shot service among others; called `rest`, `fail` or `eat` it is one of those others.
+//! Called `tell` it is the story, a one-shot service among others; called `rest`, `fail`, `mend` or `eat` it is one of those others.
 //! It decides nothing: each line says what was seen, and the claims about it stand where the machine is booted.
 #![forbid(unsafe_code)]
 
@@ -26,8 +26,12 @@ fn main() -> Outcome {
             std::thread::park();
         },
         Some("fail") => std::process::exit(3),
+        Some("mend") => {
+            println!("story: mending does not help");
+            Ok(())
+        }
         Some("eat") => eat(),
-        other => Err(format!("{other:?} is no part: tell, rest, fail or eat").into()),
+        other => Err(format!("{other:?} is no part: tell, rest, fail, mend or eat").into()),
     }
 }
 

@@ -10,7 +10,9 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use verger_engine::causes::Actor;
-use verger_engine::image::{ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right};
+use verger_engine::image::{
+    ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right, needs_another_run,
+};
 use verger_engine::life::{Found, PhaseKind, Scope};
 use verger_engine::runs::{Containment, Pid, RunId, RunRef};
 use verger_engine::time::{Moment, Span};
@@ -283,11 +285,14 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let by = Actor { uid: daemon.facts.uid, pid: 0 };
     let mut begins_anew = None;
     // Runs were begun from the plan on trial, if there was one: they are found under that, and it is taken back after that.
-    let on_trial = change::left_on_trial(&daemon.folder).filter(|_| matches!(before, Before::Ourselves(_)));
+    let left_on_trial = change::left_on_trial(&daemon.folder);
+    let on_trial = left_on_trial.clone().filter(|_| matches!(before, Before::Ourselves(_)));
     let taken_back = image.clone().filter(|_| on_trial.is_some());
     match (&before, on_trial.or(image)) {
         (Before::Ourselves(left), Some(image)) => take_up(&mut daemon, image, left, &mut delay),
-        (Before::Another { survivors, left }, Some(image)) => succeed(&mut daemon, image, survivors, left, &mut delay),
+        (Before::Another { survivors, left }, Some(image)) => {
+            succeed(&mut daemon, (image, left_on_trial), survivors, left, &mut delay);
+        }
         (Before::Another { survivors, .. }, None) => end_strangers(&mut daemon, survivors, &mut delay),
         (_, image) => begins_anew = image,
     }
@@ -311,6 +316,8 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     if let Some(image) = taken_back.filter(|_| !daemon.engine.is_closing()) {
         daemon.log.warn(format_args!("this daemon broke with a change on trial: the former plan is in force again"));
         daemon.step(Event::Plan { image, scope: Scope::Whole, by });
+    }
+    if !is_hopeless {
         let _none_is_on_trial = std::fs::remove_file(daemon.folder.join(place::TRIAL_FILE));
     }
     if let Some(image) = begins_anew.filter(|_| !is_hopeless) {
@@ -605,12 +612,25 @@ fn put_in_charge(daemon: &mut Daemon) {
 /// What a keeper that is put in charge may take to hear it all; a busy machine is given no more, and it goes on in the loop.
 const KEEPERS_TIME: Span = Span::from_secs(5);
 
-/// Takes up what outlived the daemon before us. What did not begins as the plan says. Nothing moves yet.
-fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry], delay: &mut Delay) {
+/// Takes up what outlived the daemon before us. What did not begins as the plan says, and so does what that daemon had begun from a
+/// plan on trial (the second one) and this one describes otherwise. Nothing moves yet.
+fn succeed(
+    daemon: &mut Daemon,
+    (image, on_trial): (Image, Option<Image>),
+    survivors: &[Entry],
+    left: &[Entry],
+    delay: &mut Delay,
+) {
     let by = Actor { uid: daemon.facts.uid, pid: 0 };
+    let is_of_trial = |entry: &Entry| {
+        let described = |image: &Image| image.find(entry.name.as_str());
+        let both = on_trial.as_ref().and_then(|tried| Some((tried, described(tried)?, described(&image)?)));
+        both.is_some_and(|(tried, there, here)| needs_another_run(&tried.service(there), &image.service(here)))
+    };
+    let (of_trial, others): (Vec<Entry>, Vec<Entry>) = survivors.iter().partition(|entry| is_of_trial(entry));
     daemon.step(Event::Plan { image, scope: Scope::Found, by });
-    let (here, strangers): (Vec<Entry>, Vec<Entry>) =
-        survivors.iter().partition(|entry| daemon.engine.find(entry.name.as_str()).is_some());
+    let (here, mut strangers): (Vec<Entry>, Vec<Entry>) =
+        others.iter().partition(|entry| daemon.engine.find(entry.name.as_str()).is_some());
     // What survives has its state beyond its runs: stopped, resting or failed it is so still.
     let survives = |entry: &&Entry| {
         let service = daemon.engine.find(entry.name.as_str());
@@ -634,13 +654,16 @@ fn succeed(daemon: &mut Daemon, image: Image, survivors: &[Entry], left: &[Entry
         .services()
         .filter(|status| !known.iter().any(|entry| entry.name.as_str() == daemon.engine.name(status.service.slot)))
         .map(|status| {
-            let asked = daemon.engine.description(status.service.slot).is_some_and(|service| service.autostart());
-            Found::anew(status.service, asked)
+            let name = daemon.engine.name(status.service.slot);
+            let was = of_trial.iter().find(|entry| entry.name.as_str() == name).map(|entry| entry.record.asked);
+            let described = daemon.engine.description(status.service.slot);
+            Found::anew(status.service, was.unwrap_or(described.is_some_and(|service| service.autostart())))
         })
         .collect();
     for found in others {
         daemon.step(Event::Found(found));
     }
+    strangers.extend(of_trial);
     end_strangers(daemon, &strangers, delay);
     if let Some(tree) = &daemon.world.starter.ground().tree {
         Vigil::begin(&mut daemon.log, &mut daemon.upward, delay)
@@ -689,17 +712,20 @@ fn find_all(daemon: &mut Daemon, entries: &[Entry], delay: &mut Delay) -> Vec<(R
     known
 }
 
-/// Ends what outlived the daemon before us and is not in our plan: asks first, and does not wait long. Nothing is served yet.
+/// Ends what outlived the daemon before us and is not what our plan has: asks first, and does not wait long. Nothing is served yet.
 fn end_strangers(daemon: &mut Daemon, strangers: &[Entry], delay: &mut Delay) {
     if strangers.is_empty() {
         return;
     }
     let mut asked = Vec::new();
     for entry in strangers {
-        daemon.log.warn(format_args!(
-            "{}: outlived the daemon before this one and is not in the plan: it is ended",
-            entry.name
-        ));
+        // Another plan's service of that name is not this one.
+        let flaw = match daemon.engine.find(entry.name.as_str()) {
+            None => "is not in the plan",
+            Some(_) => "began from a plan on trial",
+        };
+        let name = entry.name;
+        daemon.log.warn(format_args!("{name}: outlived the daemon before this one and {flaw}: it is ended"));
         let record = &entry.record;
         let held = daemon.world.inheritance.take_of(Kind::Process, record.run).map(PidFd::from);
         let held = held.or_else(|| record.pid.and_then(|pid| PidFd::open(pid).ok()));

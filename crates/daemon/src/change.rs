@@ -26,7 +26,7 @@ use crate::words;
 /// How long everything that a change touches may take to arrive, where nobody says.
 const WITHIN: Span = Span::from_secs(120);
 
-/// The plan that was on trial when the daemon that this process was broke.
+/// The plan that was on trial when the daemon before this one broke, or was killed.
 pub(crate) fn left_on_trial(folder: &Folder) -> Option<Image> {
     let file = std::fs::File::open(folder.join(place::TRIAL_FILE)).ok()?;
     let copy = memory::sealed_copy(c"verger-plan", file, IMAGE_BYTES_MAX as u64).ok()?;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
-use verger_engine::image::{ActionKind, Image, LastResort, LockMemory};
+use verger_engine::image::{ActionKind, Image, LockMemory};
 use verger_engine::life::{
     CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Pressure, Request, Switch, Verb,
 };
@@ -648,9 +648,10 @@ impl Daemon {
                         LifeEffect::Moved { service, .. } | LifeEffect::Changed { service } => {
                             brains.moved(engine, service.slot, self.now);
                         }
-                        LifeEffect::LastResort { what: LastResort::Reboot, .. }
+                        LifeEffect::LastResort { what: ActionKind::Reboot, .. }
                         | LifeEffect::StepTaken { what: ActionKind::Reboot, .. } => self.reboots = true,
-                        LifeEffect::StepTaken { what: ActionKind::WithholdWatchdog, .. } => withhold = true,
+                        LifeEffect::LastResort { what: ActionKind::WithholdWatchdog, .. }
+                        | LifeEffect::StepTaken { what: ActionKind::WithholdWatchdog, .. } => withhold = true,
                         LifeEffect::Trial { command, news } => {
                             of_trial.push(ToldOfTrial::new(engine, log, command, news));
                         }
@@ -1059,10 +1060,12 @@ fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log: &mut Log, 
             log.warn(format_args!("target {name} has failed: {}", words::target_failure(engine, what)));
             control.tell_onlookers(&WatchReply { target_failed: Some(name), ..WatchReply::default() });
         }
-        LifeEffect::LastResort { group, what } => {
+        LifeEffect::LastResort { group, step, what } => {
             let name = engine.group_description(group.slot).map_or("", |group| group.name());
             let of = if name.is_empty() { String::new() } else { format!(" of group {name}") };
-            log.warn(format_args!("the fallback{of} has failed as often as it may; last resort: {what}"));
+            let words = view::last_step_in_words(engine, group.slot, u32::from(*step) - 1);
+            let words = words.unwrap_or_else(|| what.word().to_owned());
+            log.warn(format_args!("the fallback{of} has failed as often as it may; last resort, step {step}: {words}"));
         }
         LifeEffect::StepTaken { service, step, what } => {
             let name = engine.name(service.slot);

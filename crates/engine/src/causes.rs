@@ -118,6 +118,13 @@ pub enum Cause {
         /// Which step, from 1; 0 for a restart.
         step: u8,
     },
+    /// The fallback of a group has failed as often as it may, and this step of the group's last resort was taken.
+    LastResort {
+        /// The group's place.
+        group: u32,
+        /// Which step, from 1.
+        step: u8,
+    },
 }
 
 /// A number of a root in [`Roots`].
@@ -310,6 +317,7 @@ coded_enum! {
         Turn = 27, "turn";
         WaitedOut = 28, "waited-out";
         Recovery = 29, "recovery";
+        LastResort = 30, "last-resort";
     }
 }
 
@@ -346,6 +354,7 @@ impl Cause {
             | Cause::UnderPressure(_)
             | Cause::Turn
             | Cause::WaitedOut
+            | Cause::LastResort { .. }
             | Cause::OutOfTime => None,
         }
     }
@@ -355,6 +364,7 @@ impl Cause {
         match self {
             Cause::Asked
             | Cause::Fallback
+            | Cause::LastResort { .. }
             | Cause::Redescribed
             | Cause::Exited(_)
             | Cause::StartFailed(_)
@@ -423,6 +433,7 @@ impl Cause {
             Cause::Turn => CauseCode::Turn,
             Cause::WaitedOut => CauseCode::WaitedOut,
             Cause::Recovery { .. } => CauseCode::Recovery,
+            Cause::LastResort { .. } => CauseCode::LastResort,
         }
     }
 
@@ -440,6 +451,8 @@ impl Cause {
             (u32::from(what.code()), 0)
         } else if let Cause::Recovery { of, step } = *self {
             (of.slot | u32::from(step) << STEP_AT, of.seq)
+        } else if let Cause::LastResort { group, step } = *self {
+            (group | u32::from(step) << STEP_AT, 0)
         } else {
             self.link().map_or((0, 0), |link| (link.slot, link.seq))
         };
@@ -482,6 +495,7 @@ impl Cause {
                 let of = Link { slot: x & ((1 << STEP_AT) - 1), seq: y };
                 Cause::Recovery { of, step: (x >> STEP_AT) as u8 }
             }
+            CauseCode::LastResort => Cause::LastResort { group: x & ((1 << STEP_AT) - 1), step: (x >> STEP_AT) as u8 },
         })
     }
 }

@@ -313,7 +313,7 @@ fn in_words(engine: &Engine, effect: &Effect) -> String {
             LifeEffect::StepTaken { service, step, what } => {
                 format!("step {step} of {}: {what}", engine.name(service.slot))
             }
-            LifeEffect::LastResort { what, .. } => format!("last resort: {what}"),
+            LifeEffect::LastResort { step, what, .. } => format!("last resort, step {step}: {what}"),
             LifeEffect::MeasurePressure => "measure pressure".to_string(),
         },
     }

@@ -59,4 +59,6 @@ pub(crate) fn add_to(base: &Plan, plan: &mut Plan) {
     plan.services.extend(fragment.services);
     plan.handles.extend(fragment.handles);
     plan.groups.extend(fragment.groups);
+    // Of its own services: a set of several would be about the whole plan.
+    plan.recovery.extend(fragment.recovery);
 }

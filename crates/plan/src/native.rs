@@ -47,7 +47,9 @@ pub(crate) fn read(
     let mut plan = Plan::default();
     let mut names = Names { incomplete: tree.missing == Missing::Tables, ..Names::default() };
     let top = Names::default();
-    read_table(PLAN, root, &mut plan, &mut Reader::new(Owner::Plan, &top, found), |_| false);
+    let mut reader = Reader::new(Owner::Plan, &top, found);
+    read_table(PLAN, root, &mut plan, &mut reader, |_| false);
+    let last_steps = std::mem::take(&mut reader.ladder);
     plan.limits = read_limits(root, found);
     plan.handles = read_handles(root, &mut names, found);
 
@@ -90,7 +92,7 @@ pub(crate) fn read(
         });
     }
 
-    targets::read(root, &mut plan, &names, found);
+    let last_steps = targets::read(root, &mut plan, last_steps, &names, found);
     let mut sets = recovery::read(root, &names, found);
     let mut used_handles = BTreeSet::new();
     for entry in all_defaults.all() {
@@ -171,6 +173,7 @@ pub(crate) fn read(
     brains::check(&plan, &edges, &places, found);
     conditions::check(&plan, &starts, found);
     targets::settle(root, &mut plan, &places, &names, found);
+    sets.extend(last_steps.into_iter().map(|(group, at, steps)| recovery::Written::last(group, at, steps)));
     recovery::land(sets, &mut plan, &names, sources, &mut places, found);
     plan.services.iter().skip(landed).for_each(|service| room.take(service));
     if room.is_used_up() && found.errors() == 0 {

@@ -1,5 +1,5 @@
-//! Recovery sets, and the ladders of single services, which are sets of one: tables become values, what they name is checked
-//! where it is named, and a command of a step becomes a one-shot service, as a condition does.
+//! Recovery sets, the ladders of single services, which are sets of one, and the last resorts of groups: tables become values, what
+//! they name is checked where it is named, and a command of a step becomes a one-shot service, as a condition does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,8 @@ use crate::complaint::{Findings, Said, quoted};
 use crate::conditions;
 use crate::instances::Draft;
 use crate::keys::{
-    Action, Names, Owner, RECOVERY, Reader, RecoveryDraft, Step, command_name, command_places, read_table,
+    Action, Names, Owner, RECOVERY, Reader, RecoveryDraft, Step, command_name, command_places, last_command_name,
+    read_table,
 };
 use crate::native::{check_entry_name, tables};
 use crate::near::did_you_mean;
@@ -26,9 +27,19 @@ use crate::tree::Table;
 pub(crate) struct Written {
     name: String,
     place: Place,
-    /// It is the ladder of one service, in that one's own table.
-    is_own: bool,
+    of: Of,
     draft: RecoveryDraft,
+}
+
+/// Whose steps they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    /// A set with a table of its own.
+    Set,
+    /// The ladder of one service, in that one's table.
+    Service,
+    /// The last resort of a group: who fails is its fallback.
+    Group,
 }
 
 impl Written {
@@ -41,13 +52,31 @@ impl Written {
             give_up_within: service.give_up_within,
             steps,
         };
-        Written { name: service.name.clone(), place, is_own: true, draft }
+        Written { name: service.name.clone(), place, of: Of::Service, draft }
     }
 
-    /// ` in recovery set `x``, ` in `recovery` of service `x``.
+    /// The last resort of a group.
+    pub(crate) fn last(group: String, at: Place, steps: Vec<Step>) -> Written {
+        Written { name: group, place: at, of: Of::Group, draft: RecoveryDraft { steps, ..RecoveryDraft::default() } }
+    }
+
+    /// `recovery set `x``, ``recovery` of service `x``.
     fn described(&self) -> String {
         let name = quoted(&self.name);
-        if self.is_own { format!("`recovery` of service `{name}`") } else { format!("recovery set `{name}`") }
+        match self.of {
+            Of::Set => format!("recovery set `{name}`"),
+            Of::Service => format!("`recovery` of service `{name}`"),
+            Of::Group if name.is_empty() => "`last_resort`".to_owned(),
+            Of::Group => format!("`last_resort` of group `{name}`"),
+        }
+    }
+
+    /// What its nth command, from 1, is called.
+    fn command_name(&self, nth: usize) -> String {
+        match self.of {
+            Of::Set | Of::Service => command_name(&self.name, nth),
+            Of::Group => last_command_name(&self.name, nth),
+        }
     }
 }
 
@@ -57,11 +86,17 @@ pub(crate) fn name_all(root: &Table, services: &[Draft<'_>], names: &mut Names, 
     let sets = root.get("recovery").and_then(|node| node.as_table()).map_or(&[][..], Table::entries);
     let sets =
         sets.iter().filter_map(|entry| Some((entry.key.as_str(), command_places(entry.node.as_table()?.get("steps")))));
+    let sets = own.chain(sets).map(|(set, places)| (set, places, command_name as fn(&str, usize) -> String));
+    let groups = root.get("group").and_then(|node| node.as_table()).map_or(&[][..], Table::entries);
+    let groups = groups.iter().filter_map(|entry| Some((entry.key.as_str(), entry.node.as_table()?)));
+    let last = groups.chain([("", root)]).map(|(group, table)| {
+        (group, command_places(table.get("last_resort")), last_command_name as fn(&str, usize) -> String)
+    });
     let mut count = 0;
-    for (set, places) in own.chain(sets) {
+    for (set, places, called) in sets.chain(last) {
         for (nth, place) in (1..).zip(places) {
             count += 1;
-            let name = command_name(set, nth);
+            let name = called(set, nth);
             if let Some(other) = names.services.get(&name) {
                 found.error(*other, || {
                     Said::new(format!("`{}` is what a command of a step is called", quoted(&name)))
@@ -105,7 +140,7 @@ pub(crate) fn read(root: &Table, names: &Names, found: &mut Findings) -> Vec<Wri
                 Said::new(format!("recovery set `{}` lists no services", quoted(&entry.key)))
             });
         }
-        sets.push(Written { name: entry.key.clone(), place: entry.key_place, is_own: false, draft });
+        sets.push(Written { name: entry.key.clone(), place: entry.key_place, of: Of::Set, draft });
     }
     sets
 }
@@ -123,6 +158,10 @@ pub(crate) fn land(
     let mut known: BTreeMap<String, Place> = BTreeMap::new();
     for set in sets {
         let described = set.described();
+        if set.of == Of::Group {
+            land_last(&set, plan, names, sources, places, found);
+            continue;
+        }
         if let Some(other) = known.insert(set.name.clone(), set.place) {
             found.error(set.place.max(other), || {
                 Said::new(format!(
@@ -154,33 +193,86 @@ pub(crate) fn land(
             }
             services.push(name.clone());
         }
-        check_steps(&set, plan, names, found);
+        check_steps(&set, &services, plan, names, found);
         warn_of_counts(&set, plan, places, found);
-        let mut steps = Vec::with_capacity(set.draft.steps.len());
-        let mut commands = 0;
-        for step in &set.draft.steps {
-            let action = match &step.action {
-                Action::Switch(name) => {
-                    let (group, target) = split(name);
-                    RecoveryAction::Switch { group: group.to_owned(), target: target.to_owned() }
-                }
-                Action::Stop => RecoveryAction::Stop,
-                Action::Start(service) => RecoveryAction::Start { service: service.clone() },
-                Action::Command(argv, timeout) => {
-                    commands += 1;
-                    let name = command_name(&set.name, commands);
-                    land_command(&name, argv, *timeout, step.place, &services, plan, names, sources, places);
-                    RecoveryAction::Command { service: name }
-                }
-                Action::WithholdWatchdog => RecoveryAction::WithholdWatchdog,
-                Action::End => RecoveryAction::End,
-                Action::Reboot => RecoveryAction::Reboot,
-            };
-            steps.push(RecoveryStep { wait: step.wait, action });
-        }
+        let steps = land_steps(&set, &services, plan, names, sources, places);
         let RecoveryDraft { scope, give_up_after, give_up_within, .. } = set.draft;
         plan.recovery.push(Recovery { name: set.name, services, scope, give_up_after, give_up_within, steps });
     }
+}
+
+/// Lands the steps of a group's last resort. Their members are those of the fallback.
+fn land_last(
+    set: &Written,
+    plan: &mut Plan,
+    names: &Names,
+    sources: &Sources,
+    places: &mut Places,
+    found: &mut Findings,
+) {
+    let described = set.described();
+    let Some(at) = plan.groups.iter().position(|group| group.name == set.name) else { return };
+    let group = &plan.groups[at];
+    let services = targets::listed(group, &group.fallback);
+    if group.fallback.is_empty() {
+        found.error(set.place, || {
+            Said::new(format!("{described} has steps, and no fallback that could fail"))
+                .hint("name one: fallback_target = \"…\"")
+        });
+    } else if services.is_empty() && !names.incomplete {
+        let fallback = quoted(&group.fallback);
+        found.error(set.place, || {
+            Said::new(format!(
+                "{described} has steps, and the fallback `{fallback}`, which has no services, never fails"
+            ))
+            .hint("leave them out, or give it services")
+        });
+    }
+    let to_fallback =
+        |step: &&Step| matches!(&step.action, Action::Switch(name) if split(name) == (&set.name, &group.fallback));
+    if let Some(step) = set.draft.steps.iter().find(to_fallback) {
+        found.error(step.at, || {
+            Said::new(format!("{described} switches to the fallback, which has failed"))
+                .hint("after a step it is tried again by itself; name another target")
+        });
+    }
+    check_steps(set, &services, plan, names, found);
+    let steps = land_steps(set, &services, plan, names, sources, places);
+    plan.groups[at].last_resort = steps;
+}
+
+/// The steps as the plan has them, with the services of their commands.
+fn land_steps(
+    set: &Written,
+    services: &[String],
+    plan: &mut Plan,
+    names: &Names,
+    sources: &Sources,
+    places: &mut Places,
+) -> Vec<RecoveryStep> {
+    let mut steps = Vec::with_capacity(set.draft.steps.len());
+    let mut commands = 0;
+    for step in &set.draft.steps {
+        let action = match &step.action {
+            Action::Switch(name) => {
+                let (group, target) = split(name);
+                RecoveryAction::Switch { group: group.to_owned(), target: target.to_owned() }
+            }
+            Action::Stop => RecoveryAction::Stop,
+            Action::Start(service) => RecoveryAction::Start { service: service.clone() },
+            Action::Command(argv, timeout) => {
+                commands += 1;
+                let name = set.command_name(commands);
+                land_command(&name, argv, *timeout, step.place, services, plan, names, sources, places);
+                RecoveryAction::Command { service: name }
+            }
+            Action::WithholdWatchdog => RecoveryAction::WithholdWatchdog,
+            Action::End => RecoveryAction::End,
+            Action::Reboot => RecoveryAction::Reboot,
+        };
+        steps.push(RecoveryStep { wait: step.wait, action });
+    }
+    steps
 }
 
 /// The service of a command: as the first of the set in all that a program can see. All members wait for its end.
@@ -228,7 +320,7 @@ fn split(name: &str) -> (&str, &str) {
 }
 
 /// What steps name is there and makes sense, and none comes after one that is the last.
-fn check_steps(set: &Written, plan: &Plan, names: &Names, found: &mut Findings) {
+fn check_steps(set: &Written, services: &[String], plan: &Plan, names: &Names, found: &mut Findings) {
     let described = set.described();
     let steps = &set.draft.steps;
     if let Some(step) = steps.get(STEPS_MAX) {
@@ -244,14 +336,29 @@ fn check_steps(set: &Written, plan: &Plan, names: &Names, found: &mut Findings) 
                 .also(last.place, "the step before")
         });
     }
-    let members: BTreeSet<&str> = set.draft.services.iter().map(|(name, _)| name.as_str()).collect();
+    let members: BTreeSet<&str> = services.iter().map(String::as_str).collect();
+    // A group that leaves its fallback may well take some of it along.
+    let none = BTreeSet::new();
+    let to_keep_out = if set.of == Of::Group { &none } else { &members };
     for step in steps {
         match &step.action {
-            Action::Switch(name) => check_switch(&described, name, step, &members, plan, names, found),
+            Action::Switch(name) => check_switch(&described, name, step, to_keep_out, plan, names, found),
+            Action::Start(name) if set.of == Of::Group && is_listed(plan, &set.name, name) => {
+                found.error(step.at, || {
+                    Said::new(format!("{described} starts `{}`, which is in a target of that group", quoted(name)))
+                        .hint("switch to a target that has it, or name another service")
+                })
+            }
             Action::Start(name) => check_start(&described, name, step, &members, plan, names, found),
             Action::Stop | Action::Command(..) | Action::WithholdWatchdog | Action::End | Action::Reboot => {}
         }
     }
+}
+
+/// Whether a target of a group lists a service.
+fn is_listed(plan: &Plan, group: &str, service: &str) -> bool {
+    let group = plan.groups.iter().find(|it| it.name == group);
+    group.is_some_and(|group| group.targets.iter().any(|target| target.services.iter().any(|it| it == service)))
 }
 
 fn check_switch(
@@ -351,7 +458,7 @@ fn warn_of_counts(set: &Written, plan: &Plan, places: &Places, found: &mut Findi
                 .hint("say after how many restarts: give_up_after = 3")
         });
     }
-    if set.is_own {
+    if set.of == Of::Service {
         return;
     }
     for service in members().filter(|it| places.key(&it.name, "recovery").is_none()) {

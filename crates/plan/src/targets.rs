@@ -5,15 +5,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use verger_engine::image::{Group, OFF, Plan, Service, Target};
 
 use crate::complaint::{Findings, Said, quoted};
-use crate::keys::{GROUP, Names, Owner, Reader, TARGET, TargetDraft, read_table};
+use crate::keys::{GROUP, Names, Owner, Reader, Step, TARGET, TargetDraft, read_table};
 use crate::native::{check_entry_name, tables};
 use crate::near::did_you_mean;
 use crate::places::Places;
 use crate::sources::Place;
 use crate::tree::{Node, Table};
 
-/// Reads the groups of a plan; what stands at the top of it about the unnamed one has been read.
-pub(crate) fn read(root: &Table, plan: &mut Plan, names: &Names, found: &mut Findings) {
+/// The steps of the last resorts of groups, each with the group's name and where they stand.
+pub(crate) type LastSteps = Vec<(String, Place, Vec<Step>)>;
+
+/// Reads the groups of a plan; what stands at the top of it about the unnamed one has been read, `steps` of its last resort too.
+pub(crate) fn read(root: &Table, plan: &mut Plan, steps: Vec<Step>, names: &Names, found: &mut Findings) -> LastSteps {
+    let mut last_steps: LastSteps = Vec::new();
+    if let Some(node) = root.get("last_resort").filter(|_| !steps.is_empty()) {
+        last_steps.push((String::new(), node.place, steps));
+    }
     let mut unnamed = plan.groups.iter().position(|group| group.name.is_empty()).map(|at| plan.groups.remove(at));
     if root.get("target").is_some() {
         unnamed.get_or_insert_default();
@@ -26,10 +33,15 @@ pub(crate) fn read(root: &Table, plan: &mut Plan, names: &Names, found: &mut Fin
         check_entry_name("group", entry, found);
         let mut group = Group { name: entry.key.clone(), ..Group::default() };
         let owner = Owner::Group(entry.key.clone());
-        read_table(GROUP, table, &mut group, &mut Reader::new(owner, names, found), |_| false);
+        let mut reader = Reader::new(owner, names, found);
+        read_table(GROUP, table, &mut group, &mut reader, |_| false);
+        if let Some(place) = reader.given.get("last_resort").copied().filter(|_| !reader.ladder.is_empty()) {
+            last_steps.push((entry.key.clone(), place, std::mem::take(&mut reader.ladder)));
+        }
         read_targets(table, &mut group, names, found);
         plan.groups.push(group);
     }
+    last_steps
 }
 
 fn read_targets(table: &Table, group: &mut Group, names: &Names, found: &mut Findings) {
@@ -194,6 +206,20 @@ pub(crate) fn members<'p>(group: &'p Group, target: &'p str) -> BTreeSet<&'p str
         }
     }
     members
+}
+
+/// The same in the order they are listed, each once.
+pub(crate) fn listed(group: &Group, target: &str) -> Vec<String> {
+    let (mut seen, mut next) = (BTreeSet::new(), vec![target]);
+    let (mut known, mut listed) = (BTreeSet::new(), Vec::new());
+    while let Some(here) = next.pop() {
+        let Some(target) = group.targets.iter().find(|target| target.name == here) else { continue };
+        if seen.insert(here) {
+            listed.extend(target.services.iter().filter(|name| known.insert(name.as_str())).cloned());
+            next.extend(target.includes.iter().rev().map(String::as_str));
+        }
+    }
+    listed
 }
 
 /// Some services and whatever they pull.

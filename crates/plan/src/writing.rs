@@ -1,22 +1,24 @@
 //! From a plan to text: verger's own format, in TOML, which read again is the same plan.
 //!
 //! Only what differs from what holds without a key is written, and what another key would change is always written. A condition of
-//! a service stands there as the service that it became. Comments, the order of keys and where they stood are not kept: a plan does
-//! not have them.
-//!
-//! *Not written:* recovery sets. Whoever prints a plan reads it back and compares.
+//! a service stands there as the service that it became, a command of a step in its step. Comments, the order of keys and where they
+//! stood are not kept: a plan does not have them. Whoever prints a plan reads it back and compares.
 //!
 //! Every field is named here, so one that is new and forgotten does not compile.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use verger_engine::image::{
     Address, Condition, Descriptor, ExitCodes, Group, Handle, HandleKind, Limits, Listen, LockMemory, Need, OFF, Plan,
-    Ready, ResourceLimit, SchedulingPolicy, Service, Source, StartPressure, Target, WhenDown,
+    Ready, Recovery, RecoveryAction, RecoveryScope, RecoveryStep, ResourceLimit, SchedulingPolicy, Service, Source,
+    StartPressure, Target, WhenDown,
 };
 use verger_engine::runs::signal_name;
 use verger_engine::time::Span;
 
+use crate::keys::{LAST_RESORTS, TIMEOUT};
+use crate::targets::listed;
 use crate::value::capabilities::CAPABILITIES;
 use crate::value::resources::RESOURCES;
 
@@ -32,9 +34,9 @@ pub fn to_toml(plan: &Plan) -> String {
         lock_memory,
         max_starting,
         start_pressure,
-        // Steps and the services of their commands are not told apart any more; no other format has any.
-        recovery: _,
+        recovery,
     } = plan;
+    let commands = Commands::new(plan);
     let mut text = Text::default();
     text.key_unless("name", name.is_empty(), || quoted(name));
     text.key_if_some("shutdown_budget", *shutdown_budget, span);
@@ -42,7 +44,7 @@ pub fn to_toml(plan: &Plan) -> String {
     text.key_if_some("start_pressure", start_pressure.as_ref(), pressure);
     text.key_unless("lock_memory", *lock_memory == LockMemory::default(), || quoted(lock_memory.word()));
     for group in groups.iter().filter(|group| group.name.is_empty()) {
-        write_group(group, &mut text);
+        write_group(group, &commands, &mut text);
     }
     write_limits(limits, &mut text);
     for Handle { name, kind } in handles {
@@ -62,7 +64,7 @@ pub fn to_toml(plan: &Plan) -> String {
     for group in groups {
         if !group.name.is_empty() {
             text.table(&["group", &group.name]);
-            write_group(group, &mut text);
+            write_group(group, &commands, &mut text);
         }
         for target in &group.targets {
             let path = ["group", &group.name, "target", &target.name];
@@ -70,9 +72,17 @@ pub fn to_toml(plan: &Plan) -> String {
             write_target(target, &mut text);
         }
     }
-    for service in services {
+    let is_own = |set: &Recovery| services.iter().any(|service| is_ladder_of(set, service));
+    for set in recovery.iter().filter(|set| !is_own(set)) {
+        text.table(&["recovery", &set.name]);
+        write_set(set, &commands, &mut text);
+    }
+    for service in services.iter().filter(|service| !commands.run.contains_key(service.name.as_str())) {
         text.table(&["service", &service.name]);
-        write_service(service, &mut text);
+        write_service(service, &commands, &mut text);
+        if let Some(set) = recovery.iter().find(|set| is_ladder_of(set, service)) {
+            text.key("recovery", commands.steps(&set.steps));
+        }
     }
     text.0
 }
@@ -100,7 +110,7 @@ fn write_limits(limits: &Limits, text: &mut Text) {
     }
 }
 
-fn write_group(group: &Group, text: &mut Text) {
+fn write_group(group: &Group, commands: &Commands<'_>, text: &mut Text) {
     let Group {
         name: _,
         targets: _,
@@ -121,7 +131,93 @@ fn write_group(group: &Group, text: &mut Text) {
     text.key_unless("fallback_healthy_after", *fallback_healthy_after == standard.fallback_healthy_after, || {
         span(*fallback_healthy_after)
     });
-    text.key_unless("last_resort", *last_resort == standard.last_resort, || quoted(last_resort.word()));
+    text.key_unless("last_resort", *last_resort == standard.last_resort, || match &last_resort[..] {
+        [RecoveryStep { wait: Span::ZERO, action }] => {
+            let word = LAST_RESORTS.iter().find(|(_, of)| of == action).map(|(word, _)| quoted(word));
+            word.unwrap_or_else(|| commands.steps(last_resort))
+        }
+        steps => commands.steps(steps),
+    });
+}
+
+/// What steps run, each a service of its own in a plan, and written where it is run.
+struct Commands<'p> {
+    /// Those services, with the members that wait for each.
+    run: BTreeMap<&'p str, (&'p Service, Vec<String>)>,
+}
+
+impl<'p> Commands<'p> {
+    fn new(plan: &'p Plan) -> Commands<'p> {
+        let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
+        let sets = plan.recovery.iter().map(|set| (&set.steps, set.services.clone()));
+        let groups = plan.groups.iter().map(|group| (&group.last_resort, listed(group, &group.fallback)));
+        let mut run = BTreeMap::new();
+        for (steps, members) in sets.chain(groups) {
+            for step in steps {
+                if let RecoveryAction::Command { service } = &step.action
+                    && let Some(service) = services.get(service.as_str())
+                {
+                    run.insert(service.name.as_str(), (*service, members.clone()));
+                }
+            }
+        }
+        Commands { run }
+    }
+
+    /// Whom a service comes after, but for the commands of its own set.
+    fn after(&self, service: &Service) -> Vec<String> {
+        let is_own = |name: &str| self.run.get(name).is_some_and(|(_, members)| members.contains(&service.name));
+        service.after.iter().filter(|name| !is_own(name)).cloned().collect()
+    }
+
+    fn steps(&self, steps: &[RecoveryStep]) -> String {
+        list(steps.iter().map(|RecoveryStep { wait, action }| {
+            let yes = || "true".to_owned();
+            let mut keys = match action {
+                RecoveryAction::Switch { group, target } if group.is_empty() => vec![("switch", quoted(target))],
+                RecoveryAction::Switch { group, target } => vec![("switch", quoted(&format!("{group}/{target}")))],
+                RecoveryAction::Stop => vec![("stop", yes())],
+                RecoveryAction::Start { service } => vec![("start", quoted(service))],
+                RecoveryAction::Command { service } => match self.run.get(service.as_str()) {
+                    Some((service, _)) if service.start_timeout == TIMEOUT => {
+                        vec![("command", texts(&service.argv))]
+                    }
+                    Some((service, _)) => {
+                        vec![("command", texts(&service.argv)), ("timeout", span(service.start_timeout))]
+                    }
+                    // A plan that names nobody is refused when it is read.
+                    None => vec![("command", texts(&[]))],
+                },
+                RecoveryAction::WithholdWatchdog => vec![("withhold_watchdog", yes())],
+                RecoveryAction::End => vec![("end", yes())],
+                RecoveryAction::Reboot => vec![("reboot", yes())],
+            };
+            if *wait != Span::ZERO {
+                keys.push(("wait", span(*wait)));
+            }
+            table(keys.into_iter())
+        }))
+    }
+}
+
+/// Whether a set is what the key `recovery` of a service makes.
+fn is_ladder_of(set: &Recovery, service: &Service) -> bool {
+    let Recovery { name, services, scope, give_up_after, give_up_within, steps } = set;
+    let counts = (service.give_up_after, service.give_up_within);
+    *name == service.name
+        && services[..] == [service.name.clone()]
+        && (*scope, *give_up_after, *give_up_within) == (RecoveryScope::One, counts.0, counts.1)
+        && !steps.is_empty()
+}
+
+fn write_set(set: &Recovery, commands: &Commands<'_>, text: &mut Text) {
+    let Recovery { name: _, services, scope, give_up_after, give_up_within, steps } = set;
+    let standard = Recovery::default();
+    text.key("services", texts(services));
+    text.key_unless("scope", *scope == standard.scope, || quoted(scope.word()));
+    text.key_unless("give_up_after", *give_up_after == standard.give_up_after, || give_up_after.to_string());
+    text.key_unless("give_up_within", *give_up_within == standard.give_up_within, || span(*give_up_within));
+    text.key_unless("steps", steps.is_empty(), || commands.steps(steps));
 }
 
 fn write_target(target: &Target, text: &mut Text) {
@@ -132,7 +228,7 @@ fn write_target(target: &Target, text: &mut Text) {
     text.key_unless("transition_timeout", *transition_timeout == Span::FOREVER, || span(*transition_timeout));
 }
 
-fn write_service(service: &Service, text: &mut Text) {
+fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
     let standard = Service::default();
     let Service {
         name: _,
@@ -165,7 +261,7 @@ fn write_service(service: &Service, text: &mut Text) {
         requires,
         wants,
         any_of,
-        after,
+        after: _,
         conflicts,
         ready,
         success,
@@ -199,7 +295,8 @@ fn write_service(service: &Service, text: &mut Text) {
     text.key_unless("requires", requires.is_empty(), || needs(requires));
     text.key_unless("wants", wants.is_empty(), || needs(wants));
     text.key_unless("any_of", any_of.is_empty(), || needs(any_of));
-    text.key_unless("after", after.is_empty(), || texts(after));
+    let after = commands.after(service);
+    text.key_unless("after", after.is_empty(), || texts(&after));
     text.key_unless("conflicts", conflicts.is_empty(), || texts(conflicts));
     // Without the key a target's members are not started with the plan. Who has a brain is left to that, and has none of these keys.
     let led = brain.is_empty();
@@ -486,11 +583,35 @@ mod tests {
     fn every_sample_comes_back() {
         for (name, text) in SAMPLES.iter().filter(|(name, _)| !name.contains("/parts/")) {
             let reading = read_bytes(name, text.as_bytes(), &Samples);
-            let mut plan = reading.plan.unwrap_or_else(|| panic!("{name}: {:#?}", reading.complaints));
+            let plan = reading.plan.unwrap_or_else(|| panic!("{name}: {:#?}", reading.complaints));
             assert!(!plan.services.is_empty(), "{name}");
-            // Sets are not written; what their steps run is services like others.
-            plan.recovery.clear();
             comes_back(&plan);
+        }
+    }
+
+    #[test]
+    fn sets_ladders_and_last_resorts_come_back_with_their_commands() {
+        for lines in [
+            "[recovery.s]\nservices = ['b', 'a']\nscope = 'rest'\nsteps = [{ command = ['x', 'y z'], timeout = '3s' }, \
+             { switch = 'safe', wait = '1s' }, { command = 'x' }, { start = 'c' }]",
+            "[recovery.s]\nservices = ['b']\ngive_up_after = 0\ngive_up_within = '2s'",
+            "recovery = [{ command = 'x', wait = '2m' }, { withhold_watchdog = true }]",
+            "recovery = [{ stop = true }]\ngive_up_after = 7\nafter = ['d', 'b:recovery']\n\
+             [recovery.b]\nservices = ['b']\nsteps = [{ command = 'b' }]",
+            "[recovery.a]\nservices = ['a']\nsteps = [{ reboot = true }]\n[service.e]\ncommand = 'e'\n\
+             [group.g]\nfallback_target = 't'\nlast_resort = [{ command = 'call --home' }, { switch = 'g/u' }, { end = true, wait = '1s' }]\n\
+             [group.g.target.u]\n[group.g.target.t]\nservices = ['e']",
+            "[group.g]\nlast_resort = 'withhold_watchdog'\n[group.h]\nlast_resort = []",
+        ] {
+            let services = "[target.safe]\n[service.a]\ncommand = 'a'\n[service.b]\ncommand = 'b'\nuser = 'bob'\n\
+                            [service.d]\ncommand = 'd'\n[service.c]\ncommand = 'c'\nautostart = false\n";
+            let text = format!("{services}{lines}\n");
+            let reading = read_bytes("x.toml", text.as_bytes(), &NoFiles);
+            let plan = reading.plan.unwrap_or_else(|| panic!("{text}{:#?}", reading.complaints));
+            assert!(!plan.recovery.is_empty() || plan.groups.len() > 1, "{text}");
+            comes_back(&plan);
+            // What runs a command is told in its step, and nowhere else.
+            assert!(!to_toml(&plan).contains("[service.\""), "{text}");
         }
     }
 

@@ -16,6 +16,8 @@ pub(crate) struct Ladders {
     taken: BTreeMap<String, u8>,
     /// Where the window began, and the restarts in it.
     restarts: BTreeMap<String, (Moment, u32)>,
+    /// The step of its last resort that each group has taken last.
+    last: BTreeMap<u32, u8>,
 }
 
 impl Ladders {
@@ -52,6 +54,30 @@ impl Ladders {
             && step != before + 1
         {
             return Err(format!("step {step} of {} was taken after step {before}", set.name()));
+        }
+        Ok(())
+    }
+
+    /// A step of a group's last resort was taken.
+    pub(crate) fn last_step_taken(
+        &mut self,
+        engine: &Engine,
+        group: u32,
+        step: u8,
+        what: ActionKind,
+    ) -> Result<(), String> {
+        let view = engine.group_description(group).ok_or("a step of no group was taken")?;
+        let kind = view.last_step(u32::from(step) - 1).map(|step| step.kind());
+        if kind != Some(what) {
+            return Err(format!("step {step} of the last resort of {group} is {kind:?}, and {what} was taken"));
+        }
+        let before = self.last.insert(group, step);
+        // The first comes again when a target was complete for long, or somebody has switched.
+        if let Some(before) = before
+            && step != 1
+            && step != before + 1
+        {
+            return Err(format!("step {step} of the last resort of {group} was taken after step {before}"));
         }
         Ok(())
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use verger_engine::image::{
-    BuildError, Condition, Group, Image, LastResort, Limits, Need, OFF, Plan, Ready, Recovery, RecoveryAction,
-    RecoveryScope, RecoveryStep, RestartPolicy, Service, StartPressure, StopStep, Target, WhenDown, build,
+    BuildError, Condition, Group, Image, Limits, Need, OFF, Plan, Ready, Recovery, RecoveryAction, RecoveryScope,
+    RecoveryStep, RestartPolicy, Service, StartPressure, StopStep, Target, WhenDown, build,
 };
 use verger_engine::time::Span;
 
@@ -179,8 +179,62 @@ fn regroup(rng: &mut Rng, plan: &mut Plan) {
             fallback_attempts: rng.below(4) as u32,
             fallback_delay: Span::from_millis(*rng.pick(&[0, 100, 1000])),
             fallback_healthy_after: Span::from_millis(*rng.pick(&[0, 1000, 60_000])),
-            last_resort: if rng.chance(30) { LastResort::End } else { LastResort::Off },
+            last_resort: Group::default().last_resort,
         });
+    }
+    give_last_resorts(rng, plan);
+}
+
+/// Gives groups steps for the case that their fallback fails too often.
+fn give_last_resorts(rng: &mut Rng, plan: &mut Plan) {
+    let targets: Vec<(String, String)> = plan
+        .groups
+        .iter()
+        .flat_map(|group| group.targets.iter().map(|target| (group.name.clone(), target.name.clone())))
+        .collect();
+    let aside: Vec<String> = plan
+        .services
+        .iter()
+        .filter(|it| it.brain.is_empty() && plan.groups.iter().all(|group| !lists(group, &it.name)))
+        .map(|it| it.name.clone())
+        .collect();
+    for group in &mut plan.groups {
+        let mut steps = Vec::new();
+        for _ in 0..rng.below(3) {
+            let action = match rng.below(2) {
+                0 if !targets.is_empty() => {
+                    let (group, target) = rng.pick(&targets).clone();
+                    RecoveryAction::Switch { group, target }
+                }
+                _ if !aside.is_empty() => RecoveryAction::Command { service: rng.pick(&aside).clone() },
+                _ => continue,
+            };
+            steps.push(action);
+        }
+        steps.extend(match rng.below(100) {
+            0..60 => Some(RecoveryAction::Stop),
+            60..75 if !aside.is_empty() => Some(RecoveryAction::Start { service: rng.pick(&aside).clone() }),
+            75..85 => Some(RecoveryAction::WithholdWatchdog),
+            85..88 => Some(RecoveryAction::End),
+            _ => None,
+        });
+        let mut wait = || Span::from_millis(*rng.pick(&[0, 0, 50, 2000]));
+        group.last_resort = steps.into_iter().map(|action| RecoveryStep { wait: wait(), action }).collect();
+    }
+    fit_last_resorts(plan);
+}
+
+/// Whether a group has a service in any target.
+fn lists(group: &Group, name: &str) -> bool {
+    group.targets.iter().any(|target| target.services.iter().any(|it| it == name))
+}
+
+/// Takes the steps back where what they name is the fallback's, or no more: what is pulled nobody lists.
+fn fit_last_resorts(plan: &mut Plan) {
+    if matches!(build(plan), Err(BuildError::BadGroup { .. })) {
+        for group in &mut plan.groups {
+            group.last_resort = Group::default().last_resort;
+        }
     }
 }
 
@@ -258,6 +312,7 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
             give_recovery(rng, plan);
         }
     }
+    fit_last_resorts(plan);
 }
 
 /// Takes a service out of a plan, wherever it is named; recovery sets may be left that do not fit any more.

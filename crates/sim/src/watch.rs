@@ -25,7 +25,7 @@
 //! | I25 | no more are between start and readiness than the plan in force says |
 //! | I26 | past its limit of pressure nothing starts that has not waited long enough |
 //! | I20 | a service that has a brain begins a run only because somebody asked for it, and never after a stop by command before a start |
-//! | I27 | the steps of a recovery set are taken in their order, and what is done is what the step says |
+//! | I27 | the steps of a recovery set, and of a last resort, are taken in their order, and what is done is what the step says |
 //! | I28 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
 //! | I29 | who is ignored is never restarted by itself, nor with others |
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
@@ -445,6 +445,9 @@ impl Watch {
             LifeEffect::StepTaken { service, step, what } => {
                 self.ladders.step_taken(engine, service.slot, *step, *what).map_err(|what| format!("I27: {what}"))
             }
+            LifeEffect::LastResort { group, step, what } => {
+                self.ladders.last_step_taken(engine, group.slot, *step, *what).map_err(|what| format!("I27: {what}"))
+            }
             LifeEffect::GroupMoved { group } => self.group_moved(engine, group.slot),
             LifeEffect::Trial { command, news } => self.trial_news(engine, *command, news),
             LifeEffect::TargetFailed { group, what: TargetFailure::Member { slot }, .. } => {
@@ -454,7 +457,6 @@ impl Watch {
                 Ok(())
             }
             LifeEffect::TargetFailed { what: TargetFailure::TimedOut { .. }, .. }
-            | LifeEffect::LastResort { .. }
             | LifeEffect::Changed { .. }
             | LifeEffect::PlanRefused(_)
             | LifeEffect::Fault { .. }
@@ -941,6 +943,7 @@ fn is_asked(cause: Cause) -> bool {
             | Cause::LetGo(_)
             | Cause::Conflicts(_)
             | Cause::Fallback
+            | Cause::LastResort { .. }
             | Cause::Recovery { .. }
             | Cause::Removed
             | Cause::Redescribed

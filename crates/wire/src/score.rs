@@ -252,6 +252,7 @@ mod tests {
                 until_us: None,
                 waits_for: None,
                 failures: 0,
+                next: None,
                 initial: "Off".to_owned(),
                 fallback: None,
                 targets: Vec::<Target>::new(),

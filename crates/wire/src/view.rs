@@ -7,7 +7,8 @@ use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
 use verger_engine::image::{ActionView, HandleView, Image, SourceView};
 use verger_engine::life::{
-    self, Decider, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure, TrialNews,
+    self, Decider, GroupPhase, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure,
+    TrialNews,
 };
 use verger_engine::preview::{Preview, Touch};
 use verger_engine::runs::{Ahead, Pid, ServiceId, StartFailure, Step};
@@ -305,15 +306,29 @@ pub fn cause(engine: &Engine, cause: &causes::Cause) -> Cause {
         said.set = set.map(|set| set.name().to_owned());
         said.taken = (step != 0).then_some(u32::from(step));
         said.action = said.taken.and_then(|nth| step_in_words(engine, of.slot, nth - 1));
+    } else if let causes::Cause::LastResort { group, step } = *cause {
+        said.set = engine.group_description(group).map(|group| group.name().to_owned());
+        said.taken = Some(u32::from(step));
+        said.action = last_step_in_words(engine, group, u32::from(step) - 1);
     }
     said
 }
 
 /// What a step of the recovery set of the service in a slot does, in a few words: `switch to safe`.
 pub fn step_in_words(engine: &Engine, slot: u32, nth: u32) -> Option<String> {
-    let home = engine.home(slot)?;
+    let image = engine.images().get(engine.home(slot)?.image)?;
+    Some(action_in_words(image, engine.recovery(slot)?.step(nth)?.action()))
+}
+
+/// The same of a step of the last resort of the group in a place.
+pub fn last_step_in_words(engine: &Engine, group: u32, nth: u32) -> Option<String> {
+    let home = engine.group_status(group)?.home;
     let image = engine.images().get(home.image)?;
-    Some(match engine.recovery(slot)?.step(nth)?.action() {
+    Some(action_in_words(image, image.group(home.record).last_step(nth)?.action()))
+}
+
+fn action_in_words(image: &Image, action: ActionView<'_>) -> String {
+    match action {
         ActionView::Switch { group, target } => format!("switch to {}", target_name(group, target)),
         ActionView::Stop => "stop".to_owned(),
         ActionView::Start(other) => format!("start {}", image.service(other).name()),
@@ -321,7 +336,7 @@ pub fn step_in_words(engine: &Engine, slot: u32, nth: u32) -> Option<String> {
         ActionView::WithholdWatchdog => "withhold the watchdog".to_owned(),
         ActionView::End => "end".to_owned(),
         ActionView::Reboot => "reboot".to_owned(),
-    })
+    }
 }
 
 /// The kind of a cause.
@@ -357,6 +372,7 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::Turn => CauseKind::Turn,
         causes::Cause::WaitedOut => CauseKind::WaitedOut,
         causes::Cause::Recovery { .. } => CauseKind::Recovery,
+        causes::Cause::LastResort { .. } => CauseKind::LastResort,
     }
 }
 
@@ -388,6 +404,10 @@ pub fn group(engine: &Engine, at: u32) -> Option<Group> {
         until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
         waits_for: status.on.and_then(|on| name(engine, on)),
         failures: status.failures,
+        next: (status.phase == GroupPhase::Resting)
+            .then(|| status.failures.checked_sub(described.fallback_attempts() + 1))
+            .flatten()
+            .and_then(|nth| last_step_in_words(engine, at, nth)),
         initial: target(described.initial()).name().to_owned(),
         fallback: described.fallback().map(|at| target(at).name().to_owned()),
         targets: (0..described.target_count()).map(named).collect(),

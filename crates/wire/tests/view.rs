@@ -320,6 +320,7 @@ fn kinds_have_the_engines_words() {
         Cause::Turn,
         Cause::WaitedOut,
         Cause::Recovery { of: link, step: 1 },
+        Cause::LastResort { group: 0, step: 1 },
     ];
     let kinds: Vec<_> = causes.iter().map(view::cause_kind).collect();
     assert_eq!(kinds, verger_wire::message::CauseKind::ALL, "in the order of the engine's list, each once");
@@ -332,6 +333,7 @@ fn kinds_have_the_engines_words() {
     assert_eq!(said(&Cause::Fault(FaultKind::RunMismatch)), json!({ "kind": "fault", "fault": "run_mismatch" }));
     assert_eq!(said(&Cause::Needed(Link { slot: 7, seq: 3 })), json!({ "kind": "needed", "number": 3 }));
     assert_eq!(said(&Cause::UnderPressure(Resource::Io)), json!({ "kind": "under_pressure", "resource": "io" }));
+    assert_eq!(said(&Cause::LastResort { group: 9, step: 2 }), json!({ "kind": "last_resort", "taken": 2 }));
     let exit = json!({ "code": 1, "core_dumped": false, "out_of_memory": false });
     assert_eq!(said(&Cause::Exited(Exit::status(1))), json!({ "kind": "exited", "exit": exit }));
 }

@@ -1,4 +1,4 @@
-//! `verger import`: a configuration of another system as a plan of verger's own, and what becomes of its keys.
+//! `verger import`: a plan of verger's own from a configuration of another system, and what becomes of its keys.
 
 use serde_json::{Value, json};
 use verger_engine::image::{Origin, Plan};
@@ -17,7 +17,8 @@ use crate::words::{self, Tone};
 /// as TOML: compiled it is the same, but for the places where things stand. Of the configuration of a container (`config.json` of an
 /// OCI runtime) it makes a plan of the process, which runs on the machine itself. With `--report` every key of the file is listed
 /// instead, with what it comes to: kept (it means the same), approximated (nearly), or not applicable (it has no effect), and how
-/// or why. A key that is not understood is an error. Nothing is run. Exit status: 0 no errors, 1 errors.
+/// or why. A key that is not understood is an error. A plan of verger's own is printed as it is understood: templates, defaults
+/// and conditions as the services that they come to. Nothing is run. Exit status: 0 no errors, 1 errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Import {
     /// The configuration; `-` is standard input
@@ -33,7 +34,9 @@ pub(super) struct Import {
 impl Import {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
         let (reading, fates) = plans::fates(&self.file);
-        if let Format::NativeToml | Format::NativeJson = reading.format {
+        if let Format::NativeToml | Format::NativeJson = reading.format
+            && self.report
+        {
             return Err(Trouble::new(format!("{} is a plan of verger's own", self.file)).hint(format!(
                 "it has no keys of another system; `verger check {}` says what it comes to",
                 self.file
@@ -65,9 +68,13 @@ impl Import {
             return Err(again.complaints.first().into_iter().fold(trouble, |it, said| it.detail(said.to_string())));
         }
         let file = self.file.escape_debug();
-        setting
-            .terminal
-            .say(&format!("# From {file}; `verger import --report` says what became of each of its keys.\n\n{text}"))
+        let more = match reading.format {
+            Format::NativeToml | Format::NativeJson => ", as it is understood",
+            Format::AosJson | Format::ScoreSeedJson | Format::ScoreJson | Format::OciJson | Format::Unknown => {
+                "; `verger import --report` says what became of each of its keys"
+            }
+        };
+        setting.terminal.say(&format!("# From {file}{more}.\n\n{text}"))
     }
 }
 

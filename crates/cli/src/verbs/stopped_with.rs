@@ -81,6 +81,7 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::Turn
         | CauseKind::WaitedOut
         | CauseKind::Recovery
+        | CauseKind::LastResort
         | CauseKind::OutOfTime => return None,
     };
     let root = &wanted.root.what;

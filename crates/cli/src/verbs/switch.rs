@@ -155,7 +155,10 @@ fn state(group: &Group) -> Option<String> {
             Some(on) => format!("(failed because of {on}: verger why {on})"),
             None => "(failed)".to_owned(),
         },
-        GroupPhase::Resting => format!("(failed {} times; is tried again)", group.failures),
+        GroupPhase::Resting => match group.next.as_deref() {
+            Some(next) => format!("(failed {} times; last resort: {next})", group.failures),
+            None => format!("(failed {} times; is tried again)", group.failures),
+        },
     })
 }
 
@@ -195,6 +198,7 @@ mod tests {
             until_us: None,
             waits_for: None,
             failures: 0,
+            next: None,
             initial: "Off".to_owned(),
             fallback: None,
             targets: vec![target("Off", &[]), target("drive", &["camera", "planner"])],
@@ -206,5 +210,9 @@ mod tests {
         let lines = "  car/Off              -\n* car/drive            camera planner\n                       (starting; waits for camera)\n";
         assert_eq!(shown(&group, false), lines);
         assert_eq!(shown(&group, true), format!("car: InTransition\n{lines}"));
+        (group.phase, group.failures) = (GroupPhase::Resting, 3);
+        assert_eq!(state(&group).as_deref(), Some("(failed 3 times; is tried again)"));
+        group.next = Some("run car:last_resort".to_owned());
+        assert_eq!(state(&group).as_deref(), Some("(failed 3 times; last resort: run car:last_resort)"));
     }
 }

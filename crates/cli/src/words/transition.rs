@@ -137,6 +137,7 @@ fn starting(transition: &Transition) -> String {
         | CauseKind::AwaitsTurn
         | CauseKind::UnderPressure
         | CauseKind::Recovery
+        | CauseKind::LastResort
         | CauseKind::OutOfTime => with_reason("starting", transition),
     }
 }
@@ -189,6 +190,7 @@ fn ended(transition: &Transition) -> Option<String> {
         | CauseKind::Turn
         | CauseKind::WaitedOut
         | CauseKind::Recovery
+        | CauseKind::LastResort
         | CauseKind::OutOfTime => None,
     }
 }
@@ -233,6 +235,7 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::Turn => "it is its turn".to_owned(),
         CauseKind::WaitedOut => "it has waited long enough".to_owned(),
         CauseKind::Recovery => recovery(&transition.cause),
+        CauseKind::LastResort => last_resort(&transition.cause),
         CauseKind::Removed => "the plan no longer has it".to_owned(),
         CauseKind::Redescribed if transition.root.what.kind == OriginKind::RolledBack => {
             origin(&transition.root.what, None)
@@ -264,6 +267,19 @@ pub(super) fn recovery(cause: &Cause) -> String {
         (None, _) if of.is_empty() => format!("{on} fails, and is restarted with it"),
         (None, _) => format!("{on} fails, and all{of} that go with it are restarted"),
     }
+}
+
+/// What is done because the fallback of a group fails: `the fallback of car has failed as often as it may, and step 1 of the last
+/// resort is taken: stop`.
+pub(super) fn last_resort(cause: &Cause) -> String {
+    let of = match cause.set.as_deref() {
+        Some("") => String::new(),
+        Some(group) => format!(" of {group}"),
+        None => " of a group that is no more".to_owned(),
+    };
+    let nth = cause.taken.map_or(String::new(), |nth| format!("step {nth} of "));
+    let action = cause.action.as_deref().map_or(String::new(), |action| format!(": {action}"));
+    format!("the fallback{of} has failed as often as it may, and {nth}the last resort is taken{action}")
 }
 
 /// Who asked, if that is not plain from what is seen.
@@ -320,6 +336,21 @@ mod tests {
         ] {
             assert_eq!(words, expected);
         }
+    }
+
+    #[test]
+    fn a_last_resort_says_of_which_group_and_what_it_does() {
+        let of = |set: Option<&str>, action: Option<&str>| {
+            let cause = plain(CauseKind::LastResort);
+            last_resort(&Cause { set: set.map(Into::into), taken: Some(2), action: action.map(Into::into), ..cause })
+        };
+        let taken = "has failed as often as it may, and step 2 of the last resort is taken";
+        assert_eq!(of(Some(""), Some("stop")), format!("the fallback {taken}: stop"));
+        assert_eq!(
+            of(Some("car"), Some("run car:last_resort")),
+            format!("the fallback of car {taken}: run car:last_resort")
+        );
+        assert_eq!(of(None, None), format!("the fallback of a group that is no more {taken}"));
     }
 
     fn crash() -> Cause {

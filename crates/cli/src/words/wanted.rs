@@ -5,7 +5,7 @@ use verger_wire::message::{CauseKind, OriginKind, Wanted};
 
 use super::origin::origin;
 use super::time::Clock;
-use super::transition::recovery;
+use super::transition::{last_resort, recovery};
 
 /// Who wanted it, and since when: `wanted up, 12.3 s ago, at 14:02:11: the plan starts it by itself`.
 pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, clock: &Clock) -> String {
@@ -47,6 +47,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         | CauseKind::Fault
         | CauseKind::Found
         | CauseKind::Fallback
+        | CauseKind::LastResort
         | CauseKind::Redescribed
         | CauseKind::AwaitsTurn
         | CauseKind::UnderPressure
@@ -69,6 +70,7 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         CauseKind::Fallback => "its group is at the fallback".to_owned(),
         CauseKind::Redescribed => "the plan describes it otherwise now".to_owned(),
         CauseKind::Recovery => recovery(&wanted.cause),
+        CauseKind::LastResort => last_resort(&wanted.cause),
         CauseKind::Removed => return "the plan no longer has it".to_owned(),
         CauseKind::Found => return "so it was before the daemon took over".to_owned(),
         CauseKind::Asked

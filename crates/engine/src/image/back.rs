@@ -163,13 +163,13 @@ fn group_of(image: &Image, group: &GroupView<'_>) -> Group {
         fallback_attempts: group.fallback_attempts(),
         fallback_delay: group.fallback_delay(),
         fallback_healthy_after: group.fallback_healthy_after(),
-        last_resort: group.last_resort(),
+        last_resort: group.last_resort().map(|step| step_of(image, step)).collect(),
     }
 }
 
-fn recovery_of(image: &Image, set: &RecoveryView<'_>) -> Recovery {
+fn step_of(image: &Image, step: StepView<'_>) -> RecoveryStep {
     let name = |number: u32| image.service(number).name().to_owned();
-    let step = |step: StepView<'_>| RecoveryStep {
+    RecoveryStep {
         wait: step.wait(),
         action: match step.action() {
             ActionView::Switch { group, target } => {
@@ -182,13 +182,17 @@ fn recovery_of(image: &Image, set: &RecoveryView<'_>) -> Recovery {
             ActionView::End => RecoveryAction::End,
             ActionView::Reboot => RecoveryAction::Reboot,
         },
-    };
+    }
+}
+
+fn recovery_of(image: &Image, set: &RecoveryView<'_>) -> Recovery {
+    let name = |number: u32| image.service(number).name().to_owned();
     Recovery {
         name: set.name().to_owned(),
         services: set.members().map(name).collect(),
         scope: set.scope(),
         give_up_after: set.give_up_after(),
         give_up_within: set.give_up_within(),
-        steps: (0..set.len()).filter_map(|at| set.step(at)).map(step).collect(),
+        steps: (0..set.len()).filter_map(|at| set.step(at)).map(|step| step_of(image, step)).collect(),
     }
 }

@@ -516,23 +516,12 @@ impl Writer {
             fallback_attempts: plan.fallback_attempts,
             fallback_delay: plan.fallback_delay,
             fallback_healthy_after: plan.fallback_healthy_after,
-            last_resort: plan.last_resort.code(),
+            last_resort: self.steps(&group.last_resort)?,
         })
     }
 
     /// Lays a recovery set's members and steps down.
     fn recovery(&mut self, set: &recovery::FlatRecovery<'_>) -> Result<RecoveryRecord, BuildError> {
-        let mut steps = Vec::with_capacity(set.steps.len());
-        for step in &set.steps {
-            let record = StepRecord {
-                wait: step.wait,
-                action: step.kind.code(),
-                group: self.text(step.group)?,
-                target: self.text(step.target)?,
-                service: step.service,
-            };
-            steps.push(record);
-        }
         let plan = set.plan;
         Ok(RecoveryRecord {
             name: self.text(&plan.name)?,
@@ -540,8 +529,23 @@ impl Writer {
             scope: plan.scope.code(),
             give_up_after: plan.give_up_after,
             give_up_within: plan.give_up_within,
-            steps: list(&mut self.steps, StepRecord::SIZE, &steps, |record, to| record.put(to)),
+            steps: self.steps(&set.steps)?,
         })
+    }
+
+    fn steps(&mut self, steps: &[recovery::FlatStep<'_>]) -> Result<List, BuildError> {
+        let mut records = Vec::with_capacity(steps.len());
+        for step in steps {
+            let record = StepRecord {
+                wait: step.wait,
+                action: step.kind.code(),
+                group: self.text(step.group)?,
+                target: self.text(step.target)?,
+                service: step.service,
+            };
+            records.push(record);
+        }
+        Ok(list(&mut self.steps, StepRecord::SIZE, &records, |record, to| record.put(to)))
     }
 
     fn edge(&mut self, edge: &EdgeView) -> EdgeRecord {

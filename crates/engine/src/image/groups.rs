@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use super::build::BuildError;
 use super::plan::{Group, OFF, Plan, Service};
+use super::recovery::{FlatStep, flat_steps};
 use super::view::EdgeView;
 use crate::names::check_name;
 use crate::time::Span;
@@ -23,6 +24,7 @@ pub(super) struct FlatGroup<'p> {
     /// The number of the first target.
     pub(super) initial: u32,
     pub(super) fallback: Option<u32>,
+    pub(super) last_resort: Vec<FlatStep<'p>>,
 }
 
 pub(super) struct FlatTarget<'p> {
@@ -69,6 +71,12 @@ pub(super) fn flatten<'p>(
         flat.push(one);
     }
     take_in_what_is_pulled(&mut flat, edges_of, order);
+    for group in &mut flat {
+        // A member is up or not as the target says.
+        let members = group.targets.iter().flat_map(|target| &target.members).copied().collect();
+        let steps = flat_steps(&group.plan.last_resort, &members, plan, order, index);
+        group.last_resort = steps.map_err(|what| bad(group.plan, format!("its last resort: {what}")))?;
+    }
     Ok(flat)
 }
 
@@ -124,7 +132,8 @@ fn listed<'p>(group: &'p Group, index: &BTreeMap<&str, u32>) -> Result<FlatGroup
         flat.push(FlatTarget { name, members: members.into_iter().collect(), transition_timeout });
     }
     let fallback = if group.fallback.is_empty() { None } else { Some(find(&group.fallback, "the fallback")?) };
-    Ok(FlatGroup { plan: group, targets: flat, initial: find(&group.initial, "the initial target")?, fallback })
+    let initial = find(&group.initial, "the initial target")?;
+    Ok(FlatGroup { plan: group, targets: flat, initial, fallback, last_resort: Vec::new() })
 }
 
 /// Takes what members pull into their targets, as far as it is one group's alone and nobody else starts it.

@@ -12,7 +12,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -281,7 +281,7 @@ record! {
         fallback_attempts: u32,
         fallback_delay: Span,
         fallback_healthy_after: Span,
-        last_resort: u8,
+        last_resort: List,
     }
 }
 

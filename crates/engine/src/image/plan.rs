@@ -342,8 +342,9 @@ pub struct Group {
     pub fallback_delay: Span,
     /// A fallback that was complete this long clears the count of its failures.
     pub fallback_healthy_after: Span,
-    /// What is done when there is no more try.
-    pub last_resort: LastResort,
+    /// What is done when there is no more try: the steps of a recovery set, one after the other, each if the fallback fails again
+    /// after the one before; at most [`STEPS_MAX`].
+    pub last_resort: Vec<RecoveryStep>,
 }
 
 impl Default for Group {
@@ -356,7 +357,7 @@ impl Default for Group {
             fallback_attempts: 3,
             fallback_delay: Span::from_secs(1),
             fallback_healthy_after: Span::from_secs(60),
-            last_resort: LastResort::Off,
+            last_resort: Vec::from([RecoveryStep { wait: Span::ZERO, action: RecoveryAction::Stop }]),
         }
     }
 }
@@ -388,18 +389,6 @@ impl Default for Target {
             includes: Vec::new(),
             transition_timeout: Span::FOREVER,
         }
-    }
-}
-
-coded_enum! {
-    /// What is done when a group's fallback has failed as often as it may.
-    pub enum LastResort {
-        /// The group goes to its target `Off`.
-        Off = 0, "off";
-        /// Everything ends, with status 1.
-        End = 1, "end";
-        /// The machine is rebooted, after everything has ended.
-        Reboot = 2, "reboot";
     }
 }
 

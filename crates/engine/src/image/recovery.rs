@@ -1,4 +1,5 @@
-//! Recovery sets of a plan as the image has them: names become numbers, and what cannot be is refused.
+//! Recovery sets of a plan as the image has them, and steps wherever there are some: names become numbers, and what cannot be is
+//! refused.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -8,7 +9,7 @@ use alloc::vec::Vec;
 
 use super::build::BuildError;
 use super::layout::NO_NUMBER;
-use super::plan::{ActionKind, OFF, Plan, Recovery, RecoveryAction, STEPS_MAX, Service};
+use super::plan::{ActionKind, OFF, Plan, Recovery, RecoveryAction, RecoveryStep, STEPS_MAX, Service};
 use crate::names::check_name;
 use crate::time::Span;
 
@@ -48,73 +49,83 @@ pub(super) fn flatten<'p>(
     let mut sets: Vec<&Recovery> = plan.recovery.iter().collect();
     sets.sort_by(|a, b| a.name.cmp(&b.name));
     if let Some(twice) = sets.windows(2).find(|pair| pair[0].name == pair[1].name) {
-        return Err(bad(twice[0], "there are two of that name".to_owned()));
+        let (set, what) = (twice[0].name.clone(), "there are two of that name".to_owned());
+        return Err(BuildError::BadRecovery { set, what });
     }
     let mut flat = FlatSets { sets: Vec::with_capacity(sets.len()), set_of: BTreeMap::new() };
     for (number, set) in (0u32..).zip(sets) {
         check_name(&set.name).map_err(|flaw| BuildError::BadName { name: set.name.clone(), flaw })?;
-        let find = |what: &str, name: &str| {
-            let unknown = || bad(set, format!("{what} `{name}`, and there is no such service"));
-            let at = index.get(name).copied().ok_or_else(unknown)?;
-            match order[at as usize].brain.is_empty() {
-                true => Ok(at),
-                false => Err(bad(set, format!("{what} `{name}`, which has a brain that decides about it"))),
-            }
-        };
+        let bad = |what: String| BuildError::BadRecovery { set: set.name.clone(), what };
         let mut members = Vec::with_capacity(set.services.len());
         for name in &set.services {
-            let member = find("it lists", name)?;
+            let member = find("it lists", name, order, index).map_err(bad)?;
             if flat.set_of.insert(member, number).is_some() {
-                return Err(bad(set, format!("`{name}` is in a recovery set already")));
+                return Err(bad(format!("`{name}` is in a recovery set already")));
             }
             members.push(member);
         }
         if members.is_empty() {
-            return Err(bad(set, "it has no services".to_owned()));
-        }
-        if set.steps.len() > STEPS_MAX {
-            return Err(bad(set, format!("it has more than {STEPS_MAX} steps")));
-        }
-        if let Some((_, others)) = set.steps.split_last()
-            && let Some(step) = others.iter().find(|step| step.action.kind().is_final())
-        {
-            return Err(bad(set, format!("a step comes after `{}`", step.action.kind())));
+            return Err(bad("it has no services".to_owned()));
         }
         let own: BTreeSet<u32> = members.iter().copied().collect();
-        let mut steps = Vec::with_capacity(set.steps.len());
-        for step in &set.steps {
-            let kind = step.action.kind();
-            let (group, target, service) = match &step.action {
-                RecoveryAction::Switch { group, target } => {
-                    if !has_target(plan, group, target) {
-                        return Err(bad(set, format!("a step switches to `{target}`, and there is no such target")));
-                    }
-                    (group.as_str(), target.as_str(), NO_NUMBER)
-                }
-                RecoveryAction::Start { service } | RecoveryAction::Command { service } => {
-                    let at = find("a step starts", service)?;
-                    if own.contains(&at) {
-                        return Err(bad(set, format!("a step starts `{service}`, which is one of its own")));
-                    }
-                    ("", "", at)
-                }
-                RecoveryAction::Stop
-                | RecoveryAction::WithholdWatchdog
-                | RecoveryAction::End
-                | RecoveryAction::Reboot => ("", "", NO_NUMBER),
-            };
-            steps.push(FlatStep { wait: step.wait, kind, group, target, service });
-        }
+        let steps = flat_steps(&set.steps, &own, plan, order, index).map_err(bad)?;
         flat.sets.push(FlatRecovery { plan: set, members, steps });
     }
     Ok(flat)
 }
 
+/// The steps of a set, or of a group's last resort, with the services that fail there. `Err`: what is wrong with them.
+pub(super) fn flat_steps<'p>(
+    steps: &'p [RecoveryStep],
+    own: &BTreeSet<u32>,
+    plan: &Plan,
+    order: &[&Service],
+    index: &BTreeMap<&str, u32>,
+) -> Result<Vec<FlatStep<'p>>, String> {
+    if steps.len() > STEPS_MAX {
+        return Err(format!("it has more than {STEPS_MAX} steps"));
+    }
+    if let Some((_, others)) = steps.split_last()
+        && let Some(step) = others.iter().find(|step| step.action.kind().is_final())
+    {
+        return Err(format!("a step comes after `{}`", step.action.kind()));
+    }
+    let mut flat = Vec::with_capacity(steps.len());
+    for step in steps {
+        let kind = step.action.kind();
+        let (group, target, service) = match &step.action {
+            RecoveryAction::Switch { group, target } => {
+                if !has_target(plan, group, target) {
+                    return Err(format!("a step switches to `{target}`, and there is no such target"));
+                }
+                (group.as_str(), target.as_str(), NO_NUMBER)
+            }
+            RecoveryAction::Start { service } | RecoveryAction::Command { service } => {
+                let at = find("a step starts", service, order, index)?;
+                if own.contains(&at) {
+                    return Err(format!("a step starts `{service}`, which is one of its own"));
+                }
+                ("", "", at)
+            }
+            RecoveryAction::Stop | RecoveryAction::WithholdWatchdog | RecoveryAction::End | RecoveryAction::Reboot => {
+                ("", "", NO_NUMBER)
+            }
+        };
+        flat.push(FlatStep { wait: step.wait, kind, group, target, service });
+    }
+    Ok(flat)
+}
+
+/// The number of a service that the lifecycle leads.
+fn find(what: &str, name: &str, order: &[&Service], index: &BTreeMap<&str, u32>) -> Result<u32, String> {
+    let at = index.get(name).copied().ok_or_else(|| format!("{what} `{name}`, and there is no such service"))?;
+    match order[at as usize].brain.is_empty() {
+        true => Ok(at),
+        false => Err(format!("{what} `{name}`, which has a brain that decides about it")),
+    }
+}
+
 fn has_target(plan: &Plan, group: &str, target: &str) -> bool {
     let group = plan.groups.iter().find(|it| it.name == group);
     group.is_some_and(|group| target == OFF || group.targets.iter().any(|it| it.name == target))
-}
-
-fn bad(set: &Recovery, what: String) -> BuildError {
-    BuildError::BadRecovery { set: set.name.clone(), what }
 }

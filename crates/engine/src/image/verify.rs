@@ -10,10 +10,10 @@ use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle, flaw_o
 use super::groups::GROUPS_MAX;
 use super::layout::*;
 use super::plan::{
-    ActionKind, ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, LockMemory, OFF, RecoveryScope,
+    ActionKind, ConditionKind, ContainmentWish, ExitCodes, Limits, Lines, LockMemory, OFF, RecoveryScope,
     RestartPolicy, Right, STEPS_MAX, SchedulingPolicy, Session, StartPressure, WhenDown,
 };
-use super::view::{ActionView, Bytes, EdgeKind, HandleView, Image, Tables, handle_view};
+use super::view::{ActionView, Bytes, EdgeKind, HandleView, Image, StepView, Tables, handle_view};
 use crate::names::check_name;
 
 /// Why bytes are not an image that this daemon takes.
@@ -111,6 +111,8 @@ impl Image {
                     *group_of = at;
                 }
             }
+            let is_own = |service| (0..count).any(|number| group.target(number).has(service));
+            self.check_steps(group.last_resort().count() as u32, group.last_resort(), is_own)?;
         }
         Ok(())
     }
@@ -130,25 +132,36 @@ impl Image {
                 *of = at;
             }
             let steps = (0..set.len()).filter_map(|number| set.step(number));
-            for (number, step) in (1u32..).zip(steps) {
-                sound(number == set.len() || !step.kind().is_final(), "a step comes after the last one")?;
-                match step.action() {
-                    ActionView::Switch { group, target } => {
-                        let group = self.find_group(group).map(|at| self.group(at));
-                        let target = group.and_then(|group| group.find_target(target));
-                        sound(target.is_some(), "a step switches to no target")?;
-                    }
-                    ActionView::Start(service) | ActionView::Command(service) => {
-                        sound(service < self.len(), "a step starts no service")?;
-                        let (of, brain) = (member_of[service as usize], self.service(service).brain());
-                        sound(of != at && brain.is_none(), "a step starts who is not its to start")?;
-                    }
-                    ActionView::Stop | ActionView::WithholdWatchdog | ActionView::End | ActionView::Reboot => {}
-                }
-            }
+            self.check_steps(set.len(), steps, |service| member_of[service as usize] == at)?;
         }
         let said = self.services().map(|service| service.recovery().unwrap_or(NO_NUMBER));
         sound(said.eq(member_of), "a service and its recovery set do not agree")
+    }
+
+    /// Whatever steps name is there, and none comes after one that is the last.
+    fn check_steps<'i>(
+        &'i self,
+        count: u32,
+        steps: impl Iterator<Item = StepView<'i>>,
+        is_own: impl Fn(u32) -> bool,
+    ) -> Result<(), ImageError> {
+        for (number, step) in (1u32..).zip(steps) {
+            sound(number == count || !step.kind().is_final(), "a step comes after the last one")?;
+            match step.action() {
+                ActionView::Switch { group, target } => {
+                    let group = self.find_group(group).map(|at| self.group(at));
+                    let target = group.and_then(|group| group.find_target(target));
+                    sound(target.is_some(), "a step switches to no target")?;
+                }
+                ActionView::Start(service) | ActionView::Command(service) => {
+                    sound(service < self.len(), "a step starts no service")?;
+                    let has_brain = self.service(service).brain().is_some();
+                    sound(!is_own(service) && !has_brain, "a step starts who is not its to start")?;
+                }
+                ActionView::Stop | ActionView::WithholdWatchdog | ActionView::End | ActionView::Reboot => {}
+            }
+        }
+        Ok(())
     }
 
     /// Whoever has a brain is started by nobody else: not by the plan, not for a dependent, not again by itself.
@@ -306,7 +319,9 @@ impl<'i> Checker<'i> {
             let name = self.text(GroupRecord::name(record))?;
             sound(name.is_empty() || check_name(name).is_ok(), "a group's name is none")?;
             sound(within(GroupRecord::targets(record), self.tables.targets), "a list reaches outside its table")?;
-            sound(LastResort::from_code(GroupRecord::last_resort(record)).is_some(), "a choice is unknown")?;
+            let steps = GroupRecord::last_resort(record);
+            sound(within(steps, self.tables.steps), "a list reaches outside its table")?;
+            sound(steps.count as usize <= STEPS_MAX, "a group has too many steps")?;
             targets += u64::from(GroupRecord::targets(record).count);
         }
         sound(targets <= u64::from(self.tables.targets.count), "groups share their targets")?;

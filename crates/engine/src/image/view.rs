@@ -9,9 +9,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::layout::*;
 use super::plan::{
-    ActionKind, Address, Condition, ConditionKind, ContainmentWish, ExitCodes, LastResort, Limits, Lines, Listen,
-    LockMemory, Ready, RecoveryScope, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure,
-    StopStep, WhenDown,
+    ActionKind, Address, Condition, ConditionKind, ContainmentWish, ExitCodes, Limits, Lines, Listen, LockMemory,
+    Ready, RecoveryScope, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure, StopStep,
+    WhenDown,
 };
 use crate::code::coded_enum;
 use crate::time::Span;
@@ -288,6 +288,12 @@ impl Image {
         debug_assert!(at < table.count, "entry {at} of {}", table.count);
         let from = table.start as usize + at as usize * size;
         &self.bytes()[from..from + size]
+    }
+
+    /// The step with number `at` of a list of them; `None` past the last.
+    fn step(&self, list: List, at: u32) -> Option<StepView<'_>> {
+        (at < list.count)
+            .then(|| StepView { image: self, record: self.entry(self.tables.steps, list.start + at, StepRecord::SIZE) })
     }
 
     /// A text, without its NUL.
@@ -700,9 +706,15 @@ impl<'i> GroupView<'i> {
         GroupRecord::fallback_healthy_after(self.record)
     }
 
-    /// What is done when there is no more try.
-    pub fn last_resort(&self) -> LastResort {
-        LastResort::from_code(GroupRecord::last_resort(self.record)).unwrap_or(LastResort::Off)
+    /// What is done when there is no more try, one after the other.
+    pub fn last_resort(&self) -> impl Iterator<Item = StepView<'i>> + use<'i> {
+        let group = *self;
+        (0..).map_while(move |at| group.last_step(at))
+    }
+
+    /// The step of its last resort with number `at`, from 0; `None` past the last.
+    pub fn last_step(&self, at: u32) -> Option<StepView<'i>> {
+        self.image.step(GroupRecord::last_resort(self.record), at)
     }
 }
 
@@ -808,13 +820,11 @@ impl<'i> RecoveryView<'i> {
 
     /// The step with number `at`, from 0; `None` past the last.
     pub fn step(&self, at: u32) -> Option<StepView<'i>> {
-        let (image, list) = (self.image, RecoveryRecord::steps(self.record));
-        (at < list.count)
-            .then(|| StepView { image, record: image.entry(image.tables.steps, list.start + at, StepRecord::SIZE) })
+        self.image.step(RecoveryRecord::steps(self.record), at)
     }
 }
 
-/// One step of a recovery set.
+/// One step of a recovery set, or of a group's last resort.
 #[derive(Clone, Copy)]
 pub struct StepView<'i> {
     image: &'i Image,

@@ -7,8 +7,9 @@
 //! A group is complete when every member of its target has arrived: is up, or has done what it was for, or was stopped by
 //! somebody. A member that will not arrive by itself, or time running out, makes the switch fail; a member that fails later
 //! makes the target fail. Then the group goes to its fallback; where that fails too, to it again after a rest, as often as the
-//! plan says; then its last resort. So every switch ends in some target, or in the end of everything.
+//! plan says; then its last resort (`resort.rs`). So every switch ends in some target, or in the end of everything.
 
+mod resort;
 #[cfg(test)]
 mod tests;
 mod way;
@@ -20,10 +21,10 @@ use super::plan::Taking;
 use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Scope, Why};
 use crate::causes::{Actor, Cause, Root, RootId, RootKind};
 use crate::code::coded_enum;
-use crate::image::{GroupView, Image, LastResort};
+use crate::image::{GroupView, Image};
 use crate::images::{Home, Images};
 use crate::runs::Runs;
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 
 /// A group: its place in the engine, with a count that tells it from one that had the place before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -615,8 +616,12 @@ impl Life {
                 self.target_failed(runs, at, home, TargetFailure::TimedOut { on });
             }
             GroupPhase::Resting => {
-                let (target, root) = (place.target, place.root);
-                self.enter(runs, at, target, root);
+                let (target, root, on) = (place.target, place.root, place.on);
+                if place.failures > group_view(runs.images(), home).fallback_attempts() {
+                    self.take_last_step(runs, at, home, on, root);
+                } else {
+                    self.enter(runs, at, target, root);
+                }
             }
             GroupPhase::Complete | GroupPhase::Failed => {}
         }
@@ -640,44 +645,49 @@ impl Life {
         };
         let view = group_view(runs.images(), home);
         let Some(fallback) = view.fallback() else {
-            self.give_up_kept(runs.images(), at, home, root);
-            self.go_into(at, GroupPhase::Failed);
-            self.groups.places[at as usize].on = on;
-            return;
+            return self.leave_failed(runs.images(), at, home, on, root);
         };
         self.roots.retain(root);
-        self.groups.places[at as usize].cause = Cause::Fallback;
-        if target != fallback {
-            self.enter(runs, at, fallback, root);
-        } else {
-            let was_healthy = phase == GroupPhase::Complete && self.now.since(since) >= view.fallback_healthy_after();
-            let (attempts, delay, resort) = (view.fallback_attempts(), view.fallback_delay(), view.last_resort());
-            let off = view.find_target(crate::image::OFF);
-            let place = &mut self.groups.places[at as usize];
-            place.failures = if was_healthy { 1 } else { place.failures.saturating_add(1) };
+        let was_healthy = phase == GroupPhase::Complete && self.now.since(since) >= view.fallback_healthy_after();
+        let (attempts, delay) = (view.fallback_attempts(), view.fallback_delay());
+        let place = &mut self.groups.places[at as usize];
+        place.cause = Cause::Fallback;
+        if was_healthy {
+            place.failures = 0;
+        }
+        if target == fallback {
+            place.failures = place.failures.saturating_add(1);
             let nth = place.failures;
-            if nth <= attempts {
-                self.groups.places[at as usize].until = self.now + delay.doubled(nth - 1);
-                let before = core::mem::replace(&mut self.groups.places[at as usize].root, root);
-                self.roots.retain(root);
-                self.roots.release(before);
-                self.give_up_kept(runs.images(), at, home, root);
-                self.go_into(at, GroupPhase::Resting);
-                self.groups.places[at as usize].on = on;
-            } else {
-                self.outbox.put(LifeEffect::LastResort { group, what: resort });
-                match (resort, off) {
-                    (LastResort::Off, Some(off)) if off != fallback => self.enter(runs, at, off, root),
-                    (LastResort::Off, _) => {
-                        self.give_up_kept(runs.images(), at, home, root);
-                        self.go_into(at, GroupPhase::Failed);
-                        self.groups.places[at as usize].on = on;
-                    }
-                    (LastResort::End | LastResort::Reboot, _) => self.close(1, root),
-                }
+            let step = view.last_step(nth.saturating_sub(attempts).saturating_sub(1));
+            match step.map(|step| step.wait()) {
+                _ if nth <= attempts => self.rest_group(runs.images(), at, home, delay.doubled(nth - 1), on, root),
+                Some(Span::ZERO) => self.take_last_step(runs, at, home, on, root),
+                Some(wait) => self.rest_group(runs.images(), at, home, wait, on, root),
+                None => self.leave_failed(runs.images(), at, home, on, root),
             }
+        } else {
+            self.enter(runs, at, fallback, root);
         }
         self.roots.release(root);
+    }
+
+    /// Rests before its fallback is tried again, or before the next step of its last resort.
+    fn rest_group(&mut self, images: &Images, at: u32, home: Home, time: Span, on: u32, root: RootId) {
+        let place = &mut self.groups.places[at as usize];
+        place.until = self.now + time;
+        let before = core::mem::replace(&mut place.root, root);
+        self.roots.retain(root);
+        self.roots.release(before);
+        self.give_up_kept(images, at, home, root);
+        self.go_into(at, GroupPhase::Resting);
+        self.groups.places[at as usize].on = on;
+    }
+
+    /// Stays at the target that has failed: there is nothing else to go to.
+    fn leave_failed(&mut self, images: &Images, at: u32, home: Home, on: u32, root: RootId) {
+        self.give_up_kept(images, at, home, root);
+        self.go_into(at, GroupPhase::Failed);
+        self.groups.places[at as usize].on = on;
     }
 
     /// Everything ends: who waits for a switch is told.

@@ -104,12 +104,15 @@ pub enum LifeEffect {
         /// What was wrong.
         what: TargetFailure,
     },
-    /// A group's fallback has failed as often as it may. That everything ends, where it does, follows by itself.
+    /// A group's fallback has failed as often as it may, and a step of its last resort is taken. That everything ends, where it
+    /// does, follows by itself.
     LastResort {
         /// The group.
         group: GroupId,
+        /// Which step, from 1.
+        step: u8,
         /// What is done.
-        what: crate::image::LastResort,
+        what: crate::image::ActionKind,
     },
     /// A step of a recovery set has been taken. That everything ends, where it does, follows by itself.
     StepTaken {

@@ -321,7 +321,7 @@ impl Life {
     }
 
     /// A one-shot is run anew, whether it has been or not.
-    fn run_again(&mut self, slot: u32, why: Why) {
+    pub(super) fn run_again(&mut self, slot: u32, why: Why) {
         if self.slots[slot as usize].want == Want::Down {
             self.ask_up(slot, why.cause, why.root);
         } else {

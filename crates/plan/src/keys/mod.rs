@@ -42,8 +42,10 @@ pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as cond
 pub(crate) use descriptors::check_twice;
 pub(crate) use instances::{OF_TEMPLATES, listed, no_template, replicas};
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN, imports};
-pub(crate) use recovery::{Action, RECOVERY, RecoveryDraft, STEP, Step, command_name, command_places};
-pub(crate) use target::{GROUP, TARGET, TargetDraft};
+pub(crate) use recovery::{
+    Action, RECOVERY, RecoveryDraft, STEP, Step, TIMEOUT, command_name, command_places, last_command_name,
+};
+pub(crate) use target::{GROUP, LAST_RESORTS, TARGET, TargetDraft};
 
 /// One key of a table that becomes a `T`.
 pub(crate) struct Key<T: 'static> {

@@ -10,7 +10,7 @@ use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 
 /// How long a command of a step may take, where a plan says nothing.
-const TIMEOUT: Span = Span::from_secs(60);
+pub(crate) const TIMEOUT: Span = Span::from_secs(60);
 
 /// What a step can do. There is one of them in each.
 const ACTIONS: [&str; 7] = ["switch", "stop", "start", "command", "withhold_watchdog", "end", "reboot"];
@@ -74,7 +74,7 @@ pub(super) const OF_SERVICE: Key<Service> = Key {
     },
 };
 
-fn steps_schema() -> serde_json::Value {
+pub(super) fn steps_schema() -> serde_json::Value {
     json!({ "type": "array", "items": { "$ref": "#/$defs/step" }, "maxItems": verger_engine::image::STEPS_MAX })
 }
 
@@ -108,7 +108,7 @@ pub(crate) const STEP: &[Group<StepDraft>] = &[Group {
             name: "wait",
             aliases: &["delay", "after", "wait_time"],
             default: "\"0s\"",
-            doc: "How long the service rests before the step is taken.",
+            doc: "How long the service (or the group) rests before the step is taken.",
             shape: Shape::Time(|step, span| step.wait = span),
         },
         Key {
@@ -257,7 +257,13 @@ pub(crate) fn command_name(set: &str, nth: usize) -> String {
     if nth == 1 { format!("{set}:recovery") } else { format!("{set}:recovery.{nth}") }
 }
 
-fn read_steps(node: &Node, reader: &mut Reader<'_>) -> Vec<Step> {
+/// What the nth command, from 1, of a group's last resort is called.
+pub(crate) fn last_command_name(group: &str, nth: usize) -> String {
+    let name = if group.is_empty() { "last_resort".to_owned() } else { format!("{group}:last_resort") };
+    if nth == 1 { name } else { format!("{name}.{nth}") }
+}
+
+pub(super) fn read_steps(node: &Node, reader: &mut Reader<'_>) -> Vec<Step> {
     let mut steps = Vec::new();
     for item in reader.items(node, "an array of tables").unwrap_or(&[]) {
         let Value::Table(table) = &item.value else {

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use serde_json::json;
-use verger_engine::image::{self, LastResort, Plan};
+use verger_engine::image::{self, Plan, RecoveryAction, RecoveryStep};
 use verger_engine::time::Span;
 
-use super::{Group, Key, Reader, Shape, strings_schema};
+use super::recovery::{read_steps, steps_schema};
+use super::{Group, Key, Reader, Shape, alternatives, strings_schema};
 use crate::complaint::quoted;
+use crate::near::did_you_mean;
 use crate::sources::Place;
-use crate::tree::Node;
+use crate::tree::{Node, Value};
 
 /// The group that a plan has when it names none: made when something is said of it.
 pub(super) fn unnamed(plan: &mut Plan) -> &mut image::Group {
@@ -18,6 +20,38 @@ pub(super) fn unnamed(plan: &mut Plan) -> &mut image::Group {
         plan.groups.len() - 1
     });
     &mut plan.groups[at]
+}
+
+/// Steps of a last resort that have a word of their own.
+pub(crate) const LAST_RESORTS: [(&str, RecoveryAction); 4] = [
+    ("off", RecoveryAction::Stop),
+    ("end", RecoveryAction::End),
+    ("reboot", RecoveryAction::Reboot),
+    ("withhold_watchdog", RecoveryAction::WithholdWatchdog),
+];
+
+fn last_resort_schema() -> serde_json::Value {
+    json!({ "anyOf": [{ "enum": LAST_RESORTS.map(|(word, _)| word) }, steps_schema()] })
+}
+
+/// A word lands; steps are left with the reader, since what they name is not known yet.
+fn read_last_resort(group: &mut image::Group, node: &Node, reader: &mut Reader<'_>) {
+    if let Value::Array(_) = node.value {
+        group.last_resort.clear();
+        reader.ladder = read_steps(node, reader);
+        return;
+    }
+    let known = node.as_text().and_then(|text| LAST_RESORTS.iter().find(|(word, _)| *word == text));
+    match known {
+        Some((_, action)) => {
+            group.last_resort = vec![RecoveryStep { wait: Span::ZERO, action: action.clone() }];
+        }
+        None => {
+            let words = LAST_RESORTS.map(|(word, _)| word);
+            let hint = node.as_text().and_then(|text| did_you_mean(text, words));
+            reader.wrong(node, &format!("{}, or an array of tables", alternatives(&words)), hint);
+        }
+    }
 }
 
 /// The settings of a group, for whatever holds one: at the top of a plan they are those of its unnamed group.
@@ -68,10 +102,15 @@ macro_rules! settings {
                 aliases: &["final_action"],
                 default: "\"off\"",
                 doc: "What is done when the fallback has failed as often as it may: `\"off\"` the group goes to its target `Off`, `\"end\"` \
-                      everything ends, with status 1, `\"reboot\"` everything ends and the machine is rebooted.",
-                shape: Shape::Word {
-                    words: || LastResort::ALL.iter().map(|what| what.word()).collect(),
-                    land: |holder, word| LastResort::from_word(word).map(|what| $group(holder).last_resort = what),
+                      everything ends, with status 1, `\"reboot\"` everything ends and the machine is rebooted, \
+                      `\"withhold_watchdog\"` the daemon tells its own watchdog no longer that all is well. Or steps, as those of \
+                      recovery, each taken if the fallback fails again after the one before: after `switch` and `command` it is \
+                      tried again, `stop` is `Off`, and `start` is that too, and starts somebody who is in no target of the group. A command is run as the first \
+                      service of the fallback is, by the name `NAME:last_resort` (of the group without a name, `last_resort`).",
+                shape: Shape::Other {
+                    written: "`\"off\"`, `\"end\"`, `\"reboot\"`, `\"withhold_watchdog\"`, or array of tables: see Steps of recovery",
+                    schema: last_resort_schema,
+                    read: |holder, node, reader| read_last_resort($group(holder), node, reader),
                 },
             },
         ];

@@ -64,7 +64,8 @@ fn every_key_lands() {
             "measure",
             "level",
             "drivers:recovery",
-            "scout:recovery"
+            "scout:recovery",
+            "last_resort"
         ]
     );
     let find = |name: &str| plan.services.iter().find(|service| service.name == name).unwrap();
@@ -258,13 +259,24 @@ fn every_key_lands() {
     assert_eq!(own.targets, [standby, safe]);
     assert_eq!((own.initial.as_str(), own.fallback.as_str()), ("standby", "safe"));
     assert_eq!((own.fallback_attempts, own.fallback_delay), (2, Span::from_secs(3)));
-    assert_eq!((own.fallback_healthy_after, own.last_resort), (Span::from_secs(300), LastResort::Reboot));
-    assert_eq!((arms.name.as_str(), arms.initial.as_str(), arms.fallback.as_str()), ("arms", "out", "Off"));
-    assert_eq!((arms.fallback_attempts, arms.fallback_delay, arms.last_resort), (1, Span::ZERO, LastResort::End));
-    assert_eq!(arms.targets[0].services, ["arm"]);
-
+    assert_eq!(own.fallback_healthy_after, Span::from_secs(300));
     let step = |secs, action| RecoveryStep { wait: Span::from_secs(secs), action };
     let command = |service: &str| RecoveryAction::Command { service: service.into() };
+    assert_eq!(own.last_resort, [step(0, command("last_resort")), step(5, RecoveryAction::Reboot)]);
+    let call = find("last_resort");
+    assert_eq!(
+        (&call.argv[..], call.start_timeout),
+        (&["call-home".to_owned(), "--now".into()][..], Span::from_secs(20))
+    );
+    assert_eq!((call.ready, call.autostart, call.user.as_str()), (Ready::Exit, false, find("logger-2").user.as_str()));
+    assert_eq!(find("logger-2").after, ["last_resort"], "the fallback waits for its end");
+    assert_eq!((arms.name.as_str(), arms.initial.as_str(), arms.fallback.as_str()), ("arms", "out", "Off"));
+    assert_eq!(
+        (arms.fallback_attempts, arms.fallback_delay, &arms.last_resort),
+        (1, Span::ZERO, &vec![step(0, RecoveryAction::End)])
+    );
+    assert_eq!(arms.targets[0].services, ["arm"]);
+
     let [drivers, own] = &plan.recovery[..] else { panic!("{:?}", plan.recovery) };
     let of_drivers = Recovery {
         name: "drivers".into(),

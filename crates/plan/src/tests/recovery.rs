@@ -194,3 +194,94 @@ fn what_commands_are_called() {
         ],
     );
 }
+
+/// A group with a fallback that has `c`, and this last resort, from line 9 on.
+#[track_caller]
+fn check_last(last_resort: &str, complaints: &[&str]) {
+    check_two(
+        &format!(
+            "[group.g]\nfallback_target = 't'\nlast_resort = {last_resort}\n[group.g.target.t]\nservices = ['c']\n[group.g.target.u]"
+        ),
+        complaints,
+    );
+}
+
+#[test]
+fn last_resorts() {
+    check_last("[{ switch = 'g/u' }, { command = 'x', wait = '1s' }, { switch = 'g/Off' }, { start = 'b' }]", &[]);
+    check_last("[]", &[]);
+    check_last(
+        "'rebot'",
+        &[
+            "x.toml:11:15: `last_resort` in group `g` is the string \"rebot\", expected \"off\", \"end\", \"reboot\" or \"withhold_watchdog\", or an array of tables\n  hint: did you mean `reboot`?",
+        ],
+    );
+    check_last(
+        "{ command = 'x' }",
+        &[
+            "x.toml:11:15: `last_resort` in group `g` is a table, expected \"off\", \"end\", \"reboot\" or \"withhold_watchdog\", or an array of tables",
+        ],
+    );
+    check_last(
+        "[{ stop = true }, { end = true }]",
+        &[
+            "x.toml:11:33: this step of `last_resort` of group `g` is never taken: nothing comes after `stop`\n  x.toml:11:16: the step before\n  hint: only `switch` and `command` try again, and can be followed by another step",
+        ],
+    );
+    check_last(
+        "[{ switch = 'g/t' }]",
+        &[
+            "x.toml:11:27: `last_resort` of group `g` switches to the fallback, which has failed\n  hint: after a step it is tried again by itself; name another target",
+        ],
+    );
+    check_last(
+        "[{ switch = 'u' }]",
+        &[
+            "x.toml:11:27: `last_resort` of group `g` switches to `u`, and there is no such target\n  hint: write switch = \"g/u\"",
+        ],
+    );
+    check_last(
+        "[{ start = 'c' }]",
+        &[
+            "x.toml:11:26: `last_resort` of group `g` starts `c`, which is in a target of that group\n  hint: switch to a target that has it, or name another service",
+        ],
+    );
+    check_last(
+        "[{ comand = 'x' }]",
+        &["x.toml:11:18: unknown key `comand` in a step in group `g`\n  hint: did you mean `command`?"],
+    );
+    check_two(
+        "[group.g]\nlast_resort = [{ end = true }]",
+        &[
+            "x.toml:10:15: `last_resort` of group `g` has steps, and no fallback that could fail\n  hint: name one: fallback_target = \"…\"",
+        ],
+    );
+    check_two(
+        "[group.g]\nfallback_target = 't'\nlast_resort = [{ command = 'x' }]\n[group.g.target.t]",
+        &[
+            "x.toml:11:15: `last_resort` of group `g` has steps, and the fallback `t`, which has no services, never fails\n  hint: leave them out, or give it services",
+        ],
+    );
+    check_two(
+        "[service.'g:last_resort']\ncommand = 'x'\n[group.g]\nfallback_target = 't'\nlast_resort = [{ command = 'x' }]\n[group.g.target.t]\nservices = ['c']",
+        &[
+            "x.toml:9:10: `g:last_resort` is what a command of a step is called\n  x.toml:13:16: the step\n  hint: give the service, or the recovery set, another name",
+        ],
+    );
+    check(
+        "last_resort = [{ comand = 'x' }]\nfallback_target = 't'\n[target.t]\nservices = ['a']\n[service.a]\ncommand = 'a'",
+        &["x.toml:1:18: unknown key `comand` in a step\n  hint: did you mean `command`?"],
+    );
+}
+
+/// What a fragment's services do when they fail comes with them.
+#[test]
+fn a_ladder_in_a_fragment_is_added_too() {
+    let base = read_bytes("base.toml", b"[service.a]\ncommand = 'a'", &NoFiles).plan.unwrap();
+    let fragment = "[service.b]\ncommand = 'b'\nrecovery = [{ command = 'c' }, { reboot = true }]";
+    let reading = crate::read_fragment_bytes("more.toml", fragment.as_bytes(), &base, &NoFiles);
+    let plan = reading.plan.unwrap_or_else(|| panic!("{:#?}", reading.complaints));
+    let [set] = &plan.recovery[..] else { panic!("{:?}", plan.recovery) };
+    assert_eq!((set.name.as_str(), set.steps.len()), ("b", 2));
+    assert!(plan.services.iter().any(|it| it.name == "b:recovery"));
+}

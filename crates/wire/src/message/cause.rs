@@ -70,6 +70,8 @@ spoken_enum! {
         WaitedOut = "waited-out";
         /// A recovery set restarts it, or a step of one was taken.
         Recovery = "recovery";
+        /// The fallback of a group has failed as often as it may, and a step of its last resort was taken.
+        LastResort = "last-resort";
     }
 }
 
@@ -102,13 +104,13 @@ pub struct Cause {
     /// Of `under_pressure`: what there is too little of.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
     pub resource: Option<Resource>,
-    /// Of `recovery`: the set's name.
+    /// Of `recovery`: the set's name; of `last_resort`: the group's, empty for the one that has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<String>,
-    /// Of `recovery`: which step of the set was taken, from 1; absent: one of its members was restarted.
+    /// Of `recovery` and `last_resort`: which step was taken, from 1; absent: a member of the set was restarted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken: Option<u32>,
-    /// Of `recovery`: what that step does.
+    /// Of `recovery` and `last_resort`: what that step does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
 }

@@ -35,6 +35,9 @@ pub struct Group {
     pub waits_for: Option<String>,
     /// How often its fallback has failed in a row.
     pub failures: u32,
+    /// What is done at the end of its rest, where that is a step of its last resort; else its target is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
     /// The target that is entered when the plan is loaded.
     pub initial: String,
     /// The target that is entered when another has failed.

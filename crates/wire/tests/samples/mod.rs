@@ -194,6 +194,7 @@ pub(crate) fn group(full: bool) -> Group {
         until_us: full.then_some(6_000_000),
         waits_for: full.then(|| "camera".to_owned()),
         failures: 2,
+        next: full.then(|| "reboot".to_owned()),
         initial: "Off".to_owned(),
         fallback: full.then(|| "safe".to_owned()),
         targets: vec![target()],

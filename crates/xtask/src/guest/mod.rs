@@ -104,9 +104,48 @@ const MACHINE: Scenario = Scenario {
     ],
 };
 
-const SCENARIOS: &[Scenario] = &[BOOTS, MACHINE];
+/// A ladder of recovery ends in a reboot; `blackbox/guest/reboot.toml` is what the machine runs.
+const REBOOTS: Scenario = Scenario {
+    name: "reboots",
+    files: |programs| {
+        vec![
+            program("/bin/verger", &programs.product, "verger"),
+            program("/bin/vergerd", &programs.product, "vergerd"),
+            program("/bin/guest-story", &programs.guest, "guest-story"),
+            GuestFile { path: "/etc/reboot.toml", from: Source::Bytes(REBOOT.as_bytes().to_vec()), mode: 0o644 },
+        ]
+    },
+    cmdline: "rdinit=/bin/verger -- run /etc/reboot.toml",
+    claims: &[
+        Claim { what: "the step before is taken", holds: |it| it.after("story: mending does not help").is_some() },
+        Claim {
+            what: "it has not helped, and the reboot is told",
+            holds: |it| is_told_before(it, "story: mending does not help", "step 2: reboot"),
+        },
+        Claim {
+            what: "everything has ended in order before",
+            holds: |it| is_told_before(it, "step 2: reboot", "steady: down"),
+        },
+        Claim {
+            what: "the machine is rebooted, and not by a kernel that panics",
+            holds: |it| {
+                let is_told = |what: &str| it.lines.iter().any(|line| line.contains(what));
+                it.end == End::Restarted && is_told("reboot: Restarting system") && !is_told("Kernel panic")
+            },
+        },
+    ],
+};
+
+/// Whether both are on the console, one after the other.
+fn is_told_before(console: &Console, first: &str, then: &str) -> bool {
+    let mut lines = console.lines.iter().skip_while(|line| !line.contains(first));
+    lines.any(|line| line.contains(then))
+}
+
+const SCENARIOS: &[Scenario] = &[BOOTS, MACHINE, REBOOTS];
 
 const PLAN: &str = include_str!("../../../../blackbox/guest/machine.toml");
+const REBOOT: &str = include_str!("../../../../blackbox/guest/reboot.toml");
 
 fn program(path: &'static str, folder: &Path, name: &str) -> GuestFile {
     GuestFile { path, from: Source::Host(folder.join(name)), mode: 0o755 }

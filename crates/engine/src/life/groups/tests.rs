@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::desk::{Desk, service};
-use crate::image::{Group as PlanGroup, Plan, Ready, RestartPolicy, Service, Target};
+use crate::image::{
+    Group as PlanGroup, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service, Target, plan_of,
+};
 use crate::runs::{Exit, Step};
 use crate::time::Span;
 
@@ -181,7 +183,7 @@ fn a_fallback_that_fails_is_tried_a_few_times_and_then_comes_the_last_resort() {
     }
     desk.ends("brake", Exit::signal(11)).swept("brake", None);
     let said = desk.said();
-    assert!(said.contains("last resort: off") && said.contains("Off stopping"), "{said}");
+    assert!(said.contains("last resort, step 1: stop") && said.contains("Off stopping"), "{said}");
     ended(&mut desk, "bus");
     assert!(desk.said().ends_with("Off complete"));
 }
@@ -200,12 +202,197 @@ fn a_fallback_that_was_complete_for_long_begins_to_count_anew() {
 #[test]
 fn the_last_resort_may_be_the_end_of_everything() {
     let mut plan = car();
-    plan.groups[0].last_resort = LastResort::End;
+    plan.groups[0].last_resort = vec![step(0, RecoveryAction::End)];
     plan.groups[0].fallback_attempts = 0;
     let mut desk = Desk::new(vec![]);
     desk.plan_whole(&plan).refused("bus", Step::Exec, 2);
     let said = desk.said();
-    assert!(said.contains("last resort: end") && said.ends_with("ended 1"), "{said}");
+    assert!(said.contains("last resort, step 1: end") && said.ends_with("ended 1"), "{said}");
+}
+
+fn step(seconds: u64, action: RecoveryAction) -> RecoveryStep {
+    RecoveryStep { wait: Span::from_secs(seconds), action }
+}
+
+/// The car at its fallback, which may fail once, with these steps after that. `cleaner` is there to be run, `rescue` to be started.
+fn last(steps: Vec<RecoveryStep>) -> Desk {
+    let mut plan = car();
+    let aside = |name: &str, ready| Service { ready, ..member(name, &[]) };
+    plan.services.extend([aside("cleaner", Ready::Exit), aside("rescue", Ready::Started)]);
+    let brake = plan.services.iter_mut().find(|it| it.name == "brake").unwrap();
+    brake.after.push("cleaner".into());
+    plan.groups[0].last_resort = steps;
+    plan.groups[0].fallback_attempts = 1;
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    comes_up(&mut desk, &["bus", "brake"]);
+    crashes(&mut desk);
+    desk.pass(Span::from_secs(1));
+    comes_up(&mut desk, &["brake"]);
+    desk.forget();
+    desk
+}
+
+fn crashes(desk: &mut Desk) {
+    desk.ends("brake", Exit::signal(11)).swept("brake", None);
+}
+
+fn command() -> RecoveryAction {
+    RecoveryAction::Command { service: "cleaner".into() }
+}
+
+#[test]
+fn the_steps_of_the_last_resort_come_one_after_the_other_and_the_last_one_leaves_it_off() {
+    let mut desk = last(vec![step(0, command()), step(3, command()), step(0, RecoveryAction::Stop)]);
+    crashes(&mut desk);
+    let said = desk.said();
+    assert!(said.contains("safe failed: of brake\nlast resort, step 1: command\n"), "{said}");
+    assert!(said.contains("cleaner: down -> starting (last-resort)"), "{said}");
+    assert!(said.ends_with("brake: failed -> waiting (awaits cleaner)"), "{said}");
+    // The fallback waits for the end of the command, however that is.
+    desk.spawned("cleaner").exits("cleaner", 7);
+    comes_up(&mut desk, &["brake"]);
+    assert!(desk.said().ends_with("safe complete"));
+
+    desk.forget();
+    crashes(&mut desk);
+    let said = desk.said();
+    assert!(said.ends_with("safe resting") && !said.contains("last resort"), "{said}");
+    assert_eq!(desk.engine.wake_at().since(desk.now), Span::from_secs(3));
+    desk.pass(Span::from_secs(3));
+    let said = desk.said();
+    assert!(said.contains("last resort, step 2: command") && said.contains("spawn cleaner"), "run anew: {said}");
+    desk.spawned("cleaner").exits("cleaner", 0);
+    comes_up(&mut desk, &["brake"]);
+
+    desk.forget();
+    crashes(&mut desk);
+    let said = desk.said();
+    assert!(said.contains("last resort, step 3: stop") && said.contains("Off stopping"), "{said}");
+    assert!(desk.why("bus").contains("LastResort"), "{}", desk.why("bus"));
+    ended(&mut desk, "bus");
+    assert!(desk.said().ends_with("Off complete"));
+    desk.forget().pass(Span::from_secs(1000)).says("");
+}
+
+#[test]
+fn a_group_whose_steps_have_not_helped_stays_failed() {
+    for steps in [vec![], vec![step(0, command())]] {
+        let count = steps.len();
+        let mut desk = last(steps);
+        for _ in 0..count {
+            crashes(&mut desk);
+            desk.spawned("cleaner").exits("cleaner", 0);
+            comes_up(&mut desk, &["brake"]);
+        }
+        crashes(&mut desk);
+        assert!(desk.said().ends_with("safe failed"));
+        // A request is a way out, and begins to count anew.
+        desk.switch("safe");
+        comes_up(&mut desk, &["brake"]);
+        desk.forget();
+        crashes(&mut desk);
+        assert!(desk.said().ends_with("safe resting"));
+    }
+}
+
+#[test]
+fn a_watchdog_that_is_withheld_leaves_the_group_failed() {
+    let mut desk = last(vec![step(2, RecoveryAction::WithholdWatchdog)]);
+    crashes(&mut desk);
+    desk.forget().pass(Span::from_secs(2));
+    let said = desk.said();
+    assert!(said.ends_with("last resort, step 1: withhold_watchdog\nsafe failed"), "{said}");
+    assert_eq!(desk.phases(), "brake failed, bus running, camera down, cleaner down, planner down, rescue down");
+}
+
+#[test]
+fn a_last_resort_may_start_somebody_else_when_all_is_off() {
+    let mut desk = last(vec![step(0, RecoveryAction::Start { service: "rescue".into() })]);
+    crashes(&mut desk);
+    let said = desk.said();
+    assert!(said.contains("last resort, step 1: start") && said.contains("rescue: down -> starting"), "{said}");
+    ended(&mut desk, "bus");
+    desk.spawned("rescue");
+    assert!(desk.phases().ends_with("rescue running"), "{}", desk.phases());
+    assert_eq!(desk.engine.group_status(0).unwrap().phase, GroupPhase::Complete);
+}
+
+#[test]
+fn a_last_resort_may_be_another_target_and_the_next_step_comes_when_that_fails_too() {
+    let switch = RecoveryAction::Switch { group: "".into(), target: "drive".into() };
+    let mut desk = last(vec![step(0, switch), step(0, RecoveryAction::Reboot)]);
+    crashes(&mut desk);
+    assert!(desk.said().contains("last resort, step 1: switch\ndrive stopping"));
+    // It fails, the fallback is tried, and fails again: that is the next step.
+    desk.refused("camera", Step::Exec, 2);
+    assert!(desk.said().contains("safe starting"));
+    desk.forget().spawned("brake");
+    crashes(&mut desk);
+    ended(&mut desk, "bus");
+    let said = desk.said();
+    assert!(said.contains("last resort, step 2: reboot") && said.ends_with("ended 1"), "{said}");
+}
+
+#[test]
+fn a_target_that_was_complete_for_long_after_a_step_lets_the_fallback_begin_anew() {
+    let switch = RecoveryAction::Switch { group: "".into(), target: "drive".into() };
+    let mut desk = last(vec![step(0, switch), step(0, RecoveryAction::Reboot)]);
+    crashes(&mut desk);
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert!(desk.said().ends_with("drive complete"));
+    desk.pass(Span::from_secs(60)).ends("planner", Exit::signal(11)).swept("planner", None);
+    ended(&mut desk, "camera");
+    desk.forget().spawned("brake");
+    crashes(&mut desk);
+    assert!(desk.said().ends_with("safe resting"));
+}
+
+#[test]
+fn a_last_resort_may_switch_another_group_and_then_tries_its_own_fallback() {
+    let mut plan = car();
+    plan.services.push(member("lamp", &[]));
+    let lamps = PlanGroup { name: "lamps".into(), targets: vec![target("warn", &["lamp"])], ..PlanGroup::default() };
+    plan.groups.push(lamps);
+    let switch = RecoveryAction::Switch { group: "lamps".into(), target: "warn".into() };
+    (plan.groups[0].last_resort, plan.groups[0].fallback_attempts) = (vec![step(0, switch)], 0);
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    comes_up(&mut desk, &["bus", "brake"]);
+    desk.forget();
+    crashes(&mut desk);
+    let said = desk.said();
+    assert!(said.contains("lamps/warn starting") && said.contains("safe starting"), "{said}");
+    assert!(desk.why("lamp").contains("LastResort"), "{}", desk.why("lamp"));
+}
+
+#[test]
+fn a_last_resort_that_cannot_be_is_refused_and_one_that_can_comes_back_from_the_image() {
+    let refused = |steps: Vec<RecoveryStep>| {
+        let mut plan = car();
+        plan.groups[0].last_resort = steps;
+        alloc::format!("{}", crate::image::build(&plan).unwrap_err())
+    };
+    for (steps, words) in [
+        (
+            vec![step(0, RecoveryAction::Start { service: "brake".into() })],
+            "its last resort: a step starts `brake`, which is one of its own",
+        ),
+        (
+            vec![step(0, RecoveryAction::Stop), step(0, RecoveryAction::End)],
+            "its last resort: a step comes after `stop`",
+        ),
+        (vec![step(0, command())], "its last resort: a step starts `cleaner`, and there is no such service"),
+    ] {
+        assert_eq!(refused(steps), words);
+    }
+    let mut plan = car();
+    plan.groups[0].last_resort = vec![
+        step(2, RecoveryAction::Switch { group: "".into(), target: "drive".into() }),
+        step(0, RecoveryAction::End),
+    ];
+    let image = Image::verify(alloc::sync::Arc::new(crate::image::build(&plan).unwrap())).unwrap();
+    assert_eq!(plan_of(&image).groups[0].last_resort, plan.groups[0].last_resort);
 }
 
 #[test]
