@@ -205,6 +205,9 @@ record! {
         scheduling_priority: u8,
         cpus: List,
         resource_limits: List,
+        // In bytes, and in percent of one CPU; 0 is no limit.
+        memory_max: u64,
+        cpu_max: u32,
         capabilities_given: u8,
         capabilities: u64,
         no_new_privileges: u8,
