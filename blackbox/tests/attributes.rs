@@ -123,6 +123,73 @@ fn resource_limits() {
     assert_eq!(process.limit("Max cpu time"), both("unlimited", "unlimited"));
 }
 
+/// The folder of the cgroup that a process is in.
+fn cgroup(process: Process) -> PathBuf {
+    let told = process.file("cgroup");
+    let path = told.lines().find_map(|line| line.strip_prefix("0::/")).expect("it is in the hierarchy");
+    let unified = PathBuf::from("/sys/fs/cgroup/unified");
+    let root = if unified.is_dir() { unified } else { PathBuf::from("/sys/fs/cgroup") };
+    root.join(path)
+}
+
+/// In the cgroup where that has the controller; else the next best, and it is said. (What a run in a cgroup with controllers does at
+/// its limit is seen in the emulated machine.)
+#[test]
+fn memory_and_cpu_are_limited_or_it_is_said() {
+    let machine = Setup::plan(
+        "[service.a]\ncommand = 'sleep 1000'\nmemory_max = '512M'\ncpu_max = 50\n[service.free]\ncommand = 'sleep 1000'\n",
+    )
+    .start();
+    let process = main_of(&machine);
+    let space = |bytes: &str| (bytes.to_owned(), bytes.to_owned());
+    let lacks = |machine: &Machine| -> Vec<String> {
+        let findings = machine.client().describe().expect("it answers").findings;
+        findings.into_iter().filter(|it| it.topic == "limits").map(|it| it.text).collect()
+    };
+    let mut expected = Vec::new();
+    match std::fs::read_to_string(cgroup(process).join("memory.max")) {
+        Ok(most) => {
+            assert_eq!(most.trim(), "536870912");
+            assert_eq!(process.limit("Max address space"), space("unlimited"));
+        }
+        Err(_) => {
+            assert_eq!(process.limit("Max address space"), space("536870912"));
+            expected.push("memory_max of a: no memory controller here, limited by RLIMIT_AS instead".to_owned());
+        }
+    }
+    match std::fs::read_to_string(cgroup(process).join("cpu.max")) {
+        Ok(most) => assert_eq!(most.trim(), "50000 100000"),
+        Err(_) => expected.push("cpu_max of a has no effect: no cpu controller here".to_owned()),
+    }
+    assert_eq!(machine.main_process("free").limit("Max address space"), space("unlimited"));
+    assert_eq!(lacks(&machine), expected);
+    assert_eq!(machine.client().why("a").expect("it answers").limits, expected);
+    assert_eq!(machine.client().why("free").expect("it answers").limits, [] as [String; 0]);
+    for line in expected {
+        let said = machine.stderr().wait(&line, PATIENCE);
+        assert_eq!(said.matches(&line).count(), 1, "it is said once: {said}");
+    }
+}
+
+/// A service that is held by a group has no cgroup of its own: its plan's own limit holds where that is lower.
+#[test]
+fn without_a_cgroup_memory_is_address_space() {
+    let machine = Setup::plan(
+        "[service.a]\ncommand = 'sleep 1000'\ncontainment = 'group'\nmemory_max = '512M'\ncpu_max = 50\n\
+         limits = { as = { soft = 268435456, hard = 'unlimited' }, nofile = 99 }\n",
+    )
+    .start();
+    let process = main_of(&machine);
+    assert_eq!(process.limit("Max address space"), ("268435456".to_owned(), "536870912".to_owned()));
+    assert_eq!(process.limit("Max open files").0, "99");
+    for line in [
+        "memory_max of a: it is held by a group, not by a cgroup, limited by RLIMIT_AS instead",
+        "cpu_max of a has no effect: it is held by a group, not by a cgroup",
+    ] {
+        machine.stderr().wait(line, PATIENCE);
+    }
+}
+
 #[test]
 fn working_directory() {
     let machine = with("working_directory = '@@'");

@@ -82,7 +82,7 @@ const POLICY: usize = 41;
 fn the_sandbox_is_as_configured() {
     let one = "\"working_dir\": \"/tmp\", \"environmental_variables\": { \"ONLY\": \"this one\" }, \"sandbox\": { \"uid\": 666, \
                \"gid\": 666, \"supplementary_group_ids\": [123, 321, 456], \"scheduling_policy\": \"SCHED_FIFO\", \
-               \"scheduling_priority\": 10, \"max_memory_usage\": 536870912 },";
+               \"scheduling_priority\": 10, \"max_memory_usage\": 536870912, \"max_cpu_usage\": 50 },";
     let two = "\"sandbox\": { \"scheduling_policy\": \"SCHED_RR\", \"scheduling_priority\": 10 },";
     let machine = today(&[("one", native(SLEEP, &["1000"], "", one)), ("two", native(SLEEP, &["1000"], "", two))]);
     for name in ["one", "two"] {
@@ -98,6 +98,13 @@ fn the_sandbox_is_as_configured() {
     let environment = process.environment();
     assert_eq!(environment.get("ONLY").map(String::as_str), Some("this one"));
     assert!(!environment.contains_key("PATH") && !environment.contains_key("HOME"), "{environment:?}");
+
+    // Per cent of one CPU, and no longer seconds: with a controller in its cgroup (seen in the emulated machine), here it is said.
+    assert_eq!(process.limit("Max cpu time").0, "unlimited");
+    let limits = machine.client().why("one").expect("it answers").limits;
+    let has = |key: &str| limits.iter().any(|line| line.starts_with(key));
+    assert!(has("memory_max of one: "), "{limits:?}");
+    assert!(has("cpu_max of one has no effect: "), "{limits:?}");
 
     // The standard defaults.
     let process = machine.main_process("two");

@@ -1,11 +1,13 @@
 //! `guest-story`: what happens in a machine whose first process is verger, told line by line on its console.
 //!
-//! Called `tell` it is the story, a one-shot service among others; called `rest`, `fail`, `mend` or `eat` it is one of those others.
+//! Called `tell` it is the story, a one-shot service among others; called `rest`, `fail`, `mend`, `eat` or `take` it is one of those
+//! others.
 //! It decides nothing: each line says what was seen, and the claims about it stand where the machine is booted.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::fs;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 /// Nothing in an emulated machine takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Where `take` is called.
+const TAKE: &str = "/take";
 const HOUR: i128 = 3_600_000_000_000;
 
 fn main() -> Outcome {
@@ -31,7 +35,9 @@ fn main() -> Outcome {
             Ok(())
         }
         Some("eat") => eat(),
-        other => Err(format!("{other:?} is no part: tell, rest, fail, mend or eat").into()),
+        Some("take") => take(),
+        Some("swallow") => swallow(),
+        other => Err(format!("{other:?} is no part: tell, rest, fail, mend, eat or take").into()),
     }
 }
 
@@ -42,6 +48,7 @@ fn tell() -> Outcome {
     println!("story: containment {}", one(&mut connect()?, "steady")?.containment);
     clock_is_set()?;
     memory_runs_out()?;
+    limits_are_set()?;
     println!("story: told");
     // Ends everything, and with it this very program.
     connect()?.shutdown(false)?;
@@ -82,15 +89,57 @@ fn memory_runs_out() -> Outcome {
     Ok(())
 }
 
+/// A service has the limits of its plan, and its run ends as a whole when a child of its goes over one.
+fn limits_are_set() -> Outcome {
+    let mut control = connect()?;
+    let mut watch = connect()?.watch(Some(&["bounded"]))?;
+    control.start(&Order::new("bounded"))?;
+    moved(&mut watch, "running")?;
+    let pid = one(&mut control, "bounded")?.pid.ok_or("it has no process")?;
+    let own = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let folder = Path::new("/sys/fs/cgroup").join(own.trim().strip_prefix("0::/").ok_or("no cgroup")?);
+    for file in ["memory.max", "memory.oom.group", "cpu.max"] {
+        println!("story: bounded {file} {}", fs::read_to_string(folder.join(file))?.trim());
+    }
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
+    let space = limits.lines().find(|line| line.starts_with("Max address space")).unwrap_or_default();
+    println!("story: bounded {}", space.split_whitespace().collect::<Vec<_>>().join(" "));
+    // It may not have come to listen yet, and says so by refusing.
+    while UnixStream::connect(TAKE).is_err() {
+        std::thread::yield_now();
+    }
+    moved(&mut watch, "failed")?;
+    let exit = one(&mut control, "bounded")?.last_exit.ok_or("it has no end")?;
+    println!("story: bounded ended {}", serde_json::to_string(&exit)?);
+    let told = std::process::Command::new("/bin/verger").args(["why", "bounded"]).output()?;
+    for line in String::from_utf8_lossy(&told.stdout).lines() {
+        println!("story: bounded why: {line}");
+    }
+    Ok(())
+}
+
+/// Waits to be called, and then has a child of its take all there is.
+fn take() -> Outcome {
+    let listener = UnixListener::bind(TAKE)?;
+    listener.accept()?;
+    let ended = std::process::Command::new("/proc/self/exe").arg("swallow").status()?;
+    Err(format!("the child has ended alone: {ended}").into())
+}
+
+/// Takes all there is.
+fn swallow() -> ! {
+    let mut taken: Vec<Vec<u8>> = Vec::new();
+    loop {
+        taken.push(vec![1; 1 << 20]);
+    }
+}
+
 /// Bounds its own cgroup, as an administrator would, and then takes all there is.
 fn eat() -> Outcome {
     let own = fs::read_to_string("/proc/self/cgroup")?;
     let path = own.trim().strip_prefix("0::/").ok_or("no cgroup")?;
     fs::write(Path::new("/sys/fs/cgroup").join(path).join("memory.max"), "16M")?;
-    let mut taken: Vec<Vec<u8>> = Vec::new();
-    loop {
-        taken.push(vec![1; 1 << 20]);
-    }
+    swallow()
 }
 
 fn connect() -> Outcome<Connection> {

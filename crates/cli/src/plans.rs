@@ -5,9 +5,10 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use verger_engine::image::{MAGIC, Plan, Service, Source};
+use verger_engine::image::{ContainmentWish, MAGIC, Plan, Service, Source};
 use verger_engine::runs::StartFailure;
 use verger_engine::time::Span;
+use verger_linux::contain::{Controller, offered};
 use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
 use verger_linux::users::{BUFFER_BYTES, SYSTEM};
 use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Format, KeyFate, Reading, Severity, Sources};
@@ -231,6 +232,42 @@ fn on_this_machine(plan: &Plan, reading: &Reading) -> Vec<Complaint> {
     }
     found
 }
+
+/// What this machine has no controller for, of the limits of services: the daemon that runs the plan says it too, so this is for who
+/// only checks it.
+pub(crate) fn without_controllers(reading: &Reading) -> Vec<Complaint> {
+    let Some(plan) = &reading.plan else { return Vec::new() };
+    let limited = |service: &&Service| service.memory_max.is_some() || service.cpu_max.is_some();
+    let mut services = plan.services.iter().filter(limited).filter(|it| it.program != PROBE).peekable();
+    if services.peek().is_none() {
+        return Vec::new();
+    }
+    let offered = offered();
+    let mut found = Vec::new();
+    for service in services {
+        let name = &service.name;
+        let is_held = !matches!(service.containment, ContainmentWish::Group | ContainmentWish::Shim);
+        let has = |controller| is_held && offered.contains(&controller);
+        let why = |word: &str| match is_held {
+            true => format!("no {word} controller here"),
+            false => "no cgroup holds it".to_owned(),
+        };
+        let mut warn = |keys, message| {
+            found.push(Missing { severity: Severity::Warning, keys, message, hint: None }.complaint(service, reading));
+        };
+        if service.memory_max.is_some() && !has(Controller::Memory) {
+            warn(&["memory_max"], format!("memory_max of {name}: {}, limited by RLIMIT_AS instead", why("memory")));
+        }
+        if service.cpu_max.is_some() && !has(Controller::Cpu) {
+            warn(&["cpu_max"], format!("cpu_max of {name} has no effect: {}", why("cpu")));
+        }
+    }
+    found.truncate(COMPLAINTS_MAX.saturating_sub(reading.complaints.len()));
+    found
+}
+
+/// What a condition's service runs, which the plan's reader makes.
+const PROBE: &str = "/proc/self/exe";
 
 /// Something that is not there.
 struct Missing {

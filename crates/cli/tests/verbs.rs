@@ -417,6 +417,25 @@ fn a_plan_with_an_error_starts_nothing() {
     assert!(!scene.path("run").exists(), "nothing was begun");
 }
 
+/// What the machine has no controllers for is told at its key; for another machine nothing is.
+#[test]
+fn limits_without_a_controller_are_told() {
+    let scene = Scene::empty("verbs-limits");
+    let plan = "[service.cam]\ncommand = \"sleep 1\"\nmemory_max = \"16M\"\ncpu_max = 50\ncontainment = \"group\"\n";
+    let file = scene.write("limits.toml", plan);
+    let (status, _, words) = scene.ask(&["check", file.to_str().unwrap()]);
+    assert_eq!(status, 0, "{words}");
+    for line in [
+        "Warning: memory_max of cam: no cgroup holds it, limited by RLIMIT_AS instead",
+        "Warning: cpu_max of cam has no effect: no cgroup holds it",
+        "limits.toml:3:14",
+    ] {
+        assert!(words.contains(line), "{line}: {words}");
+    }
+    let (status, said, words) = scene.ask(&["check", "--elsewhere", file.to_str().unwrap()]);
+    assert_eq!((status, words.as_str()), (0, ""), "{said}");
+}
+
 #[test]
 fn a_plan_that_cannot_end_in_time_is_warned_of() {
     let scene = Scene::empty("verbs-late");

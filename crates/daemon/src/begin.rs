@@ -44,6 +44,7 @@ use crate::inheritance::{self, Inheritance};
 use crate::keeper::{self, Means};
 use crate::label::Kind;
 use crate::leftovers::{self, Delay, Doomed, Tie, Vigil};
+use crate::limits::Controllers;
 use crate::log::Log;
 use crate::mend::{self, Again};
 use crate::notify::{NotifyFolder, Upward};
@@ -135,7 +136,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     let open_files = raise_open_files();
     let mut tie = Tie::of(folder.as_fd()).map_err(while_doing("cannot make the pipe that shims hold"))?;
-    let Held { tree, way, shims, auto } = containment(options, init, &mut inheritance, &mut findings);
+    let Held { tree, controllers, way, shims, auto } = containment(options, init, &mut inheritance, &mut findings);
     let before = left.as_ref().map_or(&[][..], |left| &left.entries);
     let is_there = |pid: Pid, started| started != 0 && folder::is_there(pid.0, Some(started));
     let survivors = match options.resume {
@@ -175,6 +176,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     let ground = Ground {
         environment: Environment::inherited(),
         tree,
+        controllers,
         auto,
         shims,
         tie,
@@ -401,6 +403,7 @@ fn note(findings: &mut Vec<Finding>, topic: &str, level: Level, text: impl Into<
 /// How processes are made and what can hold them.
 struct Held {
     tree: Option<Tree>,
+    controllers: Controllers,
     way: Way,
     shims: Shims,
     /// What holds a service that asks for nothing.
@@ -435,9 +438,7 @@ fn containment(options: &Options, init: Init, inheritance: &mut Inheritance, fin
         (false, None) => "clone3, or fork where that is refused".to_string(),
     };
     note(findings, "spawn", Level::Good, format!("processes are made with {text}"), None);
-    if let Some(tree) = &tree {
-        enable_controllers(tree, init, findings);
-    }
+    let controllers = tree.as_ref().map(|tree| enable_controllers(tree, init, findings)).unwrap_or_default();
     let shims = Shims::new(way, tree.is_some());
     let best = match &tree {
         Some(_) => Containment::Cgroup,
@@ -457,15 +458,15 @@ fn containment(options: &Options, init: Init, inheritance: &mut Inheritance, fin
             best
         }
     };
-    Held { tree, way, shims, auto }
+    Held { tree, controllers, way, shims, auto }
 }
 
-/// Controllers tell more (an end for want of memory) and, later, set limits. Without them everything else works.
-fn enable_controllers(tree: &Tree, init: Init, findings: &mut Vec<Finding>) {
+/// Controllers tell more (an end for want of memory) and set limits. Without them everything else works.
+fn enable_controllers(tree: &Tree, init: Init, findings: &mut Vec<Finding>) -> Controllers {
     let wanted = [Controller::Memory, Controller::Pids, Controller::Cpu];
     let mut busy = false;
     tree.enable(&wanted, |_, result| busy |= result == Err(Errno::BUSY));
-    if busy && init != Init::No {
+    if busy && (init != Init::No || tree.is_alone_above()) {
         // We are what keeps them from being enabled: nobody else is above the runs.
         let _refused = tree.move_self_to_leaf();
     }
@@ -483,6 +484,8 @@ fn enable_controllers(tree: &Tree, init: Init, findings: &mut Vec<Finding>) {
             format!("each run has a cgroup of its own below {path}, without the controllers {}", missing.join(", "));
         note(findings, "cgroups", Level::Note, text, None);
     }
+    let has = |controller: Controller| !missing.contains(&controller.word());
+    Controllers { memory: has(Controller::Memory), cpu: has(Controller::Cpu) }
 }
 
 fn what_holds(findings: &mut Vec<Finding>, auto: Containment, keeper: bool, init: Init) {

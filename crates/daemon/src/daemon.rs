@@ -811,6 +811,7 @@ impl Daemon {
                 let service = self.find(name)?;
                 let mut why = view::why(&self.engine, service.slot).ok_or(Error::NotFound { name: name.clone() })?;
                 self.world.settle_receipts();
+                why.limits = self.world.lacks(&self.engine, service.slot);
                 why.receipt = self.world.receipts().receipt(&self.engine, service, None).ok().map(Box::new);
                 self.reply(at, oneway, &why);
             }
@@ -958,8 +959,23 @@ impl Daemon {
             spawn: self.facts.spawn.clone(),
             containment: self.facts.containment,
             trial: view::trial(&self.engine),
-            findings: self.facts.findings.iter().chain(shims).cloned().chain(self.loosened()).collect(),
+            findings: self
+                .facts
+                .findings
+                .iter()
+                .chain(shims)
+                .cloned()
+                .chain(self.loosened())
+                .chain(self.unlimited())
+                .collect(),
         }
+    }
+
+    /// What of their limits services do not have.
+    fn unlimited(&self) -> impl Iterator<Item = Finding> {
+        let lacks = |slot| self.world.lacks(&self.engine, slot);
+        let lines = self.engine.services().flat_map(move |status| lacks(status.service.slot));
+        lines.map(|text| Finding { topic: "limits".into(), level: Level::Note, text, hint: None })
     }
 
     /// Who is held by less than is to hold it, as long as that is so: what escapes then is not seen.

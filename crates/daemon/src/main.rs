@@ -22,6 +22,7 @@ mod inheritance;
 mod keeper;
 mod label;
 mod leftovers;
+mod limits;
 mod listening;
 mod log;
 mod mend;

@@ -21,6 +21,7 @@ use verger_wire::board::Name;
 use crate::environment::{name_part, value_of};
 use crate::keeper;
 use crate::label::{Kind, Label};
+use crate::limits;
 use crate::shim::{self, Shim};
 use crate::starter::{Ground, Job, Started};
 
@@ -131,7 +132,9 @@ impl Kitchen {
         recipe.affinity = affinity(&service, &mut cpus[..]);
         recipe.nice = service.nice();
         recipe.oom_score_adjust = service.oom_score_adjust();
-        let (limits, limit_count) = limits(&service, ground);
+        let containment = containment(&service, ground.auto);
+        let controllers = ground.controllers.of(containment, ground.tree.is_some());
+        let (limits, limit_count) = limits(&service, ground, limits::address_space(&service, controllers));
         recipe.resource_limits = &limits[..limit_count];
         recipe.personality = (!service.randomize_addresses()).then_some(FIXED_ADDRESSES);
         recipe.umask = service.umask();
@@ -141,7 +144,6 @@ impl Kitchen {
         recipe.capabilities = service.capabilities();
         recipe.no_new_privileges = service.no_new_privileges();
 
-        let containment = containment(&service, ground.auto);
         let is_shim = matches!(containment, Containment::Shim | Containment::Pidns);
         if is_shim {
             // They may have to be tried out first.
@@ -172,6 +174,11 @@ impl Kitchen {
         let cgroup = tree.map(|tree| tree.make(&name)).transpose();
         let cgroup = cgroup.map_err(|errno| failure(Step::Containment, errno))?;
         recipe.cgroup = cgroup.as_ref().map(|directory| directory.as_fd());
+        let set = tree.map_or(Ok(()), |tree| limits::set(tree, &name, &service, controllers));
+        set.map_err(|errno| {
+            let _leftover_is_found_at_the_next_start = tree.map(|tree| tree.remove(&name));
+            failure(Step::Containment, errno)
+        })?;
         // The last belt, where nobody else ends the run when the daemon is killed; a shim's socket hangs up then. It would hit too
         // when the daemon executes itself.
         let keeper = ground.keeper();
@@ -506,14 +513,16 @@ fn affinity<'k>(service: &ServiceView<'_>, words: &'k mut [u64]) -> &'k [u64] {
     &words[..used]
 }
 
-/// The plan's limits, and the daemon's own first limit of open files where the plan says nothing: ours was raised.
-fn limits(service: &ServiceView<'_>, ground: &Ground) -> ([ResourceLimit; 17], usize) {
-    let mut limits = [ResourceLimit { resource: 0, soft: 0, hard: 0 }; 17];
+/// The plan's limits, and the daemon's own first limit of open files where the plan says nothing: ours was raised. `space` goes over
+/// the plan's limit of address space.
+fn limits(service: &ServiceView<'_>, ground: &Ground, space: Option<ResourceLimit>) -> ([ResourceLimit; 18], usize) {
+    let mut limits = [ResourceLimit { resource: 0, soft: 0, hard: 0 }; 18];
     let mut count = 0;
     let planned = service.resource_limits().take(16);
+    let planned = planned.filter(|limit| space.is_none() || limit.resource != limits::ADDRESS_SPACE);
     let own = ground.open_files.filter(|_| !service.resource_limits().any(|limit| limit.resource == OPEN_FILES));
     let own = own.map(|(soft, hard)| ResourceLimit { resource: OPEN_FILES, soft, hard });
-    for (place, limit) in limits.iter_mut().zip(planned.chain(own)) {
+    for (place, limit) in limits.iter_mut().zip(planned.chain(own).chain(space)) {
         *place = limit;
         count += 1;
     }

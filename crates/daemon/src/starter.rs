@@ -24,6 +24,7 @@ use verger_linux::spawn::{InFlight, Spawner, Way};
 use crate::environment::Environment;
 use crate::handles::Held;
 use crate::leftovers::Tie;
+use crate::limits::Controllers;
 use crate::recipe::Kitchen;
 use crate::shim::Shim;
 use crate::shims::Shims;
@@ -92,6 +93,8 @@ pub(crate) struct Ground {
     pub(crate) environment: Environment,
     /// Where runs get their cgroups, if there are any.
     pub(crate) tree: Option<Tree>,
+    /// The controllers that those have.
+    pub(crate) controllers: Controllers,
     /// What a service that asks for nothing is held by.
     pub(crate) auto: Containment,
     /// Shims, where they are to be had.

@@ -12,7 +12,7 @@
 
 mod survivors;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -35,6 +35,7 @@ use crate::handles::{Held, NotOpened};
 use crate::holding::Holding;
 use crate::inheritance::Inheritance;
 use crate::leftovers::Doomed;
+use crate::limits;
 use crate::listening::SocketFile;
 use crate::log::Log;
 use crate::notify::NotifyFolder;
@@ -42,6 +43,7 @@ use crate::pids::Pids;
 use crate::poll::{Poll, Token};
 use crate::probe;
 use crate::receipts::{Book, Ticket};
+use crate::recipe;
 use crate::shim::{Heard, Sent, Shim};
 use crate::starter::{Done, Job, Starter};
 
@@ -131,6 +133,8 @@ pub(crate) struct World {
     held: Vec<(ImageId, Arc<Held>)>,
     /// What the engine has to hear.
     told: VecDeque<RunEvent>,
+    /// What of their limits services do not have, as far as it was told.
+    limits_told: BTreeSet<String>,
     /// A dead child was left alone because a worker may be about to report it.
     look_again: bool,
     /// When the first of the doubts about shims, and about those below them, is due.
@@ -170,6 +174,7 @@ impl World {
             receipts: Book::new(services),
             held: Vec::new(),
             told: VecDeque::with_capacity(4 * services as usize + 16),
+            limits_told: BTreeSet::new(),
             look_again: false,
             doubt_at: Moment::NEVER,
             strays: Vec::new(),
@@ -209,6 +214,24 @@ impl World {
         self.remove_unless_held(&files);
         drop(former);
         self.hold_handles();
+        self.tell_limits(engine, log);
+    }
+
+    /// Tells what services do not have of their limits, once.
+    fn tell_limits(&mut self, engine: &Engine, log: &mut Log) {
+        let lacks: Vec<String> = engine.services().flat_map(|it| self.lacks(engine, it.service.slot)).collect();
+        for line in lacks.into_iter().filter(|line| !self.limits_told.contains(line)).collect::<Vec<_>>() {
+            log.warn(format_args!("{line}"));
+            self.limits_told.insert(line);
+        }
+    }
+
+    /// What of its limits a service does not have as its plan says, a line each.
+    pub(crate) fn lacks(&self, engine: &Engine, slot: u32) -> Vec<String> {
+        let ground = self.starter.ground();
+        let Some(service) = engine.description(slot) else { return Vec::new() };
+        let containment = recipe::containment(&service, ground.auto);
+        limits::lacks(&service, containment, ground.controllers.of(containment, ground.tree.is_some())).collect()
     }
 
     /// Removes the files of sockets that no plan has any more. They are open still: so the numbers of the files are nobody else's.
@@ -531,9 +554,13 @@ impl World {
         } else if let Some(main) = orphan {
             self.pids.insert(main, slot);
         } else if !is_told {
-            // Nobody can say how any more.
+            // Nobody can say how any more, unless all of it was killed for want of memory, the shim too.
             living.reaped = true;
-            let exit = Exit { ended: Ended::Unknown, oom: false };
+            let is_namespace = living.containment == Containment::Pidns;
+            let exit = match is_namespace && self.was_oom(&name_of(engine, run)) {
+                true => Exit { oom: true, ..Exit::signal(SIGKILL) },
+                false => Exit { ended: Ended::Unknown, oom: false },
+            };
             self.told.push_back(RunEvent::Exited { run, exit, usage: Usage::NONE });
         }
         if is_empty {

@@ -21,6 +21,7 @@ use crate::keys::{LAST_RESORTS, TIMEOUT};
 use crate::targets::listed;
 use crate::value::capabilities::CAPABILITIES;
 use crate::value::resources::RESOURCES;
+use crate::value::size;
 
 /// A plan as TOML in verger's own format. Read again it is the same, but for where things stand.
 pub fn to_toml(plan: &Plan) -> String {
@@ -249,6 +250,8 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
         scheduling,
         cpu_affinity,
         resource_limits,
+        memory_max,
+        cpu_max,
         capabilities,
         no_new_privileges,
         randomize_addresses,
@@ -371,6 +374,8 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
     });
     text.key_unless("cpu_affinity", cpu_affinity.is_empty(), || list(cpu_affinity.iter().map(u32::to_string)));
     text.key_unless("limits", resource_limits.is_empty(), || table(resource_limits.iter().filter_map(limit)));
+    text.key_if_some("memory_max", *memory_max, |bytes| quoted(&size::shown(bytes)));
+    text.key_if_some("cpu_max", *cpu_max, |percent| percent.to_string());
     text.flag("randomize_addresses", *randomize_addresses, standard.randomize_addresses);
     text.key_unless("session", *session == standard.session, || quoted(session.word()));
     text.key_unless("containment", *containment == standard.containment, || quoted(containment.word()));

@@ -210,7 +210,9 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
     let history = engine.history(slot).filter_map(step).collect();
     let root = engine.chain(slot).last().and_then(|(_, _, root)| root.map(|root| root.what));
     let about = root.map_or_else(Vec::new, |root| about(engine, &root));
-    Some(Why { service, chain, wanted, history, about, ending: ending(engine, slot), receipt: None })
+    let memory_max = engine.description(slot).and_then(|service| service.memory_max());
+    let ending = ending(engine, slot);
+    Some(Why { service, chain, wanted, history, about, ending, limits: Vec::new(), memory_max, receipt: None })
 }
 
 /// What the step of a start that failed was about, as the service is described now.

@@ -15,7 +15,7 @@ use crate::words;
 /// Check plans without running anything
 ///
 /// Every complaint about the text is told at once, each with its place, what was expected and what to do. Once the
-/// text has no errors, users, groups, programs and folders are looked for on this machine; and a plan that cannot end
+/// text has no errors, users, groups, programs, folders and the controllers of limits are looked for on this machine; and a plan that cannot end
 /// within its `shutdown_budget` is warned of, with the chain of services that takes longest. So are services that
 /// nothing starts, conditions that nobody can satisfy, and times too short for what is to happen in them. What a text
 /// asks for and verger does not do is listed as not applied. Exit status: 0 no errors (there may be warnings), 1
@@ -45,6 +45,10 @@ impl Check {
             let (mut reading, late) = plans::read(file, place, self.budget);
             let unmet = unmet::complaints(&reading);
             reading.complaints.extend(unmet);
+            if place == Where::Here {
+                let lacking = plans::without_controllers(&reading);
+                reading.complaints.extend(lacking);
+            }
             sound &= reading.plan.is_some();
             match self.json {
                 true => files.push(as_json(file, &reading, late.as_ref())),

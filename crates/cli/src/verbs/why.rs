@@ -204,6 +204,9 @@ impl Story {
             let wanted = words::wanted(&why.service.name, why.service.want, wanted, clock);
             text.push_str(&format!("\n{wanted}\n"));
         }
+        for line in &why.limits {
+            text.push_str(&format!("\n{line}\n"));
+        }
         if let Some(ending) = &why.ending {
             text.push_str(&format!("{}\n", words::ending(ending, clock)));
         }

@@ -7,6 +7,18 @@ use super::ends::start_hint;
 
 /// What to do, from the service and its chain. Each stands after `Hint: `.
 pub(crate) fn hints(why: &Why) -> Vec<String> {
+    let memory = why.service.last_exit.as_ref().filter(|exit| exit.out_of_memory).and(why.memory_max);
+    let memory = memory.map(|bytes| format!("`memory_max` lets it have {} of memory", size(bytes)));
+    memory.into_iter().chain(hints_of_phase(why)).collect()
+}
+
+/// `64M`, or bytes where no unit says it exactly.
+fn size(bytes: u64) -> String {
+    let unit = [("G", 30), ("M", 20), ("K", 10)].into_iter().find(|(_, shift)| bytes.trailing_zeros() >= *shift);
+    unit.map_or_else(|| format!("{bytes} bytes"), |(unit, shift)| format!("{}{unit}", bytes >> shift))
+}
+
+fn hints_of_phase(why: &Why) -> Vec<String> {
     let service = &why.service;
     let name = &service.name;
     match service.phase {
@@ -97,11 +109,33 @@ mod tests {
     use super::*;
     use verger_engine::life::Verb;
     use verger_engine::runs::Step;
-    use verger_wire::message::{CauseKind, Failure};
+    use verger_wire::message::{CauseKind, Exit, Failure};
 
     fn link(service: &str, kind: CauseKind, to: &str) -> Transition {
         let link = moving(PhaseKind::Running, PhaseKind::Down, pointing(kind, to), by_command(Verb::Stop, "db"));
         Transition { service: service.to_owned(), ..link }
+    }
+
+    #[test]
+    fn who_ended_for_want_of_memory_has_a_limit() {
+        let exit = Exit { code: None, signal: Some("SIGKILL".to_owned()), core_dumped: false, out_of_memory: true };
+        let service = Service { last_exit: Some(exit), ..web(PhaseKind::Running) };
+        let mut why = Why {
+            service,
+            history: Vec::new(),
+            chain: Vec::new(),
+            wanted: None,
+            about: Vec::new(),
+            ending: None,
+            limits: Vec::new(),
+            memory_max: Some(64 << 20),
+            receipt: None,
+        };
+        assert_eq!(hints(&why), ["`memory_max` lets it have 64M of memory"]);
+        why.memory_max = Some(5000);
+        assert_eq!(hints(&why), ["`memory_max` lets it have 5000 bytes of memory"]);
+        why.memory_max = None;
+        assert_eq!(hints(&why), [] as [String; 0], "it was the machine's");
     }
 
     #[test]
@@ -155,6 +189,8 @@ mod tests {
                 wanted: None,
                 about: Vec::new(),
                 ending: None,
+                limits: Vec::new(),
+                memory_max: None,
                 receipt: None,
             };
             assert_eq!(hints(&why).join("\n"), words);

@@ -210,7 +210,17 @@ mod tests {
     }
 
     fn why(service: Service, chain: Vec<Transition>) -> Why {
-        Why { service, history: chain.clone(), chain, wanted: None, about: Vec::new(), ending: None, receipt: None }
+        Why {
+            service,
+            history: chain.clone(),
+            chain,
+            wanted: None,
+            about: Vec::new(),
+            ending: None,
+            limits: Vec::new(),
+            memory_max: None,
+            receipt: None,
+        }
     }
 
     #[test]

@@ -68,6 +68,8 @@ fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {
         scheduling: service.scheduling(),
         cpu_affinity: service.cpu_affinity().collect(),
         resource_limits: service.resource_limits().collect(),
+        memory_max: service.memory_max(),
+        cpu_max: service.cpu_max(),
         capabilities: service.capabilities(),
         no_new_privileges: service.no_new_privileges(),
         randomize_addresses: service.randomize_addresses(),

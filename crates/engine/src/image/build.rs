@@ -320,6 +320,8 @@ fn check_ranges(service: &Service) -> Result<(), BuildError> {
         (service.scheduling.is_none_or(|(_, priority)| priority <= 99), "scheduling priority"),
         (service.cpu_affinity.iter().all(|cpu| *cpu < CPUS_MAX), "cpu_affinity"),
         (service.resource_limits.iter().all(|limit| limit.soft <= limit.hard && limit.resource < 16), "limits"),
+        (service.memory_max != Some(0), "memory_max"),
+        (service.cpu_max.is_none_or(|percent| (1..=CPU_PERCENT_MAX).contains(&percent)), "cpu_max"),
         (service.stop.iter().all(|step| (1..=64).contains(&step.signal)), "stop signal"),
         (service.stop.len() <= STOP_STEPS_MAX, "number of stop signals"),
         (service.start_retries.is_none_or(|retries| retries < NO_NUMBER), "start_retries"),
@@ -335,6 +337,8 @@ fn check_ranges(service: &Service) -> Result<(), BuildError> {
 
 /// CPU numbers stay below this (the kernel's own largest build is 8192).
 pub const CPUS_MAX: u32 = 8192;
+/// No service may be given more CPU time than all of them have, in percent of one.
+pub const CPU_PERCENT_MAX: u32 = 100 * CPUS_MAX;
 /// Descriptor numbers that a plan can name stay below this.
 pub const DESCRIPTORS_MAX: u32 = 1024;
 /// A stop sequence has at most this many signals.
@@ -629,6 +633,8 @@ impl Writer {
                     ResourceLimitRecord { resource: limit.resource, soft: limit.soft, hard: limit.hard }.put(to);
                 },
             ),
+            memory_max: service.memory_max.unwrap_or(0),
+            cpu_max: service.cpu_max.unwrap_or(0),
             capabilities_given: u8::from(service.capabilities.is_some()),
             capabilities: service.capabilities.unwrap_or(0),
             no_new_privileges: u8::from(service.no_new_privileges),

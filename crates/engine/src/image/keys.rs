@@ -53,6 +53,8 @@ keys! {
     run "scheduling" |a, b| a.scheduling() == b.scheduling();
     run "cpu_affinity" |a, b| a.cpu_affinity().eq(b.cpu_affinity());
     run "limits" |a, b| a.resource_limits().eq(b.resource_limits());
+    run "memory_max" |a, b| a.memory_max() == b.memory_max();
+    run "cpu_max" |a, b| a.cpu_max() == b.cpu_max();
     run "capabilities" |a, b| a.capabilities() == b.capabilities();
     run "no_new_privileges" |a, b| a.no_new_privileges() == b.no_new_privileges();
     run "randomize_addresses" |a, b| a.randomize_addresses() == b.randomize_addresses();

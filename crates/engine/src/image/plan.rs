@@ -91,6 +91,10 @@ pub struct Service {
     pub cpu_affinity: Vec<u32>,
     /// Resource limits: kernel number (`getrlimit(2)`), soft, hard; `u64::MAX` is unlimited.
     pub resource_limits: Vec<ResourceLimit>,
+    /// How much memory all its processes may have together, in bytes (cgroup v2's `memory.max`); `None` is no limit.
+    pub memory_max: Option<u64>,
+    /// How much CPU time all its processes may have together, in percent of one CPU (`cpu.max`); `None` is no limit.
+    pub cpu_max: Option<u32>,
     /// Capabilities left in the bounding set and raised as ambient; `None` means untouched.
     pub capabilities: Option<u64>,
     /// `PR_SET_NO_NEW_PRIVS`.
@@ -177,6 +181,8 @@ impl Default for Service {
             scheduling: None,
             cpu_affinity: Vec::new(),
             resource_limits: Vec::new(),
+            memory_max: None,
+            cpu_max: None,
             capabilities: None,
             no_new_privileges: false,
             randomize_addresses: true,

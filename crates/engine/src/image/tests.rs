@@ -26,6 +26,7 @@ fn rich() -> Plan {
     db.scheduling = Some((SchedulingPolicy::Fifo, 50));
     db.cpu_affinity = vec![0, 65, 8191];
     db.resource_limits = vec![ResourceLimit { resource: 7, soft: 1024, hard: u64::MAX }];
+    (db.memory_max, db.cpu_max) = (Some(64 << 20), Some(150));
     db.capabilities = Some(1 << 10);
     db.descriptors = vec![
         Descriptor { number: 1, source: Source::Handle("log.w".into()) },
@@ -116,6 +117,8 @@ fn what_was_planned_is_read_back() {
     assert_eq!(db.scheduling(), Some((SchedulingPolicy::Fifo, 50)));
     assert_eq!(db.cpu_affinity().collect::<Vec<_>>(), [0, 65, 8191]);
     assert_eq!(db.resource_limits().collect::<Vec<_>>(), rich().services[1].resource_limits);
+    assert_eq!((db.memory_max(), db.cpu_max()), (Some(64 << 20), Some(150)));
+    assert_eq!((image.service(2).memory_max(), image.service(2).cpu_max()), (None, None));
     assert_eq!(db.capabilities(), Some(1 << 10));
     assert_eq!(db.ready(), Ready::Fd(3));
     assert_eq!(db.stop_step(1), Some(StopStep { signal: 15, wait: Span::from_secs(2) }));
@@ -437,6 +440,8 @@ fn every_key_that_changes_is_named() {
         ("scheduling", true, |it| it.scheduling = Some((SchedulingPolicy::Fifo, 51))),
         ("cpu_affinity", true, |it| it.cpu_affinity = vec![0]),
         ("limits", true, |it| it.resource_limits.clear()),
+        ("memory_max", true, |it| it.memory_max = Some(1)),
+        ("cpu_max", true, |it| it.cpu_max = None),
         ("capabilities", true, |it| it.capabilities = Some(0)),
         ("no_new_privileges", true, |it| it.no_new_privileges ^= true),
         ("randomize_addresses", true, |it| it.randomize_addresses ^= true),
@@ -529,6 +534,8 @@ fn each_field_is_a_key(service: Service) {
         scheduling: _,
         cpu_affinity: _,
         resource_limits: _,
+        memory_max: _,
+        cpu_max: _,
         capabilities: _,
         no_new_privileges: _,
         randomize_addresses: _,

@@ -6,7 +6,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::build::{CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle, flaw_of_socket};
+use super::build::{CPU_PERCENT_MAX, CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle, flaw_of_socket};
 use super::groups::GROUPS_MAX;
 use super::layout::*;
 use super::plan::{
@@ -501,6 +501,7 @@ impl<'i> Checker<'i> {
             ServiceRecord::ready(record) <= READY_EXIT,
         ];
         sound(known.iter().all(|known| *known), "a choice is unknown")?;
+        sound(ServiceRecord::cpu_max(record) <= CPU_PERCENT_MAX, "a limit of CPU time is out of range")?;
         sound(
             ServiceRecord::ready(record) != READY_FD || (3..DESCRIPTORS_MAX).contains(&ServiceRecord::ready_fd(record)),
             "a readiness descriptor is out of range",

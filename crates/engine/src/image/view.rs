@@ -526,6 +526,16 @@ impl<'i> ServiceView<'i> {
         })
     }
 
+    /// How much memory its processes may have together, in bytes, if that is limited.
+    pub fn memory_max(&self) -> Option<u64> {
+        Some(ServiceRecord::memory_max(self.record)).filter(|bytes| *bytes != 0)
+    }
+
+    /// How much CPU time its processes may have together, in percent of one CPU, if that is limited.
+    pub fn cpu_max(&self) -> Option<u32> {
+        Some(ServiceRecord::cpu_max(self.record)).filter(|percent| *percent != 0)
+    }
+
     /// Capabilities to keep and raise, if given.
     pub fn capabilities(&self) -> Option<u64> {
         (ServiceRecord::capabilities_given(self.record) != 0).then(|| ServiceRecord::capabilities(self.record))

@@ -27,7 +27,7 @@ use core::fmt;
 pub use cage::Cage;
 pub use descendants::Descendants;
 pub use group::Group;
-pub use mount::Unavailable;
+pub use mount::{Unavailable, offered};
 pub use offspring::{Member, Offspring, SEEN_MAX};
 pub use tree::{Controller, Events, RunName, Tree};
 

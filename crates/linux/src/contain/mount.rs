@@ -4,6 +4,7 @@ use core::fmt;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
+use super::tree::Controller;
 use crate::path::Text;
 use crate::process::cgroup_line;
 use crate::spawn::SpawnError;
@@ -66,6 +67,16 @@ pub(super) fn find() -> Result<Own, Unavailable> {
             .and_then(rustix::fs::fstatfs)
             .is_ok_and(|told| told.f_type as u32 == MAGIC)
     })
+}
+
+/// The controllers that our own cgroup has, and so could give to those below it; none where there is no hierarchy. Allocates.
+pub fn offered() -> Vec<Controller> {
+    let Ok(own) = find() else { return Vec::new() };
+    let path = [own.directory.as_slice(), b"/cgroup.controllers"].concat();
+    let told = std::fs::read(std::ffi::OsStr::from_bytes(&path)).unwrap_or_default();
+    let has =
+        |controller: &Controller| told.split(u8::is_ascii_whitespace).any(|it| it == controller.word().as_bytes());
+    Controller::ALL.into_iter().filter(has).collect()
 }
 
 /// The path of an open directory of the hierarchy from the root of our cgroup namespace. Allocates: for start-up.

@@ -238,6 +238,16 @@ impl Tree {
         files::write_file(self.root.as_fd(), c"self/cgroup.procs", b"0")
     }
 
+    /// Whether no process but this one sits where the tree is: then moving this one to the leaf is all that controllers want.
+    pub fn is_alone_above(&self) -> bool {
+        let own = Pid(std::process::id());
+        let list = files::open(self.base.as_fd(), PROCS, OFlags::RDONLY);
+        let others = list.and_then(|list| {
+            each_process(&list, &mut |pid| if pid == own { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        });
+        others.is_ok_and(|seen| seen.is_continue())
+    }
+
     /// Tries to enable controllers for runs, one by one, and reports each: `ENOENT` (the kernel or those above us do not give it),
     /// `EBUSY` (processes sit in between: [`Tree::move_self_to_leaf`]), `EACCES`.
     pub fn enable(&self, controllers: &[Controller], mut report: impl FnMut(Controller, Result<(), Errno>)) {

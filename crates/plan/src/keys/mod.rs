@@ -37,6 +37,7 @@ use crate::near::{did_you_mean, nearest};
 use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 use crate::value::duration;
+pub(crate) use share::MEMORY_MIN;
 
 pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as condition_names};
 pub(crate) use descriptors::check_twice;

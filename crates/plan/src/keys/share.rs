@@ -1,7 +1,9 @@
 //! What a service gets of the machine, and what holds its processes.
 
 use serde_json::{Map, Value as Json, json};
-use verger_engine::image::{CPUS_MAX, ContainmentWish, ResourceLimit, SchedulingPolicy, Service, Session};
+use verger_engine::image::{
+    CPU_PERCENT_MAX, CPUS_MAX, ContainmentWish, ResourceLimit, SchedulingPolicy, Service, Session,
+};
 
 use super::{Key, Reader, Shape, alternatives};
 use crate::complaint::{Said, quoted};
@@ -9,6 +11,7 @@ use crate::near::did_you_mean;
 use crate::tree::{Node, Value};
 use crate::value::cpus::{self, Flaw};
 use crate::value::resources::{self, RESOURCES};
+use crate::value::size;
 
 pub(super) const KEYS: &[Key<Service>] = &[
     Key {
@@ -68,6 +71,36 @@ pub(super) const KEYS: &[Key<Service>] = &[
         },
     },
     Key {
+        name: "memory_max",
+        aliases: &["memorymax", "memory_limit", "mem_limit", "max_memory", "max_memory_usage", "memoryusage", "memory"],
+        default: "",
+        doc: "How much memory all its processes may have together (cgroup v2's `memory.max`): a run that needs more is killed as a whole. Bytes, or \
+              a size in units of 1024 (`\"512M\"`, `\"2G\"`). Where no cgroup with a memory controller holds it, each of its processes may have so \
+              much address space instead (`RLIMIT_AS`), and the log, `verger check`, `verger why` and `verger doctor` say so.",
+        shape: Shape::Other {
+            written: "integer from 4096, or string like `\"512M\"`",
+            schema: || {
+                json!({ "anyOf": [
+                    { "type": "integer", "minimum": MEMORY_MIN },
+                    { "type": "string", "pattern": "^[0-9]+([KMGT](iB)?)?$" },
+                ] })
+            },
+            read: read_memory_max,
+        },
+    },
+    Key {
+        name: "cpu_max",
+        aliases: &["cpumax", "cpu_quota", "cpuquota", "cpu_limit", "max_cpu", "max_cpu_usage"],
+        default: "",
+        doc: "How much CPU time all its processes may have together, in percent of one CPU (cgroup v2's `cpu.max`): 50 is half of one, 200 are two. \
+              Where no cgroup with a cpu controller holds it, it has no effect, and that is said in the same places.",
+        shape: Shape::Whole {
+            min: 1,
+            max: CPU_PERCENT_MAX as i64,
+            land: |service, percent| service.cpu_max = Some(percent as u32),
+        },
+    },
+    Key {
         name: "randomize_addresses",
         aliases: &["aslr", "address_randomization"],
         default: "true",
@@ -111,6 +144,9 @@ pub(super) const KEYS: &[Key<Service>] = &[
         shape: Shape::Flag(|service, flag| service.survive = flag),
     },
 ];
+
+/// A page: nothing runs in less, and who writes 512 means mebibytes.
+pub(crate) const MEMORY_MIN: u64 = 4096;
 
 const TIME_SHARING: [&str; 3] = ["other", "batch", "idle"];
 const REAL_TIME: [&str; 2] = ["fifo", "rr"];
@@ -252,6 +288,25 @@ fn read_limits(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
             continue;
         }
         service.resource_limits.push(ResourceLimit { resource, soft, hard });
+    }
+}
+
+fn read_memory_max(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    let bytes = match &node.value {
+        Value::Whole(number) => u64::try_from(*number).ok(),
+        Value::Text(text) => size::parse(text),
+        _ => None,
+    };
+    match bytes {
+        Some(bytes) if bytes >= MEMORY_MIN => service.memory_max = Some(bytes),
+        Some(bytes) => {
+            let hint = format!("a number alone is bytes; write \"{}M\" for mebibytes", bytes.max(1));
+            reader.bad(node.place, &format!("is {bytes} bytes, in which nothing runs"), Some(hint));
+        }
+        None => {
+            let hint = node.as_text().map(|_| "the units are K, M, G and T, of 1024 each: \"512M\", \"2G\"".to_owned());
+            reader.wrong(node, size::LOOKS, hint);
+        }
     }
 }
 

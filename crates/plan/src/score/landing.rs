@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use verger_engine::image::{
-    BuildError, EDGES_MAX, Group, Plan, ResourceLimit, SERVICES_MAX, SchedulingPolicy, Service, StopStep,
+    BuildError, CPU_PERCENT_MAX, EDGES_MAX, Group, Plan, ResourceLimit, SERVICES_MAX, SchedulingPolicy, Service,
+    StopStep,
 };
 use verger_engine::names::check_name;
 use verger_engine::time::Span;
 
 use crate::circle;
 use crate::complaint::{Findings, Said, quoted};
-use crate::keys::Edge;
+use crate::keys::{Edge, MEMORY_MIN};
 use crate::names::mapped;
 use crate::native::Room;
 use crate::places::Places;
@@ -19,7 +20,6 @@ use crate::tree::{Node, Table, Value};
 
 /// Numbers of `getrlimit(2)`.
 pub(super) const RLIMIT_DATA: u8 = 2;
-pub(super) const RLIMIT_AS: u8 = 9;
 
 const SIGTERM: u8 = 15;
 /// The priorities of the real-time policies.
@@ -148,6 +148,16 @@ pub(super) fn stop(wait: Span) -> Vec<StopStep> {
 pub(super) fn limit(resource: u8, bytes: i128) -> ResourceLimit {
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     ResourceLimit { resource, soft: bytes, hard: bytes }
+}
+
+/// What all processes may have of memory: a page at least, as nothing runs in less anyway.
+pub(super) fn memory_max(bytes: i128) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX).max(MEMORY_MIN)
+}
+
+/// What they may have of CPU time, in percent of one CPU: no more than all CPUs have.
+pub(super) fn cpu_max(percent: i128) -> u32 {
+    u32::try_from(percent).unwrap_or(u32::MAX).clamp(1, CPU_PERCENT_MAX)
 }
 
 /// A policy with its priority, taken to the nearest that the policy has.

@@ -539,6 +539,22 @@ fn numbers_and_words() {
         &["x.toml:3:20: `oom_score_adjust` in service `x` is the number 1e3, expected an integer from -1000 to 1000"],
     );
     check_line(
+        "memory_max = 512",
+        &[
+            "x.toml:3:14: `memory_max` in service `x` is 512 bytes, in which nothing runs\n  hint: a number alone is bytes; write \"512M\" for mebibytes",
+        ],
+    );
+    check_line(
+        "memory_max = '512MB'",
+        &[
+            "x.toml:3:14: `memory_max` in service `x` is the string \"512MB\", expected bytes, or a size like \"512M\"\n  hint: the units are K, M, G and T, of 1024 each: \"512M\", \"2G\"",
+        ],
+    );
+    check_line(
+        "cpu_max = 0",
+        &["x.toml:3:11: `cpu_max` in service `x` is the number 0, expected an integer from 1 to 819200"],
+    );
+    check_line(
         "give_up_after = 4294967296",
         &[
             "x.toml:3:17: `give_up_after` in service `x` is the number 4294967296, expected an integer from 0 to 4294967295",

@@ -138,6 +138,8 @@ fn every_key_lands() {
             cpu_affinity: vec![0, 1],
             capabilities: Some(1 << 23 | 1 << 12),
             no_new_privileges: true,
+            memory_max: Some(64 << 20),
+            cpu_max: Some(150),
             randomize_addresses: false,
             session: Session::Group,
             containment: ContainmentWish::Cgroup,
@@ -161,7 +163,7 @@ fn every_key_lands() {
             give_up_within: Span::from_secs(150),
             control: Some(Right::Observe),
             restricted: true,
-            ..base("driver@left", 78, &["driver", "--side", "left"])
+            ..base("driver@left", 80, &["driver", "--side", "left"])
         }
     );
     assert_eq!(
@@ -179,7 +181,7 @@ fn every_key_lands() {
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
             stop: vec![StopStep { signal: 2, wait: Span::from_secs(10) }],
-            ..base("planner", 90, &["planner"])
+            ..base("planner", 92, &["planner"])
         }
     );
     // A condition has its service's share of the machine, and a life of its own.
@@ -199,7 +201,7 @@ fn every_key_lands() {
             paced: false,
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
-            ..base("planner:path", 99, &probe.split(' ').collect::<Vec<_>>())
+            ..base("planner:path", 101, &probe.split(' ').collect::<Vec<_>>())
         }
     );
     let probe = "verger-probe --name planner:variable variable RUST_LOG info";
@@ -212,7 +214,7 @@ fn every_key_lands() {
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
             survive: true,
-            ..base("inspect", 103, &["inspect"])
+            ..base("inspect", 105, &["inspect"])
         }
     );
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -221,12 +223,12 @@ fn every_key_lands() {
         Service {
             environment: vec![variable("SIDE", "rear"), variable("GAIN", "50%")],
             paced: false,
-            ..base("camera@rear", 145, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
+            ..base("camera@rear", 147, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
         }
     );
     assert_eq!(find("camera@front").environment, [variable("SIDE", "front"), variable("GAIN", "100%")]);
     let cameras: Vec<String> = vec!["camera@rear".into(), "camera@front".into()];
-    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 148, &["worker", "2"]) });
+    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 150, &["worker", "2"]) });
     let lines = |number, lines| source(number, Source::Lines(lines));
     let leader = find("leader");
     assert_eq!(leader.descriptors[1..], [lines(0, Lines::Events), lines(1, Lines::Commands)]);

@@ -6,3 +6,4 @@ pub(crate) mod cpus;
 pub(crate) mod listen;
 pub(crate) use verger_engine::duration;
 pub(crate) mod resources;
+pub(crate) mod size;

@@ -57,6 +57,12 @@ pub struct Why {
     /// The time that the end of everything has been given, if it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ending: Option<Ending>,
+    /// What of its limits it does not have as its plan says, because that is not to be had here: a sentence each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub limits: Vec<String>,
+    /// How much memory its plan lets it have, in bytes, if that is limited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_max: Option<u64>,
     /// How its last stop went or goes, where that is still kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Box<Receipt>>,

@@ -120,6 +120,8 @@ pub(crate) fn why(full: bool) -> Why {
         history: vec![transition(full)],
         about: if full { vec!["/none/log (stdout)".to_owned()] } else { Vec::new() },
         ending: full.then(|| ending(full)),
+        limits: if full { vec!["cpu_max of web has no effect: no cpu controller here".to_owned()] } else { Vec::new() },
+        memory_max: full.then_some(64 << 20),
         receipt: full.then(|| Box::new(receipt(full))),
     }
 }

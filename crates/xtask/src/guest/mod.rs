@@ -99,6 +99,29 @@ const MACHINE: Scenario = Scenario {
             what: "and `verger why` says it in words",
             holds: |it| it.lines.iter().any(|line| line.starts_with("story: why: ") && line.contains("memory")),
         },
+        Claim {
+            what: "a service has the limits of its plan in its cgroup, and no other in their place",
+            holds: |it| {
+                it.after("story: bounded memory.max ") == Some("16777216")
+                    && it.after("story: bounded memory.oom.group ") == Some("1")
+                    && it.after("story: bounded cpu.max ") == Some("50000 100000")
+                    && it.after("story: bounded Max address space ") == Some("unlimited unlimited bytes")
+            },
+        },
+        Claim {
+            what: "a run that goes over its memory_max by a child's doing is killed as a whole",
+            holds: |it| {
+                let exit = it.after("story: bounded ended ").unwrap_or_default();
+                exit.contains(r#""signal":"SIGKILL""#) && exit.contains(r#""out_of_memory":true"#)
+            },
+        },
+        Claim {
+            what: "and `verger why` says of which limit",
+            holds: |it| {
+                let hint = |line: &String| line.contains("Hint: `memory_max` lets it have 16M of memory");
+                it.lines.iter().any(|line| line.starts_with("story: bounded why: ") && hint(line))
+            },
+        },
         Claim { what: "the story is told to its end", holds: |it| it.after("story: told").is_some() },
         Claim { what: "it powers off when everything has ended", holds: |it| it.end == End::PoweredOff },
     ],

@@ -132,7 +132,14 @@ static STARTUP: Shape = Shape {
         key("processGroupStateDependency", Kind::List(&Kind::Object(&STATE)), PARTS),
         key("environmentVariable", Kind::List(&Kind::Object(&VARIABLE)), PARTS),
         key("processArgument", Kind::List(&Kind::Object(&ARGUMENT)), PARTS),
-        key("memoryUsage", Kind::Whole(0, u64::MAX as i128 - 1), kept("`limits`: address space, in bytes; 0 is none")),
+        key(
+            "memoryUsage",
+            Kind::Whole(0, u64::MAX as i128 - 1),
+            near(
+                "`memory_max`: of all its processes together, and what they use; without a memory controller the address space of each, \
+             as in the original; 0 is none",
+            ),
+        ),
     ],
 };
 

@@ -17,9 +17,7 @@ pub(super) use self::keys::{CONFIGURATION, FURTHER};
 
 use self::keys::{ENDS, REPORTS};
 use super::check;
-use super::landing::{
-    Landed, Landing, Names, RLIMIT_AS, cpus, items, limit, origin, scheduling, stop, variables, whole,
-};
+use super::landing::{Landed, Landing, Names, cpus, items, memory_max, origin, scheduling, stop, variables, whole};
 use super::{Notes, Part, without_prefix};
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::Edge;
@@ -422,11 +420,7 @@ fn service(
         groups: Some(groups.map(|id| id.to_string()).collect()),
         scheduling: Some(scheduling(policy, priority, place, &owner, found)),
         cpu_affinity: mask.map(cpus).unwrap_or_default(),
-        resource_limits: number_in(config, "memoryUsage")
-            .filter(|bytes| *bytes > 0)
-            .map(|bytes| limit(RLIMIT_AS, bytes))
-            .into_iter()
-            .collect(),
+        memory_max: number_in(config, "memoryUsage").filter(|bytes| *bytes > 0).map(memory_max),
         control: is_manager_of_states.then_some(Right::Operate),
         requires: needs.requires,
         after: needs.after,

@@ -3,8 +3,7 @@
 use std::fmt::Write;
 
 use verger_engine::image::{
-    Condition, ExitCodes, Need, Ready, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Service, StopStep,
-    WhenDown,
+    Condition, ExitCodes, Need, Ready, RestartPolicy, Right, SchedulingPolicy, Service, StopStep, WhenDown,
 };
 use verger_engine::time::Span;
 
@@ -99,7 +98,7 @@ fn the_sample_as_a_whole() {
         (manager.scheduling, manager.cpu_affinity.as_slice()),
         (Some((SchedulingPolicy::RoundRobin, 7)), &[0, 2][..])
     );
-    assert_eq!(manager.resource_limits, [ResourceLimit { resource: 9, soft: 1 << 30, hard: 1 << 30 }]);
+    assert_eq!((manager.resource_limits.as_slice(), manager.memory_max), (&[][..], Some(1 << 30)));
     assert_eq!((manager.control, manager.ready, manager.start_retries), (Some(Right::Operate), Ready::Notify, Some(2)));
     assert_eq!((manager.start_timeout, manager.stop[0].wait), (Span::from_millis(1500), Span::from_millis(2500)));
     assert_eq!(manager.success, ExitCodes::default());
@@ -207,7 +206,8 @@ fn rights_and_shares() {
     for mask in ["\"0\"", "\"0x3\"", "\"\"", "\"-1\"", "3"] {
         complains(&[usual("a", &format!("\"coremask\": {mask}"), "")], "`coremask` of process `a` is");
     }
-    assert_eq!(a("", "\"memoryUsage\": 0").resource_limits, []);
+    assert_eq!(a("", "\"memoryUsage\": 0").memory_max, None);
+    assert_eq!(a("", "\"memoryUsage\": 1").memory_max, Some(4096), "a page");
     complains(&[usual("a", "", "\"memoryUsage\": -5")], "is the number -5, expected an integer from 0");
 }
 

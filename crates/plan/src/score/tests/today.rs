@@ -78,8 +78,8 @@ fn the_sample_as_a_whole() {
     assert_eq!(camera.groups, Some(vec!["123".to_owned(), "321".to_owned()]));
     assert_eq!(camera.scheduling, Some((SchedulingPolicy::Fifo, 10)));
     let bytes = 256 << 20;
-    let both = [2, 9].map(|resource| ResourceLimit { resource, soft: bytes, hard: bytes });
-    assert_eq!(camera.resource_limits, both);
+    assert_eq!(camera.resource_limits, [ResourceLimit { resource: 2, soft: bytes, hard: bytes }]);
+    assert_eq!((camera.memory_max, camera.cpu_max), (Some(bytes), Some(50)));
     // An action is replaced whole: the delay in the defaults is not the camera's.
     assert_eq!((camera.start_retries, camera.start_retry_delay), (Some(3), Span::ZERO));
     assert_eq!((camera.start_timeout, &camera.stop), (Span(1500 * MILLI), &stop(2000)));
@@ -521,7 +521,7 @@ fn supervision_is_told_as_not_there_and_still_checked() {
            hint: without it there would be no watchdog at all"],
     );
     let told = not_applied(SAMPLE);
-    for key in ["reporting_cycle", "evaluation_cycle", "device_file_path", "max_cpu_usage", "security_policy"] {
+    for key in ["reporting_cycle", "evaluation_cycle", "device_file_path", "security_policy"] {
         assert!(told.iter().any(|line| line.contains(&format!("`{key}`"))), "{key}: {told:?}");
     }
     assert!(told[0].starts_with("c.json:31:13: `reporting_cycle` of service `camera` is not applied: "), "{}", told[0]);
@@ -539,6 +539,8 @@ fn the_report_has_the_way_to_each_key() {
         ("run_targets.Running.transition_timeout", "kept"),
         ("fallback_run_target.depends_on", "kept"),
         ("watchdog.max_timeout", "not applicable"),
+        ("components.camera.deployment_config.sandbox.max_memory_usage", "approximated"),
+        ("components.camera.deployment_config.sandbox.max_cpu_usage", "kept"),
     ] {
         assert!(told.iter().any(|(there, word, _)| there == key && *word == fate), "{key} {fate}: {told:#?}");
     }

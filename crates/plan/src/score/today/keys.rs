@@ -203,12 +203,18 @@ static SANDBOX: Shape = Shape {
         key(
             "max_memory_usage",
             Kind::Whole(1, u64::MAX as i128 - 1),
-            near("`limits`: address space and data segment each, in bytes; what it uses is not counted"),
+            near(
+                "`memory_max`: of all its processes together, and what they use; without a memory controller the address space of \
+                 each, as in the original; `limits`: data segment",
+            ),
         ),
         key(
             "max_cpu_usage",
             Kind::Whole(1, u32::MAX as i128),
-            not("verger does not limit a service's share of the CPU yet (the original takes the per cent for seconds)"),
+            kept(
+                "`cpu_max`: per cent of one CPU, of all its processes together (the original takes them for seconds); without a cpu \
+                 controller it has no effect, which is said",
+            ),
         ),
     ],
 };

@@ -17,7 +17,8 @@ pub(super) use self::keys::{CONFIGURATION, FALLBACK, FURTHER};
 use self::keys::WATCHDOG_KEYS;
 use super::check;
 use super::landing::{
-    Landed, Landing, Names, RLIMIT_AS, RLIMIT_DATA, at, items, limit, origin, scheduling, stop, variables, whole,
+    Landed, Landing, Names, RLIMIT_DATA, at, cpu_max, items, limit, memory_max, origin, scheduling, stop, variables,
+    whole,
 };
 use super::seconds::seconds;
 use super::{Notes, Part};
@@ -326,10 +327,9 @@ impl<'t> File<'t> {
             group: id("gid"),
             groups: Some(groups.iter().filter_map(|node| whole(Some(node))).map(|id| id.to_string()).collect()),
             scheduling: Some(scheduling(policy, priority, place, &owner, found)),
-            resource_limits: memory
-                .iter()
-                .flat_map(|bytes| [limit(RLIMIT_DATA, *bytes), limit(RLIMIT_AS, *bytes)])
-                .collect(),
+            resource_limits: memory.iter().map(|bytes| limit(RLIMIT_DATA, *bytes)).collect(),
+            memory_max: memory.map(memory_max),
+            cpu_max: whole(at(&deployment, &["sandbox", "max_cpu_usage"])).map(cpu_max),
             control: (kind == "State_Manager").then_some(Right::Operate),
             requires,
             ready,
