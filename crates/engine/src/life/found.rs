@@ -147,7 +147,11 @@ impl Life {
             self.ask_down(slot, Cause::Found, root);
         }
         match found.phase {
-            PhaseKind::Running if run_lives => self.move_to(slot, Phase::Running, why),
+            PhaseKind::Running if run_lives => {
+                let service = &mut self.slots[slot as usize];
+                (service.spawned, service.was_ready) = (true, true);
+                self.move_to(slot, Phase::Running, why);
+            }
             PhaseKind::Starting if run_lives => {
                 let patience = self.description(runs, slot).start_timeout();
                 let phase = Phase::Starting { ready_by: self.now + patience, alive_at: Moment::NEVER };
@@ -273,6 +277,7 @@ mod tests {
     use crate::causes::Actor;
     use crate::desk::{Desk, image, service};
     use crate::life::Scope;
+    use crate::runs::{RunEvent, RunRef};
     use crate::time::Span;
 
     #[test]
@@ -351,6 +356,24 @@ mod tests {
             desk.tell(Event::Found(live)).forget();
             assert_eq!(desk.engine.status(up.slot).unwrap().since, expected);
         }
+    }
+
+    #[test]
+    fn who_is_found_running_was_ready_and_its_end_is_no_try_of_a_start() {
+        let mut desk = Desk::new(vec![]);
+        let image = image(vec![crate::image::Service {
+            start_retries: Some(3),
+            restart: crate::image::RestartPolicy::Never,
+            ..service("up")
+        }]);
+        desk.tell(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
+        let up = desk.engine.find("up").unwrap();
+        let live = Found { phase: PhaseKind::Running, run: RunId(5), pid: Some(Pid(5)), ..Found::anew(up, true) };
+        desk.tell(Event::Found(live)).tell(Event::Resume).forget();
+        let (run, usage) = (RunRef { service: up, run: RunId(5) }, crate::runs::Usage::NONE);
+        desk.tell(Event::Run(RunEvent::Exited { run, exit: Exit::status(1), usage }));
+        desk.tell(Event::Run(RunEvent::Swept { run, left: None }));
+        assert_eq!(desk.phases(), "up failed", "its policy says so");
     }
 
     #[test]
