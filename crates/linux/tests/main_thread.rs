@@ -125,8 +125,9 @@ fn children_in_order() {
         recipe.death_signal = Some(9);
         spawner.spawn(&recipe).unwrap().pid
     };
+    assert_eq!(Descendants::open().unwrap().kill(Whom::New, 0, 10), 0);
+    // Not that one: it would take the time that it takes to start them for a fight, in which nobody is left for later.
     let mut us = Descendants::open().unwrap();
-    assert_eq!(us.kill(Whom::New, 0, 10), 0);
     let first: Vec<Pid> = (0..50).map(|_| sleeper()).collect();
     assert!(us.any_lives());
     assert_eq!(us.kill(Whom::New, 0, 20), 20, "as many as were asked for");
