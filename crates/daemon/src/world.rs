@@ -202,9 +202,8 @@ impl World {
             let held = match known {
                 Some((_, held)) => Arc::clone(held),
                 None => {
-                    let last = former.last().map(|(_, held)| &**held);
                     let others = self.held.iter().chain(&former).map(|(_, held)| &**held);
-                    let held = Held::open(image, last, others, &mut self.inheritance);
+                    let held = Held::open(image, others, &mut self.inheritance);
                     held.not_opened().for_each(|what| tell_not_opened(log, &what));
                     Arc::new(held)
                 }
