@@ -250,7 +250,15 @@ impl Walk<'_> {
                 }
                 "user" => {
                     let Some(user) = self.table(entry) else { continue };
+                    // Who is given no groups there has none, and never those that the machine's user of this number has.
+                    service.groups = Some(Vec::new());
                     user.entries().iter().for_each(|entry| self.user(entry, service));
+                    for key in ["uid", "gid"].into_iter().filter(|key| user.get(key).is_none()) {
+                        self.found.error(entry.node.place, || {
+                            Said::new(format!("`user` has no `{key}`"))
+                                .expected("both `uid` and `gid`, as the specification requires")
+                        });
+                    }
                 }
                 "rlimits" => self.limits(WAY, entry, service),
                 "capabilities" => {
