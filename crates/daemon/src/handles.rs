@@ -78,17 +78,18 @@ impl Held {
         ends.iter().any(Result::is_ok).then(|| ends.clone())
     }
 
-    /// A service that writes to memory begins with an empty one; whether it does. Whoever reads what another has written keeps that.
-    pub(crate) fn renew_memory(&self, record: u32) -> bool {
-        let mut is_new = false;
+    /// A service that writes to memory begins with an empty one; what is new. Whoever reads what another has written keeps that.
+    pub(crate) fn renew_memory(&self, record: u32) -> Vec<(Label, Option<Arc<OwnedFd>>)> {
+        let mut new = Vec::new();
         for (_, source) in self.image.service(record).descriptors() {
             let SourceView::Handle { handle, .. } = source else { continue };
             if let Some(Ends::Memory(place)) = self.handles.ends.get(handle as usize) {
-                *lock(place) = new_memory();
-                is_new = true;
+                let memory = new_memory();
+                lock(place).clone_from(&memory);
+                new.push((label(self.image.handle(handle).0, Kind::Memory, 1), memory.ok()));
             }
         }
-        is_new
+        new
     }
 
     /// Whether a service uses a socket that is not open, or that nobody finds: its program may have removed the file at its end.
@@ -139,7 +140,7 @@ impl Held {
             .zip(&self.handles.ends)
             .flat_map(|(at, ends)| {
                 let (name, what) = self.image.handle(at);
-                let label = |kind, end| Label { end, name: Name::new(name), ..Label::of(kind) };
+                let label = |kind, end| label(name, kind, end);
                 match (ends, what) {
                     (Ends::Two([Ok(read), Ok(write)]), HandleView::Pipe) => {
                         let pipe = |end, fd: &Arc<OwnedFd>| Some((label(Kind::Pipe, end), Arc::clone(fd)));
@@ -156,6 +157,11 @@ impl Held {
             })
             .flatten()
     }
+}
+
+/// What something of the plan is called to who keeps it.
+fn label(name: &str, kind: Kind, end: u8) -> Label {
+    Label { end, name: Name::new(name), ..Label::of(kind) }
 }
 
 /// What became of sockets that were tried again.
@@ -408,11 +414,11 @@ mod tests {
         let number = |held: &Held| held.handles.get(0, 1).map(|fd| fd.as_raw_fd());
         let first = open(&plan("found"), &[]);
         assert_eq!((number(&first), first.lasting().count()), (Err(Errno::NODATA), 0));
-        assert!(first.renew_memory(0));
+        assert_eq!(first.renew_memory(0).len(), 1);
         let written = number(&first).unwrap();
         // Whoever was to read it keeps it.
         let kept = first.handles.get(0, 1).unwrap();
-        assert!(first.renew_memory(0));
+        assert_eq!(first.renew_memory(0).len(), 1);
         assert_ne!(number(&first), Ok(written));
         assert_eq!(kept.as_raw_fd(), written);
         // Another plan has it under the same name.
@@ -423,14 +429,14 @@ mod tests {
         let third = open(&plan("found"), &[&first, &second]);
         for writer in [&first, &third, &second] {
             let before = number(&first);
-            assert!(writer.renew_memory(0));
+            assert_eq!(writer.renew_memory(0).len(), 1);
             assert_ne!(number(&first), before);
             assert_eq!([number(&second), number(&third)], [number(&first), number(&first)]);
         }
         // Also one that was not written to yet, when the other plan came.
         let early = open(&plan("late"), &[]);
         let after = open(&plan("late"), &[&early]);
-        assert!(after.renew_memory(0));
+        assert_eq!(after.renew_memory(0).len(), 1);
         assert!(number(&early).is_ok());
     }
 

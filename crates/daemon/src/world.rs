@@ -349,8 +349,11 @@ impl World {
             return None;
         };
         self.open_late(engine, log, &held, home.record);
-        if held.renew_memory(home.record) {
-            self.hold_handles();
+        for (label, memory) in held.renew_memory(home.record) {
+            match memory {
+                Some(memory) => self.holding.handle(label, memory),
+                None => self.hold_handles(),
+            }
         }
         let service = image.service(home.record);
         let arguments = service.arguments_from().map(|handle| held.handles.get(handle, 1));
