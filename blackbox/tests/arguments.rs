@@ -70,6 +70,57 @@ fn another_plan_knows_what_was_written() {
     assert_eq!(machine.wait_lines("runs", 1), ["x"]);
 }
 
+/// Gives the daemon the plan with another first argument of `level`.
+fn apply(machine: &Machine, first: &str, more: &[&str]) {
+    let folder = machine.folder().path().display().to_string();
+    let text = plan(COUNTING).replace("@@", &folder).replace("'first'", &format!("'{first}'"));
+    let text = text.replace("restart_delay", "healthy_after = '20ms'\nrestart_delay");
+    let file = machine.folder().write("new.toml", &text).display().to_string();
+    let words = [&["apply", "--instance", machine.instance(), &file], more].concat();
+    let said = cli(machine.runtime(), &words);
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+/// `measure` runs once more, and `level` after it.
+fn measure_again(machine: &Machine) {
+    machine.stop_service("level").expect("it stops");
+    machine.stop_service("measure").expect("it is let go of");
+    machine.start_service("level").expect("it starts, and what it requires before it");
+}
+
+#[test]
+fn every_plan_after_it_knows_what_was_written_last() {
+    let machine = Machine::start(&plan(COUNTING));
+    assert_eq!(machine.wait_lines("said", 4)[1..3], ["first", "--run 1"]);
+    apply(&machine, "second", &[]);
+    assert_eq!(machine.wait_lines("said", 8)[5..7], ["second", "--run 1"]);
+    apply(&machine, "third", &[]);
+    assert_eq!(machine.wait_lines("said", 12)[9..11], ["third", "--run 1"]);
+    measure_again(&machine);
+    assert_eq!(machine.wait_lines("said", 16)[13..15], ["third", "--run 2"]);
+    for (at, name) in ["fourth", "fifth", "sixth"].into_iter().enumerate() {
+        apply(&machine, name, &[]);
+        let said = machine.wait_lines("said", 20 + 4 * at);
+        assert_eq!(said[17 + 4 * at..19 + 4 * at], [name, "--run 2"]);
+    }
+}
+
+#[test]
+fn who_goes_back_to_the_former_plan_knows_what_was_written_on_trial() {
+    let machine = Machine::start(&plan(COUNTING));
+    machine.wait_lines("said", 4);
+    apply(&machine, "second", &["--confirm", "1h"]);
+    assert_eq!(machine.wait_lines("said", 8)[5..7], ["second", "--run 1"]);
+    measure_again(&machine);
+    assert_eq!(machine.wait_lines("said", 12)[9..11], ["second", "--run 2"]);
+    let said = cli(machine.runtime(), &["rollback", "--instance", machine.instance()]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(machine.wait_lines("said", 16)[13..15], ["first", "--run 2"]);
+    apply(&machine, "third", &[]);
+    assert_eq!(machine.wait_lines("said", 20)[17..19], ["third", "--run 2"]);
+    assert_eq!(machine.wait_lines("runs", 2), ["x", "x"]);
+}
+
 #[test]
 fn where_nothing_was_written_the_start_fails_and_says_so() {
     const NODATA: u16 = 61;

@@ -17,10 +17,15 @@ fn start(plan: &str) -> Machine {
 }
 
 fn begin(setup: Setup) -> Machine {
+    begin_with(setup, "--clear-groups")
+}
+
+/// The same with these supplementary groups.
+fn begin_with(setup: Setup, groups: &str) -> Machine {
     let runtime = setup.folder().join("run");
     std::fs::create_dir(&runtime).expect("it is ours");
     chown(&runtime, Some(UID), Some(UID)).expect("root may give it away");
-    setup.within(&["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"]).start()
+    setup.within(&["setpriv", "--reuid=4711", "--regid=4711", groups]).start()
 }
 
 #[test]
@@ -211,13 +216,16 @@ fn configurations_of_s_core_run_without_root() {
         process("other", 4712, "Other"),
         states.join(", ")
     );
-    for (text, other) in [(today, "Other"), (seed.as_str(), "MainPG/Other")] {
-        let mut machine = begin(Setup::score(text));
+    // Who has logged in has its own group among the others, too: that is none more.
+    let others = [("--clear-groups", None), ("--groups=4711", Some("4711"))];
+    let texts = [(today, "Other"), (seed.as_str(), "MainPG/Other")];
+    for ((text, other), (groups, listed)) in texts.into_iter().flat_map(|text| others.map(|groups| (text, groups))) {
+        let mut machine = begin_with(Setup::score(text), groups);
         machine.wait_ready("drive");
         let process = machine.main_process("drive");
         assert_eq!(process.status("Uid").split_whitespace().collect::<Vec<_>>(), ["4711"; 4]);
         assert_eq!(process.status("Gid").split_whitespace().collect::<Vec<_>>(), ["4711"; 4]);
-        assert_eq!(process.status("Groups").split_whitespace().next(), None);
+        assert_eq!(process.status("Groups").split_whitespace().next(), listed);
         // Who is to run as somebody else fails by name, and the daemon goes on.
         let refused = machine.client().switch(&Order::new(other)).expect_err("nobody may do that");
         assert!(format!("{refused:?}").contains("other"), "{refused:?}");

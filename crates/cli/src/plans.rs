@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use verger_engine::image::{ContainmentWish, MAGIC, Plan, Service, Source};
 use verger_engine::runs::StartFailure;
 use verger_engine::time::Span;
@@ -30,10 +32,8 @@ struct Disk;
 impl Files for Disk {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        // One byte more than a plan may have shows that there are too many; a device never ends.
-        File::open(path)
-            .and_then(|file| file.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes))
-            .map_err(|error| in_words(&error))?;
+        // One byte more than a plan may have shows that there are too many.
+        opened(path)?.take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(|error| in_words(&error))?;
         Ok(bytes)
     }
 
@@ -46,6 +46,27 @@ impl Files for Disk {
         // What is not UTF-8 no plan can name.
         Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
     }
+}
+
+/// Opens a file to read it, and waits for nobody: who writes to a FIFO may never come, and a device never ends. What the caller was
+/// given open (`/dev/stdin`, `<(…)`) is read as it is.
+fn opened(path: &str) -> Result<File, String> {
+    if is_given(path) {
+        return File::open(path).map_err(|error| in_words(&error));
+    }
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(|error| in_words(&error))?;
+    let kind = file.metadata().map_err(|error| in_words(&error))?.file_type();
+    match kind.is_file() || kind.is_dir() {
+        true => Ok(file),
+        false if kind.is_fifo() => Err("is a FIFO".to_owned()),
+        false => Err("is a device".to_owned()),
+    }
+}
+
+/// Whether a path means a descriptor of this process.
+fn is_given(path: &str) -> bool {
+    path == "/dev/stdin" || path.starts_with("/dev/fd/") || path.starts_with("/proc/self/fd/")
 }
 
 fn in_words(error: &std::io::Error) -> String {
@@ -135,6 +156,9 @@ fn unreadable(path: &Path) -> Option<String> {
                 },
             })
         }
+        Ok(found) if !found.is_file() && !path.to_str().is_some_and(is_given) => {
+            Some("a plan is a regular file, or standard input: `-`".to_owned())
+        }
         Ok(_) | Err(_) => None,
     }
 }
@@ -203,7 +227,7 @@ pub(crate) fn added_to_the_plan_in_force(setting: &Setting, path: &str) -> Resul
 
 /// The bytes of a file that holds a compiled plan; `None` if it holds anything else.
 fn compiled(path: &str) -> Option<Vec<u8>> {
-    let mut file = File::open(path).ok().filter(|_| path != STANDARD_INPUT)?;
+    let mut file = opened(path).ok().filter(|_| path != STANDARD_INPUT)?;
     let mut bytes = [0; MAGIC.len()];
     file.read_exact(&mut bytes).ok()?;
     let mut image = bytes.to_vec();

@@ -214,6 +214,43 @@ fn folders_that_are_not_there_are_told_before_anything_starts() {
 }
 
 #[test]
+fn a_fifo_is_no_plan_and_is_not_waited_for() {
+    let scene = Scene::empty("verbs-fifo");
+    let fifo = scene.write("fifo.toml", "");
+    std::fs::remove_file(&fifo).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let importer = scene.write("importer.toml", "imports = [\"fifo.toml\"]\n");
+    let check = |script: &str, file: &std::path::Path| {
+        // Nobody ever writes to it: what waits is ended, with status 124.
+        let mut command = std::process::Command::new("timeout");
+        command.args(["10", "bash", "-c", script, env!("CARGO_BIN_EXE_verger")]).arg(file);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, words) = check("\"$0\" check \"$1\"", &fifo);
+    assert!(words.contains("cannot be read: is a FIFO") && words.contains("standard input: `-`"), "{words}");
+    assert_eq!(status, Some(1));
+    let (status, words) = check("\"$0\" run \"$1\"", &fifo);
+    assert!(status != Some(0) && status != Some(124) && words.contains("is a FIFO"), "{status:?} {words}");
+    let (status, words) = check("\"$0\" check \"$1\"", &importer);
+    assert!(status == Some(1) && words.contains("importer.toml:1:12") && words.contains("is a FIFO"), "{words}");
+    let (status, words) = check("\"$0\" check /dev/zero", &fifo);
+    assert!(status == Some(1) && words.contains("is a device"), "{words}");
+    // What was opened for it is read, whatever that is.
+    let good = scene.write("good.toml", "[service.a]\ncommand = \"sleep 1000\"\n");
+    for script in [
+        "cat \"$1\" | \"$0\" check -",
+        "cat \"$1\" | \"$0\" check /dev/stdin",
+        "\"$0\" check <(cat \"$1\")",
+        "\"$0\" check - < \"$1\"",
+    ] {
+        let (status, words) = check(script, &good);
+        assert_eq!(status, Some(0), "{script}: {words}");
+    }
+}
+
+#[test]
 fn a_wait_has_an_end_when_asked_for() {
     let plan = "[service.slow]\ncommand = \"sleep 1000\"\nready = \"notify\"\nstart_timeout = \"1h\"\n";
     let scene = Scene::begin("verbs-timeout", plan);

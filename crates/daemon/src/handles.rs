@@ -2,7 +2,8 @@
 //! turned away.
 //!
 //! They are opened when a plan is taken and closed when neither the plan nor a run started from it is left. A handle that a new
-//! plan has too, by name and kind, is carried over; a socket that listens where it did, by its address.
+//! plan has too, by name and kind, is carried over; a socket that listens where it did, by its address. So all plans that are held
+//! have one pipe, and one place for what was written to memory, of a name: whichever of them a writer is started from, all see it.
 
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,15 +34,13 @@ pub(crate) struct NotOpened {
 }
 
 impl Held {
-    /// Opens what an image declares; what is open already is carried over: pipes and files from the last plan, sockets from any.
+    /// Opens what an image declares; what another plan has open already is carried over.
     pub(crate) fn open<'h>(
         image: &Image,
-        last: Option<&Held>,
         others: impl Iterator<Item = &'h Held> + Clone,
         inheritance: &mut Inheritance,
     ) -> Held {
-        let last = last.map(|held| (&held.image, &held.handles));
-        let held = Held { image: image.clone(), handles: Handles::open(image, last, inheritance) };
+        let held = Held { image: image.clone(), handles: Handles::open(image, others.clone(), inheritance) };
         for (_, listen, place) in held.sockets() {
             let found = others.clone().find_map(|other| other.socket_at(&listen));
             place.fill(&listen, found.or_else(|| inheritance.take_socket(&listen.address)));
@@ -62,17 +61,35 @@ impl Held {
         sockets.find_map(|(.., place)| place.socket()).filter(Socket::is_found)
     }
 
-    /// A service that writes to memory begins with an empty one; whether it does. Whoever reads what another has written keeps that.
-    pub(crate) fn renew_memory(&self, record: u32) -> bool {
-        let mut is_new = false;
+    /// A handle that it has just so.
+    fn ends_of(&self, declared: (&str, HandleView<'_>)) -> Option<&Ends> {
+        let at = (0..self.image.handle_count()).find(|at| self.image.handle(*at) == declared)?;
+        self.handles.ends.get(at as usize)
+    }
+
+    /// The memory of this name.
+    fn memory_of(&self, name: &str) -> Option<Arc<Memory>> {
+        let Ends::Memory(place) = self.ends_of((name, HandleView::Memory))? else { return None };
+        Some(Arc::clone(place))
+    }
+
+    fn carried_over(&self, declared: (&str, HandleView<'_>)) -> Option<Pair> {
+        let Ends::Two(ends) = self.ends_of(declared)? else { return None };
+        ends.iter().any(Result::is_ok).then(|| ends.clone())
+    }
+
+    /// A service that writes to memory begins with an empty one; what is new. Whoever reads what another has written keeps that.
+    pub(crate) fn renew_memory(&self, record: u32) -> Vec<(Label, Option<Arc<OwnedFd>>)> {
+        let mut new = Vec::new();
         for (_, source) in self.image.service(record).descriptors() {
             let SourceView::Handle { handle, .. } = source else { continue };
             if let Some(Ends::Memory(place)) = self.handles.ends.get(handle as usize) {
-                *lock(place) = new_memory();
-                is_new = true;
+                let memory = new_memory();
+                lock(place).clone_from(&memory);
+                new.push((label(self.image.handle(handle).0, Kind::Memory, 1), memory.ok()));
             }
         }
-        is_new
+        new
     }
 
     /// Whether a service uses a socket that is not open, or that nobody finds: its program may have removed the file at its end.
@@ -123,7 +140,7 @@ impl Held {
             .zip(&self.handles.ends)
             .flat_map(|(at, ends)| {
                 let (name, what) = self.image.handle(at);
-                let label = |kind, end| Label { end, name: Name::new(name), ..Label::of(kind) };
+                let label = |kind, end| label(name, kind, end);
                 match (ends, what) {
                     (Ends::Two([Ok(read), Ok(write)]), HandleView::Pipe) => {
                         let pipe = |end, fd: &Arc<OwnedFd>| Some((label(Kind::Pipe, end), Arc::clone(fd)));
@@ -140,6 +157,11 @@ impl Held {
             })
             .flatten()
     }
+}
+
+/// What something of the plan is called to who keeps it.
+fn label(name: &str, kind: Kind, end: u8) -> Label {
+    Label { end, name: Name::new(name), ..Label::of(kind) }
 }
 
 /// What became of sockets that were tried again.
@@ -165,11 +187,14 @@ enum Ends {
     Two(Pair),
     /// A socket that listens.
     Socket(Place),
-    /// A file in memory, another one whenever a service begins to write to it; `NODATA` before that.
-    Memory(Mutex<Result<Arc<OwnedFd>, Errno>>),
+    /// A file in memory, another one whenever a service begins to write to it; `NODATA` before that. The plans share it.
+    Memory(Arc<Memory>),
 }
 
-fn lock(memory: &Mutex<Result<Arc<OwnedFd>, Errno>>) -> MutexGuard<'_, Result<Arc<OwnedFd>, Errno>> {
+/// What was written last to a memory handle, or why there is nothing.
+type Memory = Mutex<Result<Arc<OwnedFd>, Errno>>;
+
+fn lock(memory: &Memory) -> MutexGuard<'_, Result<Arc<OwnedFd>, Errno>> {
     memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -221,7 +246,11 @@ const NO_SUCH_END: Errno = Errno::BADF;
 
 impl Handles {
     /// Opens what an image declares, but for its sockets. What cannot be opened is told when a service asks for it: the others go on.
-    fn open(image: &Image, former: Option<(&Image, &Handles)>, inheritance: &mut Inheritance) -> Handles {
+    fn open<'h>(
+        image: &Image,
+        others: impl Iterator<Item = &'h Held> + Clone,
+        inheritance: &mut Inheritance,
+    ) -> Handles {
         let mut new_pipes = Vec::new();
         let ends = (0..image.handle_count()).map(|at| {
             let declared = image.handle(at);
@@ -229,11 +258,13 @@ impl Handles {
                 return Ends::Socket(Place::default());
             }
             if let HandleView::Memory = declared.1 {
-                let known = former.and_then(|(old, handles)| handles.memory_of(old, declared.0));
-                let known = known.or_else(|| inheritance.take_memory(declared.0).map(Arc::new));
-                return Ends::Memory(Mutex::new(known.ok_or(Errno::NODATA)));
+                let known = others.clone().find_map(|other| other.memory_of(declared.0));
+                return Ends::Memory(known.unwrap_or_else(|| {
+                    let written = inheritance.take_memory(declared.0).map(Arc::new);
+                    Arc::new(Mutex::new(written.ok_or(Errno::NODATA)))
+                }));
             }
-            let known = former.and_then(|(old, handles)| handles.carried_over(old, declared));
+            let known = others.clone().find_map(|other| other.carried_over(declared));
             Ends::Two(known.or_else(|| inherited(declared, inheritance)).unwrap_or_else(|| {
                 new_pipes.extend(matches!(declared.1, HandleView::Pipe).then_some(at));
                 open_one(&declared.1)
@@ -245,18 +276,6 @@ impl Handles {
     /// Whether a pipe was made for this plan, and is not one that a plan or a daemon before had.
     pub(crate) fn is_new_pipe(&self, handle: u32) -> bool {
         self.new_pipes.contains(&handle)
-    }
-
-    /// What was written to the memory of this name.
-    fn memory_of(&self, old: &Image, name: &str) -> Option<Arc<OwnedFd>> {
-        let at = (0..old.handle_count()).find(|at| old.handle(*at) == (name, HandleView::Memory))?;
-        self.get(at, 1).ok()
-    }
-
-    fn carried_over(&self, old: &Image, declared: (&str, HandleView<'_>)) -> Option<Pair> {
-        let at = (0..old.handle_count()).find(|at| old.handle(*at) == declared)?;
-        let Ends::Two(ends) = self.ends.get(at as usize)? else { return None };
-        ends.iter().any(Result::is_ok).then(|| ends.clone())
     }
 
     /// An end of a handle: 0 to read, 1 to write; of a socket there is only the one.
@@ -331,7 +350,7 @@ mod tests {
     }
 
     fn open(image: &Image, former: &[&Held]) -> Held {
-        Held::open(image, former.last().copied(), former.iter().copied(), &mut Inheritance::default())
+        Held::open(image, former.iter().copied(), &mut Inheritance::default())
     }
 
     fn numbers(held: &Held) -> BTreeSet<i32> {
@@ -395,17 +414,30 @@ mod tests {
         let number = |held: &Held| held.handles.get(0, 1).map(|fd| fd.as_raw_fd());
         let first = open(&plan("found"), &[]);
         assert_eq!((number(&first), first.lasting().count()), (Err(Errno::NODATA), 0));
-        assert!(first.renew_memory(0));
+        assert_eq!(first.renew_memory(0).len(), 1);
         let written = number(&first).unwrap();
         // Whoever was to read it keeps it.
         let kept = first.handles.get(0, 1).unwrap();
-        assert!(first.renew_memory(0));
+        assert_eq!(first.renew_memory(0).len(), 1);
         assert_ne!(number(&first), Ok(written));
         assert_eq!(kept.as_raw_fd(), written);
         // Another plan has it under the same name.
         let second = open(&plan("found"), &[&first]);
         assert_eq!((number(&second), numbers(&second)), (number(&first), numbers(&first)));
         assert_eq!(number(&open(&plan("other"), &[&first])), Err(Errno::NODATA));
+        // From whichever of them it is written, all know it; as one thing.
+        let third = open(&plan("found"), &[&first, &second]);
+        for writer in [&first, &third, &second] {
+            let before = number(&first);
+            assert_eq!(writer.renew_memory(0).len(), 1);
+            assert_ne!(number(&first), before);
+            assert_eq!([number(&second), number(&third)], [number(&first), number(&first)]);
+        }
+        // Also one that was not written to yet, when the other plan came.
+        let early = open(&plan("late"), &[]);
+        let after = open(&plan("late"), &[&early]);
+        assert_eq!(after.renew_memory(0).len(), 1);
+        assert!(number(&early).is_ok());
     }
 
     #[test]

@@ -163,6 +163,23 @@ impl Holding {
         }
     }
 
+    /// One of them is another now, or new: that one alone is told.
+    pub(crate) fn handle(&mut self, label: Label, fd: Arc<OwnedFd>) {
+        let at = self.handles.iter().position(|(known, _)| known.is_same(&label)).unwrap_or(self.handles.len());
+        self.passed.put(ONCE + self.told.len() * A_SLOT + at, fd.as_fd(), &label.words());
+        if at < self.handles_told
+            && let Some(keeper) = &self.keeper
+            && is_to_wait(keeper.tell(Order::Hold, &label, Some(fd.as_fd())))
+        {
+            // Those behind it are told once more: that does no harm.
+            self.handles_told = at;
+        }
+        match self.handles.get_mut(at) {
+            Some(known) => *known = (label, fd),
+            None => self.handles.push((label, fd)),
+        }
+    }
+
     /// Something about the run of a slot has changed, or it has none any more. Allocates nothing.
     pub(crate) fn update(&mut self, slot: u32, share: Option<Share<'_>>) {
         let first = ONCE + slot as usize * A_SLOT;
@@ -323,4 +340,59 @@ fn things<'s>(share: &Share<'s>) -> [Option<(Label, BorrowedFd<'s>)>; A_SLOT] {
         Some((label, shim.socket()?))
     });
     [thing(Kind::Notify, share.notify), thing(Kind::Ready, share.ready), thing(Kind::Process, share.process), shim]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keeper::{MESSAGE_BYTES, words_of};
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use verger_linux::channel;
+
+    /// A holding whose keeper has been told all, and what that hears.
+    fn holding(names: &[&str]) -> (Holding, OwnedFd) {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let passed: &'static Passed = Box::leak(Box::new(Passed::new(places(2, 8)).unwrap()));
+        let mut holding = Holding::new(passed, 2, None);
+        let pid = Pid(std::process::id());
+        holding.take(Keeper { pid, fd: PidFd::open(pid).unwrap(), socket: Arc::new(ours) });
+        holding.handles(names.iter().map(|name| (memory(name), null())).collect());
+        assert!(!holding.catch_up() && !holding.is_behind());
+        assert_eq!(heard(&theirs), names.len() + 1, "all, and that it is in charge");
+        (holding, theirs)
+    }
+
+    fn memory(name: &str) -> Label {
+        Label { end: 1, name: Name::new(name), ..Label::of(Kind::Memory) }
+    }
+
+    fn null() -> Arc<OwnedFd> {
+        let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::CLOEXEC;
+        Arc::new(rustix::fs::open("/dev/null", flags, rustix::fs::Mode::empty()).unwrap())
+    }
+
+    fn heard(keeper: &OwnedFd) -> usize {
+        let mut bytes = [0; MESSAGE_BYTES];
+        let mut count = 0;
+        while let Ok(Some(received)) = channel::receive(keeper, &mut bytes, &mut [None]) {
+            assert_eq!(received.length, MESSAGE_BYTES);
+            assert!(Label::from_words(&words_of(&bytes).1).is_some());
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn of_many_handles_only_the_one_that_changed_is_told() {
+        let (mut holding, keeper) = holding(&["a", "b", "c", "d"]);
+        let new = null();
+        holding.handle(memory("c"), Arc::clone(&new));
+        assert!(Arc::ptr_eq(&holding.handles[2].1, &new) && holding.handles.len() == 4);
+        assert_eq!((holding.is_behind(), heard(&keeper)), (false, 1));
+        // One that was not there before comes after them.
+        holding.handle(memory("e"), null());
+        assert!(holding.is_behind());
+        assert_eq!((holding.catch_up(), heard(&keeper), holding.handles.len()), (false, 1, 5));
+    }
 }

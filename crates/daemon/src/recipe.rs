@@ -280,18 +280,23 @@ fn identify<'k>(
             listed += 1;
         }
         // A daemon without rights may ask for the groups that it has: there is nothing to change then.
-        count = Some(listed).filter(|listed| rustix::process::geteuid().is_root() || !are_ours(&groups[..*listed]));
+        let own = rustix::process::getegid().as_raw();
+        let has_own = identity.gid.is_none_or(|gid| gid == own);
+        let are_ours = |listed| are_ours(&groups[..listed], Some(own).filter(|_| has_own));
+        count = Some(listed).filter(|listed| rustix::process::geteuid().is_root() || !are_ours(*listed));
     }
     let groups: &'k [u32] = groups;
     identity.groups = count.map(|count| &groups[..count]);
     Ok(identity)
 }
 
-/// Whether the daemon has these supplementary groups, and no others.
-fn are_ours(groups: &[u32]) -> bool {
+/// Whether the daemon has these supplementary groups, and no others. The one that the service gets as its own does not count: logins
+/// (`initgroups`) have it among the supplementary ones, too.
+fn are_ours(groups: &[u32], own: Option<u32>) -> bool {
     let Ok(ours) = rustix::process::getgroups() else { return false };
-    let has = |group: &u32| ours.iter().any(|our| our.as_raw() == *group);
-    groups.iter().all(has) && ours.iter().all(|our| groups.contains(&our.as_raw()))
+    let has = |group: u32| Some(group) == own || ours.iter().any(|our| our.as_raw() == group);
+    let is_listed = |our: u32| Some(our) == own || groups.contains(&our);
+    groups.iter().all(|group| has(*group)) && ours.iter().all(|our| is_listed(our.as_raw()))
 }
 
 /// The lines that a service has written to memory, each with a NUL. What was never written there is zeros.

@@ -202,9 +202,8 @@ impl World {
             let held = match known {
                 Some((_, held)) => Arc::clone(held),
                 None => {
-                    let last = former.last().map(|(_, held)| &**held);
                     let others = self.held.iter().chain(&former).map(|(_, held)| &**held);
-                    let held = Held::open(image, last, others, &mut self.inheritance);
+                    let held = Held::open(image, others, &mut self.inheritance);
                     held.not_opened().for_each(|what| tell_not_opened(log, &what));
                     Arc::new(held)
                 }
@@ -350,8 +349,11 @@ impl World {
             return None;
         };
         self.open_late(engine, log, &held, home.record);
-        if held.renew_memory(home.record) {
-            self.hold_handles();
+        for (label, memory) in held.renew_memory(home.record) {
+            match memory {
+                Some(memory) => self.holding.handle(label, memory),
+                None => self.hold_handles(),
+            }
         }
         let service = image.service(home.record);
         let arguments = service.arguments_from().map(|handle| held.handles.get(handle, 1));

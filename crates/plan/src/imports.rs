@@ -74,9 +74,20 @@ impl<'a> Imports<'a> {
         }
     }
 
-    /// The files that a pattern in the last part of a path means, by their names. Which are read already, and hidden ones, are not among
-    /// them.
-    pub(crate) fn matching(&self, pattern: &str, place: Place, sources: &Sources, found: &mut Findings) -> Vec<String> {
+    /// Whether a file that is named at `place` was not asked for yet.
+    pub(crate) fn is_new(&self, path: &str, place: Place, sources: &Sources) -> bool {
+        !self.seen.contains_key(&self.files.identity(&joined(sources.name(place.file), path)))
+    }
+
+    /// The files that a pattern in the last part of a path means, by their names; hidden ones are not among them. Which are read already
+    /// are for the caller to pass over, when their turn comes: one of them may import another. Nothing when there is a complaint.
+    pub(crate) fn matching(
+        &self,
+        pattern: &str,
+        place: Place,
+        sources: &Sources,
+        found: &mut Findings,
+    ) -> Option<Vec<String>> {
         let last = pattern.rsplit('/').next().unwrap_or(pattern);
         let before = pattern.strip_suffix(last).unwrap_or("");
         if glob::is_pattern(before) {
@@ -84,7 +95,7 @@ impl<'a> Imports<'a> {
                 Said::new(format!("`{}` has a pattern for a folder", quoted(pattern)))
                     .expected("`*`, `?` and `[abc]` in the last part only, as in \"conf.d/*.toml\"")
             });
-            return Vec::new();
+            return None;
         }
         let folder = joined(sources.name(place.file), if before.is_empty() { "." } else { before });
         let mut names = match self.files.names(&folder) {
@@ -94,7 +105,7 @@ impl<'a> Imports<'a> {
                     Said::new(format!("the folder `{}` cannot be read: {}", quoted(&folder), quoted(&why)))
                         .hint("it is looked for from the folder of the file that has it")
                 });
-                return Vec::new();
+                return None;
             }
         };
         names.retain(|name| (!name.starts_with('.') || last.starts_with('.')) && glob::matches(last, name));
@@ -102,11 +113,7 @@ impl<'a> Imports<'a> {
         if names.is_empty() {
             found.warning(place, || Said::new(format!("no file is called like `{}`", quoted(pattern))));
         }
-        let is_new = |path: &String| {
-            let identity = self.files.identity(&joined(sources.name(place.file), path));
-            !self.seen.contains_key(&identity)
-        };
-        names.into_iter().map(|name| format!("{before}{name}")).filter(is_new).collect()
+        Some(names.into_iter().map(|name| format!("{before}{name}")).collect())
     }
 
     fn complain_of_second(

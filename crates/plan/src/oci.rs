@@ -250,7 +250,15 @@ impl Walk<'_> {
                 }
                 "user" => {
                     let Some(user) = self.table(entry) else { continue };
+                    // Who is given no groups there has none, and never those that the machine's user of this number has.
+                    service.groups = Some(Vec::new());
                     user.entries().iter().for_each(|entry| self.user(entry, service));
+                    for key in ["uid", "gid"].into_iter().filter(|key| user.get(key).is_none()) {
+                        self.found.error(entry.node.place, || {
+                            Said::new(format!("`user` has no `{key}`"))
+                                .expected("both `uid` and `gid`, as the specification requires")
+                        });
+                    }
                 }
                 "rlimits" => self.limits(WAY, entry, service),
                 "capabilities" => {
@@ -284,19 +292,20 @@ impl Walk<'_> {
     }
 
     fn environment(&mut self, way: &str, entry: &Entry, service: &mut Service) {
+        let mut given = Vec::new();
         for (text, place) in self.texts(entry).unwrap_or_default() {
             match text.split_once('=').filter(|(name, _)| !name.is_empty()) {
-                Some((name, value)) => {
-                    // The last of a name is the one that holds, as for the program.
-                    service.environment.retain(|(known, _)| known != name);
-                    service.environment.push((name.to_owned(), value.to_owned()));
-                }
+                Some(variable) => given.push(variable),
                 None => self.found.error(place, || {
                     Said::new(format!("`env` holds \"{}\", which sets no variable", quoted(text)))
                         .expected("\"NAME=VALUE\"")
                 }),
             }
         }
+        // The last of a name is the one that holds, as for the program.
+        let last: BTreeMap<&str, usize> = (0..).zip(&given).map(|(at, (name, _))| (*name, at)).collect();
+        let holds = (0..).zip(given).filter(|(at, (name, _))| last.get(name) == Some(at));
+        service.environment.extend(holds.map(|(_, (name, value))| (name.to_owned(), value.to_owned())));
         self.kept(way, entry, "`environment`, with nothing inherited");
     }
 

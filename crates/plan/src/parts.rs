@@ -114,11 +114,19 @@ impl Loader<'_> {
         self.defaults.of.insert(file, (importer, defaults));
         self.imports.enter(identity, file);
         for (path, place) in named {
-            let paths = match glob::is_pattern(&path) {
-                true => self.imports.matching(&path, place, self.sources, self.found),
-                false => vec![path],
+            if !glob::is_pattern(&path) {
+                self.import(file, &path, place);
+                continue;
+            }
+            let Some(paths) = self.imports.matching(&path, place, self.sources, self.found) else {
+                self.missing = Missing::Tables;
+                continue;
             };
-            paths.iter().for_each(|path| self.import(file, path, place));
+            for path in &paths {
+                if self.imports.is_new(path, place, self.sources) {
+                    self.import(file, path, place);
+                }
+            }
         }
         self.imports.leave();
         join(&mut self.root, own, &mut Vec::new(), is_joined, self.found);
@@ -144,6 +152,7 @@ impl Loader<'_> {
             (Format::ScoreJson | Format::ScoreSeedJson, Some(kind)) => {
                 let (first, parts) = self.score.get_or_insert((kind, Vec::new()));
                 if *first != kind {
+                    self.missing = Missing::Tables;
                     let other = parts.first().map_or(place, |part| part.whole_as_imported);
                     return self.found.error(place, || {
                         Said::new(format!("`{}` is of another format of S-CORE's", quoted(path)))
@@ -153,16 +162,22 @@ impl Loader<'_> {
                 }
                 parts.push(Part { root: tree.root, whole: Place::whole(file), whole_as_imported: place });
             }
-            (Format::OciJson, _) => self.found.error(place, || {
-                Said::new(format!("`{}` is the configuration of a container", quoted(path)))
-                    .expected("a plan of verger's own, or a file of S-CORE's")
-                    .hint("`verger import FILE` makes a plan of its process")
-            }),
-            (Format::AosJson, _) if !aos::only_imports(&tree.root) => self.found.error(place, || {
-                Said::new(format!("`{}` is an AOS configuration", quoted(path)))
-                    .expected("a plan of verger's own, or a file of S-CORE's")
-                    .hint("an AOS configuration is run as it is, and has `imports` itself")
-            }),
+            (Format::OciJson, _) => {
+                self.missing = Missing::Tables;
+                self.found.error(place, || {
+                    Said::new(format!("`{}` is the configuration of a container", quoted(path)))
+                        .expected("a plan of verger's own, or a file of S-CORE's")
+                        .hint("`verger import FILE` makes a plan of its process")
+                });
+            }
+            (Format::AosJson, _) if !aos::only_imports(&tree.root) => {
+                self.missing = Missing::Tables;
+                self.found.error(place, || {
+                    Said::new(format!("`{}` is an AOS configuration", quoted(path)))
+                        .expected("a plan of verger's own, or a file of S-CORE's")
+                        .hint("an AOS configuration is run as it is, and has `imports` itself")
+                });
+            }
             _ => self.load(file, identity, tree, Some(importer)),
         }
     }

@@ -48,7 +48,7 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
         (Step::User, ENOENT) => "make the user, or change `user` in the plan",
         (Step::Group | Step::SetGroups, ENOENT) => "make the group, or change `group` and `groups` in the plan",
         (Step::SetUid | Step::SetGid | Step::SetGroups, EPERM) => {
-            "only root can run services as others: start the daemon as root, or leave out `user` and `group`"
+            "only root can run services as others: start the daemon as root, or leave out `user`, `group` and `groups`"
         }
         (Step::WorkingDirectory, ENOENT | ENOTDIR) => "make the folder, or change `working_directory` in the plan",
         (Step::WorkingDirectory, EACCES) => "open the folder to the service's user, or change `working_directory`",
@@ -170,5 +170,6 @@ mod tests {
         }
         assert!(start_hint(Step::Exec, EACCES).is_some_and(|hint| hint.contains("chmod +x")));
         assert_eq!(start_hint(Step::Umask, EPERM), None);
+        assert!(start_hint(Step::SetGroups, EPERM).is_some_and(|hint| hint.contains("`groups`")));
     }
 }

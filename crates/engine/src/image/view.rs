@@ -546,6 +546,12 @@ impl<'i> ServiceView<'i> {
         Session::from_code(ServiceRecord::session(self.record)).unwrap_or(Session::Own)
     }
 
+    /// Whether it writes what others have as arguments.
+    pub(crate) fn writes_to_memory(&self) -> bool {
+        let is_memory = |handle| self.image.handle(handle).1 == HandleView::Memory;
+        self.descriptors().any(|(_, source)| matches!(source, SourceView::Handle { handle, .. } if is_memory(handle)))
+    }
+
     /// Its descriptors, 0, 1 and 2 always among them, in the order of their numbers.
     pub fn descriptors(&self) -> impl Iterator<Item = (u32, SourceView<'i>)> + use<'i> {
         let image = self.image;

@@ -230,6 +230,8 @@ struct Slot {
     mark: u32,
     /// A plan just described it otherwise.
     redescribed: bool,
+    /// And so that what others have from its former run is not what it would write.
+    rewrites: bool,
     /// The change on trial moves it.
     touched: bool,
     /// What is asked for when the change on trial is rolled back.

@@ -234,7 +234,9 @@ impl Life {
         let (old, new) = (self.description(runs, slot), runs.images().service(home));
         let redescribed = old.digest() != new.digest() && changed_keys(&old, &new).next().is_some();
         let fits = !needs_another_run(&old, &new);
-        self.slots[slot as usize].redescribed = redescribed;
+        let rewrites = redescribed && !fits && new.writes_to_memory();
+        let service = &mut self.slots[slot as usize];
+        (service.redescribed, service.rewrites) = (redescribed, rewrites);
         let before = self.slots[slot as usize].home.replace(home);
         runs.images_mut().retain(home.image);
         // A run that is as the new image says is described by it from now on: then the old one can go.
@@ -291,6 +293,7 @@ impl Life {
             next_ripe: UNLISTED,
             mark: 0,
             redescribed: false,
+            rewrites: false,
             touched: false,
             before: AskedBefore { asked: Asked::Down, taken: false },
         };

@@ -401,6 +401,7 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         next_ripe: UNLISTED,
         mark: reader.small()?,
         redescribed: false,
+        rewrites: false,
         touched: reader.yes()?,
         before: AskedBefore { asked: reader.coded(Asked::from_code, "what was asked")?, taken: reader.yes()? },
     })

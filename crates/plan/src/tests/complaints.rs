@@ -837,4 +837,20 @@ fn arguments_are_written_before_they_are_read() {
     ] {
         check(&text(writer, &more), &[said]);
     }
+    // What is added to a plan in force does not write beside it: its text has no place of the one who reads.
+    let base = plan(&text(writer, &format!("{after}arguments_from = 'm'\n")));
+    for (more, said_of_it) in [
+        ("stdout = 'm'\n", "f.toml:3:10: `w` and `f` both write to `m`"),
+        ("stderr = 'm'\n", "f.toml:3:10: `w` and `f` both write to `m`"),
+        ("descriptors = { 7 = 'm' }\n", "f.toml:3:"),
+    ] {
+        let fragment = format!("[service.f]\ncommand = 'f'\n{more}");
+        let reading = crate::read_fragment_bytes("f.toml", fragment.as_bytes(), &base, &crate::NoFiles);
+        let told = said(&reading);
+        assert!(reading.plan.is_none() && told.len() == 1, "{told:?}");
+        assert!(told[0].starts_with(said_of_it) && told[0].contains("`w` and `f` both write to `m`"), "{told:?}");
+    }
+    let harmless = format!("[service.f]\ncommand = 'f'\n{after}arguments_from = 'm'\n");
+    let reading = crate::read_fragment_bytes("f.toml", harmless.as_bytes(), &base, &crate::NoFiles);
+    assert_eq!(said(&reading), [] as [String; 0]);
 }

@@ -83,6 +83,15 @@ fn the_process_is_a_service() {
 }
 
 #[test]
+fn who_is_given_no_groups_has_none() {
+    let (reading, _) = import("c.json", &CONFIG.replacen(", \"additionalGids\": [5, 6]", "", 1));
+    let plan = reading.plan.unwrap();
+    assert_eq!(plan.services[0].groups, Some(Vec::new()));
+    let again = read_bytes("again.toml", to_toml(&plan).as_bytes(), &NoFiles);
+    assert_eq!(again.plan.unwrap().services[0].groups, Some(Vec::new()));
+}
+
+#[test]
 fn names_come_from_where_the_file_lies() {
     for (path, name) in [
         ("web.json", "web"),
@@ -133,6 +142,16 @@ fn what_cannot_be_is_told_with_its_place() {
             "\"uid\": 1,",
             "\"uid\": -1,",
             "c.json:4:22: `uid` is the number -1, expected an integer from 0 to 4294967294",
+        ),
+        (
+            "\"uid\": 1, ",
+            "",
+            "c.json:4:13: `user` has no `uid`, expected both `uid` and `gid`, as the specification requires",
+        ),
+        (
+            "\"gid\": 7, ",
+            "",
+            "c.json:4:13: `user` has no `gid`, expected both `uid` and `gid`, as the specification requires",
         ),
         (
             "RLIMIT_NOFILE",

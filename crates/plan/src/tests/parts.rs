@@ -22,7 +22,11 @@ impl Files for Memory {
         for part in path.split('/').filter(|part| *part != ".") {
             if part == ".." { parts.truncate(parts.len().saturating_sub(1)) } else { parts.push(part) }
         }
-        parts.join("/")
+        let path = parts.join("/");
+        match self.0.get(path.as_str()).and_then(|text| text.strip_prefix("link to ")) {
+            Some(other) => other.to_owned(),
+            None => path,
+        }
     }
 
     fn names(&self, folder: &str) -> Result<Vec<String>, String> {
@@ -228,6 +232,37 @@ fn what_cannot_be_imported_is_told_with_its_place() {
         ("c.toml", "[service.c]\ncommand = \"c\"\n"),
     ]);
     assert_eq!(names(&plan), ["c", "b", "x"]);
+    // Also what came with one of its own files, and another name of one.
+    let plan = self::plan(&[
+        ("a.toml", "imports = [\"conf.d/*.toml\"]\n[service.x]\ncommand = \"x\"\n"),
+        ("conf.d/1.toml", "imports = [\"2.toml\"]\n[service.one]\ncommand = \"1\"\n"),
+        ("conf.d/2.toml", "[service.two]\ncommand = \"2\"\n"),
+        ("conf.d/3.toml", "link to conf.d/2.toml"),
+    ]);
+    assert_eq!(names(&plan), ["two", "one", "x"]);
+    // Where a pattern could not be looked up, or a file is not taken, nobody says what may be there is missing.
+    for (list, said) in [
+        (
+            "none/*.toml",
+            "a.toml:1:12: the folder `none/` cannot be read: no such folder\n  hint: it is looked for from the folder of the file that has it",
+        ),
+        (
+            "*/b.toml",
+            "a.toml:1:12: `*/b.toml` has a pattern for a folder, expected `*`, `?` and `[abc]` in the last part only, as in \"conf.d/*.toml\"",
+        ),
+        (
+            "aos.json",
+            "a.toml:1:12: `aos.json` is an AOS configuration, expected a plan of verger's own, or a file of S-CORE's\n  hint: an AOS configuration is run as it is, and has `imports` itself",
+        ),
+        (
+            "oci.json",
+            "a.toml:1:12: `oci.json` is the configuration of a container, expected a plan of verger's own, or a file of S-CORE's\n  hint: `verger import FILE` makes a plan of its process",
+        ),
+    ] {
+        let text = format!("imports = [\"{list}\"]\n[service.x]\ncommand = \"x\"\nrequires = [\"there\"]\n");
+        let (aos, oci) = ("{ \"applications\": [] }", "{ \"ociVersion\": \"1.2.0\" }");
+        check(&[("a.toml", &text), ("aos.json", aos), ("oci.json", oci)], &[said]);
+    }
 }
 
 #[test]

@@ -4,7 +4,9 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 
 use crate::desk::{Desk, service};
-use crate::image::{Group, Plan, Ready, RestartPolicy, Service, Target};
+use crate::image::{
+    Condition, Descriptor, Group, Handle, HandleKind, Need, Plan, Ready, RestartPolicy, Service, Source, Target,
+};
 use crate::life::{PhaseKind, TrialStage};
 use crate::time::{Moment, Span};
 
@@ -399,4 +401,61 @@ fn what_could_not_be_rolled_back_for_want_of_edges_is_refused() {
     assert!(desk.said().contains("rolled back: asked"));
     desk.plan(change(&["n1", "n2", "n3", "n4"]));
     assert!(desk.said().starts_with("planned +4 ~8 -0"), "who cannot be rolled back needs no room for it");
+}
+
+/// `measure` runs once, with this argument, and writes to this handle; `level` has what it wrote as arguments.
+fn measured(argument: &str, handle: Option<&str>, with_reader: bool) -> Plan {
+    let write = |name: &str| Descriptor { number: 1, source: Source::Handle(name.into()) };
+    let measure = with("measure", |it| {
+        (it.ready, it.restart) = (Ready::Exit, RestartPolicy::Never);
+        it.argv.push(argument.into());
+        it.descriptors = handle.into_iter().map(write).collect();
+    });
+    let level = with("level", |it| {
+        it.requires = vec![Need { condition: Condition::Completed, ..Into::into("measure") }];
+        it.arguments_from = handle.filter(|_| with_reader).unwrap_or_default().into();
+    });
+    let handles = handle.map(|name| Handle { name: name.into(), kind: HandleKind::Memory });
+    let services = if with_reader { vec![measure, level] } else { vec![measure, service("other")] };
+    Plan { services, handles: handles.into_iter().collect(), ..Plan::default() }
+}
+
+#[test]
+fn who_is_done_writes_again_before_a_new_reader_is_started() {
+    let mut desk = Desk::new(measured("1", None, false).services);
+    desk.spawned("measure").exits("measure", 0).swept("measure", None).spawned("other").forget();
+    assert_eq!(desk.phases(), "measure done, other running");
+    desk.apply_whole(&measured("1", Some("found"), true), None).forget();
+    assert_eq!(desk.phases(), "level waiting, measure starting, other stopping");
+    desk.spawned("measure").exits("measure", 0).swept("measure", None).forget();
+    assert_eq!(desk.phases(), "level starting, measure done, other stopping");
+}
+
+#[test]
+fn who_is_done_and_would_write_otherwise_writes_again_and_its_readers_come_anew() {
+    for (argument, handle) in [("2", "found"), ("1", "renamed")] {
+        let mut desk = Desk::new(Vec::new());
+        desk.plan_whole(&measured("1", Some("found"), true));
+        desk.spawned("measure").exits("measure", 0).swept("measure", None).spawned("level").forget();
+        assert_eq!(desk.phases(), "level running, measure done");
+        desk.apply_whole(&measured(argument, Some(handle), true), None).forget();
+        assert_eq!(desk.phases(), "level stopping, measure starting", "{argument} {handle}");
+        desk.exits("level", 0).swept("level", None).forget();
+        assert_eq!(desk.phases(), "level waiting, measure starting");
+        desk.spawned("measure").exits("measure", 0).swept("measure", None).forget();
+        assert_eq!(desk.phases(), "level starting, measure done");
+        // Taken back it is the same again: what the former one reads is what the former one wrote.
+        desk.decide(false).forget();
+        assert_eq!(desk.phases(), "level stopping, measure starting");
+    }
+    // A plan in which it writes the same leaves it alone, and so does one where nobody reads what it writes.
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&measured("1", Some("found"), true));
+    desk.spawned("measure").exits("measure", 0).swept("measure", None).spawned("level").forget();
+    desk.apply_whole(&measured("1", Some("found"), true), None).forget();
+    assert_eq!(desk.phases(), "level running, measure done");
+    let mut desk = Desk::new(measured("1", None, false).services);
+    desk.spawned("measure").exits("measure", 0).swept("measure", None).spawned("other").forget();
+    desk.apply_whole(&measured("2", None, false), None).forget();
+    assert_eq!(desk.phases(), "measure done, other running");
 }
