@@ -373,7 +373,9 @@ impl Watch {
             let asked = engine.why_wanted(slot).is_some_and(|(cause, root)| {
                 // What a roll-back starts again had been asked for before the change removed it.
                 let what = root.map(|root| root.what);
-                let had_run = matches!(cause, Cause::Found | Cause::Redescribed);
+                // So had who was being restarted with others when a plan gave it a brain: whoever has one is in no set.
+                let comes_again = matches!(cause, Cause::Recovery { step: 0, .. } | Cause::RestartedWith(_));
+                let had_run = comes_again || matches!(cause, Cause::Found | Cause::Redescribed);
                 // Who waited already when a plan gave it a brain is started for what was asked before that.
                 let newest = engine.history(slot).next();
                 let waited = newest.is_some_and(|(_, transition, _)| transition.from == PhaseKind::Waiting);
