@@ -414,7 +414,11 @@ impl Life {
         let by = self.roots.get(why.root).map_or(RootKind::Revival, |root| root.what);
         self.answer_switch(at, Outcome::Cancelled { by });
         let place = &mut self.groups.places[at as usize];
-        (place.failures, place.cause) = (0, why.cause);
+        // Two last resorts that switch each other's groups come to an end, too.
+        if !matches!(why.cause, Cause::LastResort { .. }) {
+            place.failures = 0;
+        }
+        place.cause = why.cause;
         self.enter(runs, at, target, why.root);
     }
 

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use super::*;
 use crate::desk::{Desk, service};
 use crate::image::{
-    Group as PlanGroup, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service, Target, plan_of,
+    Condition, ExitCodes, Group as PlanGroup, Need, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
+    Target, WhenDown, plan_of,
 };
 use crate::runs::{Exit, Step};
 use crate::time::Span;
@@ -364,6 +365,32 @@ fn a_last_resort_may_switch_another_group_and_then_tries_its_own_fallback() {
     let said = desk.said();
     assert!(said.contains("lamps/warn starting") && said.contains("safe starting"), "{said}");
     assert!(desk.why("lamp").contains("LastResort"), "{}", desk.why("lamp"));
+}
+
+#[test]
+fn two_last_resorts_that_switch_each_other_come_to_an_end() {
+    // Their members wait for ever for another end of `key`, which nobody tries again: no run and no time is between the steps.
+    let key = Service { ready: Ready::Exit, success: [0, 3].into_iter().collect(), ..member("key", &[]) };
+    let locked = |name: &str| {
+        let ended_with_0 = Condition::Exited(ExitCodes::ZERO);
+        let needs = vec![Need { service: "key".into(), condition: ended_with_0, when_down: WhenDown::Keep }];
+        Service { requires: needs, ..member(name, &[]) }
+    };
+    let group = |name: &str, member: &str, other: &str| PlanGroup {
+        name: name.into(),
+        targets: vec![target("safe", &[member]), target("more", &[member])],
+        initial: "safe".into(),
+        fallback: "safe".into(),
+        fallback_attempts: 0,
+        last_resort: vec![step(0, RecoveryAction::Switch { group: other.into(), target: "more".into() })],
+        ..PlanGroup::default()
+    };
+    let services = vec![key, locked("a"), locked("b")];
+    let groups = vec![group("left", "a", "right"), group("right", "b", "left")];
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&Plan { services, groups, ..Plan::default() });
+    desk.spawned("key").exits("key", 3).forget();
+    assert!(desk.engine.groups().all(|group| group.phase == GroupPhase::Failed));
 }
 
 #[test]
