@@ -413,13 +413,24 @@ impl Life {
         }
         let by = self.roots.get(why.root).map_or(RootKind::Revival, |root| root.what);
         self.answer_switch(at, Outcome::Cancelled { by });
-        let place = &mut self.groups.places[at as usize];
         // Two last resorts that switch each other's groups come to an end, too.
-        if !matches!(why.cause, Cause::LastResort { .. }) {
-            place.failures = 0;
+        if let Cause::LastResort { .. } = why.cause {
+            self.put_step_off(runs.images(), at);
+        } else {
+            self.groups.places[at as usize].failures = 0;
         }
-        place.cause = why.cause;
+        self.groups.places[at as usize].cause = why.cause;
         self.enter(runs, at, target, why.root);
+    }
+
+    /// A group that rests before a step of its last resort sets out for a target instead: that step comes when the fallback fails
+    /// the next time, and none is passed over.
+    fn put_step_off(&mut self, images: &Images, at: u32) {
+        let place = &mut self.groups.places[at as usize];
+        let attempts = place.home.map_or(0, |home| group_view(images, home).fallback_attempts());
+        if place.phase == GroupPhase::Resting && place.failures > attempts {
+            place.failures -= 1;
+        }
     }
 
     /// The number of a group's target with this name.
@@ -524,6 +535,7 @@ impl Life {
             return true;
         }
         if sets_out {
+            self.put_step_off(runs.images(), at);
             self.enter(runs, at, target, root);
             return true;
         }

@@ -277,6 +277,21 @@ fn the_steps_of_the_last_resort_come_one_after_the_other_and_the_last_one_leaves
 }
 
 #[test]
+fn a_plan_that_is_taken_while_a_step_is_waited_for_passes_over_none() {
+    let mut desk = last(vec![step(30, RecoveryAction::End)]);
+    crashes(&mut desk);
+    assert!(desk.said().ends_with("safe resting"));
+    let plan = plan_of(desk.engine.plan().unwrap());
+    desk.plan_whole(&plan);
+    comes_up(&mut desk, &["brake"]);
+    desk.forget();
+    crashes(&mut desk);
+    assert!(desk.said().ends_with("safe resting"), "before the first step again");
+    desk.pass(Span::from_secs(30));
+    assert!(desk.said().contains("last resort, step 1: end"));
+}
+
+#[test]
 fn a_group_whose_steps_have_not_helped_stays_failed() {
     for steps in [vec![], vec![step(0, command())]] {
         let count = steps.len();
