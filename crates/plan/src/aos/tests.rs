@@ -1,33 +1,10 @@
 //! AOS configurations: each rule of the format as a story.
 
-use std::collections::BTreeMap;
-
 use verger_engine::image::{Plan, Ready, RestartPolicy, Service, StopStep};
 use verger_engine::time::Span;
 
-use crate::{Complaint, Files, Format, NotApplied, Reading, read, read_with_snippet};
-
-/// Files in memory. Two paths are one file when they are equal after taking out `.` and `x/..`.
-struct Memory(BTreeMap<&'static str, String>);
-
-impl Files for Memory {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let file = self.0.get(self.identity(path).as_str());
-        file.map(|text| text.clone().into_bytes()).ok_or_else(|| "no such file".to_owned())
-    }
-
-    fn identity(&self, path: &str) -> String {
-        let mut parts: Vec<&str> = Vec::new();
-        for part in path.split('/').filter(|part| *part != ".") {
-            if part == ".." { parts.truncate(parts.len().saturating_sub(1)) } else { parts.push(part) }
-        }
-        parts.join("/")
-    }
-}
-
-fn memory(files: &[(&'static str, &str)]) -> Memory {
-    Memory(files.iter().map(|(name, text)| (*name, (*text).to_owned())).collect())
-}
+use crate::tests::memory::{Endless, memory};
+use crate::{Complaint, Format, NotApplied, Reading, read, read_with_snippet};
 
 fn reading(files: &[(&'static str, &str)]) -> Reading {
     read(files[0].0, &memory(files))
@@ -424,16 +401,6 @@ fn a_configuration_is_told_from_a_plan() {
 
 #[test]
 fn imports_are_bounded() {
-    // Every file imports another one that has never been seen.
-    struct Endless;
-    impl Files for Endless {
-        fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-            Ok(format!("{{ \"imports\": [\"{path}x\", \"{path}y\"] }}").into_bytes())
-        }
-        fn identity(&self, path: &str) -> String {
-            path.to_owned()
-        }
-    }
     // Five files of almost the largest size.
     let large = format!("{{ \"applications\": [] }}{}", " ".repeat((16 << 20) - 100));
     let names = ["1", "2", "3", "4", "5"];
@@ -442,7 +409,7 @@ fn imports_are_bounded() {
     let files: Vec<(&'static str, &str)> = [("first", first.as_str())].into_iter().chain(files).collect();
     check(&files, &["5: with this file there is too much to read, expected at most 67108864 bytes"]);
 
-    let reading = read("a", &Endless);
+    let reading = read("a", &Endless(|path| format!("{{ \"imports\": [\"{path}x\", \"{path}y\"] }}")));
     assert!(reading.plan.is_none());
     assert!(said(&reading)[0].contains("too many imports, expected at most 1000 files, and 64 in a row"));
     assert!(reading.sources.names().count() <= 1000);

@@ -6,6 +6,7 @@ mod defaults;
 mod grammar;
 mod instances;
 mod landing;
+pub(crate) mod memory;
 mod noise;
 mod oci;
 mod parts;

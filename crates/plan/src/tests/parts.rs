@@ -1,49 +1,11 @@
 //! Plans of several files: what they import, what each has for itself, and what is refused.
 
-use std::collections::BTreeMap;
-
 use verger_engine::image::{Plan, RestartPolicy};
 use verger_engine::time::Span;
 
+use super::memory::{Endless, memory};
 use super::said;
-use crate::{Files, Format, Reading, read, read_fragment};
-
-/// Files in memory. Two paths are one file when they are equal after taking out `.` and `x/..`.
-struct Memory(BTreeMap<&'static str, String>);
-
-impl Files for Memory {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let file = self.0.get(self.identity(path).as_str());
-        file.map(|text| text.clone().into_bytes()).ok_or_else(|| "no such file".to_owned())
-    }
-
-    fn identity(&self, path: &str) -> String {
-        let mut parts: Vec<&str> = Vec::new();
-        for part in path.split('/').filter(|part| *part != ".") {
-            if part == ".." { parts.truncate(parts.len().saturating_sub(1)) } else { parts.push(part) }
-        }
-        let path = parts.join("/");
-        match self.0.get(path.as_str()).and_then(|text| text.strip_prefix("link to ")) {
-            Some(other) => other.to_owned(),
-            None => path,
-        }
-    }
-
-    fn names(&self, folder: &str) -> Result<Vec<String>, String> {
-        let folder = self.identity(folder.trim_end_matches('/'));
-        let inside = |path: &&str| match path.rsplit_once('/') {
-            Some((its, name)) => (its == folder).then(|| name.to_owned()),
-            None => folder.is_empty().then(|| (*path).to_owned()),
-        };
-        // Not in order: whoever reads them sorts.
-        let names: Vec<String> = self.0.keys().filter_map(inside).rev().collect();
-        if names.is_empty() { Err("no such folder".to_owned()) } else { Ok(names) }
-    }
-}
-
-fn memory(files: &[(&'static str, &str)]) -> Memory {
-    Memory(files.iter().map(|(name, text)| (*name, (*text).to_owned())).collect())
-}
+use crate::{Format, Reading, read, read_fragment};
 
 fn reading(files: &[(&'static str, &str)]) -> Reading {
     read(files[0].0, &memory(files))
@@ -298,17 +260,7 @@ fn a_fragment_may_have_several_files() {
 
 #[test]
 fn there_are_no_more_files_than_so_many() {
-    struct Endless;
-    impl Files for Endless {
-        fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-            Ok(format!("imports = [\"{path}x\", \"{path}y\"]\n").into_bytes())
-        }
-
-        fn identity(&self, path: &str) -> String {
-            path.to_owned()
-        }
-    }
-    let reading = read("a", &Endless);
+    let reading = read("a", &Endless(|path| format!("imports = [\"{path}x\", \"{path}y\"]\n")));
     assert!(reading.sources.names().count() <= 1000);
     assert!(said(&reading)[0].contains("too many imports, expected at most 1000 files, and 64 in a row"));
 }

@@ -4,23 +4,11 @@ use verger_engine::image::Ready;
 use verger_engine::time::Span;
 
 use super::{group, said, service, target};
-use crate::{Fate, Files, Format, Reading, read, read_with_fates};
+use crate::tests::memory::memory;
+use crate::{Fate, Format, Reading, read, read_with_fates};
 
-struct Memory<'t>(&'t [(&'t str, &'t str)]);
-
-impl Files for Memory<'_> {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let file = self.0.iter().find(|(name, _)| *name == path);
-        file.map(|(_, text)| text.as_bytes().to_vec()).ok_or_else(|| "no such file".to_owned())
-    }
-
-    fn identity(&self, path: &str) -> String {
-        path.to_owned()
-    }
-}
-
-fn reading(files: &[(&str, &str)]) -> Reading {
-    read(files[0].0, &Memory(files))
+fn reading(files: &[(&'static str, &str)]) -> Reading {
+    read(files[0].0, &memory(files))
 }
 
 const ALL: (&str, &str) = ("all.toml", "imports = [\"machine.json\", \"nav.json\"]\n");
@@ -81,7 +69,7 @@ fn processes_of_several_files_are_one_configuration() {
 
 #[test]
 fn what_several_files_cannot_be_is_told_with_its_place() {
-    let check = |files: &[(&str, &str)], complaints: &[&str]| {
+    let check = |files: &[(&'static str, &str)], complaints: &[&str]| {
         let reading = reading(files);
         assert_eq!(said(&reading), complaints);
         assert!(reading.plan.is_none());
@@ -123,7 +111,7 @@ fn what_several_files_cannot_be_is_told_with_its_place() {
 
 #[test]
 fn the_report_is_of_all_files() {
-    let (reading, fates) = read_with_fates("all.toml", ALL.1.as_bytes(), &Memory(&[MACHINE, NAV]));
+    let (reading, fates) = read_with_fates("all.toml", ALL.1.as_bytes(), &memory(&[MACHINE, NAV]));
     assert!(reading.plan.is_some());
     let has = |file: &str, key: &str| fates.iter().any(|it| it.file == file && it.key == key && it.fate == Fate::Kept);
     assert!(has("machine.json", "defaults.deployment_config.shutdown_timeout"));
