@@ -83,6 +83,15 @@ impl Process {
         fs::read_dir(self.place("task")).map_or_else(|_| Vec::new(), |it| it.flatten().map(|it| it.path()).collect())
     }
 
+    /// The folder of its cgroup in the hierarchy of version 2.
+    pub fn cgroup(self) -> PathBuf {
+        let told = self.file("cgroup");
+        let path = told.lines().find_map(|line| line.strip_prefix("0::/")).expect("it is in the hierarchy");
+        let unified = PathBuf::from("/sys/fs/cgroup/unified");
+        let root = if unified.is_dir() { unified } else { PathBuf::from("/sys/fs/cgroup") };
+        root.join(path)
+    }
+
     /// Its open descriptors, and what they lead to.
     pub fn descriptors(self) -> BTreeMap<u32, String> {
         let entries = fs::read_dir(self.place("fd")).unwrap_or_else(|why| panic!("/proc/{}/fd: {why}", self.0));

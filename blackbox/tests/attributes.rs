@@ -123,15 +123,6 @@ fn resource_limits() {
     assert_eq!(process.limit("Max cpu time"), both("unlimited", "unlimited"));
 }
 
-/// The folder of the cgroup that a process is in.
-fn cgroup(process: Process) -> PathBuf {
-    let told = process.file("cgroup");
-    let path = told.lines().find_map(|line| line.strip_prefix("0::/")).expect("it is in the hierarchy");
-    let unified = PathBuf::from("/sys/fs/cgroup/unified");
-    let root = if unified.is_dir() { unified } else { PathBuf::from("/sys/fs/cgroup") };
-    root.join(path)
-}
-
 /// In the cgroup where that has the controller; else the next best, and it is said. (What a run in a cgroup with controllers does at
 /// its limit is seen in the emulated machine.)
 #[test]
@@ -148,7 +139,7 @@ fn memory_and_cpu_are_limited_or_it_is_said() {
     };
     let held_by = machine.show("a").containment.to_string();
     let limit = |name: &str| match held_by.as_str() {
-        "cgroup" | "pidns" => std::fs::read_to_string(cgroup(process).join(name)).ok(),
+        "cgroup" | "pidns" => std::fs::read_to_string(process.cgroup().join(name)).ok(),
         _ => None,
     };
     let why = |controller: &str| match held_by.as_str() {

@@ -63,14 +63,7 @@ const BOOTS: Scenario = Scenario {
 /// verger is the first process of the machine; `blackbox/guest/machine.toml` is what it runs.
 const MACHINE: Scenario = Scenario {
     name: "machine",
-    files: |programs| {
-        vec![
-            program("/bin/verger", &programs.product, "verger"),
-            program("/bin/vergerd", &programs.product, "vergerd"),
-            program("/bin/guest-story", &programs.guest, "guest-story"),
-            GuestFile { path: "/etc/machine.toml", from: Source::Bytes(PLAN.as_bytes().to_vec()), mode: 0o644 },
-        ]
-    },
+    files: |programs| run_by_verger(programs, "/etc/machine.toml", PLAN),
     cmdline: "rdinit=/bin/verger -- run /etc/machine.toml",
     claims: &[
         Claim { what: "verger is process 1", holds: |it| it.after("story: process 1 is ") == Some("vergerd") },
@@ -130,14 +123,7 @@ const MACHINE: Scenario = Scenario {
 /// A ladder of recovery ends in a reboot; `blackbox/guest/reboot.toml` is what the machine runs.
 const REBOOTS: Scenario = Scenario {
     name: "reboots",
-    files: |programs| {
-        vec![
-            program("/bin/verger", &programs.product, "verger"),
-            program("/bin/vergerd", &programs.product, "vergerd"),
-            program("/bin/guest-story", &programs.guest, "guest-story"),
-            GuestFile { path: "/etc/reboot.toml", from: Source::Bytes(REBOOT.as_bytes().to_vec()), mode: 0o644 },
-        ]
-    },
+    files: |programs| run_by_verger(programs, "/etc/reboot.toml", REBOOT),
     cmdline: "rdinit=/bin/verger -- run /etc/reboot.toml",
     claims: &[
         Claim { what: "the step before is taken", holds: |it| it.after("story: mending does not help").is_some() },
@@ -169,6 +155,16 @@ const SCENARIOS: &[Scenario] = &[BOOTS, MACHINE, REBOOTS];
 
 const PLAN: &str = include_str!("../../../../blackbox/guest/machine.toml");
 const REBOOT: &str = include_str!("../../../../blackbox/guest/reboot.toml");
+
+/// What a machine has whose first process is verger, with a plan at `path`.
+fn run_by_verger(programs: &Programs, path: &'static str, plan: &str) -> Vec<GuestFile> {
+    vec![
+        program("/bin/verger", &programs.product, "verger"),
+        program("/bin/vergerd", &programs.product, "vergerd"),
+        program("/bin/guest-story", &programs.guest, "guest-story"),
+        GuestFile { path, from: Source::Bytes(plan.as_bytes().to_vec()), mode: 0o644 },
+    ]
+}
 
 fn program(path: &'static str, folder: &Path, name: &str) -> GuestFile {
     GuestFile { path, from: Source::Host(folder.join(name)), mode: 0o755 }
