@@ -373,8 +373,8 @@ impl Watch {
             let asked = engine.why_wanted(slot).is_some_and(|(cause, root)| {
                 // What a roll-back starts again had been asked for before the change removed it.
                 let what = root.map(|root| root.what);
-                // So had who was being restarted with others when a plan gave it a brain: whoever has one is in no set.
-                let comes_again = matches!(cause, Cause::Recovery { step: 0, .. } | Cause::RestartedWith(_));
+                // So had who came again because of its set, or with others, when a plan gave it a brain: whoever has one is in no set.
+                let comes_again = matches!(cause, Cause::Recovery { .. } | Cause::RestartedWith(_));
                 let had_run = comes_again || matches!(cause, Cause::Found | Cause::Redescribed);
                 // Who waited already when a plan gave it a brain is started for what was asked before that.
                 let newest = engine.history(slot).next();
