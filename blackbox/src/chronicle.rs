@@ -8,8 +8,6 @@ use std::time::{Duration, Instant};
 use verger_client::message::{Service, Transition};
 use verger_client::{ClientError, Connection, WatchEvent};
 
-use crate::Phase;
-
 /// How long something that has to come may take, on a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -173,7 +171,7 @@ impl Chronicle {
         self.shared.0.lock().unwrap().services.get(name).cloned()
     }
 
-    /// All transitions after a mark.
+    /// The transitions after a mark that have been told so far; see [`Machine::moves`](crate::Machine::moves).
     pub fn transitions(&self, since: Mark) -> Vec<Transition> {
         let told = self.shared.0.lock().unwrap();
         let moved = |event: &WatchEvent| {
@@ -181,11 +179,6 @@ impl Chronicle {
             Some((**transition).clone())
         };
         told.events.get(since.0..).unwrap_or_default().iter().filter_map(moved).collect()
-    }
-
-    /// The phases that a service entered, from the beginning.
-    pub fn phases(&self, name: &str) -> Vec<Phase> {
-        self.transitions(Mark(0)).iter().filter(|it| it.service == name).map(|it| it.to).collect()
     }
 
     /// All of it, for a person to read.

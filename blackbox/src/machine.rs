@@ -135,6 +135,32 @@ impl Machine {
         self.chronicle().mark()
     }
 
+    /// All transitions after a mark, up to now. It is told by another connection than its answers, and may lag behind them:
+    /// so this waits until all is told that is so.
+    #[track_caller]
+    pub fn moves(&self, since: Mark) -> Vec<Transition> {
+        let told = self.chronicle();
+        if self.status.is_some() {
+            told.wait_end();
+        } else {
+            eventually("all is told that is so", PATIENCE, || {
+                let now = self.client().list(None).ok()?;
+                let is_told = |it: &Service| {
+                    let it_was = told.service(&it.name)?;
+                    Some((it_was.phase, it_was.run, it_was.since_us) == (it.phase, it.run, it.since_us))
+                };
+                now.iter().all(|it| is_told(it) == Some(true)).then_some(())
+            });
+        }
+        told.transitions(since)
+    }
+
+    /// The phases that a service entered, from the beginning.
+    #[track_caller]
+    pub fn phases(&self, name: &str) -> Vec<Phase> {
+        self.moves(Mark::default()).iter().filter(|it| it.service == name).map(|it| it.to).collect()
+    }
+
     /// Waits until a service is in a phase.
     #[track_caller]
     pub fn wait(&self, name: &str, phase: Phase) -> Service {

@@ -96,7 +96,7 @@ fn what_is_not_to_start_by_itself_does_not() {
     }
     let ping = machine.show("ping");
     assert_eq!((ping.phase, ping.run, ping.pid, ping.last_exit), (Phase::Down, 0, None, None));
-    assert!(machine.chronicle().phases("ping").is_empty(), "it never left STOPPED");
+    assert!(machine.phases("ping").is_empty(), "it never left STOPPED");
     machine.start_service("ping").expect("by command it starts");
     machine.stdout().wait("pong 2", PATIENCE);
 }
@@ -214,7 +214,7 @@ fn a_stop_outweighs_the_restart_and_so_does_the_end_of_everything() {
     assert_eq!(machine.show("ping").phase, Phase::Down);
     let mark = machine.mark();
     assert_eq!(machine.end().code(), Some(0));
-    let told: Vec<Phase> = machine.chronicle().transitions(mark).iter().map(|it| it.to).collect();
+    let told: Vec<Phase> = machine.moves(mark).iter().map(|it| it.to).collect();
     assert!(!told.iter().any(|it| matches!(it, Phase::Resting | Phase::Starting)), "{told:?}");
 }
 

@@ -65,13 +65,8 @@ fn one_bad_entry_does_not_keep_the_others_from_running() {
     for name in ["nowhere", "missing", "stranger"] {
         let failure = machine.wait(name, Phase::Failed).failure.expect("it says why");
         assert_eq!((failure.kind, failure.errno), (FailureKind::Start, Some(2)), "{name}");
-        let causes: Vec<CauseKind> = machine
-            .chronicle()
-            .transitions(Mark::default())
-            .iter()
-            .filter(|it| it.service == name)
-            .map(|it| it.cause.kind)
-            .collect();
+        let causes: Vec<CauseKind> =
+            machine.moves(Mark::default()).iter().filter(|it| it.service == name).map(|it| it.cause.kind).collect();
         assert!(causes.contains(&CauseKind::StartFailed), "{causes:?}");
     }
 }

@@ -170,7 +170,7 @@ fn a_plan_is_shown_with_reasons_and_nothing_changes() {
     assert_eq!(value["from"], in_force.as_str());
     assert_eq!(changes[3]["for_another_run"], serde_json::json!(["command"]));
     assert_eq!((runs(&machine), digest(&machine)), (before, in_force));
-    assert!(machine.chronicle().transitions(mark).is_empty(), "nobody has moved");
+    assert!(machine.moves(mark).is_empty(), "nobody has moved");
 }
 
 #[test]
@@ -495,7 +495,7 @@ fn a_descriptor_that_is_not_sealed_and_a_plan_that_is_damaged_are_refused_and_no
     }
     assert_eq!((runs(&machine), digest(&machine)), before);
     assert!(machine.client().describe().expect("it tells").trial.is_none());
-    assert!(machine.chronicle().transitions(mark).is_empty(), "nobody has moved");
+    assert!(machine.moves(mark).is_empty(), "nobody has moved");
     // The same bytes, sealed, are taken.
     machine.client().apply(sealed(&good), None, None, None).expect("it is taken");
     wait_web(&machine, "1002");

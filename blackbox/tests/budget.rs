@@ -38,7 +38,7 @@ fn up(setup: Setup) -> Machine {
 
 /// When each of them stopped and was down, from the moment when the end was asked for, in milliseconds.
 fn ends(machine: &Machine, since: Mark) -> Vec<(String, Phase, u64)> {
-    let told = machine.chronicle().transitions(since);
+    let told = machine.moves(since);
     let ends = told.iter().filter(|it| matches!(it.to, Phase::Stopping | Phase::Down));
     ends.map(|it| (it.service.clone(), it.to, (it.at_us - it.root.at_us) / 1000)).collect()
 }
@@ -150,7 +150,7 @@ fn who_is_held_when_the_time_is_up_is_killed_whatever_the_order() {
     let mark = machine.mark();
     machine.client().shutdown_within(Duration::ZERO).expect("it begins");
     assert_eq!(machine.wait_end().code(), Some(0));
-    let told = machine.chronicle().transitions(mark);
+    let told = machine.moves(mark);
     let killed = |it: &&Transition| it.to == Phase::Stopping && it.cause.kind == CauseKind::OutOfTime;
     assert_eq!(told.iter().filter(killed).count(), 2, "{}", machine.report());
 }

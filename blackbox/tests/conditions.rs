@@ -34,7 +34,7 @@ fn comes_true(machine: &Machine, kind: &str, come_true: impl FnOnce()) {
     assert_eq!(machine.show(&name).phase, Phase::Starting, "it is not so yet");
     come_true();
     machine.wait_ready("x");
-    let told = machine.chronicle().transitions(Mark::default());
+    let told = machine.moves(Mark::default());
     let at = |name: &str, to: Phase| told.iter().position(|it| it.service == name && it.to == to);
     let (is_so, begins) = (at(&name, Phase::Done), at("x", Phase::Starting));
     assert!(is_so.is_some() && is_so < begins, "{told:#?}");
@@ -339,7 +339,7 @@ fn another_is_started_when_it_has_failed() {
     let x = machine.wait("x", Phase::Blocked);
     assert_eq!(x.waits_for.as_deref(), Some("x:path"));
     machine.stderr().wait("/never is not there; waited 200ms\n", PATIENCE);
-    let told = machine.chronicle().transitions(Mark::default());
+    let told = machine.moves(Mark::default());
     let safe = told.iter().find(|it| it.service == "safe").expect("it has started");
     assert_eq!(safe.cause.kind, CauseKind::Asked, "{safe:?}");
 }
@@ -522,7 +522,7 @@ fn the_daemon_ends_while_probes_wait() {
     assert!(!deaf.lives(), "it was ended with the probe");
     assert_eq!(machine.folder().read("deaf").lines().count(), 1);
     for name in ["x", "y"] {
-        let told = machine.chronicle().phases(name);
+        let told = machine.phases(name);
         assert!(!told.contains(&Phase::Starting) && !told.contains(&Phase::Running), "{name}: {told:?}");
     }
 }

@@ -11,7 +11,7 @@ fn ms(micros: u64) -> u64 {
 
 /// The transitions of a service into a phase.
 fn entries(machine: &Machine, name: &str, to: Phase) -> Vec<Transition> {
-    let all = machine.chronicle().transitions(Mark::default());
+    let all = machine.moves(Mark::default());
     all.into_iter().filter(|it| it.service == name && it.to == to).collect()
 }
 
@@ -31,7 +31,7 @@ fn starts_in_order(ready: &str, slow: &str) -> Machine {
     let next = machine.wait_ready("next");
     let lines = machine.wait_lines("order", 2);
     assert_eq!(lines, ["slow", "next"]);
-    let told = machine.chronicle().transitions(Mark::default());
+    let told = machine.moves(Mark::default());
     let at = |name: &str, to: Phase| told.iter().position(|it| it.service == name && it.to == to);
     let (ready, began) = (at("slow", Phase::Running).or(at("slow", Phase::Done)), at("next", Phase::Starting));
     assert!(ready.is_some() && ready < began, "{told:#?}");
@@ -213,8 +213,7 @@ fn a_restart_bounces_the_dependents() {
     assert!(answer.run > Some(b.run), "{answer:?}");
     let new_b = machine.wait_other_run("b", b.run);
     assert_eq!(machine.folder().read("order"), "b\na\n");
-    let moves: Vec<(String, Phase)> =
-        machine.chronicle().transitions(mark).into_iter().map(|it| (it.service, it.to)).collect();
+    let moves: Vec<(String, Phase)> = machine.moves(mark).into_iter().map(|it| (it.service, it.to)).collect();
     let at = |name: &str, to| moves.iter().position(|it| *it == (name.to_owned(), to)).expect("it did");
     assert!(at("b", Phase::Stopping) < at("a", Phase::Stopping));
     assert!(at("a", Phase::Running) < at("b", Phase::Starting));
@@ -244,7 +243,7 @@ fn a_start_while_it_stops_means_restart() {
         matches!(stopped.as_ref().map_err(|it| it.remote()), Err(Some(Error::Cancelled { .. }))),
         "the stop was undone: {stopped:?}"
     );
-    let moves: Vec<Phase> = machine.chronicle().transitions(mark).into_iter().map(|it| it.to).collect();
+    let moves: Vec<Phase> = machine.moves(mark).into_iter().map(|it| it.to).collect();
     assert!(moves.ends_with(&[Phase::Starting, Phase::Running]), "{moves:?}");
     assert!(!moves.contains(&Phase::Resting), "a restart that was asked for does not wait: {moves:?}");
 }

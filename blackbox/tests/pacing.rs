@@ -125,7 +125,7 @@ fn nothing_starts_while_the_machine_has_enough_to_do() {
     machine.stderr().wait("x: waiting: the machine has enough to do (memory)", PATIENCE);
     tell_pressure(machine.folder(), "40.00");
     machine.wait_ready("x");
-    let told = machine.chronicle().transitions(verger_blackbox::Mark::default());
+    let told = machine.moves(verger_blackbox::Mark::default());
     let start = told.iter().find(|it| it.service == "x" && it.to == Phase::Starting).expect("it has started");
     assert_eq!(start.cause.kind, CauseKind::Turn);
 }
@@ -142,7 +142,7 @@ fn who_has_waited_long_enough_is_started_all_the_same() {
         )
         .start();
     machine.wait_ready("x");
-    let told = machine.chronicle().transitions(verger_blackbox::Mark::default());
+    let told = machine.moves(verger_blackbox::Mark::default());
     let start = told.iter().find(|it| it.service == "x" && it.to == Phase::Starting).expect("it has started");
     assert_eq!(start.cause.kind, CauseKind::WaitedOut);
     machine.stderr().wait("x: started though the machine has enough to do: it has waited long enough", PATIENCE);

@@ -91,7 +91,7 @@ fn with_all_nobody_begins_before_the_others_have_ended() {
     kill(&machine, "right");
     machine.wait_other_run("right", run);
     all_ready(&machine);
-    let told = machine.chronicle().transitions(since);
+    let told = machine.moves(since);
     let first_start = told.iter().position(|it| it.to == Phase::Starting).expect("they begin again");
     let downs = told.iter().enumerate().filter(|(_, it)| it.to == Phase::Down);
     let last_end = downs.map(|(at, _)| at).max().expect("two were stopped");
@@ -140,7 +140,7 @@ fn a_command_is_run_as_the_service_is_and_the_service_is_tried_again_after_it() 
     kill(&machine, "a");
     machine.wait("a", Phase::Failed);
     assert!(machine.stderr().text().contains("a fails, and restarts do not help: step 2: run a:recovery.2"));
-    let told = machine.chronicle().transitions(Mark::default());
+    let told = machine.moves(Mark::default());
     let command = told.iter().find(|it| it.service == "a:recovery" && it.to == Phase::Starting).expect("it was begun");
     assert_eq!((command.cause.kind, command.cause.taken), (CauseKind::Recovery, Some(1)));
     assert_eq!(command.cause.service.as_deref(), Some("a"));
@@ -159,7 +159,7 @@ fn a_step_comes_after_its_wait() {
     );
     kill(&machine, "a");
     machine.wait_ready("b");
-    let told = machine.chronicle().transitions(Mark::default());
+    let told = machine.moves(Mark::default());
     let at = |name: &str, to: Phase| told.iter().find(|it| it.service == name && it.to == to).map(|it| it.at_us);
     let (rest, start) = (at("a", Phase::Resting).expect("it rests"), at("b", Phase::Starting).expect("it is started"));
     assert!(start - rest >= 700_000, "{} us", start - rest);

@@ -97,7 +97,7 @@ fn the_robot_does_what_was_rehearsed() {
     play(&mut machine, &text(&scenario));
     assert_eq!(machine.wait_end().code().map(i64::from), Some(status));
     machine.chronicle().wait_end();
-    let told = machine.chronicle().transitions(Mark::default());
+    let told = machine.moves(Mark::default());
     let seen: Vec<Move> = told
         .into_iter()
         .map(|it| Move {

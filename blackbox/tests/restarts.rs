@@ -12,7 +12,7 @@ fn ms(micros: u64) -> u64 {
 
 /// The transitions of a service into a phase.
 fn entries(machine: &Machine, name: &str, to: Phase) -> Vec<Transition> {
-    let all = machine.chronicle().transitions(Mark::default());
+    let all = machine.moves(Mark::default());
     all.into_iter().filter(|it| it.service == name && it.to == to).collect()
 }
 
@@ -188,8 +188,7 @@ fn a_one_shot_that_fails_blocks_and_a_later_success_lets_on() {
     machine.start_service("once").expect("it is mended");
     machine.wait_ready("behind-web");
     let causes: Vec<CauseKind> = machine
-        .chronicle()
-        .transitions(Mark::default())
+        .moves(Mark::default())
         .iter()
         .filter(|it| it.service == "web" && it.from == Phase::Blocked)
         .map(|it| it.cause.kind)

@@ -188,7 +188,7 @@ fn who_dies_before_it_is_ready_is_tried_as_often_as_it_says() {
         assert_eq!(machine.wait_lines("tries", 1).len() as u32, if works { times + 1 } else { 1 });
         if works {
             // Between two tries it rests as long as it says.
-            let moves = machine.chronicle().transitions(mark);
+            let moves = machine.moves(mark);
             let began: Vec<u64> =
                 moves.iter().filter(|it| it.service == "a" && it.to == Phase::Starting).map(|it| it.at_us).collect();
             assert_eq!(began.len() as u32, times + 1);
@@ -209,7 +209,7 @@ fn a_report_in_time_and_one_that_is_late() {
     assert!(machine.start_service("late").is_err());
     // The answer may be here before the story of it.
     machine.wait("late", Phase::Failed);
-    let moves = machine.chronicle().transitions(mark);
+    let moves = machine.moves(mark);
     let at = |phase: Phase| moves.iter().find(|it| it.service == "late" && it.to == phase).map(|it| it.at_us);
     let (began, gave_up) = (at(Phase::Starting).expect("it began"), at(Phase::Stopping).expect("it was ended"));
     assert!((1000..4000).contains(&ms(gave_up - began)), "{moves:?}");

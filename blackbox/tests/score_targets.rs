@@ -195,7 +195,7 @@ fn running(machine: &Machine) -> Vec<String> {
 /// When each of them entered this phase for the first time.
 fn times(machine: &Machine, to: Phase) -> BTreeMap<String, u64> {
     let mut times = BTreeMap::new();
-    for it in machine.chronicle().transitions(Mark::default()).into_iter().filter(|it| it.to == to) {
+    for it in machine.moves(Mark::default()).into_iter().filter(|it| it.to == to) {
         times.entry(it.service).or_insert(it.at_us);
     }
     times
@@ -430,7 +430,7 @@ fn a_file_that_does_not_come_in_time_fails_the_switch() {
     }
     wait_active(&machine, &Format::Today.target(FALLBACK));
     assert_eq!(machine.show("waits").run, 0);
-    let moves = machine.chronicle().transitions(Mark::default());
+    let moves = machine.moves(Mark::default());
     let at = |service: &str, to: Phase| moves.iter().find(|it| it.service == service && it.to == to).map(|it| it.at_us);
     let (began, gave_up) = (at("ready:file", Phase::Starting), at("ready:file", Phase::Failed));
     let took = gave_up.expect("it failed") - began.expect("it began");

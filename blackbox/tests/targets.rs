@@ -70,7 +70,7 @@ fn a_switch_ends_what_is_over_first_and_leaves_what_is_in_both() {
     assert_eq!(phases(&machine), ["brake down", "bus running", "camera running", "planner running"]);
     assert_eq!(machine.show("bus").run, bus.run, "it was not touched");
     // The brake was down before the camera was started.
-    let moves = machine.chronicle().transitions(Mark::default());
+    let moves = machine.moves(Mark::default());
     let at = |name: &str, to: Phase| moves.iter().find(|it| it.service == name && it.to == to).map(|it| it.at_us);
     assert!(at("brake", Phase::Down) <= at("camera", Phase::Starting));
     assert!(at("camera", Phase::Running) <= at("planner", Phase::Starting));
@@ -322,7 +322,7 @@ fn a_dependent_goes_and_comes_with_what_it_is_tied_to() {
     machine.wait_other_run("tied", tied.run);
     machine.wait_other_run("follows", follows.run);
     assert_eq!(machine.show("stays").run, stays.run);
-    let moves = machine.chronicle().transitions(Mark::default());
+    let moves = machine.moves(Mark::default());
     let db_back = moves.iter().filter(|it| it.service == "db" && it.to == Phase::Running).nth(1).expect("it is back");
     let stopping =
         |name: &str| moves.iter().find(|it| it.service == name && it.to == Phase::Stopping).expect("it stops");
