@@ -1,14 +1,16 @@
 //! `guest-story`: what happens in a machine whose first process is verger, told line by line on its console.
 //!
 //! Called `tell` it is the story, a one-shot service among others; called `rest`, `fail`, `mend`, `eat` or `take` it is one of those
-//! others.
+//! others; called `below` it becomes a second daemon.
 //! It decides nothing: each line says what was seen, and the claims about it stand where the machine is booted.
 #![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::fs;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use verger_client::message::{Order, Service, Transition};
@@ -21,6 +23,8 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Where `take` is called.
 const TAKE: &str = "/take";
+/// Where a second daemon is alone.
+const YARD: &str = "/sys/fs/cgroup/yard";
 const HOUR: i128 = 3_600_000_000_000;
 
 fn main() -> Outcome {
@@ -37,7 +41,8 @@ fn main() -> Outcome {
         Some("eat") => eat(),
         Some("take") => take(),
         Some("swallow") => swallow(),
-        other => Err(format!("{other:?} is no part: tell, rest, fail, mend, eat or take").into()),
+        Some("below") => Err(become_another_daemon()?),
+        other => Err(format!("{other:?} is no part: tell, rest, fail, mend, eat, take or below").into()),
     }
 }
 
@@ -49,6 +54,7 @@ fn tell() -> Outcome {
     clock_is_set()?;
     memory_runs_out()?;
     limits_are_set()?;
+    another_daemon_comes_and_goes()?;
     println!("story: told");
     // Ends everything, and with it this very program.
     connect()?.shutdown(false)?;
@@ -82,7 +88,7 @@ fn memory_runs_out() -> Outcome {
     moved(&mut watch, "failed")?;
     let exit = one(&mut control, "eater")?.last_exit.ok_or("the eater has no end")?;
     println!("story: eater ended {}", serde_json::to_string(&exit)?);
-    let told = std::process::Command::new("/bin/verger").args(["why", "eater"]).output()?;
+    let told = Command::new("/bin/verger").args(["why", "eater"]).output()?;
     for line in String::from_utf8_lossy(&told.stdout).lines() {
         println!("story: why: {line}");
     }
@@ -111,18 +117,76 @@ fn limits_are_set() -> Outcome {
     moved(&mut watch, "failed")?;
     let exit = one(&mut control, "bounded")?.last_exit.ok_or("it has no end")?;
     println!("story: bounded ended {}", serde_json::to_string(&exit)?);
-    let told = std::process::Command::new("/bin/verger").args(["why", "bounded"]).output()?;
+    let told = Command::new("/bin/verger").args(["why", "bounded"]).output()?;
     for line in String::from_utf8_lossy(&told.stdout).lines() {
         println!("story: bounded why: {line}");
     }
     Ok(())
 }
 
+/// A daemon that is not process 1 has a cgroup for itself: it limits what it runs, and leaves the cgroup as it found it. Whether
+/// it has shows in the second one. Where another process sits too it cannot limit anything, and runs everything all the same.
+fn another_daemon_comes_and_goes() -> Outcome {
+    fs::create_dir(YARD)?;
+    a_daemon_below("first")?;
+    a_daemon_below("second")?;
+    a_daemon_below("killed")?;
+    let mut other = Command::new("/proc/self/exe").arg("rest").spawn()?;
+    fs::write(Path::new(YARD).join("cgroup.procs"), other.id().to_string())?;
+    a_daemon_below("crowded")?;
+    other.kill()?;
+    other.wait()?;
+    fs::remove_dir(YARD)?;
+    Ok(())
+}
+
+fn a_daemon_below(which: &str) -> Outcome {
+    let mut daemon = Command::new("/proc/self/exe").arg("below").spawn()?;
+    let mut control = loop {
+        match Connection::open(&Address::find("below")?) {
+            Ok(connection) => break connection,
+            Err(why) if daemon.try_wait()?.is_some() => return Err(why.into()),
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    control.set_patience(Some(PATIENCE));
+    control.start(&Order::new("bounded"))?;
+    let pid = one(&mut control, "bounded")?.pid.ok_or("it has no process")?;
+    let own = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let own = own.trim().strip_prefix("0::/").ok_or("no cgroup")?;
+    let limit = fs::read_to_string(Path::new("/sys/fs/cgroup").join(own).join("memory.max"));
+    println!("story: {which} below {own}: memory.max {}", limit.as_deref().unwrap_or("none").trim());
+    let left = || {
+        let all = fs::read_dir(YARD).into_iter().flatten().flatten();
+        all.filter(|it| it.path().is_dir()).map(|it| it.file_name()).collect::<Vec<_>>()
+    };
+    if which == "killed" {
+        daemon.kill()?;
+        // Its keeper does the rest, and tells nobody.
+        while !left().is_empty() {
+            std::thread::yield_now();
+        }
+    } else {
+        control.shutdown(false)?;
+    }
+    println!("story: {which} below ended: {}", daemon.wait()?);
+    let [kind, enabled] =
+        ["cgroup.type", "cgroup.subtree_control"].map(|it| fs::read_to_string(Path::new(YARD).join(it)));
+    println!("story: {which} below left {:?} {:?} {:?}", left(), kind?.trim(), enabled?.trim());
+    Ok(())
+}
+
+/// Goes where it is alone, and becomes a daemon there.
+fn become_another_daemon() -> Outcome<Box<dyn Error>> {
+    fs::write(Path::new(YARD).join("cgroup.procs"), "0")?;
+    Ok(Command::new("/bin/verger").args(["run", "/etc/below.toml", "--instance", "below"]).exec().into())
+}
+
 /// Waits to be called, and then has a child of its take all there is.
 fn take() -> Outcome {
     let listener = UnixListener::bind(TAKE)?;
     listener.accept()?;
-    let ended = std::process::Command::new("/proc/self/exe").arg("swallow").status()?;
+    let ended = Command::new("/proc/self/exe").arg("swallow").status()?;
     Err(format!("the child has ended alone: {ended}").into())
 }
 

@@ -471,7 +471,9 @@ fn enable_controllers(tree: &Tree, init: Init, findings: &mut Vec<Finding>) -> C
         let _refused = tree.move_self_to_leaf();
     }
     let mut missing = Vec::new();
+    let mut busy = false;
     tree.enable(&wanted, |controller, result| {
+        busy |= result == Err(Errno::BUSY);
         if result.is_err() {
             missing.push(controller.word());
         }
@@ -482,7 +484,8 @@ fn enable_controllers(tree: &Tree, init: Init, findings: &mut Vec<Finding>) -> C
     } else {
         let text =
             format!("each run has a cgroup of its own below {path}, without the controllers {}", missing.join(", "));
-        note(findings, "cgroups", Level::Note, text, None);
+        let alone = "others sit in the daemon's cgroup: in one of its own (delegated to it) they can be had";
+        note(findings, "cgroups", Level::Note, text, busy.then_some(alone));
     }
     let has = |controller: Controller| !missing.contains(&controller.word());
     Controllers { memory: has(Controller::Memory), cpu: has(Controller::Cpu) }

@@ -252,16 +252,28 @@ impl Tree {
     /// `EBUSY` (processes sit in between: [`Tree::move_self_to_leaf`]), `EACCES`.
     pub fn enable(&self, controllers: &[Controller], mut report: impl FnMut(Controller, Result<(), Errno>)) {
         for controller in controllers {
-            let order = Text::<16>::new().push(b"+").push(controller.word().as_bytes());
-            let enable = |at: BorrowedFd<'_>| files::write_file(at, c"cgroup.subtree_control", order.bytes());
+            let order = |at: BorrowedFd<'_>, sign| order(at, sign, *controller);
             // Above us it may be enabled already, where we could not do it ourselves.
-            let above = enable(self.base.as_fd());
-            let told = match enable(self.root.as_fd()) {
+            let mut above = order(self.base.as_fd(), b"+");
+            if above.is_ok() && !self.can_hold_processes() {
+                // Where processes sit, some are not refused (cpu, pids): they make a threaded cgroup of it, and nobody can be put
+                // into one below any more. cgroups(7), "Creating a threaded subtree".
+                above = order(self.base.as_fd(), b"-").and(Err(Errno::BUSY));
+            }
+            let told = match order(self.root.as_fd(), b"+") {
                 Err(Errno::NOENT) => above.and(Err(Errno::NOENT)),
                 other => other,
             };
             report(*controller, told);
         }
+    }
+
+    /// Whether processes can be put into the tree, and not only threads.
+    fn can_hold_processes(&self) -> bool {
+        let mut buffer = [0; 32];
+        let kind = files::read_file(self.root.as_fd(), c"cgroup.type", &mut buffer);
+        // Without the file (before Linux 4.14) there are no threaded ones.
+        kind.map_or(true, |kind| kind == b"domain\n")
     }
 
     /// Makes the directory of a run and opens it, for [`crate::spawn::Recipe::cgroup`].
@@ -420,17 +432,50 @@ impl Tree {
         Ok(())
     }
 
-    /// Gives the whole tree up: goes back to where we were if we sit in its leaf, and removes it.
+    /// Gives the whole tree up: whoever sits in its leaf goes back to where we were, and it is removed. Nothing of it is left
+    /// there.
     ///
     /// # Errors
-    /// `EBUSY`: a run is left in it, or controllers keep us from going back.
+    /// `EBUSY`: a run is left in it, or somebody else's controllers keep us from going back.
     pub fn dismantle(&self) -> Result<(), Errno> {
-        let own = Pid(std::process::id());
-        if process::in_cgroup(own, &self.path)? {
-            files::write_file(self.base.as_fd(), c"cgroup.procs", b"0")?;
-        }
+        self.empty_leaf()?;
         remove_directory(self.root.as_fd(), LEAF)?;
         remove_directory(self.base.as_fd(), self.name.c_str()?)
+    }
+
+    /// Takes this process, and what it has forked for itself, from the leaf to where we were.
+    fn empty_leaf(&self) -> Result<(), Errno> {
+        let list = match files::open(self.root.as_fd(), c"self/cgroup.procs", OFlags::RDONLY) {
+            Err(Errno::NOENT) => return Ok(()),
+            other => other?,
+        };
+        let mut result = Ok(());
+        let _told = each_process(&list, &mut |pid| {
+            let mut digits = [0; 20];
+            let digits = path::decimal(pid.0.into(), &mut digits);
+            let go_back = || files::write_file(self.base.as_fd(), PROCS, digits);
+            result = match go_back() {
+                Err(Errno::BUSY) => {
+                    // Controllers keep us out. We sat there once, so none were enabled before we did it.
+                    self.disable();
+                    go_back()
+                }
+                // It has ended meanwhile.
+                Err(Errno::SRCH) => Ok(()),
+                other => other,
+            };
+            if result.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        result
+    }
+
+    /// Takes back what [`Tree::enable`] enabled.
+    fn disable(&self) {
+        for at in [&self.root, &self.base] {
+            for controller in Controller::ALL {
+                let _never_enabled = order(at.as_fd(), b"-", controller);
+            }
+        }
     }
 
     /// Calls `visit` with every process in the run, sub-cgroups included, until it says to stop. Zombies are not among them.
@@ -447,6 +492,12 @@ impl Tree {
         }
         each_below(&files::open_dir(self.root.as_fd(), name)?, DEPTH_MAX, visit).map(drop)
     }
+}
+
+/// Has a controller given to the cgroups below one, or taken from them.
+fn order(at: BorrowedFd<'_>, sign: &[u8; 1], controller: Controller) -> Result<(), Errno> {
+    let order = Text::<16>::new().push(sign).push(controller.word().as_bytes());
+    files::write_file(at, c"cgroup.subtree_control", order.bytes())
 }
 
 /// Whoever sits in the tree's leaf has its place two above it.

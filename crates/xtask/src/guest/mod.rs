@@ -63,7 +63,11 @@ const BOOTS: Scenario = Scenario {
 /// verger is the first process of the machine; `blackbox/guest/machine.toml` is what it runs.
 const MACHINE: Scenario = Scenario {
     name: "machine",
-    files: |programs| run_by_verger(programs, "/etc/machine.toml", PLAN),
+    files: |programs| {
+        let mut files = run_by_verger(programs, "/etc/machine.toml", PLAN);
+        files.push(GuestFile { path: "/etc/below.toml", from: Source::Bytes(BELOW.as_bytes().to_vec()), mode: 0o644 });
+        files
+    },
     cmdline: "rdinit=/bin/verger -- run /etc/machine.toml",
     claims: &[
         Claim { what: "verger is process 1", holds: |it| it.after("story: process 1 is ") == Some("vergerd") },
@@ -115,6 +119,33 @@ const MACHINE: Scenario = Scenario {
                 it.lines.iter().any(|line| line.starts_with("story: bounded why: ") && hint(line))
             },
         },
+        Claim {
+            what: "a daemon that is not process 1 limits what it runs, in a cgroup that it has for itself",
+            holds: |it| {
+                let is_limited = |which: &str| {
+                    let told = it.after(&format!("story: {which} below yard/verger.below/bounded."));
+                    told.is_some_and(|told| told.ends_with(": memory.max 16777216"))
+                };
+                is_limited("first") && is_limited("second")
+            },
+        },
+        Claim {
+            what: "beside others it runs everything, and cannot limit it",
+            holds: |it| {
+                let told = it.after("story: crowded below yard/verger.below/bounded.");
+                told.is_some_and(|told| told.ends_with(": memory.max none"))
+            },
+        },
+        Claim {
+            what: "and leaves that cgroup as it found it, also when it is killed",
+            holds: |it| {
+                let ends = [("first", "exit status: 0"), ("second", "exit status: 0"), ("crowded", "exit status: 0")];
+                ends.into_iter().chain([("killed", "signal: 9 (SIGKILL)")]).all(|(which, end)| {
+                    it.after(&format!("story: {which} below ended: ")) == Some(end)
+                        && it.after(&format!("story: {which} below left ")) == Some("[] \"domain\" \"\"")
+                })
+            },
+        },
         Claim { what: "the story is told to its end", holds: |it| it.after("story: told").is_some() },
         Claim { what: "it powers off when everything has ended", holds: |it| it.end == End::PoweredOff },
     ],
@@ -154,6 +185,7 @@ fn is_told_before(console: &Console, first: &str, then: &str) -> bool {
 const SCENARIOS: &[Scenario] = &[BOOTS, MACHINE, REBOOTS];
 
 const PLAN: &str = include_str!("../../../../blackbox/guest/machine.toml");
+const BELOW: &str = include_str!("../../../../blackbox/guest/below.toml");
 const REBOOT: &str = include_str!("../../../../blackbox/guest/reboot.toml");
 
 /// What a machine has whose first process is verger, with a plan at `path`.
