@@ -396,6 +396,9 @@ fn scheduling() {
         let process = main_of(&machine);
         assert_eq!((process.stat(priority), process.stat(policy)), expected, "{words}");
     }
+    // No cgroup bounds what is scheduled in real time, with its controller or without.
+    let machine = with("scheduling = { policy = 'rr', priority = 9 }\ncpu_max = 50");
+    machine.stderr().wait("cpu_max of a has no effect: the kernel holds no `rr` to it", PATIENCE);
 }
 
 #[test]

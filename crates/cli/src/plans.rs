@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use verger_engine::image::{ContainmentWish, MAGIC, Plan, Service, Source};
+use verger_engine::image::{ContainmentWish, MAGIC, Plan, SchedulingPolicy, Service, Source};
 use verger_engine::runs::StartFailure;
 use verger_engine::time::Span;
 use verger_linux::contain::{Controller, offered};
@@ -282,7 +282,12 @@ pub(crate) fn without_controllers(reading: &Reading) -> Vec<Complaint> {
         if service.memory_max.is_some() && !has(Controller::Memory) {
             warn(&["memory_max"], format!("memory_max of {name}: {}, limited by RLIMIT_AS instead", why("memory")));
         }
-        if service.cpu_max.is_some() && !has(Controller::Cpu) {
+        let policy = service.scheduling.map(|(policy, _)| policy);
+        if let (Some(_), Some(policy @ (SchedulingPolicy::Fifo | SchedulingPolicy::RoundRobin))) =
+            (service.cpu_max, policy)
+        {
+            warn(&["cpu_max"], format!("cpu_max of {name} has no effect: the kernel holds no `{policy}` to it"));
+        } else if service.cpu_max.is_some() && !has(Controller::Cpu) {
             warn(&["cpu_max"], format!("cpu_max of {name} has no effect: {}", why("cpu")));
         }
     }

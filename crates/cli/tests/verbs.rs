@@ -458,13 +458,15 @@ fn a_plan_with_an_error_starts_nothing() {
 #[test]
 fn limits_without_a_controller_are_told() {
     let scene = Scene::empty("verbs-limits");
-    let plan = "[service.cam]\ncommand = \"sleep 1\"\nmemory_max = \"16M\"\ncpu_max = 50\ncontainment = \"group\"\n";
+    let plan = "[service.cam]\ncommand = \"sleep 1\"\nmemory_max = \"16M\"\ncpu_max = 50\ncontainment = \"group\"\n\
+                [service.drive]\ncommand = \"sleep 1\"\ncpu_max = 50\nscheduling = { policy = \"fifo\", priority = 10 }\n";
     let file = scene.write("limits.toml", plan);
     let (status, _, words) = scene.ask(&["check", file.to_str().unwrap()]);
     assert_eq!(status, 0, "{words}");
     for line in [
         "Warning: memory_max of cam: no cgroup holds it, limited by RLIMIT_AS instead",
         "Warning: cpu_max of cam has no effect: no cgroup holds it",
+        "Warning: cpu_max of drive has no effect: the kernel holds no `fifo` to it",
         "limits.toml:3:14",
     ] {
         assert!(words.contains(line), "{line}: {words}");

@@ -7,7 +7,7 @@
 
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
-use verger_engine::image::{ResourceLimit, ServiceView};
+use verger_engine::image::{ResourceLimit, SchedulingPolicy, ServiceView};
 use verger_engine::runs::Containment;
 use verger_linux::contain::{RunName, Tree};
 
@@ -80,5 +80,13 @@ pub(crate) fn lacks(
     let memory = memory.map(|name| format!("memory_max of {name}: {}, limited by RLIMIT_AS instead", why("memory")));
     let cpu = name.filter(|_| service.cpu_max().is_some() && !had.cpu);
     let cpu = cpu.map(|name| format!("cpu_max of {name} has no effect: {}", why("cpu")));
+    // sched(7): what runs by these is bounded by the machine's `sched_rt_runtime_us`, not by its cgroup's `cpu.max`.
+    let realtime =
+        |(policy, _)| matches!(policy, SchedulingPolicy::Fifo | SchedulingPolicy::RoundRobin).then_some(policy);
+    let realtime = service.scheduling().and_then(realtime).filter(|_| service.cpu_max().is_some());
+    let realtime = realtime
+        .zip(name)
+        .map(|(policy, name)| format!("cpu_max of {name} has no effect: the kernel holds no `{policy}` to it"));
+    let cpu = realtime.or(cpu);
     memory.into_iter().chain(cpu)
 }

@@ -74,8 +74,8 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "memory_max",
         aliases: &["memorymax", "memory_limit", "mem_limit", "max_memory", "max_memory_usage", "memoryusage", "memory"],
         default: "",
-        doc: "How much memory all its processes may have together (cgroup v2's `memory.max`): a run that needs more is killed as a whole. Bytes, or \
-              a size in units of 1024 (`\"512M\"`, `\"2G\"`). Where no cgroup with a memory controller holds it, each of its processes may have so \
+        doc: "How much memory all its processes may have together (cgroup v2's `memory.max`): a run that needs more is killed as a whole; where \
+              there is swap, it is swapped out first. Bytes, or a size in units of 1024 (`\"512M\"`, `\"2G\"`). Where no cgroup with a memory controller holds it, each of its processes may have so \
               much address space instead (`RLIMIT_AS`), and the log, `verger check`, `verger why` and `verger doctor` say so.",
         shape: Shape::Other {
             written: "integer from 4096, or string like `\"512M\"`",
@@ -93,7 +93,8 @@ pub(super) const KEYS: &[Key<Service>] = &[
         aliases: &["cpumax", "cpu_quota", "cpuquota", "cpu_limit", "max_cpu", "max_cpu_usage"],
         default: "",
         doc: "How much CPU time all its processes may have together, in percent of one CPU (cgroup v2's `cpu.max`): 50 is half of one, 200 are two. \
-              Where no cgroup with a cpu controller holds it, it has no effect, and that is said in the same places.",
+              Where no cgroup with a cpu controller holds it, or it is scheduled by `fifo` or `rr`, which the kernel leaves out, it has no effect, and \
+              that is said in the same places.",
         shape: Shape::Whole {
             min: 1,
             max: CPU_PERCENT_MAX as i64,
