@@ -489,6 +489,8 @@ fn fails_at(keys: &str, step: Step, errno: u16) {
 
 const NO_SUCH: u16 = 2;
 const NO_TERMINAL: u16 = 25;
+const NO_SUCH_VALUE: u16 = 22;
+const NOT_SUPPORTED: u16 = 95;
 const NOT_ALLOWED: u16 = 1;
 
 #[test]
@@ -496,6 +498,17 @@ fn a_failed_start_says_at_which_step() {
     fails_at("working_directory = '@@/nowhere'", Step::WorkingDirectory, NO_SUCH);
     fails_at("stdout = 'file:@@/no/such/folder'", Step::Open, NO_SUCH);
     fails_at("session = 'terminal'\nstdin = 'file:/dev/null'", Step::Session, NO_TERMINAL);
+    // A machine that runs neither has nobody who would know the names; one that does knows no such names.
+    let is_asked = std::path::Path::new("/proc/self/attr/exec").exists();
+    let unknown = if is_asked { NO_SUCH_VALUE } else { NOT_SUPPORTED };
+    let has_apparmor =
+        std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|it| it.starts_with('Y'));
+    fails_at(
+        "apparmor_profile = 'verger-no-such-profile'",
+        Step::SecurityModule,
+        if has_apparmor { NO_SUCH } else { unknown },
+    );
+    fails_at("selinux_context = 'no:such:context'", Step::SecurityModule, unknown);
     // Nobody here may raise a limit above the hard one.
     if Process(std::process::id()).status("CapEff").ends_with("fffeffffff") {
         fails_at("limits = { nofile = 900000 }", Step::ResourceLimits, NOT_ALLOWED);

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::mount::{MountFlags, mount};
 use verger_client::message::{Order, Service, Transition};
 use verger_client::{Address, Connection, Watch, WatchEvent};
 use verger_linux::clock;
@@ -55,6 +56,7 @@ fn tell() -> Outcome {
     memory_runs_out()?;
     limits_are_set()?;
     another_daemon_comes_and_goes()?;
+    a_profile_confines()?;
     println!("story: told");
     // Ends everything, and with it this very program.
     connect()?.shutdown(false)?;
@@ -122,6 +124,42 @@ fn limits_are_set() -> Outcome {
         println!("story: bounded why: {line}");
     }
     Ok(())
+}
+
+/// A service runs under a profile of AppArmor's, as another user too; one whose profile nobody has loaded does not.
+fn a_profile_confines() -> Outcome {
+    mount("securityfs", "/sys/kernel/security", "securityfs", MountFlags::empty(), None)?;
+    println!("story: modules {}", fs::read_to_string("/sys/kernel/security/lsm")?.trim());
+    fs::write("/sys/kernel/security/apparmor/.load", profile("guest-yard"))?;
+    let mut control = connect()?;
+    for name in ["confined", "confined-nobody"] {
+        control.start(&Order::new(name))?;
+        let pid = one(&mut control, name)?.pid.ok_or("it has no process")?;
+        let current = fs::read_to_string(format!("/proc/{pid}/attr/apparmor/current"))?;
+        println!("story: {name} is in {}", current.trim());
+    }
+    if let Err(why) = control.start(&Order::new("strayed")) {
+        println!("story: strayed: {why}");
+    }
+    let told = Command::new("/bin/verger").args(["why", "strayed"]).output()?;
+    for line in String::from_utf8_lossy(&told.stdout).lines() {
+        println!("story: strayed why: {line}");
+    }
+    Ok(())
+}
+
+/// A profile that forbids nothing and notes what it would have (`complain`), in the form that the kernel takes: what
+/// `apparmor_parser` makes of `profile NAME flags=(complain) {}`, without rules (the kernel's `policy_unpack.c`).
+fn profile(name: &str) -> Vec<u8> {
+    let text =
+        |code: u8, text: &str| [&[code][..], &(text.len() as u16 + 1).to_le_bytes(), text.as_bytes(), &[0]].concat();
+    let named = |name: &str| text(4, name);
+    let string = |value: &str| text(5, value);
+    let number = |value: u32| [&[2][..], &value.to_le_bytes()].concat();
+    let (begin, end) = (vec![7], vec![8]);
+    let flags = [named("flags"), begin.clone(), number(0), number(1), number(0), end.clone()].concat();
+    let capabilities = [0; 4].map(number).concat();
+    [named("version"), number(5), named("profile"), begin, string(name), flags, capabilities, end].concat()
 }
 
 /// A daemon that is not process 1 has a cgroup for itself: it limits what it runs, and leaves the cgroup as it found it. Whether

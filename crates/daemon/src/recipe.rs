@@ -142,6 +142,8 @@ impl Kitchen {
         let directory = service.working_directory_with_nul();
         recipe.working_directory = CStr::from_bytes_with_nul(directory).ok().filter(|text| !text.is_empty());
         recipe.capabilities = service.capabilities();
+        recipe.apparmor_profile = Some(service.apparmor_profile().as_bytes()).filter(|it| !it.is_empty());
+        recipe.selinux_context = Some(service.selinux_context().as_bytes()).filter(|it| !it.is_empty());
         recipe.no_new_privileges = service.no_new_privileges();
 
         let is_shim = matches!(containment, Containment::Shim | Containment::Pidns);

@@ -17,7 +17,7 @@ use crate::places::Places;
 use crate::score::Notes;
 use crate::sources::{Place, Sources};
 use crate::tree::{Entry, Node, Table, Value};
-use crate::value::{capabilities, cpus, resources};
+use crate::value::{capabilities, cpus, label, resources};
 
 /// The largest user or group number; the one above means "unchanged" to the kernel.
 const ID_MAX: i128 = u32::MAX as i128 - 1;
@@ -47,8 +47,6 @@ const OF_PROCESS: &[(&str, &str)] = &[
     ("terminal", "no terminal is made; `session = \"terminal\"` takes one that is there"),
     ("consoleSize", "no terminal is made"),
     ("commandLine", "of another system"),
-    ("apparmorProfile", "verger sets no profile of AppArmor"),
-    ("selinuxLabel", "verger sets no label of SELinux"),
     ("ioPriority", "verger has no key for the priority of input and output"),
 ];
 
@@ -270,6 +268,16 @@ impl Walk<'_> {
                     service.no_new_privileges = flag;
                     self.kept(WAY, entry, "`no_new_privileges`");
                 }
+                "apparmorProfile" => {
+                    let Some(label) = self.label("apparmorProfile", entry) else { continue };
+                    service.apparmor_profile = label;
+                    self.kept(WAY, entry, "`apparmor_profile`");
+                }
+                "selinuxLabel" => {
+                    let Some(label) = self.label("selinuxLabel", entry) else { continue };
+                    service.selinux_context = label;
+                    self.kept(WAY, entry, "`selinux_context`");
+                }
                 "oomScoreAdj" => {
                     let Some(number) = self.whole("oomScoreAdj", &entry.node, -1000, 1000) else { continue };
                     service.oom_score_adjust = Some(number as i16);
@@ -289,6 +297,15 @@ impl Walk<'_> {
         for key in ["args", "cwd"].into_iter().filter(|key| table.get(key).is_none()) {
             self.found.error(place, || Said::new(format!("`process` has no `{key}`")));
         }
+    }
+
+    fn label(&mut self, key: &str, entry: &Entry) -> Option<String> {
+        let text = self.text(entry)?.to_owned();
+        if !label::is_label(&text) {
+            self.wrong(key, &entry.node, label::EXPECTED);
+            return None;
+        }
+        Some(text)
     }
 
     fn environment(&mut self, way: &str, entry: &Entry, service: &mut Service) {

@@ -253,6 +253,8 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
         memory_max,
         cpu_max,
         capabilities,
+        apparmor_profile,
+        selinux_context,
         no_new_privileges,
         randomize_addresses,
         session,
@@ -360,6 +362,8 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
         let names = CAPABILITIES.iter().enumerate().filter(|(bit, _)| bits & (1 << bit) != 0);
         list(names.map(|(_, name)| quoted(name)))
     });
+    text.key_unless("apparmor_profile", apparmor_profile.is_empty(), || quoted(apparmor_profile));
+    text.key_unless("selinux_context", selinux_context.is_empty(), || quoted(selinux_context));
     text.flag("no_new_privileges", *no_new_privileges, standard.no_new_privileges);
     text.key_if_some("control", *control, |right| quoted(right.word()));
     text.flag("restricted", *restricted, standard.restricted);

@@ -223,6 +223,9 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
     match failure.step {
         Step::Program | Step::Exec => given(service.program()),
         Step::WorkingDirectory => given(service.working_directory()),
+        Step::SecurityModule => {
+            [service.apparmor_profile(), service.selinux_context()].into_iter().flat_map(given).collect()
+        }
         Step::User | Step::SetUid => given(service.user()),
         Step::Group | Step::SetGid | Step::SetGroups => {
             let groups = service.groups().into_iter().flatten().map(str::to_owned);

@@ -29,8 +29,10 @@ const ENOEXEC: u16 = 8;
 const EAGAIN: u16 = 11;
 const EACCES: u16 = 13;
 const ENOTDIR: u16 = 20;
+const EINVAL: u16 = 22;
 const ENODATA: u16 = 61;
 const EILSEQ: u16 = 84;
+const EOPNOTSUPP: u16 = 95;
 const EADDRINUSE: u16 = 98;
 const EADDRNOTAVAIL: u16 = 99;
 
@@ -77,6 +79,12 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
             "the service that writes to that handle has written nothing: see to it, and have it run again"
         }
         (Step::Arguments, EILSEQ) => "an argument holds no NUL byte: the service that writes them writes lines of text",
+        (Step::SecurityModule, ENOENT) => {
+            "load that profile first (`apparmor_parser`), or change `apparmor_profile` in the plan"
+        }
+        (Step::SecurityModule, EINVAL | EOPNOTSUPP) => {
+            "the kernel runs no such security module, or knows no such context: see `apparmor_profile` and `selinux_context`"
+        }
         (Step::Capabilities, EPERM) => "the daemon has not got these capabilities itself, so it cannot give them",
         (
             Step::User
@@ -100,6 +108,7 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
             | Step::WorkingDirectory
             | Step::Capabilities
             | Step::NoNewPrivileges
+            | Step::SecurityModule
             | Step::DeathSignal
             | Step::SignalMask
             | Step::Exec,

@@ -71,6 +71,8 @@ fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {
         memory_max: service.memory_max(),
         cpu_max: service.cpu_max(),
         capabilities: service.capabilities(),
+        apparmor_profile: service.apparmor_profile().to_owned(),
+        selinux_context: service.selinux_context().to_owned(),
         no_new_privileges: service.no_new_privileges(),
         randomize_addresses: service.randomize_addresses(),
         session: service.session(),

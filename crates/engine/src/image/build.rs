@@ -321,6 +321,8 @@ fn check_ranges(service: &Service) -> Result<(), BuildError> {
         (service.cpu_affinity.iter().all(|cpu| *cpu < CPUS_MAX), "cpu_affinity"),
         (service.resource_limits.iter().all(|limit| limit.soft <= limit.hard && limit.resource < 16), "limits"),
         (service.memory_max != Some(0), "memory_max"),
+        (service.apparmor_profile.len() <= SECURITY_LABEL_BYTES_MAX, "apparmor_profile"),
+        (service.selinux_context.len() <= SECURITY_LABEL_BYTES_MAX, "selinux_context"),
         (service.cpu_max.is_none_or(|percent| (1..=CPU_PERCENT_MAX).contains(&percent)), "cpu_max"),
         (service.stop.iter().all(|step| (1..=64).contains(&step.signal)), "stop signal"),
         (service.stop.len() <= STOP_STEPS_MAX, "number of stop signals"),
@@ -337,6 +339,8 @@ fn check_ranges(service: &Service) -> Result<(), BuildError> {
 
 /// CPU numbers stay below this (the kernel's own largest build is 8192).
 pub const CPUS_MAX: u32 = 8192;
+/// Longest name of a profile of AppArmor's, and context of SELinux's, that we take.
+pub const SECURITY_LABEL_BYTES_MAX: usize = 255;
 /// No service may be given more CPU time than all of them have, in percent of one.
 pub const CPU_PERCENT_MAX: u32 = 100 * CPUS_MAX;
 /// Descriptor numbers that a plan can name stay below this.
@@ -637,6 +641,8 @@ impl Writer {
             cpu_max: service.cpu_max.unwrap_or(0),
             capabilities_given: u8::from(service.capabilities.is_some()),
             capabilities: service.capabilities.unwrap_or(0),
+            apparmor_profile: self.text(&service.apparmor_profile)?,
+            selinux_context: self.text(&service.selinux_context)?,
             no_new_privileges: u8::from(service.no_new_privileges),
             randomize_addresses: u8::from(service.randomize_addresses),
             session: service.session.code(),

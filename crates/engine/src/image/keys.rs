@@ -56,6 +56,8 @@ keys! {
     run "memory_max" |a, b| a.memory_max() == b.memory_max();
     run "cpu_max" |a, b| a.cpu_max() == b.cpu_max();
     run "capabilities" |a, b| a.capabilities() == b.capabilities();
+    run "apparmor_profile" |a, b| a.apparmor_profile() == b.apparmor_profile();
+    run "selinux_context" |a, b| a.selinux_context() == b.selinux_context();
     run "no_new_privileges" |a, b| a.no_new_privileges() == b.no_new_privileges();
     run "randomize_addresses" |a, b| a.randomize_addresses() == b.randomize_addresses();
     run "session" |a, b| a.session() == b.session();

@@ -12,7 +12,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -210,6 +210,8 @@ record! {
         cpu_max: u32,
         capabilities_given: u8,
         capabilities: u64,
+        apparmor_profile: Text,
+        selinux_context: Text,
         no_new_privileges: u8,
         randomize_addresses: u8,
         session: u8,

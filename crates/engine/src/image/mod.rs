@@ -19,7 +19,10 @@ mod verify;
 mod view;
 
 pub use back::plan_of;
-pub use build::{ARGUMENTS_MAX, BuildError, CPU_PERCENT_MAX, CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, build};
+pub use build::{
+    ARGUMENTS_MAX, BuildError, CPU_PERCENT_MAX, CPUS_MAX, DESCRIPTORS_MAX, SECURITY_LABEL_BYTES_MAX, STOP_STEPS_MAX,
+    build,
+};
 pub use groups::GROUPS_MAX;
 pub use keys::{Key, changed_keys, needs_another_run};
 pub use layout::{IMAGE_BYTES_MAX, MAGIC, VERSION};

@@ -97,6 +97,10 @@ pub struct Service {
     pub cpu_max: Option<u32>,
     /// Capabilities left in the bounding set and raised as ambient; `None` means untouched.
     pub capabilities: Option<u64>,
+    /// The profile of AppArmor that holds from its execution on (`aa_change_onexec(3)`); empty means the daemon's own rules.
+    pub apparmor_profile: String,
+    /// The context of SELinux that it is executed in (`setexeccon(3)`); empty means what the policy gives it.
+    pub selinux_context: String,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
     /// Whether addresses are randomised (`ADDR_NO_RANDOMIZE` when false).
@@ -184,6 +188,8 @@ impl Default for Service {
             memory_max: None,
             cpu_max: None,
             capabilities: None,
+            apparmor_profile: String::new(),
+            selinux_context: String::new(),
             no_new_privileges: false,
             randomize_addresses: true,
             session: Session::Own,

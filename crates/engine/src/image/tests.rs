@@ -24,6 +24,8 @@ fn rich() -> Plan {
     db.umask = Some(0o027);
     db.nice = Some(-5);
     db.scheduling = Some((SchedulingPolicy::Fifo, 50));
+    db.apparmor_profile = "robot//db".into();
+    db.selinux_context = "u:r:db_t:s0".into();
     db.cpu_affinity = vec![0, 65, 8191];
     db.resource_limits = vec![ResourceLimit { resource: 7, soft: 1024, hard: u64::MAX }];
     (db.memory_max, db.cpu_max) = (Some(64 << 20), Some(150));
@@ -115,6 +117,7 @@ fn what_was_planned_is_read_back() {
     assert_eq!(db.groups().unwrap().collect::<Vec<_>>(), ["audio", "44"]);
     assert_eq!((db.umask(), db.nice(), db.oom_score_adjust()), (Some(0o027), Some(-5), None));
     assert_eq!(db.scheduling(), Some((SchedulingPolicy::Fifo, 50)));
+    assert_eq!((db.apparmor_profile(), db.selinux_context()), ("robot//db", "u:r:db_t:s0"));
     assert_eq!(db.cpu_affinity().collect::<Vec<_>>(), [0, 65, 8191]);
     assert_eq!(db.resource_limits().collect::<Vec<_>>(), rich().services[1].resource_limits);
     assert_eq!((db.memory_max(), db.cpu_max()), (Some(64 << 20), Some(150)));
@@ -265,8 +268,8 @@ fn a_cut_or_foreign_image_is_refused_by_its_reason() {
     }
     assert_eq!(Image::verify(Arc::new(vec![0x7f; 4096])).unwrap_err(), ImageError::Foreign);
     let mut next = good;
-    next[8] = 9;
-    assert_eq!(Image::verify(Arc::new(next)).unwrap_err(), ImageError::OtherVersion { found: 9 });
+    next[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
+    assert_eq!(Image::verify(Arc::new(next)).unwrap_err(), ImageError::OtherVersion { found: VERSION + 1 });
 }
 
 /// The checksum is right, but the content is not: every byte in turn is set to several values and sealed again. What
@@ -317,6 +320,7 @@ fn services_that_share_their_edges_are_refused() {
 fn read_everything(image: &Image) {
     for service in image.services() {
         let texts = service.name().len() + service.description().len() + service.user().len() + service.group().len();
+        let texts = texts + service.apparmor_profile().len() + service.selinux_context().len();
         let lists = service.argv().count() + service.environment().count() + service.cpu_affinity().count();
         let more = service.groups().map_or(0, Iterator::count) + service.resource_limits().count();
         let steps = (0..=service.stop_len()).filter_map(|step| service.stop_step(step)).count();
@@ -443,6 +447,8 @@ fn every_key_that_changes_is_named() {
         ("memory_max", true, |it| it.memory_max = Some(1)),
         ("cpu_max", true, |it| it.cpu_max = None),
         ("capabilities", true, |it| it.capabilities = Some(0)),
+        ("apparmor_profile", true, |it| it.apparmor_profile = "web".into()),
+        ("selinux_context", true, |it| it.selinux_context = "u:r:web_t:s0".into()),
         ("no_new_privileges", true, |it| it.no_new_privileges ^= true),
         ("randomize_addresses", true, |it| it.randomize_addresses ^= true),
         ("session", true, |it| it.session = Session::Group),
@@ -537,6 +543,8 @@ fn each_field_is_a_key(service: Service) {
         memory_max: _,
         cpu_max: _,
         capabilities: _,
+        apparmor_profile: _,
+        selinux_context: _,
         no_new_privileges: _,
         randomize_addresses: _,
         session: _,

@@ -6,7 +6,9 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::build::{CPU_PERCENT_MAX, CPUS_MAX, DESCRIPTORS_MAX, STOP_STEPS_MAX, find_cycle, flaw_of_socket};
+use super::build::{
+    CPU_PERCENT_MAX, CPUS_MAX, DESCRIPTORS_MAX, SECURITY_LABEL_BYTES_MAX, STOP_STEPS_MAX, find_cycle, flaw_of_socket,
+};
 use super::groups::GROUPS_MAX;
 use super::layout::*;
 use super::plan::{
@@ -460,6 +462,8 @@ impl<'i> Checker<'i> {
             ServiceRecord::origin_file(record),
             ServiceRecord::program(record),
             ServiceRecord::working_directory(record),
+            ServiceRecord::apparmor_profile(record),
+            ServiceRecord::selinux_context(record),
             ServiceRecord::user(record),
             ServiceRecord::group(record),
         ] {
@@ -501,6 +505,9 @@ impl<'i> Checker<'i> {
             ServiceRecord::ready(record) <= READY_EXIT,
         ];
         sound(known.iter().all(|known| *known), "a choice is unknown")?;
+        let labels = [ServiceRecord::apparmor_profile(record), ServiceRecord::selinux_context(record)];
+        let fit = labels.iter().all(|label| label.len as usize <= SECURITY_LABEL_BYTES_MAX);
+        sound(fit, "a name of a security module's is too long")?;
         sound(ServiceRecord::cpu_max(record) <= CPU_PERCENT_MAX, "a limit of CPU time is out of range")?;
         sound(
             ServiceRecord::ready(record) != READY_FD || (3..DESCRIPTORS_MAX).contains(&ServiceRecord::ready_fd(record)),

@@ -359,6 +359,10 @@ impl<'i> ServiceView<'i> {
         program;
         /// Working directory; empty means the daemon's.
         working_directory;
+        /// The profile of AppArmor that holds from its execution on; empty means the daemon's own rules.
+        apparmor_profile;
+        /// The context of SELinux that it is executed in; empty means what the policy gives it.
+        selinux_context;
         /// User name or number; empty means the daemon's.
         user;
         /// Group name or number; empty means the user's primary group.

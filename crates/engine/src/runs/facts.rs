@@ -222,6 +222,8 @@ coded_enum! {
         Namespace = 28, "namespace";
         /// Reading the arguments that another service has written.
         Arguments = 29, "arguments";
+        /// Telling AppArmor or SELinux what the program is to be executed as.
+        SecurityModule = 30, "security-module";
     }
 }
 

@@ -90,6 +90,7 @@ pub fn last_stop_reason(order: LastOrder) -> LastStopReason {
             | Step::WorkingDirectory
             | Step::Capabilities
             | Step::NoNewPrivileges
+            | Step::SecurityModule
             | Step::SignalMask
             | Step::Exec => LastStopReason::ExecvErr,
         },

@@ -13,6 +13,7 @@ use core::ffi::{CStr, c_void};
 use core::sync::atomic::Ordering;
 use std::os::fd::AsRawFd;
 
+use verger_engine::image::SECURITY_LABEL_BYTES_MAX;
 use verger_engine::runs::Step;
 
 use super::flight::Report;
@@ -165,6 +166,14 @@ impl Orders<'_> {
         self.at(Step::Umask);
         if let Some(umask) = recipe.umask {
             plain!(syscall1, libc::SYS_umask, umask)?;
+        }
+        // While the file is still ours: the kernel gives it to root when the ids change, and takes nothing that was opened before.
+        self.at(Step::SecurityModule);
+        if let Some(profile) = recipe.apparmor_profile {
+            confine(profile)?;
+        }
+        if let Some(context) = recipe.selinux_context {
+            tell_module(c"/proc/self/attr/exec", context)?;
         }
         self.at(Step::SetGroups);
         if let Some(groups) = recipe.groups {
@@ -381,6 +390,29 @@ fn is_readable(fd: i32) -> bool {
     // SAFETY: one pollfd, and a timespec of two 64-bit words: no wait.
     let count = unsafe { syscall5(libc::SYS_ppoll, (&raw mut poll) as usize, 1, (&raw const timeout) as usize, 0, 8) };
     count > 0 && poll.revents & libc::POLLIN != 0
+}
+
+/// Names the profile that holds from the exec on.
+fn confine(profile: &[u8]) -> Tried<()> {
+    const ORDER: &[u8] = b"exec ";
+    let mut text = [0u8; ORDER.len() + SECURITY_LABEL_BYTES_MAX];
+    let all = ORDER.iter().chain(profile);
+    text.iter_mut().zip(all).for_each(|(place, byte)| *place = *byte);
+    let text = text.get(..ORDER.len().wrapping_add(profile.len())).ok_or(Failed(libc::E2BIG))?;
+    match tell_module(c"/proc/self/attr/apparmor/exec", text) {
+        // Before Linux 5.8 the modules share one file.
+        Err(Failed(libc::EOPNOTSUPP)) => tell_module(c"/proc/self/attr/exec", text),
+        other => other,
+    }
+}
+
+/// Says something to a security module, in one write. `EOPNOTSUPP`: the kernel has no such file.
+fn tell_module(file: &CStr, text: &[u8]) -> Tried<()> {
+    let file = open(libc::AT_FDCWD, file, libc::O_WRONLY | libc::O_CLOEXEC)
+        .map_err(|Failed(errno)| Failed(if errno == libc::ENOENT { libc::EOPNOTSUPP } else { errno }))?;
+    let written = write(file, text);
+    plain!(syscall1, libc::SYS_close, file)?;
+    written.map(drop)
 }
 
 fn oom_score(score: i16) -> Tried<()> {

@@ -56,6 +56,10 @@ pub struct Recipe<'a> {
     /// The capabilities it keeps, bit by bit (`capabilities(7)`): permitted, effective, inheritable and ambient are exactly
     /// these, and the bounding set loses all others.
     pub capabilities: Option<u64>,
+    /// The profile of AppArmor that is to hold from the exec on (`aa_change_onexec(3)`): at most 255 bytes.
+    pub apparmor_profile: Option<&'a [u8]>,
+    /// The context of SELinux that the program is executed in (`setexeccon(3)`).
+    pub selinux_context: Option<&'a [u8]>,
     /// `PR_SET_NO_NEW_PRIVS`.
     pub no_new_privileges: bool,
     /// The signal it gets when the *thread* that spawned it ends (`PR_SET_PDEATHSIG`). The kernel forgets it when the program
@@ -98,6 +102,8 @@ impl<'a> Recipe<'a> {
             uid: None,
             working_directory: None,
             capabilities: None,
+            apparmor_profile: None,
+            selinux_context: None,
             no_new_privileges: false,
             death_signal: None,
             announce: None,

@@ -1,13 +1,14 @@
 //! As whom a service runs, and what it may do.
 
 use serde_json::{Value as Json, json};
-use verger_engine::image::{Right, Service};
+use verger_engine::image::{Right, SECURITY_LABEL_BYTES_MAX, Service};
 
 use super::{Key, Reader, Shape, octal};
 use crate::complaint::{Said, quoted};
 use crate::near::did_you_mean;
 use crate::tree::{Node, Value};
 use crate::value::capabilities::{CAPABILITIES, bit};
+use crate::value::label;
 
 /// The largest user or group number; the one above means "unchanged" to the kernel.
 const ID_MAX: u32 = u32::MAX - 1;
@@ -83,6 +84,38 @@ pub(super) const KEYS: &[Key<Service>] = &[
         },
     },
     Key {
+        name: "apparmor_profile",
+        aliases: &["apparmor", "apparmorprofile", "aa_profile"],
+        default: "",
+        doc: "The profile of AppArmor that it is confined by from its first instruction on; it has to be loaded. Where the kernel does not \
+              run AppArmor, or has no such profile, the service does not start.",
+        shape: Shape::Other {
+            written: "string",
+            schema: label_schema,
+            read: |service, node, reader| {
+                if let Some(label) = read_label(node, reader) {
+                    service.apparmor_profile = label;
+                }
+            },
+        },
+    },
+    Key {
+        name: "selinux_context",
+        aliases: &["selinux", "selinuxcontext", "selinux_label", "security_context"],
+        default: "",
+        doc: "The context of SELinux that it is executed in, in place of the one that the policy gives it. Where the kernel does not run \
+              SELinux, or refuses the context, the service does not start.",
+        shape: Shape::Other {
+            written: "string",
+            schema: label_schema,
+            read: |service, node, reader| {
+                if let Some(label) = read_label(node, reader) {
+                    service.selinux_context = label;
+                }
+            },
+        },
+    },
+    Key {
         name: "no_new_privileges",
         aliases: &["nonewprivileges", "no_new_privs"],
         default: "false",
@@ -110,6 +143,27 @@ pub(super) const KEYS: &[Key<Service>] = &[
         shape: Shape::Flag(|service, flag| service.restricted = flag),
     },
 ];
+
+fn label_schema() -> Json {
+    json!({ "type": "string", "minLength": 1, "maxLength": SECURITY_LABEL_BYTES_MAX })
+}
+
+/// What a security module calls something.
+fn read_label(node: &Node, reader: &mut Reader<'_>) -> Option<String> {
+    let Value::Text(text) = &node.value else {
+        reader.wrong(node, "a string", None);
+        return None;
+    };
+    if !label::is_label(text) {
+        reader.wrong(
+            node,
+            label::EXPECTED,
+            Some("without the key the service is confined as the daemon is".to_owned()),
+        );
+        return None;
+    }
+    Some(text.clone())
+}
 
 fn identity_schema() -> Json {
     json!({ "anyOf": [{ "type": "string" }, { "type": "integer", "minimum": 0, "maximum": ID_MAX }] })

@@ -564,6 +564,19 @@ fn numbers_and_words() {
         "user = -1",
         &["x.toml:3:8: `user` in service `x` is the number -1, expected a name, or a number from 0 to 4294967294"],
     );
+    let no_label = "expected 1 to 255 bytes without control characters\n  hint: without the key the service is confined as the daemon is";
+    check_line(
+        "apparmor_profile = ''",
+        &[&format!("x.toml:3:20: `apparmor_profile` in service `x` is the string \"\", {no_label}")],
+    );
+    check_line(
+        "selinux_context = \"a\\u0001b\"",
+        &[&format!("x.toml:3:19: `selinux_context` in service `x` is the string \"a\\u{{1}}b\", {no_label}")],
+    );
+    check_line(
+        "apparmor = 3",
+        &["x.toml:3:1: unknown key `apparmor` in service `x`\n  hint: that is `apparmor_profile` here"],
+    );
     for bad in ["'28'", "'1000'", "'0o27'", "''", "'+27'"] {
         check_line(
             &format!("umask = {bad}"),

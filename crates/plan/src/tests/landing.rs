@@ -137,6 +137,8 @@ fn every_key_lands() {
             scheduling: Some((SchedulingPolicy::Fifo, 50)),
             cpu_affinity: vec![0, 1],
             capabilities: Some(1 << 23 | 1 << 12),
+            apparmor_profile: "robot-camera".into(),
+            selinux_context: "system_u:system_r:camera_t:s0".into(),
             no_new_privileges: true,
             memory_max: Some(64 << 20),
             cpu_max: Some(150),
@@ -163,7 +165,7 @@ fn every_key_lands() {
             give_up_within: Span::from_secs(150),
             control: Some(Right::Observe),
             restricted: true,
-            ..base("driver@left", 80, &["driver", "--side", "left"])
+            ..base("driver@left", 82, &["driver", "--side", "left"])
         }
     );
     assert_eq!(
@@ -181,7 +183,7 @@ fn every_key_lands() {
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
             stop: vec![StopStep { signal: 2, wait: Span::from_secs(10) }],
-            ..base("planner", 92, &["planner"])
+            ..base("planner", 94, &["planner"])
         }
     );
     // A condition has its service's share of the machine, and a life of its own.
@@ -201,7 +203,7 @@ fn every_key_lands() {
             paced: false,
             cpu_affinity: vec![2, 3],
             scheduling: Some((SchedulingPolicy::Batch, 0)),
-            ..base("planner:path", 101, &probe.split(' ').collect::<Vec<_>>())
+            ..base("planner:path", 103, &probe.split(' ').collect::<Vec<_>>())
         }
     );
     let probe = "verger-probe --name planner:variable variable RUST_LOG info";
@@ -214,7 +216,7 @@ fn every_key_lands() {
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
             survive: true,
-            ..base("inspect", 105, &["inspect"])
+            ..base("inspect", 107, &["inspect"])
         }
     );
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -223,12 +225,12 @@ fn every_key_lands() {
         Service {
             environment: vec![variable("SIDE", "rear"), variable("GAIN", "50%")],
             paced: false,
-            ..base("camera@rear", 147, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
+            ..base("camera@rear", 149, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
         }
     );
     assert_eq!(find("camera@front").environment, [variable("SIDE", "front"), variable("GAIN", "100%")]);
     let cameras: Vec<String> = vec!["camera@rear".into(), "camera@front".into()];
-    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 150, &["worker", "2"]) });
+    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 152, &["worker", "2"]) });
     let lines = |number, lines| source(number, Source::Lines(lines));
     let leader = find("leader");
     assert_eq!(leader.descriptors[1..], [lines(0, Lines::Events), lines(1, Lines::Commands)]);

@@ -14,7 +14,7 @@ const CONFIG: &str = r#"{ "ociVersion": "1.2.0",
     "cwd": "/srv",
     "capabilities": { "bounding": ["CAP_KILL", "CAP_CHOWN"], "effective": ["CAP_NET_BIND_SERVICE"] },
     "rlimits": [ { "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 512 }, { "type": "RLIMIT_CORE", "hard": 0, "soft": 0 } ],
-    "noNewPrivileges": true, "oomScoreAdj": 100, "apparmorProfile": "acme",
+    "noNewPrivileges": true, "oomScoreAdj": 100, "apparmorProfile": "acme", "selinuxLabel": "u:r:acme_t:s0",
     "ioPriority": { "class": "IOPRIO_CLASS_IDLE", "priority": 4 },
     "scheduler": { "policy": "SCHED_FIFO", "priority": 10, "nice": 3, "flags": [] },
     "execCPUAffinity": { "initial": "7", "final": "0-1,3" } },
@@ -46,6 +46,7 @@ fn the_process_is_a_service() {
     );
     assert_eq!((it.user.as_str(), it.group.as_str(), it.umask), ("1", "7", Some(0o77)));
     assert_eq!(it.groups.as_deref(), Some(&["5".to_owned(), "6".to_owned()][..]));
+    assert_eq!((it.apparmor_profile.as_str(), it.selinux_context.as_str()), ("acme", "u:r:acme_t:s0"));
     assert_eq!((it.capabilities, it.no_new_privileges, it.oom_score_adjust), (Some(1 << 10), true, Some(100)));
     let limit = |resource, soft, hard| ResourceLimit { resource, soft, hard };
     assert_eq!(it.resource_limits, [limit(4, 0, 0), limit(7, 512, 1024)]);
@@ -65,7 +66,6 @@ fn the_process_is_a_service() {
         [
             "process.terminal",
             "process.capabilities.bounding",
-            "process.apparmorProfile",
             "process.ioPriority",
             "process.scheduler.flags",
             "process.execCPUAffinity.initial",
@@ -79,7 +79,7 @@ fn the_process_is_a_service() {
         ]
     );
     assert_eq!(of(Fate::Approximated), ["process.args", "process.cwd", "process.capabilities.effective"]);
-    assert_eq!(of(Fate::Kept).len(), 13);
+    assert_eq!(of(Fate::Kept).len(), 15);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod capabilities;
 pub(crate) mod command;
 pub(crate) mod cpus;
+pub(crate) mod label;
 pub(crate) mod listen;
 pub(crate) use verger_engine::duration;
 pub(crate) mod resources;

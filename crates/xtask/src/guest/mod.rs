@@ -146,6 +146,22 @@ const MACHINE: Scenario = Scenario {
                 })
             },
         },
+        Claim {
+            what: "a service is confined by its profile of AppArmor, whoever it runs as",
+            holds: |it| {
+                it.after("story: confined is in ") == Some("guest-yard (complain)")
+                    && it.after("story: confined-nobody is in ") == Some("guest-yard (complain)")
+            },
+        },
+        Claim {
+            what: "and does not start where nobody has loaded it, which is said",
+            holds: |it| {
+                let is_told = |words: &str| {
+                    it.lines.iter().any(|line| line.contains("story: strayed why: ") && line.contains(words))
+                };
+                is_told("step security-module: No such file or directory") && is_told("load that profile first")
+            },
+        },
         Claim { what: "the story is told to its end", holds: |it| it.after("story: told").is_some() },
         Claim { what: "it powers off when everything has ended", holds: |it| it.end == End::PoweredOff },
     ],
