@@ -48,6 +48,8 @@ const SIGTERM: u8 = 15;
 
 /// How long a daemon that has closed its connection is given to end, before it counts as one that broke and came back.
 const ENDING: Timespec = Timespec { tv_sec: 2, tv_nsec: 0 };
+/// What is said where the end came faster than it could be told.
+const ENDED_UNSEEN: &str = "the daemon has ended; not all of what happened could be shown";
 /// What has begun to come is there after so long.
 const MOMENT: Duration = Duration::from_millis(1);
 
@@ -60,8 +62,12 @@ impl Up {
         let Started { pid, connection } = launch::start_daemon(Some(&ready.image), &setting.instance, self.budget)?;
         let end = watch_end(pid)?;
         let mut show = Show::new(setting);
-        let watch = connection.watch(None).map_err(|error| reach::trouble(setting, None, &error));
-        let mut up = Company { setting, pid, signals, end, asked: 0, watch: watch.ok() };
+        let mut up = Company { setting, pid, signals, end, asked: 0, watch: None };
+        match connection.watch(None) {
+            Ok(watch) => up.watch = Some(watch),
+            Err(_) if up.is_ending() => show.say(Tone::Uneasy, ENDED_UNSEEN),
+            Err(error) => setting.terminal.complain(&reach::trouble(setting, None, &error)),
+        }
         up.stay(&mut show)?;
         let exit = reap::wait_pid(pid).map_err(cannot("wait for the daemon"))?;
         match exit.ended {
@@ -136,7 +142,7 @@ impl Company<'_> {
                 Err(error) if self.is_ending() => {
                     // Cut in the middle of what it said: it was told faster than it could be shown.
                     let _nothing_more_comes = error;
-                    show.say(Tone::Uneasy, "the daemon has ended; not all of what happened could be shown");
+                    show.say(Tone::Uneasy, ENDED_UNSEEN);
                     self.watch = None;
                 }
                 Err(error) => {
