@@ -352,6 +352,28 @@ impl Machine {
         }
         found.extend(self.look_for_program(service));
         found.extend(self.look_for_folders(service));
+        found.extend(self.look_for_modules(service));
+        found
+    }
+
+    /// The security modules that its names are of. Which names they know is seen at a start only.
+    fn look_for_modules(&mut self, service: &Service) -> Vec<Missing> {
+        let mut found = Vec::new();
+        let mut look = |given: &str, keys, module: &str, runs: fn() -> bool| {
+            if given.is_empty() {
+                return;
+            }
+            if self.ask("security module", module, None, || (!runs()).then_some(EOPNOTSUPP)).is_some() {
+                let message = format!("`{given}` is a name of {module}'s, which this kernel does not run");
+                let hint = Some("until it does, this service cannot start".to_owned());
+                found.push(Missing { severity: Severity::Warning, keys, message, hint });
+            }
+        };
+        let apparmor = || std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|it| it.starts_with(b"Y"));
+        look(&service.apparmor_profile, &["apparmor_profile"], "AppArmor", apparmor);
+        look(&service.selinux_context, &["selinux_context"], "SELinux", || {
+            Path::new("/sys/fs/selinux/enforce").exists()
+        });
         found
     }
 
@@ -448,6 +470,7 @@ impl Machine {
 
 const ENOENT: u16 = 2;
 const EACCES: u16 = 13;
+const EOPNOTSUPP: u16 = 95;
 const ENOTDIR: u16 = 20;
 
 fn errno_of(failure: StartFailure) -> u16 {

@@ -465,6 +465,25 @@ fn a_plan_with_an_error_starts_nothing() {
     assert!(!scene.path("run").exists(), "nothing was begun");
 }
 
+/// Names of security modules that the kernel does not run are told at their keys.
+#[test]
+fn names_of_security_modules_that_are_not_there_are_told() {
+    let scene = Scene::empty("verbs-modules");
+    let plan = "[service.cam]\ncommand = \"sleep 1\"\napparmor_profile = \"cam\"\nselinux_context = \"u:r:cam_t:s0\"\n";
+    let file = scene.write("modules.toml", plan);
+    let (status, _, words) = scene.ask(&["check", file.to_str().unwrap()]);
+    assert_eq!(status, 0, "{words}");
+    let apparmor = std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|it| it.starts_with(b"Y"));
+    let selinux = std::path::Path::new("/sys/fs/selinux/enforce").exists();
+    for (runs, line) in [
+        (apparmor, "Warning: `cam` is a name of AppArmor's, which this kernel does not run"),
+        (selinux, "Warning: `u:r:cam_t:s0` is a name of SELinux's, which this kernel does not run"),
+    ] {
+        assert_eq!(words.contains(line), !runs, "{words}");
+    }
+    assert_eq!(scene.ask(&["check", "--elsewhere", file.to_str().unwrap()]).2, "");
+}
+
 /// What the machine has no controllers for is told at its key; for another machine nothing is.
 #[test]
 fn limits_without_a_controller_are_told() {
