@@ -106,7 +106,7 @@ fn the_sandbox_is_as_configured() {
     assert_eq!(process.limit("Max cpu time").0, "unlimited");
     let limits = machine.client().why("one").expect("it answers").limits;
     let lacks = |key: &str| limits.iter().any(|line| line.starts_with(key));
-    assert_eq!(lacks("cpu_max of one has no effect: "), !is_held("cpu.max"), "{limits:?}");
+    assert!(lacks("cpu_max of one has no effect: "), "no controller holds what is scheduled in real time: {limits:?}");
     assert_eq!(lacks("memory_max of one: "), !is_held("memory.max"), "{limits:?}");
 
     // The standard defaults.
@@ -305,7 +305,9 @@ fn a_process_of_the_seed_is_as_configured() {
     assert_eq!(words(process, "Groups"), ["9"]);
     assert_eq!(process.status("Cpus_allowed_list"), first.to_string());
     assert_eq!((process.stat(PRIORITY), process.stat(POLICY)), (10, 1));
-    assert_eq!(process.limit("Max address space"), ("536870912".to_owned(), "536870912".to_owned()));
+    let has_own_cgroup = ["cgroup", "pidns"].contains(&machine.show("a").containment.to_string().as_str());
+    let space = if has_own_cgroup && process.cgroup().join("memory.max").exists() { "unlimited" } else { "536870912" };
+    assert_eq!(process.limit("Max address space"), (space.to_owned(), space.to_owned()));
     assert_eq!(process.limit("Max data size").0, "unlimited");
     let environment = process.environment();
     assert_eq!(environment.get("ONLY").map(String::as_str), Some("this one"));
