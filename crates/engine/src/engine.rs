@@ -61,7 +61,7 @@ impl Engine {
             Event::Tick => self.ticking = true,
             Event::Pressure(pressure) => self.life.feel(pressure),
             Event::Found(found) => self.life.found(&mut self.runs, &found),
-            Event::Resume => self.life.resume(),
+            Event::Resume => self.life.resume(self.runs.images()),
             Event::Fault { service, what } => self.life.inject_fault(&mut self.runs, service, what),
         }
         Effects { engine: self, drained: false }

@@ -106,6 +106,8 @@ struct OnTrial {
     disturbed: bool,
     /// It has lasted longer than the step that began it, so what it touches is known.
     seen: bool,
+    /// The newest run before the event being heard.
+    last_run: RunId,
 }
 
 /// How a budget is shared, at the least: what graces can have, and what the longest chain needs of it for certain.
@@ -149,11 +151,14 @@ impl Watch {
                     .filter(|new| old(new.name()).is_some_and(|old| changed_keys(&old, new).next().is_some()));
                 let touched = otherwise.filter_map(|new| Some(engine.find(new.name())?.slot)).collect();
                 let former = engine.plan().map_or(0, Image::digest);
-                self.trial = Some(OnTrial { former, touched, disturbed: false, seen: false });
+                self.trial = Some(OnTrial { former, touched, disturbed: false, seen: false, last_run: self.last_run });
             }
             (Event::Command(_) | Event::Switch(_) | Event::Fault { .. }, Some(trial)) => trial.disturbed = true,
             (Event::Run(RunEvent::Exited { .. } | RunEvent::SpawnFailed { .. }), Some(trial)) => trial.disturbed = true,
             _ => {}
+        }
+        if let Some(trial) = &mut self.trial {
+            trial.last_run = self.last_run;
         }
         if let Event::Shutdown { patience: Patience::Within(within), .. } = event
             && self.kill_at.is_none_or(|kill_at| now + budget::usable(*within) < kill_at)
@@ -675,27 +680,14 @@ impl Watch {
             let is_led = !matches!(cause, Cause::Asked | Cause::Removed | Cause::Redescribed);
             // What the change brought goes with it, whoever had started it by then.
             let is_new = cause == Cause::Removed && engine.plan().is_some_and(|former| former.find(name).is_none());
-            let is_beside = is_beside_its_target(engine, slot) || self.is_only_for_who_is_beside(engine, slot);
-            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_beside;
+            // A run that the roll-back began: of two groups whose members conflict, one has to give way.
+            let is_of_it = engine.status(slot).is_some_and(|status| status.run > trial.last_run);
+            let is_beside = is_beside_its_target(engine, slot);
+            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_of_it || is_beside;
             let touched = is_excused || trial.touched.contains(&slot);
             hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
         }
         Ok(())
-    }
-
-    /// Whether somebody needs a service who is beside his target, and nobody whom the targets of now have: it goes with that one,
-    /// whom somebody had started.
-    fn is_only_for_who_is_beside(&self, engine: &Engine, slot: u32) -> bool {
-        let mut users = self.users.get(&slot).into_iter().flatten();
-        if !users.any(|user| is_beside_its_target(engine, *user)) {
-            return false;
-        }
-        let mut way: Vec<u32> = engine.groups().flat_map(|group| members(engine, &group)).collect();
-        let mut seen: BTreeSet<u32> = way.iter().copied().collect();
-        while let Some(at) = way.pop() {
-            way.extend(needs(engine, at).iter().map(|edge| edge.target).filter(|target| seen.insert(*target)));
-        }
-        !seen.contains(&slot)
     }
 
     /// When a group begins to start what its target has, what the switch put down is gone.

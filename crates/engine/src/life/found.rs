@@ -94,11 +94,11 @@ impl Found {
 
 impl Life {
     /// All that was known has been told: from here on things move.
-    pub(crate) fn resume(&mut self) {
+    pub(crate) fn resume(&mut self, images: &crate::images::Images) {
         if self.mode == Mode::Finding {
             self.mode = Mode::Serving;
             let root = self.root(RootKind::Revival);
-            self.set_out_all(root);
+            self.set_out_all(images, root);
             self.roots.release(root);
         }
     }

@@ -16,7 +16,7 @@ mod way;
 
 use alloc::vec::Vec;
 
-use super::phase::{Asked, Phase, PhaseKind, Want};
+use super::phase::{Phase, PhaseKind, Want};
 use super::plan::Taking;
 use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Scope, Why};
 use crate::causes::{Actor, Cause, Root, RootId, RootKind};
@@ -139,7 +139,7 @@ pub(super) struct Group {
     pub(super) caller: Option<Caller>,
     /// The answer to the last key.
     pub(super) answered: Option<(u128, Outcome)>,
-    /// To set out for its target, by a plan: one after the other, so that what a step says does not grow with their number.
+    /// To set out for its target, by a plan: that is told one after the other, so that what a step says does not grow with their number.
     pub(super) sets_out: bool,
     pub(super) ripe: bool,
 }
@@ -180,11 +180,23 @@ impl Groups {
         }
     }
 
+    /// All are to set out for the targets they have.
+    pub(super) fn mark_to_set_out(&mut self) {
+        for at in 0..self.places.len() {
+            if self.places[at].home.is_some() {
+                self.places[at].sets_out = true;
+                self.ripen(at as u32);
+            }
+        }
+    }
+
+    /// One that is ripe: first those that set out, for nobody asks before.
     fn take_ripe(&mut self) -> Option<u32> {
         if self.ripe == 0 {
             return None;
         }
-        let at = self.places.iter().position(|place| place.ripe)?;
+        let sets_out = self.places.iter().position(|place| place.ripe && place.sets_out);
+        let at = sets_out.or_else(|| self.places.iter().position(|place| place.ripe))?;
         self.places[at].ripe = false;
         self.ripe -= 1;
         Some(at as u32)
@@ -326,35 +338,17 @@ impl Life {
     }
 
     /// Every group goes (again) to the target it has: after a plan, whose members may be others now.
-    pub(super) fn set_out_all(&mut self, root: RootId) {
+    pub(super) fn set_out_all(&mut self, images: &Images, root: RootId) {
+        self.groups.mark_to_set_out();
         for place in &mut self.groups.places {
-            place.leaving = 0;
-        }
-        // What was kept for a former description is looked at when the first of them sets out; who leaves for whom, by each.
-        for slot in 0..self.slots.len() as u32 {
-            let service = &mut self.slots[slot as usize];
-            service.leaves = END;
-            if service.asked == Asked::Kept {
-                service.asked = Asked::Down;
-                self.raised.push(slot);
-            }
-        }
-        if self.groups.places.iter().all(|place| place.home.is_none()) {
-            self.let_go_of_raised(Cause::Asked, root);
-            self.release_needs(root);
-            self.walk.clear();
-        }
-        for at in 0..self.groups.places.len() as u32 {
-            let place = &mut self.groups.places[at as usize];
             if place.home.is_some() {
-                place.sets_out = true;
                 place.cause = Cause::Asked;
                 let before = core::mem::replace(&mut place.root, root);
                 self.roots.retain(root);
                 self.roots.release(before);
-                self.groups.ripen(at);
             }
         }
+        self.let_go_all(images, root);
     }
 
     // ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -535,8 +529,9 @@ impl Life {
             return true;
         }
         if sets_out {
+            // What it lets go of has gone with what the others do.
             self.put_step_off(runs.images(), at);
-            self.enter(runs, at, target, root);
+            self.head_for(runs.images(), at, home, target, root);
             return true;
         }
         match self.groups.places[at as usize].phase {
@@ -694,15 +689,13 @@ impl Life {
         let before = core::mem::replace(&mut place.root, root);
         self.roots.retain(root);
         self.roots.release(before);
-        self.give_up_kept(images, at, home, root);
-        self.go_into(at, GroupPhase::Resting);
+        self.stay(images, at, home, GroupPhase::Resting, root);
         self.groups.places[at as usize].on = on;
     }
 
     /// Stays at the target that has failed: there is nothing else to go to.
     fn leave_failed(&mut self, images: &Images, at: u32, home: Home, on: u32, root: RootId) {
-        self.give_up_kept(images, at, home, root);
-        self.go_into(at, GroupPhase::Failed);
+        self.stay(images, at, home, GroupPhase::Failed, root);
         self.groups.places[at as usize].on = on;
     }
 

@@ -175,10 +175,15 @@ impl Life {
         }
         self.learn_sets(runs.images());
         self.rebuild_graph(runs.images());
+        if scope != Scope::Found {
+            // What a target has or pulls from now on is not put down for having been pulled by others until now.
+            self.groups.mark_to_set_out();
+            self.keep_what_stays(runs.images());
+        }
         self.spread_anew(root);
         if scope != Scope::Found {
             self.renew(runs, root);
-            self.set_out_all(root);
+            self.set_out_all(runs.images(), root);
         }
         removed
     }

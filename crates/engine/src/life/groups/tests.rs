@@ -546,6 +546,97 @@ fn a_new_plan_keeps_the_active_target_and_moves_its_members() {
     assert!(desk.said().ends_with("safe complete"));
 }
 
+/// `a` is at `one`, where `x` needs `bus`, and could be at `two`, where `v` needs it, or at `three`, where nobody does; `b` is at
+/// `one` with `y`, which needs nobody, and could be at `two`, where `z` needs the bus.
+fn two_groups() -> (Desk, Plan) {
+    let services = [("bus", &[] as &[&str]), ("v", &["bus"]), ("w", &[]), ("x", &["bus"]), ("y", &[]), ("z", &["bus"])];
+    let services = services.into_iter().map(|(name, requires)| member(name, requires)).collect();
+    let group = |name: &str, targets: Vec<Target>| PlanGroup {
+        name: name.into(),
+        targets,
+        initial: "one".into(),
+        ..PlanGroup::default()
+    };
+    let a = group("a", vec![target("one", &["x"]), target("two", &["v"]), target("three", &["w"])]);
+    let b = group("b", vec![target("one", &["y"]), target("two", &["z"])]);
+    let plan = Plan { services, groups: vec![a, b], ..Plan::default() };
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    comes_up(&mut desk, &["bus", "x", "y"]);
+    (desk, plan)
+}
+
+/// `b` is on its way to `two`, and waits for the end of `y`.
+fn two_groups_on_their_way() -> (Desk, Plan) {
+    let (mut desk, plan) = two_groups();
+    desk.switch("b/two").forget();
+    assert_eq!(desk.phases(), "bus running, v down, w down, x running, y stopping, z down");
+    (desk, plan)
+}
+
+/// `y` has ended: `b` starts `z`, with the `bus` that was up all the time.
+fn finds_its_bus(desk: &mut Desk, bus: crate::runs::RunRef) {
+    ended(desk, "y");
+    comes_up(desk, &["z"]);
+    assert!(desk.said().contains("b/two complete"));
+    assert_eq!(desk.run("bus"), bus);
+}
+
+#[test]
+fn a_group_that_has_asked_does_not_let_go_of_what_another_one_keeps() {
+    let (mut desk, _) = two_groups_on_their_way();
+    let bus = desk.run("bus");
+    desk.switch("a/two");
+    ended(&mut desk, "x");
+    comes_up(&mut desk, &["v"]);
+    desk.switch("a/three");
+    ended(&mut desk, "v");
+    comes_up(&mut desk, &["w"]);
+    assert_eq!(desk.phases(), "bus running, v down, w running, x down, y stopping, z down");
+    finds_its_bus(&mut desk, bus);
+}
+
+#[test]
+fn a_switch_that_is_given_up_does_not_let_go_of_what_another_group_keeps() {
+    let (mut desk, _) = two_groups_on_their_way();
+    let bus = desk.run("bus");
+    // It keeps the bus too, and then does not need it; at the end nobody has it but who keeps it.
+    desk.switch("a/two").switch("a/three");
+    ended(&mut desk, "x");
+    comes_up(&mut desk, &["w"]);
+    assert_eq!(desk.phases(), "bus running, v down, w running, x down, y stopping, z down");
+    finds_its_bus(&mut desk, bus);
+}
+
+#[test]
+fn after_a_plan_no_group_lets_go_of_what_another_one_keeps() {
+    let (mut desk, mut plan) = two_groups_on_their_way();
+    let bus = desk.run("bus");
+    desk.switch("a/three");
+    ended(&mut desk, "x");
+    comes_up(&mut desk, &["w"]);
+    plan.services.push(member("other", &[]));
+    desk.plan_whole(&plan);
+    assert_eq!(desk.phases(), "bus running, other down, v down, w running, x down, y stopping, z down");
+    finds_its_bus(&mut desk, bus);
+}
+
+#[test]
+fn who_was_needed_and_is_a_member_from_now_on_is_left_alone() {
+    let (mut desk, mut plan) = two_groups();
+    let bus = desk.run("bus");
+    // `x`, which alone needed the bus, goes, and the group waits for that.
+    plan.services[3] = member("x", &[]);
+    plan.groups[0].targets[0] = target("one", &["bus"]);
+    plan.groups[0].targets.push(target("four", &["x"]));
+    plan.groups[1].targets.pop();
+    desk.plan_whole(&plan);
+    assert_eq!(desk.phases(), "bus running, v down, w down, x stopping, y running, z down");
+    ended(&mut desk, "x");
+    assert!(desk.said().ends_with("a/one complete"));
+    assert_eq!(desk.run("bus"), bus);
+}
+
 #[test]
 fn everything_can_end_in_the_middle() {
     let mut desk = safe_car();

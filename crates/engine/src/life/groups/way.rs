@@ -1,11 +1,15 @@
 //! The way of a group from one target to the next: what goes, what stays, what comes.
 //!
 //! Between the two phases what is up and stays is marked as asked for ([`Asked::Kept`]), since what pulled it may be what goes.
+//! Groups share what their members pull, and several can be between two phases at once (after a plan, all of them). So whoever
+//! lets go does it in three steps: what it asks for no more is marked so; all groups between two phases say what they keep; then
+//! whom nobody asks for, keeps or pulls goes down. And nobody asks for its target before all that set out have let go.
 
 use super::super::phase::{Asked, Phase, PhaseKind, Want};
 use super::super::{END, Life, LifeEffect, Why};
-use super::{GroupPhase, group_view};
+use super::{Group, GroupPhase, group_view};
 use crate::causes::{Cause, RootId};
+use crate::image::EdgeKind;
 use crate::images::{Home, Images};
 use crate::runs::Runs;
 use crate::time::Moment;
@@ -14,7 +18,41 @@ impl Life {
     /// Sets out for a target: the first phase.
     pub(super) fn enter(&mut self, runs: &mut Runs, at: u32, target: u32, root: RootId) {
         let Some(home) = self.groups.places[at as usize].home else { return };
-        self.take_kept_back(runs.images(), at, home);
+        if is_between(&self.groups.places[at as usize]) {
+            // A switch that is given up needs nothing kept any more.
+            self.keep_no_more();
+        }
+        self.head_for(runs.images(), at, home, target, root);
+        self.ask_no_more(runs.images(), at, home);
+        self.keep_what_stays(runs.images());
+        self.let_go(runs.images(), at, home, root);
+    }
+
+    /// All groups that set out let go at once, so that none puts down what another one keeps.
+    pub(super) fn let_go_all(&mut self, images: &Images, root: RootId) {
+        self.slots.iter_mut().for_each(|slot| slot.leaves = END);
+        self.keep_no_more();
+        for at in 0..self.groups.places.len() as u32 {
+            self.groups.places[at as usize].leaving = 0;
+            if let Some(home) = self.groups.places[at as usize].home {
+                self.ask_no_more(images, at, home);
+            }
+        }
+        self.keep_what_stays(images);
+        for at in 0..self.groups.places.len() as u32 {
+            if let Some(home) = self.groups.places[at as usize].home {
+                self.let_go(images, at, home, root);
+            }
+        }
+        // Without a group nobody has.
+        self.let_go_of_raised(Cause::Asked, root);
+        self.release_needs(root);
+        self.walk.clear();
+    }
+
+    /// The first phase begins.
+    pub(super) fn head_for(&mut self, images: &Images, at: u32, home: Home, target: u32, root: RootId) {
+        let timeout = group_view(images, home).target(target).transition_timeout();
         let place = &mut self.groups.places[at as usize];
         let before = core::mem::replace(&mut place.root, root);
         place.target = target;
@@ -22,29 +60,15 @@ impl Life {
         place.on = END;
         place.at = 0;
         place.sets_out = false;
-        let timeout = group_view(runs.images(), home).target(target).transition_timeout();
         place.until = self.now + timeout;
         self.roots.retain(root);
         self.roots.release(before);
-
-        self.keep_what_stays(runs.images(), home, target);
-        self.let_go_of_others(runs.images(), at, home, root);
         self.go_into(at, GroupPhase::Stopping);
         self.groups.ripen(at);
     }
 
-    /// A switch that is given up in its first phase needs nothing kept any more: who that is goes into `self.raised`.
-    fn take_kept_back(&mut self, images: &Images, at: u32, home: Home) {
-        let place = &self.groups.places[at as usize];
-        if place.phase != GroupPhase::Stopping || place.target >= group_view(images, home).target_count() {
-            return;
-        }
-        let target = place.target;
-        self.take_back_kept_for(images, home, target);
-    }
-
     /// No second phase follows: members that are up stay so, and who else was kept for it, and is needed by nobody, goes down.
-    pub(super) fn give_up_kept(&mut self, images: &Images, at: u32, home: Home, root: RootId) {
+    pub(super) fn stay(&mut self, images: &Images, at: u32, home: Home, phase: GroupPhase, root: RootId) {
         let target = group_view(images, home).target(self.groups.places[at as usize].target);
         for member in target.members() {
             if let Some(slot) = self.slot_of(images, Home { record: member, ..home })
@@ -53,36 +77,50 @@ impl Life {
                 self.slots[slot as usize].asked = Asked::Up;
             }
         }
-        let cause = self.cause_of(at);
-        self.take_kept_back(images, at, home);
-        self.let_go_of_raised(cause, root);
+        let was_between = is_between(&self.groups.places[at as usize]);
+        self.go_into(at, phase);
+        if was_between {
+            self.release_kept(images, at, root);
+        }
+    }
+
+    /// A group is between its phases no more: who was kept for it, and is needed by nobody now, goes down.
+    fn release_kept(&mut self, images: &Images, at: u32, root: RootId) {
+        self.keep_no_more();
+        if !self.raised.is_empty() {
+            self.keep_what_stays(images);
+        }
+        self.let_go_of_raised(self.cause_of(at), root);
         self.release_needs(root);
         self.walk.clear();
     }
 
-    fn take_back_kept_for(&mut self, images: &Images, home: Home, target: u32) {
-        self.walk_target(images, home, target);
-        for at in 0..self.walk.len() {
-            let slot = self.walk[at];
+    /// Nobody is kept any more; who was goes into `self.raised`, since a group that is between its phases may say so again.
+    fn keep_no_more(&mut self) {
+        for slot in 0..self.slots.len() as u32 {
             let service = &mut self.slots[slot as usize];
             if service.asked == Asked::Kept {
                 service.asked = Asked::Down;
                 self.raised.push(slot);
             }
         }
-        self.walk.clear();
     }
 
-    /// Marks what a target has and pulls; what of it is up already is asked for, so that nothing else takes it down.
-    fn keep_what_stays(&mut self, images: &Images, home: Home, target: u32) {
-        self.walk_target(images, home, target);
-        for at in 0..self.walk.len() {
-            let service = &mut self.slots[self.walk[at] as usize];
-            if service.want != Want::Down && service.asked == Asked::Down {
-                service.asked = Asked::Kept;
+    /// Every group between its phases marks what its target has and pulls; what of it is up already is asked for, so that nothing
+    /// else takes it down.
+    pub(in super::super) fn keep_what_stays(&mut self, images: &Images) {
+        for at in 0..self.groups.places.len() {
+            let place = &self.groups.places[at];
+            let (Some(home), true) = (place.home, is_between(place)) else { continue };
+            self.walk_target(images, home, place.target);
+            for at in 0..self.walk.len() {
+                let service = &mut self.slots[self.walk[at] as usize];
+                if service.want != Want::Down && service.asked == Asked::Down && !service.taken {
+                    service.asked = Asked::Kept;
+                }
             }
+            self.walk.clear();
         }
-        self.walk.clear();
     }
 
     /// Collects the members of a target and what they pull into `self.walk`, marked.
@@ -100,7 +138,9 @@ impl Life {
             at += 1;
             for edge in 0..self.graph.needs(here).len() {
                 let need = self.graph.needs(here).get(edge);
-                if need.kind.pulls() {
+                // Who was stopped by somebody stays down for those that can do without.
+                let stays_down = self.slots[need.slot as usize].taken && need.kind != EdgeKind::Requires;
+                if need.kind.pulls() && !stays_down {
                     self.mark(need.slot);
                 }
             }
@@ -116,28 +156,20 @@ impl Life {
         }
     }
 
-    /// Does not ask any more for those members that are not marked; who is needed by nobody else goes down.
-    fn let_go_of_others(&mut self, images: &Images, group: u32, home: Home, root: RootId) {
-        let cause = self.cause_of(group);
-        let view = group_view(images, home);
-        let unmarked = |life: &mut Life, act: &mut dyn FnMut(&mut Life, u32)| {
-            for target in 0..view.target_count() {
-                for member in view.target(target).members() {
-                    let slot = life.slot_of(images, Home { record: member, ..home });
-                    if let Some(slot) = slot.filter(|slot| life.slots[*slot as usize].mark != life.walks) {
-                        act(life, slot);
-                    }
-                }
-            }
-        };
-        // First nobody is asked for any more, so that who is pulled by one of them goes down with it.
-        unmarked(self, &mut |life, slot| {
+    /// Does not ask any more for those members that its target neither has nor pulls.
+    fn ask_no_more(&mut self, images: &Images, group: u32, home: Home) {
+        self.each_other(images, group, home, &mut |life, slot| {
             let service = &mut life.slots[slot as usize];
             if service.asked == Asked::Up {
                 service.asked = Asked::Down;
             }
         });
-        unmarked(self, &mut |life, slot| {
+    }
+
+    /// Those members whom nobody asks for or pulls go down, and who is needed only by them; their ends are waited for.
+    fn let_go(&mut self, images: &Images, group: u32, home: Home, root: RootId) {
+        let cause = self.cause_of(group);
+        self.each_other(images, group, home, &mut |life, slot| {
             let service = &life.slots[slot as usize];
             if service.want != Want::Down && service.pulled == 0 && service.asked == Asked::Down {
                 life.set_want(slot, Want::Down, Why { cause, root });
@@ -158,8 +190,21 @@ impl Life {
         self.walk.clear();
     }
 
+    /// All members of a group that its target neither has nor pulls.
+    fn each_other(&mut self, images: &Images, group: u32, home: Home, act: &mut dyn FnMut(&mut Life, u32)) {
+        self.walk_target(images, home, self.groups.places[group as usize].target);
+        self.walk.clear();
+        let view = group_view(images, home);
+        for member in (0..view.target_count()).flat_map(|target| view.target(target).members()) {
+            let slot = self.slot_of(images, Home { record: member, ..home });
+            if let Some(slot) = slot.filter(|slot| self.slots[*slot as usize].mark != self.walks) {
+                act(self, slot);
+            }
+        }
+    }
+
     /// Who was kept, and is needed by nobody now, goes down.
-    pub(super) fn let_go_of_raised(&mut self, cause: Cause, root: RootId) {
+    fn let_go_of_raised(&mut self, cause: Cause, root: RootId) {
         while let Some(slot) = self.raised.pop() {
             let service = &self.slots[slot as usize];
             if service.want != Want::Down && service.pulled == 0 && service.asked == Asked::Down {
@@ -199,16 +244,13 @@ impl Life {
                 self.try_again(slot, root);
             }
         }
-        // From here on everything that is needed is pulled. What is not was kept for one that had to give way.
-        self.take_back_kept_for(runs.images(), home, target);
-        self.let_go_of_raised(cause, root);
-        self.release_needs(root);
-        self.walk.clear();
-        self.roots.release(root);
         let place = &mut self.groups.places[at as usize];
         place.at = count.saturating_sub(1);
         place.failed = END;
         self.go_into(at, GroupPhase::Starting);
+        // From here on everything that is needed is pulled. What is not was kept for one that had to give way.
+        self.release_kept(runs.images(), at, root);
+        self.roots.release(root);
     }
 
     pub(super) fn go_into(&mut self, at: u32, phase: GroupPhase) {
@@ -230,4 +272,9 @@ impl Life {
         let due = if place.home.is_some() { place.until.min(patience) } else { Moment::NEVER };
         self.timers.set(self.group_key(at), due);
     }
+}
+
+/// Whether what a group's target pulls need not be up because of it yet: it is on its way there, and has not asked.
+fn is_between(place: &Group) -> bool {
+    place.home.is_some() && (place.sets_out || place.phase == GroupPhase::Stopping)
 }

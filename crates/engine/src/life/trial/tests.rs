@@ -367,6 +367,21 @@ fn whom_a_group_of_the_change_has_raised_is_down_again_when_it_is_rolled_back() 
 }
 
 #[test]
+fn who_was_stopped_before_the_change_is_down_again_also_where_a_target_would_like_to_have_it() {
+    let services = vec![with("m", |it| (it.wants, it.autostart) = (vec![Into::into("s")], false)), service("s")];
+    let target = Target { name: "on".into(), services: vec!["m".into()], ..Target::default() };
+    let group = Group { targets: vec![target], initial: "on".into(), ..Group::default() };
+    let mut plan = Plan { services, groups: vec![group], ..Plan::default() };
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&plan).spawned("s").spawned("m").stop("s").exits("s", 0).forget();
+    plan.services.push(with("t", |it| it.requires = vec![Into::into("s")]));
+    desk.apply_whole(&plan, Some(Span::from_secs(60))).spawned("s").spawned("t").forget();
+    assert_eq!(desk.phases(), "m running, s running, t running");
+    desk.decide(false).exits("t", 0).exits("s", 0);
+    assert_eq!(desk.phases(), "m running, s down");
+}
+
+#[test]
 fn a_roll_back_needs_no_room_for_an_image() {
     // Each plan removes a service whose run does not end, and which has its image as long as it has that.
     let plan = |last: &str| vec![service("a"), service(last)];
