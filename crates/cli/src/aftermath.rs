@@ -272,6 +272,7 @@ mod tests {
             steps: 0,
             escalates: false,
             ignored: false,
+            set: None,
             root: None,
         };
         Entry { slot: 0, name: Name::new(name).unwrap(), record }

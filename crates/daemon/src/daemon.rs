@@ -765,6 +765,8 @@ impl Daemon {
             Call::Restart(order) => return self.order(at, Verb::Restart, order, oneway, who),
             Call::Ignore(order) => return self.order(at, Verb::Ignore, order, oneway, who),
             Call::Heed(order) => return self.order(at, Verb::Heed, order, oneway, who),
+            Call::Set(order) => return self.order(at, Verb::Set, order, oneway, who),
+            Call::Clear(order) => return self.order(at, Verb::Clear, order, oneway, who),
             Call::Switch(order) => return self.switch(at, order, oneway, who),
             Call::Preview { from } => {
                 let changes = self.preview(at, *from)?;

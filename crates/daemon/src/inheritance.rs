@@ -219,6 +219,7 @@ const UNKNOWN: Record = Record {
     steps: 0,
     escalates: false,
     ignored: false,
+    set: None,
     root: None,
 };
 

@@ -362,7 +362,7 @@ impl World {
         let prepared = match service.ready() {
             Ready::Notify => self.listen(poll, run).map(|()| job.notify = true),
             Ready::Fd(number) => self.pipe(poll, slot).map(|end| job.ready = Some((number, end))),
-            Ready::Started | Ready::AliveFor(_) | Ready::Exit => Ok(()),
+            Ready::Started | Ready::AliveFor(_) | Ready::Exit | Ready::Set | Ready::Needs => Ok(()),
         };
         let mut inherited = Inherited { run, control: None, lines: None };
         let prepared = prepared.and_then(|()| {

@@ -33,6 +33,10 @@ pub enum Meeting {
     Ignore,
     /// It is to be supervised again.
     Heed,
+    /// It is said to be so.
+    Set,
+    /// It is said to be so no longer.
+    Clear,
     /// A new plan describes it differently, or as before.
     Planned,
     /// A new plan does not have it.
@@ -55,7 +59,7 @@ pub enum Meeting {
     OutlivedAndVanished,
 }
 
-const MEETINGS: [Meeting; 23] = [
+const MEETINGS: [Meeting; 25] = [
     Meeting::Spawned,
     Meeting::SpawnFailed,
     Meeting::Ready,
@@ -69,6 +73,8 @@ const MEETINGS: [Meeting; 23] = [
     Meeting::Signal,
     Meeting::Ignore,
     Meeting::Heed,
+    Meeting::Set,
+    Meeting::Clear,
     Meeting::Planned,
     Meeting::Removed,
     Meeting::Shutdown,

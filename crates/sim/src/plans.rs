@@ -47,7 +47,30 @@ pub fn make(rng: &mut Rng) -> Plan {
     if rng.chance(400) {
         give_recovery(rng, &mut plan);
     }
+    if rng.chance(200) {
+        give_conditions(rng, &mut plan);
+    }
     plan
+}
+
+/// Makes some services conditions that somebody sets, and some of those that need one its waiters, who may start others.
+fn give_conditions(rng: &mut Rng, plan: &mut Plan) {
+    let is_left_alone =
+        |it: &Service| it.brain.is_empty() && it.name.starts_with('s') && it.name != name(0) && it.ready.has_program();
+    let led: Vec<String> = plan.services.iter().filter(|it| it.brain.is_empty()).map(|it| it.name.clone()).collect();
+    let mut named: BTreeSet<String> = BTreeSet::new();
+    for service in plan.services.iter_mut().filter(|it| is_left_alone(it)) {
+        let needs_one = service.requires.iter().any(|need| named.contains(&need.service));
+        if rng.chance(60) {
+            named.insert(service.name.clone());
+            service.ready = Ready::Set;
+        } else if rng.chance(if needs_one { 500 } else { 20 }) {
+            service.ready = Ready::Needs;
+            service.start_timeout = Span::from_millis(*rng.pick(&[0, 50, 3000, 20_000]));
+            let mut whom = || if rng.chance(300) { rng.pick(&led).clone() } else { String::new() };
+            (service.on_success, service.on_failure) = (whom(), whom());
+        }
+    }
 }
 
 /// Gives the starts of a plan another pace, or none.
@@ -306,6 +329,9 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
             _ => {}
         }
     }
+    if rng.chance(100) {
+        give_conditions(rng, plan);
+    }
     if !fits(plan) || rng.chance(100) {
         plan.recovery.clear();
         if rng.chance(700) {
@@ -322,8 +348,10 @@ fn remove(plan: &mut Plan, gone: &str) {
         target.services.retain(|name| name != gone);
     }
     for service in &mut plan.services {
-        if service.brain == gone {
-            service.brain.clear();
+        for name in [&mut service.brain, &mut service.on_success, &mut service.on_failure] {
+            if name == gone {
+                name.clear();
+            }
         }
         for needs in [&mut service.requires, &mut service.wants, &mut service.any_of] {
             needs.retain(|need| need.service != gone);

@@ -30,6 +30,7 @@
 //! | I29 | who is ignored is never restarted by itself, nor with others |
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
 //! | I31 | no plan restarts a service whose run is as the plan says |
+//! | I32 | what has no program runs nothing; it comes true only while somebody has set it, or all that it requires is there |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -360,6 +361,8 @@ impl Watch {
         let other = world.living().find(|living| living.service.slot == slot);
         hold!(other.is_none(), "I1", "{name} is started while {other:?} lives");
         hold!(run.run > self.last_run, "I1", "{name} gets run {} after {}", run.run, self.last_run);
+        let bare = engine.description(slot).is_some_and(|it| !it.ready().has_program());
+        hold!(!bare, "I32", "{name} is started, and has no program");
         self.last_run = run.run;
         self.runs.insert(slot, run);
         self.takes_place(engine, slot)?;
@@ -520,7 +523,13 @@ impl Watch {
         let (transition, root) = engine.transition(*link).ok_or("I8: a transition that is not kept")?;
         let (before, until) = self.phases.get(&slot).copied().unwrap_or((PhaseKind::Down, Moment::NEVER));
         hold!(transition.from == before, "I8", "{name} leaves {} and was {before}", transition.from);
-        hold!(may_follow(transition.from, transition.to), "I8", "{name}: {} -> {}", transition.from, transition.to);
+        // What has no program is done without having been started.
+        let bare = engine.description(slot).is_some_and(|it| !it.ready().has_program());
+        let follows = may_follow(transition.from, transition.to) || bare && transition.to == PhaseKind::Done;
+        hold!(follows, "I8", "{name}: {} -> {}", transition.from, transition.to);
+        if bare && transition.to == PhaseKind::Done && transition.cause != Cause::Found {
+            comes_true(engine, slot)?;
+        }
         let root = root.ok_or_else(|| format!("I8: {name} moved without a root"))?;
         hold!(root.event <= engine.event_number() && root.at <= now, "I8", "{name}: a root from the future");
         if matches!(
@@ -736,6 +745,10 @@ impl Watch {
                     let ignored = request.verb == Verb::Ignore;
                     hold!(status.ignored == ignored, "I5", "{} is done, and it is not so", request.verb);
                 }
+                Verb::Set | Verb::Clear => {
+                    let is_set = request.verb == Verb::Set;
+                    hold!(status.set == Some(is_set), "I5", "{} is done, and it is not so", request.verb);
+                }
             },
             (Outcome::Failed(_), Some(status)) if request.key == 0 => {
                 hold!(status.phase == PhaseKind::Failed, "I5", "failed, and {}", status.phase);
@@ -891,6 +904,17 @@ fn members(engine: &Engine, status: &GroupStatus) -> Vec<u32> {
     let target = image.group(status.home.record).target(status.target);
     let slots = target.members().filter_map(|at| engine.find(image.service(at).name()));
     slots.map(|service| service.slot).collect()
+}
+
+/// What has no program has come true: it was set, or has all that it requires.
+fn comes_true(engine: &Engine, slot: u32) -> Result<(), String> {
+    let name = engine.name(slot);
+    let is_set = engine.status(slot).and_then(|status| status.set);
+    hold!(is_set != Some(false), "I32", "{name} has come true, and nobody has set it");
+    let lacks = needs(engine, slot).into_iter().find(|edge| edge.kind == EdgeKind::Requires && !is_met(engine, edge));
+    let lacks = lacks.map(|edge| engine.name(edge.target));
+    hold!(lacks.is_none(), "I32", "{name} has come true, and {lacks:?}, which it requires, has not");
+    Ok(())
 }
 
 /// Whether a need is as far as an edge says, from what is shown of it.

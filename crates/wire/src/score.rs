@@ -165,6 +165,7 @@ fn code_of_state(wrong: &WrongState) -> Code {
         | Obstacle::Finished
         | Obstacle::Stuck
         | Obstacle::NotRunning
+        | Obstacle::NoCondition
         | Obstacle::ShuttingDown
         | Obstacle::NeverStopped => Code::Failed,
     }
@@ -205,6 +206,7 @@ mod tests {
             essential: false,
             escalates: false,
             ignored: false,
+            set: None,
             decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
             brain: None,
         }

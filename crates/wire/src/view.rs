@@ -61,6 +61,7 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         essential: described.is_some_and(|it| it.essential()),
         escalates: status.escalates,
         ignored: status.ignored,
+        set: status.set,
         decided_by: decided_by(status.decider, brain.as_deref()),
         brain,
     }
@@ -96,6 +97,7 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         essential: false,
         escalates: record.escalates,
         ignored: record.ignored,
+        set: record.set,
         decided_by: decided_by(record.decider, brain.as_deref()),
         brain,
     }
@@ -378,6 +380,8 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::WaitedOut => CauseKind::WaitedOut,
         causes::Cause::Recovery { .. } => CauseKind::Recovery,
         causes::Cause::LastResort { .. } => CauseKind::LastResort,
+        causes::Cause::Unset => CauseKind::Unset,
+        causes::Cause::Follows(_) => CauseKind::Follows,
     }
 }
 
@@ -470,6 +474,7 @@ pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Swit
         | Outcome::Finished
         | Outcome::Stuck { .. }
         | Outcome::NotFound
+        | Outcome::NoCondition
         | Outcome::NotRunning => return Err(Error::NotFound { name: target.to_owned() }),
     };
     Ok(Switched { target: target.to_owned(), already })
@@ -668,6 +673,7 @@ pub fn answer(engine: &Engine, name: &str, service: ServiceId, outcome: &Outcome
         | Outcome::AlreadySwitching
         | Outcome::TargetFailed(_) => Error::NotFound { name: name.to_owned() },
         Outcome::NotRunning => Error::WrongState(wrong(now, Obstacle::NotRunning)),
+        Outcome::NoCondition => Error::WrongState(wrong(now, Obstacle::NoCondition)),
         Outcome::Busy => Error::Busy,
         Outcome::ShuttingDown => Error::WrongState(wrong(now, Obstacle::ShuttingDown)),
     })

@@ -11,6 +11,7 @@ use super::time::{Clock, brief, lasting};
 /// What the phase alone does not say: `waits for db`, `exited with status 1, starts again in 1.2s`. May be empty.
 pub(crate) fn note(service: &Service, clock: &Clock) -> String {
     let note = phase_note(service, clock);
+    let set = service.set.map(|is_set| if is_set { "set" } else { "not set" }.to_owned());
     let ignored = service.ignored.then(|| "ignored".to_owned());
     let brain = match &service.brain {
         None => None,
@@ -18,7 +19,7 @@ pub(crate) fn note(service: &Service, clock: &Clock) -> String {
         Some(brain) => Some(format!("{brain} decides")),
     };
     let note = Some(note).filter(|note| !note.is_empty());
-    [note, ignored, brain].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    [note, set, ignored, brain].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn phase_note(service: &Service, clock: &Clock) -> String {

@@ -117,6 +117,7 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         essential: false,
         escalates: false,
         ignored: false,
+        set: None,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
         brain: None,
     }

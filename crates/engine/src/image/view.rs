@@ -618,8 +618,20 @@ impl<'i> ServiceView<'i> {
             READY_NOTIFY => Ready::Notify,
             READY_FD => Ready::Fd(ServiceRecord::ready_fd(self.record)),
             READY_EXIT => Ready::Exit,
+            READY_SET => Ready::Set,
+            READY_NEEDS => Ready::Needs,
             _ => Ready::Started,
         }
+    }
+
+    /// Without a program: the number of the service that is started when all it needs is there.
+    pub fn on_success(&self) -> Option<u32> {
+        Some(ServiceRecord::on_success(self.record)).filter(|number| *number != NO_NUMBER)
+    }
+
+    /// Without a program: the number of the service that is started when it has waited in vain.
+    pub fn on_failure(&self) -> Option<u32> {
+        Some(ServiceRecord::on_failure(self.record)).filter(|number| *number != NO_NUMBER)
     }
 
     /// How often an end before it is ready is tried again; `None`: as `restart` says.

@@ -6,7 +6,7 @@
 
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Want};
 use super::save::{restore_failure, restore_last_order, save_failure, save_last_order};
-use super::{Life, Mode, Why};
+use super::{Bare, Life, Mode, Why};
 use crate::causes::{Cause, Root, RootKind, restore_root, save_root};
 use crate::codec::{ReadError, Reader, Writer};
 use crate::image::EdgeKind;
@@ -58,6 +58,8 @@ pub struct Found {
     pub escalates: bool,
     /// Its end led to nothing.
     pub ignored: bool,
+    /// Of a condition by name: somebody had set it.
+    pub set: bool,
     /// The outside event that its newest transition went back to, with slots as they are now.
     pub root: Option<Root>,
 }
@@ -87,6 +89,7 @@ impl Found {
             steps: 0,
             escalates: false,
             ignored: false,
+            set: false,
             root: None,
         }
     }
@@ -128,6 +131,7 @@ impl Life {
         service.window_from = found.window_from;
         service.window_restarts = found.window_restarts;
         service.ignored = found.ignored;
+        service.set = found.set && service.bare == Some(Bare::Named);
         let home = service.home;
         if self.is_in_set(runs.images(), slot) && self.slots[slot as usize].lead == slot {
             self.slots[slot as usize].steps = found.steps;
@@ -232,6 +236,7 @@ impl Found {
         writer.byte(self.steps);
         writer.yes(self.escalates);
         writer.yes(self.ignored);
+        writer.yes(self.set);
         writer.yes(self.root.is_some());
         if let Some(root) = self.root {
             save_root(&root, writer);
@@ -263,6 +268,7 @@ impl Found {
             steps: reader.byte()?,
             escalates: reader.yes()?,
             ignored: reader.yes()?,
+            set: reader.yes()?,
             root: if reader.yes()? { Some(restore_root(reader)?) } else { None },
         })
     }
@@ -307,6 +313,7 @@ mod tests {
             steps: 0,
             escalates: false,
             ignored: false,
+            set: false,
             root: Some(Root { event: 0, at: Moment(3), what: RootKind::Plan { by: Actor { uid: 7, pid: 70 } } }),
         };
         let (down, up) = (found("down", PhaseKind::Down, 5, None), found("up", PhaseKind::Running, 6, Some(Pid(60))));

@@ -88,7 +88,7 @@ impl Life {
                 self.timers.set(slot, ready_by.min(alive_at));
                 self.changed(slot);
             }
-            Ready::Notify | Ready::Fd(_) | Ready::Exit => self.changed(slot),
+            Ready::Notify | Ready::Fd(_) | Ready::Exit | Ready::Set | Ready::Needs => self.changed(slot),
         }
     }
 

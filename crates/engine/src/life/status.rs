@@ -1,7 +1,7 @@
 //! What can be seen of a service from outside: its status, and the chain from what is seen to its root.
 
 use super::phase::{Asked, Failure, LastOrder, Phase, PhaseKind, Want};
-use super::{Life, Mode};
+use super::{Bare, Life, Mode};
 use crate::causes::{Cause, Link, Root, Transition};
 use crate::images::Home;
 use crate::runs::{Ahead, Containment, Exit, Pid, RunId, Runs, ServiceId};
@@ -66,6 +66,8 @@ pub struct Status {
     pub escalates: bool,
     /// Whether its end leads to nothing.
     pub ignored: bool,
+    /// Whether somebody has set it; `None`: it is no condition by name.
+    pub set: Option<bool>,
     /// The outside event that its newest transition goes back to.
     pub root: Option<Root>,
 }
@@ -122,6 +124,7 @@ impl Life {
             steps: here.steps,
             escalates: here.escalates,
             ignored: here.ignored,
+            set: (here.bare == Some(Bare::Named)).then_some(here.set),
             root: self.roots.get(self.latest_root(slot)).copied(),
         })
     }

@@ -65,6 +65,7 @@ fn record(run: u64) -> Record {
         steps: 0,
         escalates: false,
         ignored: false,
+        set: None,
         survives: false,
         root: None,
     }

@@ -184,6 +184,9 @@ pub struct Service {
     pub escalates: bool,
     /// Whether somebody said that its end leads to nothing.
     pub ignored: bool,
+    /// Whether somebody has set it, if it is a condition by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<bool>,
     /// Who decides when it starts: [`DECIDED_BY_LIFECYCLE`]; `controller:` and the name of its brain; or, when it was taken back from
     /// that by a stop or by the end of everything, [`DECIDED_BY_COMMAND`].
     pub decided_by: String,

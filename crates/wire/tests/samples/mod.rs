@@ -53,6 +53,7 @@ pub(crate) fn service(full: bool) -> Service {
         essential: false,
         escalates: false,
         ignored: true,
+        set: full.then_some(true),
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
         brain: full.then(|| "boss".to_owned()),
     }
