@@ -19,6 +19,7 @@
 mod chronicle;
 mod exclusive;
 mod folder;
+pub mod kernel;
 mod kin;
 mod leftovers;
 mod machine;

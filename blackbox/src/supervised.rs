@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::programs::{aside, program};
-use crate::{Kin, Output, PATIENCE, Process, eventually};
+use crate::{Kin, Output, PATIENCE, Process, eventually, kernel};
 
 /// What commands and reports go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +81,8 @@ impl Supervise {
     /// In a pid namespace of its own, of which it is not the first process, with so many process numbers: for those who would use
     /// up everybody's. The numbers that it tells are that namespace's. Needs Linux 6.14, where each has its own `pid_max`.
     pub fn with_numbers(self, count: u32) -> Supervise {
-        let release = rustix::system::uname().release().to_string_lossy().into_owned();
-        let mut parts = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
-        let version = (parts.next().unwrap_or(0), parts.next().unwrap_or(0));
-        assert!(version >= (6, 14), "Linux {release} has one pid_max for all: this test would change the machine's");
+        let version = kernel::version();
+        assert!(version >= (6, 14), "Linux {version:?} has one pid_max for all: this test would change the machine's");
         self.outside(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", ALONE, "sh"])
             .outside(&[&count.to_string()])
     }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use verger_blackbox::message::{
     Call, EndKnown, Error, Obstacle, Order, Receipt, SeenProcess, StopReason, StopStepKind, WrongState,
 };
-use verger_blackbox::{Machine, PATIENCE, Phase, Process, Tracer, Verger, cli, eventually};
+use verger_blackbox::{Machine, PATIENCE, Phase, Process, Tracer, Verger, cli, eventually, kernel};
 use verger_client::{ClientError, WatchEvent};
 
 /// `verger`, for this machine.
@@ -50,7 +50,7 @@ fn come_home(receipt: &Receipt, signal: &str) -> (EndKnown, Option<String>) {
 
 /// How the end of somebody else's child is known.
 fn of_another(signal: &str) -> (EndKnown, Option<String>) {
-    match kernel_keeps_ends() {
+    match kernel::keeps_ends() {
         true => (EndKnown::Kernel, Some(signal.to_owned())),
         false => (EndKnown::NotVisible, None),
     }
@@ -68,13 +68,6 @@ fn pids(machine: &Machine, count: usize) -> impl Fn(&str) -> u32 {
         let line = lines.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.expect("it was started").parse().expect("it is a number")
     }
-}
-
-/// Whether this kernel keeps how a process ended for whoever holds it (Linux 6.15).
-fn kernel_keeps_ends() -> bool {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("there is /proc");
-    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
-    (numbers.next(), numbers.next()) >= (Some(6), Some(15))
 }
 
 const KINDS: &str = "

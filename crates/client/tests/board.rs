@@ -58,6 +58,7 @@ fn record(number: u64) -> Record {
         want: Want::Up,
         phase: PhaseKind::Failed,
         ready: number.is_multiple_of(3),
+        set: Some(number.is_multiple_of(5)),
         run: RunId(number),
         began: Moment(number + 1),
         since: Moment(number + 2),

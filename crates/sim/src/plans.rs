@@ -47,7 +47,7 @@ pub fn make(rng: &mut Rng) -> Plan {
     if rng.chance(400) {
         give_recovery(rng, &mut plan);
     }
-    if rng.chance(200) {
+    if rng.chance(120) {
         give_conditions(rng, &mut plan);
     }
     plan
