@@ -258,6 +258,7 @@ mod tests {
             pid: pid.map(Pid),
             started: 7,
             containment: Containment::Cgroup,
+            awaits_debugger: false,
             survives,
             on: None,
             decider: Decider::Lifecycle,

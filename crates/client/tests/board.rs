@@ -67,6 +67,7 @@ fn record(number: u64) -> Record {
         pid: Some(Pid(small | 1)),
         started: number + 4,
         containment: Containment::Cgroup,
+        awaits_debugger: false,
         on: Some(small),
         decider: verger_engine::life::Decider::Lifecycle,
         in_the_way: Some(Pid(small | 2)),

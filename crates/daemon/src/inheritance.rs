@@ -204,6 +204,7 @@ const UNKNOWN: Record = Record {
     pid: None,
     started: 0,
     containment: Containment::None,
+    awaits_debugger: false,
     survives: true,
     on: None,
     decider: Decider::Lifecycle,

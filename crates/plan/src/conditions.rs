@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use verger_engine::image::{
-    Descriptor, Need, Origin, Plan, Ready, RestartPolicy, Right, SERVICES_MAX, Service, Source, StopStep, WhenDown,
+    Descriptor, Hold, Need, Origin, Plan, Ready, RestartPolicy, Right, SERVICES_MAX, Service, Source, StopStep,
+    WhenDown,
 };
 use verger_engine::names::check_name;
 use verger_engine::time::Span;
@@ -257,6 +258,8 @@ pub(crate) fn one_shot_of(service: &Service, names: &Names) -> Service {
         any_of: Vec::new(),
         after: Vec::new(),
         conflicts: Vec::new(),
+        // Nobody debugs what verger runs for it.
+        hold: Hold::No,
         ready: Ready::Exit,
         success: aside.success,
         start_retries: aside.start_retries,

@@ -267,6 +267,7 @@ fn write_service(service: &Service, commands: &Commands<'_>, waiters: &Waiters<'
         no_new_privileges,
         randomize_addresses,
         session,
+        hold,
         descriptors,
         control,
         restricted,
@@ -400,6 +401,7 @@ fn write_service(service: &Service, commands: &Commands<'_>, waiters: &Waiters<'
     text.key_if_some("cpu_max", *cpu_max, |percent| percent.to_string());
     text.flag("randomize_addresses", *randomize_addresses, standard.randomize_addresses);
     text.key_unless("session", *session == standard.session, || quoted(session.word()));
+    text.key_unless("hold", *hold == standard.hold, || quoted(hold.word()));
     text.key_unless("containment", *containment == standard.containment, || quoted(containment.word()));
     text.flag("survive", *survive, standard.survive);
     text.flag("paced", *paced, standard.paced);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use verger_engine::image::{
-    BuildError, Condition, Group, Image, Limits, Need, OFF, Plan, Ready, Recovery, RecoveryAction, RecoveryScope,
+    BuildError, Condition, Group, Hold, Image, Limits, Need, OFF, Plan, Ready, Recovery, RecoveryAction, RecoveryScope,
     RecoveryStep, RestartPolicy, Service, StartPressure, StopStep, Target, WhenDown, build,
 };
 use verger_engine::time::Span;
@@ -31,7 +31,10 @@ pub fn make(rng: &mut Rng) -> Plan {
     // A chain, a fan, a thicket, or hardly any edges: each seed has its own shape.
     let (degree, reach) = *rng.pick(&[(0, 1), (1, 1), (1, 200), (2, 6), (4, 200), (12, 200)]);
     let eager = rng.chance(300);
-    let mut services: Vec<Service> = (0..count).map(|at| service(rng, at, degree, reach, eager)).collect();
+    // Somebody debugs in one plan of twelve: those are stories of their own, and all others are as they would be without.
+    let debugs = rng.clone().chance(80);
+    let mut services: Vec<Service> =
+        (0..count).map(|at| Service { hold: hold(rng, debugs), ..service(rng, at, degree, reach, eager) }).collect();
     if rng.chance(300) {
         give_brains(rng, &mut services);
     }
@@ -292,6 +295,7 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
     if let Some(gone) = gone {
         remove(plan, gone);
     }
+    let debugs = plan.services.iter().any(|service| service.hold == Hold::Debugger);
     for _ in 0..rng.between(1, 4) {
         let count = plan.services.len() as u64;
         match rng.below(10) {
@@ -304,7 +308,8 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
                 let new = service(rng, at as u64, 0, 1, false);
                 let is_member = |target: &Target| target.services.contains(&name);
                 let autostart = new.autostart && !plan.groups.iter().any(|group| group.targets.iter().any(is_member));
-                let mut changed = Service { name, requires, wants, any_of, after, conflicts, autostart, ..new };
+                let hold = hold(rng, debugs);
+                let mut changed = Service { name, hold, requires, wants, any_of, after, conflicts, autostart, ..new };
                 if rng.chance(300) {
                     changed.requires.clear();
                 }
@@ -376,6 +381,11 @@ fn names_in(service: &Service) -> impl Iterator<Item = String> {
 pub fn image(plan: &Plan) -> Image {
     let bytes = build(plan).unwrap_or_else(|error| panic!("a made-up plan cannot be built: {error}"));
     Image::verify(Arc::new(bytes)).unwrap_or_else(|error| panic!("a made-up image is refused: {error}"))
+}
+
+/// Whether a service is held for a debugger; the luck of all that follows stays as it is.
+fn hold(rng: &Rng, debugs: bool) -> Hold {
+    if debugs && rng.clone().chance(250) { Hold::Debugger } else { Hold::No }
 }
 
 fn service(rng: &mut Rng, at: u64, degree: u64, reach: u64, eager: bool) -> Service {

@@ -29,6 +29,7 @@
 //! | I28 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
 //! | I29 | who is ignored is never restarted by itself, nor with others |
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
+//! | I32 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 //! | I31 | no plan restarts a service whose run is as the plan says |
 //! | I32 | what has no program runs nothing; it comes true only while somebody has set it, or all that it requires is there |
 
@@ -36,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
 use verger_engine::causes::{Cause, Root, RootKind, Transition};
-use verger_engine::image::{Condition, EdgeKind, EdgeView, Image, Ready, changed_keys};
+use verger_engine::image::{Condition, EdgeKind, EdgeView, Hold, Image, Ready, changed_keys};
 use verger_engine::life::{
     CommandId, Failure, GroupPhase, GroupStatus, LifeEffect, Outcome, PhaseKind, Pressure, Request, Status, Switch,
     TargetFailure, TrialNews, Verb, Want,
@@ -69,6 +70,8 @@ pub struct Watch {
     seen: BTreeSet<RunId>,
     /// Runs that were looked at for the receipt of their stop, and whether for a kill that has not gone out yet.
     counted: BTreeMap<RunId, bool>,
+    /// Runs that were said to be executed, to stand still for a debugger, and not to have gone on since.
+    standing: BTreeSet<RunId>,
     commands: BTreeMap<CommandId, Request>,
     switches: BTreeMap<CommandId, Switch>,
     /// Who brought a plan on trial or said what is to become of it, and has heard nothing yet.
@@ -167,6 +170,14 @@ impl Watch {
         if let Event::Command(request) = event {
             self.ladders.asked(engine, request);
         }
+        if let Event::Run(RunEvent::Spawned { run, .. }) = event {
+            let here = engine.run(run.service.slot).filter(|here| here.id() == run.run && here.pid().is_none());
+            let holds = here.is_some_and(|here| engine.images().service(here.home()).hold() == Hold::Debugger);
+            if holds && !self.exited.contains(&run.run) {
+                self.standing.insert(run.run);
+                self.places.remove(&run.service.slot);
+            }
+        }
         if let Event::Run(RunEvent::Swept { run, left }) = event {
             match left {
                 Some(_) => self.seen.insert(run.run),
@@ -250,6 +261,7 @@ impl Watch {
         (self.closing_since, self.just_given) = (None, false);
         self.ladders.forget();
         self.counted.clear();
+        self.standing.clear();
         self.places.clear();
         self.pressure = Pressure::default();
     }
@@ -258,6 +270,9 @@ impl Watch {
     pub fn found(&mut self, service: ServiceId, shown: &Status) {
         if shown.pid.is_some() && shown.phase.is_live() {
             self.runs.insert(service.slot, RunRef { service, run: shown.run });
+            if shown.awaits_debugger {
+                self.standing.insert(shown.run);
+            }
         }
     }
 
@@ -316,6 +331,7 @@ impl Watch {
                 hold!(!world.lives(*run), "I9", "{name} was released, and something of it lives");
                 hold!(self.runs.remove(&run.service.slot) == Some(*run), "I1", "{name}: another run was released");
                 self.exited.remove(&run.run);
+                self.standing.remove(&run.run);
                 self.counted.remove(&run.run);
                 Ok(())
             }
@@ -493,7 +509,10 @@ impl Watch {
             return Ok(());
         }
         if transition.cause == Cause::Found {
-            self.places.insert(slot);
+            let stands = engine.status(slot).is_some_and(|status| self.standing.contains(&status.run));
+            if !stands {
+                self.places.insert(slot);
+            }
             return Ok(());
         }
         let home = engine.home(slot).ok_or("I25: nobody starts")?;
@@ -550,6 +569,9 @@ impl Watch {
         self.phases.insert(slot, (transition.to, status.until));
         self.in_turn(engine, slot, &transition)?;
         self.ladders.moved(engine, &status, &transition, now).map_err(|what| format!("I28, I29: {what}"))?;
+        let late = transition.cause == Cause::NotReadyInTime && transition.to == PhaseKind::Stopping;
+        let stands = self.standing.contains(&status.run);
+        hold!(!(late && stands), "I32", "{name} is held for a debugger, and not ready in time");
         match transition.to {
             PhaseKind::Resting => {
                 let rest = status.until.since(now);
@@ -812,12 +834,34 @@ impl Watch {
         let described = engine.run(slot).map(|run| engine.images().service(run.home()).ready());
         match event {
             RunEvent::Spawned { .. } => {
+                let stands = self.standing.contains(&run.run);
                 hold!(
-                    !starting || described != Some(Ready::Started),
+                    !starting || stands || described != Some(Ready::Started),
                     "I6",
                     "{} was executed, and is not ready",
                     engine.name(slot)
                 );
+                hold!(
+                    !starting || !stands || status.awaits_debugger && status.until == Moment::NEVER,
+                    "I32",
+                    "{} stands still for a debugger, and is shown as {status:?}",
+                    engine.name(slot)
+                );
+            }
+            RunEvent::Continued { .. } => {
+                hold!(!status.awaits_debugger, "I6", "{} goes on, and stands still", engine.name(slot));
+                if self.standing.remove(&run.run) && starting {
+                    let name = engine.name(slot);
+                    hold!(described != Some(Ready::Started), "I6", "{name} goes on, and is not ready");
+                    let patience = engine.description(slot).map_or(Span::ZERO, |service| service.start_timeout());
+                    let ready_by = now + patience;
+                    let alive_at = match described {
+                        Some(Ready::AliveFor(span)) => now + span,
+                        _ => Moment::NEVER,
+                    };
+                    let until = ready_by.min(alive_at);
+                    hold!(status.until == until, "I32", "{name} goes on, and has until {:?}", status.until);
+                }
             }
             RunEvent::Ready { .. } => {
                 let word = matches!(described, Some(Ready::Notify | Ready::Fd(_)));
@@ -924,7 +968,7 @@ fn is_met(engine: &Engine, edge: &EdgeView) -> bool {
     let is_over = matches!(need.phase, PhaseKind::Done | PhaseKind::Failed);
     match edge.condition {
         Condition::Ready => need.ready,
-        Condition::Started => wanted && (need.pid.is_some() || need.phase == PhaseKind::Done),
+        Condition::Started => wanted && (need.pid.is_some() && !need.awaits_debugger || need.phase == PhaseKind::Done),
         Condition::Healthy => {
             let healthy_after = engine.description(edge.target).map_or(Span::ZERO, |service| service.healthy_after());
             need.ready && (need.phase == PhaseKind::Done || engine.now() >= need.since + healthy_after)

@@ -192,6 +192,7 @@ mod tests {
             start_us: None,
             pid: None,
             containment: Containment::None,
+            awaits_debugger: false,
             since_us: 0,
             until_us: None,
             next_signal: None,

@@ -47,6 +47,7 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         start_us: status.run.is_some().then(|| micros(status.began)),
         pid: status.pid.map(number),
         containment: status.containment,
+        awaits_debugger: status.awaits_debugger,
         since_us: micros(status.since),
         until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
         next_signal: status.ahead.and_then(Ahead::signal).map(signal_text),
@@ -83,6 +84,7 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         start_us: record.run.is_some().then(|| micros(record.began)),
         pid: record.pid.map(number),
         containment: record.containment,
+        awaits_debugger: record.awaits_debugger,
         since_us: micros(record.since),
         until_us: (record.until != Moment::NEVER).then(|| micros(record.until)),
         next_signal: record.next_signal.map(signal_text),
@@ -273,7 +275,8 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
         | Step::DeathSignal
         | Step::SignalMask
         | Step::Shim
-        | Step::Namespace => Vec::new(),
+        | Step::Namespace
+        | Step::Hold => Vec::new(),
     }
 }
 

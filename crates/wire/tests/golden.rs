@@ -274,7 +274,7 @@ fn fields(record: &Record) -> Value {
         "last_order": last_order, "restarts": record.restarts, "failures": record.failures,
         "window_from": moment(record.window_from), "window_restarts": record.window_restarts,
         "steps": record.steps, "escalates": record.escalates, "ignored": record.ignored, "set": record.set,
-        "survives": record.survives, "decider": decider,
+        "survives": record.survives, "awaits_debugger": record.awaits_debugger, "decider": decider,
     })
 }
 
@@ -292,6 +292,7 @@ fn running() -> Record {
         pid: Some(Pid(4711)),
         started: 123_456,
         containment: Containment::Cgroup,
+        awaits_debugger: false,
         on: None,
         decider: Decider::Lifecycle,
         in_the_way: None,
@@ -343,6 +344,10 @@ fn records() -> Vec<(&'static str, Record)> {
         (
             "starting, readiness due",
             Record { phase: PhaseKind::Starting, ready: false, until: Moment(61_000_000_000), ..running() },
+        ),
+        (
+            "starting, and held for a debugger",
+            Record { phase: PhaseKind::Starting, ready: false, awaits_debugger: true, ..running() },
         ),
         ("held by slot 99999", Record { phase: PhaseKind::Held, want: Want::Down, on: Some(99_999), ..running() }),
         (

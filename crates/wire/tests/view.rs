@@ -108,7 +108,7 @@ fn a_service_is_shown_with_what_applies_and_nothing_else() {
     let mut desk = web_and_db();
     let mut expected = json!({
         "name": "web", "description": "", "want": "up", "phase": "waiting", "ready": false, "asked": true, "run": 0,
-        "containment": "none", "since_us": 1_001_000, "waits_for": "db", "restarts": 0, "failures": 0,
+        "containment": "none", "awaits_debugger": false, "since_us": 1_001_000, "waits_for": "db", "restarts": 0, "failures": 0,
         "last_order": { "kind": "stop" }, "autostart": true, "essential": true, "escalates": false, "ignored": false, "decided_by": "lifecycle",
     });
     assert_eq!(desk.shown("web"), expected);

@@ -27,7 +27,10 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     match service.phase {
         PhaseKind::Waiting => on.map_or_else(String::new, |on| format!("waits for {on}")),
         PhaseKind::Blocked => on.map_or_else(String::new, |on| format!("requires {on}, which has failed")),
-        PhaseKind::Starting => "not ready yet".to_owned(),
+        PhaseKind::Starting => match service.pid.filter(|_| service.awaits_debugger) {
+            Some(pid) => format!("held for a debugger (gdb -p {pid}, or kill -CONT {pid})"),
+            None => "not ready yet".to_owned(),
+        },
         PhaseKind::Running => String::new(),
         PhaseKind::Held => on.map_or_else(String::new, |on| format!("stops once {on} has ended")),
         PhaseKind::Stopping => {
@@ -172,6 +175,10 @@ mod tests {
             (web(PhaseKind::Waiting), ""),
             (on(PhaseKind::Blocked), "requires db, which has failed"),
             (web(PhaseKind::Starting), "not ready yet"),
+            (
+                Service { awaits_debugger: true, ..web(PhaseKind::Starting) },
+                "held for a debugger (gdb -p 4711, or kill -CONT 4711)",
+            ),
             (crashed(PhaseKind::Running), ""),
             (on(PhaseKind::Held), "stops once db has ended"),
             (web(PhaseKind::Stopping), ""),

@@ -76,6 +76,7 @@ fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {
         no_new_privileges: service.no_new_privileges(),
         randomize_addresses: service.randomize_addresses(),
         session: service.session(),
+        hold: service.hold(),
         descriptors: service
             .descriptors()
             .map(|(number, source)| Descriptor { number, source: source_of(image, source) })

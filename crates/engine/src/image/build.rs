@@ -664,6 +664,7 @@ impl Writer {
             no_new_privileges: u8::from(service.no_new_privileges),
             randomize_addresses: u8::from(service.randomize_addresses),
             session: service.session.code(),
+            hold: service.hold.code(),
             descriptors: list(&mut self.descriptors, DescriptorRecord::SIZE, &descriptors, |record, to| record.put(to)),
             control: service.control.map_or(0, Right::code),
             restricted: u8::from(service.restricted),

@@ -61,6 +61,7 @@ keys! {
     run "no_new_privileges" |a, b| a.no_new_privileges() == b.no_new_privileges();
     run "randomize_addresses" |a, b| a.randomize_addresses() == b.randomize_addresses();
     run "session" |a, b| a.session() == b.session();
+    run "hold" |a, b| a.hold() == b.hold();
     run "stdin" |a, b| same_descriptors(a, b, 0..=0);
     run "stdout" |a, b| same_descriptors(a, b, 1..=1);
     run "stderr" |a, b| same_descriptors(a, b, 2..=2);

@@ -12,7 +12,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 10;
+pub const VERSION: u32 = 11;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -215,6 +215,7 @@ record! {
         no_new_privileges: u8,
         randomize_addresses: u8,
         session: u8,
+        hold: u8,
         descriptors: List,
         control: u8,
         restricted: u8,

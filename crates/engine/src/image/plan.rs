@@ -107,6 +107,8 @@ pub struct Service {
     pub randomize_addresses: bool,
     /// Session and process group.
     pub session: Session,
+    /// Whether each of its runs waits for a debugger first.
+    pub hold: Hold,
     /// What sits on which descriptor. 0, 1 and 2 have defaults: null, inherit, inherit.
     pub descriptors: Vec<Descriptor>,
     /// The right that an inherited control connection gives it, if it gets one.
@@ -197,6 +199,7 @@ impl Default for Service {
             no_new_privileges: false,
             randomize_addresses: true,
             session: Session::Own,
+            hold: Hold::No,
             descriptors: Vec::new(),
             control: None,
             restricted: false,
@@ -768,6 +771,16 @@ coded_enum! {
         Group = 1, "group";
         /// A session of its own, whose controlling terminal is what descriptor 0 leads to.
         Terminal = 2, "terminal";
+    }
+}
+
+coded_enum! {
+    /// What a run waits for before the first instruction of its program.
+    pub enum Hold {
+        /// For nothing.
+        No = 0, "no";
+        /// It is stopped, for a debugger to attach to, until somebody continues it.
+        Debugger = 1, "debugger";
     }
 }
 

@@ -325,7 +325,14 @@ fn read_everything(image: &Image) {
         let more = service.groups().map_or(0, Iterator::count) + service.resource_limits().count();
         let steps = (0..=service.stop_len()).filter_map(|step| service.stop_step(step)).count();
         assert!(texts + lists + more + steps + service.edges().count() + service.descriptors().count() > 0);
-        let _ = (service.ready(), service.restart(), service.session(), service.containment(), service.control());
+        let _ = (
+            service.ready(),
+            service.restart(),
+            service.session(),
+            service.hold(),
+            service.containment(),
+            service.control(),
+        );
         assert_eq!(service.program_with_nul().last(), Some(&0));
         assert_eq!(service.working_directory_with_nul().last(), Some(&0));
     }
@@ -452,6 +459,7 @@ fn every_key_that_changes_is_named() {
         ("no_new_privileges", true, |it| it.no_new_privileges ^= true),
         ("randomize_addresses", true, |it| it.randomize_addresses ^= true),
         ("session", true, |it| it.session = Session::Group),
+        ("hold", true, |it| it.hold = Hold::Debugger),
         ("stdin", true, |it| it.descriptors.push(Descriptor { number: 0, source: Source::Inherit })),
         ("stdout", true, |it| it.descriptors[0].source = Source::Inherit),
         ("stderr", true, |it| it.descriptors.push(Descriptor { number: 2, source: Source::Null })),
@@ -554,6 +562,7 @@ fn each_field_is_a_key(service: Service) {
         no_new_privileges: _,
         randomize_addresses: _,
         session: _,
+        hold: _,
         descriptors: _,
         control: _,
         restricted: _,

@@ -12,7 +12,7 @@ use super::build::{
 use super::groups::GROUPS_MAX;
 use super::layout::*;
 use super::plan::{
-    ActionKind, ConditionKind, ContainmentWish, ExitCodes, Limits, Lines, LockMemory, OFF, RecoveryScope,
+    ActionKind, ConditionKind, ContainmentWish, ExitCodes, Hold, Limits, Lines, LockMemory, OFF, RecoveryScope,
     RestartPolicy, Right, STEPS_MAX, SchedulingPolicy, Session, StartPressure, WhenDown,
 };
 use super::view::{ActionView, Bytes, EdgeKind, HandleView, Image, StepView, Tables, handle_view};
@@ -504,6 +504,7 @@ impl<'i> Checker<'i> {
         let known = [
             policy == NO_SCHEDULING || SchedulingPolicy::from_code(policy).is_some(),
             Session::from_code(ServiceRecord::session(record)).is_some(),
+            Hold::from_code(ServiceRecord::hold(record)).is_some(),
             RestartPolicy::from_code(ServiceRecord::restart(record)).is_some(),
             ContainmentWish::from_code(ServiceRecord::containment(record)).is_some(),
             ServiceRecord::control(record) == 0 || Right::from_code(ServiceRecord::control(record)).is_some(),

@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::layout::*;
 use super::plan::{
-    ActionKind, Address, Condition, ConditionKind, ContainmentWish, ExitCodes, Limits, Lines, Listen, LockMemory,
+    ActionKind, Address, Condition, ConditionKind, ContainmentWish, ExitCodes, Hold, Limits, Lines, Listen, LockMemory,
     Ready, RecoveryScope, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure, StopStep,
     WhenDown,
 };
@@ -548,6 +548,11 @@ impl<'i> ServiceView<'i> {
     /// Session and process group.
     pub fn session(&self) -> Session {
         Session::from_code(ServiceRecord::session(self.record)).unwrap_or(Session::Own)
+    }
+
+    /// What each of its runs waits for first.
+    pub fn hold(&self) -> Hold {
+        Hold::from_code(ServiceRecord::hold(self.record)).unwrap_or(Hold::No)
     }
 
     /// Whether it writes what others have as arguments.

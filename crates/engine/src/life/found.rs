@@ -34,6 +34,8 @@ pub struct Found {
     pub started: u64,
     /// What holds its processes.
     pub containment: Containment,
+    /// Whether its main process stood still for a debugger.
+    pub awaits_debugger: bool,
     /// When a rest was to be over.
     pub until: Moment,
     /// Why it had failed.
@@ -77,6 +79,7 @@ impl Found {
             pid: None,
             started: 0,
             containment: Containment::None,
+            awaits_debugger: false,
             until: Moment::NEVER,
             failure: None,
             last_exit: None,
@@ -139,7 +142,17 @@ impl Life {
 
         let run_lives = match (found.pid, home) {
             (Some(pid), Some(home)) if found.phase.is_live() && found.run.is_some() => {
-                runs.found(found.service, home, found.run, pid, found.started, found.containment, found.began);
+                let (containment, awaits_debugger) = (found.containment, found.awaits_debugger);
+                runs.found(
+                    found.service,
+                    home,
+                    found.run,
+                    pid,
+                    found.started,
+                    containment,
+                    awaits_debugger,
+                    found.began,
+                );
                 true
             }
             _ => false,
@@ -221,6 +234,7 @@ impl Found {
         writer.small(self.pid.map_or(0, |pid| pid.0));
         writer.number(self.started);
         writer.byte(self.containment.code());
+        writer.yes(self.awaits_debugger);
         writer.moment(self.until);
         writer.yes(self.failure.is_some());
         if let Some(failure) = self.failure {
@@ -256,6 +270,7 @@ impl Found {
             pid: some_pid(reader.small()?),
             started: reader.number()?,
             containment: reader.coded(Containment::from_code, "a containment")?,
+            awaits_debugger: reader.yes()?,
             until: reader.moment()?,
             failure: if reader.yes()? { Some(restore_failure(reader)?) } else { None },
             last_exit: unpack_exit(reader.small()?),
@@ -301,6 +316,7 @@ mod tests {
             pid,
             started: 1,
             containment: Containment::Cgroup,
+            awaits_debugger: false,
             until: Moment::NEVER,
             failure: None,
             last_exit: Some(Exit::status(3)),

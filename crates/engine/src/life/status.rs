@@ -30,6 +30,8 @@ pub struct Status {
     pub started: u64,
     /// What holds its processes, while there is a run.
     pub containment: Containment,
+    /// Whether it is starting, and its main process stands still before its first instruction, for a debugger.
+    pub awaits_debugger: bool,
     /// When it entered its phase.
     pub since: Moment,
     /// When the phase ends by itself; never, if it does not. While it is being stopped: when it comes a step further.
@@ -106,6 +108,7 @@ impl Life {
             pid: run.and_then(|run| run.pid()),
             started: run.map_or(0, |run| run.started()),
             containment: run.map_or(Containment::None, |run| run.containment()),
+            awaits_debugger: here.phase.kind() == PhaseKind::Starting && run.is_some_and(|run| run.awaits_debugger()),
             survives: run.is_some_and(|run| runs.images().service(run.home()).survive()),
             since: here.since,
             until: ahead.map_or(here.phase.deadline(), |(_, at)| at),

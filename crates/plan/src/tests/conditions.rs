@@ -218,7 +218,7 @@ fn a_probe_is_run_as_its_service_and_lives_its_own_life() {
         "[handle.log]\npipe = true\n[handle.http]\nlisten = 'tcp:80'\n[service.x]\ncommand = 'x'\nuser = 'u'\ngroup = 'g'\n\
          groups = ['a']\numask = '027'\nnice = 3\nworking_directory = '/srv'\nenvironment = { MODE = 'drive' }\n\
          inherit_environment = false\nno_new_privileges = true\nlimits = { nofile = 9 }\ncontainment = 'pidns'\n\
-         restricted = true\nsurvive = true\nready = 'notify'\nessential = true\nrestart = 'always'\nstart_timeout = '1s'\n\
+         restricted = true\nsurvive = true\nhold = 'debugger'\nready = 'notify'\nessential = true\nrestart = 'always'\nstart_timeout = '1s'\n\
          give_up_after = 3\nstop = 'INT'\nstdin = 'file:/in'\nstdout = 'log.w'\nstderr = 'http'\ncontrol = 'configure'\n\
          descriptors = { 5 = 'log.r' }\nsuccess_exit_codes = [3]\nstart_retries = 2\nstart_retry_delay = '1s'\n\
          conflicts = ['x2']\nconditions = [{ path = '/y', within = '1m', on_success = 'start x2' }, { path = '/z' }]\n\

@@ -223,6 +223,7 @@ fn every_key_lands() {
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
             survive: true,
+            hold: Hold::Debugger,
             ..base("inspect", 107, &["inspect"])
         }
     );
@@ -232,12 +233,12 @@ fn every_key_lands() {
         Service {
             environment: vec![variable("SIDE", "rear"), variable("GAIN", "50%")],
             paced: false,
-            ..base("camera@rear", 149, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
+            ..base("camera@rear", 150, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
         }
     );
     assert_eq!(find("camera@front").environment, [variable("SIDE", "front"), variable("GAIN", "100%")]);
     let cameras: Vec<String> = vec!["camera@rear".into(), "camera@front".into()];
-    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 152, &["worker", "2"]) });
+    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 153, &["worker", "2"]) });
     let lines = |number, lines| source(number, Source::Lines(lines));
     let leader = find("leader");
     assert_eq!(leader.descriptors[1..], [lines(0, Lines::Events), lines(1, Lines::Commands)]);

@@ -66,6 +66,7 @@ fn record(run: u64) -> Record {
         escalates: false,
         ignored: false,
         set: None,
+        awaits_debugger: false,
         survives: false,
         root: None,
     }

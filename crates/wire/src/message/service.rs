@@ -150,6 +150,8 @@ pub struct Service {
     /// What holds its processes; `none` while there is no run.
     #[serde(with = "word")]
     pub containment: Containment,
+    /// Of `starting`: whether its main process stands still before the first instruction of its program, for a debugger.
+    pub awaits_debugger: bool,
     /// When it entered its phase.
     pub since_us: u64,
     /// When the phase ends by itself; of `stopping`: when it comes a step further.
