@@ -367,8 +367,11 @@ impl World {
             return;
         };
         process.stands = false;
-        let (ready, containment) = (process.ready, process.containment.code());
-        self.begin(run, ready, containment);
+        // Who was killed while he stood runs no more, however long his end takes.
+        if !process.killed {
+            let (ready, containment) = (process.ready, process.containment.code());
+            self.begin(run, ready, containment);
+        }
         let delay = Span::from_millis(self.rng.below(100));
         self.tell_after(delay, Told::Continued(run));
     }
