@@ -704,7 +704,9 @@ impl Watch {
             // A group that sets out again puts down what somebody started beside its target.
             // Who goes because of another one goes because of one that it touched.
             let is_led = !matches!(cause, Cause::Asked | Cause::Removed | Cause::Redescribed);
-            let is_excused = trial.disturbed || !trial.seen || is_led || is_beside_its_target(engine, slot);
+            // What the change brought goes with it, whoever had started it by then.
+            let is_new = cause == Cause::Removed && engine.plan().is_some_and(|former| former.find(name).is_none());
+            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_beside_its_target(engine, slot);
             let touched = is_excused || trial.touched.contains(&slot);
             hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
         }
