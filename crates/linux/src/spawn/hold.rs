@@ -20,7 +20,9 @@ use crate::signals::SignalSet;
 /// What the kernel sends a traced child when it has executed a program.
 const SIGTRAP: u8 = libc::SIGTRAP as u8;
 
-/// `PTRACE_SETSIGMASK` (Linux 3.11); the crate does not name it for every target.
+/// Requests by their numbers (`<linux/ptrace.h>`): C libraries disagree about their type, and not all name the last (Linux 3.11).
+const PTRACE_CONT: u32 = 7;
+const PTRACE_DETACH: u32 = 17;
 const PTRACE_SETSIGMASK: u32 = 0x420b;
 
 /// The child's word: its maker traces it.
@@ -40,13 +42,13 @@ pub(super) fn leave_stopped(pid: Pid, blocked: SignalSet) -> Tried<()> {
             None => return Ok(()),
             Some(SIGTRAP) => break,
             // Something else came first: it is dealt with as it would have been.
-            Some(signal) => ptrace(libc::PTRACE_CONT, pid, 0, usize::from(signal))?,
+            Some(signal) => ptrace(PTRACE_CONT, pid, 0, usize::from(signal))?,
         };
     }
     let mask = blocked.bits();
     // Eight bytes, read by the kernel before this comes back.
     ptrace(PTRACE_SETSIGMASK, pid, 8, (&raw const mask) as usize)?;
-    ptrace(libc::PTRACE_DETACH, pid, 0, libc::SIGSTOP as usize)?;
+    ptrace(PTRACE_DETACH, pid, 0, libc::SIGSTOP as usize)?;
     // It may not have come to that signal yet: whoever looked now would see it run.
     if wait_for_stop(pid)?.is_some() {
         let options = libc::WSTOPPED | libc::WNOHANG | libc::__WALL;
