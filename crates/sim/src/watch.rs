@@ -706,11 +706,27 @@ impl Watch {
             let is_led = !matches!(cause, Cause::Asked | Cause::Removed | Cause::Redescribed);
             // What the change brought goes with it, whoever had started it by then.
             let is_new = cause == Cause::Removed && engine.plan().is_some_and(|former| former.find(name).is_none());
-            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_beside_its_target(engine, slot);
+            let is_beside = is_beside_its_target(engine, slot) || self.is_only_for_who_is_beside(engine, slot);
+            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_beside;
             let touched = is_excused || trial.touched.contains(&slot);
             hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
         }
         Ok(())
+    }
+
+    /// Whether somebody needs a service who is beside his target, and nobody whom the targets of now have: it goes with that one,
+    /// whom somebody had started.
+    fn is_only_for_who_is_beside(&self, engine: &Engine, slot: u32) -> bool {
+        let mut users = self.users.get(&slot).into_iter().flatten();
+        if !users.any(|user| is_beside_its_target(engine, *user)) {
+            return false;
+        }
+        let mut way: Vec<u32> = engine.groups().flat_map(|group| members(engine, &group)).collect();
+        let mut seen: BTreeSet<u32> = way.iter().copied().collect();
+        while let Some(at) = way.pop() {
+            way.extend(needs(engine, at).iter().map(|edge| edge.target).filter(|target| seen.insert(*target)));
+        }
+        !seen.contains(&slot)
     }
 
     /// When a group begins to start what its target has, what the switch put down is gone.
@@ -996,7 +1012,6 @@ fn needs(engine: &Engine, slot: u32) -> Vec<EdgeView> {
     described().unwrap_or_default()
 }
 
-/// Whether an end with this cause was asked for.
 /// Whether a service is a member of a group whose target does not have it.
 fn is_beside_its_target(engine: &Engine, slot: u32) -> bool {
     let Some(home) = engine.home(slot) else { return false };
@@ -1007,6 +1022,7 @@ fn is_beside_its_target(engine: &Engine, slot: u32) -> bool {
     })
 }
 
+/// Whether an end with this cause was asked for.
 fn is_asked(cause: Cause) -> bool {
     matches!(
         cause,
