@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Command;
 
 use rustix::process::Signal;
-use verger_blackbox::message::{Breakage, CauseKind, FailureKind};
+use verger_blackbox::message::{Breakage, CauseKind, FailureKind, Order};
 use verger_blackbox::{Machine, Mark, PATIENCE, Phase, Process, Service, Setup, cli, eventually, program};
 
 /// A service `x` with this condition.
@@ -552,4 +552,126 @@ fn words_that_no_plan_says_are_refused() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.starts_with("verger-probe: `") && said.lines().count() == 1, "{said}");
     }
+}
+
+// ---- conditions that somebody sets ----
+
+const NAV: &str = "[service.nav]
+     command = 'sleep 1000'
+     conditions = [{ set = 'map-loaded' }]
+     [service.planner]
+     command = 'sleep 1000'
+     conditions = [{ set = 'map-loaded', within = 'forever' }]";
+
+/// Says something to the daemon of a machine, and what it answers on stdout.
+#[track_caller]
+fn told(machine: &Machine, words: &[&str]) -> String {
+    let words = [&["--instance", machine.instance()], words].concat();
+    let said = cli(machine.runtime(), &words);
+    assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
+    said.stdout
+}
+
+#[test]
+fn a_condition_is_set_from_outside_and_all_who_wait_for_it_start() {
+    let machine = Machine::start(NAV);
+    let nav = machine.wait("nav", Phase::Waiting);
+    assert_eq!((nav.waits_for.as_deref(), nav.run), (Some("nav:set"), 0));
+    let condition = machine.show("map-loaded");
+    assert_eq!((condition.phase, condition.set, condition.pid), (Phase::Waiting, Some(false), None));
+    assert_eq!(machine.show("nav:set").waits_for.as_deref(), Some("map-loaded"));
+    let why = told(&machine, &["why", "nav"]);
+    assert!(why.contains("waits until somebody sets it"), "{why}");
+    let graph = told(&machine, &["graph", "--live"]);
+    assert!(graph.contains("map-loaded"), "{graph}");
+    assert_eq!(told(&machine, &["condition", "set", "map-loaded"]), "map-loaded is set\n");
+    machine.wait_ready("nav");
+    machine.wait_ready("planner");
+    assert_eq!((machine.show("map-loaded").phase, machine.show("map-loaded").set), (Phase::Done, Some(true)));
+    let why = told(&machine, &["why", "nav"]);
+    assert!(why.contains("asked to set map-loaded"), "{why}");
+    let status = told(&machine, &["status", "map-loaded"]);
+    assert!(status.contains("set") && !status.contains("not set"), "{status}");
+}
+
+#[test]
+fn it_is_set_before_anybody_waits_holds_until_cleared_and_outlives_the_daemon() {
+    let machine = Setup::plan(&NAV.replace("command =", "autostart = false\ncommand =")).arg("--debug").start();
+    told(&machine, &["condition", "set", "map-loaded"]);
+    // The daemon executes itself anew, and breaks and comes back.
+    told(&machine, &["reexec"]);
+    assert_eq!(machine.show("map-loaded").set, Some(true));
+    let _broken = machine.client().inject(Breakage::Panic, None);
+    eventually("the daemon is back", PATIENCE, || {
+        let services = verger_client::Connection::open(&machine.address()).ok()?.list(Some(&["map-loaded"])).ok()?;
+        services.into_iter().next().filter(|it| it.set == Some(true))
+    });
+    told(&machine, &["start", "nav"]);
+    told(&machine, &["condition", "clear", "map-loaded"]);
+    assert_eq!((machine.show("nav").phase, machine.show("map-loaded").set), (Phase::Running, Some(false)));
+    // Who begins to wait now waits.
+    let order = Order { timeout_ms: Some(300), ..Order::new("planner") };
+    let begun = machine.client().start(&order);
+    assert!(begun.is_err(), "{begun:?}");
+    assert_eq!(machine.show("planner").phase, Phase::Waiting);
+    told(&machine, &["condition", "set", "map-*"]);
+    eventually("planner runs", PATIENCE, || Some(machine.show("planner")).filter(|it| it.phase == Phase::Running));
+}
+
+#[test]
+fn what_is_not_set_in_time_fails_and_another_is_started() {
+    let machine = Machine::start(
+        "[service.nav]
+         command = 'sleep 1000'
+         conditions = [{ set = 'map-loaded', within = '300ms', on_failure = 'start teach' }]
+         [service.teach]
+         command = 'sleep 1000'
+         autostart = false",
+    );
+    machine.wait_ready("teach");
+    let nav = machine.wait("nav", Phase::Blocked);
+    assert_eq!((nav.waits_for.as_deref(), nav.run), (Some("nav:set"), 0));
+    let failed = machine.show("nav:set");
+    assert_eq!(failed.failure.as_ref().map(|it| it.kind), Some(FailureKind::NotReady));
+    let why = told(&machine, &["why", "teach"]);
+    assert!(why.contains("nav:set"), "{why}");
+}
+
+#[test]
+fn what_is_no_condition_is_refused_and_what_is_nearly_one_is_named() {
+    let machine = Machine::start(NAV);
+    let said = |words: &[&str]| {
+        let said = cli(machine.runtime(), &[&["--instance", machine.instance()], words].concat());
+        assert_eq!(said.code, Some(1), "{said:?}");
+        said.stderr
+    };
+    let unknown = said(&["condition", "set", "map-loadet"]);
+    assert!(unknown.contains("map-loadet") && unknown.contains("`map-loaded`"), "{unknown}");
+    let service = said(&["condition", "set", "nav"]);
+    assert!(service.contains("it is no condition that can be set"), "{service}");
+    assert_eq!(machine.show("map-loaded").set, Some(false));
+}
+
+#[test]
+fn a_service_sets_one_over_the_connection_it_was_given_and_a_plan_keeps_it() {
+    let mapper = "[service.mapper]
+         command = ['sh', '-c', '\"$VERGER\" condition set map-loaded && exec sleep 1000']
+         environment = { VERGER = '@@verger@@' }
+         control = 'operate'
+         restricted = true\n";
+    let verger = program("verger");
+    let mapper = mapper.replace("@@verger@@", verger.to_str().expect("it is text"));
+    let setup = Setup::plan(&format!("{NAV}\n{mapper}"));
+    let machine = setup.start();
+    machine.wait_ready("nav");
+    let planner = machine.wait_ready("planner");
+    // Another plan has the same name, and one who waits for it more.
+    machine
+        .folder()
+        .write("more.toml", "[service.viewer]\ncommand = 'sleep 1000'\nconditions = [{ set = 'map-loaded' }]\n");
+    let more = machine.folder().join("more.toml");
+    told(&machine, &["apply", "--add", more.to_str().expect("it is text")]);
+    machine.wait_ready("viewer");
+    assert_eq!(machine.show("map-loaded").set, Some(true));
+    assert_eq!(machine.show("planner").run, planner.run, "it is not touched");
 }

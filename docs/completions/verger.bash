@@ -31,6 +31,9 @@ _verger() {
             verger,completions)
                 cmd="verger__subcmd__completions"
                 ;;
+            verger,condition)
+                cmd="verger__subcmd__condition"
+                ;;
             verger,confirm)
                 cmd="verger__subcmd__confirm"
                 ;;
@@ -127,6 +130,9 @@ _verger() {
             verger__subcmd__help,completions)
                 cmd="verger__subcmd__help__subcmd__completions"
                 ;;
+            verger__subcmd__help,condition)
+                cmd="verger__subcmd__help__subcmd__condition"
+                ;;
             verger__subcmd__help,confirm)
                 cmd="verger__subcmd__help__subcmd__confirm"
                 ;;
@@ -215,7 +221,7 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart ignore heed signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -378,6 +384,28 @@ _verger() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        verger__subcmd__condition)
+            opts="-h --json --instance --color --help set clear"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         verger__subcmd__confirm)
             opts="-h --json --instance --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -489,7 +517,7 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help)
-            opts="up run compile check graph import sim schema status start stop restart ignore heed signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
+            opts="up run compile check graph import sim schema status start stop restart ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -559,6 +587,20 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help__subcmd__completions)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__condition)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

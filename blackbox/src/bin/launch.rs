@@ -1,9 +1,10 @@
-//! `verger-launch [--adopt] [--child SCRIPT | --dead SCRIPT]… [--no-clone3] [--control] PROGRAM [ARGUMENT…]`: becomes the program, in the same process.
+//! `verger-launch [--adopt] [--child SCRIPT | --dead SCRIPT]… [--no-clone3] [--no-ptrace] [--control] PROGRAM [ARGUMENT…]`: becomes the program, in the same process.
 //!
 //! `--adopt`: orphans below it become its children (`PR_SET_CHILD_SUBREAPER` of `prctl(2)`).
 //! `--child`: starts a shell for a script, with nothing on its stdin and stdout; its number goes to `PIDS`, a file.
 //! `--dead`: the same, and waits until it has ended, but does not reap it.
 //! `--no-clone3`: the kernel refuses `clone3(2)` from now on, as the filters of some containers do (with ENOSYS).
+//! `--no-ptrace`: it refuses `ptrace(2)`, as other filters do (with EPERM).
 //! `--control`: what is stdin becomes a descriptor above 2 that the program is told of with `--control-fd`; stdin is null.
 #![forbid(unsafe_code)]
 
@@ -15,12 +16,14 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
-use verger_linux::seccomp::{Instead, forbid};
+use verger_linux::seccomp::{Instead, PTRACE, forbid};
 
 /// `SYS_clone3`: the same number on every architecture (`syscalls(2)`).
 const CLONE3: core::ffi::c_long = 435;
 /// `ENOSYS` of `errno(3)`.
 const NO_SUCH_CALL: u16 = 38;
+/// `EPERM`.
+const NOT_PERMITTED: u16 = 1;
 
 fn main() {
     let mut words = std::env::args_os().skip(1).peekable();
@@ -32,6 +35,9 @@ fn main() {
     }
     if words.next_if(|word| word == "--no-clone3").is_some() {
         forbid(&[(CLONE3, None, Instead::Fail(NO_SUCH_CALL))]).expect("a filter can be installed");
+    }
+    if words.next_if(|word| word == "--no-ptrace").is_some() {
+        forbid(&[(PTRACE, None, Instead::Fail(NOT_PERMITTED))]).expect("a filter can be installed");
     }
     let control = words.next_if(|word| word == "--control").is_some();
     let mut command = Command::new(words.next().expect("a program is named"));

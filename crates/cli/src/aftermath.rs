@@ -258,6 +258,7 @@ mod tests {
             pid: pid.map(Pid),
             started: 7,
             containment: Containment::Cgroup,
+            awaits_debugger: false,
             survives,
             on: None,
             decider: Decider::Lifecycle,
@@ -272,6 +273,7 @@ mod tests {
             steps: 0,
             escalates: false,
             ignored: false,
+            set: None,
             root: None,
         };
         Entry { slot: 0, name: Name::new(name).unwrap(), record }

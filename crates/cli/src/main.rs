@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod aftermath;
+mod awaited;
 mod chart;
 mod complaints;
 mod drawing;

@@ -413,6 +413,9 @@ impl Machine {
     }
 
     fn look_for_program(&mut self, service: &Service) -> Option<Missing> {
+        if !service.ready.has_program() {
+            return None;
+        }
         let program = &service.program;
         let missing = |message: String, hint: &str| Missing {
             severity: Severity::Warning,

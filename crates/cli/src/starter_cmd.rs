@@ -168,7 +168,7 @@ fn order(
             Verb::Stop => Call::Stop(order),
             Verb::Restart => Call::Restart(order),
             // None of its verbs.
-            Verb::Signal | Verb::Ignore | Verb::Heed => Call::Why { name: name.clone() },
+            Verb::Signal | Verb::Ignore | Verb::Heed | Verb::Set | Verb::Clear => Call::Why { name: name.clone() },
         }
     };
     connection.set_patience(Some(Duration::from_millis(flags.timeout.as_millis()) + reach::PATIENCE));
@@ -184,6 +184,8 @@ fn report(setting: &Setting, verb: Verb, whom: &str, answers: &[Result<Done, Err
         Verb::Signal => "signalled",
         Verb::Ignore => "ignored",
         Verb::Heed => "supervised",
+        Verb::Set => "set",
+        Verb::Clear => "cleared",
     };
     for error in answers.iter().filter_map(|answer| answer.as_ref().err()) {
         setting.terminal.complain(&words::refusal(Some(verb), error));

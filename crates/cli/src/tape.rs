@@ -215,6 +215,7 @@ impl Orders {
             RunEvent::Exited { .. } => "ended",
             RunEvent::Swept { .. } => "was swept",
             RunEvent::Loosened { .. } => "is held by less",
+            RunEvent::Continued { .. } => "goes on, after it was held for a debugger",
         };
         Some(format!("run {} of {} {what}, and this engine has not ordered it", run.0, engine.name(service.slot)))
     }

@@ -44,12 +44,14 @@ fn started(plan: &Plan) -> BTreeSet<&str> {
     itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(needed).chain(named).collect()
 }
 
-/// Whom a condition starts, from what its probe is told.
-fn starts(probe: &Service) -> impl Iterator<Item = &str> {
-    probe.argv.windows(2).filter_map(|pair| match pair {
+/// Whom a condition starts: from what its probe is told, or, where somebody sets it, from what waits for that.
+fn starts(condition: &Service) -> impl Iterator<Item = &str> {
+    let told = condition.argv.windows(2).filter_map(|pair| match pair {
         [option, value] if option == "--on-success" || option == "--on-failure" => value.strip_prefix("start "),
         _ => None,
-    })
+    });
+    let follows = [&condition.on_success, &condition.on_failure].into_iter().map(String::as_str);
+    told.chain(follows.filter(|name| !name.is_empty()))
 }
 
 struct Found<'r> {
@@ -204,7 +206,7 @@ fn earliest<'p>(
 fn own(service: &Service) -> Span {
     match service.ready {
         Ready::AliveFor(lives) => lives,
-        Ready::Started | Ready::Notify | Ready::Fd(_) | Ready::Exit => Span::ZERO,
+        Ready::Started | Ready::Notify | Ready::Fd(_) | Ready::Exit | Ready::Set | Ready::Needs => Span::ZERO,
     }
 }
 

@@ -704,8 +704,9 @@ fn find_all(daemon: &mut Daemon, entries: &[Entry], delay: &mut Delay) -> Vec<(R
         if let Some(pid) = pid {
             let run = RunRef { service, run: found.run };
             let listens = is_starting && ready == Some(Readiness::Notify);
-            let (started, containment) = (found.started, found.containment);
-            daemon.world.found(&daemon.poll, &Known { run, pid, started, containment, listens });
+            let (started, containment, awaits_debugger) = (found.started, found.containment, found.awaits_debugger);
+            let taken_up = Known { run, pid, started, containment, listens, awaits_debugger };
+            daemon.world.found(&daemon.poll, &taken_up);
             known.push((found.run, pid));
         }
         daemon.step(Event::Found(found));

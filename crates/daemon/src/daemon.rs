@@ -17,7 +17,7 @@ use verger_engine::image::{ActionKind, Image, LockMemory};
 use verger_engine::life::{
     CommandId, Decider, FaultKind, LifeEffect, Outcome, PhaseKind, Pressure, Request, Switch, Verb,
 };
-use verger_engine::runs::{Containment, RunEvent, RunId, ServiceId};
+use verger_engine::runs::{Containment, Pid, RunEvent, RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
@@ -172,6 +172,7 @@ impl Daemon {
             self.log.warn(format_args!("starts are held up: another worker takes them on"));
         }
         self.world.doubt(self.now);
+        self.world.look_at_held(self.now);
         self.hear_world();
         while let Some(at) = self.control.resumable() {
             self.converse(at);
@@ -240,6 +241,7 @@ impl Daemon {
             self.engine.wake_at(),
             self.world.starter.look_at(),
             self.world.doubt_at(),
+            self.world.held_look_at(),
             self.control.drop_at(),
             self.log.retry_at(),
             self.door.again_at(),
@@ -549,6 +551,25 @@ impl Daemon {
                     .warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
             }
             self.step(Event::Run(event));
+            self.tell_held(&event);
+        }
+    }
+
+    /// Tells whom a run waits for that was stopped for a debugger, and that it goes on.
+    fn tell_held(&mut self, event: &RunEvent) {
+        let slot = event.run().service.slot;
+        let Some(status) = self.engine.status(slot).filter(|status| status.run == event.run().run) else { return };
+        let name = self.engine.name(slot);
+        match (event, status.pid) {
+            (RunEvent::Spawned { .. }, Some(Pid(pid))) if status.awaits_debugger => self.log.warn(format_args!(
+                // Without that, gdb stops at the SIGSTOP by which it stands, once more and again.
+                "{name}: held for a debugger: `gdb -p {pid} -ex 'handle SIGSTOP nostop nopass'` and `continue`, or \
+                 `kill -CONT {pid}`, lets it go on"
+            )),
+            (RunEvent::Continued { .. }, Some(Pid(pid))) => {
+                self.log.tell(format_args!("{name}: goes on (pid {pid}), after it was held for a debugger"));
+            }
+            _ => {}
         }
     }
 
@@ -765,6 +786,8 @@ impl Daemon {
             Call::Restart(order) => return self.order(at, Verb::Restart, order, oneway, who),
             Call::Ignore(order) => return self.order(at, Verb::Ignore, order, oneway, who),
             Call::Heed(order) => return self.order(at, Verb::Heed, order, oneway, who),
+            Call::Set(order) => return self.order(at, Verb::Set, order, oneway, who),
+            Call::Clear(order) => return self.order(at, Verb::Clear, order, oneway, who),
             Call::Switch(order) => return self.switch(at, order, oneway, who),
             Call::Preview { from } => {
                 let changes = self.preview(at, *from)?;

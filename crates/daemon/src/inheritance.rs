@@ -204,6 +204,7 @@ const UNKNOWN: Record = Record {
     pid: None,
     started: 0,
     containment: Containment::None,
+    awaits_debugger: false,
     survives: true,
     on: None,
     decider: Decider::Lifecycle,
@@ -219,6 +220,7 @@ const UNKNOWN: Record = Record {
     steps: 0,
     escalates: false,
     ignored: false,
+    set: None,
     root: None,
 };
 

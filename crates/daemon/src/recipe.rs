@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use verger_engine::image::{
-    ContainmentWish, HandleView, MEMORY_BYTES, ResourceLimit, ServiceView, Session as SessionWish, SourceView,
+    ContainmentWish, HandleView, Hold, MEMORY_BYTES, ResourceLimit, ServiceView, Session as SessionWish, SourceView,
 };
 use verger_engine::runs::{Containment, StartFailure, Step};
 use verger_linux::contain::RunName;
@@ -145,6 +145,7 @@ impl Kitchen {
         recipe.apparmor_profile = Some(service.apparmor_profile().as_bytes()).filter(|it| !it.is_empty());
         recipe.selinux_context = Some(service.selinux_context().as_bytes()).filter(|it| !it.is_empty());
         recipe.no_new_privileges = service.no_new_privileges();
+        recipe.hold = service.hold() == Hold::Debugger;
 
         let is_shim = matches!(containment, Containment::Shim | Containment::Pidns);
         if is_shim {

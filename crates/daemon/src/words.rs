@@ -48,6 +48,8 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
                 Next(&status, transition.at)
             ));
         }
+        (PhaseKind::Waiting, Cause::Unset | Cause::Asked) => log.tell(format_args!("{name}: waits to be set")),
+        (PhaseKind::Done, Cause::Asked) => log.tell(format_args!("{name}: set")),
         (to, Cause::AwaitsTurn) => log.tell(format_args!("{name}: {to}: others start first")),
         (to, Cause::UnderPressure(resource)) => {
             log.warn(format_args!("{name}: {to}: the machine has enough to do ({resource})"));

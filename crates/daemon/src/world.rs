@@ -10,6 +10,7 @@
 //! An order that is answered at once is answered into [`World::told`]: what the engine decides is carried out before it hears
 //! of it.
 
+mod held;
 mod survivors;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -81,6 +82,10 @@ struct Living {
     missed_at: Moment,
     /// How often it was killed.
     kills: u32,
+    /// Its main process was stopped for a debugger, and has not been seen to go on.
+    awaits_debugger: bool,
+    /// The last look saw it go on.
+    seems_to_go_on: bool,
 }
 
 impl Living {
@@ -102,6 +107,8 @@ impl Living {
             doubt_at: Moment::NEVER,
             missed_at: Moment::NEVER,
             kills: 0,
+            awaits_debugger: false,
+            seems_to_go_on: false,
         }
     }
 
@@ -137,6 +144,8 @@ pub(crate) struct World {
     limits_told: BTreeSet<String>,
     /// A dead child was left alone because a worker may be about to report it.
     look_again: bool,
+    /// When it is looked who of those that were stopped for a debugger goes on; never, while there is nobody.
+    held_look_at: Moment,
     /// When the first of the doubts about shims, and about those below them, is due.
     doubt_at: Moment,
     /// Shims that lost their sockets with a former life of ours, and have not ended: of which run each is nobody can say.
@@ -176,6 +185,7 @@ impl World {
             told: VecDeque::with_capacity(4 * services as usize + 16),
             limits_told: BTreeSet::new(),
             look_again: false,
+            held_look_at: Moment::NEVER,
             doubt_at: Moment::NEVER,
             strays: Vec::new(),
             holding,
@@ -362,7 +372,7 @@ impl World {
         let prepared = match service.ready() {
             Ready::Notify => self.listen(poll, run).map(|()| job.notify = true),
             Ready::Fd(number) => self.pipe(poll, slot).map(|end| job.ready = Some((number, end))),
-            Ready::Started | Ready::AliveFor(_) | Ready::Exit => Ok(()),
+            Ready::Started | Ready::AliveFor(_) | Ready::Exit | Ready::Set | Ready::Needs => Ok(()),
         };
         let mut inherited = Inherited { run, control: None, lines: None };
         let prepared = prepared.and_then(|()| {
@@ -446,6 +456,7 @@ impl World {
                         shim.end();
                     }
                 }
+                self.is_held_now(engine, run);
                 // Before anybody is told of it, so that what is shown to live on does.
                 self.hold(engine, run.service.slot);
                 let (pid, containment) = (started.pid, started.containment);

@@ -17,7 +17,7 @@ use core::iter;
 
 use crate::causes::Actor;
 use crate::codec::{ReadError, Reader, Writer};
-use crate::image::{Image, Ready, ServiceView};
+use crate::image::{Image, ServiceView};
 use crate::time::{Moment, Span};
 
 /// How much time an end of everything is given.
@@ -296,7 +296,7 @@ pub struct PlannedStop {
 ///
 /// One-shots have done their work when what needs them runs: no chain leads through them.
 pub fn planned_end(image: &Image, budget: Span) -> PlannedEnd {
-    let one_shot = |at: u32| image.service(at).ready() == Ready::Exit;
+    let one_shot = |at: u32| image.service(at).ready().is_one_shot();
     let needs = |at: u32| {
         let edges = image.service(at).edges();
         edges.filter_map(move |edge| (edge.kind.orders() && !one_shot(edge.target)).then_some(edge.target))
@@ -324,7 +324,7 @@ pub fn planned_end(image: &Image, budget: Span) -> PlannedEnd {
 mod tests {
     use super::*;
     use crate::desk::{image, service};
-    use crate::image::StopStep;
+    use crate::image::{Ready, StopStep};
     use alloc::string::{String, ToString};
 
     #[test]

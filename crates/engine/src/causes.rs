@@ -111,6 +111,10 @@ pub enum Cause {
     Turn,
     /// It has waited long enough, and is started whatever the pressure.
     WaitedOut,
+    /// It is a condition by name, and nobody has set it.
+    Unset,
+    /// That condition has come true, or has not come true in time, and its plan says that this one is started then.
+    Follows(Link),
     /// A member of a recovery set failed, and it is restarted with it (`step` 0), or this step of the set was taken.
     Recovery {
         /// The transition of the member that failed.
@@ -318,6 +322,8 @@ coded_enum! {
         WaitedOut = 28, "waited-out";
         Recovery = 29, "recovery";
         LastResort = 30, "last-resort";
+        Unset = 31, "unset";
+        Follows = 32, "follows";
     }
 }
 
@@ -336,6 +342,7 @@ impl Cause {
             | Cause::HeldBy(link)
             | Cause::LetGo(link)
             | Cause::Conflicts(link)
+            | Cause::Follows(link)
             | Cause::Recovery { of: link, .. } => Some(link),
             Cause::Asked
             | Cause::Ready
@@ -355,6 +362,7 @@ impl Cause {
             | Cause::Turn
             | Cause::WaitedOut
             | Cause::LastResort { .. }
+            | Cause::Unset
             | Cause::OutOfTime => None,
         }
     }
@@ -392,6 +400,8 @@ impl Cause {
             | Cause::UnderPressure(_)
             | Cause::Turn
             | Cause::WaitedOut
+            | Cause::Unset
+            | Cause::Follows(_)
             | Cause::OutOfTime => false,
         }
     }
@@ -432,6 +442,8 @@ impl Cause {
             Cause::UnderPressure(_) => CauseCode::UnderPressure,
             Cause::Turn => CauseCode::Turn,
             Cause::WaitedOut => CauseCode::WaitedOut,
+            Cause::Unset => CauseCode::Unset,
+            Cause::Follows(_) => CauseCode::Follows,
             Cause::Recovery { .. } => CauseCode::Recovery,
             Cause::LastResort { .. } => CauseCode::LastResort,
         }
@@ -491,6 +503,8 @@ impl Cause {
             CauseCode::UnderPressure => Cause::UnderPressure(Resource::from_code(u8::try_from(x).ok()?)?),
             CauseCode::Turn => Cause::Turn,
             CauseCode::WaitedOut => Cause::WaitedOut,
+            CauseCode::Unset => Cause::Unset,
+            CauseCode::Follows => Cause::Follows(link),
             CauseCode::Recovery => {
                 let of = Link { slot: x & ((1 << STEP_AT) - 1), seq: y };
                 Cause::Recovery { of, step: (x >> STEP_AT) as u8 }

@@ -144,6 +144,11 @@ impl Desk {
         self.tell(Event::Run(RunEvent::Spawned { run, pid, started: 1, containment: Containment::Cgroup }))
     }
 
+    /// Its main process, which stood still for a debugger, goes on.
+    pub(crate) fn continued(&mut self, name: &str) -> &mut Desk {
+        self.tell(Event::Run(RunEvent::Continued { run: self.run(name) }))
+    }
+
     pub(crate) fn refused(&mut self, name: &str, step: Step, errno: u16) -> &mut Desk {
         let failure = StartFailure { step, errno };
         self.tell(Event::Run(RunEvent::SpawnFailed { run: self.run(name), failure }))

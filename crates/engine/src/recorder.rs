@@ -240,6 +240,7 @@ fn save_run_event(event: &RunEvent, writer: &mut Writer<'_>) {
             run(5, writer);
             writer.byte(containment.code());
         }
+        RunEvent::Continued { .. } => run(6, writer),
     }
 }
 
@@ -262,6 +263,7 @@ fn restore_run_event(kind: u8, reader: &mut Reader<'_>) -> Result<RunEvent, Read
         }
         4 => RunEvent::Swept { run, left: some_pid(reader.small()?) },
         5 => RunEvent::Loosened { run, containment: reader.coded(Containment::from_code, "a containment")? },
+        6 => RunEvent::Continued { run },
         _ => return Err(ReadError::BadValue { what: "an event" }),
     })
 }

@@ -20,6 +20,9 @@ pub enum Instead {
 /// One rule: a system call's number (`libc::SYS_…`), its first argument (lower 32 bits) or any, and what happens instead.
 pub type Rule = (c_long, Option<u32>, Instead);
 
+/// `ptrace(2)`, which has another number on each architecture.
+pub const PTRACE: c_long = libc::SYS_ptrace;
+
 /// Rules that fit into one filter.
 pub const RULES_MAX: usize = 60;
 

@@ -6,16 +6,17 @@
 use std::collections::BTreeMap;
 
 use verger_engine::image::{
-    Descriptor, Need, Origin, Plan, Ready, RestartPolicy, Right, SERVICES_MAX, Service, Source, StopStep, WhenDown,
+    Descriptor, Hold, Need, Origin, Plan, Ready, RestartPolicy, Right, SERVICES_MAX, Service, Source, StopStep,
+    WhenDown,
 };
 use verger_engine::names::check_name;
 use verger_engine::time::Span;
 
 use crate::complaint::{Findings, Said, quoted};
 use crate::instances::Draft;
-use crate::keys::{Condition, Edge, Names, OnFailure, Reader, Sort, condition_names};
+use crate::keys::{Condition, Edge, Names, OnFailure, Reader, Sort, awaited_conditions, condition_names, condition_of};
 use crate::places::Places;
-use crate::sources::Sources;
+use crate::sources::{Place, Sources};
 
 /// The probe is vergerd itself. When a child is about to execute this, it still is what vergerd is: no path, no search and
 /// no update of the file in between can lead elsewhere.
@@ -65,6 +66,65 @@ pub(crate) fn name_all(services: &[Draft<'_>], names: &mut Names, found: &mut Fi
     count
 }
 
+/// The conditions by name, each once, with where it is first named; complains of names that services have.
+pub(crate) fn name_awaited(
+    services: &[Draft<'_>],
+    base: Option<&Plan>,
+    names: &mut Names,
+    found: &mut Findings,
+) -> Vec<(String, Place)> {
+    // What is added to a plan waits for what that one's services wait for.
+    let is_there =
+        |name: &str| base.is_some_and(|it| it.services.iter().any(|it| it.name == name && it.ready == Ready::Set));
+    let mut awaited: BTreeMap<String, Place> = BTreeMap::new();
+    let mut count = 0;
+    for (turn, service) in services.iter().enumerate() {
+        found.turn = service.is_instance().then_some(turn);
+        // More than there can be are noticed by whoever counts all.
+        if count > SERVICES_MAX as usize {
+            break;
+        }
+        for (name, place) in awaited_conditions(service.get("conditions")) {
+            count += 1;
+            // What is no name is complained of where it is read.
+            let Some(name) = service.name_of(name).filter(|name| !awaited.contains_key(name) && !is_there(name)) else {
+                continue;
+            };
+            match names.services.get(&name) {
+                Some(other) => found.error(place, || {
+                    Said::new(format!(
+                        "`{}` is the name of a service, and of a condition that somebody sets",
+                        quoted(&name)
+                    ))
+                    .hint("write requires = [\"NAME\"] to wait for a service; else give the condition another name")
+                    .also(*other, "the service")
+                }),
+                None => {
+                    awaited.insert(name, place);
+                }
+            }
+        }
+    }
+    found.turn = None;
+    names.services.extend(awaited.iter().map(|(name, place)| (name.clone(), *place)));
+    awaited.into_iter().collect()
+}
+
+/// The service of a condition by name: nothing is run, somebody sets it.
+pub(crate) fn named(name: String, origin: Origin) -> Service {
+    Service {
+        description: "condition that somebody sets".to_owned(),
+        ready: Ready::Set,
+        start_timeout: Span::FOREVER,
+        ..bare(name, origin)
+    }
+}
+
+/// A service without a program, that nobody starts and that has no place in any queue.
+fn bare(name: String, origin: Origin) -> Service {
+    Service { name, origin, autostart: false, paced: false, restart: RestartPolicy::Never, ..Service::default() }
+}
+
 /// Makes the services of a service's conditions, each with its edges, and has the service require them.
 pub(crate) fn land(
     service: &mut Service,
@@ -73,8 +133,9 @@ pub(crate) fn land(
     places: &mut Places,
     starts: &mut Vec<Edge>,
 ) -> Vec<(Service, Vec<Edge>)> {
-    let conditions = std::mem::take(&mut reader.conditions);
-    let is_one = |name: &str| conditions.iter().any(|condition| condition.name == name);
+    let mut conditions = std::mem::take(&mut reader.conditions);
+    // Also one that stands in the plan as the service that it became: see `writing`.
+    let is_one = |name: &str| condition_of(&service.name, name).is_some();
     // What goes down afterwards takes no answer back.
     let others = |needs: &[Need]| {
         let others = needs.iter().filter(|need| !is_one(&need.service));
@@ -87,17 +148,31 @@ pub(crate) fn land(
     for condition in &conditions {
         let origin =
             Origin { file: sources.name(condition.place.file).to_owned(), line: sources.line(condition.place) };
-        let probe = Service {
+        let mut probe = Service {
             requires: requires.clone(),
             wants: wants.clone(),
             any_of: any_of.clone(),
             after: after.clone(),
-            ..probe(condition, origin, service, reader.names)
+            ..match condition.awaits() {
+                Some(_) => waiter(condition, origin, service),
+                None => probe(condition, origin, service, reader.names),
+            }
         };
+        let mut edges = edges.clone();
+        // Who is said to wait for itself has been told that names are not to be the same.
+        if let Some(name) = condition.awaits().filter(|name| !is_one(name)) {
+            probe.requires.retain(|need| need.service != name);
+            probe.requires.push(name.into());
+            edges.push(Edge { to: name.to_owned(), place: condition.place });
+        }
         let keys: BTreeMap<_, _> = SHARED.iter().filter_map(|key| Some((*key, *reader.given.get(key)?))).collect();
         places.add(&condition.name, condition.place, keys);
-        made.push((probe, edges.clone()));
+        made.push((probe, edges));
     }
+    // As in a plan in which the probes are services of their own: those who wait come before them, and are named after them. So what
+    // is written and read again is the same.
+    made.sort_by_key(|(service, _)| service.ready.has_program());
+    conditions.sort_by_key(|condition| condition.awaits().is_some());
     for condition in conditions {
         starts.extend(condition.starts);
         reader.edges.push(Edge { to: condition.name.clone(), place: condition.place });
@@ -111,6 +186,23 @@ pub(crate) fn land(
         }
     }
     made
+}
+
+/// Who waits for a condition by name in the place of a service: nothing is run for it.
+fn waiter(condition: &Condition, origin: Origin, service: &Service) -> Service {
+    let Condition { name, words, times, on_failure, on_success, .. } = condition;
+    let on_failure = match on_failure {
+        OnFailure::Start(whom) => whom.clone(),
+        OnFailure::Fail | OnFailure::Continue => String::new(),
+    };
+    Service {
+        description: format!("condition of {}: {}", service.name, words.join(" ")),
+        ready: Ready::Needs,
+        start_timeout: times.map_or(Span::FOREVER, |(_, within)| within),
+        on_success: on_success.clone().unwrap_or_default(),
+        on_failure,
+        ..bare(name.clone(), origin)
+    }
 }
 
 /// The service of a condition: as the service it belongs to in all that a program can see, and on its own in all else.
@@ -166,6 +258,8 @@ pub(crate) fn one_shot_of(service: &Service, names: &Names) -> Service {
         any_of: Vec::new(),
         after: Vec::new(),
         conflicts: Vec::new(),
+        // Nobody debugs what verger runs for it.
+        hold: Hold::No,
         ready: Ready::Exit,
         success: aside.success,
         start_retries: aside.start_retries,

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{BuildError, IMAGE_BYTES_MAX, SERVICES_MAX};
-use verger_engine::names::check_name;
+use verger_engine::names::{NAME_BYTES_MAX, check_name};
 
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::{Names, OF_TEMPLATES, Owner, Reader, listed, no_template, replicas};
@@ -310,8 +310,8 @@ impl<'t> Draft<'t> {
                     Value::Text(text.into_owned())
                 }
                 Err(at) => {
-                    found.error(node.place_of(at..(at + 2).min(text.len())), || {
-                        let what: String = text.get(at..).unwrap_or("").chars().take(2).collect();
+                    let what: String = text.get(at..).unwrap_or("").chars().take(2).collect();
+                    found.error(node.place_of(at..at + what.len()), || {
                         let (key, name) = (quoted(key), quoted(&self.name));
                         Said::new(format!(
                             "`{key}` in service `{name}` has `{}`, which stands for nothing",
@@ -338,6 +338,13 @@ impl<'t> Draft<'t> {
             }
         };
         Node { place: node.place, value }
+    }
+
+    /// A name as it is in an instance; `None` where that is none.
+    pub(crate) fn name_of(&self, text: &str) -> Option<String> {
+        // Two characters stand for one at least: what is longer is no name, however it is filled in.
+        let text = Some(text).filter(|text| text.len() <= 2 * NAME_BYTES_MAX)?;
+        self.text(text).ok().filter(|name| check_name(name).is_ok()).map(Cow::into_owned)
     }
 
     /// What a text stands for in an instance; where it stands for nothing, the place in it.

@@ -3,7 +3,7 @@
 //! Handles are read first, then the names of the services, then the defaults, then each service; so whatever a key
 //! names is known by then. What single keys mean is in [`crate::keys`]; here is what concerns several of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{
     Address, BACKLOG, BuildError, EDGES_MAX, Handle, HandleKind, IMAGE_BYTES_MAX, Limits, Listen, Origin, Plan, Ready,
@@ -67,6 +67,8 @@ pub(crate) fn read(
     let mut made = Made::default();
     let Drawn { services: drafts, unused } = instances::draw(&services, root, &mut names, &mut made, found);
     let conditions = conditions::name_all(&drafts, &mut names, found);
+    let awaited = conditions::name_awaited(&drafts, base, &mut names, found);
+    let conditions = conditions + awaited.len();
     let commands = recovery::name_all(root, &drafts, &mut names, found);
     if services.is_empty()
         && root.get("service").is_none_or(|node| node.as_table().is_some_and(Table::is_empty))
@@ -106,6 +108,12 @@ pub(crate) fn read(
     let mut room = Room::default();
     for draft in &unused {
         look_at_unused(draft, &mut names, &mut made, &mut used_handles, found);
+    }
+    for (name, place) in awaited {
+        let origin = Origin { file: sources.name(place.file).to_owned(), line: sources.line(place) };
+        places.add(&name, place, BTreeMap::new());
+        plan.services.push(conditions::named(name, origin));
+        edges.push(Vec::new());
     }
     for (turn, draft) in drafts.iter().enumerate() {
         found.turn = draft.is_instance().then_some(turn);

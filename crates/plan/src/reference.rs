@@ -6,8 +6,8 @@ use crate::keys::{CONDITION, GROUP, Group, HANDLE, LIMITS, PLAN, RECOVERY, SERVI
 
 /// What holds for all conditions.
 pub(crate) const OF_CONDITIONS: &str = "Each condition asks for one thing: one of `path`, `path_gone`, `socket`, `tcp`, `http`, \
-    `command` and `variable`; all of a service must come true. `every` and `within` go with all but `variable`, `timeout` \
-    goes with `tcp`, `http` and `command`. They see the machine as the service would: they run as it does, and have its \
+    `command`, `variable` and `set`; all of a service must come true. `every` goes with all but `variable` and `set`, `within` with \
+    all but `variable`, `timeout` with `tcp`, `http` and `command`. What is `set` is looked at by nobody. The others see the machine as the service would: they run as it does, and have its \
     variables but those that a run gets of its own (`NOTIFY_SOCKET`, `LISTEN_FDS`, `VERGER_CONTROL`).";
 
 /// What holds for all steps.

@@ -2,9 +2,12 @@
 //!
 //! Only what differs from what holds without a key is written, and what another key would change is always written. A condition of
 //! a service stands there as the service that it became, a command of a step in its step. Comments, the order of keys and where they
-//! stood are not kept: a plan does not have them. Whoever prints a plan reads it back and compares.
+//! stood are not kept: a plan does not have them. Conditions that somebody sets have no command: they stand in the service that waits for
+//! them (see [`awaited`]).
 //!
 //! Every field is named here, so one that is new and forgotten does not compile.
+
+mod awaited;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -16,6 +19,8 @@ use verger_engine::image::{
 };
 use verger_engine::runs::signal_name;
 use verger_engine::time::Span;
+
+use awaited::Waiters;
 
 use crate::keys::{LAST_RESORTS, TIMEOUT};
 use crate::targets::listed;
@@ -38,6 +43,7 @@ pub fn to_toml(plan: &Plan) -> String {
         recovery,
     } = plan;
     let commands = Commands::new(plan);
+    let waiters = Waiters::new(plan);
     let mut text = Text::default();
     text.key_unless("name", name.is_empty(), || quoted(name));
     text.key_if_some("shutdown_budget", *shutdown_budget, span);
@@ -78,9 +84,12 @@ pub fn to_toml(plan: &Plan) -> String {
         text.table(&["recovery", &set.name]);
         write_set(set, &commands, &mut text);
     }
-    for service in services.iter().filter(|service| !commands.run.contains_key(service.name.as_str())) {
+    for service in services
+        .iter()
+        .filter(|service| service.ready.has_program() && !commands.run.contains_key(service.name.as_str()))
+    {
         text.table(&["service", &service.name]);
-        write_service(service, &commands, &mut text);
+        write_service(service, &commands, &waiters, &mut text);
         if let Some(set) = recovery.iter().find(|set| is_ladder_of(set, service)) {
             text.key("recovery", commands.steps(&set.steps));
         }
@@ -229,7 +238,7 @@ fn write_target(target: &Target, text: &mut Text) {
     text.key_unless("transition_timeout", *transition_timeout == Span::FOREVER, || span(*transition_timeout));
 }
 
-fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
+fn write_service(service: &Service, commands: &Commands<'_>, waiters: &Waiters<'_>, text: &mut Text) {
     let standard = Service::default();
     let Service {
         name: _,
@@ -258,6 +267,7 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
         no_new_privileges,
         randomize_addresses,
         session,
+        hold,
         descriptors,
         control,
         restricted,
@@ -273,6 +283,9 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
         start_retries,
         start_retry_delay,
         start_timeout,
+        // Only of who has no program.
+        on_success: _,
+        on_failure: _,
         stop,
         stuck_after,
         restart,
@@ -297,12 +310,16 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
     text.flag("inherit_environment", *inherit_environment, standard.inherit_environment);
     text.key_unless("working_directory", working_directory.is_empty(), || quoted(working_directory));
 
-    text.key_unless("requires", requires.is_empty(), || needs(requires));
-    text.key_unless("wants", wants.is_empty(), || needs(wants));
+    let awaited = waiters.of(service);
+    let requires = awaited.left_in(requires, false);
+    text.key_unless("requires", requires.is_empty(), || needs(&requires));
+    let wants = awaited.left_in(wants, true);
+    text.key_unless("wants", wants.is_empty(), || needs(&wants));
     text.key_unless("any_of", any_of.is_empty(), || needs(any_of));
     let after = commands.after(service);
     text.key_unless("after", after.is_empty(), || texts(&after));
     text.key_unless("conflicts", conflicts.is_empty(), || texts(conflicts));
+    text.key_unless("conditions", awaited.is_empty(), || awaited.conditions());
     // Without the key a target's members are not started with the plan. Who has a brain is left to that, and has none of these keys.
     let led = brain.is_empty();
     text.key_unless("autostart", !led, || autostart.to_string());
@@ -315,6 +332,8 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
         Ready::Notify => quoted("notify"),
         Ready::Fd(number) => format!("{{ fd = {number} }}"),
         Ready::Exit => quoted("exit"),
+        // Those are not written.
+        Ready::Set | Ready::Needs => quoted("exit"),
     });
     // A one-shot has others without the key.
     text.key_unless("start_timeout", *start_timeout == standard.start_timeout && !is_one_shot, || span(*start_timeout));
@@ -382,6 +401,7 @@ fn write_service(service: &Service, commands: &Commands<'_>, text: &mut Text) {
     text.key_if_some("cpu_max", *cpu_max, |percent| percent.to_string());
     text.flag("randomize_addresses", *randomize_addresses, standard.randomize_addresses);
     text.key_unless("session", *session == standard.session, || quoted(session.word()));
+    text.key_unless("hold", *hold == standard.hold, || quoted(hold.word()));
     text.key_unless("containment", *containment == standard.containment, || quoted(containment.word()));
     text.flag("survive", *survive, standard.survive);
     text.flag("paced", *paced, standard.paced);
@@ -621,6 +641,34 @@ mod tests {
             comes_back(&plan);
             // What runs a command is told in its step, and nowhere else.
             assert!(!to_toml(&plan).contains("[service.\""), "{text}");
+        }
+    }
+
+    #[test]
+    fn conditions_that_somebody_sets_come_back_where_they_are_waited_for() {
+        for lines in [
+            "conditions = [{ set = 'm' }]",
+            "conditions = [{ set = 'm', within = 'forever', on_failure = 'continue', on_success = 'start b' }]",
+            "conditions = [{ set = 'n', on_failure = 'start b' }, { path = '/x' }, { set = 'm', within = '1m' }]\nafter = ['b']",
+            // What it says of them itself stays.
+            "conditions = [{ set = 'm', on_failure = 'continue' }]\nrequires = ['b', 'a:set']",
+            "conditions = [{ set = 'm' }]\nwants = ['a:set']",
+            "conditions = [{ set = 'm', on_failure = 'start b' }]\nwants = ['a:set', 'b']",
+            "conditions = [{ set = 'm' }, { set = 'n' }]\n\
+             requires = [{ service = 'a:set', when_down = 'stop' }, 'a:set.2', { service = 'b', condition = 'healthy' }]",
+            // It requires one as if that were a service, and waits for another.
+            "conditions = [{ set = 'n' }]\nrequires = ['m']\n[service.d]\ncommand = 'd'\nconditions = [{ set = 'm' }]",
+            "conditions = [{ set = 'm' }]\nrequires = ['m', 'a:tcp']\n[service.'a:tcp']\ncommand = 'd'",
+            "conditions = [{ set = 'm' }]\nany_of = ['c@x', 'b']\nrecovery = [{ command = 'x' }]\n[service.'c@']\ncommand = 'c'\n\
+             instances = ['x', 'y']\nconditions = [{ set = 'for-%i' }, { set = 'm' }]",
+        ] {
+            let text = format!("[service.b]\ncommand = 'b'\n[service.a]\ncommand = 'a'\n{lines}\n");
+            let reading = read_bytes("x.toml", text.as_bytes(), &NoFiles);
+            let plan = reading.plan.unwrap_or_else(|| panic!("{text}{:#?}", reading.complaints));
+            assert!(plan.services.iter().any(|it| it.ready == Ready::Set), "{text}");
+            comes_back(&plan);
+            let has = |waiter: &str| to_toml(&plan).contains(&format!("[service.\"{waiter}\"]"));
+            assert!(!has("a:set") && !has("a:set.2"), "{}", to_toml(&plan));
         }
     }
 

@@ -13,6 +13,8 @@ pub enum Meeting {
     SpawnFailed,
     /// It said that it is ready.
     Ready,
+    /// It was seen to go on, which was held for a debugger.
+    Continued,
     /// Its main process ended.
     Exited,
     /// Its containment was found empty.
@@ -33,6 +35,10 @@ pub enum Meeting {
     Ignore,
     /// It is to be supervised again.
     Heed,
+    /// It is said to be so.
+    Set,
+    /// It is said to be so no longer.
+    Clear,
     /// A new plan describes it differently, or as before.
     Planned,
     /// A new plan does not have it.
@@ -55,10 +61,11 @@ pub enum Meeting {
     OutlivedAndVanished,
 }
 
-const MEETINGS: [Meeting; 23] = [
+const MEETINGS: [Meeting; 26] = [
     Meeting::Spawned,
     Meeting::SpawnFailed,
     Meeting::Ready,
+    Meeting::Continued,
     Meeting::Exited,
     Meeting::SweptEmpty,
     Meeting::SweptLeft,
@@ -69,6 +76,8 @@ const MEETINGS: [Meeting; 23] = [
     Meeting::Signal,
     Meeting::Ignore,
     Meeting::Heed,
+    Meeting::Set,
+    Meeting::Clear,
     Meeting::Planned,
     Meeting::Removed,
     Meeting::Shutdown,
@@ -83,7 +92,7 @@ const MEETINGS: [Meeting; 23] = [
 
 /// The least that counts as having been there.
 pub const ENOUGH: u64 = 100;
-/// The least where two rare things have to meet: something is stuck, and its daemon is killed.
+/// The least where two rare things have to meet: something is stuck, and its daemon is killed, or it was held for a debugger.
 const ENOUGH_OF_THE_RARE: u64 = 10;
 
 /// Counts, by phase and meeting.
@@ -149,7 +158,8 @@ impl Coverage {
 
 fn enough(meeting: Meeting) -> u64 {
     let takes_over = matches!(meeting, Meeting::Outlived | Meeting::OutlivedAndEnded | Meeting::OutlivedAndVanished);
-    if takes_over { ENOUGH_OF_THE_RARE } else { ENOUGH }
+    let is_rare = takes_over || meeting == Meeting::Continued;
+    if is_rare { ENOUGH_OF_THE_RARE } else { ENOUGH }
 }
 
 /// Why a pair cannot be, for those that cannot.

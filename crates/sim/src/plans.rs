@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use verger_engine::image::{
-    BuildError, Condition, Group, Image, Limits, Need, OFF, Plan, Ready, Recovery, RecoveryAction, RecoveryScope,
+    BuildError, Condition, Group, Hold, Image, Limits, Need, OFF, Plan, Ready, Recovery, RecoveryAction, RecoveryScope,
     RecoveryStep, RestartPolicy, Service, StartPressure, StopStep, Target, WhenDown, build,
 };
 use verger_engine::time::Span;
@@ -31,7 +31,10 @@ pub fn make(rng: &mut Rng) -> Plan {
     // A chain, a fan, a thicket, or hardly any edges: each seed has its own shape.
     let (degree, reach) = *rng.pick(&[(0, 1), (1, 1), (1, 200), (2, 6), (4, 200), (12, 200)]);
     let eager = rng.chance(300);
-    let mut services: Vec<Service> = (0..count).map(|at| service(rng, at, degree, reach, eager)).collect();
+    // Somebody debugs in one plan of twelve: those are stories of their own, and all others are as they would be without.
+    let debugs = rng.clone().chance(80);
+    let mut services: Vec<Service> =
+        (0..count).map(|at| Service { hold: hold(rng, debugs), ..service(rng, at, degree, reach, eager) }).collect();
     if rng.chance(300) {
         give_brains(rng, &mut services);
     }
@@ -47,7 +50,30 @@ pub fn make(rng: &mut Rng) -> Plan {
     if rng.chance(400) {
         give_recovery(rng, &mut plan);
     }
+    if rng.chance(120) {
+        give_conditions(rng, &mut plan);
+    }
     plan
+}
+
+/// Makes some services conditions that somebody sets, and some of those that need one its waiters, who may start others.
+fn give_conditions(rng: &mut Rng, plan: &mut Plan) {
+    let is_left_alone =
+        |it: &Service| it.brain.is_empty() && it.name.starts_with('s') && it.name != name(0) && it.ready.has_program();
+    let led: Vec<String> = plan.services.iter().filter(|it| it.brain.is_empty()).map(|it| it.name.clone()).collect();
+    let mut named: BTreeSet<String> = BTreeSet::new();
+    for service in plan.services.iter_mut().filter(|it| is_left_alone(it)) {
+        let needs_one = service.requires.iter().any(|need| named.contains(&need.service));
+        if rng.chance(60) {
+            named.insert(service.name.clone());
+            service.ready = Ready::Set;
+        } else if rng.chance(if needs_one { 500 } else { 20 }) {
+            service.ready = Ready::Needs;
+            service.start_timeout = Span::from_millis(*rng.pick(&[0, 50, 3000, 20_000]));
+            let mut whom = || if rng.chance(300) { rng.pick(&led).clone() } else { String::new() };
+            (service.on_success, service.on_failure) = (whom(), whom());
+        }
+    }
 }
 
 /// Gives the starts of a plan another pace, or none.
@@ -269,6 +295,7 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
     if let Some(gone) = gone {
         remove(plan, gone);
     }
+    let debugs = plan.services.iter().any(|service| service.hold == Hold::Debugger);
     for _ in 0..rng.between(1, 4) {
         let count = plan.services.len() as u64;
         match rng.below(10) {
@@ -281,7 +308,8 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
                 let new = service(rng, at as u64, 0, 1, false);
                 let is_member = |target: &Target| target.services.contains(&name);
                 let autostart = new.autostart && !plan.groups.iter().any(|group| group.targets.iter().any(is_member));
-                let mut changed = Service { name, requires, wants, any_of, after, conflicts, autostart, ..new };
+                let hold = hold(rng, debugs);
+                let mut changed = Service { name, hold, requires, wants, any_of, after, conflicts, autostart, ..new };
                 if rng.chance(300) {
                     changed.requires.clear();
                 }
@@ -306,6 +334,9 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
             _ => {}
         }
     }
+    if rng.chance(100) {
+        give_conditions(rng, plan);
+    }
     if !fits(plan) || rng.chance(100) {
         plan.recovery.clear();
         if rng.chance(700) {
@@ -322,8 +353,10 @@ fn remove(plan: &mut Plan, gone: &str) {
         target.services.retain(|name| name != gone);
     }
     for service in &mut plan.services {
-        if service.brain == gone {
-            service.brain.clear();
+        for name in [&mut service.brain, &mut service.on_success, &mut service.on_failure] {
+            if name == gone {
+                name.clear();
+            }
         }
         for needs in [&mut service.requires, &mut service.wants, &mut service.any_of] {
             needs.retain(|need| need.service != gone);
@@ -348,6 +381,11 @@ fn names_in(service: &Service) -> impl Iterator<Item = String> {
 pub fn image(plan: &Plan) -> Image {
     let bytes = build(plan).unwrap_or_else(|error| panic!("a made-up plan cannot be built: {error}"));
     Image::verify(Arc::new(bytes)).unwrap_or_else(|error| panic!("a made-up image is refused: {error}"))
+}
+
+/// Whether a service is held for a debugger; the luck of all that follows stays as it is.
+fn hold(rng: &Rng, debugs: bool) -> Hold {
+    if debugs && rng.clone().chance(250) { Hold::Debugger } else { Hold::No }
 }
 
 fn service(rng: &mut Rng, at: u64, degree: u64, reach: u64, eager: bool) -> Service {

@@ -441,10 +441,28 @@ impl Story {
         if services.is_empty() {
             return self.change_plan();
         }
-        let (mut service, phase) = *self.rng.pick(&services);
+        let (mut service, mut phase) = *self.rng.pick(&services);
+        if self.rng.chance(150)
+            && let Some(condition) = self.engine.services().find(|it| it.set == Some(false))
+        {
+            (service, phase) = (condition.service, condition.phase);
+        }
         let mut verb = *self.rng.pick(&[Verb::Start, Verb::Stop, Verb::Restart, Verb::Signal]);
         if self.rng.chance(150) {
             verb = *self.rng.pick(&[Verb::Ignore, Verb::Heed]);
+        }
+        let is_condition = self.engine.status(service.slot).is_some_and(|it| it.set.is_some());
+        if is_condition && self.rng.chance(700) {
+            verb = *self.rng.pick(&[Verb::Set, Verb::Set, Verb::Clear]);
+        } else if self.rng.chance(60) {
+            verb = *self.rng.pick(&[Verb::Set, Verb::Clear]);
+            // Few of these are ever there, and for no long time.
+            let is_rare = |(_, phase): &&(_, PhaseKind)| matches!(phase, PhaseKind::Held | PhaseKind::Stuck);
+            if self.rng.chance(100)
+                && let Some(rare) = services.iter().find(is_rare)
+            {
+                (service, phase) = *rare;
+            }
         }
         self.report.coverage.note(
             phase,
@@ -455,6 +473,8 @@ impl Story {
                 Verb::Signal => Meeting::Signal,
                 Verb::Ignore => Meeting::Ignore,
                 Verb::Heed => Meeting::Heed,
+                Verb::Set => Meeting::Set,
+                Verb::Clear => Meeting::Clear,
             },
         );
         if self.rng.chance(20) {
@@ -636,6 +656,7 @@ impl Story {
             RunEvent::Spawned { .. } => Meeting::Spawned,
             RunEvent::SpawnFailed { .. } => Meeting::SpawnFailed,
             RunEvent::Ready { .. } => Meeting::Ready,
+            RunEvent::Continued { .. } => Meeting::Continued,
             RunEvent::Exited { .. } => Meeting::Exited,
             RunEvent::Swept { left: None, .. } => Meeting::SweptEmpty,
             RunEvent::Swept { left: Some(_), .. } => Meeting::SweptLeft,
@@ -802,6 +823,7 @@ fn found(status: &Status, service: ServiceId, root: Option<Root>) -> Found {
         pid: status.pid,
         started: status.started,
         containment: status.containment,
+        awaits_debugger: status.awaits_debugger,
         until: status.until,
         failure: status.failure,
         last_exit: status.last_exit,
@@ -814,6 +836,7 @@ fn found(status: &Status, service: ServiceId, root: Option<Root>) -> Found {
         steps: status.steps,
         escalates: status.escalates,
         ignored: status.ignored,
+        set: status.set == Some(true),
         root,
     }
 }

@@ -29,13 +29,15 @@
 //! | I28 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
 //! | I29 | who is ignored is never restarted by itself, nor with others |
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
+//! | I32 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 //! | I31 | no plan restarts a service whose run is as the plan says |
+//! | I32 | what has no program runs nothing; it comes true only while somebody has set it, or all that it requires is there |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
 use verger_engine::causes::{Cause, Root, RootKind, Transition};
-use verger_engine::image::{Condition, EdgeKind, EdgeView, Image, Ready, changed_keys};
+use verger_engine::image::{Condition, EdgeKind, EdgeView, Hold, Image, Ready, changed_keys};
 use verger_engine::life::{
     CommandId, Failure, GroupPhase, GroupStatus, LifeEffect, Outcome, PhaseKind, Pressure, Request, Status, Switch,
     TargetFailure, TrialNews, Verb, Want,
@@ -68,6 +70,8 @@ pub struct Watch {
     seen: BTreeSet<RunId>,
     /// Runs that were looked at for the receipt of their stop, and whether for a kill that has not gone out yet.
     counted: BTreeMap<RunId, bool>,
+    /// Runs that were said to be executed, to stand still for a debugger, and not to have gone on since.
+    standing: BTreeSet<RunId>,
     commands: BTreeMap<CommandId, Request>,
     switches: BTreeMap<CommandId, Switch>,
     /// Who brought a plan on trial or said what is to become of it, and has heard nothing yet.
@@ -171,6 +175,14 @@ impl Watch {
         if let Event::Command(request) = event {
             self.ladders.asked(engine, request);
         }
+        if let Event::Run(RunEvent::Spawned { run, .. }) = event {
+            let here = engine.run(run.service.slot).filter(|here| here.id() == run.run && here.pid().is_none());
+            let holds = here.is_some_and(|here| engine.images().service(here.home()).hold() == Hold::Debugger);
+            if holds && !self.exited.contains(&run.run) {
+                self.standing.insert(run.run);
+                self.places.remove(&run.service.slot);
+            }
+        }
         if let Event::Run(RunEvent::Swept { run, left }) = event {
             match left {
                 Some(_) => self.seen.insert(run.run),
@@ -254,6 +266,7 @@ impl Watch {
         (self.closing_since, self.just_given) = (None, false);
         self.ladders.forget();
         self.counted.clear();
+        self.standing.clear();
         self.places.clear();
         self.pressure = Pressure::default();
     }
@@ -262,6 +275,9 @@ impl Watch {
     pub fn found(&mut self, service: ServiceId, shown: &Status) {
         if shown.pid.is_some() && shown.phase.is_live() {
             self.runs.insert(service.slot, RunRef { service, run: shown.run });
+            if shown.awaits_debugger {
+                self.standing.insert(shown.run);
+            }
         }
     }
 
@@ -320,6 +336,7 @@ impl Watch {
                 hold!(!world.lives(*run), "I9", "{name} was released, and something of it lives");
                 hold!(self.runs.remove(&run.service.slot) == Some(*run), "I1", "{name}: another run was released");
                 self.exited.remove(&run.run);
+                self.standing.remove(&run.run);
                 self.counted.remove(&run.run);
                 Ok(())
             }
@@ -365,6 +382,8 @@ impl Watch {
         let other = world.living().find(|living| living.service.slot == slot);
         hold!(other.is_none(), "I1", "{name} is started while {other:?} lives");
         hold!(run.run > self.last_run, "I1", "{name} gets run {} after {}", run.run, self.last_run);
+        let bare = engine.description(slot).is_some_and(|it| !it.ready().has_program());
+        hold!(!bare, "I32", "{name} is started, and has no program");
         self.last_run = run.run;
         self.runs.insert(slot, run);
         self.takes_place(engine, slot)?;
@@ -495,7 +514,10 @@ impl Watch {
             return Ok(());
         }
         if transition.cause == Cause::Found {
-            self.places.insert(slot);
+            let stands = engine.status(slot).is_some_and(|status| self.standing.contains(&status.run));
+            if !stands {
+                self.places.insert(slot);
+            }
             return Ok(());
         }
         let home = engine.home(slot).ok_or("I25: nobody starts")?;
@@ -525,7 +547,13 @@ impl Watch {
         let (transition, root) = engine.transition(*link).ok_or("I8: a transition that is not kept")?;
         let (before, until) = self.phases.get(&slot).copied().unwrap_or((PhaseKind::Down, Moment::NEVER));
         hold!(transition.from == before, "I8", "{name} leaves {} and was {before}", transition.from);
-        hold!(may_follow(transition.from, transition.to), "I8", "{name}: {} -> {}", transition.from, transition.to);
+        // What has no program is done without having been started.
+        let bare = engine.description(slot).is_some_and(|it| !it.ready().has_program());
+        let follows = may_follow(transition.from, transition.to) || bare && transition.to == PhaseKind::Done;
+        hold!(follows, "I8", "{name}: {} -> {}", transition.from, transition.to);
+        if bare && transition.to == PhaseKind::Done && transition.cause != Cause::Found {
+            comes_true(engine, slot)?;
+        }
         let root = root.ok_or_else(|| format!("I8: {name} moved without a root"))?;
         hold!(root.event <= engine.event_number() && root.at <= now, "I8", "{name}: a root from the future");
         if matches!(
@@ -546,6 +574,9 @@ impl Watch {
         self.phases.insert(slot, (transition.to, status.until));
         self.in_turn(engine, slot, &transition)?;
         self.ladders.moved(engine, &status, &transition, now).map_err(|what| format!("I28, I29: {what}"))?;
+        let late = transition.cause == Cause::NotReadyInTime && transition.to == PhaseKind::Stopping;
+        let stands = self.standing.contains(&status.run);
+        hold!(!(late && stands), "I32", "{name} is held for a debugger, and not ready in time");
         match transition.to {
             PhaseKind::Resting => {
                 let rest = status.until.since(now);
@@ -746,6 +777,10 @@ impl Watch {
                     let ignored = request.verb == Verb::Ignore;
                     hold!(status.ignored == ignored, "I5", "{} is done, and it is not so", request.verb);
                 }
+                Verb::Set | Verb::Clear => {
+                    let is_set = request.verb == Verb::Set;
+                    hold!(status.set == Some(is_set), "I5", "{} is done, and it is not so", request.verb);
+                }
             },
             (Outcome::Failed(_), Some(status)) if request.key == 0 => {
                 hold!(status.phase == PhaseKind::Failed, "I5", "failed, and {}", status.phase);
@@ -809,12 +844,34 @@ impl Watch {
         let described = engine.run(slot).map(|run| engine.images().service(run.home()).ready());
         match event {
             RunEvent::Spawned { .. } => {
+                let stands = self.standing.contains(&run.run);
                 hold!(
-                    !starting || described != Some(Ready::Started),
+                    !starting || stands || described != Some(Ready::Started),
                     "I6",
                     "{} was executed, and is not ready",
                     engine.name(slot)
                 );
+                hold!(
+                    !starting || !stands || status.awaits_debugger && status.until == Moment::NEVER,
+                    "I32",
+                    "{} stands still for a debugger, and is shown as {status:?}",
+                    engine.name(slot)
+                );
+            }
+            RunEvent::Continued { .. } => {
+                hold!(!status.awaits_debugger, "I6", "{} goes on, and stands still", engine.name(slot));
+                if self.standing.remove(&run.run) && starting {
+                    let name = engine.name(slot);
+                    hold!(described != Some(Ready::Started), "I6", "{name} goes on, and is not ready");
+                    let patience = engine.description(slot).map_or(Span::ZERO, |service| service.start_timeout());
+                    let ready_by = now + patience;
+                    let alive_at = match described {
+                        Some(Ready::AliveFor(span)) => now + span,
+                        _ => Moment::NEVER,
+                    };
+                    let until = ready_by.min(alive_at);
+                    hold!(status.until == until, "I32", "{name} goes on, and has until {:?}", status.until);
+                }
             }
             RunEvent::Ready { .. } => {
                 let word = matches!(described, Some(Ready::Notify | Ready::Fd(_)));
@@ -903,6 +960,17 @@ fn members(engine: &Engine, status: &GroupStatus) -> Vec<u32> {
     slots.map(|service| service.slot).collect()
 }
 
+/// What has no program has come true: it was set, or has all that it requires.
+fn comes_true(engine: &Engine, slot: u32) -> Result<(), String> {
+    let name = engine.name(slot);
+    let is_set = engine.status(slot).and_then(|status| status.set);
+    hold!(is_set != Some(false), "I32", "{name} has come true, and nobody has set it");
+    let lacks = needs(engine, slot).into_iter().find(|edge| edge.kind == EdgeKind::Requires && !is_met(engine, edge));
+    let lacks = lacks.map(|edge| engine.name(edge.target));
+    hold!(lacks.is_none(), "I32", "{name} has come true, and {lacks:?}, which it requires, has not");
+    Ok(())
+}
+
 /// Whether a need is as far as an edge says, from what is shown of it.
 fn is_met(engine: &Engine, edge: &EdgeView) -> bool {
     let Some(need) = engine.status(edge.target) else { return false };
@@ -910,7 +978,7 @@ fn is_met(engine: &Engine, edge: &EdgeView) -> bool {
     let is_over = matches!(need.phase, PhaseKind::Done | PhaseKind::Failed);
     match edge.condition {
         Condition::Ready => need.ready,
-        Condition::Started => wanted && (need.pid.is_some() || need.phase == PhaseKind::Done),
+        Condition::Started => wanted && (need.pid.is_some() && !need.awaits_debugger || need.phase == PhaseKind::Done),
         Condition::Healthy => {
             let healthy_after = engine.description(edge.target).map_or(Span::ZERO, |service| service.healthy_after());
             need.ready && (need.phase == PhaseKind::Done || engine.now() >= need.since + healthy_after)

@@ -7,7 +7,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use verger_engine::Engine;
-use verger_engine::image::Ready;
+use verger_engine::image::{Hold, Ready};
 use verger_engine::runs::{
     Containment, Ended, Exit, Pid, RunEffect, RunEvent, RunId, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
@@ -34,6 +34,8 @@ pub struct Manners {
     group_only: u64,
     shim_only: u64,
     shim_is_killed: u64,
+    /// How long somebody takes to continue who was held for a debugger, milliseconds at most.
+    debugger_ms: u64,
     /// Typical length of a life, milliseconds.
     life_ms: u64,
 }
@@ -57,8 +59,9 @@ impl Manners {
             exit_overtakes: some(200),
             group_only: some(700),
             shim_only: 200 + some(800),
-            shim_is_killed: 300 + some(700),
+            shim_is_killed: 500 + some(500),
             life_ms: [30, 300, 3000, 60_000][rng.below(4) as usize],
+            debugger_ms: [10, 500, 5000, 50_000][rng.clone().below(4) as usize],
         }
     }
 }
@@ -72,6 +75,10 @@ struct Process {
     unborn: bool,
     /// The main process lives.
     main: bool,
+    /// It is to be held for a debugger.
+    holds: bool,
+    /// It stands still before its first instruction.
+    stands: bool,
     /// Others in the containment.
     others: u32,
     /// Does not die at once when killed.
@@ -109,6 +116,8 @@ const NOT_KNOWN: u16 = u16::MAX;
 enum Happening {
     /// The attempt to start comes to its end.
     Birth(RunKey),
+    /// Somebody lets it go on that was held for a debugger.
+    Continue(RunKey),
     /// The program says that it is ready.
     Word(RunKey),
     /// The main process ends with this status (below 256) or by this signal (256 and more).
@@ -129,6 +138,7 @@ enum Told {
     Spawned(RunKey, u32, u8),
     Failed(RunKey, u8, u16),
     Ready(RunKey),
+    Continued(RunKey),
     Exited(RunKey, u16),
     Swept(RunKey, u32),
     Loosened(RunKey),
@@ -163,6 +173,7 @@ impl World {
         self.now = self.now.max(at);
         match happening {
             Happening::Birth(run) => self.birth(run),
+            Happening::Continue(run) => self.goes_on(run),
             Happening::Word(run) => {
                 if self.processes.get(&run).is_some_and(|process| process.main) {
                     self.tell(Told::Ready(run));
@@ -199,11 +210,13 @@ impl World {
                 Told::Spawned((of, ..), ..)
                 | Told::Failed((of, ..), ..)
                 | Told::Ready((of, ..))
+                | Told::Continued((of, ..))
                 | Told::Exited((of, ..), _)
                 | Told::Swept((of, ..), _)
                 | Told::Loosened((of, ..)),
             ) => *of == slot,
             Happening::Birth(_)
+            | Happening::Continue(_)
             | Happening::Word(_)
             | Happening::Death(..)
             | Happening::OthersGo(_)
@@ -215,9 +228,16 @@ impl World {
     pub fn act(&mut self, effect: &RunEffect, engine: &Engine, now: Moment) {
         self.now = self.now.max(now);
         match effect {
-            RunEffect::Spawn { run, home } => self.spawn(*run, engine.images().service(*home).ready()),
+            RunEffect::Spawn { run, home } => {
+                let service = engine.images().service(*home);
+                self.spawn(*run, service.ready(), service.hold() == Hold::Debugger);
+            }
             RunEffect::Signal { run, signal } => self.signal(key(*run), Scope::Main, *signal),
-            RunEffect::Stop { run, signal, scope } => self.signal(key(*run), *scope, *signal),
+            RunEffect::Stop { run, signal, scope } => {
+                // The SIGCONT that comes with it.
+                self.goes_on(key(*run));
+                self.signal(key(*run), *scope, *signal);
+            }
             // Only looks.
             RunEffect::Census { .. } => {}
             RunEffect::Kill { run } => self.kill(key(*run)),
@@ -239,6 +259,7 @@ impl World {
         let kept = std::mem::take(&mut self.queue).into_iter().filter_map(|Reverse((at, sequence, happening))| {
             let happening = match happening {
                 Happening::Birth(run) => Happening::Birth(call(run)?),
+                Happening::Continue(run) => Happening::Continue(call(run)?),
                 Happening::Word(run) => Happening::Word(call(run)?),
                 Happening::Death(run, how) => Happening::Death(call(run)?, how),
                 Happening::OthersGo(run) => Happening::OthersGo(call(run)?),
@@ -254,6 +275,12 @@ impl World {
         for run in dead {
             self.push(Span::from_micros(1), Happening::Tell(Told::Exited(run, 1)));
         }
+        // And whoever was let go on meanwhile is seen to run.
+        let let_go = self.processes.iter().filter(|(_, process)| process.holds && process.main && !process.stands);
+        let let_go: Vec<RunKey> = let_go.map(|(key, _)| *key).collect();
+        for run in let_go {
+            self.push(Span::from_millis(100), Happening::Tell(Told::Continued(run)));
+        }
     }
 
     /// The main process of a run that was taken over meets this fate; what it met. One that is dead already cannot go on.
@@ -268,14 +295,14 @@ impl World {
                 NOT_KNOWN
             }
         };
-        process.main = false;
+        (process.main, process.stands) = (false, false);
         // Of a dead one it was to be told already.
         self.queue.retain(|Reverse((_, _, it))| !matches!(it, Happening::Tell(Told::Exited(of, _)) if *of == run));
         self.push(Span::from_micros(1), Happening::Tell(Told::Exited(run, how)));
         if fate == Fate::GoesOn { Fate::Ended } else { fate }
     }
 
-    fn spawn(&mut self, run: RunRef, ready: Ready) {
+    fn spawn(&mut self, run: RunRef, ready: Ready, holds: bool) {
         self.next_pid += 1;
         let process = Process {
             pid: Pid(self.next_pid),
@@ -288,6 +315,8 @@ impl World {
             },
             unborn: true,
             main: false,
+            holds,
+            stands: false,
             others: 0,
             uninterruptible: self.rng.chance(self.manners.uninterruptible),
             ignores: self.rng.chance(self.manners.ignores_signals),
@@ -318,6 +347,37 @@ impl World {
             return self.tell(Told::Failed(run, step.code(), errno));
         }
         process.main = true;
+        process.stands = process.holds;
+        if process.stands {
+            let delay = self.rng.below(self.manners.debugger_ms + 1);
+            self.push(Span::from_millis(delay), Happening::Continue(run));
+            if self.rng.chance(self.manners.crashes / 10) {
+                // Somebody has enough of it.
+                self.push(Span::from_millis(delay / 2), Happening::Death(run, 256 + 9));
+            }
+            return self.tell(Told::Spawned(run, pid, containment));
+        }
+        let delay = self.begin(run, ready, containment);
+        self.tell_after(delay, Told::Spawned(run, pid, containment));
+    }
+
+    /// Somebody continues it: what its program does begins now. Nobody says so, it is seen a little later.
+    fn goes_on(&mut self, run: RunKey) {
+        let Some(process) = self.processes.get_mut(&run).filter(|process| process.main && process.stands) else {
+            return;
+        };
+        process.stands = false;
+        // Who was killed while he stood runs no more, however long his end takes.
+        if !process.killed {
+            let (ready, containment) = (process.ready, process.containment.code());
+            self.begin(run, ready, containment);
+        }
+        let delay = Span::from_millis(self.rng.below(100));
+        self.tell_after(delay, Told::Continued(run));
+    }
+
+    /// Its program runs; by how much the news of that may be late, since it was quicker.
+    fn begin(&mut self, run: RunKey, ready: Ready, containment: u8) -> Span {
         let life = self.rng.below(self.manners.life_ms + 1);
         let crashes = self.rng.chance(self.manners.crashes);
         let one_shot = ready == Ready::Exit;
@@ -340,8 +400,7 @@ impl World {
             self.push(Span::from_millis(delay), Happening::ShimDies(run));
         }
         let overtaken = crashes && life < 3 && self.rng.chance(self.manners.exit_overtakes);
-        let delay = if overtaken { Span::from_millis(life + 5) } else { Span::ZERO };
-        self.tell_after(delay, Told::Spawned(run, pid, containment));
+        if overtaken { Span::from_millis(life + 5) } else { Span::ZERO }
     }
 
     fn death(&mut self, run: RunKey, how: u16) {
@@ -349,7 +408,7 @@ impl World {
         if !process.main {
             return;
         }
-        process.main = false;
+        (process.main, process.stands) = (false, false);
         let empty = process.others == 0;
         let tells = process.tells_when_empty();
         self.tell(Told::Exited(run, how));
@@ -384,7 +443,8 @@ impl World {
             self.push(Span::from_millis(delay), Happening::ShimDies(run));
         }
         let Some(process) = self.processes.get(&run) else { return };
-        if process.ignores {
+        // Who stands still has it when he goes on; that nobody waits for.
+        if process.ignores || process.stands {
             return;
         }
         let (main, others, slow) = (process.main, process.others, process.slow);
@@ -484,6 +544,7 @@ fn event(told: &Told) -> RunEvent {
             };
             RunEvent::Exited { run: reference(run), exit, usage: Usage::NONE }
         }
+        Told::Continued(run) => RunEvent::Continued { run: reference(run) },
         Told::Loosened(run) => RunEvent::Loosened { run: reference(run), containment: Containment::Group },
         Told::Swept(run, left) => RunEvent::Swept { run: reference(run), left: (left != 0).then_some(Pid(left)) },
     }

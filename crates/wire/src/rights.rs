@@ -21,7 +21,7 @@ pub fn needed(call: &Call) -> Option<Right> {
         | Call::Why { .. }
         | Call::Receipt { .. }
         | Call::Watch { .. } => Some(Right::Observe),
-        Call::Ignore(_) | Call::Heed(_) => Some(Right::Operate),
+        Call::Ignore(_) | Call::Heed(_) | Call::Set(_) | Call::Clear(_) => Some(Right::Operate),
         Call::Start(_) | Call::Stop(_) | Call::Restart(_) | Call::Signal { .. } | Call::Switch(_) => {
             Some(Right::Operate)
         }
@@ -89,6 +89,8 @@ mod tests {
             (Call::Restart(order()), Some(Right::Operate)),
             (Call::Ignore(order()), Some(Right::Operate)),
             (Call::Heed(order()), Some(Right::Operate)),
+            (Call::Set(order()), Some(Right::Operate)),
+            (Call::Clear(order()), Some(Right::Operate)),
             (Call::Signal { name: "a".into(), signal: 15 }, Some(Right::Operate)),
             (Call::Shutdown { hasty: false, budget_ms: None }, Some(Right::Configure)),
             (Call::Preview { from: None }, Some(Right::Observe)),

@@ -165,6 +165,7 @@ fn code_of_state(wrong: &WrongState) -> Code {
         | Obstacle::Finished
         | Obstacle::Stuck
         | Obstacle::NotRunning
+        | Obstacle::NoCondition
         | Obstacle::ShuttingDown
         | Obstacle::NeverStopped => Code::Failed,
     }
@@ -191,6 +192,7 @@ mod tests {
             start_us: None,
             pid: None,
             containment: Containment::None,
+            awaits_debugger: false,
             since_us: 0,
             until_us: None,
             next_signal: None,
@@ -205,6 +207,7 @@ mod tests {
             essential: false,
             escalates: false,
             ignored: false,
+            set: None,
             decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
             brain: None,
         }

@@ -47,6 +47,7 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         start_us: status.run.is_some().then(|| micros(status.began)),
         pid: status.pid.map(number),
         containment: status.containment,
+        awaits_debugger: status.awaits_debugger,
         since_us: micros(status.since),
         until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
         next_signal: status.ahead.and_then(Ahead::signal).map(signal_text),
@@ -61,6 +62,7 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         essential: described.is_some_and(|it| it.essential()),
         escalates: status.escalates,
         ignored: status.ignored,
+        set: status.set,
         decided_by: decided_by(status.decider, brain.as_deref()),
         brain,
     }
@@ -82,6 +84,7 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         start_us: record.run.is_some().then(|| micros(record.began)),
         pid: record.pid.map(number),
         containment: record.containment,
+        awaits_debugger: record.awaits_debugger,
         since_us: micros(record.since),
         until_us: (record.until != Moment::NEVER).then(|| micros(record.until)),
         next_signal: record.next_signal.map(signal_text),
@@ -96,6 +99,7 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         essential: false,
         escalates: record.escalates,
         ignored: record.ignored,
+        set: record.set,
         decided_by: decided_by(record.decider, brain.as_deref()),
         brain,
     }
@@ -271,7 +275,8 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
         | Step::DeathSignal
         | Step::SignalMask
         | Step::Shim
-        | Step::Namespace => Vec::new(),
+        | Step::Namespace
+        | Step::Hold => Vec::new(),
     }
 }
 
@@ -378,6 +383,8 @@ pub fn cause_kind(cause: &causes::Cause) -> CauseKind {
         causes::Cause::WaitedOut => CauseKind::WaitedOut,
         causes::Cause::Recovery { .. } => CauseKind::Recovery,
         causes::Cause::LastResort { .. } => CauseKind::LastResort,
+        causes::Cause::Unset => CauseKind::Unset,
+        causes::Cause::Follows(_) => CauseKind::Follows,
     }
 }
 
@@ -470,6 +477,7 @@ pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Swit
         | Outcome::Finished
         | Outcome::Stuck { .. }
         | Outcome::NotFound
+        | Outcome::NoCondition
         | Outcome::NotRunning => return Err(Error::NotFound { name: target.to_owned() }),
     };
     Ok(Switched { target: target.to_owned(), already })
@@ -668,6 +676,7 @@ pub fn answer(engine: &Engine, name: &str, service: ServiceId, outcome: &Outcome
         | Outcome::AlreadySwitching
         | Outcome::TargetFailed(_) => Error::NotFound { name: name.to_owned() },
         Outcome::NotRunning => Error::WrongState(wrong(now, Obstacle::NotRunning)),
+        Outcome::NoCondition => Error::WrongState(wrong(now, Obstacle::NoCondition)),
         Outcome::Busy => Error::Busy,
         Outcome::ShuttingDown => Error::WrongState(wrong(now, Obstacle::ShuttingDown)),
     })

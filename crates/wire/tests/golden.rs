@@ -84,6 +84,8 @@ fn messages() -> Vec<Value> {
         call(&Call::Stop(Order::new("web")), false),
         call(&Call::Restart(order()), false),
         call(&Call::Ignore(order()), false),
+        call(&Call::Set(order()), false),
+        call(&Call::Clear(order()), false),
         call(&Call::Heed(order()), false),
         call(&Call::Switch(Order::new("drive")), false),
         call(&Call::Switch(Order { name: "car/drive".to_owned(), ..order() }), false),
@@ -271,8 +273,8 @@ fn fields(record: &Record) -> Value {
         "in_the_way": record.in_the_way.map(|pid| pid.0), "failure": failure, "last_exit": last_exit,
         "last_order": last_order, "restarts": record.restarts, "failures": record.failures,
         "window_from": moment(record.window_from), "window_restarts": record.window_restarts,
-        "steps": record.steps, "escalates": record.escalates, "ignored": record.ignored,
-        "survives": record.survives, "decider": decider,
+        "steps": record.steps, "escalates": record.escalates, "ignored": record.ignored, "set": record.set,
+        "survives": record.survives, "awaits_debugger": record.awaits_debugger, "decider": decider,
     })
 }
 
@@ -290,6 +292,7 @@ fn running() -> Record {
         pid: Some(Pid(4711)),
         started: 123_456,
         containment: Containment::Cgroup,
+        awaits_debugger: false,
         on: None,
         decider: Decider::Lifecycle,
         in_the_way: None,
@@ -303,6 +306,7 @@ fn running() -> Record {
         steps: 0,
         escalates: false,
         ignored: false,
+        set: None,
         survives: false,
         root: Some(Root { event: 0, at: Moment(900_000_000), what: RootKind::Plan { by: Actor { uid: 0, pid: 1 } } }),
     }
@@ -340,6 +344,10 @@ fn records() -> Vec<(&'static str, Record)> {
         (
             "starting, readiness due",
             Record { phase: PhaseKind::Starting, ready: false, until: Moment(61_000_000_000), ..running() },
+        ),
+        (
+            "starting, and held for a debugger",
+            Record { phase: PhaseKind::Starting, ready: false, awaits_debugger: true, ..running() },
         ),
         ("held by slot 99999", Record { phase: PhaseKind::Held, want: Want::Down, on: Some(99_999), ..running() }),
         (
@@ -380,6 +388,7 @@ fn records() -> Vec<(&'static str, Record)> {
                 steps: 2,
                 escalates: true,
                 ignored: true,
+                set: Some(true),
                 ..none()
             },
         ),

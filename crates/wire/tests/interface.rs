@@ -267,6 +267,8 @@ fn the_control_interface_says_what_the_types_say() {
         ("Restart", Call::Restart),
         ("Ignore", Call::Ignore),
         ("Heed", Call::Heed),
+        ("Set", Call::Set),
+        ("Clear", Call::Clear),
     ] {
         text.inputs(&call(order(true)), &call(order(false)));
         text.outputs(method, &Done { run: Some(7) }, &Done { run: None });

@@ -108,7 +108,7 @@ fn a_service_is_shown_with_what_applies_and_nothing_else() {
     let mut desk = web_and_db();
     let mut expected = json!({
         "name": "web", "description": "", "want": "up", "phase": "waiting", "ready": false, "asked": true, "run": 0,
-        "containment": "none", "since_us": 1_001_000, "waits_for": "db", "restarts": 0, "failures": 0,
+        "containment": "none", "awaits_debugger": false, "since_us": 1_001_000, "waits_for": "db", "restarts": 0, "failures": 0,
         "last_order": { "kind": "stop" }, "autostart": true, "essential": true, "escalates": false, "ignored": false, "decided_by": "lifecycle",
     });
     assert_eq!(desk.shown("web"), expected);
@@ -244,6 +244,7 @@ fn every_outcome_has_its_answer() {
     assert_eq!((stuck.phase, stuck.cause, stuck.in_the_way), (PhaseKind::Stuck, Obstacle::Stuck, Some(4711)));
     let idle = wrong(Outcome::NotRunning);
     assert_eq!((idle.phase, idle.cause), (PhaseKind::Waiting, Obstacle::NotRunning));
+    assert_eq!(wrong(Outcome::NoCondition).cause, Obstacle::NoCondition);
     let late = wrong(Outcome::ShuttingDown);
     assert_eq!((late.phase, late.cause), (PhaseKind::Waiting, Obstacle::ShuttingDown));
 
@@ -321,6 +322,8 @@ fn kinds_have_the_engines_words() {
         Cause::WaitedOut,
         Cause::Recovery { of: link, step: 1 },
         Cause::LastResort { group: 0, step: 1 },
+        Cause::Unset,
+        Cause::Follows(link),
     ];
     let kinds: Vec<_> = causes.iter().map(view::cause_kind).collect();
     assert_eq!(kinds, verger_wire::message::CauseKind::ALL, "in the order of the engine's list, each once");

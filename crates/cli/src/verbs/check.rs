@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use verger_engine::time::Span;
 use verger_plan::{Format, Reading, Severity};
 
+use crate::awaited::{Awaited, awaited};
 use crate::complaints;
 use crate::end_check::LateEnd;
 use crate::plans::{self, Where};
@@ -18,7 +19,7 @@ use crate::words;
 /// text has no errors, users, groups, programs, folders and the controllers of limits are looked for on this machine; and a plan that cannot end
 /// within its `shutdown_budget` is warned of, with the chain of services that takes longest. So are services that
 /// nothing starts, conditions that nobody can satisfy, and times too short for what is to happen in them. What a text
-/// asks for and verger does not do is listed as not applied. Exit status: 0 no errors (there may be warnings), 1
+/// asks for and verger does not do is listed as not applied, and conditions that somebody has to set are named. Exit status: 0 no errors (there may be warnings), 1
 /// errors.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
@@ -68,6 +69,9 @@ fn tell(setting: &Setting, file: &str, reading: &Reading, late: Option<&LateEnd>
         setting.terminal.tell(&late.table(setting.terminal.err));
     }
     plans::tell_not_applied(setting, Some(reading));
+    for awaited in awaited(reading) {
+        setting.terminal.tell(&format!("{} {awaited}", setting.terminal.err.hint("Note:")));
+    }
     let mut found = match &reading.plan {
         Some(plan) => vec![format!("sound, {}", words::count(plan.services.len(), "service"))],
         None => vec![words::count(errors, "error")],
@@ -113,6 +117,7 @@ fn as_json(file: &str, reading: &Reading, late: Option<&LateEnd>) -> Value {
         "errors": errors,
         "complaints": reading.complaints.iter().map(complaints::as_json).collect::<Vec<Value>>(),
         "not_applied": not_applied,
+        "to_be_set": awaited(reading).iter().map(Awaited::as_json).collect::<Vec<Value>>(),
         "late_end": late.map(LateEnd::as_json),
     })
 }

@@ -10,6 +10,7 @@ mod chart;
 mod check;
 mod compile;
 mod completions;
+mod condition;
 mod doctor;
 mod documents;
 mod events;
@@ -71,6 +72,7 @@ enum Verb {
     Restart(orders::Restart),
     Ignore(ignore::Ignore),
     Heed(ignore::Heed),
+    Condition(condition::Condition),
     Signal(signal::Signal),
     Plan(apply::Plan),
     Apply(apply::Apply),
@@ -113,6 +115,7 @@ impl Verb {
             Verb::Heed(verb) => verb.carry_out(setting),
             Verb::Switch(verb) => verb.carry_out(setting),
             Verb::Targets(verb) => verb.carry_out(setting),
+            Verb::Condition(verb) => verb.carry_out(setting),
             Verb::Signal(verb) => verb.carry_out(setting),
             Verb::Shutdown(verb) => verb.carry_out(setting),
             Verb::Reexec(verb) => verb.carry_out(setting),

@@ -121,9 +121,13 @@ impl Targets {
         // To say afterwards whom a stop took along.
         let before = match verb {
             life::Verb::Stop => connection.list(None).unwrap_or_default(),
-            life::Verb::Start | life::Verb::Restart | life::Verb::Signal | life::Verb::Ignore | life::Verb::Heed => {
-                Vec::new()
-            }
+            life::Verb::Start
+            | life::Verb::Restart
+            | life::Verb::Signal
+            | life::Verb::Ignore
+            | life::Verb::Heed
+            | life::Verb::Set
+            | life::Verb::Clear => Vec::new(),
         };
         let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
         // The daemon answers in time by itself; whoever waits without end waits as long as it takes.
@@ -225,6 +229,8 @@ fn call_all(
             life::Verb::Signal => Call::Signal { name: name.clone(), signal: 0 },
             life::Verb::Ignore => Call::Ignore(order),
             life::Verb::Heed => Call::Heed(order),
+            life::Verb::Set => Call::Set(order),
+            life::Verb::Clear => Call::Clear(order),
         }
     };
     connection.pipeline(&names.iter().map(call).collect::<Vec<Call>>())
@@ -246,6 +252,8 @@ pub(super) fn report(
         life::Verb::Signal => "signalled",
         life::Verb::Ignore => "is ignored from now on",
         life::Verb::Heed => "is supervised again",
+        life::Verb::Set => "is set",
+        life::Verb::Clear => "is cleared",
     };
     let mut told: Vec<Value> = Vec::new();
     let clock = Clock::here();

@@ -261,6 +261,7 @@ impl Teller<'_> {
             | Outcome::Cancelled { .. }
             | Outcome::NotFound
             | Outcome::NotRunning
+            | Outcome::NoCondition
             | Outcome::Busy
             | Outcome::ShuttingDown => match statement.action {
                 Action::Ask { verb, service } => {
@@ -394,6 +395,7 @@ fn switch_refused(outcome: &Outcome) -> &'static str {
         | Outcome::AlreadyActive
         | Outcome::AlreadySwitching
         | Outcome::TargetFailed(_)
+        | Outcome::NoCondition
         | Outcome::NotRunning => "it was not done",
     }
 }

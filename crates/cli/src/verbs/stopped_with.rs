@@ -77,6 +77,8 @@ fn led_by(was: &Service, why: &Why, named: &[String]) -> Option<StoppedWith> {
         | CauseKind::Fallback
         | CauseKind::Redescribed
         | CauseKind::AwaitsTurn
+        | CauseKind::Unset
+        | CauseKind::Follows
         | CauseKind::UnderPressure
         | CauseKind::Turn
         | CauseKind::WaitedOut

@@ -85,6 +85,9 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
         (Step::SecurityModule, EINVAL | EOPNOTSUPP) => {
             "the kernel runs no such security module, or knows no such context: see `apparmor_profile` and `selinux_context`"
         }
+        (Step::Hold, _) => {
+            "allow ptrace(2), which a container or `kernel.yama.ptrace_scope` forbids here, or leave out `hold`"
+        }
         (Step::Capabilities, EPERM) => "the daemon has not got these capabilities itself, so it cannot give them",
         (
             Step::User

@@ -11,6 +11,7 @@ use super::time::{Clock, brief, lasting};
 /// What the phase alone does not say: `waits for db`, `exited with status 1, starts again in 1.2s`. May be empty.
 pub(crate) fn note(service: &Service, clock: &Clock) -> String {
     let note = phase_note(service, clock);
+    let set = service.set.map(|is_set| if is_set { "set" } else { "not set" }.to_owned());
     let ignored = service.ignored.then(|| "ignored".to_owned());
     let brain = match &service.brain {
         None => None,
@@ -18,7 +19,7 @@ pub(crate) fn note(service: &Service, clock: &Clock) -> String {
         Some(brain) => Some(format!("{brain} decides")),
     };
     let note = Some(note).filter(|note| !note.is_empty());
-    [note, ignored, brain].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    [note, set, ignored, brain].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn phase_note(service: &Service, clock: &Clock) -> String {
@@ -26,7 +27,10 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     match service.phase {
         PhaseKind::Waiting => on.map_or_else(String::new, |on| format!("waits for {on}")),
         PhaseKind::Blocked => on.map_or_else(String::new, |on| format!("requires {on}, which has failed")),
-        PhaseKind::Starting => "not ready yet".to_owned(),
+        PhaseKind::Starting => match service.pid.filter(|_| service.awaits_debugger) {
+            Some(pid) => format!("held for a debugger (gdb -p {pid}, or kill -CONT {pid})"),
+            None => "not ready yet".to_owned(),
+        },
         PhaseKind::Running => String::new(),
         PhaseKind::Held => on.map_or_else(String::new, |on| format!("stops once {on} has ended")),
         PhaseKind::Stopping => {
@@ -171,6 +175,10 @@ mod tests {
             (web(PhaseKind::Waiting), ""),
             (on(PhaseKind::Blocked), "requires db, which has failed"),
             (web(PhaseKind::Starting), "not ready yet"),
+            (
+                Service { awaits_debugger: true, ..web(PhaseKind::Starting) },
+                "held for a debugger (gdb -p 4711, or kill -CONT 4711)",
+            ),
             (crashed(PhaseKind::Running), ""),
             (on(PhaseKind::Held), "stops once db has ended"),
             (web(PhaseKind::Stopping), ""),

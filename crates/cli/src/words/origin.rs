@@ -35,6 +35,8 @@ pub(crate) fn origin(origin: &Origin, about: Option<&str>) -> String {
                 Some(Verb::Signal) => format!("send a signal to {service}"),
                 Some(Verb::Ignore) => format!("ignore {service}"),
                 Some(Verb::Heed) => format!("supervise {service} again"),
+                Some(Verb::Set) => format!("set {service}"),
+                Some(Verb::Clear) => format!("clear {service}"),
                 None => format!("do something with {service}"),
             };
             format!("{} asked to {what}", actor(origin.by.as_ref()))
@@ -86,6 +88,8 @@ pub(super) fn deed(origin: &Origin) -> Option<String> {
         (OriginKind::Command, Verb::Stop) => "stopped",
         (OriginKind::Command, Verb::Restart) => "restarted",
         (OriginKind::Command, Verb::Ignore) => "ignored",
+        (OriginKind::Command, Verb::Set) => "set",
+        (OriginKind::Command, Verb::Clear) => "cleared",
         (OriginKind::Command, Verb::Signal | Verb::Heed) => return None,
         (
             OriginKind::Plan

@@ -74,6 +74,8 @@ fn wrong_state(cannot: String, wrong: &WrongState) -> Trouble {
             Trouble::new(format!("{cannot}{who}")).hints(run_is_stuck(wrong.in_the_way))
         }
         Obstacle::NotRunning => Trouble::new(format!("{cannot}it is {}, and has no process", wrong.phase)).hint(why),
+        Obstacle::NoCondition => Trouble::new(format!("{cannot}it is no condition that can be set"))
+            .hint("in a plan: conditions = [{ set = \"NAME\" }] in the service that is to wait for it"),
         Obstacle::NeverStopped => {
             Trouble::new(format!("{cannot}it has not been stopped since the daemon began, so there is no receipt"))
         }

@@ -103,6 +103,7 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         start_us: Some(900_000),
         pid: phase.is_live().then_some(4711),
         containment: Containment::None,
+        awaits_debugger: false,
         since_us: 1_000_000,
         until_us: None,
         next_signal: None,
@@ -117,6 +118,7 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         essential: false,
         escalates: false,
         ignored: false,
+        set: None,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
         brain: None,
     }

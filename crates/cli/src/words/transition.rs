@@ -2,7 +2,7 @@
 //!
 //! The subject is left out: the service's name stands before it, in a column of its own or in the sentence.
 
-use verger_engine::life::PhaseKind;
+use verger_engine::life::{PhaseKind, Verb};
 use verger_engine::time::Span;
 use verger_wire::message::{Cause, CauseKind, OriginKind, Service, Transition};
 
@@ -45,6 +45,10 @@ pub(crate) fn moved(transition: &Transition, now: Option<&Service>) -> String {
     let now = now.filter(|now| now.phase == transition.to && is_then(now.since_us));
     match transition.to {
         PhaseKind::Waiting => match (transition.cause.kind, on(transition)) {
+            (CauseKind::Unset, _) => UNSET.to_owned(),
+            (CauseKind::Asked, _) if transition.root.what.verb == Some(Verb::Clear) => {
+                with_reason("waits to be set again", transition)
+            }
             (CauseKind::AwaitsTurn, _) => format!("waits: {AWAITS_TURN}"),
             (CauseKind::UnderPressure, _) => format!("waits: {}", under_pressure(transition)),
             (CauseKind::WithinReach, Some(on)) => format!("waits for {on}, which is tried again"),
@@ -135,6 +139,8 @@ fn starting(transition: &Transition) -> String {
         | CauseKind::Fallback
         | CauseKind::Redescribed
         | CauseKind::AwaitsTurn
+        | CauseKind::Unset
+        | CauseKind::Follows
         | CauseKind::UnderPressure
         | CauseKind::Recovery
         | CauseKind::LastResort
@@ -186,6 +192,8 @@ fn ended(transition: &Transition) -> Option<String> {
         | CauseKind::Fallback
         | CauseKind::Redescribed
         | CauseKind::AwaitsTurn
+        | CauseKind::Unset
+        | CauseKind::Follows
         | CauseKind::UnderPressure
         | CauseKind::Turn
         | CauseKind::WaitedOut
@@ -197,6 +205,9 @@ fn ended(transition: &Transition) -> Option<String> {
 
 /// Why one waits that nothing keeps but the pace of starts.
 const AWAITS_TURN: &str = "others start first";
+
+/// Why a condition waits.
+const UNSET: &str = "waits until somebody sets it";
 
 /// `the machine has enough to do (memory)`.
 fn under_pressure(transition: &Transition) -> String {
@@ -231,6 +242,8 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::Conflicts => format!("it conflicts with {on}"),
         CauseKind::Fallback => format!("its group goes to the fallback: {}", origin(&transition.root.what, None)),
         CauseKind::AwaitsTurn => AWAITS_TURN.to_owned(),
+        CauseKind::Unset => "nobody has set it".to_owned(),
+        CauseKind::Follows => format!("it is started after {on}"),
         CauseKind::UnderPressure => under_pressure(transition),
         CauseKind::Turn => "it is its turn".to_owned(),
         CauseKind::WaitedOut => "it has waited long enough".to_owned(),

@@ -28,6 +28,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         CauseKind::Unneeded => format!("is to end: {other} does not need it any more"),
         CauseKind::Needed => format!("is to start: {other} needs it"),
         CauseKind::Conflicts => format!("is to end: it conflicts with {other}, which is to start"),
+        CauseKind::Follows => format!("is to start after {other}"),
         CauseKind::Recovery => format!("is to follow: {}", recovery(&wanted.cause)),
         CauseKind::Asked
         | CauseKind::Awaits
@@ -50,6 +51,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         | CauseKind::LastResort
         | CauseKind::Redescribed
         | CauseKind::AwaitsTurn
+        | CauseKind::Unset
         | CauseKind::UnderPressure
         | CauseKind::Turn
         | CauseKind::WaitedOut
@@ -69,6 +71,7 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         CauseKind::Conflicts => format!("it conflicts with {other}, which was started"),
         CauseKind::Fallback => "its group is at the fallback".to_owned(),
         CauseKind::Redescribed => "the plan describes it otherwise now".to_owned(),
+        CauseKind::Follows => format!("the plan starts it after {other}"),
         CauseKind::Recovery => recovery(&wanted.cause),
         CauseKind::LastResort => last_resort(&wanted.cause),
         CauseKind::Removed => return "the plan no longer has it".to_owned(),
@@ -89,6 +92,7 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         | CauseKind::Stuck
         | CauseKind::Fault
         | CauseKind::AwaitsTurn
+        | CauseKind::Unset
         | CauseKind::UnderPressure
         | CauseKind::Turn
         | CauseKind::WaitedOut

@@ -32,6 +32,8 @@ pub(crate) struct Known {
     pub(crate) containment: Containment,
     /// Whether its word that it is ready is awaited at a socket.
     pub(crate) listens: bool,
+    /// Whether it stood still for a debugger.
+    pub(crate) awaits_debugger: bool,
 }
 
 /// The main process of a run that was known.
@@ -49,9 +51,13 @@ enum Process {
 impl World {
     /// Takes up a run that was known. Its main process may have ended meanwhile: how is known as far as the kernel says it.
     pub(crate) fn found(&mut self, poll: &Poll, known: &Known) {
-        let Known { run, pid, started, containment, listens } = *known;
+        let Known { run, pid, started, containment, listens, awaits_debugger } = *known;
         let slot = run.service.slot;
-        let mut living = Living { containment, pid: Some(pid), started, ..Living::begun(run) };
+        let mut living = Living { containment, pid: Some(pid), started, awaits_debugger, ..Living::begun(run) };
+        if awaits_debugger {
+            // It may have been continued meanwhile.
+            self.held_look_at = Moment(0);
+        }
         let held = self.inheritance.take_of(Kind::Process, run.run);
         let in_shim = matches!(containment, Containment::Shim | Containment::Pidns);
         let found = match in_shim {

@@ -76,6 +76,7 @@ fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {
         no_new_privileges: service.no_new_privileges(),
         randomize_addresses: service.randomize_addresses(),
         session: service.session(),
+        hold: service.hold(),
         descriptors: service
             .descriptors()
             .map(|(number, source)| Descriptor { number, source: source_of(image, source) })
@@ -95,6 +96,8 @@ fn service_of(image: &Image, service: &ServiceView<'_>) -> Service {
         start_retries: service.start_retries(),
         start_retry_delay: service.start_retry_delay(),
         start_timeout: service.start_timeout(),
+        on_success: service.on_success().map(name).unwrap_or_default(),
+        on_failure: service.on_failure().map(name).unwrap_or_default(),
         stop: (0..service.stop_len()).filter_map(|step| service.stop_step(step)).collect(),
         stuck_after: service.stuck_after(),
         restart: service.restart(),

@@ -183,7 +183,9 @@ pub fn build(plan: &Plan) -> Result<Vec<u8>, BuildError> {
         let brain = brain(service, &order, &index)?;
         let position = if is_paced { *position } else { 0 };
         let set = recovery.set_of(at).unwrap_or(NO_NUMBER);
-        let record = ServiceRecord { recovery: set, ..writer.service(service, position, edges, brain, &handles)? };
+        let started = [started(service, &service.on_success, &index)?, started(service, &service.on_failure, &index)?];
+        let record = writer.service(service, position, edges, brain, started, &handles)?;
+        let record = ServiceRecord { recovery: set, ..record };
         push(&mut writer.services, ServiceRecord::SIZE, |to| record.put(to));
     }
     for group in groups::flatten(plan, &order, &index, &edges_of)? {
@@ -210,6 +212,19 @@ fn check_names(order: &[&Service], handles: &[Handle]) -> Result<(), BuildError>
         }
     }
     Ok(())
+}
+
+/// The number of a service that another one starts when it has come true, or has not.
+fn started(service: &Service, name: &str, index: &BTreeMap<&str, u32>) -> Result<Option<u32>, BuildError> {
+    if name.is_empty() {
+        return Ok(None);
+    }
+    let unknown = || BuildError::UnknownService { service: service.name.clone(), wanted: name.to_owned() };
+    let number = index.get(name).copied().ok_or_else(unknown)?;
+    if service.ready.has_program() {
+        return Err(BuildError::OutOfRange { service: service.name.clone(), what: "a start after its own" });
+    }
+    Ok(Some(number))
 }
 
 /// What a service says of others, by their numbers; each other once, the strongest that is said of it.
@@ -310,7 +325,7 @@ fn names_waited_for(service: &Service) -> impl Iterator<Item = &String> {
 }
 
 fn check_ranges(service: &Service) -> Result<(), BuildError> {
-    if service.program.is_empty() || service.argv.is_empty() {
+    if service.ready.has_program() && (service.program.is_empty() || service.argv.is_empty()) {
         return Err(BuildError::NoProgram { service: service.name.clone() });
     }
     let checks = [
@@ -573,6 +588,7 @@ impl Writer {
         position: u32,
         edges: &[EdgeView],
         brain: u32,
+        [on_success, on_failure]: [Option<u32>; 2],
         handles: &BTreeMap<&str, (u32, &HandleKind)>,
     ) -> Result<ServiceRecord, BuildError> {
         let mut descriptors = Vec::new();
@@ -604,6 +620,8 @@ impl Writer {
             Ready::Notify => (READY_NOTIFY, 0, Span::ZERO),
             Ready::Fd(fd) => (READY_FD, fd, Span::ZERO),
             Ready::Exit => (READY_EXIT, 0, Span::ZERO),
+            Ready::Set => (READY_SET, 0, Span::ZERO),
+            Ready::Needs => (READY_NEEDS, 0, Span::ZERO),
         };
         let edges: Vec<EdgeRecord> = edges.iter().map(|edge| self.edge(edge)).collect();
         Ok(ServiceRecord {
@@ -646,6 +664,7 @@ impl Writer {
             no_new_privileges: u8::from(service.no_new_privileges),
             randomize_addresses: u8::from(service.randomize_addresses),
             session: service.session.code(),
+            hold: service.hold.code(),
             descriptors: list(&mut self.descriptors, DescriptorRecord::SIZE, &descriptors, |record, to| record.put(to)),
             control: service.control.map_or(0, Right::code),
             restricted: u8::from(service.restricted),
@@ -659,6 +678,8 @@ impl Writer {
             start_retries: service.start_retries.unwrap_or(NO_NUMBER),
             start_retry_delay: service.start_retry_delay,
             start_timeout: service.start_timeout,
+            on_success: on_success.unwrap_or(NO_NUMBER),
+            on_failure: on_failure.unwrap_or(NO_NUMBER),
             stop: list(&mut self.stops, StopRecord::SIZE, &service.stop, |step, to| {
                 StopRecord { signal: step.signal, wait: step.wait }.put(to);
             }),

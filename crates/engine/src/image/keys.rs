@@ -61,6 +61,7 @@ keys! {
     run "no_new_privileges" |a, b| a.no_new_privileges() == b.no_new_privileges();
     run "randomize_addresses" |a, b| a.randomize_addresses() == b.randomize_addresses();
     run "session" |a, b| a.session() == b.session();
+    run "hold" |a, b| a.hold() == b.hold();
     run "stdin" |a, b| same_descriptors(a, b, 0..=0);
     run "stdout" |a, b| same_descriptors(a, b, 1..=1);
     run "stderr" |a, b| same_descriptors(a, b, 2..=2);
@@ -81,6 +82,8 @@ keys! {
     now "start_retries" |a, b| a.start_retries() == b.start_retries();
     now "start_retry_delay" |a, b| a.start_retry_delay() == b.start_retry_delay();
     now "start_timeout" |a, b| a.start_timeout() == b.start_timeout();
+    now "on_success" |a, b| same_service(a, b, a.on_success(), b.on_success());
+    now "on_failure" |a, b| same_service(a, b, a.on_failure(), b.on_failure());
     now "stop" |a, b| {
         a.stop_len() == b.stop_len() && (0..a.stop_len()).all(|step| a.stop_step(step) == b.stop_step(step))
     };
@@ -134,6 +137,12 @@ fn same_descriptors(a: &ServiceView<'_>, b: &ServiceView<'_>, numbers: core::ops
             (Some(_) | None, _) => return false,
         }
     }
+}
+
+/// Whether two numbers are of services with one name.
+fn same_service(a: &ServiceView<'_>, b: &ServiceView<'_>, in_a: Option<u32>, in_b: Option<u32>) -> bool {
+    let name_a = in_a.map(|number| a.image().service(number).name());
+    name_a == in_b.map(|number| b.image().service(number).name())
 }
 
 /// Whether the recovery sets that two services are in do the same.

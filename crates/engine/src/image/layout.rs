@@ -12,7 +12,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 9;
+pub const VERSION: u32 = 11;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -215,6 +215,7 @@ record! {
         no_new_privileges: u8,
         randomize_addresses: u8,
         session: u8,
+        hold: u8,
         descriptors: List,
         control: u8,
         restricted: u8,
@@ -228,6 +229,8 @@ record! {
         start_retries: u32,
         start_retry_delay: Span,
         start_timeout: Span,
+        on_success: u32,
+        on_failure: u32,
         stop: List,
         stuck_after: Span,
         restart: u8,
@@ -306,7 +309,8 @@ record! {
     StepRecord { wait: Span, action: u8, group: Text, target: Text, service: u32, }
 }
 
-/// "None" for a group's `fallback`, for a service's `recovery` and `arguments_from`, and for `start_retries`.
+/// "None" for a group's `fallback`, for a service's `recovery`, `arguments_from`, `on_success` and
+/// `on_failure`, and for `start_retries`.
 pub(super) const NO_NUMBER: u32 = u32::MAX;
 
 pub(super) const READY_STARTED: u8 = 0;
@@ -314,6 +318,8 @@ pub(super) const READY_ALIVE_FOR: u8 = 1;
 pub(super) const READY_NOTIFY: u8 = 2;
 pub(super) const READY_FD: u8 = 3;
 pub(super) const READY_EXIT: u8 = 4;
+pub(super) const READY_SET: u8 = 5;
+pub(super) const READY_NEEDS: u8 = 6;
 
 pub(super) const SOURCE_NULL: u8 = 0;
 pub(super) const SOURCE_INHERIT: u8 = 1;

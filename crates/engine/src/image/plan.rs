@@ -107,6 +107,8 @@ pub struct Service {
     pub randomize_addresses: bool,
     /// Session and process group.
     pub session: Session,
+    /// Whether each of its runs waits for a debugger first.
+    pub hold: Hold,
     /// What sits on which descriptor. 0, 1 and 2 have defaults: null, inherit, inherit.
     pub descriptors: Vec<Descriptor>,
     /// The right that an inherited control connection gives it, if it gets one.
@@ -137,6 +139,10 @@ pub struct Service {
     pub start_retry_delay: Span,
     /// From the order to start until ready; [`Span::FOREVER`] is no limit.
     pub start_timeout: Span,
+    /// Without a program: the service that is started when all it needs is there; empty: none.
+    pub on_success: String,
+    /// Without a program: the service that is started when it has waited in vain; empty: none.
+    pub on_failure: String,
     /// Signals to ask it to end with, and how long each is given. Then it is killed.
     pub stop: Vec<StopStep>,
     /// How long after the first kill a stop counts as stuck.
@@ -193,6 +199,7 @@ impl Default for Service {
             no_new_privileges: false,
             randomize_addresses: true,
             session: Session::Own,
+            hold: Hold::No,
             descriptors: Vec::new(),
             control: None,
             restricted: false,
@@ -209,6 +216,8 @@ impl Default for Service {
             start_retries: None,
             start_retry_delay: Span::ZERO,
             start_timeout: Span::from_secs(60),
+            on_success: String::new(),
+            on_failure: String::new(),
             stop: alloc::vec![StopStep { signal: 15, wait: Span::from_secs(10) }],
             stuck_after: Span::from_secs(10),
             restart: RestartPolicy::Always,
@@ -720,6 +729,25 @@ pub enum Ready {
     Fd(u32),
     /// It has exited with status 0: a one-shot.
     Exit,
+    /// Somebody has set it, and has not cleared it since: a condition by name, without a program.
+    Set,
+    /// All that it needs is there: without a program. For those of its needs that are set it waits `start_timeout`.
+    Needs,
+}
+
+impl Ready {
+    /// Whether there is a program to run: else nothing is ever started for it.
+    pub fn has_program(self) -> bool {
+        match self {
+            Ready::Started | Ready::AliveFor(_) | Ready::Notify | Ready::Fd(_) | Ready::Exit => true,
+            Ready::Set | Ready::Needs => false,
+        }
+    }
+
+    /// Whether it is ready by having done what it is for.
+    pub fn is_one_shot(self) -> bool {
+        self == Ready::Exit || !self.has_program()
+    }
 }
 
 coded_enum! {
@@ -743,6 +771,16 @@ coded_enum! {
         Group = 1, "group";
         /// A session of its own, whose controlling terminal is what descriptor 0 leads to.
         Terminal = 2, "terminal";
+    }
+}
+
+coded_enum! {
+    /// What a run waits for before the first instruction of its program.
+    pub enum Hold {
+        /// For nothing.
+        No = 0, "no";
+        /// It is stopped, for a debugger to attach to, until somebody continues it.
+        Debugger = 1, "debugger";
     }
 }
 

@@ -325,7 +325,14 @@ fn read_everything(image: &Image) {
         let more = service.groups().map_or(0, Iterator::count) + service.resource_limits().count();
         let steps = (0..=service.stop_len()).filter_map(|step| service.stop_step(step)).count();
         assert!(texts + lists + more + steps + service.edges().count() + service.descriptors().count() > 0);
-        let _ = (service.ready(), service.restart(), service.session(), service.containment(), service.control());
+        let _ = (
+            service.ready(),
+            service.restart(),
+            service.session(),
+            service.hold(),
+            service.containment(),
+            service.control(),
+        );
         assert_eq!(service.program_with_nul().last(), Some(&0));
         assert_eq!(service.working_directory_with_nul().last(), Some(&0));
     }
@@ -452,6 +459,7 @@ fn every_key_that_changes_is_named() {
         ("no_new_privileges", true, |it| it.no_new_privileges ^= true),
         ("randomize_addresses", true, |it| it.randomize_addresses ^= true),
         ("session", true, |it| it.session = Session::Group),
+        ("hold", true, |it| it.hold = Hold::Debugger),
         ("stdin", true, |it| it.descriptors.push(Descriptor { number: 0, source: Source::Inherit })),
         ("stdout", true, |it| it.descriptors[0].source = Source::Inherit),
         ("stderr", true, |it| it.descriptors.push(Descriptor { number: 2, source: Source::Null })),
@@ -470,6 +478,8 @@ fn every_key_that_changes_is_named() {
         ("start_retries", false, |it| it.start_retries = Some(0)),
         ("start_retry_delay", false, |it| it.start_retry_delay = Span(1)),
         ("start_timeout", false, |it| it.start_timeout = Span(1)),
+        ("on_success", false, |it| it.on_success = "aux".into()),
+        ("on_failure", false, |it| it.on_failure = "web".into()),
         ("stop", false, |it| it.stop[0].wait = Span(1)),
         ("stop", false, |it| it.stop.truncate(1)),
         ("stuck_after", false, |it| it.stuck_after = Span(1)),
@@ -499,8 +509,12 @@ fn every_key_that_changes_is_named() {
     }
     let mut brain = led.clone();
     brain.services[2].brain = "db".into();
+    // Only who has no program starts another one.
+    let mut waiter = free.clone();
+    waiter.services[1].ready = Ready::Needs;
     for (name, needs_run, change) in changes {
         let mut plan = match *name {
+            "on_success" | "on_failure" => waiter.clone(),
             "brain" => led.clone(),
             "alive_within" => brain.clone(),
             _ => free.clone(),
@@ -548,6 +562,7 @@ fn each_field_is_a_key(service: Service) {
         no_new_privileges: _,
         randomize_addresses: _,
         session: _,
+        hold: _,
         descriptors: _,
         control: _,
         restricted: _,
@@ -563,6 +578,8 @@ fn each_field_is_a_key(service: Service) {
         start_retries: _,
         start_retry_delay: _,
         start_timeout: _,
+        on_success: _,
+        on_failure: _,
         stop: _,
         stuck_after: _,
         restart: _,
@@ -598,6 +615,10 @@ fn an_image_gives_a_plan_that_builds_the_same() {
         initial: "on".into(),
         ..Group::default()
     }];
+    let bare = |name: &str, ready| Service { name: name.into(), ready, ..Service::default() };
+    let (on_success, on_failure) = ("aux".into(), "db".into());
+    let waiter = Service { on_success, on_failure, requires: vec!["set".into()], ..bare("waiter", Ready::Needs) };
+    plan.services.extend([bare("set", Ready::Set), waiter]);
     let first = image(&plan);
     let back = plan_of(&first);
     let second = image(&back);
@@ -644,6 +665,19 @@ fn arguments_come_from_a_memory_handle_and_from_nothing_else() {
         let found = Image::verify(Arc::new(forged)).map(drop);
         assert_eq!(found, Err(ImageError::Malformed { what: "arguments come from no memory handle" }), "{number}");
     }
+}
+
+#[test]
+fn who_has_no_program_may_start_others_and_nobody_else() {
+    let with = |ready, on_success: &str| {
+        let mut plan = rich();
+        plan.services[1].ready = ready;
+        plan.services[1].on_success = on_success.into();
+        build(&plan).map(|_| ()).map_err(|error| error.to_string())
+    };
+    assert_eq!(with(Ready::Needs, "aux"), Ok(()));
+    assert_eq!(with(Ready::Exit, "aux").unwrap_err(), "`db`: a start after its own is out of range");
+    assert_eq!(with(Ready::Needs, "aus").unwrap_err(), "`db` names `aus`, and there is no such service");
 }
 
 #[test]

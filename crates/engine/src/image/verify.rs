@@ -12,7 +12,7 @@ use super::build::{
 use super::groups::GROUPS_MAX;
 use super::layout::*;
 use super::plan::{
-    ActionKind, ConditionKind, ContainmentWish, ExitCodes, Limits, Lines, LockMemory, OFF, RecoveryScope,
+    ActionKind, ConditionKind, ContainmentWish, ExitCodes, Hold, Limits, Lines, LockMemory, OFF, RecoveryScope,
     RestartPolicy, Right, STEPS_MAX, SchedulingPolicy, Session, StartPressure, WhenDown,
 };
 use super::view::{ActionView, Bytes, EdgeKind, HandleView, Image, StepView, Tables, handle_view};
@@ -482,8 +482,13 @@ impl<'i> Checker<'i> {
             let end = u64::from(list.start) + u64::from(list.count);
             sound(end <= u64::from(table.count), "a list reaches outside its table")?;
         }
-        sound(ServiceRecord::program(record).len > 0, "a service has no program")?;
-        sound(ServiceRecord::argv(record).count > 0, "a service has no argument 0")?;
+        let has_none = matches!(ServiceRecord::ready(record), READY_SET | READY_NEEDS);
+        sound(has_none || ServiceRecord::program(record).len > 0, "a service has no program")?;
+        sound(has_none || ServiceRecord::argv(record).count > 0, "a service has no argument 0")?;
+        for number in [ServiceRecord::on_success(record), ServiceRecord::on_failure(record)] {
+            let is_there = number < self.tables.services.count && has_none;
+            sound(is_there || number == NO_NUMBER, "a service starts one that is not there")?;
+        }
         sound(ServiceRecord::stop(record).count as usize <= STOP_STEPS_MAX, "too many stop signals")?;
         self.numbers_in_order(ServiceRecord::descriptors(record))?;
         let arguments = ServiceRecord::arguments_from(record);
@@ -499,10 +504,11 @@ impl<'i> Checker<'i> {
         let known = [
             policy == NO_SCHEDULING || SchedulingPolicy::from_code(policy).is_some(),
             Session::from_code(ServiceRecord::session(record)).is_some(),
+            Hold::from_code(ServiceRecord::hold(record)).is_some(),
             RestartPolicy::from_code(ServiceRecord::restart(record)).is_some(),
             ContainmentWish::from_code(ServiceRecord::containment(record)).is_some(),
             ServiceRecord::control(record) == 0 || Right::from_code(ServiceRecord::control(record)).is_some(),
-            ServiceRecord::ready(record) <= READY_EXIT,
+            ServiceRecord::ready(record) <= READY_NEEDS,
         ];
         sound(known.iter().all(|known| *known), "a choice is unknown")?;
         let labels = [ServiceRecord::apparmor_profile(record), ServiceRecord::selinux_context(record)];

@@ -9,7 +9,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::layout::*;
 use super::plan::{
-    ActionKind, Address, Condition, ConditionKind, ContainmentWish, ExitCodes, Limits, Lines, Listen, LockMemory,
+    ActionKind, Address, Condition, ConditionKind, ContainmentWish, ExitCodes, Hold, Limits, Lines, Listen, LockMemory,
     Ready, RecoveryScope, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure, StopStep,
     WhenDown,
 };
@@ -550,6 +550,11 @@ impl<'i> ServiceView<'i> {
         Session::from_code(ServiceRecord::session(self.record)).unwrap_or(Session::Own)
     }
 
+    /// What each of its runs waits for first.
+    pub fn hold(&self) -> Hold {
+        Hold::from_code(ServiceRecord::hold(self.record)).unwrap_or(Hold::No)
+    }
+
     /// Whether it writes what others have as arguments.
     pub(crate) fn writes_to_memory(&self) -> bool {
         let is_memory = |handle| self.image.handle(handle).1 == HandleView::Memory;
@@ -618,8 +623,20 @@ impl<'i> ServiceView<'i> {
             READY_NOTIFY => Ready::Notify,
             READY_FD => Ready::Fd(ServiceRecord::ready_fd(self.record)),
             READY_EXIT => Ready::Exit,
+            READY_SET => Ready::Set,
+            READY_NEEDS => Ready::Needs,
             _ => Ready::Started,
         }
+    }
+
+    /// Without a program: the number of the service that is started when all it needs is there.
+    pub fn on_success(&self) -> Option<u32> {
+        Some(ServiceRecord::on_success(self.record)).filter(|number| *number != NO_NUMBER)
+    }
+
+    /// Without a program: the number of the service that is started when it has waited in vain.
+    pub fn on_failure(&self) -> Option<u32> {
+        Some(ServiceRecord::on_failure(self.record)).filter(|number| *number != NO_NUMBER)
     }
 
     /// How often an end before it is ready is tried again; `None`: as `restart` says.

@@ -9,8 +9,9 @@ use super::closing::Haste;
 use super::command::EntryState;
 use super::graph::Neighbour;
 use super::groups::{Group, GroupPhase, group_view};
+use super::pace::Hold;
 use super::phase::{Asked, Phase, Want};
-use super::{END, Life, Mode, Slot, UNLISTED};
+use super::{Bare, END, Life, Mode, Slot, UNLISTED};
 use crate::image::{EdgeKind, Image};
 use crate::images::Home;
 use crate::runs::Runs;
@@ -33,6 +34,8 @@ impl Life {
         }
         let none_is_ripe = self.first_ripe == END && self.last_ripe == END && self.pace.ripe.first().is_none();
         hold!(none_is_ripe, "a step ended with services still ripe");
+        let none_follows = self.first_follow == END && self.last_follow == END;
+        hold!(none_follows, "a step ended with services still to be started after others");
         hold!(self.commands.first_answered == END, "a step ended with answers still to be given");
         hold!(self.found_fault.is_none() && self.walk.is_empty(), "a step ended in the middle of a walk");
         for slot in 0..self.slots.len() as u32 {
@@ -57,11 +60,18 @@ impl Life {
 
     fn check_slot(&self, runs: &Runs, slot: u32) -> Result<(), String> {
         let here = &self.slots[slot as usize];
+        hold!(here.follow.is_none(), "in the list of those of which something follows after the step");
         hold!(here.next_ripe == UNLISTED, "in the list of ripe services after the step");
         let run = runs.get(slot);
         hold!(here.phase.kind().is_live() == run.is_some(), "{:?} with run {:?}", here.phase, run.map(|run| run.id()));
         hold!(run.is_none_or(|run| run.id() == here.run), "shows run {} and has {:?}", here.run, run);
         hold!(self.timers.get(slot) == here.phase.deadline(), "{:?} with another deadline", here.phase);
+
+        let is_unset = here.bare == Some(Bare::Named) && !here.set;
+        let waits_for_it = matches!(here.phase, Phase::Queued { hold: Hold::Unset, .. });
+        hold!(here.bare == Some(Bare::Named) || !here.set, "set, and no condition");
+        hold!(!is_unset || here.phase != Phase::Done, "done, and not set");
+        hold!(is_unset || !waits_for_it, "waits to be set, and is, or cannot be");
 
         let serving = self.mode == Mode::Serving;
         let wanted = |slot: u32| self.slots[slot as usize].want != Want::Down;

@@ -82,6 +82,8 @@ pub enum Outcome {
     NotFound,
     /// There is no main process to send a signal to.
     NotRunning,
+    /// It is no condition that can be set.
+    NoCondition,
     /// As many commands are waiting as there is room for.
     Busy,
     /// Everything is ending.
@@ -224,6 +226,11 @@ impl Life {
             self.commands.remember(&request, before, outcome);
             return self.outbox.put(LifeEffect::Answer { command: request.id, outcome });
         }
+        if let Verb::Set | Verb::Clear = request.verb {
+            let outcome = self.set_or_clear(runs, &request);
+            self.commands.remember(&request, before, outcome);
+            return self.outbox.put(LifeEffect::Answer { command: request.id, outcome });
+        }
         if let Verb::Ignore | Verb::Heed = request.verb {
             let root = self.root(RootKind::Command { verb: request.verb, slot, by: request.by });
             self.supervise(runs, slot, request.verb == Verb::Heed, root);
@@ -248,10 +255,10 @@ impl Life {
         self.ripen(slot);
     }
 
-    /// Whether a command asks up what the plan no longer has, and what is only still ending.
+    /// Whether a command asks up, or is about, what the plan no longer has, and what is only still ending.
     fn is_leaving(&self, request: &Request) -> bool {
         let removed = self.slots[request.service.slot as usize].asked == Asked::Removed;
-        removed && matches!(request.verb, Verb::Start | Verb::Restart)
+        removed && matches!(request.verb, Verb::Start | Verb::Restart | Verb::Set | Verb::Clear)
     }
 
     fn carry_out(&mut self, request: &Request) {
@@ -277,7 +284,7 @@ impl Life {
                 self.ask_again(slot, root);
                 self.try_again(slot, root);
             }
-            Verb::Signal | Verb::Ignore | Verb::Heed => {}
+            Verb::Signal | Verb::Ignore | Verb::Heed | Verb::Set | Verb::Clear => {}
         }
         self.roots.release(root);
     }
@@ -311,7 +318,8 @@ impl Life {
             (true, Want::Again) => return None,
             (true, Want::Up) | (false, Want::Down) => {}
         }
-        let anew = command.request.verb != Verb::Restart || service.run != command.before;
+        // What has no program has no other run: it has been looked at again.
+        let anew = command.request.verb != Verb::Restart || service.run != command.before || service.bare.is_some();
         match service.phase {
             Phase::Running if wants_up && anew => Some(Outcome::Done { run: service.run }),
             Phase::Done if wants_up && anew && service.one_shot => Some(Outcome::Done { run: service.run }),

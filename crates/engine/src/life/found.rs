@@ -6,7 +6,7 @@
 
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Want};
 use super::save::{restore_failure, restore_last_order, save_failure, save_last_order};
-use super::{Life, Mode, Why};
+use super::{Bare, Life, Mode, Why};
 use crate::causes::{Cause, Root, RootKind, restore_root, save_root};
 use crate::codec::{ReadError, Reader, Writer};
 use crate::image::EdgeKind;
@@ -34,6 +34,8 @@ pub struct Found {
     pub started: u64,
     /// What holds its processes.
     pub containment: Containment,
+    /// Whether its main process stood still for a debugger.
+    pub awaits_debugger: bool,
     /// When a rest was to be over.
     pub until: Moment,
     /// Why it had failed.
@@ -58,6 +60,8 @@ pub struct Found {
     pub escalates: bool,
     /// Its end led to nothing.
     pub ignored: bool,
+    /// Of a condition by name: somebody had set it.
+    pub set: bool,
     /// The outside event that its newest transition went back to, with slots as they are now.
     pub root: Option<Root>,
 }
@@ -75,6 +79,7 @@ impl Found {
             pid: None,
             started: 0,
             containment: Containment::None,
+            awaits_debugger: false,
             until: Moment::NEVER,
             failure: None,
             last_exit: None,
@@ -87,6 +92,7 @@ impl Found {
             steps: 0,
             escalates: false,
             ignored: false,
+            set: false,
             root: None,
         }
     }
@@ -128,6 +134,7 @@ impl Life {
         service.window_from = found.window_from;
         service.window_restarts = found.window_restarts;
         service.ignored = found.ignored;
+        service.set = found.set && service.bare == Some(Bare::Named);
         let home = service.home;
         if self.is_in_set(runs.images(), slot) && self.slots[slot as usize].lead == slot {
             self.slots[slot as usize].steps = found.steps;
@@ -135,7 +142,17 @@ impl Life {
 
         let run_lives = match (found.pid, home) {
             (Some(pid), Some(home)) if found.phase.is_live() && found.run.is_some() => {
-                runs.found(found.service, home, found.run, pid, found.started, found.containment, found.began);
+                let (containment, awaits_debugger) = (found.containment, found.awaits_debugger);
+                runs.found(
+                    found.service,
+                    home,
+                    found.run,
+                    pid,
+                    found.started,
+                    containment,
+                    awaits_debugger,
+                    found.began,
+                );
                 true
             }
             _ => false,
@@ -217,6 +234,7 @@ impl Found {
         writer.small(self.pid.map_or(0, |pid| pid.0));
         writer.number(self.started);
         writer.byte(self.containment.code());
+        writer.yes(self.awaits_debugger);
         writer.moment(self.until);
         writer.yes(self.failure.is_some());
         if let Some(failure) = self.failure {
@@ -232,6 +250,7 @@ impl Found {
         writer.byte(self.steps);
         writer.yes(self.escalates);
         writer.yes(self.ignored);
+        writer.yes(self.set);
         writer.yes(self.root.is_some());
         if let Some(root) = self.root {
             save_root(&root, writer);
@@ -251,6 +270,7 @@ impl Found {
             pid: some_pid(reader.small()?),
             started: reader.number()?,
             containment: reader.coded(Containment::from_code, "a containment")?,
+            awaits_debugger: reader.yes()?,
             until: reader.moment()?,
             failure: if reader.yes()? { Some(restore_failure(reader)?) } else { None },
             last_exit: unpack_exit(reader.small()?),
@@ -263,6 +283,7 @@ impl Found {
             steps: reader.byte()?,
             escalates: reader.yes()?,
             ignored: reader.yes()?,
+            set: reader.yes()?,
             root: if reader.yes()? { Some(restore_root(reader)?) } else { None },
         })
     }
@@ -295,6 +316,7 @@ mod tests {
             pid,
             started: 1,
             containment: Containment::Cgroup,
+            awaits_debugger: false,
             until: Moment::NEVER,
             failure: None,
             last_exit: Some(Exit::status(3)),
@@ -307,6 +329,7 @@ mod tests {
             steps: 0,
             escalates: false,
             ignored: false,
+            set: false,
             root: Some(Root { event: 0, at: Moment(3), what: RootKind::Plan { by: Actor { uid: 7, pid: 70 } } }),
         };
         let (down, up) = (found("down", PhaseKind::Down, 5, None), found("up", PhaseKind::Running, 6, Some(Pid(60))));

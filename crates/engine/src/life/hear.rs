@@ -7,6 +7,9 @@ use crate::image::Ready;
 use crate::runs::{Ended, Exit, News, Pid, Runs, StartFailure};
 use crate::time::Moment;
 
+#[cfg(test)]
+mod tests;
+
 /// What ended a run that nobody had asked to end.
 #[derive(Clone, Copy)]
 pub(super) enum UnaskedEnd {
@@ -22,6 +25,7 @@ impl Life {
             News::Spawned => self.spawned(runs, slot),
             News::SpawnFailed(failure) => self.start_failed(runs, slot, failure),
             News::Ready => self.said_ready(runs, slot),
+            News::Continued => self.continued(runs, slot),
             News::Lingering(exit) => self.lingering(runs, slot, exit),
             News::Gone(exit) => self.gone(runs, slot, exit),
             News::Further => self.changed(slot),
@@ -73,9 +77,33 @@ impl Life {
     }
 
     fn spawned(&mut self, runs: &mut Runs, slot: u32) {
-        let service = &mut self.slots[slot as usize];
-        service.start_failures = 0;
-        service.spawned = true;
+        self.slots[slot as usize].start_failures = 0;
+        if runs.get(slot).is_some_and(|run| run.awaits_debugger()) {
+            // Nobody knows how long: no time runs, and nobody else is kept from starting.
+            self.give_place_back(slot);
+            if let Phase::Starting { .. } = self.slots[slot as usize].phase {
+                let never = Moment::NEVER;
+                self.slots[slot as usize].phase = Phase::Starting { ready_by: never, alive_at: never };
+                self.timers.set(slot, never);
+            }
+            return self.changed(slot);
+        }
+        self.begins(runs, slot);
+    }
+
+    /// It stood still for a debugger and goes on: its time to become ready begins now.
+    fn continued(&mut self, runs: &mut Runs, slot: u32) {
+        if let Phase::Starting { alive_at, .. } = self.slots[slot as usize].phase {
+            let ready_by = self.now + self.description(runs, slot).start_timeout();
+            self.slots[slot as usize].phase = Phase::Starting { ready_by, alive_at };
+            self.timers.set(slot, ready_by);
+        }
+        self.begins(runs, slot);
+    }
+
+    /// Its program runs.
+    fn begins(&mut self, runs: &mut Runs, slot: u32) {
+        self.slots[slot as usize].spawned = true;
         self.ripen_waiting(slot);
         let Phase::Starting { ready_by, .. } = self.slots[slot as usize].phase else {
             return self.changed(slot);
@@ -88,7 +116,7 @@ impl Life {
                 self.timers.set(slot, ready_by.min(alive_at));
                 self.changed(slot);
             }
-            Ready::Notify | Ready::Fd(_) | Ready::Exit => self.changed(slot),
+            Ready::Notify | Ready::Fd(_) | Ready::Exit | Ready::Set | Ready::Needs => self.changed(slot),
         }
     }
 

@@ -17,6 +17,7 @@ mod found;
 mod graph;
 mod groups;
 mod hear;
+mod named;
 mod needs;
 mod pace;
 mod phase;
@@ -55,6 +56,7 @@ use crate::timers::Timers;
 use command::Commands;
 use graph::Graph;
 use groups::Groups;
+use named::{Bare, Follow};
 use pace::Pace;
 use phase::{Asked, Phase};
 use trial::Trial;
@@ -184,6 +186,14 @@ struct Slot {
     position: u32,
     /// Whether it is ready when it has exited with status 0: asked for often.
     one_shot: bool,
+    /// What it is if it has no program.
+    bare: Option<Bare>,
+    /// Somebody has set it; only of a condition by name.
+    set: bool,
+    /// It has come true, or has waited in vain: whom its plan starts then is still to be asked up.
+    follow: Option<Follow>,
+    /// The event in which something followed last.
+    followed: u64,
     /// Ends in a row without a healthy run between.
     failures: u32,
     /// Starts in a row that failed for want of something that may come back.
@@ -288,6 +298,9 @@ pub(crate) struct Life {
     walks: u32,
     first_ripe: u32,
     last_ripe: u32,
+    /// Those of which something is to follow, in a list through their slots.
+    first_follow: u32,
+    last_follow: u32,
     /// Deadlines: of slots, then of commands, then of the end of everything, then of groups, then of the trial, then of the pace.
     timers: Timers,
     commands: Commands,
@@ -332,6 +345,8 @@ impl Life {
             walks: 0,
             first_ripe: END,
             last_ripe: END,
+            first_follow: END,
+            last_follow: END,
             timers: Timers::new(slots + limits.commands as usize + 1 + groups + 2),
             commands: Commands::new(limits.commands),
             groups: Groups::new(limits.groups),
@@ -392,7 +407,7 @@ impl Life {
         if self.answer_one() || self.answer_for_forgotten_group() {
             return true;
         }
-        if self.settle_trial(runs) || self.settle_one_group(runs) {
+        if self.settle_trial(runs) || self.settle_one_group(runs) || self.start_one_follower(runs) {
             return true;
         }
         self.close_if_all_ended(runs)

@@ -4,7 +4,7 @@
 
 use super::graph::Neighbour;
 use super::phase::{Because, Phase, Want};
-use super::{Life, Slot};
+use super::{Bare, Life, Slot};
 use crate::image::{Condition, ConditionKind, EdgeKind, ExitCodes};
 use crate::images::Images;
 use crate::runs::Ended;
@@ -29,7 +29,13 @@ impl Life {
             EdgeKind::AnyOf => none_is_met() && !self.is_out_of_reach(need),
             EdgeKind::Conflicts => self.slots[need.slot as usize].phase.kind().is_live(),
         };
-        let found = needs.find_from(edge, stands_in_the_way);
+        // Who waits for a condition by name waits for that last: from then on its time counts.
+        let found = match self.slots[slot as usize].bare {
+            None | Some(Bare::Named) => needs.find_from(edge, stands_in_the_way),
+            Some(Bare::Waiter) => needs
+                .find_from(edge, |need| !self.is_timed(slot, need) && stands_in_the_way(need))
+                .or_else(|| needs.find_from(edge, |need| self.is_timed(slot, need) && stands_in_the_way(need))),
+        };
         // All of `any_of` are out of reach: one of them is as good a reason as the other.
         found.or_else(|| needs.find_from(edge, |need| need.kind == EdgeKind::AnyOf && none_is_met()))
     }
@@ -51,6 +57,9 @@ impl Life {
             | ConditionKind::Completed
             | ConditionKind::Exited => Moment::NEVER,
         };
+        if self.is_timed(slot, need) {
+            return self.waits_until(images, slot);
+        }
         if need.kind != EdgeKind::AnyOf {
             return by_time(need);
         }
@@ -108,7 +117,8 @@ impl Life {
         match service.phase {
             // A service on its way down is no ground to start anything on, even while it still runs.
             Phase::Running => service.want == Want::Up,
-            Phase::Done => service.want == Want::Up && service.one_shot,
+            // A one-shot that a plan has made a condition goes on from `done` when it is looked at.
+            Phase::Done => service.want == Want::Up && service.one_shot && !self.is_unset(slot),
             Phase::Down
             | Phase::Queued { .. }
             | Phase::Waiting { .. }

@@ -61,6 +61,8 @@ pub(crate) enum Hold {
     Turn,
     /// The machine has enough to do.
     Pressure(Resource),
+    /// It is a condition by name, and nobody has set it: it stands in no queue (see `named`).
+    Unset,
 }
 
 #[derive(Debug)]
@@ -197,6 +199,14 @@ impl Life {
     /// Who waits in the queue looks again: what it needs is still there.
     pub(super) fn stay_in_queue(&mut self, runs: &mut Runs, slot: u32) {
         let Phase::Queued { turn, until, hold } = self.slots[slot as usize].phase else { return };
+        if hold == Hold::Unset {
+            // It was a condition, and a plan has given it a program.
+            let why = self.slots[slot as usize].why;
+            if !self.queue_up(runs, slot) {
+                self.start(runs, slot, why);
+            }
+            return;
+        }
         if !self.description(runs, slot).paced() {
             let why = Why { cause: Cause::Turn, root: self.latest_root(slot) };
             return self.start(runs, slot, why);
@@ -272,6 +282,7 @@ impl Life {
         let cause = match hold {
             Hold::Turn => Cause::AwaitsTurn,
             Hold::Pressure(resource) => Cause::UnderPressure(resource),
+            Hold::Unset => Cause::Unset,
         };
         Why { cause, root: self.slots[slot as usize].why.root }
     }

@@ -190,6 +190,10 @@ coded_enum! {
         Ignore = 5, "ignore";
         /// It is supervised again.
         Heed = 6, "heed";
+        /// A condition by name is so from now on.
+        Set = 7, "set";
+        /// It is so no longer.
+        Clear = 8, "clear";
     }
 }
 

@@ -7,7 +7,7 @@
 use super::phase::{Asked, LastOrder, Phase, Want};
 use super::{AskedBefore, END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
 use crate::causes::{Actor, Cause, RootId, RootKind};
-use crate::image::{Image, Ready, RecoveryScope, changed_keys, needs_another_run};
+use crate::image::{Image, RecoveryScope, changed_keys, needs_another_run};
 use crate::images::{Home, ImageId, Images};
 use crate::runs::{RunId, Runs};
 use crate::time::Moment;
@@ -230,7 +230,7 @@ impl Life {
                 }
                 None => self.settle_in(runs, home, autostart, root),
             };
-            self.slots[slot as usize].one_shot = runs.images().service(home).ready() == Ready::Exit;
+            self.learn_readiness(slot, runs.images().service(home).ready());
             self.slots[slot as usize].position = runs.images().service(home).position();
         }
     }
@@ -274,6 +274,10 @@ impl Life {
             began: Moment(0),
             position: 0,
             one_shot: false,
+            bare: None,
+            set: false,
+            follow: None,
+            followed: 0,
             failures: 0,
             start_failures: 0,
             start_retries: 0,
@@ -329,6 +333,7 @@ impl Life {
         }
         self.outbox.put(LifeEffect::Forgotten { service: self.id(slot) });
         self.answer_all(slot, Outcome::NotFound);
+        self.nothing_follows(slot);
         while let Some(lost) = self.journal.take_one(slot) {
             self.roots.release(lost.root);
         }

@@ -46,6 +46,10 @@ impl Life {
             UnaskedEnd::NotReady => Cause::NotReadyInTime,
             UnaskedEnd::StartFailed(failure) => Cause::StartFailed(failure),
         };
+        if self.slots[slot as usize].bare.is_some() {
+            // A plan has taken its program away meanwhile: how that ended says nothing of what it is now.
+            return self.begin(runs, slot, Why { cause: Cause::Redescribed, root });
+        }
         let why = Why { cause, root };
         if let UnaskedEnd::StartFailed(failure) = end
             && failure.is_passing()
@@ -93,7 +97,7 @@ impl Life {
             UnaskedEnd::StartFailed(_) => return Verdict::Fail(failure),
         };
         // A one-shot that succeeded has done what it was for.
-        if success && service.ready() == crate::image::Ready::Exit {
+        if success && service.ready().is_one_shot() {
             return Verdict::Done;
         }
         match (service.restart(), success) {

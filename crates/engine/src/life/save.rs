@@ -6,11 +6,11 @@ use super::groups::{Caller, Group, GroupPhase, TargetFailure, group_view};
 use super::pace::{Hold, Pressure, Resource};
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Verb, Want};
 use super::trial::{Trial, TrialStage};
-use super::{AskedBefore, CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
+use super::{AskedBefore, Bare, CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
 use crate::budget::Budget;
 use crate::causes::{Actor, Cause, RootId, restore_root_kind, save_root_kind};
 use crate::codec::{ReadError, Reader, Writer};
-use crate::image::{Limits, Ready, RecoveryScope};
+use crate::image::{Limits, RecoveryScope};
 use crate::images::{Home, ImageId};
 use crate::runs::{
     RunId, Runs, ServiceId, pack_exit, pack_failure, restore_home, save_home, some_pid, unpack_exit, unpack_failure,
@@ -331,6 +331,7 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.moment(slot.since);
     writer.number(slot.run.0);
     writer.moment(slot.began);
+    writer.yes(slot.set);
     writer.small(slot.failures);
     writer.small(slot.start_failures);
     writer.small(slot.start_retries);
@@ -376,7 +377,11 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         run: RunId(reader.number()?),
         began: reader.moment()?,
         position: home.map_or(0, |home| runs.images().service(home).position()),
-        one_shot: home.is_some_and(|home| runs.images().service(home).ready() == Ready::Exit),
+        one_shot: home.is_some_and(|home| runs.images().service(home).ready().is_one_shot()),
+        bare: home.and_then(|home| Bare::of(runs.images().service(home).ready())),
+        set: reader.yes()?,
+        follow: None,
+        followed: 0,
         failures: reader.small()?,
         start_failures: reader.small()?,
         start_retries: reader.small()?,
@@ -409,6 +414,8 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
 
 /// The code of a phase that is told as `waiting`.
 const QUEUED: u8 = 128;
+/// In the place of a resource: it is waited for being set.
+const UNSET: u8 = 255;
 
 fn save_phase(phase: &Phase, writer: &mut Writer<'_>) {
     // What is `waiting` for everybody else is one of two things.
@@ -417,7 +424,11 @@ fn save_phase(phase: &Phase, writer: &mut Writer<'_>) {
         Phase::Queued { turn, until, hold } => {
             writer.number(turn);
             writer.moment(until);
-            writer.byte(if let Hold::Pressure(resource) = hold { resource.code() } else { 0 });
+            writer.byte(match hold {
+                Hold::Turn => 0,
+                Hold::Pressure(resource) => resource.code(),
+                Hold::Unset => UNSET,
+            });
         }
         Phase::Down | Phase::Running | Phase::Done => {}
         Phase::Waiting { on, edge, look_at } => {
@@ -448,8 +459,11 @@ fn restore_phase(reader: &mut Reader<'_>, slots: u32) -> Result<Phase, ReadError
     let code = reader.byte()?;
     if code == QUEUED {
         let (turn, until, of) = (reader.number()?, reader.moment()?, reader.byte()?);
-        let resource = || Resource::from_code(of).ok_or(bad("a resource"));
-        let hold = if of == 0 { Hold::Turn } else { Hold::Pressure(resource()?) };
+        let hold = match of {
+            0 => Hold::Turn,
+            UNSET => Hold::Unset,
+            code => Hold::Pressure(Resource::from_code(code).ok_or(bad("a resource"))?),
+        };
         return Ok(Phase::Queued { turn, until, hold });
     }
     Ok(match PhaseKind::from_code(code).ok_or(bad("a phase"))? {
@@ -676,6 +690,7 @@ fn save_outcome(outcome: &Outcome, writer: &mut Writer<'_>) {
         Outcome::Switched => writer.byte(11),
         Outcome::AlreadyActive => writer.byte(12),
         Outcome::AlreadySwitching => writer.byte(13),
+        Outcome::NoCondition => writer.byte(16),
         Outcome::TargetFailed(TargetFailure::Member { slot }) => {
             writer.byte(14);
             writer.small(slot);
@@ -708,6 +723,7 @@ fn restore_outcome(reader: &mut Reader<'_>) -> Result<Outcome, ReadError> {
         13 => Outcome::AlreadySwitching,
         14 => Outcome::TargetFailed(TargetFailure::Member { slot: reader.small()? }),
         15 => Outcome::TargetFailed(TargetFailure::TimedOut { on: Some(reader.small()?).filter(|on| *on != END) }),
+        16 => Outcome::NoCondition,
         _ => return Err(bad("an outcome")),
     })
 }

@@ -30,6 +30,7 @@ impl Life {
             }
             (Want::Up, Phase::Queued { .. }) => match self.unmet(runs.images(), slot, LAST) {
                 Some((edge, need)) => self.wait_for(runs, slot, edge, need),
+                None if self.slots[slot as usize].bare.is_some() => self.come_true(runs, slot, why),
                 None => match self.mate_in_the_way(slot) {
                     Some(mate) => self.wait_for_mate(slot, mate),
                     None => self.stay_in_queue(runs, slot),
@@ -38,6 +39,7 @@ impl Life {
             (Want::Up, Phase::Waiting { on, edge, .. } | Phase::Blocked { on, edge }) => {
                 self.look_again(runs, slot, on, edge);
             }
+            (Want::Up, Phase::Done) if self.is_unset(slot) => self.come_true(runs, slot, why),
             (
                 Want::Up,
                 Phase::Starting { .. }
@@ -121,6 +123,9 @@ impl Life {
 
     /// Nothing it needs is missing: it is started, or waits for its turn.
     fn start_in_turn(&mut self, runs: &mut Runs, slot: u32, why: Why) {
+        if self.slots[slot as usize].bare.is_some() {
+            return self.come_true(runs, slot, why);
+        }
         if !self.queue_up(runs, slot) {
             self.start(runs, slot, why);
         }
@@ -146,7 +151,9 @@ impl Life {
     fn wait_for(&mut self, runs: &Runs, slot: u32, edge: u32, need: Neighbour) {
         let on = need.slot;
         let was_blocked = matches!(self.slots[slot as usize].phase, Phase::Blocked { .. });
-        if self.blocks(need) {
+        if self.has_waited_in_vain(slot, need) {
+            self.give_up_waiting(runs, slot);
+        } else if self.blocks(need) {
             let why = self.because_of(on, Cause::OutOfReach);
             self.move_to(slot, Phase::Blocked { on, edge }, why);
         } else {

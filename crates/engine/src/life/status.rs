@@ -1,7 +1,7 @@
 //! What can be seen of a service from outside: its status, and the chain from what is seen to its root.
 
 use super::phase::{Asked, Failure, LastOrder, Phase, PhaseKind, Want};
-use super::{Life, Mode};
+use super::{Bare, Life, Mode};
 use crate::causes::{Cause, Link, Root, Transition};
 use crate::images::Home;
 use crate::runs::{Ahead, Containment, Exit, Pid, RunId, Runs, ServiceId};
@@ -30,6 +30,8 @@ pub struct Status {
     pub started: u64,
     /// What holds its processes, while there is a run.
     pub containment: Containment,
+    /// Whether it is starting, and its main process stands still before its first instruction, for a debugger.
+    pub awaits_debugger: bool,
     /// When it entered its phase.
     pub since: Moment,
     /// When the phase ends by itself; never, if it does not. While it is being stopped: when it comes a step further.
@@ -66,6 +68,8 @@ pub struct Status {
     pub escalates: bool,
     /// Whether its end leads to nothing.
     pub ignored: bool,
+    /// Whether somebody has set it; `None`: it is no condition by name.
+    pub set: Option<bool>,
     /// The outside event that its newest transition goes back to.
     pub root: Option<Root>,
 }
@@ -104,6 +108,7 @@ impl Life {
             pid: run.and_then(|run| run.pid()),
             started: run.map_or(0, |run| run.started()),
             containment: run.map_or(Containment::None, |run| run.containment()),
+            awaits_debugger: here.phase.kind() == PhaseKind::Starting && run.is_some_and(|run| run.awaits_debugger()),
             survives: run.is_some_and(|run| runs.images().service(run.home()).survive()),
             since: here.since,
             until: ahead.map_or(here.phase.deadline(), |(_, at)| at),
@@ -122,6 +127,7 @@ impl Life {
             steps: here.steps,
             escalates: here.escalates,
             ignored: here.ignored,
+            set: (here.bare == Some(Bare::Named)).then_some(here.set),
             root: self.roots.get(self.latest_root(slot)).copied(),
         })
     }

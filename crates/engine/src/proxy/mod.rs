@@ -537,7 +537,7 @@ impl Proxy {
                     }
                 }
             }
-            News::Ready | News::Lingering(_) | News::Further | News::Stuck(_) | News::Loosened => {}
+            News::Ready | News::Continued | News::Lingering(_) | News::Further | News::Stuck(_) | News::Loosened => {}
         }
     }
 

@@ -224,6 +224,8 @@ coded_enum! {
         Arguments = 29, "arguments";
         /// Telling AppArmor or SELinux what the program is to be executed as.
         SecurityModule = 30, "security-module";
+        /// Being stopped for a debugger: before `SetGroups`, and again once the program is executed.
+        Hold = 31, "hold";
     }
 }
 

@@ -31,7 +31,7 @@ pub use facts::*;
 pub(crate) use save::{restore_home, save_home, some_pid};
 
 use crate::budget::Scale;
-use crate::image::ServiceView;
+use crate::image::{Hold, ServiceView};
 use crate::images::{Home, ImageId, Images};
 use crate::outbox::Outbox;
 use crate::time::{Moment, Span};
@@ -60,6 +60,11 @@ pub enum RunEvent {
     },
     /// The program reported that it is ready.
     Ready {
+        /// Which run.
+        run: RunRef,
+    },
+    /// The main process, which stood still for a debugger, was seen to go on.
+    Continued {
         /// Which run.
         run: RunRef,
     },
@@ -95,6 +100,7 @@ impl RunEvent {
             RunEvent::Spawned { run, .. }
             | RunEvent::SpawnFailed { run, .. }
             | RunEvent::Ready { run }
+            | RunEvent::Continued { run }
             | RunEvent::Exited { run, .. }
             | RunEvent::Swept { run, .. }
             | RunEvent::Loosened { run, .. } => *run,
@@ -200,6 +206,8 @@ pub enum News {
     SpawnFailed(StartFailure),
     /// It reported that it is ready.
     Ready,
+    /// It stood still for a debugger, and goes on.
+    Continued,
     /// Its main process ended unasked, and others of it are left; they are being ended.
     Lingering(Exit),
     /// Nothing of it is left; the run is over.
@@ -222,6 +230,8 @@ pub struct Run {
     pid: Option<Pid>,
     started: u64,
     containment: Containment,
+    /// Whether the main process stands still before its first instruction, for a debugger.
+    awaits_debugger: bool,
     /// How the main process ended, once it has.
     exit: Option<Exit>,
     /// Whether the containment has been found empty.
@@ -376,6 +386,7 @@ impl Runs {
             pid: None,
             started: 0,
             containment: Containment::None,
+            awaits_debugger: false,
             exit: None,
             swept: false,
             left: None,
@@ -504,6 +515,7 @@ impl Runs {
                 Some(News::SpawnFailed(failure))
             }
             RunEvent::Ready { .. } => Some(News::Ready).filter(|_| run.exit.is_none()),
+            RunEvent::Continued { .. } => core::mem::take(&mut run.awaits_debugger).then_some(News::Continued),
             RunEvent::Exited { exit, .. } => self.exited(slot, exit, now),
             RunEvent::Swept { left, .. } => self.swept(slot, left, now),
             RunEvent::Loosened { containment, .. } => {
@@ -554,6 +566,7 @@ impl Runs {
         run.swept = false;
         run.started = started;
         run.containment = containment;
+        run.awaits_debugger = run.exit.is_none() && self.images.service(run.home).hold() == Hold::Debugger;
         match run.stage {
             Stage::Spawning => {
                 run.stage = Stage::Alive;
@@ -581,6 +594,7 @@ impl Runs {
             return None;
         }
         run.exit = Some(exit);
+        run.awaits_debugger = false;
         if run.swept {
             self.over(slot);
             return Some(News::Gone(exit));
@@ -700,6 +714,7 @@ impl Runs {
         pid: Pid,
         started: u64,
         containment: Containment,
+        awaits_debugger: bool,
         began: Moment,
     ) {
         self.images.retain(home.image);
@@ -713,6 +728,7 @@ impl Runs {
             pid: Some(pid),
             started,
             containment,
+            awaits_debugger,
             exit: None,
             swept: false,
             left: None,
@@ -763,6 +779,11 @@ impl Run {
     /// What holds its processes.
     pub fn containment(&self) -> Containment {
         self.containment
+    }
+
+    /// Whether its main process stands still before the first instruction of its program, for a debugger.
+    pub fn awaits_debugger(&self) -> bool {
+        self.awaits_debugger
     }
 
     /// Who was last seen in the way of its end.

@@ -58,6 +58,7 @@ fn save_run(run: &Run, writer: &mut Writer<'_>) {
     writer.small(run.pid.map_or(0, |pid| pid.0));
     writer.number(run.started);
     writer.byte(run.containment.code());
+    writer.yes(run.awaits_debugger);
     writer.small(run.exit.map_or(0, pack_exit));
     writer.yes(run.swept);
     writer.small(run.left.map_or(0, |pid| pid.0));
@@ -96,6 +97,7 @@ fn restore_run(reader: &mut Reader<'_>, images: &Images) -> Result<Run, ReadErro
         pid: some_pid(reader.small()?),
         started: reader.number()?,
         containment: reader.coded(Containment::from_code, "a containment")?,
+        awaits_debugger: reader.yes()?,
         exit: unpack_exit(reader.small()?),
         swept: reader.yes()?,
         left: some_pid(reader.small()?),

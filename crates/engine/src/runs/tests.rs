@@ -218,6 +218,7 @@ fn an_end_that_overtakes_its_start_is_an_end() {
         RunEvent::Exited { run: former, exit: Exit::status(0), usage: Usage::NONE },
         RunEvent::Swept { run: former, left: None },
         RunEvent::Ready { run: former },
+        RunEvent::Continued { run: former },
         RunEvent::Loosened { run: former, containment: Containment::Group },
     ] {
         assert_eq!(bench.hear(event), None);

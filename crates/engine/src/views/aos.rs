@@ -76,6 +76,7 @@ pub fn last_stop_reason(order: LastOrder) -> LastStopReason {
             Step::Group | Step::SetGroups | Step::SetGid => LastStopReason::SetGrpErr,
             Step::Program
             | Step::Arguments
+            | Step::Hold
             | Step::Open
             | Step::Signals
             | Step::Session

@@ -17,6 +17,7 @@ use verger_engine::image::SECURITY_LABEL_BYTES_MAX;
 use verger_engine::runs::Step;
 
 use super::flight::Report;
+use super::hold;
 use super::recipe::{Others, Recipe, Session};
 use super::wiring::Move;
 use crate::raw::{syscall0, syscall1, syscall2, syscall3, syscall4, syscall5};
@@ -175,6 +176,11 @@ impl Orders<'_> {
         if let Some(context) = recipe.selinux_context {
             tell_module(c"/proc/self/attr/exec", context)?;
         }
+        // While it has our rights: else a set-uid program would get none under a tracer.
+        if recipe.hold {
+            self.at(Step::Hold);
+            hold::ask()?;
+        }
         self.at(Step::SetGroups);
         if let Some(groups) = recipe.groups {
             // SAFETY: as many 32-bit ids as said.
@@ -211,7 +217,7 @@ impl Orders<'_> {
             self.death_signal(signal)?;
         }
         self.at(Step::SignalMask);
-        set_mask(recipe.blocked_signals)?;
+        set_mask(if recipe.hold { hold::BLOCKED } else { recipe.blocked_signals })?;
         self.at(Step::Exec);
         self.exec().map(|never| match never {})
     }

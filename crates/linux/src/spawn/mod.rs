@@ -15,6 +15,8 @@
 //!   [`InFlight`] lets another thread see it and end it.
 //! - A parent-death signal hangs on the *thread* that called `spawn`: keep it alive.
 //!
+//! A program that is to be held for a debugger stands still when its maker comes back (`hold`).
+//!
 //! Where a recipe names a [`Shim`], the child is that one, and itself makes the program's process before it turns into
 //! `supervise` (`shim`): the same child's side, one floor down. Its pid is what the caller reaps; the program's is told too.
 //!
@@ -25,6 +27,7 @@
 
 mod child;
 mod flight;
+mod hold;
 mod program;
 mod recipe;
 mod shim;
@@ -255,7 +258,7 @@ impl Spawner {
         let first = self.way;
         loop {
             let failure = match self.launch(recipe, last) {
-                Ok(pid) => return self.settle(pid, recipe.shim.is_some(), last),
+                Ok(pid) => return self.settle(pid, recipe, last),
                 Err(failure) => failure,
             };
             // What old kernels and filters say to a call or a flag they do not know. Nothing we pass is wrong otherwise.
@@ -438,7 +441,8 @@ impl Spawner {
 
     /// Finds out what became of the child, now that this thread goes on: `CLONE_VFORK` lets it when the program is executed or
     /// the child is dead.
-    fn settle(&mut self, pid: Pid, is_shim: bool, last: Last) -> Result<(Pid, Option<Exit>), SpawnError> {
+    fn settle(&mut self, pid: Pid, recipe: &Recipe<'_>, last: Last) -> Result<(Pid, Option<Exit>), SpawnError> {
+        let (is_shim, holds, blocked) = (recipe.shim.is_some(), recipe.hold, recipe.blocked_signals);
         let report = self.flight.report();
         let step = self.flight.step();
         let failed = report.failed.load(Ordering::Acquire) != 0;
@@ -450,7 +454,15 @@ impl Spawner {
             Last::Exit => false,
             Last::Exec => step == Step::Exec && self.has_run(pid),
         };
+        // A shim has done that for its own. In flight still: who loads for ever can be killed.
+        let stopped = if ran && holds && !is_shim { hold::leave_stopped(pid, blocked) } else { Ok(()) };
         self.flight.end();
+        if let Err(child::Failed(errno)) = stopped {
+            let _gone = process::signal(pid, libc::SIGKILL as u8);
+            let _ended = reap::wait_pid(pid);
+            let failure = StartFailure { step: Step::Hold, errno: errno as u16 };
+            return Err(SpawnError { failure, pid: Some(pid) });
+        }
         if ran {
             return Ok((pid, None));
         }

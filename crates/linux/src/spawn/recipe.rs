@@ -75,6 +75,8 @@ pub struct Recipe<'a> {
     pub ignored_signals: SignalSet,
     /// Signals that it begins with blocked.
     pub blocked_signals: SignalSet,
+    /// Whether it is stopped (as by SIGSTOP) before the first instruction of its program, until somebody continues it (`ptrace(2)`).
+    pub hold: bool,
 }
 
 impl<'a> Recipe<'a> {
@@ -110,6 +112,7 @@ impl<'a> Recipe<'a> {
             own_number: None,
             ignored_signals: SignalSet::NONE,
             blocked_signals: SignalSet::NONE,
+            hold: false,
         }
     }
 

@@ -18,6 +18,7 @@ use verger_engine::runs::{Pid, Step};
 
 use super::child::{self, Failed, Last, Orders, Tried, check, plain};
 use super::flight::Report;
+use super::hold;
 use super::recipe::Session;
 use super::wiring::Wiring;
 use crate::raw::{self, syscall1, syscall2, syscall3, syscall5};
@@ -117,6 +118,15 @@ impl ShimOrders<'_> {
             self.report.inner.store(0, Ordering::Release);
             // 0: somebody killed it.
             return Err(Failed(if failed { self.report.errno.load(Ordering::Relaxed) as i32 } else { 0 }));
+        }
+        if self.program.recipe.hold {
+            self.at(Step::Hold);
+            if let Err(failed) = hold::leave_stopped(pid, self.program.recipe.blocked_signals) {
+                let _gone = plain!(syscall2, libc::SYS_kill, pid.0, libc::SIGKILL);
+                wait_for_any(libc::P_PID, pid.0);
+                self.report.inner.store(0, Ordering::Release);
+                return Err(failed);
+            }
         }
         self.report.runs.store(1, Ordering::Release);
         Ok(())

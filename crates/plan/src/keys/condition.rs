@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use verger_engine::image::Service;
+use verger_engine::names::check_name;
 use verger_engine::time::Span;
 
 use super::{Edge, Group, Key, Owner, Reader, Shape, alternatives, process, read_table};
@@ -17,12 +18,12 @@ use crate::value::listen;
 /// From one look to the next, where a plan says nothing.
 const EVERY: Span = Span::from_millis(100);
 /// How long it is waited in all, where a plan says nothing.
-const WITHIN: Span = Span::from_secs(30);
+pub(crate) const WITHIN: Span = Span::from_secs(30);
 /// How long one look may take, where a plan says nothing.
 const TIMEOUT: Span = Span::from_secs(2);
 
 /// What a condition can ask for. Its service is called after that.
-pub(crate) const KINDS: [&str; 7] = ["path", "path_gone", "socket", "tcp", "http", "command", "variable"];
+pub(crate) const KINDS: [&str; 8] = ["path", "path_gone", "socket", "tcp", "http", "command", "variable", "set"];
 /// Those of which one look can take long: somebody else has to answer.
 const LONG_LOOKS: [&str; 3] = ["tcp", "http", "command"];
 
@@ -68,6 +69,16 @@ pub(crate) struct Condition {
     pub(crate) on_success: Option<String>,
     /// Whom it starts in either case, and where that is said.
     pub(crate) starts: Vec<Edge>,
+}
+
+impl Condition {
+    /// The name of the condition that somebody sets, if it is one of those.
+    pub(crate) fn awaits(&self) -> Option<&str> {
+        match self.words.as_slice() {
+            [kind, name] if kind == "set" => Some(name),
+            _ => None,
+        }
+    }
 }
 
 pub(super) const OF_SERVICE: Key<Service> = Key {
@@ -167,6 +178,19 @@ pub(crate) const CONDITION: &[Group<Draft>] = &[Group {
             },
         },
         Key {
+            name: "set",
+            aliases: &["signal", "trigger", "event", "flag", "custom", "named"],
+            default: "",
+            doc: "Somebody has said that it is so: `verger condition set NAME`, a program over its control connection (`Set`), or \
+                  a scenario. All services that wait for this name wait for the same; it stays set until it is cleared, and may be \
+                  set before anybody waits. Nothing is run for it.",
+            shape: Shape::Other {
+                written: "the name of a condition",
+                schema: || json!({ "type": "string", "pattern": "^[A-Za-z0-9_@:+][A-Za-z0-9._@:+-]{0,63}$" }),
+                read: |draft, node, reader| draft.words = named(node, reader),
+            },
+        },
+        Key {
             name: "value",
             aliases: &["equals", "is"],
             default: "",
@@ -229,6 +253,16 @@ pub(crate) fn names(service: &str, conditions: Option<&Node>) -> Vec<(String, Pl
     let mut namer = Namer::new(service);
     let items = conditions.and_then(Node::as_array).unwrap_or(&[]);
     items.iter().filter_map(|item| Some((namer.name(kind_of(item.as_table()?)?), item.place))).collect()
+}
+
+/// Which condition of a service a name is: its kind, and the how manieth of that kind, from 1.
+pub(crate) fn condition_of(service: &str, name: &str) -> Option<(&'static str, u32)> {
+    let rest = name.strip_prefix(service)?.strip_prefix(':')?;
+    let (kind, nth) = match rest.split_once('.') {
+        None => (rest, 1),
+        Some((kind, nth)) => (kind, nth.parse().ok()?),
+    };
+    KINDS.iter().find(|it| **it == kind).map(|kind| (*kind, nth))
 }
 
 /// The only kind that a condition has.
@@ -310,6 +344,7 @@ fn complete(kind: &'static str, name: String, place: Place, draft: Draft, reader
     let is_variable = kind == "variable";
     let useless = [
         ("value", !is_variable, "means nothing without `variable`"),
+        ("every", kind == "set", "means nothing: nobody has to look, it is said"),
         ("every", is_variable, "means nothing: the environment is looked at once, it does not change"),
         ("within", is_variable, "means nothing: the environment is looked at once, it does not change"),
         ("timeout", !LONG_LOOKS.contains(&kind), "means nothing: nobody else has to answer"),
@@ -450,6 +485,24 @@ fn http(node: &Node, reader: &mut Reader<'_>) -> Vec<String> {
         return Vec::new();
     }
     vec![host, path.to_owned()]
+}
+
+/// The name of a condition; whether a service is called so is looked at when all are known.
+fn named(node: &Node, reader: &mut Reader<'_>) -> Vec<String> {
+    let Some(name) = text(node, reader, "the name of a condition") else { return Vec::new() };
+    if let Err(flaw) = check_name(name) {
+        reader.wrong(node, "the name of a condition", Some(flaw.to_string()));
+    }
+    vec![name.to_owned()]
+}
+
+/// The conditions by name that a service waits for, as they are written, each with its place.
+pub(crate) fn awaited(conditions: Option<&Node>) -> impl Iterator<Item = (&str, Place)> {
+    let items = conditions.and_then(Node::as_array).unwrap_or(&[]);
+    items.iter().filter_map(|item| {
+        let node = item.as_table()?.get("set")?;
+        Some((node.as_text()?, node.place))
+    })
 }
 
 fn variable(node: &Node, reader: &mut Reader<'_>) -> Vec<String> {

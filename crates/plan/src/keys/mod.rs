@@ -39,7 +39,10 @@ use crate::tree::{Node, Table, Value};
 use crate::value::duration;
 pub(crate) use share::MEMORY_MIN;
 
-pub(crate) use condition::{CONDITION, Condition, KINDS, OnFailure, names as condition_names};
+pub(crate) use condition::{
+    CONDITION, Condition, KINDS, OnFailure, WITHIN, awaited as awaited_conditions, condition_of,
+    names as condition_names,
+};
 pub(crate) use descriptors::check_twice;
 pub(crate) use instances::{OF_TEMPLATES, listed, no_template, replicas};
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN, imports};

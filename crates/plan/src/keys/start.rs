@@ -1,7 +1,7 @@
 //! When a service counts as started, and how often that is tried.
 
 use serde_json::json;
-use verger_engine::image::{DESCRIPTORS_MAX, Ready, Service};
+use verger_engine::image::{DESCRIPTORS_MAX, Hold, Ready, Service};
 
 use super::{Key, Reader, Shape};
 use crate::near::did_you_mean;
@@ -27,6 +27,22 @@ pub(super) const START: &[Key<Service>] = &[
         default: "\"60s\"",
         doc: "From the order to start until ready; then the start has failed. With `ready = \"exit\"` it is `\"forever\"` unless given.",
         shape: Shape::Time(|service, span| service.start_timeout = span),
+    },
+    Key {
+        name: "hold",
+        aliases: &["hold_for", "held_start", "wait_for_debugger", "debug"],
+        default: "\"no\"",
+        doc: "`\"debugger\"`: each run, each restart too, stands still before the first instruction of its program (state `T`), until a debugger that \
+              was attached lets it go on (`gdb -p PID -ex 'handle SIGSTOP nostop nopass'`, `continue`) or somebody sends SIGCONT (`kill -CONT PID`). Until then it is \
+              `starting`, takes none of the places of `max_starting`, and no time runs; `start_timeout` begins then, and goes on while a \
+              debugger stops it again: give it as long as the session takes. Its conditions and the commands of its recovery are not held.",
+        shape: Shape::Word {
+            words: || Hold::ALL.iter().map(|hold| hold.word()).collect(),
+            land: |service, word| {
+                service.hold = Hold::from_word(word)?;
+                Some(())
+            },
+        },
     },
     Key {
         name: "start_retries",

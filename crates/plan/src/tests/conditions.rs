@@ -80,6 +80,115 @@ fn every_form_becomes_what_a_probe_is_told() {
 }
 
 #[test]
+fn who_waits_for_what_somebody_sets_has_no_program() {
+    let plan = plan(
+        "[service.x]\ncommand = 'x'\nrequires = [{ service = 'db', condition = 'healthy', when_down = 'stop' }]\nafter = ['x:set.2']\n\
+         conditions = [{ set = 'map', within = '1m', on_success = 'start y' }, { path = '/p' },\n\
+         { set = 'gps-fix', on_failure = 'continue' }, { set = 'cal', within = 'forever', on_failure = 'start y' }]\n\
+         [service.db]\ncommand = 'db'\n[service.y]\ncommand = 'y'\nautostart = false\nuser = 'u'\nconditions = [{ set = 'map' }]\n",
+    );
+    let find = |name: &str| plan.services.iter().find(|service| service.name == name).unwrap();
+    let names: Vec<&str> = plan.services.iter().map(|service| service.name.as_str()).collect();
+    // Each name once, whoever waits for it.
+    assert_eq!(names, ["cal", "gps-fix", "map", "x", "x:set", "x:set.2", "x:set.3", "x:path", "db", "y", "y:set"]);
+    for (name, line) in [("map", 5), ("gps-fix", 6), ("cal", 6)] {
+        let named = find(name);
+        let expected = Service {
+            name: name.into(),
+            description: "condition that somebody sets".into(),
+            origin: named.origin.clone(),
+            ready: Ready::Set,
+            restart: RestartPolicy::Never,
+            start_timeout: Span::FOREVER,
+            autostart: false,
+            paced: false,
+            ..Service::default()
+        };
+        assert_eq!((named, named.origin.line), (&expected, line));
+    }
+    let db = Need { service: "db".into(), condition: Condition::Healthy, when_down: WhenDown::Keep };
+    let waiter = |nth: &str, named: &str, within, on_success: &str, on_failure: &str| Service {
+        name: format!("x:set{nth}"),
+        description: format!("condition of x: set {named}"),
+        origin: find(&format!("x:set{nth}")).origin.clone(),
+        ready: Ready::Needs,
+        restart: RestartPolicy::Never,
+        start_timeout: within,
+        on_success: on_success.into(),
+        on_failure: on_failure.into(),
+        requires: vec![db.clone(), named.into()],
+        autostart: false,
+        paced: false,
+        ..Service::default()
+    };
+    assert_eq!(*find("x:set"), waiter("", "map", Span::from_secs(60), "y", ""));
+    assert_eq!(*find("x:set.2"), waiter(".2", "gps-fix", Span::from_secs(30), "", ""));
+    assert_eq!(*find("x:set.3"), waiter(".3", "cal", Span::FOREVER, "", "y"));
+    assert_eq!(find("y:set").requires, ["map".into()]);
+    let (requires, wants) = (&find("x").requires[1..], &find("x").wants);
+    assert_eq!(
+        (requires, wants.as_slice()),
+        (&["x:path", "x:set", "x:set.3"].map(Need::from)[..], &["x:set.2".into()][..])
+    );
+    // None waits for another.
+    assert_eq!(find("x:path").requires, [db]);
+}
+
+#[test]
+fn what_somebody_sets_has_a_name_and_nobody_has_to_look() {
+    for (condition, complaint) in [
+        ("{ set = 5 }", "23: `set` in condition `x:set` is the number 5, expected the name of a condition"),
+        (
+            "{ set = '' }",
+            "23: `set` in condition `x:set` is the string \"\", expected the name of a condition\n  hint: a name needs at least one character",
+        ),
+        (
+            "{ set = 'map loaded' }",
+            "23: `set` in condition `x:set` is the string \"map loaded\", expected the name of a condition\n  hint: a name holds only letters, digits and . _ @ : + -, not byte 0x20",
+        ),
+        (
+            "{ set = 'm', every = '1s' }",
+            "36: `every` in condition `x:set` means nothing: nobody has to look, it is said\n  hint: leave it out",
+        ),
+        (
+            "{ set = 'm', timeout = '1s' }",
+            "38: `timeout` in condition `x:set` means nothing: nobody else has to answer\n  hint: leave it out",
+        ),
+        (
+            "{ set = 'm', value = 'on' }",
+            "36: `value` in condition `x:set` means nothing without `variable`\n  hint: leave it out",
+        ),
+        (
+            "{ set = 'm', within = '0s' }",
+            "37: `within` in condition `x:set` is no time at all\n  hint: write \"1ms\" for a single look",
+        ),
+        (
+            "{ set = 'm', path = '/x' }",
+            "28: `set` and `path` stand together in a condition of service `x`, expected one thing in each\n  hint: write two conditions: both must come true",
+        ),
+        ("{ flag = 'm' }", "17: unknown key `flag` in a condition of service `x`\n  hint: that is `set` here"),
+        (
+            "{ set = 'lamp' }",
+            "23: `lamp` is the name of a service, and of a condition that somebody sets\n  x.toml:4:10: the service\n  hint: write requires = [\"NAME\"] to wait for a service; else give the condition another name",
+        ),
+        (
+            "{ set = 'm', on_success = 'start arm' }",
+            "41: a condition starts `arm`, and a brain decides about that\n  hint: let `head` look, or let the lifecycle lead `arm`",
+        ),
+        (
+            "{ set = 'm', on_failure = 'start x' }",
+            "41: `on_failure` in condition `x:set` names the service itself\n  hint: it starts by itself when its conditions have come true",
+        ),
+        (
+            "{ set = 'x:set' }",
+            "23: `x:set` is the name of a service, and of a condition that somebody sets\n  x.toml:3:15: the service\n  hint: write requires = [\"NAME\"] to wait for a service; else give the condition another name",
+        ),
+    ] {
+        check_condition(condition, &[&format!("x.toml:3:{complaint}")]);
+    }
+}
+
+#[test]
 fn several_of_a_kind_are_numbered_and_others_may_name_them() {
     let plan = plan(
         "[service.x]\ncommand = 'x'\nafter = ['db']\n\
@@ -109,7 +218,7 @@ fn a_probe_is_run_as_its_service_and_lives_its_own_life() {
         "[handle.log]\npipe = true\n[handle.http]\nlisten = 'tcp:80'\n[service.x]\ncommand = 'x'\nuser = 'u'\ngroup = 'g'\n\
          groups = ['a']\numask = '027'\nnice = 3\nworking_directory = '/srv'\nenvironment = { MODE = 'drive' }\n\
          inherit_environment = false\nno_new_privileges = true\nlimits = { nofile = 9 }\ncontainment = 'pidns'\n\
-         restricted = true\nsurvive = true\nready = 'notify'\nessential = true\nrestart = 'always'\nstart_timeout = '1s'\n\
+         restricted = true\nsurvive = true\nhold = 'debugger'\nready = 'notify'\nessential = true\nrestart = 'always'\nstart_timeout = '1s'\n\
          give_up_after = 3\nstop = 'INT'\nstdin = 'file:/in'\nstdout = 'log.w'\nstderr = 'http'\ncontrol = 'configure'\n\
          descriptors = { 5 = 'log.r' }\nsuccess_exit_codes = [3]\nstart_retries = 2\nstart_retry_delay = '1s'\n\
          conflicts = ['x2']\nconditions = [{ path = '/y', within = '1m', on_success = 'start x2' }, { path = '/z' }]\n\
@@ -162,7 +271,7 @@ fn each_condition_asks_for_one_thing() {
         "{ every = '1s' }",
         &[
             "x.toml:3:15: nothing is asked for in a condition of service `x`, expected \"path\", \"path_gone\", \"socket\", \
-             \"tcp\", \"http\", \"command\" or \"variable\"",
+             \"tcp\", \"http\", \"command\", \"variable\" or \"set\"",
         ],
     );
     check_condition(

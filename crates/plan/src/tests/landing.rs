@@ -44,11 +44,13 @@ fn every_key_lands() {
     assert_eq!(
         names,
         [
+            "map-loaded",
             "logger",
             "calibrate",
             "bus",
             "driver@left",
             "planner",
+            "planner:set",
             "planner:path",
             "planner:variable",
             "inspect",
@@ -172,7 +174,7 @@ fn every_key_lands() {
         *find("planner"),
         Service {
             after: vec!["drivers:recovery".into()],
-            requires: vec!["driver@left".into(), "bus".into(), "planner:path".into()],
+            requires: vec!["driver@left".into(), "bus".into(), "planner:path".into(), "planner:set".into()],
             wants: vec!["planner:variable".into()],
             ready: Ready::AliveFor(Span::from_millis(1500)),
             descriptors: vec![
@@ -208,6 +210,11 @@ fn every_key_lands() {
     );
     let probe = "verger-probe --name planner:variable variable RUST_LOG info";
     assert_eq!(find("planner:variable").argv.join(" "), probe);
+    // Nothing is run for a condition that somebody sets, nor for who waits for it.
+    let (named, waiter) = (find("map-loaded"), find("planner:set"));
+    assert_eq!((named.ready, named.program.as_str(), named.autostart), (Ready::Set, "", false));
+    assert_eq!((waiter.ready, waiter.start_timeout, waiter.program.as_str()), (Ready::Needs, Span::from_secs(60), ""));
+    assert_eq!(waiter.requires, ["driver@left", "bus", "map-loaded"].map(Into::into));
     assert_eq!(
         *find("inspect"),
         Service {
@@ -216,6 +223,7 @@ fn every_key_lands() {
             restart: RestartPolicy::Never,
             start_timeout: Span::FOREVER,
             survive: true,
+            hold: Hold::Debugger,
             ..base("inspect", 107, &["inspect"])
         }
     );
@@ -225,12 +233,12 @@ fn every_key_lands() {
         Service {
             environment: vec![variable("SIDE", "rear"), variable("GAIN", "50%")],
             paced: false,
-            ..base("camera@rear", 149, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
+            ..base("camera@rear", 150, &["camera", "--device", "/dev/rear", "--name", "camera@rear"])
         }
     );
     assert_eq!(find("camera@front").environment, [variable("SIDE", "front"), variable("GAIN", "100%")]);
     let cameras: Vec<String> = vec!["camera@rear".into(), "camera@front".into()];
-    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 152, &["worker", "2"]) });
+    assert_eq!(*find("worker@2"), Service { after: cameras, ..base("worker@2", 153, &["worker", "2"]) });
     let lines = |number, lines| source(number, Source::Lines(lines));
     let leader = find("leader");
     assert_eq!(leader.descriptors[1..], [lines(0, Lines::Events), lines(1, Lines::Commands)]);

@@ -179,7 +179,7 @@ pub struct Flaw {
 }
 
 /// The words a statement can begin with, apart from a service's name.
-const VERBS: [&str; 15] = [
+const VERBS: [&str; 17] = [
     "at",
     "every",
     "repeat",
@@ -192,6 +192,8 @@ const VERBS: [&str; 15] = [
     "start",
     "stop",
     "restart",
+    "set",
+    "clear",
     "switch",
     "TERM",
     "expect",
@@ -496,6 +498,8 @@ impl<'t> Line<'t> {
             "start" => ask(self, Verb::Start),
             "stop" => ask(self, Verb::Stop),
             "restart" => ask(self, Verb::Restart),
+            "set" => ask(self, Verb::Set),
+            "clear" => ask(self, Verb::Clear),
             "switch" => self.target().map(|(group, target)| Action::Switch { group, target }),
             "TERM" => {
                 let budget = if self.take("budget") { Some(self.time()?) } else { None };
@@ -551,6 +555,12 @@ impl<'t> Line<'t> {
         };
         match self.image.service(service).ready() {
             Ready::Notify | Ready::Fd(_) | Ready::Exit => Ok(manner),
+            Ready::Set | Ready::Needs => {
+                self.at = self.words.iter().position(|(_, word)| *word == first).unwrap_or(0);
+                let name = self.image.service(service).name();
+                let message = format!("`{name}` is a condition that somebody sets: it has no program that gets ready");
+                Err(self.flaw(message, "a service with a program").hint("write at TIME set NAME"))
+            }
             Ready::Started | Ready::AliveFor(_) => {
                 self.at = self.words.iter().position(|(_, word)| *word == first).unwrap_or(0);
                 let name = self.image.service(service).name();

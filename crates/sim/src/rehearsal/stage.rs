@@ -1,12 +1,12 @@
 //! The world of a rehearsal: processes that behave exactly as they are told, and well where they are told nothing.
 //!
 //! A program is executed a millisecond after it was ordered, is ready at once, ends a millisecond after it is asked to and
-//! leaves nobody behind. A one-shot takes a millisecond and succeeds.
+//! leaves nobody behind. A one-shot takes a millisecond and succeeds. Who is held for a debugger is let go at once.
 
 use std::collections::BTreeMap;
 
 use verger_engine::Engine;
-use verger_engine::image::Ready;
+use verger_engine::image::{Hold, Ready};
 use verger_engine::runs::{Containment, Exit, Pid, RunEffect, RunEvent, RunRef, StartFailure, Step, Usage};
 use verger_engine::time::{Moment, Span};
 
@@ -42,6 +42,7 @@ struct Process {
     run: RunRef,
     pid: Pid,
     ready: Ready,
+    holds: bool,
     is_born: bool,
     is_alive: bool,
     is_told_to_end: bool,
@@ -50,6 +51,7 @@ struct Process {
 #[derive(Clone, Copy, Debug)]
 enum Happening {
     Birth,
+    Continue,
     Word,
     Death(End),
     Empty,
@@ -109,6 +111,9 @@ impl Stage {
                 }
                 process.is_alive = true;
                 let (pid, ready) = (process.pid, process.ready);
+                if process.holds {
+                    self.push(now, run, Happening::Continue);
+                }
                 let lives_for = match (manners.exits, ready) {
                     (Some((status, after)), _) => Some((status, after)),
                     (None, Ready::Exit) if !manners.never_ready => Some((0, manners.ready_after.unwrap_or(A_WHILE))),
@@ -123,6 +128,7 @@ impl Stage {
                 let containment = Containment::Cgroup;
                 Some(RunEvent::Spawned { run, pid, started: u64::from(pid.0), containment })
             }
+            Happening::Continue if process.is_alive => Some(RunEvent::Continued { run }),
             Happening::Word if process.is_alive => Some(RunEvent::Ready { run }),
             Happening::Death(how) if process.is_alive => {
                 process.is_alive = false;
@@ -134,7 +140,7 @@ impl Stage {
                 Some(RunEvent::Exited { run, exit, usage: Usage::NONE })
             }
             Happening::Empty => Some(RunEvent::Swept { run, left: None }),
-            Happening::Birth | Happening::Word | Happening::Death(_) => None,
+            Happening::Birth | Happening::Continue | Happening::Word | Happening::Death(_) => None,
         }
     }
 
@@ -143,8 +149,16 @@ impl Stage {
         match *effect {
             RunEffect::Spawn { run, home } => {
                 self.pids += 1;
-                let (pid, ready) = (Pid(FIRST_PID + self.pids), engine.images().service(home).ready());
-                let process = Process { run, pid, ready, is_born: false, is_alive: false, is_told_to_end: false };
+                let service = engine.images().service(home);
+                let process = Process {
+                    run,
+                    pid: Pid(FIRST_PID + self.pids),
+                    ready: service.ready(),
+                    holds: service.hold() == Hold::Debugger,
+                    is_born: false,
+                    is_alive: false,
+                    is_told_to_end: false,
+                };
                 self.processes.insert(run.service.slot, process);
                 let start = self.manners.get(&run.service.slot).copied().unwrap_or_default().start;
                 self.push(now + start, run, Happening::Birth);

@@ -12,7 +12,7 @@
 //! | 7 | restarts ever | ends in a row |
 //! | 8 | where the give-up window began, ns | |
 //! | 9 | restarts in the window | slot that it waits for, or that of its brain (whoever has one waits for nobody), plus one; 0: none |
-//! | 10 | of the failure: restarts, or step × 65536 + errno, or fault | last exit in 18 bits (below); 0: none |
+//! | 10 | of the failure: restarts, or step × 65536 + errno, or fault | last exit in 18 bits (below), 0: none; above them whether it stands still for a debugger; in the first two bits from above: whether it is a condition by name that is set, whether it is one |
 //! | 11 | when the root of its newest transition was heard, ns | |
 //! | 12 | kind 8 (0: none) and detail 8 (verb, signal, fault) of that root | slot it was about |
 //! | 13 | by which user, or the exit or failure | by which pid |
@@ -63,6 +63,8 @@ pub struct Record {
     pub started: u64,
     /// What holds its processes.
     pub containment: Containment,
+    /// Whether it is starting, and stands still for a debugger.
+    pub awaits_debugger: bool,
     /// Whether its run outlives the daemon.
     pub survives: bool,
     /// The slot of the service it waits for.
@@ -91,6 +93,8 @@ pub struct Record {
     pub escalates: bool,
     /// Whether its end leads to nothing.
     pub ignored: bool,
+    /// Whether somebody has set it; `None`: it is no condition by name.
+    pub set: Option<bool>,
     /// The outside event that its newest transition goes back to (without its number, and what a process used).
     pub root: Option<Root>,
 }
@@ -113,6 +117,11 @@ const DECIDER: u32 = 24;
 const IGNORED: u32 = 26;
 const ESCALATES: u32 = 27;
 const STEPS: u32 = 28;
+/// Beside the last exit: whether it is a condition by name, and whether that is set.
+const NAMED: u32 = 30;
+const SET: u32 = 31;
+/// Behind the last exit, in the high half of its word: whether it stands still for a debugger.
+const AWAITS_DEBUGGER: u32 = 18;
 const _: () = assert!(verger_engine::image::STEPS_MAX < 1 << (32 - STEPS), "every count of steps fits");
 
 impl Record {
@@ -131,6 +140,7 @@ impl Record {
             pid: status.pid,
             started: status.started,
             containment: status.containment,
+            awaits_debugger: status.awaits_debugger,
             survives: status.survives,
             on: status.on.filter(|_| status.decider == Decider::Lifecycle),
             decider: status.decider,
@@ -145,6 +155,7 @@ impl Record {
             steps: status.steps,
             escalates: status.escalates,
             ignored: status.ignored,
+            set: status.set,
             root: Root::unpack(Root::pack(status.root.as_ref())).flatten(),
         }
     }
@@ -162,6 +173,7 @@ impl Record {
             pid: self.pid,
             started: self.started,
             containment: self.containment,
+            awaits_debugger: self.awaits_debugger,
             until: self.until,
             failure: self.failure,
             last_exit: self.last_exit,
@@ -174,6 +186,7 @@ impl Record {
             steps: self.steps,
             escalates: self.escalates,
             ignored: self.ignored,
+            set: self.set == Some(true),
             root: self.root.and_then(|root| root.moved(slot_now)),
         }
     }
@@ -200,6 +213,7 @@ impl Record {
             Decider::Brain(brain) => (1, Some(brain)),
             Decider::Taken(brain) => (2, Some(brain)),
         };
+        let set = self.set.map_or(0, |is_set| 1 << NAMED | u32::from(is_set) << SET);
         let ladder = u32::from(self.ignored) << IGNORED
             | u32::from(self.escalates) << ESCALATES
             | u32::from(self.steps & 15) << STEPS;
@@ -230,7 +244,10 @@ impl Record {
             halves(self.restarts, self.failures),
             self.window_from.0,
             halves(self.window_restarts, other.map_or(0, |other| other.wrapping_add(1))),
-            halves(failure_value, self.last_exit.map_or(0, pack_exit)),
+            halves(
+                failure_value,
+                self.last_exit.map_or(0, pack_exit) | u32::from(self.awaits_debugger) << AWAITS_DEBUGGER | set,
+            ),
             root_at,
             root_what,
             root_value,
@@ -288,12 +305,13 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         pid: pid(low(6)),
         started: words[5],
         containment: Containment::from_code(small(CONTAINMENT))?,
+        awaits_debugger: high(10) >> AWAITS_DEBUGGER & 1 != 0,
         survives: code(SURVIVES) != 0,
         on,
         decider,
         in_the_way: pid(high(6)),
         failure,
-        last_exit: unpack_exit(high(10)),
+        last_exit: unpack_exit(high(10) & !(1 << AWAITS_DEBUGGER | 1 << NAMED | 1 << SET)),
         last_order,
         restarts: low(7),
         failures: high(7),
@@ -302,6 +320,7 @@ pub fn decode(words: &[u64]) -> Option<(Record, u8)> {
         steps: (high(14) >> STEPS) as u8,
         escalates: high(14) >> ESCALATES & 1 != 0,
         ignored: high(14) >> IGNORED & 1 != 0,
+        set: (high(10) >> NAMED & 1 != 0).then_some(high(10) >> SET & 1 != 0),
         root: Root::unpack([words[11], words[12], words[13]])?,
     };
     let length = name_length(words[14]);
@@ -344,6 +363,7 @@ mod tests {
             pid: None,
             started: 0,
             containment: Containment::None,
+            awaits_debugger: false,
             survives: false,
             on: None,
             decider: Decider::Lifecycle,
@@ -358,6 +378,7 @@ mod tests {
             steps: 0,
             escalates: false,
             ignored: false,
+            set: None,
             root: None,
         }
     }
@@ -408,7 +429,9 @@ mod tests {
             }
         }
         all.push(Record { survives: true, ..plain() });
+        all.push(Record { awaits_debugger: true, ..plain() });
         all.push(Record { ignored: true, ..plain() });
+        all.extend([true, false].map(|is_set| Record { set: Some(is_set), ..plain() }));
         all.push(Record { escalates: true, ..plain() });
         all.extend((1..=15).map(|steps| Record { steps, ..plain() }));
         for (asked, ready) in [(true, false), (false, true), (true, true)] {
@@ -501,7 +524,8 @@ mod tests {
             (12, 9, "a root that is none"),
             (12, 1 << 16 | 7, "a bit without meaning"),
             (10, 1, "a value without a failure"),
-            (10, 1 << 50, "a bit without meaning"),
+            (10, 1 << 51, "a bit without meaning"),
+            (10, 1 << 63, "set, and no condition"),
             (10, 9 << 32, "an exit that is none"),
         ] {
             assert_eq!(with(at, bits), None, "{why}");

@@ -65,6 +65,8 @@ fn record(run: u64) -> Record {
         steps: 0,
         escalates: false,
         ignored: false,
+        set: None,
+        awaits_debugger: false,
         survives: false,
         root: None,
     }

@@ -84,6 +84,10 @@ pub enum Call {
     Ignore(Order),
     /// Supervises a service again.
     Heed(Order),
+    /// Says that a condition is so; the order's name is that of the condition.
+    Set(Order),
+    /// Says that it is so no longer.
+    Clear(Order),
     /// Want a group at another target; the order's name is `GROUP/TARGET`, or `TARGET` of the group that has no name.
     Switch(Order),
     /// All groups and their targets.
@@ -247,6 +251,8 @@ impl Envelope<'_> {
             "Restart" => self.order().map(Call::Restart),
             "Ignore" => self.order().map(Call::Ignore),
             "Heed" => self.order().map(Call::Heed),
+            "Set" => self.order().map(Call::Set),
+            "Clear" => self.order().map(Call::Clear),
             "Switch" => self.switch().map(Call::Switch),
             "Groups" => self.fields(&[]).map(|_| Call::Groups),
             "Preview" => self.fields(&["from"]).and_then(|it| Ok(Call::Preview { from: it.digest("from")? })),
@@ -377,6 +383,8 @@ impl Call {
             Call::Restart(_) => "io.verger.Control.Restart",
             Call::Ignore(_) => "io.verger.Control.Ignore",
             Call::Heed(_) => "io.verger.Control.Heed",
+            Call::Set(_) => "io.verger.Control.Set",
+            Call::Clear(_) => "io.verger.Control.Clear",
             Call::Switch(_) => "io.verger.Control.Switch",
             Call::Groups => "io.verger.Control.Groups",
             Call::Preview { .. } => "io.verger.Control.Preview",
@@ -409,7 +417,13 @@ impl Serialize for Parameters<'_> {
         match self.0 {
             Call::Describe | Call::Groups | Call::GetInfo => {}
             Call::List { names } | Call::Watch { names } => entry(&mut map, "names", names.as_ref())?,
-            Call::Start(order) | Call::Stop(order) | Call::Restart(order) | Call::Ignore(order) | Call::Heed(order) => {
+            Call::Start(order)
+            | Call::Stop(order)
+            | Call::Restart(order)
+            | Call::Ignore(order)
+            | Call::Heed(order)
+            | Call::Set(order)
+            | Call::Clear(order) => {
                 map.serialize_entry("name", &order.name)?;
                 entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
                 entry(&mut map, "key", order.key.as_ref())?;

@@ -72,6 +72,10 @@ spoken_enum! {
         Recovery = "recovery";
         /// The fallback of a group has failed as often as it may, and a step of its last resort was taken.
         LastResort = "last-resort";
+        /// It is a condition by name, and nobody has set it.
+        Unset = "unset";
+        /// A condition has come true, or has not in time, and this one is started then.
+        Follows = "follows";
     }
 }
 

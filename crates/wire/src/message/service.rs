@@ -150,6 +150,8 @@ pub struct Service {
     /// What holds its processes; `none` while there is no run.
     #[serde(with = "word")]
     pub containment: Containment,
+    /// Of `starting`: whether its main process stands still before the first instruction of its program, for a debugger.
+    pub awaits_debugger: bool,
     /// When it entered its phase.
     pub since_us: u64,
     /// When the phase ends by itself; of `stopping`: when it comes a step further.
@@ -184,6 +186,9 @@ pub struct Service {
     pub escalates: bool,
     /// Whether somebody said that its end leads to nothing.
     pub ignored: bool,
+    /// Whether somebody has set it, if it is a condition by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<bool>,
     /// Who decides when it starts: [`DECIDED_BY_LIFECYCLE`]; `controller:` and the name of its brain; or, when it was taken back from
     /// that by a stop or by the end of everything, [`DECIDED_BY_COMMAND`].
     pub decided_by: String,

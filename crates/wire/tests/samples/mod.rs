@@ -39,6 +39,7 @@ pub(crate) fn service(full: bool) -> Service {
         start_us: full.then_some(1_000_000),
         pid: full.then_some(4711),
         containment: Containment::Cgroup,
+        awaits_debugger: full,
         since_us: 1_500_000,
         until_us: full.then_some(2_000_000),
         next_signal: full.then(|| "SIGKILL".to_owned()),
@@ -53,6 +54,7 @@ pub(crate) fn service(full: bool) -> Service {
         essential: false,
         escalates: false,
         ignored: true,
+        set: full.then_some(true),
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
         brain: full.then(|| "boss".to_owned()),
     }
