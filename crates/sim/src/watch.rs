@@ -78,7 +78,7 @@ pub struct Watch {
     deciders: BTreeSet<CommandId>,
     trial: Option<OnTrial>,
     /// By group: the runs that its switch put down when it set out.
-    leaving: BTreeMap<u32, Vec<(u32, RunId)>>,
+    leaving: BTreeMap<u32, Vec<(u32, RunId, Option<Cause>)>>,
     /// The phase that each slot entered last, and when its rest is to be over.
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
     /// Who uses whom, by slot, from the descriptions in force.
@@ -622,7 +622,7 @@ impl Watch {
             }
             PhaseKind::Stuck => {
                 // Nobody waits for it any more, whatever becomes of it.
-                self.leaving.values_mut().for_each(|runs| runs.retain(|(leaving, _)| *leaving != slot));
+                self.leaving.values_mut().for_each(|runs| runs.retain(|(leaving, ..)| *leaving != slot));
                 let lives = self.runs.get(&slot).is_some_and(|run| world.lives(*run));
                 let told = world.has_more_to_tell(slot);
                 // It may have gone between the look and the news of it.
@@ -724,10 +724,12 @@ impl Watch {
     /// When a group begins to start what its target has, what the switch put down is gone.
     fn group_moved(&mut self, engine: &Engine, at: u32) -> Result<(), String> {
         let Some(status) = engine.group_status(at) else { return Err("I22: nobody's group moved".into()) };
+        // With why it goes: who was wanted again meanwhile, and goes for another reason, is not waited for.
         let is_on_its_way = |slot: u32| {
             let member = engine.status(slot)?;
             let live = member.phase.is_live() && member.phase != PhaseKind::Stuck;
-            (live && member.want == Want::Down).then_some(member.run)
+            let why = engine.why_wanted(slot).map(|(cause, _)| cause);
+            (live && member.want == Want::Down).then_some((slot, member.run, why))
         };
         match status.phase {
             // What goes because of another group that one waits for.
@@ -740,12 +742,13 @@ impl Watch {
                 let all = (0..group.target_count()).flat_map(|target| group.target(target).members());
                 let slots = all.filter_map(|member| Some(engine.find(image.service(member).name())?.slot));
                 let others: BTreeSet<u32> = slots.filter(|slot| !here.contains(slot)).collect();
-                let leaving = others.into_iter().filter_map(|slot| Some((slot, is_on_its_way(slot)?)));
+                let leaving = others.into_iter().filter_map(is_on_its_way);
                 self.leaving.insert(at, leaving.collect());
             }
             GroupPhase::Starting => {
-                for (slot, run) in self.leaving.remove(&at).into_iter().flatten() {
-                    let gone = is_on_its_way(slot) != Some(run);
+                for leaves in self.leaving.remove(&at).into_iter().flatten() {
+                    let slot = leaves.0;
+                    let gone = is_on_its_way(slot) != Some(leaves);
                     hold!(gone, "I23", "a group starts its target, and {} is still on its way down", engine.name(slot));
                 }
             }
