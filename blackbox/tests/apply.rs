@@ -756,3 +756,34 @@ fn a_life_with_changes_can_be_told_again() {
     machine.restart_service("web").expect("it restarts");
     replay("rolled back");
 }
+
+#[test]
+fn a_service_goes_into_debug_mode_and_back_and_the_others_run_on() {
+    let plan = |more: &str| {
+        format!(
+            "[service.other]
+             command = 'sleep 1000'
+             [service.driver]
+             command = ['verger-probe', 'hold']
+             debug_arguments = ['echo', 'two words']
+             healthy_after = '1ms'
+             {more}"
+        )
+    };
+    let machine = Machine::start(&plan(""));
+    let (other, plain) = (machine.wait_ready("other"), machine.wait_ready("driver"));
+    let arguments = |service: &Service| Process(service.pid.expect("it runs")).arguments()[1..].to_vec();
+    assert_eq!(arguments(&plain), ["hold"]);
+    let said = with_plan(&machine, "plan", &plan("debug = true"), &[]);
+    assert!(said.stdout.starts_with("~ restart driver "), "{said:?}");
+    assert!(said.stdout.contains("\n0 to start, 0 to stop, 1 to restart, "), "{said:?}");
+    assert_kept(&with_plan(&machine, "apply", &plan("debug = true"), &[]));
+    let debugged = machine.wait_ready("driver");
+    assert_eq!(arguments(&debugged), ["hold", "echo", "two words"]);
+    // A restart is in debug mode too, until it is taken back.
+    assert_eq!(say(&machine, &["restart", "driver"]).code, Some(0));
+    assert_eq!(arguments(&machine.wait_ready("driver")), ["hold", "echo", "two words"]);
+    assert_kept(&with_plan(&machine, "apply", &plan(""), &[]));
+    assert_eq!(arguments(&machine.wait_ready("driver")), ["hold"]);
+    assert_eq!(machine.show("other").run, other.run, "it runs on");
+}

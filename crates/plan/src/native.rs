@@ -20,8 +20,8 @@ use crate::conditions;
 use crate::fragment;
 use crate::instances::{self, Draft, Drawn, Made};
 use crate::keys::{
-    Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, Sort, check_twice, find,
-    read_table,
+    Edge, HANDLE, HandleDraft, LIMITS, NO_DEFAULTS, Names, Owner, PLAN, Reader, SERVICE, Sort, check_twice, debug,
+    find, read_table,
 };
 use crate::parts::Defaults;
 use crate::places::Places;
@@ -135,6 +135,7 @@ pub(crate) fn read(
         }
         read_table(SERVICE, table, &mut service, &mut reader, |_| false);
         complete(&mut service, draft.place, tree.missing, &mut reader);
+        debug(&mut service, &mut reader, table.entry("debug").is_some());
         if draft.is_named_only && !reader.given.contains_key("autostart") {
             service.autostart = false;
         }

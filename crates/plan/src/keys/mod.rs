@@ -46,6 +46,7 @@ pub(crate) use condition::{
 pub(crate) use descriptors::check_twice;
 pub(crate) use instances::{OF_TEMPLATES, listed, no_template, replicas};
 pub(crate) use plan::{HANDLE, HandleDraft, LIMITS, PLAN, imports};
+pub(crate) use process::{Debug, debug};
 pub(crate) use recovery::{
     Action, RECOVERY, RecoveryDraft, STEP, Step, TIMEOUT, command_name, command_places, last_command_name,
 };
@@ -103,10 +104,11 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 13] = [
+pub(crate) const NO_DEFAULTS: [&str; 14] = [
     "description",
     "command",
     "arguments_from",
+    "debug_arguments",
     "instances",
     "replicas",
     "requires",
@@ -206,6 +208,7 @@ pub(crate) struct Reader<'a> {
     /// The service that a condition belongs to.
     pub(crate) service: Option<String>,
     pub(crate) used_handles: BTreeSet<String>,
+    pub(crate) debug: Debug,
 }
 
 impl<'a> Reader<'a> {
@@ -221,6 +224,7 @@ impl<'a> Reader<'a> {
             ladder: Vec::new(),
             service: None,
             used_handles: BTreeSet::new(),
+            debug: Debug::default(),
         }
     }
 
@@ -231,6 +235,21 @@ impl<'a> Reader<'a> {
         self.found.error(node.place, || {
             Said::new(format!("`{key}`{owner} {verb} {}", node.described())).expected(expected).hint_if(hint)
         });
+    }
+
+    /// True or false; what is wrong with it has been said.
+    fn flag(&mut self, node: &Node) -> Option<bool> {
+        let bare = match &node.value {
+            Value::Flag(flag) => return Some(*flag),
+            Value::Text(text) => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "on" => Some("write true, without quotes".to_owned()),
+                "false" | "no" | "off" => Some("write false, without quotes".to_owned()),
+                _ => None,
+            },
+            _ => None,
+        };
+        self.wrong(node, "true or false", bare);
+        None
     }
 
     /// Something about the value, in the words that follow the key and what it belongs to.
@@ -363,18 +382,11 @@ fn read_key<T>(key: &Key<T>, into: &mut T, node: &Node, reader: &mut Reader<'_>)
             Value::Whole(number) => reader.wrong(node, "a string", Some(format!("write \"{number}\""))),
             _ => reader.wrong(node, "a string", None),
         },
-        Shape::Flag(land) => match &node.value {
-            Value::Flag(flag) => land(into, *flag),
-            Value::Text(text) => {
-                let bare = match text.to_ascii_lowercase().as_str() {
-                    "true" | "yes" | "on" => Some("write true, without quotes".to_owned()),
-                    "false" | "no" | "off" => Some("write false, without quotes".to_owned()),
-                    _ => None,
-                };
-                reader.wrong(node, "true or false", bare);
+        Shape::Flag(land) => {
+            if let Some(flag) = reader.flag(node) {
+                land(into, flag);
             }
-            _ => reader.wrong(node, "true or false", None),
-        },
+        }
         Shape::Whole { min, max, land } => {
             let in_range = |number: i128| i64::try_from(number).ok().filter(|number| (min..=max).contains(&number));
             let expected = format!("an integer from {min} to {max}");

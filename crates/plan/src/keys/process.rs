@@ -51,6 +51,25 @@ pub(super) const KEYS: &[Key<Service>] = &[
         },
     },
     Key {
+        name: "debug_arguments",
+        aliases: &["debug_args", "arguments_debug"],
+        default: "[]",
+        doc: "Arguments after those of `command`, in debug mode alone (`debug`).",
+        shape: Shape::Other { written: "array of strings", schema: strings_schema, read: read_debug_arguments },
+    },
+    Key {
+        name: "debug",
+        aliases: &["debug_mode", "debugging"],
+        default: "false",
+        doc: "Debug mode: it gets its `debug_arguments`. With `verger apply` a service goes into debug mode and back while the others run on; \
+              `hold = \"debugger\"` also holds it before its first instruction.",
+        shape: Shape::Other {
+            written: "`true` or `false`",
+            schema: || json!({ "type": "boolean" }),
+            read: |_, node, reader| reader.debug.is_on = reader.flag(node).unwrap_or_default(),
+        },
+    },
+    Key {
         name: "environment",
         aliases: &["env", "vars", "variables"],
         default: "{}",
@@ -136,6 +155,48 @@ pub(super) fn words_of(node: &Node, reader: &mut Reader<'_>) -> Option<Vec<Strin
         Some(_) => {}
     }
     Some(argv)
+}
+
+/// What a service has of debug mode.
+#[derive(Debug, Default)]
+pub(crate) struct Debug {
+    is_on: bool,
+    arguments: Vec<String>,
+}
+
+fn read_debug_arguments(_: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    let mut arguments = Vec::new();
+    for item in reader.items(node, "an array of strings").unwrap_or(&[]) {
+        match &item.value {
+            Value::Text(text) => arguments.push(text.clone()),
+            Value::Whole(number) => reader.wrong(item, "strings only", Some(format!("write \"{number}\""))),
+            _ => reader.wrong(item, "strings only", None),
+        }
+    }
+    reader.debug.arguments = arguments;
+}
+
+/// Puts the arguments of debug mode after the others, where it is on.
+pub(crate) fn debug(service: &mut Service, reader: &mut Reader<'_>, is_own: bool) {
+    if !reader.debug.is_on {
+        return;
+    }
+    service.argv.append(&mut reader.debug.arguments);
+    reader.key = "debug_arguments";
+    match (reader.given.get("debug_arguments").copied(), reader.given.get("debug").copied()) {
+        (Some(place), _) if service.argv.len() > ARGUMENTS_MAX => {
+            let words = format!("and `command` have more than {ARGUMENTS_MAX} words together");
+            reader.bad(place, &words, None);
+        }
+        (None, Some(place)) if is_own => {
+            let owner = reader.owner.clone();
+            reader.found.warning(place, || {
+                Said::new(format!("`debug`{owner} has no effect: it has no `debug_arguments`"))
+                    .hint("write debug_arguments = [\"…\"]; what holds it for a debugger is hold = \"debugger\"")
+            });
+        }
+        _ => {}
+    }
 }
 
 fn read_arguments_from(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {

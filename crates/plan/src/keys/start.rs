@@ -30,7 +30,7 @@ pub(super) const START: &[Key<Service>] = &[
     },
     Key {
         name: "hold",
-        aliases: &["hold_for", "held_start", "wait_for_debugger", "debug"],
+        aliases: &["hold_for", "held_start", "wait_for_debugger"],
         default: "\"no\"",
         doc: "`\"debugger\"`: each run, each restart too, stands still before the first instruction of its program (state `T`), until a debugger that \
               was attached lets it go on (`gdb -p PID -ex 'handle SIGSTOP nostop nopass'`, `continue`) or somebody sends SIGCONT (`kill -CONT PID`). Until then it is \

@@ -805,6 +805,42 @@ fn nobody_else_starts_what_a_brain_decides_about() {
 }
 
 #[test]
+fn debug_mode_has_arguments_of_its_own() {
+    let with = |more: &str| format!("[service.x]\ncommand = 'x 1'\n{more}");
+    let argv = |text: &str| plan(text).services[0].argv.join(" ");
+    assert_eq!(argv(&with("debug_arguments = ['--a b', '-c']\n")), "x 1", "not in debug mode");
+    assert_eq!(argv(&with("debug_arguments = ['--a b', '-c']\ndebug = true\n")), "x 1 --a b -c");
+    assert_eq!(argv(&with("debug_arguments = []\ndebug = true\n")), "x 1");
+    // For all of a file, or of a template; nearer ones go before.
+    let all = "[defaults]\ndebug = true\n";
+    assert_eq!(argv(&format!("{all}{}", with("debug_arguments = ['-d']\n"))), "x 1 -d");
+    assert_eq!(argv(&format!("{all}{}", with("debug_arguments = ['-d']\ndebug = false\n"))), "x 1");
+    assert_eq!(argv(&format!("{all}{}", with(""))), "x 1");
+    let template = "[service.\"x@\"]\ncommand = 'x'\ndebug_arguments = ['--for=%i']\n[service.\"x@a\"]\ndebug = true\n";
+    assert_eq!(argv(template), "x --for=a");
+    for (more, told) in [
+        (
+            "debug = true\n",
+            "x.toml:3:9: `debug` in service `x` has no effect: it has no `debug_arguments`\n  hint: write debug_arguments = [\"…\"]; what holds it for a debugger is hold = \"debugger\"",
+        ),
+        (
+            "debug = 'yes'\n",
+            "x.toml:3:9: `debug` in service `x` is a string, expected true or false\n  hint: write true, without quotes",
+        ),
+        (
+            "debug_arguments = ['-p', 1]\n",
+            "x.toml:3:26: `debug_arguments` in service `x` holds an integer, expected strings only\n  hint: write \"1\"",
+        ),
+        (
+            "debug_arguments = '-p'\n",
+            "x.toml:3:19: `debug_arguments` in service `x` is a string, expected an array of strings",
+        ),
+    ] {
+        assert_eq!(said(&read(&with(more))), [told], "{more}");
+    }
+}
+
+#[test]
 fn arguments_are_written_before_they_are_read() {
     let memory = "[handle.m]\nmemory = true\n[handle.log]\npipe = true\n[service.log]\ncommand = 'l'\nstdin = 'log.r'\nstdout = 'log.w'\n";
     let writer = "[service.w]\ncommand = 'w'\nready = 'exit'\nstdout = 'm'\n";
