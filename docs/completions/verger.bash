@@ -16,6 +16,9 @@ _verger() {
             ",$1")
                 cmd="verger"
                 ;;
+            verger,adopt)
+                cmd="verger__subcmd__adopt"
+                ;;
             verger,apply)
                 cmd="verger__subcmd__apply"
                 ;;
@@ -114,6 +117,9 @@ _verger() {
                 ;;
             verger,why)
                 cmd="verger__subcmd__why"
+                ;;
+            verger__subcmd__help,adopt)
+                cmd="verger__subcmd__help__subcmd__adopt"
                 ;;
             verger__subcmd__help,apply)
                 cmd="verger__subcmd__help__subcmd__apply"
@@ -221,12 +227,38 @@ _verger() {
 
     case "${cmd}" in
         verger)
-            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
+            opts="-h -V --instance --color --help --version up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__adopt)
+            opts="-h --timeout --json --instance --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --instance)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -517,8 +549,22 @@ _verger() {
             return 0
             ;;
         verger__subcmd__help)
-            opts="up run compile check graph import sim schema status start stop restart ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
+            opts="up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        verger__subcmd__help__subcmd__adopt)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -50,7 +50,7 @@ use crate::recipe;
 use crate::recording::Recording;
 use crate::reexec::{self, Asking, Next};
 use crate::words;
-use crate::world::World;
+use crate::world::{NoAdoption, World};
 
 /// Everything a daemon consists of.
 pub(crate) struct Daemon {
@@ -676,11 +676,11 @@ impl Daemon {
                         LifeEffect::Trial { command, news } => {
                             of_trial.push(ToldOfTrial::new(engine, log, command, news));
                         }
+                        LifeEffect::Answer { command, .. } => world.forget_adoption(command),
                         LifeEffect::LastResort { .. }
                         | LifeEffect::StepTaken { .. }
                         | LifeEffect::GroupMoved { .. }
                         | LifeEffect::TargetFailed { .. }
-                        | LifeEffect::Answer { .. }
                         | LifeEffect::PlanRefused(_)
                         | LifeEffect::Forgotten { .. }
                         | LifeEffect::Fault { .. }
@@ -788,6 +788,7 @@ impl Daemon {
             Call::Heed(order) => return self.order(at, Verb::Heed, order, oneway, who),
             Call::Set(order) => return self.order(at, Verb::Set, order, oneway, who),
             Call::Clear(order) => return self.order(at, Verb::Clear, order, oneway, who),
+            Call::Adopt { order, pid } => return self.adopt(at, order, Pid(*pid), (oneway, who)),
             Call::Switch(order) => return self.switch(at, order, oneway, who),
             Call::Preview { from } => {
                 let changes = self.preview(at, *from)?;
@@ -918,6 +919,27 @@ impl Daemon {
         let deadline = self.now + patience;
         let request = Request { id, verb, signal, service, by: who, deadline, key: order.key_number() };
         self.step(Event::Command(request));
+        Ok(())
+    }
+
+    /// Starts a service by taking over a process that runs already.
+    fn adopt(&mut self, at: u32, order: &Order, pid: Pid, (oneway, who): (bool, Actor)) -> Result<(), Error> {
+        let service = self.find(&order.name)?;
+        let invalid = |field: &str, expected: &str| Error::Invalid { field: field.into(), expected: expected.into() };
+        let process = self.world.may_adopt(&self.engine, service.slot, pid).map_err(|why| match why {
+            NoAdoption::Running => {
+                let phase = self.engine.status(service.slot).map_or(PhaseKind::Running, |status| status.phase);
+                Error::WrongState(WrongState::plain(&order.name, phase, Obstacle::Running))
+            }
+            NoAdoption::Service(expected) => invalid("name", expected),
+            NoAdoption::Process(expected) => invalid("pid", expected),
+            NoAdoption::Descriptors => Error::Limit { which: "descriptors".into() },
+        })?;
+        let id = self.control.promise(at, &order.name, Some(service), oneway);
+        self.world.adopt(service.slot, process, id);
+        let deadline = self.now + order.timeout_ms.map_or(Span::FOREVER, Span::from_millis);
+        let key = order.key_number();
+        self.step(Event::Command(Request { id, verb: Verb::Start, signal: 0, service, by: who, deadline, key }));
         Ok(())
     }
 

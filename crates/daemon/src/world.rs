@@ -10,10 +10,11 @@
 //! An order that is answered at once is answered into [`World::told`]: what the engine decides is carried out before it hears
 //! of it.
 
+mod adopted;
 mod held;
 mod survivors;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use crate::recipe;
 use crate::shim::{Heard, Sent, Shim};
 use crate::starter::{Done, Job, Starter};
 
+pub(crate) use adopted::NoAdoption;
 pub(crate) use survivors::Known;
 
 const SIGKILL: u8 = 9;
@@ -134,6 +136,8 @@ pub(crate) struct World {
     living: Vec<Option<Living>>,
     pids: Pids,
     notify: NotifyFolder,
+    /// What the next start of a slot takes over.
+    adoptions: BTreeMap<u32, adopted::Adoption>,
     /// How each stop went.
     receipts: Book,
     /// The plans that the engine holds.
@@ -180,6 +184,7 @@ impl World {
             living,
             pids: Pids::new(services),
             notify,
+            adoptions: BTreeMap::new(),
             receipts: Book::new(services),
             held: Vec::new(),
             told: VecDeque::with_capacity(4 * services as usize + 16),
@@ -352,6 +357,10 @@ impl World {
     fn spawn(&mut self, engine: &Engine, poll: &Poll, log: &mut Log, run: RunRef, home: Home) -> Option<Inherited> {
         let slot = run.service.slot;
         self.living[slot as usize] = Some(Living::begun(run));
+        if let Some(adoption) = self.adoptions.remove(&slot) {
+            self.take_over(engine, poll, log, (run, home), adoption);
+            return None;
+        }
         let held = self.held.iter().find(|(id, _)| *id == home.image).map(|(_, held)| Arc::clone(held));
         let (Some(held), Some(image)) = (held, engine.images().get(home.image)) else {
             // Cannot be; but a start that nobody ever answers would be waited for without end.

@@ -61,6 +61,13 @@ impl Stat {
         self.is_dead() || self.flags & PF_EXITING != 0
     }
 
+    /// Whether it is a thread of the kernel's.
+    pub fn is_kernel_thread(&self) -> bool {
+        /// "I am a kernel thread", in the kernel's `sched.h`.
+        const PF_KTHREAD: u32 = 0x0020_0000;
+        self.flags & PF_KTHREAD != 0
+    }
+
     /// Whether it is dead already, with all its threads, and only its entry is left.
     pub fn is_dead(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x') && self.threads <= 1

@@ -28,6 +28,7 @@ pub fn needed(call: &Call) -> Option<Right> {
         Call::Preview { .. } => Some(Right::Observe),
         Call::Apply { .. }
         | Call::Decide { .. }
+        | Call::Adopt { .. }
         | Call::Shutdown { .. }
         | Call::Reexec { .. }
         | Call::Inject { .. } => Some(Right::Configure),
@@ -92,6 +93,7 @@ mod tests {
             (Call::Set(order()), Some(Right::Operate)),
             (Call::Clear(order()), Some(Right::Operate)),
             (Call::Signal { name: "a".into(), signal: 15 }, Some(Right::Operate)),
+            (Call::Adopt { order: order(), pid: 7 }, Some(Right::Configure)),
             (Call::Shutdown { hasty: false, budget_ms: None }, Some(Right::Configure)),
             (Call::Preview { from: None }, Some(Right::Observe)),
             (Call::Apply { from: None, within_ms: None, confirm_ms: None }, Some(Right::Configure)),

@@ -165,6 +165,7 @@ fn code_of_state(wrong: &WrongState) -> Code {
         | Obstacle::Finished
         | Obstacle::Stuck
         | Obstacle::NotRunning
+        | Obstacle::Running
         | Obstacle::NoCondition
         | Obstacle::ShuttingDown
         | Obstacle::NeverStopped => Code::Failed,

@@ -5,6 +5,7 @@
 //!
 //! *Exit status of every verb, unless its help says otherwise:* 0 it was done, 1 it was not, 2 it was not understood.
 
+mod adopt;
 mod apply;
 mod chart;
 mod check;
@@ -70,6 +71,7 @@ enum Verb {
     Start(orders::Start),
     Stop(orders::Stop),
     Restart(orders::Restart),
+    Adopt(adopt::Adopt),
     Ignore(ignore::Ignore),
     Heed(ignore::Heed),
     Condition(condition::Condition),
@@ -107,6 +109,7 @@ impl Verb {
             Verb::Start(verb) => verb.carry_out(setting),
             Verb::Stop(verb) => verb.carry_out(setting),
             Verb::Restart(verb) => verb.carry_out(setting),
+            Verb::Adopt(verb) => verb.carry_out(setting),
             Verb::Plan(verb) => verb.carry_out(setting),
             Verb::Apply(verb) => verb.carry_out(setting),
             Verb::Confirm(verb) => verb.carry_out(setting),

@@ -74,6 +74,8 @@ fn wrong_state(cannot: String, wrong: &WrongState) -> Trouble {
             Trouble::new(format!("{cannot}{who}")).hints(run_is_stuck(wrong.in_the_way))
         }
         Obstacle::NotRunning => Trouble::new(format!("{cannot}it is {}, and has no process", wrong.phase)).hint(why),
+        Obstacle::Running => Trouble::new(format!("{cannot}it is {}, and has a process already", wrong.phase))
+            .hint(format!("`verger stop {name}` ends that one")),
         Obstacle::NoCondition => Trouble::new(format!("{cannot}it is no condition that can be set"))
             .hint("in a plan: conditions = [{ set = \"NAME\" }] in the service that is to wait for it"),
         Obstacle::NeverStopped => {

@@ -821,22 +821,22 @@ fn debug_mode_has_arguments_of_its_own() {
     for (more, told) in [
         (
             "debug = true\n",
-            "x.toml:3:9: `debug` in service `x` has no effect: it has no `debug_arguments`\n  hint: write debug_arguments = [\"…\"]; what holds it for a debugger is hold = \"debugger\"",
+            "x.toml:3:9: warning: `debug` in service `x` has no effect: it has no `debug_arguments`\n  hint: write debug_arguments = [\"…\"]; what holds it for a debugger is hold = \"debugger\"",
         ),
         (
             "debug = 'yes'\n",
-            "x.toml:3:9: `debug` in service `x` is a string, expected true or false\n  hint: write true, without quotes",
+            "x.toml:3:9: `debug` in service `x` is the string \"yes\", expected true or false\n  hint: write true, without quotes",
         ),
         (
             "debug_arguments = ['-p', 1]\n",
-            "x.toml:3:26: `debug_arguments` in service `x` holds an integer, expected strings only\n  hint: write \"1\"",
+            "x.toml:3:26: `debug_arguments` in service `x` holds the number 1, expected strings only\n  hint: write \"1\"",
         ),
         (
             "debug_arguments = '-p'\n",
-            "x.toml:3:19: `debug_arguments` in service `x` is a string, expected an array of strings",
+            "x.toml:3:19: `debug_arguments` in service `x` is the string \"-p\", expected an array of strings",
         ),
     ] {
-        assert_eq!(said(&read(&with(more))), [told], "{more}");
+        assert_eq!(said(&reading(&with(more))), [told], "{more}");
     }
 }
 

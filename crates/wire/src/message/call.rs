@@ -88,6 +88,13 @@ pub enum Call {
     Set(Order),
     /// Says that it is so no longer.
     Clear(Order),
+    /// Want a service up, by a process that runs already.
+    Adopt {
+        /// As for a start.
+        order: Order,
+        /// The process.
+        pid: u32,
+    },
     /// Want a group at another target; the order's name is `GROUP/TARGET`, or `TARGET` of the group that has no name.
     Switch(Order),
     /// All groups and their targets.
@@ -253,6 +260,7 @@ impl Envelope<'_> {
             "Heed" => self.order().map(Call::Heed),
             "Set" => self.order().map(Call::Set),
             "Clear" => self.order().map(Call::Clear),
+            "Adopt" => self.adopt(),
             "Switch" => self.switch().map(Call::Switch),
             "Groups" => self.fields(&[]).map(|_| Call::Groups),
             "Preview" => self.fields(&["from"]).and_then(|it| Ok(Call::Preview { from: it.digest("from")? })),
@@ -295,6 +303,16 @@ impl Envelope<'_> {
         let fields = self.fields(&["name", "timeout_ms", "key"])?;
         let name = fields.name()?;
         self.order_for(&fields, name)
+    }
+
+    fn adopt(&self) -> Result<Call, Flaw> {
+        let fields = self.fields(&["name", "pid", "timeout_ms", "key"])?;
+        let pid = fields.must("pid", A_PID)?;
+        if pid == 0 {
+            return Err(Flaw { field: "pid".to_owned(), expected: A_PID.to_owned() });
+        }
+        let name = fields.name()?;
+        Ok(Call::Adopt { order: self.order_for(&fields, name)?, pid })
     }
 
     fn switch(&self) -> Result<Order, Flaw> {
@@ -367,6 +385,8 @@ const A_TIME: &str = "a whole number of milliseconds, 0 or more";
 const A_PROGRAM: &str = "an absolute path of at most 4095 bytes, without NUL";
 /// What a key should be.
 const A_KEY: &str = "a text of 1 to 64 bytes";
+/// What a process should be.
+const A_PID: &str = "the number of a process, 1 or more";
 /// What a target should be.
 const A_TARGET: &str = "the name of a target, or GROUP/TARGET";
 /// What a signal should be.
@@ -385,6 +405,7 @@ impl Call {
             Call::Heed(_) => "io.verger.Control.Heed",
             Call::Set(_) => "io.verger.Control.Set",
             Call::Clear(_) => "io.verger.Control.Clear",
+            Call::Adopt { .. } => "io.verger.Control.Adopt",
             Call::Switch(_) => "io.verger.Control.Switch",
             Call::Groups => "io.verger.Control.Groups",
             Call::Preview { .. } => "io.verger.Control.Preview",
@@ -425,6 +446,12 @@ impl Serialize for Parameters<'_> {
             | Call::Set(order)
             | Call::Clear(order) => {
                 map.serialize_entry("name", &order.name)?;
+                entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
+                entry(&mut map, "key", order.key.as_ref())?;
+            }
+            Call::Adopt { order, pid } => {
+                map.serialize_entry("name", &order.name)?;
+                map.serialize_entry("pid", pid)?;
                 entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
                 entry(&mut map, "key", order.key.as_ref())?;
             }
@@ -524,6 +551,10 @@ mod tests {
         invalid("List", r#"{"names":"a"}"#, "names", "a list");
         invalid("List", r#"{"names":["a",1]}"#, "names", "a list");
         invalid("List", r#"{"names":["a","b/c"]}"#, "names", "a list");
+        invalid("Adopt", r#"{"name":"a"}"#, "pid", "process");
+        invalid("Adopt", r#"{"name":"a","pid":0}"#, "pid", "process");
+        invalid("Adopt", r#"{"name":"a","pid":-1}"#, "pid", "process");
+        invalid("Adopt", r#"{"pid":1}"#, "name", "name");
         invalid("Signal", r#"{"name":"a"}"#, "signal", "TERM");
         invalid("Signal", r#"{"name":"a","signal":15}"#, "signal", "as text");
         invalid("Signal", r#"{"name":"a","signal":"FOO"}"#, "signal", "TERM");

@@ -22,6 +22,8 @@ spoken_enum! {
         Stuck = "stuck";
         /// It has no main process to send a signal to.
         NotRunning = "not-running";
+        /// It has a process already.
+        Running = "running";
         /// It is no condition that can be set or cleared.
         NoCondition = "no-condition";
         /// The group is on its way to that target already.
