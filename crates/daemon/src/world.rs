@@ -144,7 +144,7 @@ pub(crate) struct World {
     held: Vec<(ImageId, Arc<Held>)>,
     /// What the engine has to hear.
     told: VecDeque<RunEvent>,
-    /// What of their limits services do not have, as far as it was told.
+    /// What of their limits services do not have, as it was told.
     limits_told: BTreeSet<String>,
     /// A dead child was left alone because a worker may be about to report it.
     look_again: bool,
@@ -233,11 +233,9 @@ impl World {
 
     /// Tells what services do not have of their limits, once.
     fn tell_limits(&mut self, engine: &Engine, log: &mut Log) {
-        let lacks: Vec<String> = engine.services().flat_map(|it| self.lacks(engine, it.service.slot)).collect();
-        for line in lacks.into_iter().filter(|line| !self.limits_told.contains(line)).collect::<Vec<_>>() {
-            log.warn(format_args!("{line}"));
-            self.limits_told.insert(line);
-        }
+        let lacks: BTreeSet<String> = engine.services().flat_map(|it| self.lacks(engine, it.service.slot)).collect();
+        lacks.difference(&self.limits_told).for_each(|line| log.warn(format_args!("{line}")));
+        self.limits_told = lacks;
     }
 
     /// What of its limits a service does not have as its plan says, a line each.

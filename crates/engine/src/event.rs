@@ -36,6 +36,8 @@ pub enum Event {
         target: u32,
         /// How often its fallback had failed in a row.
         failures: u32,
+        /// Whether it rested: what was to come after that has not been done.
+        rests: bool,
     },
     /// Everything is to end. What is ending already can only be made to end sooner.
     Shutdown {

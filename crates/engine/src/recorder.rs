@@ -101,11 +101,12 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.yes(decide.keep);
             save_actor(&decide.by, &mut writer);
         }
-        Event::FoundGroup { group, target, failures } => {
+        Event::FoundGroup { group, target, failures, rests } => {
             writer.byte(18);
             save_group(*group, &mut writer);
             writer.small(*target);
             writer.small(*failures);
+            writer.yes(*rests);
         }
         Event::Pressure(pressure) => {
             writer.byte(21);
@@ -189,7 +190,12 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             deadline: reader.moment()?,
             key: reader.wide()?,
         }),
-        18 => Event::FoundGroup { group: restore_group(reader)?, target: reader.small()?, failures: reader.small()? },
+        18 => Event::FoundGroup {
+            group: restore_group(reader)?,
+            target: reader.small()?,
+            failures: reader.small()?,
+            rests: reader.yes()?,
+        },
         19 => {
             let id = CommandId(reader.number()?);
             let digest = reader.number()?;

@@ -13,8 +13,8 @@ use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
 use verger_engine::life::{
-    Apply, CommandId, Decide, FaultKind, Found, GroupStatus, LifeEffect, PhaseKind, Pressure, Request, Scope, Status,
-    Switch, TrialNews, Verb,
+    Apply, CommandId, Decide, FaultKind, Found, GroupPhase, GroupStatus, LifeEffect, PhaseKind, Pressure, Request,
+    Scope, Status, Switch, TrialNews, Verb,
 };
 use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
@@ -592,21 +592,22 @@ impl Story {
         self.step(Event::Resume).map(drop)
     }
 
-    /// What is shown of groups: their names, their targets by name, and failures of their fallbacks.
-    fn shown_groups(&self) -> Vec<(String, String, u32)> {
+    /// What is shown of groups: their names, their targets by name, failures of their fallbacks, and whether they rest.
+    fn shown_groups(&self) -> Vec<(String, String, u32, bool)> {
         let named = |status: GroupStatus| {
             let group = self.engine.group_description(status.group.slot)?;
-            Some((group.name().to_string(), group.target(status.target).name().to_string(), status.failures))
+            let target = group.target(status.target).name().to_string();
+            Some((group.name().to_string(), target, status.failures, status.phase == GroupPhase::Resting))
         };
         self.engine.groups().filter_map(named).collect()
     }
 
-    fn find_groups(&mut self, shown: &[(String, String, u32)]) -> Result<(), String> {
-        for (name, target, failures) in shown {
+    fn find_groups(&mut self, shown: &[(String, String, u32, bool)]) -> Result<(), String> {
+        for (name, target, failures, rests) in shown {
             let Some(group) = self.engine.find_group(name) else { continue };
             let target = self.engine.group_description(group.slot).and_then(|group| group.find_target(target));
             if let Some(target) = target {
-                self.step(Event::FoundGroup { group, target, failures: *failures })?;
+                self.step(Event::FoundGroup { group, target, failures: *failures, rests: *rests })?;
             }
         }
         Ok(())

@@ -764,7 +764,7 @@ impl Life {
     }
 
     /// What was known of a group before the daemon's own end. Ignored when not coming back.
-    pub(crate) fn found_group(&mut self, runs: &mut Runs, group: GroupId, target: u32, failures: u32) {
+    pub(crate) fn found_group(&mut self, runs: &mut Runs, group: GroupId, target: u32, failures: u32, rests: bool) {
         let Some(place) = self.groups.places.get_mut(group.slot as usize) else { return };
         let Some(home) = place.home.filter(|_| self.mode == Mode::Finding && place.generation == group.generation)
         else {
@@ -773,6 +773,10 @@ impl Life {
         if target < group_view(runs.images(), home).target_count() {
             place.target = target;
             place.failures = failures;
+            if rests {
+                // It sets out anew, and the step that it rested for is put off.
+                place.phase = GroupPhase::Resting;
+            }
         }
     }
 }

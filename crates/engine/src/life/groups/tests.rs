@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::desk::{Desk, service};
+use crate::event::Event;
 use crate::image::{
     Condition, ExitCodes, Group as PlanGroup, Need, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
     Target, WhenDown, plan_of,
@@ -289,6 +290,25 @@ fn a_plan_that_is_taken_while_a_step_is_waited_for_passes_over_none() {
     assert!(desk.said().ends_with("safe resting"), "before the first step again");
     desk.pass(Span::from_secs(30));
     assert!(desk.said().contains("last resort, step 1: end"));
+}
+
+#[test]
+fn a_daemon_that_comes_back_while_a_step_is_waited_for_passes_over_none() {
+    let mut desk = last(vec![step(30, command()), step(40, RecoveryAction::End)]);
+    crashes(&mut desk);
+    assert!(desk.said().ends_with("safe resting"));
+    let status = desk.engine.groups().next().unwrap();
+    let image = desk.engine.plan().unwrap().clone();
+    let (group, target, failures) = (status.group, status.target, status.failures);
+    let mut desk = Desk::new(vec![]);
+    desk.tell(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
+    desk.tell(Event::FoundGroup { group, target, failures, rests: true }).tell(Event::Resume);
+    comes_up(&mut desk, &["bus", "brake"]);
+    desk.forget();
+    crashes(&mut desk);
+    assert!(desk.said().ends_with("safe resting"), "before the first step again");
+    desk.pass(Span::from_secs(30));
+    assert!(desk.said().contains("last resort, step 1: command"));
 }
 
 #[test]
