@@ -136,17 +136,62 @@ fn it_outlives_the_daemon_where_the_plan_says_so() {
 }
 
 #[test]
-fn who_is_not_taken_over_in_time_is_left_alone() {
-    let base = "[service.base]\ncommand = 'verger-probe hold'\nautostart = false\nready = 'notify'\n";
+fn who_is_not_taken_over_in_time_is_left_alone_and_no_other_is_started_instead() {
+    let base = "[service.base]\ncommand = 'sleep 1000'\nautostart = false\nready = 'notify'\n";
     let machine = Machine::start(&format!("{base}{}", plan("requires = [{ service = 'base', condition = 'ready' }]")));
     let stranger = Stranger::start(&machine, "child", true);
     let said = adopt(&machine, "x", stranger.process().0, &["--timeout", "200ms"]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.stderr.contains("the time is over"), "{said:?}");
-    // What it waits for ends: then nobody waits for it any more either.
-    machine.stop_service("base").expect("it can be stopped");
+    // Nobody wants it any more, so it does not begin when what it waited for is there.
+    machine.wait("x", Phase::Down);
+    assert_eq!((machine.show("x").asked, machine.show("x").pid), (false, None));
     assert!(stranger.process().lives());
-    assert_eq!(machine.show("x").pid, None);
+}
+
+#[test]
+fn who_ends_before_it_is_taken_over_is_told_and_no_other_is_started_instead() {
+    // It would end everything if that counted as its failure.
+    let base = "[service.base]\ncommand = 'sleep 1000'\nautostart = false\nconditions = [{ set = 'word' }]\n";
+    let keys = "requires = ['base']\nessential = true\nstart_retries = 5";
+    let machine = Machine::start(&format!("{base}{}", plan(keys)));
+    let mut stranger = Stranger::start(&machine, "child", true);
+    let pid = stranger.process().0;
+    let (runtime, words) = (machine.runtime(), ["adopt", "--instance", machine.instance(), "x", &pid.to_string()]);
+    let asked = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| cli(runtime, &words));
+        machine.wait("x", Phase::Waiting);
+        // No second one, and no other life of the daemon, meanwhile.
+        let second = adopt(&machine, "x", pid, &[]);
+        assert!(second.stderr.contains("does not wait for another process already"), "{second:?}");
+        let reexec = cli(machine.runtime(), &["reexec", "--instance", machine.instance()]);
+        assert_eq!(reexec.code, Some(1), "{reexec:?}");
+        stranger.main.kill().expect("it can be killed");
+        stranger.main.wait().expect("it can be reaped");
+        let set = cli(machine.runtime(), &["condition", "--instance", machine.instance(), "set", "word"]);
+        assert_eq!(set.code, Some(0), "{set:?}");
+        asked.join().expect("it is answered")
+    });
+    assert_eq!(asked.code, Some(1), "{asked:?}");
+    assert!(asked.stderr.contains("`pid` should be the number of a process that lives"), "{asked:?}");
+    machine.wait("x", Phase::Down);
+    let x = machine.show("x");
+    assert_eq!((x.pid, x.asked, x.restarts, x.failures), (None, false, 0, 0));
+}
+
+#[test]
+fn no_process_is_two_runs() {
+    let second = "[service.y]\ncommand = 'sleep 1000'\nautostart = false\n";
+    let machine = Machine::start(&format!("{second}{}", plan("")));
+    let stranger = Stranger::start(&machine, "child", true);
+    let y = adopt(&machine, "y", stranger.child.0, &[]);
+    assert_eq!(y.code, Some(0), "{y:?}");
+    let before = stranger.child.cgroup();
+    assert_adopted(&machine, "x", &stranger);
+    assert_eq!(stranger.child.cgroup(), before, "it is the other one's");
+    machine.stop_service("x").expect("it can be stopped");
+    assert!(stranger.child.lives(), "it is the other one's");
+    assert_eq!(machine.show("y").phase, Phase::Running);
 }
 
 #[test]
@@ -174,6 +219,8 @@ fn what_cannot_be_had_is_told_and_changes_nothing() {
         ("x", 1 << 30, "`pid` should be the number of a process that lives"),
         ("x", dead.id(), "`pid` should be the number of a process that lives"),
         ("x", machine.process().0, "belongs to no service, and not to verger itself"),
+        ("x", 1, "belongs to no service, and not to verger itself"),
+        ("x", std::process::id(), "belongs to no service, and not to verger itself"),
         ("x", busy, "belongs to no service, and not to verger itself"),
         ("busy", pid, "it is running, and has a process already"),
         ("caged", pid, "no shim or pid namespace is to hold"),

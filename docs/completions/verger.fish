@@ -153,7 +153,7 @@ never\t''"
 complete -c verger -n "__fish_verger_using_subcommand restart" -l all -d 'All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one'
 complete -c verger -n "__fish_verger_using_subcommand restart" -l json -d 'Print what came of it as JSON'
 complete -c verger -n "__fish_verger_using_subcommand restart" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c verger -n "__fish_verger_using_subcommand adopt" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s; a process that has not been taken over by then is left alone' -r
+complete -c verger -n "__fish_verger_using_subcommand adopt" -l timeout -d 'Wait no longer than this, for example 10s or 1m30s; a process that has not been taken over by then is left alone, and the service stopped' -r
 complete -c verger -n "__fish_verger_using_subcommand adopt" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand adopt" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''

@@ -50,7 +50,7 @@ use crate::recipe;
 use crate::recording::Recording;
 use crate::reexec::{self, Asking, Next};
 use crate::words;
-use crate::world::{NoAdoption, World};
+use crate::world::{NoAdoption, Spoilt, World};
 
 /// Everything a daemon consists of.
 pub(crate) struct Daemon {
@@ -338,7 +338,7 @@ impl Daemon {
 
     /// Asks the program that is to take our place whether it can. The answer comes later.
     fn reexec(&mut self, at: u32, program: Option<&str>, oneway: bool) -> Result<(), Error> {
-        if self.asking.is_some() || self.next.is_some() {
+        if self.asking.is_some() || self.next.is_some() || self.world.awaits_adoption() {
             return Err(Error::Busy);
         }
         let invalid = |expected: String| Error::Invalid { field: "program".into(), expected };
@@ -544,7 +544,9 @@ impl Daemon {
 
     /// Tells the engine what the world has to say, until it has nothing more to say.
     pub(crate) fn hear_world(&mut self) {
-        while let Some(event) = self.world.tell() {
+        loop {
+            self.stop_spoilt();
+            let Some(event) = self.world.tell() else { break };
             if let RunEvent::Loosened { run, containment } = event {
                 let name = self.engine.name(run.service.slot);
                 self.log
@@ -620,6 +622,7 @@ impl Daemon {
         let mut of_trial = Vec::new();
         let mut is_asked_for_pressure = false;
         let mut withhold = false;
+        let mut left_alone = Vec::new();
         let mut effects = self.engine.step(self.now, event);
         let (world, control, brains, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.brains, &mut self.page, &mut self.log, &self.poll);
@@ -676,7 +679,11 @@ impl Daemon {
                         LifeEffect::Trial { command, news } => {
                             of_trial.push(ToldOfTrial::new(engine, log, command, news));
                         }
-                        LifeEffect::Answer { command, .. } => world.forget_adoption(command),
+                        LifeEffect::Answer { command, outcome } => {
+                            let adoption = world.forget_adoption(command);
+                            let is_to_stop = !matches!(outcome, Outcome::Cancelled { .. } | Outcome::Done { .. });
+                            left_alone.extend(adoption.filter(|(_, it)| is_to_stop && !it.was_wanted));
+                        }
                         LifeEffect::LastResort { .. }
                         | LifeEffect::StepTaken { .. }
                         | LifeEffect::GroupMoved { .. }
@@ -691,6 +698,12 @@ impl Daemon {
             }
         }
         drop(effects);
+        for (slot, adoption) in left_alone {
+            // Else its own command would be run once what it waits for is there.
+            if let Some(status) = self.engine.status(slot) {
+                self.stop_for(status.service, adoption.by);
+            }
+        }
         for told in of_trial {
             self.hear_of_trial(told);
         }
@@ -788,7 +801,9 @@ impl Daemon {
             Call::Heed(order) => return self.order(at, Verb::Heed, order, oneway, who),
             Call::Set(order) => return self.order(at, Verb::Set, order, oneway, who),
             Call::Clear(order) => return self.order(at, Verb::Clear, order, oneway, who),
-            Call::Adopt { order, pid } => return self.adopt(at, order, Pid(*pid), (oneway, who)),
+            Call::Adopt { name, pid, timeout_ms } => {
+                return self.adopt(at, (name, Pid(*pid), *timeout_ms), (oneway, who));
+            }
             Call::Switch(order) => return self.switch(at, order, oneway, who),
             Call::Preview { from } => {
                 let changes = self.preview(at, *from)?;
@@ -923,24 +938,56 @@ impl Daemon {
     }
 
     /// Starts a service by taking over a process that runs already.
-    fn adopt(&mut self, at: u32, order: &Order, pid: Pid, (oneway, who): (bool, Actor)) -> Result<(), Error> {
-        let service = self.find(&order.name)?;
+    fn adopt(
+        &mut self,
+        at: u32,
+        (name, pid, timeout_ms): (&str, Pid, Option<u64>),
+        (oneway, by): (bool, Actor),
+    ) -> Result<(), Error> {
+        let service = self.find(name)?;
+        let process = self.world.may_adopt(&self.engine, service.slot, pid);
+        let process = process.map_err(|why| self.no_adoption(service, why))?;
+        let id = self.control.promise(at, name, Some(service), oneway);
+        self.world.adopt(&self.engine, service.slot, process, (by, id));
+        let deadline = self.now + timeout_ms.map_or(Span::FOREVER, Span::from_millis);
+        self.step(Event::Command(Request { id, verb: Verb::Start, signal: 0, service, by, deadline, key: 0 }));
+        Ok(())
+    }
+
+    fn no_adoption(&self, service: ServiceId, why: NoAdoption) -> Error {
         let invalid = |field: &str, expected: &str| Error::Invalid { field: field.into(), expected: expected.into() };
-        let process = self.world.may_adopt(&self.engine, service.slot, pid).map_err(|why| match why {
+        match why {
             NoAdoption::Running => {
                 let phase = self.engine.status(service.slot).map_or(PhaseKind::Running, |status| status.phase);
-                Error::WrongState(WrongState::plain(&order.name, phase, Obstacle::Running))
+                Error::WrongState(WrongState::plain(self.engine.name(service.slot), phase, Obstacle::Running))
             }
             NoAdoption::Service(expected) => invalid("name", expected),
             NoAdoption::Process(expected) => invalid("pid", expected),
             NoAdoption::Descriptors => Error::Limit { which: "descriptors".into() },
-        })?;
-        let id = self.control.promise(at, &order.name, Some(service), oneway);
-        self.world.adopt(service.slot, process, id);
-        let deadline = self.now + order.timeout_ms.map_or(Span::FOREVER, Span::from_millis);
-        let key = order.key_number();
-        self.step(Event::Command(Request { id, verb: Verb::Start, signal: 0, service, by: who, deadline, key }));
-        Ok(())
+            NoAdoption::Containment(errno) => invalid(
+                "pid",
+                &format!("the number of a process that can be moved into a cgroup of the service: {errno}"),
+            ),
+        }
+    }
+
+    /// Stops services whose process could not be taken over: before the engine hears of a start that has failed, which it would try
+    /// again.
+    fn stop_spoilt(&mut self) {
+        while let Some(Spoilt { service, by, command, why }) = self.world.take_spoilt() {
+            let error = self.no_adoption(service, why);
+            self.log.warn(format_args!("{}: a process is not taken over: {error}", self.engine.name(service.slot)));
+            let mut bytes = Vec::new();
+            verger_wire::frame::write_error(&mut bytes, &error);
+            self.control.keep_promise(command, bytes);
+            self.stop_for(service, by);
+        }
+    }
+
+    /// Stops a service for somebody who has asked for something else, which cannot be.
+    fn stop_for(&mut self, service: ServiceId, by: Actor) {
+        let (id, deadline) = (self.control.nobodys(), Moment::NEVER);
+        self.step(Event::Command(Request { id, verb: Verb::Stop, signal: 0, service, by, deadline, key: 0 }));
     }
 
     fn switch(&mut self, at: u32, order: &Order, oneway: bool, who: Actor) -> Result<(), Error> {

@@ -49,7 +49,7 @@ use crate::recipe;
 use crate::shim::{Heard, Sent, Shim};
 use crate::starter::{Done, Job, Starter};
 
-pub(crate) use adopted::NoAdoption;
+pub(crate) use adopted::{NoAdoption, Spoilt};
 pub(crate) use survivors::Known;
 
 const SIGKILL: u8 = 9;
@@ -138,6 +138,8 @@ pub(crate) struct World {
     notify: NotifyFolder,
     /// What the next start of a slot takes over.
     adoptions: BTreeMap<u32, adopted::Adoption>,
+    /// What could not be taken over, and has not been acted upon.
+    spoilt: Vec<adopted::Spoilt>,
     /// How each stop went.
     receipts: Book,
     /// The plans that the engine holds.
@@ -185,6 +187,7 @@ impl World {
             pids: Pids::new(services),
             notify,
             adoptions: BTreeMap::new(),
+            spoilt: Vec::new(),
             receipts: Book::new(services),
             held: Vec::new(),
             told: VecDeque::with_capacity(4 * services as usize + 16),
@@ -504,7 +507,10 @@ impl World {
                 None => match self.lost_shim(pid) {
                     // The kernel lists whom we adopted before what a worker made: the shim's end is told first.
                     Some((slot, shim)) if self.reap_shim(engine, poll, shim, slot) => {}
-                    Some(_) | None => self.reap_another(pid),
+                    Some(_) | None => match self.was_elsewhere(poll, pid) {
+                        Some(slot) => self.reap_ours(engine, pid, slot),
+                        None => self.reap_another(pid),
+                    },
                 },
             }
         }
@@ -519,6 +525,17 @@ impl World {
         if let (Ok(Some(Reaped { exit, .. })), Some(entry)) = (reap::take(pid), awaited) {
             self.receipts.orphan_ended(entry, &exit);
         }
+    }
+
+    /// The main process of a run that was somebody else's child, and has come to us since: the slot.
+    fn was_elsewhere(&mut self, poll: &Poll, pid: Pid) -> Option<u32> {
+        let mut living = self.living.iter_mut().flatten();
+        let living = living.find(|living| living.pid == Some(pid) && !living.reaped && living.process.is_some())?;
+        let process = living.process.take()?;
+        poll.remove(&process);
+        let slot = living.run.service.slot;
+        self.pids.insert(pid, slot);
+        Some(slot)
     }
 
     fn reap_ours(&mut self, engine: &Engine, pid: Pid, slot: u32) {

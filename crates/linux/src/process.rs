@@ -494,6 +494,13 @@ pub fn each_child(mut visit: impl FnMut(Pid)) {
     });
 }
 
+/// Whether a process is another one, or above it: its parent, the parent of that, and so on, as far as our pid namespace goes.
+pub fn is_above(pid: Pid, other: Pid) -> bool {
+    let parent = |below: &Pid| stat(*below).ok().map(|stat| Pid(stat.parent)).filter(|parent| parent.0 != 0);
+    // Longer than any chain that does not turn round while it is followed.
+    core::iter::successors(Some(other), parent).take(4096).any(|above| above == pid)
+}
+
 /// Calls `visit` with every living descendant of a process, children before their own, until it says to stop. Only those
 /// whose parents live: an orphan is its reaper's child. Of a tree that moves, some may be missed. Needs a kernel that lists
 /// children (`/proc/PID/task/TID/children`, `proc_pid_task(5)`).

@@ -93,7 +93,7 @@ mod tests {
             (Call::Set(order()), Some(Right::Operate)),
             (Call::Clear(order()), Some(Right::Operate)),
             (Call::Signal { name: "a".into(), signal: 15 }, Some(Right::Operate)),
-            (Call::Adopt { order: order(), pid: 7 }, Some(Right::Configure)),
+            (Call::Adopt { name: "a".into(), pid: 7, timeout_ms: None }, Some(Right::Configure)),
             (Call::Shutdown { hasty: false, budget_ms: None }, Some(Right::Configure)),
             (Call::Preview { from: None }, Some(Right::Observe)),
             (Call::Apply { from: None, within_ms: None, confirm_ms: None }, Some(Right::Configure)),

@@ -94,7 +94,7 @@ fn messages() -> Vec<Value> {
         call(&Call::Preview { from: Some(0xdead_beef_0000_cafe) }, false),
         call(&Call::Apply { from: Some(1), within_ms: Some(30_000), confirm_ms: Some(60_000) }, false),
         call(&Call::Decide { keep: false }, false),
-        call(&Call::Adopt { order: order(), pid: 4711 }, false),
+        call(&Call::Adopt { name: name(), pid: 4711, timeout_ms: Some(2500) }, false),
         call(&Call::Signal { name: name(), signal: 15 }, false),
         call(&Call::Signal { name: name(), signal: 37 }, false),
         call(&Call::Why { name: name() }, false),

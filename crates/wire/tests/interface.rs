@@ -273,7 +273,7 @@ fn the_control_interface_says_what_the_types_say() {
         text.inputs(&call(order(true)), &call(order(false)));
         text.outputs(method, &Done { run: Some(7) }, &Done { run: None });
     }
-    let adopt = |full| Call::Adopt { order: order(full), pid: 4711 };
+    let adopt = |full: bool| Call::Adopt { name: "web".to_owned(), pid: 4711, timeout_ms: full.then_some(2500) };
     text.inputs(&adopt(true), &adopt(false));
     text.outputs("Adopt", &Done { run: Some(7) }, &Done { run: None });
     text.inputs(&Call::Switch(order(true)), &Call::Switch(order(false)));

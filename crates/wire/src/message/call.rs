@@ -90,10 +90,12 @@ pub enum Call {
     Clear(Order),
     /// Want a service up, by a process that runs already.
     Adopt {
-        /// As for a start.
-        order: Order,
+        /// The service.
+        name: String,
         /// The process.
         pid: u32,
+        /// The answer comes no later.
+        timeout_ms: Option<u64>,
     },
     /// Want a group at another target; the order's name is `GROUP/TARGET`, or `TARGET` of the group that has no name.
     Switch(Order),
@@ -306,13 +308,12 @@ impl Envelope<'_> {
     }
 
     fn adopt(&self) -> Result<Call, Flaw> {
-        let fields = self.fields(&["name", "pid", "timeout_ms", "key"])?;
+        let fields = self.fields(&["name", "pid", "timeout_ms"])?;
         let pid = fields.must("pid", A_PID)?;
         if pid == 0 {
             return Err(Flaw { field: "pid".to_owned(), expected: A_PID.to_owned() });
         }
-        let name = fields.name()?;
-        Ok(Call::Adopt { order: self.order_for(&fields, name)?, pid })
+        Ok(Call::Adopt { name: fields.name()?, pid, timeout_ms: fields.maybe("timeout_ms", A_TIME)? })
     }
 
     fn switch(&self) -> Result<Order, Flaw> {
@@ -449,11 +450,10 @@ impl Serialize for Parameters<'_> {
                 entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
                 entry(&mut map, "key", order.key.as_ref())?;
             }
-            Call::Adopt { order, pid } => {
-                map.serialize_entry("name", &order.name)?;
+            Call::Adopt { name, pid, timeout_ms } => {
+                map.serialize_entry("name", name)?;
                 map.serialize_entry("pid", pid)?;
-                entry(&mut map, "timeout_ms", order.timeout_ms.as_ref())?;
-                entry(&mut map, "key", order.key.as_ref())?;
+                entry(&mut map, "timeout_ms", timeout_ms.as_ref())?;
             }
             Call::Switch(order) => {
                 map.serialize_entry("target", &order.name)?;

@@ -658,6 +658,31 @@ fn who_was_needed_and_is_a_member_from_now_on_is_left_alone() {
 }
 
 #[test]
+fn a_group_waits_for_a_member_of_its_own_that_another_group_lets_go_of() {
+    let group = |name: &str, service: &str| PlanGroup {
+        name: name.into(),
+        targets: vec![target("on", &[service])],
+        initial: "on".into(),
+        ..PlanGroup::default()
+    };
+    // Nobody but `n`, of a group that comes later, needs `m` when the plan has neither of them any more at their targets.
+    let services = ["i", "j", "m"].map(|name| member(name, &[])).into_iter().chain([member("n", &["m"])]).collect();
+    let mut plan = Plan { services, groups: vec![group("a", "m"), group("b", "n")], ..Plan::default() };
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    comes_up(&mut desk, &["m", "n"]);
+    plan.groups = vec![group("a", "i"), group("b", "j")];
+    plan.groups[0].targets.push(target("off", &["m"]));
+    plan.groups[1].targets.push(target("off", &["n"]));
+    desk.plan_whole(&plan);
+    assert_eq!(desk.phases(), "i down, j down, m held, n stopping");
+    ended(&mut desk, "n");
+    assert_eq!(desk.phases(), "i down, j starting, m stopping, n down");
+    ended(&mut desk, "m");
+    assert_eq!(desk.phases(), "i starting, j starting, m down, n down");
+}
+
+#[test]
 fn everything_can_end_in_the_middle() {
     let mut desk = safe_car();
     desk.switch("drive").forget().shutdown();

@@ -39,15 +39,17 @@ impl Life {
             }
         }
         self.keep_what_stays(images);
+        // Who was kept, and by whom no longer is not known, is no single group's to let go of.
+        let raised = core::mem::take(&mut self.raised);
         for at in 0..self.groups.places.len() as u32 {
             if let Some(home) = self.groups.places[at as usize].home {
                 self.let_go(images, at, home, root);
             }
         }
-        // Without a group nobody has.
+        self.raised = raised;
         self.let_go_of_raised(Cause::Asked, root);
         self.release_needs(root);
-        self.walk.clear();
+        self.await_those_in_walk(END);
     }
 
     /// The first phase begins.
@@ -183,9 +185,20 @@ impl Life {
         });
         self.let_go_of_raised(cause, root);
         self.release_needs(root);
+        self.await_those_in_walk(group);
+    }
+
+    /// The ends of all in `self.walk` are waited for: by their own group, where that is between its phases, else by this one, if it
+    /// is one.
+    fn await_those_in_walk(&mut self, group: u32) {
         for at in 0..self.walk.len() {
             let slot = self.walk[at];
-            self.wait_for_end(slot, group);
+            let own = self.slots[slot as usize].group;
+            let is_waiting = self.groups.places.get(own as usize).is_some_and(is_between);
+            let waits = if is_waiting { own } else { group };
+            if waits != END {
+                self.wait_for_end(slot, waits);
+            }
         }
         self.walk.clear();
     }
