@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verger_engine::image::{Condition, ExitCodes, Need, Plan, Ready, RestartPolicy, Service};
+use verger_engine::image::{Condition, ExitCodes, Need, Plan, Ready, RecoveryAction, RestartPolicy, Service};
 use verger_engine::time::Span;
 use verger_plan::{COMPLAINTS_MAX, Complaint, Reading, Severity};
 
@@ -25,6 +25,7 @@ pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
         }
     }
     found.late_targets(plan, &services);
+    found.late_commands(plan, &services);
     found.complaints.truncate(COMPLAINTS_MAX.saturating_sub(reading.complaints.len()));
     found.complaints
 }
@@ -35,13 +36,28 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &Need)> {
     lists.into_iter().flat_map(|(key, needs)| needs.iter().map(move |need| (key, need)))
 }
 
-/// The services that something other than a person starts: the plan, a target, a brain, a condition, or who needs them.
+/// The services that something other than a person starts: the plan, a target, a brain, a condition, a step, or who needs them.
 fn started(plan: &Plan) -> BTreeSet<&str> {
     let itself = plan.services.iter().filter(|service| service.autostart || !service.brain.is_empty());
     let listed = plan.groups.iter().flat_map(|group| &group.targets).flat_map(|target| &target.services);
     let needed = plan.services.iter().flat_map(needs).map(|(_, need)| need.service.as_str());
     let named = plan.services.iter().flat_map(starts);
-    itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(needed).chain(named).collect()
+    let all = itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(needed).chain(named);
+    all.chain(in_steps(plan)).collect()
+}
+
+/// Whom a step starts, or runs as its command: of a recovery set, or of a group's last resort.
+fn in_steps(plan: &Plan) -> impl Iterator<Item = &str> {
+    let steps = plan.recovery.iter().flat_map(|set| &set.steps);
+    let steps = steps.chain(plan.groups.iter().flat_map(|group| &group.last_resort));
+    steps.filter_map(|step| match &step.action {
+        RecoveryAction::Command { service } | RecoveryAction::Start { service } => Some(service.as_str()),
+        RecoveryAction::Switch { .. }
+        | RecoveryAction::Stop
+        | RecoveryAction::WithholdWatchdog
+        | RecoveryAction::End
+        | RecoveryAction::Reboot => None,
+    })
 }
 
 /// Whom a condition starts: from what its probe is told, or, where somebody sets it, from what waits for that.
@@ -141,6 +157,37 @@ impl Found<'_> {
                             .to_owned(),
                     );
                 }
+            }
+        }
+    }
+}
+
+impl Found<'_> {
+    /// Commands of last resorts that may take longer than the fallback, whose members wait for them, has to be entered.
+    fn late_commands(&mut self, plan: &Plan, services: &BTreeMap<&str, &Service>) {
+        for group in &plan.groups {
+            let Some(fallback) = group.targets.iter().find(|target| target.name == group.fallback) else { continue };
+            let limit = fallback.transition_timeout;
+            let commands = group.last_resort.iter().filter_map(|step| match &step.action {
+                RecoveryAction::Command { service } => services.get(service.as_str()),
+                RecoveryAction::Switch { .. }
+                | RecoveryAction::Stop
+                | RecoveryAction::Start { .. }
+                | RecoveryAction::WithholdWatchdog
+                | RecoveryAction::End
+                | RecoveryAction::Reboot => None,
+            });
+            for command in commands.filter(|command| command.start_timeout > limit) {
+                self.warn(
+                    command,
+                    &["timeout"],
+                    format!(
+                        "target `{}` may have failed again before a command of its group's last resort has ended: a switch \
+                         to it may take {limit}, and the command {}",
+                        fallback.name, command.start_timeout
+                    ),
+                    "give the step a shorter `timeout`, or the target a longer `transition_timeout`".to_owned(),
+                );
             }
         }
     }
@@ -287,5 +334,25 @@ mod tests {
         assert_eq!(found(&plan("4s", "ready")), [words]);
         assert_eq!(found(&plan("5s", "ready")), [""; 0]);
         assert_eq!(found(&plan("4s", "started")), [""; 0]);
+    }
+    #[test]
+    fn a_last_resort_whose_command_outlasts_the_fallback() {
+        let plan = |limit: &str, step: &str| {
+            format!(
+                "initial_target = \"t\"\nfallback_target = \"t\"\nlast_resort = [{{ {step} }}]\n\
+                 [target.t]\nservices = [\"a\"]\ntransition_timeout = \"{limit}\"\n[service.a]\ncommand = \"a\"\n"
+            )
+        };
+        let words = "target `t` may have failed again before a command of its group's last resort has ended: a switch to it may \
+                     take 10s, and the command 20s";
+        let said = |limit: &str, step: &str| found(&plan(limit, step)).join("\n");
+        let told = said("10s", "command = \"x\", timeout = \"20s\"");
+        assert!(told.starts_with("3:") && told.ends_with(words), "{told}");
+        assert_eq!(said("20s", "command = \"x\", timeout = \"20s\""), "");
+        assert_eq!(said("forever", "command = \"x\""), "");
+        assert_eq!(said("10s", "stop = true"), "");
+        let recovery = "[service.a]\ncommand = \"a\"\nrecovery = [{ command = \"x\" }, { start = \"b\" }]\n";
+        let other = "[service.b]\ncommand = \"b\"\nautostart = false\n";
+        assert_eq!(found(&format!("{recovery}{other}")), [""; 0], "what a step starts is started");
     }
 }

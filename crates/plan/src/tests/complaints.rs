@@ -833,7 +833,7 @@ fn debug_mode_has_arguments_of_its_own() {
         ),
         (
             "debug_arguments = '-p'\n",
-            "x.toml:3:19: `debug_arguments` in service `x` is the string \"-p\", expected an array of strings",
+            "x.toml:3:19: `debug_arguments` in service `x` is the string \"-p\", expected an array of strings\n  hint: write [\"-p\"]",
         ),
     ] {
         assert_eq!(said(&reading(&with(more))), [told], "{more}");
