@@ -204,6 +204,10 @@ fn what_cannot_be_had_is_told_and_changes_nothing() {
          command = 'sleep 1000'
          autostart = false
          containment = 'shim'
+         [service.held]
+         command = 'sleep 1000'
+         autostart = false
+         hold = 'debugger'
          [service.waits]
          command = 'sleep 1000'
          conditions = [{{ set = 'word' }}]",
@@ -224,6 +228,7 @@ fn what_cannot_be_had_is_told_and_changes_nothing() {
         ("x", busy, "belongs to no service, and not to verger itself"),
         ("busy", pid, "it is running, and has a process already"),
         ("caged", pid, "no shim or pid namespace is to hold"),
+        ("held", pid, "a service that is not held for a debugger"),
         ("word", pid, "a service that has a program"),
     ] {
         let said = adopt(&machine, name, pid, &[]);

@@ -619,6 +619,33 @@ fn it_is_set_before_anybody_waits_holds_until_cleared_and_outlives_the_daemon() 
 }
 
 #[test]
+fn what_was_set_is_so_under_the_next_daemon_too_and_who_waited_for_it_goes_on() {
+    let plan = "[service.nav]
+         command = 'sleep 1000'
+         survive = true
+         conditions = [{ set = 'map-loaded', within = '1s', on_failure = 'start teach' }]
+         [service.teach]
+         command = 'sleep 1000'
+         autostart = false
+         [service.late]
+         command = 'sleep 1000'
+         conditions = [{ set = 'map-loaded' }]";
+    let mut machine = Machine::start(plan);
+    told(&machine, &["condition", "set", "map-loaded"]);
+    let nav = machine.wait_ready("nav");
+    machine.somebody_goes_on();
+    machine.signal(Signal::KILL);
+    machine.wait_end();
+    let next = Setup::beside(&machine).with_plan(plan).start();
+    let after = next.wait_ready("nav");
+    assert_eq!((after.run, after.pid), (nav.run, nav.pid));
+    assert_eq!((next.show("map-loaded").set, next.show("nav:set").phase), (Some(true), Phase::Done));
+    // Who does not outlive the daemon begins anew, and finds it set.
+    next.wait_ready("late");
+    assert_eq!(next.show("teach").phase, Phase::Down);
+}
+
+#[test]
 fn what_is_not_set_in_time_fails_and_another_is_started() {
     let machine = Machine::start(
         "[service.nav]

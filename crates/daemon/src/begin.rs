@@ -642,7 +642,9 @@ fn succeed(
     let survives = |entry: &&Entry| {
         let service = daemon.engine.find(entry.name.as_str());
         let described = service.and_then(|service| daemon.engine.description(service.slot));
-        !entry.record.phase.is_live() && described.is_some_and(|service| service.survive())
+        // What somebody has said lasts until it is taken back.
+        let lasts = described.is_some_and(|service| service.survive() || service.ready() == Readiness::Set);
+        !entry.record.phase.is_live() && lasts
     };
     let is_here = |entry: &&Entry| !here.iter().any(|other| other.name == entry.name);
     let mut known: Vec<Entry> =

@@ -201,6 +201,8 @@ fn waiter(condition: &Condition, origin: Origin, service: &Service) -> Service {
         start_timeout: times.map_or(Span::FOREVER, |(_, within)| within),
         on_success: on_success.clone().unwrap_or_default(),
         on_failure,
+        // Who lives on has waited for it.
+        survive: service.survive,
         ..bare(name.clone(), origin)
     }
 }

@@ -10,7 +10,7 @@ use std::ops::ControlFlow;
 
 use rustix::io::Errno;
 use verger_engine::causes::Actor;
-use verger_engine::image::{ContainmentWish, Ready, ServiceView};
+use verger_engine::image::{ContainmentWish, Hold, Ready, ServiceView};
 use verger_engine::life::{CommandId, PhaseKind, Want};
 use verger_engine::runs::{Containment, Pid, RunEvent, RunRef, ServiceId, Step};
 use verger_engine::{Engine, Home};
@@ -275,6 +275,7 @@ const LOOKS: u32 = 16;
 fn can_have_another(service: &ServiceView<'_>) -> Result<(), NoAdoption> {
     let what = match (service.ready(), service.containment()) {
         (Ready::Set | Ready::Needs, _) => "a service that has a program",
+        _ if service.hold() == Hold::Debugger => "a service that is not held for a debugger at its start",
         (_, ContainmentWish::Shim | ContainmentWish::Pidns) => {
             "a service that no shim or pid namespace is to hold: nobody can be moved into one"
         }

@@ -37,6 +37,14 @@ pub(super) const BLOCKED: SignalSet = SignalSet::ALL.without(SIGTRAP);
 /// as long as the kernel needs to load the program; a kill ends that. Comes back too when the child has ended: that is seen by whoever
 /// reaps it.
 pub(super) fn leave_stopped(pid: Pid, blocked: SignalSet) -> Tried<()> {
+    match let_go_of(pid, blocked) {
+        // It was killed between two of these calls.
+        Err(Failed(libc::ESRCH | libc::ECHILD)) => Ok(()),
+        other => other,
+    }
+}
+
+fn let_go_of(pid: Pid, blocked: SignalSet) -> Tried<()> {
     loop {
         match wait_for_stop(pid)? {
             None => return Ok(()),

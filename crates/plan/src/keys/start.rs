@@ -35,7 +35,8 @@ pub(super) const START: &[Key<Service>] = &[
         doc: "`\"debugger\"`: each run, each restart too, stands still before the first instruction of its program (state `T`), until a debugger that \
               was attached lets it go on (`gdb -p PID -ex 'handle SIGSTOP nostop nopass'`, `continue`) or somebody sends SIGCONT (`kill -CONT PID`). Until then it is \
               `starting`, takes none of the places of `max_starting`, and no time runs; `start_timeout` begins then, and goes on while a \
-              debugger stops it again: give it as long as the session takes. Its conditions and the commands of its recovery are not held.",
+              debugger stops it again: give it as long as the session takes. The times of others go on too: `--within` of `verger apply`, and a \
+              target's `transition_timeout`. Its conditions and the commands of its recovery are not held.",
         shape: Shape::Word {
             words: || Hold::ALL.iter().map(|hold| hold.word()).collect(),
             land: |service, word| {
