@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use verger_blackbox::message::{CauseKind, FailureKind};
-use verger_blackbox::{Folder, Machine, Mark, PATIENCE, Phase, Process, Service, Setup, cli};
+use verger_blackbox::{Folder, Machine, PATIENCE, Phase, Process, Service, Setup, cli};
 
 fn applications(all: &[String]) -> Machine {
     Setup::aos(&format!(r#"{{ "applications": [{}] }}"#, all.join(" ").replace("} {", "}, {"))).start()
@@ -65,8 +65,9 @@ fn one_bad_entry_does_not_keep_the_others_from_running() {
     for name in ["nowhere", "missing", "stranger"] {
         let failure = machine.wait(name, Phase::Failed).failure.expect("it says why");
         assert_eq!((failure.kind, failure.errno), (FailureKind::Start, Some(2)), "{name}");
-        let causes: Vec<CauseKind> =
-            machine.moves(Mark::default()).iter().filter(|it| it.service == name).map(|it| it.cause.kind).collect();
+        // It may have failed before anybody was there to be told.
+        let history = machine.client().why(name).expect("it can be asked").history;
+        let causes: Vec<CauseKind> = history.iter().map(|it| it.cause.kind).collect();
         assert!(causes.contains(&CauseKind::StartFailed), "{causes:?}");
     }
 }
