@@ -202,6 +202,20 @@ fn callers_that_cannot_be_heard_for_want_of_descriptors_do_no_harm() {
     works(&machine);
 }
 
+#[test]
+fn callers_that_have_all_descriptors_do_not_keep_the_end_from_leaving_nothing() {
+    let script = "ulimit -n 40; exec \"$@\"";
+    let mut machine =
+        Setup::plan(&format!("{PLAN}\n[limits]\nconnections = 1000")).within(&["sh", "-c", script, "sh"]).start();
+    machine.wait_ready("a");
+    let callers: Vec<UnixStream> =
+        (0..100).filter_map(|_| UnixStream::connect(machine.address().control()).ok()).collect();
+    machine.stderr().wait("callers cannot be heard for now", PATIENCE);
+    // That its cgroups are gone is looked at when this is over.
+    assert_eq!(machine.end().code(), Some(0));
+    drop(callers);
+}
+
 // ---- processes ----
 
 /// A limit on the number of processes that can be changed from outside.

@@ -146,6 +146,8 @@ fn end(ready: begin::Ready, status: u8) -> u8 {
     daemon.log.flush_last();
     daemon.page.let_go();
     daemon.world.remove_socket_files();
+    // Callers may have all descriptors that there are, and what follows needs one.
+    drop(daemon.control);
     let tree = daemon.world.starter.ground().tree.as_ref();
     let leftovers = tree.is_some_and(|tree| tree.dismantle() == Err(Errno::BUSY));
     let kept = leftovers && daemon.world.holding.keepers().iter().any(Option::is_some);
