@@ -58,6 +58,9 @@ macro_rules! hold {
     };
 }
 
+/// Why a service is wanted as it is: the cause, and the event it goes back to.
+type Why = Option<(Cause, Option<Root>)>;
+
 /// What the onlooker remembers.
 #[derive(Clone, Debug, Default)]
 pub struct Watch {
@@ -77,8 +80,8 @@ pub struct Watch {
     /// Who brought a plan on trial or said what is to become of it, and has heard nothing yet.
     deciders: BTreeSet<CommandId>,
     trial: Option<OnTrial>,
-    /// By group: the runs that its switch put down when it set out.
-    leaving: BTreeMap<u32, Vec<(u32, RunId, Option<Cause>)>>,
+    /// By group: the runs that its switch put down when it set out, by slot, and why each goes.
+    leaving: BTreeMap<u32, Vec<(u32, RunId, Why)>>,
     /// The phase that each slot entered last, and when its rest is to be over.
     phases: BTreeMap<u32, (PhaseKind, Moment)>,
     /// Who uses whom, by slot, from the descriptions in force.
@@ -714,7 +717,9 @@ impl Watch {
             // A run that the roll-back began: of two groups whose members conflict, one has to give way.
             let is_of_it = engine.status(slot).is_some_and(|status| status.run > trial.last_run);
             let is_beside = is_beside_its_target(engine, slot);
-            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_of_it || is_beside;
+            // Who was kept for one that the roll-back then put down all the same, for a conflict, goes after it.
+            let has_lost = has_lost_its_user(engine, slot);
+            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_of_it || is_beside || has_lost;
             let touched = is_excused || trial.touched.contains(&slot);
             hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
         }
@@ -724,11 +729,11 @@ impl Watch {
     /// When a group begins to start what its target has, what the switch put down is gone.
     fn group_moved(&mut self, engine: &Engine, at: u32) -> Result<(), String> {
         let Some(status) = engine.group_status(at) else { return Err("I22: nobody's group moved".into()) };
-        // With why it goes: who was wanted again meanwhile, and goes for another reason, is not waited for.
+        // With why it goes, and since which event: who was wanted again meanwhile, and goes once more, is not waited for.
         let is_on_its_way = |slot: u32| {
             let member = engine.status(slot)?;
             let live = member.phase.is_live() && member.phase != PhaseKind::Stuck;
-            let why = engine.why_wanted(slot).map(|(cause, _)| cause);
+            let why: Why = engine.why_wanted(slot).map(|(cause, root)| (cause, root.copied()));
             (live && member.want == Want::Down).then_some((slot, member.run, why))
         };
         match status.phase {
@@ -1015,6 +1020,18 @@ fn is_beside_its_target(engine: &Engine, slot: u32) -> bool {
         let has = |target: u32| group.home.image == home.image && described.target(target).has(home.record);
         !has(group.target) && (0..described.target_count()).any(has)
     })
+}
+
+/// Whether this step's roll-back has put down somebody who pulls a service, and nobody is left who does.
+fn has_lost_its_user(engine: &Engine, slot: u32) -> bool {
+    let pulls =
+        |user: &Status| needs(engine, user.service.slot).iter().any(|edge| edge.target == slot && edge.kind.pulls());
+    let was_put_down = |user: &Status| {
+        let why = engine.why_wanted(user.service.slot).and_then(|(_, root)| root.copied());
+        why.is_some_and(|why| why.at == engine.now() && matches!(why.what, RootKind::RolledBack { .. }))
+    };
+    let users: Vec<Status> = engine.services().filter(pulls).collect();
+    users.iter().all(|user| user.want == Want::Down) && users.iter().any(was_put_down)
 }
 
 /// Whether an end with this cause was asked for.

@@ -10,6 +10,7 @@ use super::{Bare, Life, Mode, Why};
 use crate::causes::{Cause, Root, RootKind, restore_root, save_root};
 use crate::codec::{ReadError, Reader, Writer};
 use crate::image::EdgeKind;
+use crate::images::Images;
 use crate::runs::{Containment, Exit, Pid, RunId, Runs, ServiceId, pack_exit, some_pid, unpack_exit};
 use crate::time::Moment;
 
@@ -100,7 +101,7 @@ impl Found {
 
 impl Life {
     /// All that was known has been told: from here on things move.
-    pub(crate) fn resume(&mut self, images: &crate::images::Images) {
+    pub(crate) fn resume(&mut self, images: &Images) {
         if self.mode == Mode::Finding {
             self.mode = Mode::Serving;
             let root = self.root(RootKind::Revival);
