@@ -42,7 +42,7 @@ pub(crate) struct Holding {
     in_charge: bool,
     /// By slot: the run that the keeper holds something of.
     told: Vec<u64>,
-    /// By slot: which of its places on the list are taken; and whether it is stale.
+    /// By slot: which of its places on the list are taken; whether the keeper knows the run from itself; and whether it is stale.
     marks: Vec<u8>,
     /// Slots of which something is still to be told.
     stale: Vec<u32>,
@@ -58,6 +58,7 @@ const A_SLOT: usize = 4;
 /// Which of a slot's places is the readiness pipe's.
 const READY_AT: usize = 1;
 const STALE: u8 = 0x80;
+const ANNOUNCED: u8 = 0x40;
 
 /// How many places a list has: for so many services, and handles with two ends each.
 pub(crate) fn places(services: u32, handles: u32) -> usize {
@@ -121,8 +122,9 @@ impl Holding {
         self.pass_keeper();
         self.in_charge = false;
         self.handles_told = 0;
-        for told in self.told.iter_mut().filter(|told| **told != 0) {
+        for (told, marks) in self.told.iter_mut().zip(&mut self.marks).filter(|(told, _)| **told != 0) {
             *told = 0;
+            *marks &= !ANNOUNCED;
         }
     }
 
@@ -213,16 +215,24 @@ impl Holding {
     }
 
     /// A run is being started that tells the keeper of itself.
-    pub(crate) fn announced(&mut self, slot: u32, run: RunId) {
+    pub(crate) fn will_announce_itself(&mut self, slot: u32, run: RunId) {
         if let Some(told) = self.told.get_mut(slot as usize).filter(|told| **told == 0) {
             *told = run.0;
+        }
+    }
+
+    /// It has done so. A keeper that was made since then does not know of it.
+    pub(crate) fn has_announced_itself(&mut self, slot: u32, run: RunId) {
+        if self.told.get(slot as usize) == Some(&run.0) {
+            self.marks[slot as usize] |= ANNOUNCED;
         }
     }
 
     /// Tells the keeper what a slot has; whether it took it in.
     fn tell_slot(&mut self, slot: u32, share: Option<Share<'_>>) -> bool {
         let Some(keeper) = &self.keeper else { return true };
-        let Some(told) = self.told.get_mut(slot as usize) else { return true };
+        let at = slot as usize;
+        let (Some(told), Some(marks)) = (self.told.get_mut(at), self.marks.get_mut(at)) else { return true };
         // Of a run that ends with the daemon the keeper has to know only what nothing else ends: a cgroup says it by itself, and
         // a shim is hung up on.
         let weak = |share: &Share<'_>| matches!(share.containment, Containment::Group | Containment::None);
@@ -233,8 +243,14 @@ impl Holding {
                 return false;
             }
             *told = 0;
+            *marks &= !ANNOUNCED;
         }
         let Some(share) = share else { return true };
+        // That it began is all there is to know of a run that ends with the daemon: to say so twice would wake the keeper for nothing.
+        if *marks & ANNOUNCED != 0 && !share.survives {
+            return true;
+        }
+        *marks &= !ANNOUNCED;
         // What is needed besides comes first: the process is what makes it a run that survives.
         for (label, fd) in things(&share).iter().flatten().filter(|(label, _)| label.kind != Kind::Process) {
             if share.survives && is_to_wait(keeper.tell(Order::Hold, label, Some(*fd))) {

@@ -233,14 +233,20 @@ impl Own<'_> {
                     let _nobody_asks = if held { Ok(0) } else { channel::send(self.socket, &bytes, &[]) };
                 }
                 (order, Some(label), None) if order == Order::Begun as u64 => {
+                    let Some(pid) = sender else { continue };
                     // It may have failed since, and be gone; the daemon lets go of it then.
-                    let known = |pid| Some((PidFd::open(pid).ok()?, process::stat(pid).ok()?.start));
-                    if let Some(pid) = sender
-                        && let Some((process, started)) = known(pid)
-                    {
-                        let _the_daemon_is_told_later =
-                            hold(table, Held { label: Label { pid: pid.0, started, ..label }, fd: process.into() });
-                    }
+                    let held = match PidFd::open(pid) {
+                        Ok(process) => {
+                            // Only whoever comes after the daemon asks since when.
+                            let stat = if label.survives { process::stat(pid).ok() } else { None };
+                            let label = Label { pid: pid.0, started: stat.map_or(0, |stat| stat.start), ..label };
+                            hold(table, Held { label, fd: process.into() })
+                        }
+                        Err(errno) => errno == Errno::SRCH,
+                    };
+                    // Of one that survives the daemon tells more, and is answered then.
+                    let settled = held || label.survives;
+                    let _nobody_asks = if settled { Ok(0) } else { channel::send(self.socket, &bytes, &[]) };
                 }
                 // One whose descriptor did not come: no descriptor could be had here. Who has said itself that it began is held already.
                 (order, Some(label), None) if order == Order::Hold as u64 => {

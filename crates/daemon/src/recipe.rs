@@ -205,7 +205,8 @@ impl Kitchen {
                 let shim = spawned.shim.zip(connection);
                 let shim = shim.map(|(shim, (_, ours, _))| Shim::new(Some(ours), shim.pid, shim.inner));
                 let uid = identity.uid.unwrap_or(ground.uid);
-                Ok(Started { pid: spawned.pid, started: spawned.started, containment, shim, uid })
+                let spawn::Spawned { pid, started, announced, .. } = spawned;
+                Ok(Started { pid, started, containment, shim, uid, announced })
             }
             Err(error) => {
                 if let Some(tree) = tree {

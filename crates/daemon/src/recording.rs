@@ -1,6 +1,6 @@
 //! The recording of this daemon's life: a file in the runtime folder, from which `verger replay` tells it again.
 //!
-//! It begins with the engine's state and goes on with every event; when it has grown to its bound it begins anew. What is
+//! It begins with the engine's state and goes on with every event; when it has grown by its bound it begins anew. What is
 //! written in one turn of the loop goes out in one piece, and so it does when the daemon breaks: the event that broke it is the
 //! most interesting one. A disk that does not take it costs the recording, and nothing else.
 
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use verger_engine::time::Moment;
 use verger_engine::{Engine, Event, Sink, recorder};
 
-/// The file grows to this, bytes. Some fifty thousand events of usual length.
+/// The file grows by this beyond the state that it begins with, bytes: some fifty thousand events of usual length.
 const BYTES_MAX: usize = 1 << 20;
 /// Written out when so much has come together, bytes.
 const PIECE: usize = 8 * 1024;
@@ -29,6 +29,7 @@ pub(crate) struct Recording {
 struct Tail {
     file: Option<OwnedFd>,
     pending: Vec<u8>,
+    /// Since the state that it begins with.
     written: usize,
 }
 
@@ -58,6 +59,8 @@ impl Recording {
         tail.file = Some(rustix::fs::open(&self.path, flags, Mode::from_raw_mode(0o600))?);
         recorder::begin(engine, &mut *tail);
         tail.flush();
+        // Of a large plan the state alone may be more than the bound.
+        tail.written = 0;
         if tail.file.is_some() { Ok(()) } else { Err(Errno::NOSPC) }
     }
 
@@ -76,7 +79,7 @@ impl Recording {
         tail().file.is_none()
     }
 
-    /// Whether it has grown to its bound.
+    /// Whether it has grown by its bound.
     pub(crate) fn is_full(&self) -> bool {
         tail().written >= BYTES_MAX
     }

@@ -86,6 +86,8 @@ pub(crate) struct Started {
     pub(crate) shim: Option<Shim>,
     /// Whom it runs as.
     pub(crate) uid: u32,
+    /// Whether it has told the keeper itself that it began.
+    pub(crate) announced: bool,
 }
 
 /// What every worker needs to know, once and for all.

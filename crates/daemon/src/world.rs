@@ -402,7 +402,7 @@ impl World {
             Ok(()) => {
                 let is_seen = self.tree().is_some() && service.containment() != ContainmentWish::Group;
                 if service.survive() || !is_seen {
-                    self.holding.announced(slot, run.run);
+                    self.holding.will_announce_itself(slot, run.run);
                 }
                 self.starter.put(job);
             }
@@ -467,6 +467,9 @@ impl World {
                     }
                 }
                 self.is_held_now(engine, run);
+                if started.announced {
+                    self.holding.has_announced_itself(run.service.slot, run.run);
+                }
                 // Before anybody is told of it, so that what is shown to live on does.
                 self.hold(engine, run.service.slot);
                 let (pid, containment) = (started.pid, started.containment);

@@ -53,29 +53,41 @@ impl fmt::Display for ReadError {
     }
 }
 
-/// Writes values.
+/// Writes values. They go out in pieces: a call for every byte or two would cost more than the values.
 pub(crate) struct Writer<'s> {
     sink: &'s mut dyn Sink,
+    piece: [u8; PIECE],
+    length: usize,
 }
+
+/// Bytes that come together before they go out.
+const PIECE: usize = 128;
+/// The most that a number takes: seven bits a byte.
+const NUMBER_BYTES: usize = 10;
 
 impl<'s> Writer<'s> {
     pub(crate) fn new(sink: &'s mut dyn Sink) -> Writer<'s> {
-        Writer { sink }
+        Writer { sink, piece: [0; PIECE], length: 0 }
     }
 
     pub(crate) fn number(&mut self, mut value: u64) {
-        let mut bytes = [0; 10];
-        let mut length = 0;
+        if self.length > PIECE - NUMBER_BYTES {
+            self.flush();
+        }
         loop {
             let low = (value & 0x7f) as u8;
             value >>= 7;
-            bytes[length] = if value == 0 { low } else { low | 0x80 };
-            length += 1;
+            self.piece[self.length] = if value == 0 { low } else { low | 0x80 };
+            self.length += 1;
             if value == 0 {
                 break;
             }
         }
-        self.sink.put(&bytes[..length]);
+    }
+
+    fn flush(&mut self) {
+        self.sink.put(&self.piece[..self.length]);
+        self.length = 0;
     }
 
     pub(crate) fn small(&mut self, value: u32) {
@@ -83,7 +95,11 @@ impl<'s> Writer<'s> {
     }
 
     pub(crate) fn byte(&mut self, value: u8) {
-        self.sink.put(&[value]);
+        if self.length == PIECE {
+            self.flush();
+        }
+        self.piece[self.length] = value;
+        self.length += 1;
     }
 
     pub(crate) fn yes(&mut self, value: bool) {
@@ -102,6 +118,12 @@ impl<'s> Writer<'s> {
     pub(crate) fn wide(&mut self, value: u128) {
         self.number(value as u64);
         self.number((value >> 64) as u64);
+    }
+}
+
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        self.flush();
     }
 }
 
@@ -195,6 +217,7 @@ mod tests {
             writer.moment(Moment(value));
             writer.wide(u128::from(value) << 60);
         }
+        drop(writer);
         let mut reader = Reader::new(&bytes);
         for value in values {
             assert_eq!(reader.number(), Ok(value));

@@ -1,12 +1,12 @@
 //! The graph of dependencies, by slot, in both directions.
 //!
-//! Rebuilt as a whole when a plan is loaded (O(services + edges)), only read otherwise. A service's needs lie side by
-//! side, and so do its users, so that a change costs as much as it has neighbours.
+//! Rebuilt as a whole when a plan is loaded (O(services + edges)), only read otherwise; a saved state does without it, since the
+//! descriptions say it all. A service's needs lie side by side, and so do its users, so that a change costs as much as it has
+//! neighbours.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::codec::{ReadError, Reader, Writer};
 use crate::image::{ConditionKind, EdgeKind, EdgeView, WhenDown};
 
 /// One end of an edge, as seen from the other.
@@ -71,41 +71,6 @@ impl Graph {
                 }
             }
         });
-    }
-
-    pub(crate) fn save(&self, writer: &mut Writer<'_>) {
-        for side in [&self.needs, &self.users] {
-            writer.small(side.packed.len() as u32);
-            for number in side.from.iter().chain(&side.packed) {
-                writer.small(*number);
-            }
-        }
-    }
-
-    pub(crate) fn restore(&mut self, reader: &mut Reader<'_>, slots: u32) -> Result<(), ReadError> {
-        for side in [&mut self.needs, &mut self.users] {
-            let edges = reader.small()?;
-            if edges as usize > side.packed.capacity() {
-                return Err(ReadError::BadValue { what: "the number of edges" });
-            }
-            let mut before = 0;
-            for from in &mut side.from {
-                *from = reader.below(edges + 1, "an edge")?;
-                if *from < before {
-                    return Err(ReadError::BadValue { what: "an edge" });
-                }
-                before = *from;
-            }
-            side.packed.clear();
-            for _ in 0..edges {
-                let packed = reader.small()?;
-                if packed & SLOT >= slots || pack(unpack(packed)) != packed {
-                    return Err(ReadError::BadValue { what: "an edge" });
-                }
-                side.packed.push(packed);
-            }
-        }
-        Ok(())
     }
 
     /// What a slot needs, by edge number.

@@ -61,7 +61,6 @@ impl Life {
         for slot in &self.by_name {
             writer.small(*slot);
         }
-        self.graph.save(writer);
         self.save_pace(writer);
         writer.small(self.groups.places.len() as u32);
         for (at, group) in (0u32..).zip(&self.groups.places) {
@@ -124,7 +123,6 @@ impl Life {
         for _ in 0..named.min(slots) {
             self.by_name.push(reader.below(slots, "a slot")?);
         }
-        self.graph.restore(reader, self.limits.services)?;
         self.restore_pace(reader)?;
         self.restore_groups(reader, runs)?;
         self.restore_trial(reader, runs)?;
@@ -138,6 +136,11 @@ impl Life {
         if named > slots || !homes_fit || !lists_fit || !self.sets_fit() {
             return Err(bad("the state"));
         }
+        let described = self.slots.iter().filter_map(|slot| Some(runs.images().service(slot.home?).edges().count()));
+        if described.sum::<usize>() > self.graph.room() {
+            return Err(bad("the number of edges"));
+        }
+        self.rebuild_graph(runs.images());
         Ok(())
     }
 

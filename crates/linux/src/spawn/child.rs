@@ -257,9 +257,10 @@ impl Orders<'_> {
         message.msg_iovlen = 1;
         let flags = libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT;
         // SAFETY: the header leads to bytes that live as long as the child runs; sending only reads them.
-        let _nobody_hears = unsafe {
+        let sent = unsafe {
             syscall3(libc::SYS_sendmsg, socket.as_raw_fd() as usize, (&raw const message) as usize, flags as usize)
         };
+        self.report.announced.store(u32::from(sent >= 0), Ordering::Release);
         let parent = plain!(syscall0, libc::SYS_getppid)?;
         if parent == 0 || parent == self.parent as usize { Ok(()) } else { Err(Failed(libc::ESRCH)) }
     }

@@ -32,6 +32,8 @@ pub(super) struct Report {
     pub(super) main: AtomicU32,
     /// Whether that program runs: from here on the shim only has to turn into `supervise`.
     pub(super) runs: AtomicU32,
+    /// Whether the child's announcement was taken.
+    pub(super) announced: AtomicU32,
 }
 
 pub(super) struct Flight {
@@ -72,6 +74,7 @@ impl Flight {
         report.inner.store(0, Ordering::Relaxed);
         report.main.store(0, Ordering::Relaxed);
         report.runs.store(0, Ordering::Relaxed);
+        report.announced.store(0, Ordering::Relaxed);
         report.step.store(u32::from(Step::Fork.code()), Ordering::Relaxed);
     }
 

@@ -92,6 +92,8 @@ pub struct Spawned {
     pub started: u64,
     /// Its shim, where it has one: that is the caller's child.
     pub shim: Option<Shimmed>,
+    /// Whether it has announced itself, as [`Recipe::announce`] asks.
+    pub announced: bool,
 }
 
 /// A program's shim.
@@ -211,7 +213,8 @@ impl Spawner {
         let before = clock::ticks_since_boot();
         let (pid, _) = self.make(recipe, Last::Exec)?;
         let Some(shim) = recipe.shim else {
-            return Ok(Spawned { pid, started: started_since(before, pid), shim: None });
+            let announced = self.flight.report().announced.load(Ordering::Acquire) != 0;
+            return Ok(Spawned { pid, started: started_since(before, pid), shim: None, announced });
         };
         Ok(self.shimmed(before, pid, &shim))
     }
@@ -234,7 +237,8 @@ impl Spawner {
         let report = self.flight.report();
         let inner = Pid(report.inner.load(Ordering::Acquire));
         let main = if how.namespace.is_some() { Pid(report.main.load(Ordering::Acquire)) } else { inner };
-        Spawned { pid: main, started: started_since(before, main), shim: Some(Shimmed { pid: shim, inner }) }
+        let announced = report.announced.load(Ordering::Acquire) != 0;
+        Spawned { pid: main, started: started_since(before, main), shim: Some(Shimmed { pid: shim, inner }), announced }
     }
 
     /// Makes a process that does nothing in this cgroup, and says how it fared: whether the present [`Way`] leads into
