@@ -8,6 +8,7 @@ use std::process::Stdio;
 use verger_client::message::Order;
 
 use super::start::{by_floor, by_verger};
+use super::stop::own_cgroup;
 use super::{Place, ROUNDS, absolute, compared, end, median, quantile};
 use crate::children::{Children, Started, now};
 use crate::daemon::Daemon;
@@ -63,17 +64,45 @@ pub(crate) fn order(place: &Place) -> Result<Vec<Line>, String> {
         let (contained, grouped) = (shape.plan(&keys), shape.plan(&format!("{keys}\ncontainment = \"group\"")));
         let (layers, width, needs) = (shape.layers.to_string(), shape.width.to_string(), shape.needs.to_string());
         let count = shape.layers * shape.width;
-        let (mut bare, mut weak, mut strong) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut bare, mut alike, mut weak, mut strong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for _ in 0..2 * ROUNDS {
-            bare.push(by_floor(place, "graph", &[&layers, &width, &needs, &child, "r"], count)?);
+            let arguments = [&layers, &width, &needs, &child, "r"];
+            bare.push(by_floor(place, "graph", &arguments, count)?);
+            alike.push(in_cgroups(|cgroup| by_floor(place, "graph", &[&arguments[..], &[cgroup]].concat(), count))?);
             strong.push(by_verger(place, &contained, count)?);
             weak.push(by_verger(place, &grouped, count)?);
         }
-        let (bare, weak, strong) = (median(&mut bare), median(&mut weak), median(&mut strong));
+        let (bare, alike) = (median(&mut bare), median(&mut alike));
+        let (weak, strong) = (median(&mut weak), median(&mut strong));
         lines.push(compared(&format!("{}; fresh cgroups", shape.what), "ms", bare, strong, "≤ 1.3 ×", Some(1.3)));
         lines.push(compared(&format!("{}; process groups", shape.what), "ms", bare, weak, "≤ 1.3 ×", Some(1.3)));
+        let what = format!("{}; fresh cgroups, against a floor that has them too", shape.what);
+        lines.push(compared(&what, "ms", alike, strong, "", None));
     }
     Ok(lines)
+}
+
+/// Has a floor work with a cgroup, which is removed after that with whoever is in it.
+fn in_cgroups(work: impl FnOnce(&str) -> Result<f64, String>) -> Result<f64, String> {
+    let own = own_cgroup().ok_or("there are no cgroups here")?;
+    let path = std::path::PathBuf::from(own).join(format!("verger-bench-{}", std::process::id()));
+    let failed = |why| format!("{}: {why}", path.display());
+    std::fs::create_dir(&path).map_err(failed)?;
+    let worked = work(&path.display().to_string());
+    std::fs::write(path.join("cgroup.kill"), "1").map_err(failed)?;
+    let begun = std::time::Instant::now();
+    let is_removed = || {
+        let below = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
+        below.filter(|entry| entry.is_dir()).for_each(|entry| _ = std::fs::remove_dir(entry));
+        std::fs::remove_dir(&path)
+    };
+    while let Err(why) = is_removed() {
+        if begun.elapsed() > std::time::Duration::from_secs(10) {
+            return Err(failed(why));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1)); // sleep: they are just dying
+    }
+    worked
 }
 
 const KEPT: usize = 400;

@@ -69,7 +69,7 @@ fn by_floor(place: &Place, cgroup: &str, child: &str, count: usize) -> Result<f6
 }
 
 /// The cgroup that this process is in, as a folder: the run's own lies below it.
-fn own_cgroup() -> Option<String> {
+pub(super) fn own_cgroup() -> Option<String> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
     let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
