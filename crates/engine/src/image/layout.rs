@@ -12,7 +12,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 11;
+pub const VERSION: u32 = 12;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -335,15 +335,33 @@ pub(super) const HANDLE_UNIX: u8 = 4;
 pub(super) const HANDLE_UNIX_DATAGRAM: u8 = 5;
 pub(super) const HANDLE_MEMORY: u8 = 6;
 
-/// FNV-1a with 64 bits: tells damage, not malice (whoever can write an image can also write its checksum; that is why
-/// everything else is verified too). <http://www.isthe.com/chongo/tech/comp/fnv/>
+/// Tells damage, not malice (whoever can write an image can also write its checksum; that is why everything else is verified too).
+///
+/// By words and in four lanes, which the processor works out side by side: FNV, byte by byte, was half of the time that a large image
+/// is verified in. Each step can be undone, so damage within one word is always seen. A product carries nothing to lower bits: so
+/// the upper half is put on the lower one before, and the whole turned after.
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    let mut sum = Fnv::new();
-    sum.feed(bytes);
-    sum.0
+    /// 2^64 over the golden ratio, odd.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let step = |sum: u64, word: u64| {
+        let both = sum ^ word;
+        (both ^ both >> 32).wrapping_mul(SPREAD).rotate_left(29)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let (fours, words) = words.as_chunks::<4>();
+    let mut lanes = [1, 2, 3, 4];
+    for four in fours {
+        for (lane, word) in lanes.iter_mut().zip(four) {
+            *lane = step(*lane, u64::from_le_bytes(*word));
+        }
+    }
+    let words = words.iter().map(|word| u64::from_le_bytes(*word));
+    let last = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    let length = bytes.len() as u64;
+    lanes.into_iter().chain(words).chain([last, length, 0]).fold(0, step)
 }
 
-/// The running state of the checksum.
+/// The running state of FNV-1a with 64 bits. <http://www.isthe.com/chongo/tech/comp/fnv/>
 pub(super) struct Fnv(pub(super) u64);
 
 impl Fnv {

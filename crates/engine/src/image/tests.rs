@@ -256,6 +256,31 @@ fn a_changed_byte_anywhere_is_noticed() {
 }
 
 #[test]
+fn two_changed_bits_anywhere_are_noticed_and_so_is_what_changes_places() {
+    // Three words in each lane, and some bytes beside.
+    let good: Vec<u8> = (0..103u32).map(|at| (at * 37 % 251) as u8).collect();
+    let (sum, bits) = (checksum(&good), 8 * good.len());
+    let mut bad = good.clone();
+    for one in 0..bits {
+        bad[one / 8] ^= 1 << (one % 8);
+        assert_ne!(checksum(&bad), sum, "bit {one}");
+        for other in one + 1..bits {
+            bad[other / 8] ^= 1 << (other % 8);
+            assert_ne!(checksum(&bad), sum, "bits {one} and {other}");
+            bad[other / 8] ^= 1 << (other % 8);
+        }
+        bad[one / 8] ^= 1 << (one % 8);
+    }
+    for length in 0..good.len() {
+        assert_ne!(checksum(&good[..length]), sum);
+        bad[length..].rotate_left(1);
+        assert!(length + 1 == good.len() || checksum(&bad) != sum, "turned from {length} on");
+        bad.copy_from_slice(&good);
+    }
+    assert_ne!(checksum(&[0; 8]), checksum(&[0; 16]));
+}
+
+#[test]
 fn a_cut_or_foreign_image_is_refused_by_its_reason() {
     let good = build(&rich()).unwrap();
     for length in 0..good.len() {

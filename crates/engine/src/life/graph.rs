@@ -54,14 +54,13 @@ impl Graph {
         self.needs.packed.capacity()
     }
 
-    /// Takes all edges anew. `each` is called twice and must say the same edges each time: (user, need, what it says),
-    /// the users in the order of their slots.
-    pub(crate) fn rebuild(&mut self, each: impl Fn(&mut dyn FnMut(u32, u32, EdgeView))) {
+    /// Takes all edges anew. `each` says them: (user, need, what it says), the users in the order of their slots.
+    pub(crate) fn rebuild(&mut self, each: impl FnOnce(&mut dyn FnMut(u32, u32, EdgeView))) {
         let neighbour = |need, said: EdgeView| {
             let (kind, condition, when_down) = (said.kind, said.condition.kind(), said.when_down);
             pack(Neighbour { slot: need, kind, condition, when_down })
         };
-        self.needs.fill(|place| each(&mut |user, need, said| place(user, neighbour(need, said))));
+        self.needs.take_in_order(|put| each(&mut |user, need, said| put(user, neighbour(need, said))));
         // The other way round they are there already, and need not be sought once more.
         let Graph { needs, users } = self;
         users.fill(|place| {
@@ -85,7 +84,22 @@ impl Graph {
 }
 
 impl Side {
-    /// `each` says of every edge to whom it belongs, and what is to be kept of it.
+    /// `each` says of every edge to whom it belongs, in the order of those, and what is to be kept of it.
+    fn take_in_order(&mut self, each: impl FnOnce(&mut dyn FnMut(u32, u32))) {
+        let (from, packed) = (&mut self.from, &mut self.packed);
+        packed.clear();
+        // Of those below, it is known where theirs begin.
+        let mut known = 0;
+        each(&mut |at, what| {
+            debug_assert!(at as usize + 1 >= known, "in the order of their slots");
+            from[known..=at as usize].fill(packed.len() as u32);
+            known = known.max(at as usize + 1);
+            packed.push(what);
+        });
+        from[known..].fill(packed.len() as u32);
+    }
+
+    /// `each` says of every edge to whom it belongs, and what is to be kept of it: the same edges each of two times.
     fn fill(&mut self, each: impl Fn(&mut dyn FnMut(u32, u32))) {
         // Count, add up, place. `from[s]` runs ahead to its end while placing, and is put back by one step at last.
         let (from, packed) = (&mut self.from, &mut self.packed);
