@@ -1,12 +1,13 @@
 //! The graph of dependencies, by slot, in both directions.
 //!
-//! Rebuilt as a whole when a plan is loaded (O(services + edges)), only read otherwise; a saved state does without it, since the
-//! descriptions say it all. A service's needs lie side by side, and so do its users, so that a change costs as much as it has
-//! neighbours.
+//! Rebuilt as a whole when a plan is loaded (O(services + edges)), only read otherwise. A service's needs lie side by side, and so do
+//! its users, so that a change costs as much as it has neighbours. Edges of who is gone stay until then: with those, edges have
+//! their numbers, which are kept elsewhere.
 
 use alloc::vec;
 use alloc::vec::Vec;
 
+use crate::codec::{ReadError, Reader, Writer};
 use crate::image::{ConditionKind, EdgeKind, EdgeView, WhenDown};
 
 /// One end of an edge, as seen from the other.
@@ -23,6 +24,8 @@ pub(crate) struct Neighbour {
 pub(crate) struct Graph {
     needs: Side,
     users: Side,
+    /// Somebody is gone whose edges are here: the descriptions of those that are there do not say all of it.
+    outlives: bool,
 }
 
 /// Neighbours of all slots, those of slot `s` at `from[s]..from[s + 1]`.
@@ -46,7 +49,7 @@ const _: () = assert!(crate::image::SERVICES_MAX <= SLOT, "every slot has a numb
 impl Graph {
     pub(crate) fn new(slots: u32, edges: u32) -> Graph {
         let side = || Side { from: vec![0; slots as usize + 1], packed: Vec::with_capacity(edges as usize) };
-        Graph { needs: side(), users: side() }
+        Graph { needs: side(), users: side(), outlives: false }
     }
 
     /// How many edges there is room for.
@@ -62,7 +65,8 @@ impl Graph {
         };
         self.needs.take_in_order(|put| each(&mut |user, need, said| put(user, neighbour(need, said))));
         // The other way round they are there already, and need not be sought once more.
-        let Graph { needs, users } = self;
+        let Graph { needs, users, outlives } = self;
+        *outlives = false;
         users.fill(|place| {
             for user in 0..needs.from.len() as u32 - 1 {
                 for packed in needs.of(user).packed {
@@ -70,6 +74,56 @@ impl Graph {
                 }
             }
         });
+    }
+
+    /// Somebody is gone; his edges stay.
+    pub(crate) fn outlive(&mut self) {
+        self.outlives = true;
+    }
+
+    /// Writes it down where it cannot be rebuilt from what is described: most of a state would be edges.
+    pub(crate) fn save(&self, writer: &mut Writer<'_>) {
+        writer.yes(self.outlives);
+        if !self.outlives {
+            return;
+        }
+        for side in [&self.needs, &self.users] {
+            writer.small(side.packed.len() as u32);
+            for number in side.from.iter().chain(&side.packed) {
+                writer.small(*number);
+            }
+        }
+    }
+
+    /// Reads it back; whether it was written, else it is to be rebuilt.
+    pub(crate) fn restore(&mut self, reader: &mut Reader<'_>, slots: u32) -> Result<bool, ReadError> {
+        self.outlives = reader.yes()?;
+        if !self.outlives {
+            return Ok(false);
+        }
+        for side in [&mut self.needs, &mut self.users] {
+            let edges = reader.small()?;
+            if edges as usize > side.packed.capacity() {
+                return Err(ReadError::BadValue { what: "the number of edges" });
+            }
+            let mut before = 0;
+            for from in &mut side.from {
+                *from = reader.below(edges + 1, "an edge")?;
+                if *from < before {
+                    return Err(ReadError::BadValue { what: "an edge" });
+                }
+                before = *from;
+            }
+            side.packed.clear();
+            for _ in 0..edges {
+                let packed = reader.small()?;
+                if packed & SLOT >= slots || pack(unpack(packed)) != packed {
+                    return Err(ReadError::BadValue { what: "an edge" });
+                }
+                side.packed.push(packed);
+            }
+        }
+        Ok(true)
     }
 
     /// What a slot needs, by edge number.

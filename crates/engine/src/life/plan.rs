@@ -346,6 +346,7 @@ impl Life {
         }
         self.roots.release(root);
         self.by_name.retain(|named| *named != slot);
+        self.graph.outlive();
     }
 
     /// The slot of the service with this name.

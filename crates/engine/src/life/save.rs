@@ -61,6 +61,7 @@ impl Life {
         for slot in &self.by_name {
             writer.small(*slot);
         }
+        self.graph.save(writer);
         self.save_pace(writer);
         writer.small(self.groups.places.len() as u32);
         for (at, group) in (0u32..).zip(&self.groups.places) {
@@ -123,6 +124,7 @@ impl Life {
         for _ in 0..named.min(slots) {
             self.by_name.push(reader.below(slots, "a slot")?);
         }
+        let has_graph = self.graph.restore(reader, self.limits.services)?;
         self.restore_pace(reader)?;
         self.restore_groups(reader, runs)?;
         self.restore_trial(reader, runs)?;
@@ -135,6 +137,9 @@ impl Life {
             .all(|slot| self.commands.entries.get(slot.first_command as usize).is_some() || slot.first_command == END);
         if named > slots || !homes_fit || !lists_fit || !self.sets_fit() {
             return Err(bad("the state"));
+        }
+        if has_graph {
+            return Ok(());
         }
         let described = self.slots.iter().filter_map(|slot| Some(runs.images().service(slot.home?).edges().count()));
         if described.sum::<usize>() > self.graph.room() {
