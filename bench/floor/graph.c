@@ -26,7 +26,7 @@ static int both[2];
 __attribute__((noreturn)) static void child(void) {
     if (cgroup) {
         setsid();
-        syscall(SYS_close_range, both[1] < 3 ? 4 : both[1] + 1, ~0u, CLOSE_RANGE_UNSHARE);
+        if (syscall(SYS_close_range, both[1] < 3 ? 4 : both[1] + 1, ~0u, CLOSE_RANGE_UNSHARE)) _exit(127);
     }
     if (both[1] == 3) fcntl(3, F_SETFD, 0); else dup2(both[1], 3);
     if (cgroup) syscall(SYS_close_range, 4, ~0u, 0);

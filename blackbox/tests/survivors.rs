@@ -262,6 +262,30 @@ fn a_keeper_that_is_killed_is_made_anew_and_knows_everything() {
     nothing_is_left(&mut next);
 }
 
+/// Ends at once, and leaves somebody in its group whom SIGTERM does not end.
+const QUICK: &str = "
+    [service.quick]
+    command = ['sh', '-c', 'trap \"\" TERM; sleep 1000 & echo $! > @@/left']
+    containment = 'group'
+    autostart = false
+    restart = 'never'";
+
+#[test]
+fn whom_a_quick_program_leaves_is_ended_though_the_keeper_hears_of_it_late() {
+    let mut machine = Machine::start(QUICK);
+    machine.files_may_stay();
+    let keeper = keeper(&machine);
+    keeper.signal(Signal::STOP);
+    let _it_may_be_over_before_it_is_answered = machine.start_service("quick");
+    let left = child(&machine, "left");
+    machine.wait("quick", Phase::Stopping);
+    machine.signal(Signal::KILL);
+    machine.wait_end();
+    assert!(left.lives());
+    keeper.signal(Signal::CONT);
+    assert!(left.ended_within(PATIENCE) && keeper.ended_within(PATIENCE));
+}
+
 #[test]
 fn survivors_are_found_when_the_keeper_is_killed_too() {
     let mut machine = lived_in(HOUSE);

@@ -470,7 +470,10 @@ impl Daemon {
 
     /// What the keeper has no room for does not outlive us, or outlives us though it should not.
     fn hear_keeper(&mut self) {
-        while let Some(label) = self.world.holding.keeper().and_then(Keeper::refused) {
+        while let Some((label, has_said_so_itself)) = self.world.holding.keeper().and_then(Keeper::refused) {
+            if has_said_so_itself && self.world.tell_once_more(&self.engine, label.run) {
+                continue;
+            }
             let name = label.name.map_or_else(String::new, |name| name.to_string());
             let text = match (label.kind, label.survives) {
                 (Kind::Pipe | Kind::Socket | Kind::Memory, _) => {

@@ -228,6 +228,14 @@ impl Holding {
         }
     }
 
+    /// The keeper could not hold a run that announced itself: the slot of that run, if it is one still.
+    pub(crate) fn is_not_known(&mut self, run: RunId) -> Option<u32> {
+        let at = self.told.iter().position(|told| *told == run.0)?;
+        let marks = self.marks.get_mut(at).filter(|marks| **marks & ANNOUNCED != 0)?;
+        *marks &= !ANNOUNCED;
+        Some(at as u32)
+    }
+
     /// Tells the keeper what a slot has; whether it took it in.
     fn tell_slot(&mut self, slot: u32, share: Option<Share<'_>>) -> bool {
         let Some(keeper) = &self.keeper else { return true };

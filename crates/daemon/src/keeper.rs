@@ -121,11 +121,13 @@ impl Keeper {
         channel::send(&self.socket, &bytes, fd.as_slice()).map(drop)
     }
 
-    /// Something that it had no room for.
-    pub(crate) fn refused(&self) -> Option<Label> {
+    /// Something that it had no room for, and whether it is a run that said itself that it began.
+    pub(crate) fn refused(&self) -> Option<(Label, bool)> {
         let mut bytes = [0; MESSAGE_BYTES];
         let received = channel::receive(&self.socket, &mut bytes, &mut []).ok()??;
-        if received.length == MESSAGE_BYTES { Label::from_words(&words_of(&bytes).1) } else { None }
+        let (order, words) = words_of(&bytes);
+        let label = Label::from_words(&words).filter(|_| received.length == MESSAGE_BYTES)?;
+        Some((label, order == Order::Begun as u64))
     }
 
     /// Ends it before we do, when nothing is left for it to do: whoever waits for our end finds nobody of us then.
@@ -152,7 +154,8 @@ const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
 /// Something that is held.
 struct Held {
     label: Label,
-    fd: OwnedFd,
+    /// `None`: a main process that had ended before it could be held. Whom it left in its group is known by its number.
+    fd: Option<OwnedFd>,
 }
 
 /// Everything the keeper has.
@@ -229,21 +232,21 @@ impl Own<'_> {
             let label = Label::from_words(&words);
             match (order, label, fd) {
                 (order, Some(label), Some(fd)) if order == Order::Hold as u64 => {
-                    let held = hold(table, Held { label, fd });
+                    let held = hold(table, Held { label, fd: Some(fd) });
                     let _nobody_asks = if held { Ok(0) } else { channel::send(self.socket, &bytes, &[]) };
                 }
                 (order, Some(label), None) if order == Order::Begun as u64 => {
-                    let Some(pid) = sender else { continue };
-                    // It may have failed since, and be gone; the daemon lets go of it then.
-                    let held = match PidFd::open(pid) {
+                    let held = sender.is_some_and(|pid| match PidFd::open(pid) {
                         Ok(process) => {
                             // Only whoever comes after the daemon asks since when.
                             let stat = if label.survives { process::stat(pid).ok() } else { None };
                             let label = Label { pid: pid.0, started: stat.map_or(0, |stat| stat.start), ..label };
-                            hold(table, Held { label, fd: process.into() })
+                            hold(table, Held { label, fd: Some(process.into()) })
                         }
-                        Err(errno) => errno == Errno::SRCH,
-                    };
+                        // It may have failed since, and be gone: the daemon lets go of it then. Or it was quick, and others live.
+                        Err(Errno::SRCH) => hold(table, Held { label: Label { pid: pid.0, ..label }, fd: None }),
+                        Err(_) => false,
+                    });
                     // Of one that survives the daemon tells more, and is answered then.
                     let settled = held || label.survives;
                     let _nobody_asks = if settled { Ok(0) } else { channel::send(self.socket, &bytes, &[]) };
@@ -313,7 +316,8 @@ impl Own<'_> {
         mains().for_each(end_process);
         let mut late = 0;
         for held in mains() {
-            let mut asked = [PollFd::new(&held.fd, PollFlags::IN)];
+            let Some(process) = &held.fd else { continue };
+            let mut asked = [PollFd::new(process, PollFlags::IN)];
             if poll(&mut asked, Some(&MOMENT)) == Ok(0) {
                 late += 1;
             }
@@ -368,8 +372,9 @@ impl Own<'_> {
         }
         let mut given = give(successor, &bytes, &fds[..count]);
         for held in table {
-            given = given
-                .and_then(|()| give(successor, &message(Order::Hold as u64, &held.label.words()), &[held.fd.as_fd()]));
+            let fd = held.fd.as_ref().map(AsFd::as_fd);
+            given =
+                given.and_then(|()| give(successor, &message(Order::Hold as u64, &held.label.words()), fd.as_slice()));
         }
     }
 }
@@ -404,12 +409,20 @@ fn give(to: &OwnedFd, bytes: &[u8; MESSAGE_BYTES], fds: &[BorrowedFd<'_>]) -> Re
 /// has a member.
 fn end_process(held: &Held) {
     let Some(pid) = held.label.pid() else { return };
-    let Ok(process) = held.fd.try_clone().map(PidFd::from) else { return };
-    let is_its_own = || process.signal(0).is_ok() || process::stat(pid).is_err();
-    if held.label.containment == Containment::Group && is_its_own() {
+    let process = match &held.fd {
+        Some(process) => match process.try_clone() {
+            Ok(process) => Some(PidFd::from(process)),
+            Err(_) => return,
+        },
+        None => None,
+    };
+    let lives = process.as_ref().is_some_and(|process| process.signal(0).is_ok());
+    if held.label.containment == Containment::Group && (lives || process::stat(pid).is_err()) {
         let _nobody_left = Group(pid).kill();
     }
-    let _gone_already = process.signal(SIGKILL);
+    if let Some(process) = process {
+        let _gone_already = process.signal(SIGKILL);
+    }
 }
 
 #[cfg(test)]
@@ -420,7 +433,9 @@ mod tests {
     /// Waits for what it had no room for.
     fn refused(keeper: &Keeper) -> Label {
         poll(&mut [PollFd::new(&keeper.socket, PollFlags::IN)], Some(&PATIENCE)).unwrap();
-        keeper.refused().expect("it says so")
+        let (label, has_said_so_itself) = keeper.refused().expect("it says so");
+        assert!(!has_said_so_itself);
+        label
     }
 
     #[test]

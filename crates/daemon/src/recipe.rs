@@ -196,8 +196,8 @@ impl Kitchen {
             ..Label::of(Kind::Process)
         };
         let begun = keeper::message(keeper::Order::Begun as u64, &begun.words());
-        let unseen = connection.is_none() && (service.survive() || cgroup.is_none());
-        recipe.announce = keeper.as_ref().filter(|_| unseen).map(|socket| (socket.as_fd(), &begun[..]));
+        let announces = announces_itself(&service, ground.auto);
+        recipe.announce = keeper.as_ref().filter(|_| announces).map(|socket| (socket.as_fd(), &begun[..]));
 
         child();
         match spawner.spawn(&recipe) {
@@ -226,6 +226,15 @@ pub(crate) fn containment(service: &ServiceView<'_>, auto: Containment) -> Conta
         ContainmentWish::Shim => Containment::Shim,
         ContainmentWish::Cgroup => Containment::Cgroup,
         ContainmentWish::Pidns => Containment::Pidns,
+    }
+}
+
+/// Whether the run of a service tells the keeper itself that it begins: where that is to know of it, and nothing else says so.
+pub(crate) fn announces_itself(service: &ServiceView<'_>, auto: Containment) -> bool {
+    match containment(service, auto) {
+        Containment::Shim | Containment::Pidns => false,
+        Containment::Cgroup => service.survive(),
+        Containment::None | Containment::Group => true,
     }
 }
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use verger_engine::image::{ContainmentWish, Lines, Ready, Right, SourceView};
+use verger_engine::image::{Lines, Ready, Right, SourceView};
 use verger_engine::runs::{
     Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, StartFailure, Step, Usage,
 };
@@ -400,8 +400,7 @@ impl World {
         });
         match prepared {
             Ok(()) => {
-                let is_seen = self.tree().is_some() && service.containment() != ContainmentWish::Group;
-                if service.survive() || !is_seen {
+                if recipe::announces_itself(&service, self.starter.ground().auto) {
                     self.holding.will_announce_itself(slot, run.run);
                 }
                 self.starter.put(job);

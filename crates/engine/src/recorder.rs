@@ -1,6 +1,6 @@
 //! A recording: one saved state and the events after it, as bytes.
 //!
-//! Whoever drives the engine writes each event down before it steps ([`record`]); a recording that has grown to its bound
+//! Whoever drives the engine writes each event down before it steps ([`record`]); a recording that has grown by its bound
 //! begins anew with the state of that moment. Reading it back ([`Recording`]) gives the engine as it was saved and then the
 //! events, each with its time; stepping through them ends where the recorded engine ended, effect by effect.
 //!

@@ -717,8 +717,8 @@ impl Watch {
             // A run that the roll-back began: of two groups whose members conflict, one has to give way.
             let is_of_it = engine.status(slot).is_some_and(|status| status.run > trial.last_run);
             let is_beside = is_beside_its_target(engine, slot);
-            // Who was kept for one that the roll-back then put down all the same, for a conflict, goes after it.
-            let has_lost = has_lost_its_user(engine, slot);
+            // Who was kept for one that goes all the same goes after it.
+            let has_lost = cause == Cause::Asked && has_lost_its_user(engine, trial, slot, &mut BTreeSet::new());
             let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_of_it || is_beside || has_lost;
             let touched = is_excused || trial.touched.contains(&slot);
             hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
@@ -1022,16 +1022,26 @@ fn is_beside_its_target(engine: &Engine, slot: u32) -> bool {
     })
 }
 
-/// Whether this step's roll-back has put down somebody who pulls a service, and nobody is left who does.
-fn has_lost_its_user(engine: &Engine, slot: u32) -> bool {
+/// Whether nobody is left who pulls a service, and somebody did who has a reason of his own to be down: the change touched him, he is
+/// beside his target, this step's roll-back had him give way to another, or he has lost his own users so.
+fn has_lost_its_user(engine: &Engine, trial: &OnTrial, slot: u32, known: &mut BTreeSet<u32>) -> bool {
+    if !known.insert(slot) {
+        return false;
+    }
     let pulls =
         |user: &Status| needs(engine, user.service.slot).iter().any(|edge| edge.target == slot && edge.kind.pulls());
-    let was_put_down = |user: &Status| {
-        let why = engine.why_wanted(user.service.slot).and_then(|(_, root)| root.copied());
-        why.is_some_and(|why| why.at == engine.now() && matches!(why.what, RootKind::RolledBack { .. }))
-    };
     let users: Vec<Status> = engine.services().filter(pulls).collect();
-    users.iter().all(|user| user.want == Want::Down) && users.iter().any(was_put_down)
+    let gives_way = |user: u32| {
+        let Some((Cause::Conflicts(_), Some(root))) = engine.why_wanted(user) else { return false };
+        root.at == engine.now() && matches!(root.what, RootKind::RolledBack { .. })
+    };
+    let mut is_lost = |user: u32| {
+        trial.touched.contains(&user)
+            || is_beside_its_target(engine, user)
+            || gives_way(user)
+            || has_lost_its_user(engine, trial, user, known)
+    };
+    users.iter().all(|user| user.want == Want::Down) && users.iter().any(|user| is_lost(user.service.slot))
 }
 
 /// Whether an end with this cause was asked for.

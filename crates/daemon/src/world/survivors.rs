@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use verger_engine::Engine;
-use verger_engine::runs::{Containment, Ended, Exit, Pid, RunEvent, RunRef, Usage};
+use verger_engine::runs::{Containment, Ended, Exit, Pid, RunEvent, RunId, RunRef, Usage};
 use verger_engine::time::{Moment, Span};
 use verger_linux::process::{self, PidFd};
 use verger_linux::{clock, reap};
@@ -207,6 +207,15 @@ impl World {
         let World { living, holding, .. } = self;
         let living = living.get(slot as usize).and_then(Option::as_ref);
         holding.update(slot, living.and_then(|living| share(engine, living)));
+    }
+
+    /// The keeper could not hold a run that announced itself: it is told of it by us, if it is one still. Says whether it is.
+    pub(crate) fn tell_once_more(&mut self, engine: &Engine, run: RunId) -> bool {
+        let slot = self.holding.is_not_known(run);
+        if let Some(slot) = slot {
+            self.hold(engine, slot);
+        }
+        slot.is_some()
     }
 
     /// The keeper, a new one, is told of every run.

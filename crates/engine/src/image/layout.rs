@@ -339,14 +339,12 @@ pub(super) const HANDLE_MEMORY: u8 = 6;
 ///
 /// By words and in four lanes, which the processor works out side by side: FNV, byte by byte, was half of the time that a large image
 /// is verified in. Each step can be undone, so damage within one word is always seen. A product carries nothing to lower bits: so
-/// the upper half is put on the lower one before, and the whole turned after.
+/// before each of two the upper half is put on the lower one.
 pub(super) fn checksum(bytes: &[u8]) -> u64 {
-    /// 2^64 over the golden ratio, odd.
+    /// Odd, and no pattern in its bits: 2^64 over the golden ratio.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let step = |sum: u64, word: u64| {
-        let both = sum ^ word;
-        (both ^ both >> 32).wrapping_mul(SPREAD).rotate_left(29)
-    };
+    let spread = |sum: u64| (sum ^ sum >> 29).wrapping_mul(SPREAD);
+    let step = |sum: u64, word: u64| spread(spread(sum ^ word));
     let (words, rest) = bytes.as_chunks::<8>();
     let (fours, words) = words.as_chunks::<4>();
     let mut lanes = [1, 2, 3, 4];

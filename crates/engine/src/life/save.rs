@@ -124,7 +124,7 @@ impl Life {
         for _ in 0..named.min(slots) {
             self.by_name.push(reader.below(slots, "a slot")?);
         }
-        let has_graph = self.graph.restore(reader, self.limits.services)?;
+        let has_graph = self.graph.restore(reader, slots)?;
         self.restore_pace(reader)?;
         self.restore_groups(reader, runs)?;
         self.restore_trial(reader, runs)?;

@@ -786,9 +786,24 @@ fn every_short_story_of_three_services() {
     assert!(stories > 3_000, "{stories}");
 }
 
+/// Both up, and a third is gone that used one of them.
+fn both_up_and_one_gone() -> Desk {
+    let third = Service { autostart: false, requires: vec!["db".into()], ..service("old") };
+    let mut desk = Desk::new([web_and_db(), vec![third]].concat());
+    desk.spawned("db").ready("db").spawned("web").forget();
+    desk.tell(Event::Plan { image: image(web_and_db()), scope: Scope::Whole, by: Actor::default() }).forget();
+    assert_eq!(desk.engine.find("old"), None);
+    desk
+}
+
 #[test]
 fn a_saved_state_survives_nothing_but_itself() {
-    let mut desk = both_up();
+    let [all_there, one_gone] = [both_up(), both_up_and_one_gone()].map(survives_nothing_but_itself);
+    assert!(one_gone > all_there, "edges of who is gone are in the state");
+}
+
+/// The length of the state of a desk, after a few commands.
+fn survives_nothing_but_itself(mut desk: Desk) -> usize {
     desk.stop("db").ask_with(Verb::Start, "web", Span::from_secs(5), 3);
     let mut state = Vec::new();
     desk.engine.save(&mut state);
@@ -807,4 +822,5 @@ fn a_saved_state_survives_nothing_but_itself() {
             let _ = crate::Engine::restore(&changed, &find);
         }
     }
+    state.len()
 }
