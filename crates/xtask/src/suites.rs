@@ -136,10 +136,14 @@ fn tests_in(folder: &Path) -> Result<Vec<String>, Trouble> {
     Ok(names)
 }
 
+/// Tests are about signals too, so these are as they are by default: a program that a script starts in the background (`&`) has
+/// SIGINT and SIGQUIT ignored, and so have all that it starts.
 fn cargo_test(context: &Context) -> Command {
-    let mut cargo = context.workspace.cargo();
-    cargo.args(["test", "--locked", "--no-fail-fast"]);
-    cargo
+    let mut tests = Command::new("env");
+    tests.arg("--default-signal=INT,QUIT").arg(context.workspace.cargo().get_program());
+    tests.args(["test", "--locked", "--no-fail-fast"]).current_dir(&context.workspace.root);
+    call::forget_cargo_run(&mut tests);
+    tests
 }
 
 /// Runs tests, shows what they print and counts their result lines.
