@@ -90,6 +90,11 @@ impl Flight {
         self.killed.load(Ordering::Relaxed)
     }
 
+    /// Whether the announcement of the child that was made last was taken.
+    pub(super) fn has_announced(&self) -> bool {
+        self.report().announced.load(Ordering::Acquire) != 0
+    }
+
     pub(super) fn step(&self) -> Step {
         let code = self.report().step.load(Ordering::Acquire);
         u8::try_from(code).ok().and_then(Step::from_code).unwrap_or(Step::Fork)

@@ -213,7 +213,7 @@ impl Spawner {
         let before = clock::ticks_since_boot();
         let (pid, _) = self.make(recipe, Last::Exec)?;
         let Some(shim) = recipe.shim else {
-            let announced = self.flight.report().announced.load(Ordering::Acquire) != 0;
+            let announced = self.flight.has_announced();
             return Ok(Spawned { pid, started: started_since(before, pid), shim: None, announced });
         };
         Ok(self.shimmed(before, pid, &shim))
@@ -237,7 +237,7 @@ impl Spawner {
         let report = self.flight.report();
         let inner = Pid(report.inner.load(Ordering::Acquire));
         let main = if how.namespace.is_some() { Pid(report.main.load(Ordering::Acquire)) } else { inner };
-        let announced = report.announced.load(Ordering::Acquire) != 0;
+        let announced = self.flight.has_announced();
         Spawned { pid: main, started: started_since(before, main), shim: Some(Shimmed { pid: shim, inner }), announced }
     }
 
