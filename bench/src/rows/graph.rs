@@ -8,8 +8,7 @@ use std::process::Stdio;
 use verger_client::message::Order;
 
 use super::start::{by_floor, by_verger};
-use super::stop::own_cgroup;
-use super::{Place, ROUNDS, absolute, compared, end, median, quantile};
+use super::{Place, ROUNDS, absolute, cgroups, compared, end, median, quantile};
 use crate::children::{Children, Started, now};
 use crate::daemon::Daemon;
 use crate::table::Line;
@@ -68,9 +67,9 @@ pub(crate) fn order(place: &Place) -> Result<Vec<Line>, String> {
         for _ in 0..2 * ROUNDS {
             let arguments = [&layers, &width, &needs, &child, "r"];
             bare.push(by_floor(place, "graph", &arguments, count)?);
-            if let Some(own) = own_cgroup() {
+            if let Some(own) = cgroups::own() {
                 let floor = |cgroup: &str| by_floor(place, "graph", &[&arguments[..], &[cgroup]].concat(), count);
-                alike.push(in_cgroups(&own, floor)?);
+                alike.push(cgroups::below(&own, floor)?);
             }
             strong.push(by_verger(place, &contained, count)?);
             weak.push(by_verger(place, &grouped, count)?);
@@ -84,28 +83,6 @@ pub(crate) fn order(place: &Place) -> Result<Vec<Line>, String> {
         }
     }
     Ok(lines)
-}
-
-/// Has a floor work with a cgroup below ours, which is removed after that with whoever is in it.
-fn in_cgroups(own: &str, work: impl FnOnce(&str) -> Result<f64, String>) -> Result<f64, String> {
-    let path = std::path::PathBuf::from(own).join(format!("verger-bench-{}", std::process::id()));
-    let failed = |why| format!("{}: {why}", path.display());
-    std::fs::create_dir(&path).map_err(failed)?;
-    let worked = work(&path.display().to_string());
-    std::fs::write(path.join("cgroup.kill"), "1").map_err(failed)?;
-    let begun = std::time::Instant::now();
-    let is_removed = || {
-        let below = std::fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
-        below.filter(|entry| entry.is_dir()).for_each(|entry| _ = std::fs::remove_dir(entry));
-        std::fs::remove_dir(&path)
-    };
-    while let Err(why) = is_removed() {
-        if begun.elapsed() > std::time::Duration::from_secs(10) {
-            return Err(failed(why));
-        }
-        std::thread::sleep(std::time::Duration::from_millis(1)); // sleep: they are just dying
-    }
-    worked
 }
 
 const KEPT: usize = 400;

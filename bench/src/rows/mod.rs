@@ -1,6 +1,7 @@
 //! The rows of the table: each measures one thing, and says so in one or a few lines.
 
 mod ask;
+mod cgroups;
 mod crash;
 mod engine;
 mod graph;

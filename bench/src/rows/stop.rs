@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
 
-use super::{Place, ROUNDS, compared, median, plan};
+use super::{Place, ROUNDS, cgroups, compared, median, plan};
 use crate::children::Children;
 use crate::daemon::Daemon;
 use crate::table::Line;
@@ -22,7 +22,7 @@ pub(crate) fn all(place: &Place) -> Result<Vec<Line>, String> {
             times.push(daemon.stop()? as f64 / 1e6);
         }
         // The floor makes its cgroups where ours had been.
-        let Some(cgroup) = own_cgroup() else { return Err("there are no cgroups here".to_owned()) };
+        let Some(cgroup) = cgroups::own() else { return Err("there are no cgroups here".to_owned()) };
         bare.push(by_floor(place, &cgroup, &child, COUNT)?);
     }
     let (bare, strong, weak) = (median(&mut bare), median(&mut strong), median(&mut weak));
@@ -43,7 +43,7 @@ pub(crate) fn tree(place: &Place) -> Result<Vec<Line>, String> {
         let daemon = Daemon::start(&place.programs, &plan(1, &keys), output, |_| {})?;
         children.wait_bytes(1000)?;
         ours.push(daemon.stop()? as f64 / 1e6);
-        let Some(cgroup) = own_cgroup() else { return Err("there are no cgroups here".to_owned()) };
+        let Some(cgroup) = cgroups::own() else { return Err("there are no cgroups here".to_owned()) };
         let (children, output) = Children::new()?;
         let mut floor = place.floor.run("stop_tree", &[&cgroup, &program, "flat", COUNT], Stdio::piped(), output)?;
         children.wait_bytes(1000)?;
@@ -66,17 +66,4 @@ fn by_floor(place: &Place, cgroup: &str, child: &str, count: usize) -> Result<f6
     let took = line()?.parse::<f64>().map_err(|why| format!("the floor: {why}"))?;
     floor.wait().map_err(|why| format!("the floor: {why}"))?;
     Ok(took / 1e6)
-}
-
-/// The cgroup that this process is in, as a folder: the run's own lies below it.
-pub(super) fn own_cgroup() -> Option<String> {
-    let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mounts = std::fs::read_to_string("/proc/self/mounts").ok()?;
-    let root = mounts.lines().find_map(|line| {
-        let mut words = line.split(' ');
-        let (at, kind) = (words.nth(1)?, words.next()?);
-        (kind == "cgroup2").then(|| at.to_owned())
-    })?;
-    Some(format!("{root}{path}"))
 }
