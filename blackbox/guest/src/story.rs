@@ -1,7 +1,7 @@
 //! `guest-story`: what happens in a machine whose first process is verger, told line by line on its console.
 //!
-//! Called `tell` it is the story, a one-shot service among others; called `rest`, `fail`, `mend`, `eat` or `take` it is one of those
-//! others; called `below` it becomes a second daemon.
+//! Called `tell` it is the story, a one-shot service among others; called `rest`, `fail`, `mend`, `eat`, `take` or `confined` it is
+//! one of those others; called `below` it becomes a second daemon.
 //! It decides nothing: each line says what was seen, and the claims about it stand where the machine is booted.
 #![forbid(unsafe_code)]
 
@@ -42,8 +42,9 @@ fn main() -> Outcome {
         Some("eat") => eat(),
         Some("take") => take(),
         Some("swallow") => swallow(),
+        Some("confined") => tell_profile(),
         Some("below") => Err(become_another_daemon()?),
-        other => Err(format!("{other:?} is no part: tell, rest, fail, mend, eat, take or below").into()),
+        other => Err(format!("{other:?} is no part: tell, rest, fail, mend, eat, take, confined or below").into()),
     }
 }
 
@@ -134,9 +135,6 @@ fn a_profile_confines() -> Outcome {
     let mut control = connect()?;
     for name in ["confined", "confined-nobody"] {
         control.start(&Order::new(name))?;
-        let pid = one(&mut control, name)?.pid.ok_or("it has no process")?;
-        let current = fs::read_to_string(format!("/proc/{pid}/attr/apparmor/current"))?;
-        println!("story: {name} is in {}", current.trim());
     }
     if let Err(why) = control.start(&Order::new("strayed")) {
         println!("story: strayed: {why}");
@@ -145,6 +143,14 @@ fn a_profile_confines() -> Outcome {
     for line in String::from_utf8_lossy(&told.stdout).lines() {
         println!("story: strayed why: {line}");
     }
+    Ok(())
+}
+
+/// Says by which profile it is confined: it knows best. Who looks from outside can come in the middle of its execution, when its
+/// descriptors are closed already and its credentials are not yet changed (the kernel's `begin_new_exec`).
+fn tell_profile() -> Outcome {
+    let name = std::env::args().nth(2).ok_or("confined WHO")?;
+    println!("story: {name} is in {}", fs::read_to_string("/proc/self/attr/apparmor/current")?.trim());
     Ok(())
 }
 
