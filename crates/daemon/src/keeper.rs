@@ -44,6 +44,13 @@ pub(crate) enum Order {
     Begun = 5,
 }
 
+impl Order {
+    fn from_code(code: u64) -> Option<Order> {
+        let all = [Order::Hold, Order::LetGo, Order::LetGoOne, Order::Charge, Order::Begun];
+        all.into_iter().find(|order| *order as u64 == code)
+    }
+}
+
 /// A message, in both directions: an order and a label. The answer to what there is no room for is the message itself.
 pub(crate) const MESSAGE_BYTES: usize = 16 * 8;
 
@@ -121,13 +128,13 @@ impl Keeper {
         channel::send(&self.socket, &bytes, fd.as_slice()).map(drop)
     }
 
-    /// Something that it had no room for, and whether it is a run that said itself that it began.
-    pub(crate) fn refused(&self) -> Option<(Label, bool)> {
+    /// Something that it had no room for, and the order that it was to be held by: [`Order::Hold`] or [`Order::Begun`].
+    pub(crate) fn refused(&self) -> Option<(Order, Label)> {
         let mut bytes = [0; MESSAGE_BYTES];
         let received = channel::receive(&self.socket, &mut bytes, &mut []).ok()??;
-        let (order, words) = words_of(&bytes);
+        let (code, words) = words_of(&bytes);
         let label = Label::from_words(&words).filter(|_| received.length == MESSAGE_BYTES)?;
-        Some((label, order == Order::Begun as u64))
+        Some((Order::from_code(code)?, label))
     }
 
     /// Ends it before we do, when nothing is left for it to do: whoever waits for our end finds nobody of us then.
@@ -227,15 +234,15 @@ impl Own<'_> {
                 Ok(None) => return true,
                 Ok(Some(_)) | Err(_) => return false,
             };
-            let (order, words) = words_of(&bytes);
+            let (code, words) = words_of(&bytes);
             let [fd] = place;
             let label = Label::from_words(&words);
-            match (order, label, fd) {
-                (order, Some(label), Some(fd)) if order == Order::Hold as u64 => {
+            match (Order::from_code(code), label, fd) {
+                (Some(Order::Hold), Some(label), Some(fd)) => {
                     let held = hold(table, Held { label, fd: Some(fd) });
                     let _nobody_asks = if held { Ok(0) } else { channel::send(self.socket, &bytes, &[]) };
                 }
-                (order, Some(label), None) if order == Order::Begun as u64 => {
+                (Some(Order::Begun), Some(label), None) => {
                     let held = sender.is_some_and(|pid| match PidFd::open(pid) {
                         Ok(process) => {
                             // Only whoever comes after the daemon asks since when.
@@ -252,7 +259,7 @@ impl Own<'_> {
                     let _nobody_asks = if settled { Ok(0) } else { channel::send(self.socket, &bytes, &[]) };
                 }
                 // One whose descriptor did not come: no descriptor could be had here. Who has said itself that it began is held already.
-                (order, Some(label), None) if order == Order::Hold as u64 => {
+                (Some(Order::Hold), Some(label), None) => {
                     let is_it = |held: &&mut Held| held.label.is_same(&label) && held.label.pid == label.pid;
                     match table.iter_mut().find(is_it) {
                         Some(held) => held.label = label,
@@ -261,13 +268,13 @@ impl Own<'_> {
                         }
                     }
                 }
-                (order, Some(label), _) if order == Order::LetGo as u64 => {
+                (Some(Order::LetGo), Some(label), _) => {
                     table.retain(|held| held.label.run != label.run || held.label.is_of_the_plan());
                 }
-                (order, Some(label), _) if order == Order::LetGoOne as u64 => {
+                (Some(Order::LetGoOne), Some(label), _) => {
                     table.retain(|held| !held.label.is_same(&label));
                 }
-                (order, _, former) if order == Order::Charge as u64 => *charge = Charge::Taken(former.map(PidFd::from)),
+                (Some(Order::Charge), _, former) => *charge = Charge::Taken(former.map(PidFd::from)),
                 _ => {}
             }
         }
@@ -433,8 +440,8 @@ mod tests {
     /// Waits for what it had no room for.
     fn refused(keeper: &Keeper) -> Label {
         poll(&mut [PollFd::new(&keeper.socket, PollFlags::IN)], Some(&PATIENCE)).unwrap();
-        let (label, has_said_so_itself) = keeper.refused().expect("it says so");
-        assert!(!has_said_so_itself);
+        let (order, label) = keeper.refused().expect("it says so");
+        assert_eq!(order, Order::Hold);
         label
     }
 

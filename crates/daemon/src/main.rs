@@ -6,9 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod adopting;
 mod begin;
 mod brains;
 mod budget;
+mod calls;
 mod change;
 mod control;
 mod daemon;
@@ -20,6 +22,7 @@ mod handles;
 mod holding;
 mod inheritance;
 mod keeper;
+mod keeping;
 mod label;
 mod leftovers;
 mod limits;
@@ -41,6 +44,7 @@ mod reexec;
 mod shim;
 mod shims;
 mod starter;
+mod telling;
 mod trouble;
 mod words;
 mod world;

@@ -18,11 +18,15 @@ use verger_engine::life::CommandId;
 use verger_engine::runs::Pid;
 use verger_engine::time::{Moment, Span};
 use verger_linux::process::PidFd;
+use verger_wire::message::{Error, Replaced};
+
+use crate::daemon::Daemon;
+use crate::poll::Token;
 
 /// How long a program may take to say in which forms it takes things.
 const ANSWER: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 /// How long starts that are on their way are waited for.
-pub(crate) const STARTS: Span = Span::from_secs(2);
+const STARTS: Span = Span::from_secs(2);
 const SIGKILL: u8 = 9;
 
 /// What this program takes over, and leaves.
@@ -116,6 +120,68 @@ pub(crate) fn own_path() -> Option<PathBuf> {
     let bytes = link.as_os_str().as_bytes();
     let path = bytes.strip_suffix(b" (deleted)").unwrap_or(bytes);
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(path)))
+}
+
+impl Daemon {
+    /// Asks the program that is to take our place whether it can. The answer comes later.
+    pub(crate) fn reexec(&mut self, at: u32, program: Option<&str>, oneway: bool) -> Result<(), Error> {
+        if self.asking.is_some() || self.next.is_some() || self.world.awaits_adoption() {
+            return Err(Error::Busy);
+        }
+        let invalid = |expected: String| Error::Invalid { field: "program".into(), expected };
+        let path = program.map(PathBuf::from).or_else(own_path);
+        let path = path.ok_or_else(|| invalid("a path: where this program lies is not known".into()))?;
+        let command = self.control.promise(at, "", None, oneway);
+        let asked = Asking::begin(path, command).and_then(|asking| {
+            self.poll.add(&asking, Token::Asked)?;
+            Ok(asking)
+        });
+        match asked {
+            Ok(asking) => self.asking = Some(asking),
+            Err(errno) => {
+                let mut bytes = Vec::new();
+                let error = Error::Internal { text: format!("the program cannot be asked: {errno}") };
+                verger_wire::frame::write_error(&mut bytes, &error);
+                self.control.keep_promise(command, bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// The program has answered.
+    pub(crate) fn hear_answer(&mut self) {
+        let Some(answer) = self.asking.as_ref().and_then(Asking::answer) else { return };
+        let Some(asking) = self.asking.take() else { return };
+        self.poll.remove(&asking);
+        let mut bytes = Vec::new();
+        let path = asking.path.display().to_string();
+        let c_path = CString::new(asking.path.as_os_str().as_bytes());
+        match (answer, c_path) {
+            (Ok(()), Ok(c_path)) => {
+                self.log.tell(format_args!("becoming {path}, in the same process"));
+                let reply = Replaced { program: path, version: env!("CARGO_PKG_VERSION").into() };
+                verger_wire::frame::write_reply(&mut bytes, &reply, false);
+                self.next = Some(Next { path: c_path, by: self.now + STARTS });
+            }
+            (why, _) => {
+                let why = why.err().unwrap_or_default();
+                let expected = format!("a vergerd that takes over from this one ({path}: {why})");
+                verger_wire::frame::write_error(&mut bytes, &Error::Invalid { field: "program".into(), expected });
+            }
+        }
+        self.control.keep_promise(asking.command, bytes);
+    }
+
+    /// Becomes the next program, once no start is on its way. Comes back if it cannot be executed after all.
+    pub(crate) fn become_next(&mut self) {
+        let Some(next) = self.next.take_if(|next| next.by <= self.now || self.world.starter.is_idle()) else { return };
+        self.hear_world();
+        self.send();
+        self.recording.flush();
+        self.log.flush_last();
+        let errno = self.again.become_program(&next.path);
+        self.log.warn(format_args!("cannot become another program: {errno}; everything goes on as it was"));
+    }
 }
 
 #[cfg(test)]
