@@ -37,7 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
 use verger_engine::causes::{Cause, Root, RootKind, Transition};
-use verger_engine::image::{Condition, EdgeKind, EdgeView, Hold, Image, Ready, changed_keys};
+use verger_engine::image::{Condition, EdgeKind, EdgeView, Hold, Image, Ready, TargetView, WhenDown, changed_keys};
 use verger_engine::life::{
     CommandId, Failure, GroupPhase, GroupStatus, LifeEffect, Outcome, PhaseKind, Pressure, Request, Status, Switch,
     TargetFailure, TrialNews, Verb, Want,
@@ -946,8 +946,8 @@ fn switch_answer(engine: &Engine, switch: &Switch, outcome: Outcome, now: Moment
         (Outcome::Switched | Outcome::AlreadyActive, Some(status)) if switch.key == 0 => {
             let there = status.phase == GroupPhase::Complete;
             hold!(there, "I22", "a switch is answered {outcome:?}, and the group is {}", status.phase);
-            let members = members(engine, &status);
-            let missing = members.iter().filter_map(|slot| engine.status(*slot)).find(|member| {
+            let needed = needed(engine, &status);
+            let missing = needed.iter().filter_map(|slot| engine.status(*slot)).find(|member| {
                 let is_missing = !matches!(member.phase, PhaseKind::Running | PhaseKind::Done);
                 member.want != Want::Down && is_missing && !member.ignored
             });
@@ -962,10 +962,18 @@ fn switch_answer(engine: &Engine, switch: &Switch, outcome: Outcome, now: Moment
 
 /// The slots of the members of a group's present target.
 fn members(engine: &Engine, status: &GroupStatus) -> Vec<u32> {
+    present(engine, status, |target| target.members().collect())
+}
+
+/// The slots of those that it needs.
+fn needed(engine: &Engine, status: &GroupStatus) -> Vec<u32> {
+    present(engine, status, |target| target.needed().collect())
+}
+
+fn present(engine: &Engine, status: &GroupStatus, of: impl Fn(&TargetView<'_>) -> Vec<u32>) -> Vec<u32> {
     let Some(image) = engine.images().get(status.home.image) else { return Vec::new() };
-    let target = image.group(status.home.record).target(status.target);
-    let slots = target.members().filter_map(|at| engine.find(image.service(at).name()));
-    slots.map(|service| service.slot).collect()
+    let records = of(&image.group(status.home.record).target(status.target)).into_iter();
+    records.filter_map(|at| engine.find(image.service(at).name())).map(|service| service.slot).collect()
 }
 
 /// What has no program has come true: it was set, or has all that it requires.
@@ -984,12 +992,15 @@ fn is_met(engine: &Engine, edge: &EdgeView) -> bool {
     let Some(need) = engine.status(edge.target) else { return false };
     let wanted = need.want == Want::Up;
     let is_over = matches!(need.phase, PhaseKind::Done | PhaseKind::Failed);
+    // Who did what it was for was ready before, and that is enough for who does not go down with it.
+    let has_been = wanted && need.phase == PhaseKind::Done && need.set != Some(false);
+    let ready = need.ready || has_been && edge.when_down != WhenDown::Stop;
     match edge.condition {
-        Condition::Ready => need.ready,
+        Condition::Ready => ready,
         Condition::Started => wanted && (need.pid.is_some() && !need.awaits_debugger || need.phase == PhaseKind::Done),
         Condition::Healthy => {
             let healthy_after = engine.description(edge.target).map_or(Span::ZERO, |service| service.healthy_after());
-            need.ready && (need.phase == PhaseKind::Done || engine.now() >= need.since + healthy_after)
+            ready && (need.phase == PhaseKind::Done || engine.now() >= need.since + healthy_after)
         }
         Condition::Completed => wanted && need.phase == PhaseKind::Done,
         Condition::Exited(codes) => {

@@ -157,7 +157,7 @@ fn group_of(image: &Image, group: &GroupView<'_>) -> Group {
         Target {
             name: target.name().to_owned(),
             description: String::new(),
-            services: target.members().map(|member| image.service(member).name().to_owned()).collect(),
+            services: target.needed().map(|member| image.service(member).name().to_owned()).collect(),
             includes: Vec::new(),
             transition_timeout: target.transition_timeout(),
         }

@@ -526,6 +526,7 @@ impl Writer {
             let record = TargetRecord {
                 name: self.text(target.name)?,
                 members: list(&mut self.members, u32::SIZE, &target.members, |member, to| member.put(to)),
+                needed: list(&mut self.members, u32::SIZE, &target.needed, |member, to| member.put(to)),
                 transition_timeout: target.transition_timeout,
             };
             push(&mut self.targets, TargetRecord::SIZE, |to| record.put(to));

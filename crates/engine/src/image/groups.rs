@@ -10,8 +10,9 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use super::EdgeKind;
 use super::build::BuildError;
-use super::plan::{Group, OFF, Plan, Service};
+use super::plan::{Condition, Group, OFF, Plan, Service};
 use super::recovery::{FlatStep, flat_steps};
 use super::view::EdgeView;
 use crate::names::check_name;
@@ -31,6 +32,8 @@ pub(super) struct FlatTarget<'p> {
     pub(super) name: &'p str,
     /// Numbers of services, rising.
     pub(super) members: Vec<u32>,
+    /// Those of them without which the target is not there, rising.
+    pub(super) needed: Vec<u32>,
     pub(super) transition_timeout: Span,
 }
 
@@ -129,7 +132,8 @@ fn listed<'p>(group: &'p Group, index: &BTreeMap<&str, u32>) -> Result<FlatGroup
             }
         }
         let transition_timeout = target.map_or(Span::FOREVER, |target| target.transition_timeout);
-        flat.push(FlatTarget { name, members: members.into_iter().collect(), transition_timeout });
+        let members = members.into_iter().collect();
+        flat.push(FlatTarget { name, members, needed: Vec::new(), transition_timeout });
     }
     let fallback = if group.fallback.is_empty() { None } else { Some(find(&group.fallback, "the fallback")?) };
     let initial = find(&group.initial, "the initial target")?;
@@ -150,7 +154,7 @@ fn take_in_what_is_pulled(groups: &mut [FlatGroup<'_>], edges_of: &[Vec<EdgeView
     for (number, group) in groups.iter().enumerate() {
         let mut of_group = Vec::with_capacity(group.targets.len());
         for target in &group.targets {
-            let reached = pulled(&target.members, edges_of);
+            let reached = reached(&target.members, edges_of, |edge| edge.kind.pulls());
             for at in &reached {
                 by[*at as usize] = match by[*at as usize] {
                     By::Nobody => By::One(number),
@@ -167,17 +171,24 @@ fn take_in_what_is_pulled(groups: &mut [FlatGroup<'_>], edges_of: &[Vec<EdgeView
             let listed: BTreeSet<u32> = target.members.iter().copied().collect();
             let is_member =
                 |at: &u32| listed.contains(at) || by[*at as usize] == By::One(number) && !order[*at as usize].autostart;
+            let needed = self::reached(&target.members, edges_of, is_needed);
             target.members = reached.into_iter().filter(is_member).collect();
+            target.needed = target.members.iter().copied().filter(|at| needed.contains(at)).collect();
         }
     }
 }
 
-/// The members and whatever they pull, rising.
-fn pulled(members: &[u32], edges_of: &[Vec<EdgeView>]) -> BTreeSet<u32> {
+/// Whether who has this edge cannot be without the other. Who waits for an end, whatever it is like, says himself what of it.
+fn is_needed(edge: &EdgeView) -> bool {
+    edge.kind == EdgeKind::Requires && !matches!(edge.condition, Condition::Exited(_))
+}
+
+/// The members and whatever such edges lead to from them, rising.
+fn reached(members: &[u32], edges_of: &[Vec<EdgeView>], leads: impl Fn(&EdgeView) -> bool) -> BTreeSet<u32> {
     let mut reached: BTreeSet<u32> = members.iter().copied().collect();
     let mut next: Vec<u32> = members.to_vec();
     while let Some(here) = next.pop() {
-        for edge in edges_of[here as usize].iter().filter(|edge| edge.kind.pulls()) {
+        for edge in edges_of[here as usize].iter().filter(|edge| leads(edge)) {
             if reached.insert(edge.target) {
                 next.push(edge.target);
             }

@@ -12,7 +12,7 @@ use crate::time::Span;
 /// What an image begins with.
 pub const MAGIC: [u8; 8] = *b"verger\x00\x01";
 /// The version of this layout. A daemon takes exactly its own.
-pub const VERSION: u32 = 12;
+pub const VERSION: u32 = 13;
 /// No image is larger: offsets are 32 bits, and nobody plans 64 MiB of services by accident.
 pub const IMAGE_BYTES_MAX: usize = 64 << 20;
 /// The checksum covers everything from here on (after magic, version and itself).
@@ -295,8 +295,9 @@ record! {
 
 record! {
     /// `members`: the numbers of services, rising: those listed, those of included targets, and what all of them pull as far as
-    /// no other group does.
-    TargetRecord { name: Text, members: List, transition_timeout: Span, }
+    /// no other group does. `needed`: those of them without which the target is not there: those listed and included, and what
+    /// they require; what is only wanted, is one of several or may end as it likes is not among them.
+    TargetRecord { name: Text, members: List, needed: List, transition_timeout: Span, }
 }
 
 record! {

@@ -104,6 +104,8 @@ impl Image {
                 let target = group.target(number);
                 sound(number == 0 || group.target(number - 1).name() < target.name(), "targets are not in order")?;
                 sound(target.members().is_sorted_by(|a, b| a < b), "members are not in order")?;
+                sound(target.needed().is_sorted_by(|a, b| a < b), "needed members are not in order")?;
+                sound(target.needed().all(|member| target.has(member)), "what a target needs is no member")?;
                 for member in target.members() {
                     sound(member < self.len(), "a target has no such member")?;
                     let service = self.service(member);
@@ -331,8 +333,10 @@ impl<'i> Checker<'i> {
         for record in self.records(self.tables.targets, TargetRecord::SIZE) {
             let name = self.text(TargetRecord::name(record))?;
             sound(check_name(name).is_ok(), "a target's name is none")?;
-            sound(within(TargetRecord::members(record), self.tables.members), "a list reaches outside its table")?;
-            members += u64::from(TargetRecord::members(record).count);
+            for list in [TargetRecord::members(record), TargetRecord::needed(record)] {
+                sound(within(list, self.tables.members), "a list reaches outside its table")?;
+                members += u64::from(list.count);
+            }
         }
         sound(members <= u64::from(self.tables.members.count), "targets share their members")?;
         for record in self.records(self.tables.recovery, RecoveryRecord::SIZE) {

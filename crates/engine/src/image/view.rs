@@ -780,9 +780,7 @@ impl<'i> TargetView<'i> {
 
     /// The number of a member in the image; members are in the order of these numbers.
     pub fn member(&self, at: u32) -> u32 {
-        let list = TargetRecord::members(self.record);
-        debug_assert!(at < list.count, "member {at} of {}", list.count);
-        u32::get(self.image.entry(self.image.tables.members, list.start + at, u32::SIZE))
+        self.number(TargetRecord::members(self.record), at)
     }
 
     /// The numbers of its members, rising.
@@ -793,10 +791,41 @@ impl<'i> TargetView<'i> {
 
     /// Whether it has this member.
     pub fn has(&self, member: u32) -> bool {
-        let (mut low, mut high) = (0, self.len());
+        self.is_listed(TargetRecord::members(self.record), member)
+    }
+
+    /// How many of its members it cannot be without.
+    pub fn needed_len(&self) -> u32 {
+        TargetRecord::needed(self.record).count
+    }
+
+    /// The number of one of those in the image; they are in the order of these numbers.
+    pub fn needed_member(&self, at: u32) -> u32 {
+        self.number(TargetRecord::needed(self.record), at)
+    }
+
+    /// The numbers of the members that it cannot be without, rising: those listed and included, and what they require.
+    pub fn needed(&self) -> impl Iterator<Item = u32> + use<'i> {
+        let target = *self;
+        (0..self.needed_len()).map(move |at| target.needed_member(at))
+    }
+
+    /// Whether it cannot be without this one.
+    pub fn needs(&self, member: u32) -> bool {
+        self.is_listed(TargetRecord::needed(self.record), member)
+    }
+
+    fn number(&self, list: List, at: u32) -> u32 {
+        debug_assert!(at < list.count, "member {at} of {}", list.count);
+        u32::get(self.image.entry(self.image.tables.members, list.start + at, u32::SIZE))
+    }
+
+    /// Whether a number is in a list whose numbers rise.
+    fn is_listed(&self, list: List, number: u32) -> bool {
+        let (mut low, mut high) = (0, list.count);
         while low < high {
             let middle = low + (high - low) / 2;
-            match self.member(middle).cmp(&member) {
+            match self.number(list, middle).cmp(&number) {
                 core::cmp::Ordering::Less => low = middle + 1,
                 core::cmp::Ordering::Equal => return true,
                 core::cmp::Ordering::Greater => high = middle,

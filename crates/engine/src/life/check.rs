@@ -252,7 +252,7 @@ impl Life {
                     hold!(on.is_some_and(|on| on.group == at && !arrived(on)), "a group waits for nobody's arrival");
                 }
                 GroupPhase::Complete => {
-                    for member in target.members() {
+                    for member in target.needed() {
                         let name = group_image(runs, home).service(member).name();
                         let slot = self.find(runs.images(), name).map(|slot| &self.slots[slot as usize]);
                         let has_failed = |slot: &Slot| matches!(slot.phase, Phase::Failed(_) | Phase::Blocked { .. });

@@ -4,9 +4,10 @@
 //! run any more (or is stuck), what the new target has and what is not wanted yet is asked for. Who is in both is not touched. So a
 //! switch only sets what is asked for, and the graph does the rest.
 //!
-//! A group is complete when every member of its target has arrived: is up, or has done what it was for, or was stopped by
-//! somebody. A member that will not arrive by itself, or time running out, makes the switch fail; a member that fails later
-//! makes the target fail. Then the group goes to its fallback; where that fails too, to it again after a rest, as often as the
+//! A group is complete when every member that its target needs has arrived: is up, or has done what it was for, or was stopped by
+//! somebody. One that will not arrive by itself, or time running out, makes the switch fail; one that fails later makes the target
+//! fail. Needed is what the target lists and what that requires. What is only wanted, or is one of several, comes up with the
+//! others and holds nobody up. Then the group goes to its fallback; where that fails too, to it again after a rest, as often as the
 //! plan says; then its last resort (`resort.rs`). So every switch ends in some target, or in the end of everything.
 
 mod resort;
@@ -130,7 +131,7 @@ pub(super) struct Group {
     pub(super) until: Moment,
     /// Services that this switch put down and that have a run still.
     pub(super) leaving: u32,
-    /// The member that is awaited: its number among the members, and its slot.
+    /// The member that is awaited: its number among those needed, and its slot.
     pub(super) at: u32,
     pub(super) on: u32,
     /// A member that has failed since it was last looked.
@@ -551,8 +552,8 @@ impl Life {
         true
     }
 
-    /// A member of the present target that has failed and is still wanted. The one that was told last need not be it: another
-    /// may have failed before, and that one been turned round since.
+    /// A needed member of the present target that has failed and is still wanted. The one that was told last need not be it:
+    /// another may have failed before, and that one been turned round since.
     fn failed_member(&mut self, images: &Images, at: u32, home: Home) -> Option<u32> {
         let told = core::mem::replace(&mut self.groups.places[at as usize].failed, END);
         let has_failed = |slot: &u32| {
@@ -560,25 +561,28 @@ impl Life {
             let has_failed = matches!(service.phase, Phase::Failed(_) | Phase::Blocked { .. });
             has_failed && service.want == Want::Up && !service.ignored
         };
-        if told == END || has_failed(&told) {
-            return Some(told).filter(|told| *told != END);
+        if told == END {
+            return None;
         }
         let target = group_view(images, home).target(self.groups.places[at as usize].target);
-        target.members().filter_map(|record| self.slot_of(images, Home { record, ..home })).find(has_failed)
+        if has_failed(&told) && self.record_of(images, told, home).is_some_and(|record| target.needs(record)) {
+            return Some(told);
+        }
+        target.needed().filter_map(|record| self.slot_of(images, Home { record, ..home })).find(has_failed)
     }
 
-    /// Waits for the next member that has not arrived; the switch has ended when there is none, or when one will not come.
+    /// Waits for the next needed member that has not arrived; the switch has ended when there is none, or when one will not come.
     fn look_at_members(&mut self, runs: &mut Runs, at: u32, home: Home) {
         if let Some(slot) = self.failed_member(runs.images(), at, home) {
             return self.target_failed(runs, at, home, TargetFailure::Member { slot });
         }
         let place = &self.groups.places[at as usize];
         let (target, from) = (place.target, place.at);
-        let count = group_view(runs.images(), home).target(target).len();
+        let count = group_view(runs.images(), home).target(target).needed_len();
         // Once around, beginning where the last look ended.
         let around = (0..=from.min(count.saturating_sub(1))).rev().chain((from + 1..count).rev());
         for number in around.filter(|number| *number < count) {
-            let member = group_view(runs.images(), home).target(target).member(number);
+            let member = group_view(runs.images(), home).target(target).needed_member(number);
             let Some(slot) = self.slot_of(runs.images(), Home { record: member, ..home }) else { continue };
             let service = &self.slots[slot as usize];
             let arrived = match (service.want, service.phase) {
@@ -740,6 +744,15 @@ impl Life {
             return Some(record.record);
         }
         self.find(images, images.service(record).name())
+    }
+
+    /// The record by which an image describes the service in a slot.
+    fn record_of(&self, images: &Images, slot: u32, image: Home) -> Option<u32> {
+        let home = self.slots.get(slot as usize)?.home?;
+        if home.image == image.image {
+            return Some(home.record);
+        }
+        images.get(image.image)?.find(images.service(home).name())
     }
 
     /// What is shown of the group in a place; `None` when nobody lives there.

@@ -5,7 +5,7 @@
 use super::graph::Neighbour;
 use super::phase::{Because, Phase, Want};
 use super::{Bare, Life, Slot};
-use crate::image::{Condition, ConditionKind, EdgeKind, ExitCodes};
+use crate::image::{Condition, ConditionKind, EdgeKind, ExitCodes, WhenDown};
 use crate::images::Images;
 use crate::runs::Ended;
 use crate::time::Moment;
@@ -48,7 +48,7 @@ impl Life {
     /// When what stands in a service's way may have gone by time alone; never, if it does not.
     pub(super) fn look_at(&self, images: &Images, slot: u32, need: Neighbour) -> Moment {
         let by_time = |need: Neighbour| match need.condition {
-            ConditionKind::Healthy if need.kind.pulls() && self.is_ready(need.slot) => {
+            ConditionKind::Healthy if need.kind.pulls() && self.is_ready_for(need) => {
                 self.healthy_at(images, need.slot)
             }
             ConditionKind::Started
@@ -72,14 +72,11 @@ impl Life {
         let service = &self.slots[need.slot as usize];
         let wanted = service.want == Want::Up;
         match need.condition {
-            ConditionKind::Ready => self.is_ready(need.slot),
+            ConditionKind::Ready => self.is_ready_for(need),
             ConditionKind::Started => {
                 wanted && (service.spawned && service.phase.kind().is_live() || service.phase == Phase::Done)
             }
-            ConditionKind::Healthy => {
-                let ready = self.is_ready(need.slot);
-                ready && self.now >= self.healthy_at(images, need.slot)
-            }
+            ConditionKind::Healthy => self.is_ready_for(need) && self.now >= self.healthy_at(images, need.slot),
             ConditionKind::Completed => wanted && service.phase == Phase::Done,
             ConditionKind::Exited => {
                 let is_over = matches!(service.phase, Phase::Done | Phase::Failed(_));
@@ -111,6 +108,13 @@ impl Life {
         }
     }
 
+    /// Whether a need is ready, or has been and did what it was for: that is enough for who does not go down with it.
+    fn is_ready_for(&self, need: Neighbour) -> bool {
+        let service = &self.slots[need.slot as usize];
+        let has_been = service.phase == Phase::Done && service.want == Want::Up && need.when_down != WhenDown::Stop;
+        self.is_ready(need.slot) || has_been && !self.is_unset(need.slot)
+    }
+
     /// Whether dependents of a service may go on that ask for no more than that it is ready.
     pub(super) fn is_ready(&self, slot: u32) -> bool {
         let service = &self.slots[slot as usize];
@@ -139,7 +143,9 @@ impl Life {
             Phase::Failed(_) | Phase::Blocked { .. } => service.want != Want::Again,
             Phase::Done => {
                 let asks_more = match need.condition {
-                    ConditionKind::Ready | ConditionKind::Healthy => !service.one_shot,
+                    ConditionKind::Ready | ConditionKind::Healthy => {
+                        !service.one_shot && need.when_down == WhenDown::Stop
+                    }
                     ConditionKind::Exited => true,
                     ConditionKind::Started | ConditionKind::Completed => false,
                 };

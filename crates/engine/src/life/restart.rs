@@ -11,7 +11,7 @@ use super::phase::{Failure, Phase};
 use super::{Life, Why};
 use crate::causes::{Cause, RootId};
 use crate::image::{RestartPolicy, ServiceView};
-use crate::runs::{Ended, Exit, Runs};
+use crate::runs::{Ended, Runs};
 use crate::time::Span;
 
 /// Where growth begins when the plan's first delay is none.
@@ -59,7 +59,7 @@ impl Life {
         }
         let retries = self.description(runs, slot).start_retries();
         let was_ready = self.slots[slot as usize].was_ready;
-        let verdict = match (self.verdict(&self.description(runs, slot), end), retries) {
+        let verdict = match (verdict(&self.description(runs, slot), end, was_ready), retries) {
             (Verdict::Restart | Verdict::Fail(_), Some(retries)) if !was_ready => {
                 let service = &self.slots[slot as usize];
                 if service.start_retries < retries && !service.ignored {
@@ -72,8 +72,11 @@ impl Life {
         };
         if self.slots[slot as usize].ignored {
             // Nothing follows from it.
-            let phase =
-                if let Verdict::Done = verdict { Phase::Done } else { ignored_end(end, &self.description(runs, slot)) };
+            let phase = if let Verdict::Done = verdict {
+                Phase::Done
+            } else {
+                ignored_end(&self.description(runs, slot), end, was_ready)
+            };
             return self.move_to(slot, phase, why);
         }
         if !matches!(verdict, Verdict::Done) {
@@ -83,27 +86,6 @@ impl Life {
             Verdict::Restart => self.restart(runs, slot, end, why),
             Verdict::Done => self.rest_in_peace(runs, slot, Phase::Done, why),
             Verdict::Fail(failure) => self.escalate(runs, slot, failure, why),
-        }
-    }
-
-    fn verdict(&self, service: &ServiceView<'_>, end: UnaskedEnd) -> Verdict {
-        let failure = end.failure();
-        let success = match end {
-            UnaskedEnd::Exited(exit) => {
-                matches!(exit.ended, Ended::Exited(code) if service.success().contains(code))
-            }
-            UnaskedEnd::NotReady => false,
-            // What keeps a start from succeeding stays so until somebody acts.
-            UnaskedEnd::StartFailed(_) => return Verdict::Fail(failure),
-        };
-        // A one-shot that succeeded has done what it was for.
-        if success && service.ready().is_one_shot() {
-            return Verdict::Done;
-        }
-        match (service.restart(), success) {
-            (RestartPolicy::Always, _) | (RestartPolicy::OnFailure, false) => Verdict::Restart,
-            (RestartPolicy::OnFailure | RestartPolicy::Never, true) => Verdict::Done,
-            (RestartPolicy::Never, false) => Verdict::Fail(failure),
         }
     }
 
@@ -157,13 +139,35 @@ impl Life {
     }
 }
 
-/// What becomes of a service that is ignored and would have been restarted.
-fn ignored_end(end: UnaskedEnd, service: &ServiceView<'_>) -> Phase {
-    let success = |exit: Exit| matches!(exit.ended, Ended::Exited(code) if service.success().contains(code));
-    match end {
-        UnaskedEnd::Exited(exit) if success(exit) => Phase::Done,
-        UnaskedEnd::Exited(_) | UnaskedEnd::NotReady | UnaskedEnd::StartFailed(_) => Phase::Failed(end.failure()),
+fn verdict(service: &ServiceView<'_>, end: UnaskedEnd, was_ready: bool) -> Verdict {
+    let failure = end.failure();
+    if let UnaskedEnd::StartFailed(_) = end {
+        // What keeps a start from succeeding stays so until somebody acts.
+        return Verdict::Fail(failure);
     }
+    let success = has_succeeded(service, end, was_ready);
+    // A one-shot that succeeded has done what it was for.
+    if success && service.ready().is_one_shot() {
+        return Verdict::Done;
+    }
+    match (service.restart(), success) {
+        (RestartPolicy::Always, _) | (RestartPolicy::OnFailure, false) => Verdict::Restart,
+        (RestartPolicy::OnFailure | RestartPolicy::Never, true) => Verdict::Done,
+        (RestartPolicy::Never, false) => Verdict::Fail(failure),
+    }
+}
+
+/// Whether it did what it was for: it ended well, and not before it was ready. Who is awaited to say that it is ready and ends
+/// without a word has done nothing of what others wait for.
+fn has_succeeded(service: &ServiceView<'_>, end: UnaskedEnd, was_ready: bool) -> bool {
+    let UnaskedEnd::Exited(exit) = end else { return false };
+    let is_good = matches!(exit.ended, Ended::Exited(code) if service.success().contains(code));
+    is_good && (was_ready || service.ready().is_one_shot())
+}
+
+/// What becomes of a service that is ignored and would have been restarted.
+fn ignored_end(service: &ServiceView<'_>, end: UnaskedEnd, was_ready: bool) -> Phase {
+    if has_succeeded(service, end, was_ready) { Phase::Done } else { Phase::Failed(end.failure()) }
 }
 
 /// The rest before the n-th restart in a row.

@@ -10,7 +10,7 @@ use crate::Event;
 use crate::budget::Patience;
 use crate::causes::Actor;
 use crate::desk::{Desk, image, service};
-use crate::image::{Ready, RestartPolicy, Service};
+use crate::image::{Need, Ready, RestartPolicy, Service, WhenDown};
 use crate::runs::Step;
 use crate::time::Span;
 
@@ -347,6 +347,43 @@ fn one_shots_are_done_when_they_exit_well() {
     let mut desk = Desk::new(vec![one_shot, user]);
     desk.spawned("setup").exits("setup", 2);
     assert_eq!(desk.phases(), "app blocked, setup failed");
+}
+
+#[test]
+fn who_was_ready_and_did_what_it_was_for_is_a_ground_to_start() {
+    let helper = with("helper", |s| (s.ready, s.restart) = (Ready::Notify, RestartPolicy::Never));
+    let slow = with("slow", |s| s.ready = Ready::Notify);
+    let user = |when_down| {
+        with("app", |s| {
+            let needs = |name: &str| Need { when_down, ..Need::from(name) };
+            s.requires = vec![needs("helper"), needs("slow")];
+        })
+    };
+    let end_first = |when_down| {
+        let mut desk = Desk::new(vec![helper.clone(), slow.clone(), user(when_down)]);
+        desk.spawned("helper").spawned("slow").ready("helper").exits("helper", 0).ready("slow");
+        desk.phases()
+    };
+    assert_eq!(end_first(WhenDown::Keep), "app starting, helper done, slow running");
+    assert_eq!(end_first(WhenDown::Restart), "app starting, helper done, slow running");
+    // Who goes down with it does not start without it.
+    assert_eq!(end_first(WhenDown::Stop), "app blocked, helper done, slow running");
+}
+
+#[test]
+fn who_ends_well_before_it_is_ready_has_failed() {
+    let helper = |restart| with("helper", |s| (s.ready, s.restart) = (Ready::Notify, restart));
+    let user = with("app", |s| s.requires = vec!["helper".into()]);
+    let end_early = |restart| {
+        let mut desk = Desk::new(vec![helper(restart), user.clone()]);
+        desk.spawned("helper").exits("helper", 0);
+        desk.phases()
+    };
+    assert_eq!(end_early(RestartPolicy::Never), "app blocked, helper failed");
+    assert_eq!(end_early(RestartPolicy::OnFailure), "app waiting, helper resting");
+    let mut desk = Desk::new(vec![helper(RestartPolicy::OnFailure), user]);
+    desk.spawned("helper").ready("helper").exits("helper", 0);
+    assert_eq!(desk.phases(), "app starting, helper done");
 }
 
 #[test]

@@ -173,6 +173,66 @@ fn a_crash_in_steady_state_leads_to_the_fallback_and_dependents_in_it_are_left_a
 }
 
 #[test]
+fn what_a_target_can_be_without_does_not_fail_it() {
+    let with = |more: &dyn Fn(&mut Service)| {
+        let mut camera = member("camera", &["bus"]);
+        more(&mut camera);
+        let mut plan = car();
+        plan.services[1] = camera;
+        plan.services.extend(["radio", "spare"].map(|name| member(name, &[])));
+        let check = Service { ready: Ready::Exit, ..member("check", &[]) };
+        plan.services.push(check);
+        plan.groups[0].initial = "drive".into();
+        let mut desk = Desk::new(vec![]);
+        desk.plan_whole(&plan);
+        desk.spawned("bus").ready("bus");
+        desk
+    };
+    let phase = |desk: &Desk| desk.engine.groups().next().map(|group| (group.target, group.phase));
+    let target_of = |desk: &Desk| phase(desk).map(|(target, _)| target);
+    let (drive, fallback) = (Some((1, GroupPhase::Complete)), Some(2));
+
+    // Wanted: it fails at its start, or later.
+    let mut desk = with(&|camera| camera.wants = vec!["radio".into()]);
+    desk.spawned("radio").exits("radio", 1);
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert_eq!(phase(&desk), drive);
+    let mut desk = with(&|camera| camera.wants = vec!["radio".into()]);
+    comes_up(&mut desk, &["radio", "camera", "planner"]);
+    desk.exits("radio", 1);
+    assert_eq!(phase(&desk), drive);
+    assert!(desk.phases().contains("radio failed"), "{}", desk.phases());
+
+    // One of several.
+    let mut desk = with(&|camera| camera.any_of = vec!["radio".into(), "spare".into()]);
+    desk.spawned("radio").spawned("spare").exits("radio", 1).ready("spare");
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert_eq!(phase(&desk), drive);
+    // Of which not one comes: then who needs one of them is blocked, and that one is needed.
+    let mut desk = with(&|camera| camera.any_of = vec!["radio".into(), "spare".into()]);
+    desk.spawned("radio").spawned("spare").exits("radio", 1).exits("spare", 1);
+    assert_eq!(target_of(&desk), fallback);
+
+    // Required to have ended in one of these ways.
+    let ended =
+        |codes: &[u8]| Need { condition: Condition::Exited(codes.iter().copied().collect()), ..Need::from("check") };
+    let mut desk = with(&|camera| camera.requires.push(ended(&[0, 3])));
+    desk.spawned("check").exits("check", 3);
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert_eq!(phase(&desk), drive);
+    let mut desk = with(&|camera| camera.requires.push(ended(&[0, 3])));
+    desk.spawned("check").exits("check", 4);
+    assert_eq!(target_of(&desk), fallback);
+
+    // What is required fails the target whenever it fails.
+    let mut desk = with(&|camera| camera.requires.push("radio".into()));
+    comes_up(&mut desk, &["radio", "camera", "planner"]);
+    assert_eq!(phase(&desk), drive);
+    desk.exits("radio", 1);
+    assert_eq!(target_of(&desk), fallback);
+}
+
+#[test]
 fn a_fallback_that_fails_is_tried_a_few_times_and_then_comes_the_last_resort() {
     let mut desk = safe_car();
     for (nth, rest) in [(1, 1), (2, 2), (3, 4)] {

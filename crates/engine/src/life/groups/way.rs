@@ -257,8 +257,9 @@ impl Life {
                 self.try_again(slot, root);
             }
         }
+        let needed = group_view(runs.images(), home).target(target).needed_len();
         let place = &mut self.groups.places[at as usize];
-        place.at = count.saturating_sub(1);
+        place.at = needed.saturating_sub(1);
         place.failed = END;
         self.go_into(at, GroupPhase::Starting);
         // From here on everything that is needed is pulled. What is not was kept for one that had to give way.
