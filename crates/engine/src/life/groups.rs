@@ -214,6 +214,22 @@ impl Life {
         (present.count() + new.count()) as u32
     }
 
+    /// A group that somebody else than the change on trial has sent somewhere stays there when that one is rolled back.
+    pub(super) fn forget_targets_of_those_sent(
+        &mut self,
+        images: &Images,
+        former: crate::images::ImageId,
+        change: RootId,
+    ) {
+        let mut before = core::mem::take(&mut self.groups.before);
+        before.retain(|(record, _)| {
+            let name = group_view(images, Home { image: former, record: *record }).name();
+            let place = self.find_group(images, name).map(|at| &self.groups.places[at as usize]);
+            place.is_none_or(|place| place.root == change)
+        });
+        self.groups.before = before;
+    }
+
     /// Points every group of an image to it, in the place it has or in a new one; its target, by name, stays active.
     pub(super) fn describe_groups(
         &mut self,
@@ -226,18 +242,16 @@ impl Life {
         for record in 0..count {
             let home = Home { image, record };
             runs.images_mut().retain(image);
-            let (name, initial) = {
-                let view = group_view(runs.images(), home);
-                // Rolled back to, a group is at the target where it was.
-                let before = match taking {
-                    Taking::New(_) => None,
-                    Taking::Former => self.groups.target_before(record),
-                };
-                (view.name(), before.filter(|target| *target < view.target_count()).unwrap_or(view.initial()))
+            let view = group_view(runs.images(), home);
+            // Rolled back to, a group is at the target where it was.
+            let before = match taking {
+                Taking::New(_) => None,
+                Taking::Former => self.groups.target_before(record).filter(|target| *target < view.target_count()),
             };
-            match self.find_group(runs.images(), name) {
-                Some(at) => self.move_group(runs, at, home),
-                None => self.settle_group(home, initial, root),
+            let initial = view.initial();
+            match self.find_group(runs.images(), view.name()) {
+                Some(at) => self.move_group(runs, at, home, before),
+                None => self.settle_group(home, before.unwrap_or(initial), root),
             }
         }
         // A part of a plan leaves the other groups.
@@ -252,14 +266,13 @@ impl Life {
         self.learn_members(runs.images());
     }
 
-    fn move_group(&mut self, runs: &mut Runs, at: u32, home: Home) {
+    fn move_group(&mut self, runs: &mut Runs, at: u32, home: Home, before: Option<u32>) {
         let place = &mut self.groups.places[at as usize];
-        let Some(before) = place.home.replace(home) else { return };
-        let name = group_view(runs.images(), before).target(place.target).name();
+        let Some(described) = place.home.replace(home) else { return };
+        let name = group_view(runs.images(), described).target(place.target).name();
         let view = group_view(runs.images(), home);
-        let same = view.find_target(name);
-        place.target = same.unwrap_or(view.initial());
-        runs.images_mut().release(before.image);
+        place.target = before.or(view.find_target(name)).unwrap_or(view.initial());
+        runs.images_mut().release(described.image);
     }
 
     fn settle_group(&mut self, home: Home, initial: u32, root: RootId) {

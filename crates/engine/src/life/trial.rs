@@ -410,6 +410,11 @@ impl Life {
         if let Some(former) = former {
             runs.images_mut().retain(former);
         }
+        if let Some(trial) = &self.trial
+            && let Some(former) = former
+        {
+            self.forget_targets_of_those_sent(runs.images(), former, trial.root);
+        }
         let targets = core::mem::take(&mut self.groups.before);
         self.end_trial(runs);
         self.groups.before = targets;

@@ -1,5 +1,6 @@
 //! Changes of a plan, kept and rolled back.
 
+use alloc::string::ToString;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
@@ -305,6 +306,46 @@ fn a_group_that_was_removed_comes_back_to_where_it_was() {
     assert_eq!((desk.phases().as_str(), desk.run("b")), ("a down, b running", run));
     let group = desk.engine.groups().next().unwrap();
     assert_eq!(desk.engine.group_description(group.group.slot).unwrap().target(group.target).name(), "two");
+}
+
+#[test]
+fn a_group_whose_target_the_change_removed_comes_back_to_it() {
+    let target = |name: &str, services: &[&str]| Target {
+        name: name.into(),
+        services: services.iter().map(|name| (*name).into()).collect(),
+        ..Target::default()
+    };
+    let plan = |targets: Vec<Target>, initial: &str, motor_by_itself: bool| {
+        let motor = with("motor", |it| it.autostart = motor_by_itself);
+        let services = vec![with("brake", |it| it.autostart = false), motor];
+        let group = Group { targets, initial: initial.into(), ..Group::default() };
+        Plan { services, groups: vec![group], ..Plan::default() }
+    };
+    let (drive, safe) = (target("drive", &["motor"]), target("safe", &["brake"]));
+    let former = plan(vec![drive, safe.clone()], "drive", false);
+    let changed = plan(vec![safe.clone(), target("slow", &[])], "safe", true);
+    let changed_to_safe = || {
+        let mut desk = Desk::new(Vec::new());
+        desk.plan_whole(&former).spawned("motor");
+        let run = desk.run("motor");
+        desk.apply_whole(&changed, Some(Span::from_secs(60))).spawned("brake").forget();
+        assert_eq!((desk.phases().as_str(), desk.run("motor")), ("brake running, motor running", run));
+        (desk, run)
+    };
+    let at = |desk: &Desk| {
+        let group = desk.engine.groups().next().unwrap();
+        desk.engine.group_description(group.group.slot).unwrap().target(group.target).name().to_string()
+    };
+    let (mut desk, run) = changed_to_safe();
+    assert_eq!(at(&desk), "safe");
+    desk.decide(false).exits("brake", 0);
+    assert_eq!((desk.phases().as_str(), at(&desk).as_str()), ("brake down, motor running", "drive"));
+    assert_eq!(desk.run("motor"), run, "the change has not touched it, and neither has its end");
+    // Where somebody has sent the group meanwhile, it stays.
+    let (mut desk, _) = changed_to_safe();
+    desk.switch("slow").exits("brake", 0).switch("safe").spawned("brake").forget();
+    desk.decide(false).exits("motor", 0);
+    assert_eq!((desk.phases().as_str(), at(&desk).as_str()), ("brake running, motor down", "safe"));
 }
 
 #[test]
