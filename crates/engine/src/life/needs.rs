@@ -40,6 +40,20 @@ impl Life {
         found.or_else(|| needs.find_from(edge, |need| need.kind == EdgeKind::AnyOf && none_is_met()))
     }
 
+    /// Whom a service had to wait for that waited for this one: of `any_of` it is the one that came last of those that have come.
+    pub(super) fn who_has_arrived(&self, images: &Images, slot: u32, on: u32) -> u32 {
+        let needs = self.graph.needs(slot);
+        let any_of = || needs.iter().filter(|need| need.kind == EdgeKind::AnyOf);
+        let waits_for_one_of_them = any_of().any(|need| need.slot == on);
+        let mut met = any_of().filter(|need| waits_for_one_of_them && self.is_met(images, slot, *need));
+        let last = |a: Neighbour, b: Neighbour| {
+            let since = |need: Neighbour| self.slots[need.slot as usize].since;
+            if since(b) > since(a) { b } else { a }
+        };
+        let first = met.next();
+        first.map_or(on, |first| met.fold(first, last).slot)
+    }
+
     /// Whether a need that stands in the way will not be met by itself.
     pub(super) fn blocks(&self, need: Neighbour) -> bool {
         matches!(need.kind, EdgeKind::Requires | EdgeKind::AnyOf) && self.is_out_of_reach(need)

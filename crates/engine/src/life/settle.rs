@@ -115,6 +115,7 @@ impl Life {
                 }
                 // A plan may have taken the edge away: then nobody arrived, and its own want is the reason.
                 let needed = self.may_wait_for(slot, on);
+                let on = self.who_has_arrived(runs.images(), slot, on);
                 let why = if needed { self.because_of(on, Cause::Arrived) } else { self.slots[slot as usize].why };
                 self.start_in_turn(runs, slot, why);
             }

@@ -387,6 +387,19 @@ fn who_ends_well_before_it_is_ready_has_failed() {
 }
 
 #[test]
+fn of_several_it_is_the_one_that_came_that_was_waited_for() {
+    let ready = |name: &str| with(name, |it| it.ready = Ready::Notify);
+    let user = with("user", |it| it.any_of = vec!["a".into(), "b".into(), "c".into()]);
+    for came in ["a", "b", "c"] {
+        let mut desk = Desk::new(vec![ready("a"), ready("b"), ready("c"), user.clone()]);
+        desk.spawned("a").spawned("b").spawned("c").forget();
+        let says =
+            format!("{came}: starting -> running (ready)\nuser: waiting -> starting (arrived {came})\nspawn user");
+        desk.ready(came).says(&says);
+    }
+}
+
+#[test]
 fn readiness_in_every_way() {
     let until_ready = |ready: Ready| {
         let mut desk = Desk::new(vec![with("a", |s| (s.ready, s.start_timeout) = (ready, Span::from_secs(3)))]);
