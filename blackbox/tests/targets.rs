@@ -275,11 +275,15 @@ fn a_state_manager_switches_by_the_connection_it_inherited() {
     setup.folder().script("manager", &format!("exec {verger} switch drive"));
     let machine = setup
         .with_plan(&format!(
-            "{CAR}\n[service.manager]\ncommand = '@@/manager'\ncontrol = 'operate'\nrestricted = true\nready = 'exit'"
+            "{CAR}\n[service.manager]\ncommand = '@@/manager'\ncontrol = 'operate'\nrestricted = true\nready = 'exit'\nuser = '65534'"
         ))
         .start();
     machine.wait("manager", Phase::Done);
     wait_active(&machine, "drive");
+    // It is known who that was, though nobody asked at the socket.
+    let groups = machine.client().groups().expect("they are told");
+    let by = groups[0].root.as_ref().and_then(|root| root.what.by.as_ref()).expect("somebody has asked");
+    assert_eq!((by.uid, by.pid.is_some()), (65534, true));
 }
 
 #[test]

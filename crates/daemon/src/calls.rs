@@ -21,7 +21,8 @@ impl Daemon {
     /// Takes up the calls of one connection, one after the other: each finds what those before it have made of things.
     pub(crate) fn converse(&mut self, at: u32) {
         while let Some(question) = self.control.next_question(at) {
-            let Question { connection, asked, right, who } = question;
+            let Question { connection, asked, right, who, heir } = question;
+            let who = heir.and_then(|heir| self.whom_it_runs_as(heir)).unwrap_or(who);
             let allowed = verger_wire::rights::check(verger_wire::rights::needed(&asked.call), right);
             let answered = allowed.and_then(|()| self.answer(connection, &asked.call, asked.more, asked.oneway, who));
             if let Err(error) = answered
@@ -31,6 +32,13 @@ impl Daemon {
             }
             self.hear_world();
         }
+    }
+
+    /// Who speaks over the connection that a service inherited: its main process, whoever of the service it may be.
+    fn whom_it_runs_as(&mut self, heir: ServiceId) -> Option<Actor> {
+        // It may have just been started.
+        self.world.started(&self.engine, &self.poll);
+        self.world.main_process(heir)
     }
 
     fn answer(&mut self, at: u32, call: &Call, more: bool, oneway: bool, who: Actor) -> Result<(), Error> {

@@ -103,6 +103,8 @@ pub(crate) struct Question {
     pub(crate) asked: Asked,
     pub(crate) right: Option<Right>,
     pub(crate) who: Actor,
+    /// The service that inherited the connection, if it did.
+    pub(crate) heir: Option<ServiceId>,
 }
 
 impl Control {
@@ -277,7 +279,8 @@ impl Control {
             };
             match read_call(message, offer) {
                 Ok(asked) => {
-                    return Some(Question { connection: at, asked, right: connection.right, who: connection.who });
+                    let Connection { right, who, service: heir, .. } = *connection;
+                    return Some(Question { connection: at, asked, right, who, heir });
                 }
                 Err(Unreadable::NotACall) => {
                     let expected = "a varlink call: a JSON object with `method` and `parameters`".to_string();

@@ -21,9 +21,10 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
+use verger_engine::causes::Actor;
 use verger_engine::image::{Lines, Ready, Right, SourceView};
 use verger_engine::runs::{
-    Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, StartFailure, Step, Usage,
+    Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Engine, Home, ImageId};
@@ -344,6 +345,13 @@ impl World {
 
     fn tree(&self) -> Option<&Tree> {
         self.starter.ground().tree.as_ref()
+    }
+
+    /// Whom a service runs as, and the number of its main process.
+    pub(crate) fn main_process(&self, service: ServiceId) -> Option<Actor> {
+        let living = self.living.get(service.slot as usize)?.as_ref().filter(|living| living.run.service == service)?;
+        let pid = living.pid.filter(|_| living.uid != u32::MAX)?;
+        Some(Actor { uid: living.uid, pid: pid.0 })
     }
 
     fn living(&mut self, run: RunRef) -> Option<&mut Living> {

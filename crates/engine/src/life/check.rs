@@ -120,7 +120,7 @@ impl Life {
         match need.kind {
             EdgeKind::Requires => !is_met(need),
             EdgeKind::After => self.is_on_its_way(need.slot),
-            EdgeKind::Wants => !is_met(need) && self.is_soon(need),
+            EdgeKind::Wants => !is_met(need) && (self.is_soon(need) || self.comes_back(need)),
             EdgeKind::AnyOf => !self.graph.needs(slot).iter().any(|need| need.kind == EdgeKind::AnyOf && is_met(need)),
             EdgeKind::Conflicts => self.slots[need.slot as usize].phase.kind().is_live(),
         }

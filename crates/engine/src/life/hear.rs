@@ -250,14 +250,28 @@ impl Life {
     /// There is no run and none will come by itself. If the plan calls the service essential, everything ends with it.
     pub(super) fn rest_in_peace(&mut self, runs: &Runs, slot: u32, phase: Phase, why: Why) {
         self.move_to(slot, phase, why);
-        let ignored = self.slots[slot as usize].ignored;
-        if self.mode == Mode::Serving && self.description(runs, slot).essential() && !ignored {
+        if self.is_essential(runs, slot) {
             let status = match (phase, self.slots[slot as usize].last_exit) {
                 (Phase::Failed(Failure::Start(_) | Failure::NotReady | Failure::Internal(_)), _) | (_, None) => 1,
                 (_, Some(exit)) => exit_status(exit),
             };
             self.close(status, why.root);
         }
+    }
+
+    /// A service is blocked by another one. If it is essential, everything ends for want of it, as badly as that one has: a container
+    /// would idle for ever otherwise. A change on trial that blocks it is rolled back instead.
+    pub(super) fn end_without(&mut self, runs: &Runs, slot: u32, on: u32, why: Why) {
+        let is_tried = self.trial.is_some() && self.slots[slot as usize].touched;
+        if self.is_essential(runs, slot) && !is_tried {
+            let status = self.slots[on as usize].last_exit.map_or(1, exit_status);
+            self.close(status.max(1), why.root);
+        }
+    }
+
+    fn is_essential(&self, runs: &Runs, slot: u32) -> bool {
+        let is_supervised = !self.slots[slot as usize].ignored;
+        self.mode == Mode::Serving && is_supervised && self.description(runs, slot).essential()
     }
 }
 

@@ -25,7 +25,7 @@ impl Life {
         let stands_in_the_way = |need: Neighbour| match need.kind {
             EdgeKind::Requires => !self.is_met(images, slot, need),
             EdgeKind::After => self.is_on_its_way(need.slot),
-            EdgeKind::Wants => !self.is_met(images, slot, need) && self.is_soon(need),
+            EdgeKind::Wants => !self.is_met(images, slot, need) && (self.is_soon(need) || self.comes_back(need)),
             EdgeKind::AnyOf => none_is_met() && !self.is_out_of_reach(need),
             EdgeKind::Conflicts => self.slots[need.slot as usize].phase.kind().is_live(),
         };
@@ -186,6 +186,14 @@ impl Life {
             }
         };
         runs_on || self.is_on_its_way(need.slot)
+    }
+
+    /// Whether a need goes down and up, to be waited for by who was stopped with it: who starts without it at once was stopped for
+    /// nothing.
+    pub(super) fn comes_back(&self, need: Neighbour) -> bool {
+        let service = &self.slots[need.slot as usize];
+        let is_between = matches!(service.phase, Phase::Resting { .. } | Phase::Stopping { .. } | Phase::Stuck { .. });
+        need.when_down == WhenDown::Stop && service.want != Want::Down && is_between
     }
 
     /// Whether a service is wanted and its first try is still to be waited for. One that has failed or rests after a crash

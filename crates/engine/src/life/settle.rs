@@ -157,6 +157,7 @@ impl Life {
         } else if self.blocks(need) {
             let why = self.because_of(on, Cause::OutOfReach);
             self.move_to(slot, Phase::Blocked { on, edge }, why);
+            self.end_without(runs, slot, on, why);
         } else {
             let cause = if was_blocked { Cause::WithinReach } else { Cause::Awaits };
             let why = self.because_of(on, cause);

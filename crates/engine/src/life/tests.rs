@@ -400,6 +400,35 @@ fn of_several_it_is_the_one_that_came_that_was_waited_for() {
 }
 
 #[test]
+fn what_is_essential_and_blocked_ends_everything_as_badly_as_what_blocks_it() {
+    let app = with("app", |s| (s.essential, s.requires) = (true, vec!["migrate".into()]));
+    let migrate = with("migrate", |s| (s.ready, s.restart) = (Ready::Exit, RestartPolicy::Never));
+    let mut desk = Desk::new(vec![app.clone(), migrate.clone(), service("log")]);
+    desk.spawned("log").spawned("migrate").exits("migrate", 6).exits("log", 0);
+    assert!(desk.said().ends_with("ended 6"), "{}", desk.said());
+    // What only a change on trial blocks rolls that one back.
+    let mut desk = Desk::new(vec![service("log")]);
+    desk.spawned("log").apply(vec![app, migrate, service("log")], None);
+    desk.spawned("migrate").exits("migrate", 6);
+    assert!(desk.said().contains("rolled back"), "{}", desk.said());
+    assert_eq!(desk.phases(), "log running");
+}
+
+#[test]
+fn who_goes_down_with_what_it_wants_waits_for_it_too() {
+    let db = with("db", |it| it.restart_delay = Span::from_secs(3));
+    let wants = Need { when_down: WhenDown::Stop, ..Need::from("db") };
+    let mut desk = Desk::new(vec![with("app", |it| it.wants = vec![wants]), db]);
+    desk.spawned("db").spawned("app").exits("db", 1).exits("app", 0);
+    assert_eq!(desk.phases(), "app waiting, db resting");
+    desk.pass(Span::from_secs(3)).spawned("db").spawned("app");
+    assert_eq!(desk.phases(), "app running, db running");
+    // What somebody stops does not go down unasked.
+    desk.stop("db").exits("db", 0);
+    assert_eq!(desk.phases(), "app running, db down");
+}
+
+#[test]
 fn readiness_in_every_way() {
     let until_ready = |ready: Ready| {
         let mut desk = Desk::new(vec![with("a", |s| (s.ready, s.start_timeout) = (ready, Span::from_secs(3)))]);

@@ -87,7 +87,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "essential",
         aliases: &["critical", "required", "main"],
         default: "false",
-        doc: "Whether its end, when it will not come back, ends everything.",
+        doc: "Whether its end, when it will not come back, ends everything; so does being blocked by one that has failed, for then it will not come at all.",
         shape: Shape::Flag(|service, flag| service.essential = flag),
     },
 ];
