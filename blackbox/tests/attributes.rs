@@ -215,6 +215,30 @@ fn environment_of_its_own() {
 }
 
 #[test]
+fn who_the_user_is_stands_in_what_is_inherited_and_nowhere_else() {
+    let plan = "[service.a]\ncommand = 'sleep 1000'\nuser = 'nobody'\nenvironment = { SHELL = 'mine' }\n\
+                [service.b]\ncommand = 'sleep 1000'\nuser = 'nobody'\ninherit_environment = false\n\
+                environment = { ONLY = '1' }\ncontainment = 'cgroup'";
+    let machine = Setup::plan(plan).env("HOME", "/of-the-daemon").env("USER", "of-the-daemon").start();
+    let environment = main_of(&machine).environment();
+    let of = |name: &str| environment.get(name).map(String::as_str);
+    let home = output("sh", &["-c", "getent passwd nobody | cut -d: -f6"]);
+    assert_eq!((of("HOME"), of("USER"), of("LOGNAME")), (Some(home.as_str()), Some("nobody"), Some("nobody")));
+    assert_eq!(of("SHELL"), Some("mine"));
+    let environment = machine.main_process("b").environment();
+    assert_eq!(environment, BTreeMap::from([("ONLY".to_owned(), "1".to_owned())]));
+}
+
+#[test]
+fn a_group_alone_does_not_come_with_the_daemons_groups() {
+    let plan = "[service.a]\ncommand = 'sleep 1000'\n[service.b]\ncommand = 'sleep 1000'\ngroup = 777\n";
+    let machine = Setup::plan(plan).within(&["setpriv", "--groups", "7,8"]).start();
+    assert_eq!(words(main_of(&machine), "Groups"), ["7", "8"], "without either key they are the daemon's");
+    let process = machine.main_process("b");
+    assert_eq!((words(process, "Gid"), words(process, "Groups")), (vec!["777".to_owned(); 4], vec![]));
+}
+
+#[test]
 fn arguments_arrive_exactly() {
     let machine = Machine::start(
         "[service.a]

@@ -293,6 +293,8 @@ fn a_step_of_recovery_withholds_the_signs_of_life() {
     machine.stderr().wait("step 1: withhold the watchdog", PATIENCE);
     while upward.next_within(Duration::from_millis(10)).is_some() {}
     assert_eq!(upward.next_within(Duration::from_secs(1)), None);
+    let found = machine.client().describe().expect("it answers").findings;
+    assert!(found.iter().any(|it| it.topic == "watchdog" && it.text.contains("withheld")), "{found:?}");
 }
 
 #[test]

@@ -259,6 +259,22 @@ fn the_next_step_outlives_the_daemons_own_end() {
 // ---- ignored services ----
 
 #[test]
+fn who_rests_and_is_ignored_does_not_fail_of_having_been_asked() {
+    let machine = Machine::start(
+        "[service.a]
+         command = 'sleep 1000'
+         restart_delay = '1h'",
+    );
+    machine.wait_ready("a");
+    kill(&machine, "a");
+    machine.wait("a", Phase::Resting);
+    verger(&machine, &["ignore", "a"]);
+    machine.wait("a", Phase::Failed);
+    let said = machine.stderr().wait("a: ignored: not started again", PATIENCE);
+    assert!(!said.contains("failed"), "{said}");
+}
+
+#[test]
 fn who_is_ignored_is_not_restarted_until_it_is_supervised_again() {
     let machine = Machine::start(
         "initial_target = 'drive'

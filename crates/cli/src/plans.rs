@@ -404,8 +404,13 @@ impl Machine {
                 _ => &["descriptors"],
             };
             if let Some(folder) = Path::new(path).parent().filter(|folder| folder.is_absolute()) {
-                let hint =
-                    format!("`mkdir -p {}`: files are made where they are missing, folders are not", folder.display());
+                let hint = match descriptor.number {
+                    0 => format!("make `{path}`, with its folder: what is read from is not made where it is missing"),
+                    _ => format!(
+                        "`mkdir -p {}`: files are made where they are missing, folders are not",
+                        folder.display()
+                    ),
+                };
                 look(keys, &format!("the folder of `{path}`,"), folder, &hint);
             }
         }

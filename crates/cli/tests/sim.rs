@@ -146,3 +146,79 @@ fn a_drive_is_told_word_for_word() {
     assert_eq!(status, 0, "{out}");
     assert_eq!(out, include_str!("golden/robot-drive.txt"));
 }
+
+/// Plays a scenario with a plan, both written for the test.
+fn rehearsed(name: &str, plan: &str, scenario: &str, options: &[&str]) -> (i32, String, String) {
+    let path = std::env::temp_dir().join(format!("verger-sim-{name}-{}.toml", std::process::id()));
+    std::fs::write(&path, plan).unwrap();
+    let script = path.with_extension("scenario");
+    std::fs::write(&script, scenario).unwrap();
+    let words: Vec<&str> = [path.to_str().unwrap(), script.to_str().unwrap()].iter().chain(options).copied().collect();
+    let played = sim(&words);
+    [path, script].iter().for_each(|path| std::fs::remove_file(path).unwrap());
+    played
+}
+
+/// A camera that is not restarted, and what is done about it.
+fn camera(step: &str) -> String {
+    format!("[service.cam]\ncommand = [\"cam\"]\nrestart = \"never\"\nrecovery = [{{ {step}, wait = \"10s\" }}]\n")
+}
+
+#[test]
+fn a_step_of_recovery_is_told_and_a_reboot_is_not_any_end() {
+    let crash = "at 1s exit cam 3\n";
+    let told = |step: &str| {
+        let (status, out, err) = rehearsed("steps", &camera(step), crash, &[]);
+        assert_eq!(status, 0, "{out}{err}");
+        assert!(out.contains("exited with status 3; the next step of its recovery in 10s\n"), "{out}");
+        assert!(!out.contains("starts again"), "{out}");
+        out
+    };
+    let reboots = "everything has ended; exit status 3; the machine reboots, where vergerd is its first process\n";
+    let out = told("reboot = true");
+    assert!(out.contains("   +11.000  cam fails, and step 1 is taken: reboot\n") && out.contains(reboots), "{out}");
+    let out = told("end = true");
+    assert!(out.contains("   +11.000  cam fails, and step 1 is taken: end\n"), "{out}");
+    assert!(out.contains("everything has ended; exit status 3\n"), "{out}");
+    let out = told("withhold_watchdog = true");
+    assert!(out.contains("   +11.000  cam fails, and step 1 is taken: withhold the watchdog\n"), "{out}");
+
+    let out = rehearsed("steps-json", &camera("reboot = true"), crash, &["--json"]).1;
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let step = lines.iter().find(|line| line["what"] == "step").unwrap();
+    assert_eq!((&step["service"], &step["taken"], &step["action"]), (&"cam".into(), &1.into(), &"reboot".into()));
+    let ended = lines.iter().find(|line| line["what"] == "ended").unwrap();
+    assert_eq!(ended["reboots"], true);
+    assert_eq!(lines.last().unwrap()["reboots"], true);
+}
+
+#[test]
+fn a_reboot_can_be_expected() {
+    let crash = "at 1s exit cam 3\nexpect reboot\nexpect ended 3\n";
+    let (status, out, _) = rehearsed("reboot", &camera("reboot = true"), crash, &[]);
+    assert_eq!(status, 0, "{out}");
+    let (status, out, _) = rehearsed("no-reboot", &camera("end = true"), crash, &[]);
+    assert_eq!(status, 1, "{out}");
+    assert!(out.contains("expected reboot; it ended with exit status 3\n"), "{out}");
+    // Before a phase it is a service's name.
+    let plan = "[service.reboot]\ncommand = [\"reboot\"]\n";
+    assert_eq!(rehearsed("named", plan, "at 1s expect reboot running\n", &[]).0, 0);
+}
+
+#[test]
+fn the_last_resort_of_a_group_is_told_too() {
+    let plan = "[service.a]\ncommand = [\"a\"]\nrestart = \"never\"\n\n[group.car]\ninitial_target = \"on\"\n\
+                fallback_target = \"on\"\nfallback_attempts = 0\nlast_resort = [{ reboot = true, wait = \"5s\" }]\n\n\
+                [group.car.target.on]\nservices = [\"a\"]\n";
+    let (status, out, err) = rehearsed("resort", plan, "a exits 1\nexpect reboot\n", &[]);
+    assert_eq!(status, 0, "{out}{err}");
+    assert!(out.contains("step 1 of the last resort is taken: reboot\n"), "{out}");
+}
+
+#[test]
+fn somebody_ignores_a_service_and_heeds_it_again() {
+    let plan = "[service.a]\ncommand = [\"a\"]\nrestart = \"always\"\n";
+    let scenario = "at 1s ignore a\nat 2s crash a\nat 3s expect a failed\nat 4s heed a\nat 5s expect a running\n";
+    let (status, out, err) = rehearsed("ignored", plan, scenario, &[]);
+    assert_eq!(status, 0, "{out}{err}");
+}

@@ -208,7 +208,7 @@ fn a_restart_tells_who_follows_and_is_not_there_yet() {
 fn folders_that_are_not_there_are_told_before_anything_starts() {
     let scene = Scene::empty("verbs-folders");
     let plan = "[service.web]\ncommand = \"sleep 1000\"\nworking_directory = \"/nowhere/at all\"\nstdout = \"file:/nowhere/log\"\n\
-                stderr = \"file:/dev/null/log\"\n";
+                stderr = \"file:/dev/null/log\"\nstdin = \"file:/nowhere/words\"\n";
     let file = scene.write("plan.toml", plan);
     let (status, _, words) = scene.ask(&["check", file.to_str().unwrap()]);
     assert_eq!(status, 0);
@@ -216,6 +216,8 @@ fn folders_that_are_not_there_are_told_before_anything_starts() {
         "the working directory `/nowhere/at all` is not there: No such file or directory",
         "the folder of `/nowhere/log`, `/nowhere` is not there: No such file or directory",
         "the folder of `/dev/null/log`, `/dev/null` is not there: Not a directory",
+        "`mkdir -p /nowhere`: files are made where they are missing, folders are not",
+        "make `/nowhere/words`, with its folder: what is read from is not made where it is missing",
         "plan.toml:3:21",
         "plan.toml:4:10",
         "plan.toml:5:10",

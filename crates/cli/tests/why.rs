@@ -98,9 +98,9 @@ fn gave_up() {
 
     before that:
      [AGO]  db  starts again
-     [AGO]  db  exited with status 4; starts again after a rest
+     [AGO]  db  exited with status 4; rests
      [AGO]  db  starts again
-     [AGO]  db  exited with status 4; starts again after a rest
+     [AGO]  db  exited with status 4; rests
      [AGO]  db  starting
 
     wanted up since [AGO]: the plan starts it by itself

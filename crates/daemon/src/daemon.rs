@@ -540,7 +540,10 @@ impl Daemon {
         if is_asked_for_pressure {
             self.measure_pressure();
         }
-        if withhold && !self.upward.withhold() {
+        if withhold && self.upward.withhold() {
+            let text = "signs of life are withheld from who watches this daemon, as a step of recovery says".to_owned();
+            self.note_once("watchdog", text, "whoever watches it is to end it; if nobody does, restart it");
+        } else if withhold {
             self.log
                 .warn(format_args!("nobody watches this daemon (WATCHDOG_USEC, NOTIFY_SOCKET): nothing is withheld"));
         }

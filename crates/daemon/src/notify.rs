@@ -117,8 +117,8 @@ impl Upward {
 
     /// Says no more that we live, so that whoever watches us acts. Says whether anybody does.
     pub(crate) fn withhold(&mut self) -> bool {
-        self.every = Span::FOREVER;
-        std::mem::replace(&mut self.next, Moment::NEVER) != Moment::NEVER
+        self.next = Moment::NEVER;
+        self.every != Span::FOREVER
     }
 
     /// Says something; nobody has to listen.

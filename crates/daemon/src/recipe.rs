@@ -62,7 +62,7 @@ struct Identity<'k> {
     uid: Option<u32>,
     gid: Option<u32>,
     groups: Option<&'k [u32]>,
-    /// Variables that say so.
+    /// Variables that say so, in the place of those that say it of the daemon.
     variables: [Option<&'k CStr>; 4],
 }
 
@@ -263,19 +263,18 @@ fn identify<'k>(
         let text = |name: &[u8], value: &[u8]| {
             if value.is_empty() { Ok(None) } else { arena.text(&[name, value]).map(Some).map_err(too_much) }
         };
-        identity.variables = [
-            text(b"HOME=", user.home)?,
-            text(b"USER=", user.name)?,
-            text(b"LOGNAME=", user.name)?,
-            text(b"SHELL=", user.shell)?,
-        ];
+        // Looking up groups writes over its name in the buffer: the arena keeps it.
+        let named = text(b"USER=", user.name)?;
+        if service.inherit_environment() {
+            identity.variables =
+                [text(b"HOME=", user.home)?, named, text(b"LOGNAME=", user.name)?, text(b"SHELL=", user.shell)?];
+        }
         // A daemon without rights may say whom it runs as anyway; there is nothing to change then.
         if uid != rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root() {
             // A number without an entry has no group of its own: it gets the one of its number, and never keeps ours.
             let primary = gid.unwrap_or(uid);
             (identity.uid, identity.gid) = (Some(uid), Some(primary));
-            // Its name in the buffer is about to be overwritten: the arena has it.
-            let name = identity.variables[1].map_or(&b""[..], |text| &text.to_bytes()[b"USER=".len()..]);
+            let name = named.map_or(&b""[..], |text| &text.to_bytes()[b"USER=".len()..]);
             count = Some(SYSTEM.groups_of(name, primary, groups, buffer)?);
         }
     }
@@ -283,6 +282,8 @@ fn identify<'k>(
         let gid = SYSTEM.group(service.group().as_bytes(), buffer)?;
         if gid != rustix::process::getegid().as_raw() || rustix::process::geteuid().is_root() {
             identity.gid = Some(gid);
+            // The daemon's own groups are nobody else's.
+            count = count.or(Some(0));
         }
     }
     if let Some(given) = service.groups() {
@@ -444,7 +445,7 @@ fn wire<'w>(
     Ok((wired, count, control))
 }
 
-/// The environment: what is inherited, less what is set anew; who the user is; what the plan says; what we tell.
+/// The environment: what is inherited, less what is set anew, with who the user is; what the plan says; what we tell.
 fn variables<'k>(
     service: &ServiceView<'k>,
     ground: &'k Ground,

@@ -24,6 +24,8 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
     let Some(status) = engine.status(slot) else { return };
     let on = |link: verger_engine::causes::Link| engine.name(link.slot);
     match (transition.to, transition.cause) {
+        // It rested, and is ignored from now on.
+        (PhaseKind::Failed, Cause::Asked) => log.tell(format_args!("{name}: ignored: not started again")),
         (PhaseKind::Failed, _) => {
             let why = failure(status.failure, transition.cause);
             log.warn(format_args!("{name}: failed: {why}"));

@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use verger_engine::Engine;
+use verger_engine::causes;
 use verger_engine::image::Image;
 use verger_engine::life::{Outcome, TargetFailure};
 use verger_engine::time::Span;
 use verger_sim::rehearsal::scenario::{self, Action, Expectation, Flaw, Scenario, Statement};
 use verger_sim::rehearsal::{self, BEGINNING, Outcomes, Scene, Told};
-use verger_wire::message::Error;
+use verger_wire::message::{Cause, CauseKind, Error};
 use verger_wire::view;
 
 use crate::plans::{self, Where};
@@ -32,7 +33,7 @@ use crate::words::{self, Clock, Tone};
 ///   slow-stop db 40s                    it ends so late after a signal, or is killed
 ///   camera missing                      its program is not there; at 9s camera present
 ///   camera exits 1 after 5s             each of its runs
-///   at 3s start NAME                    also: stop, restart
+///   at 3s start NAME                    also: stop, restart, set, clear, ignore, heed
 ///   at 3s switch [GROUP/]TARGET
 ///   at 20s TERM budget 10s              the daemon is to end; without a budget that of the plan holds
 ///   TERM budget 10s                     the same when all else is done, or at the time of `until`
@@ -42,6 +43,7 @@ use crate::words::{self, Clock, Tone};
 ///   expect target [GROUP/]TARGET        all of it is there
 ///   expect a before b                   a was ready first; also: expect order a before b
 ///   expect ended 0                      the daemon's exit status
+///   expect reboot                       everything has ended, and the machine is to reboot
 ///   until 60s                           how long it is played
 ///
 /// An expectation without `at` is looked at in the end; `within` without `at` counts from the beginning. Without `until`, the end is where nothing is due for 60 s, and an hour
@@ -100,7 +102,7 @@ impl Sim {
         if self.json {
             return setting.terminal.say_json(&json!({
                 "met": outcomes.met, "unmet": outcomes.unmet, "lasted_us": outcomes.lasted.0 / 1_000,
-                "ended": outcomes.ended, "endless": outcomes.is_endless,
+                "ended": outcomes.ended, "reboots": outcomes.reboots, "endless": outcomes.is_endless,
             }));
         }
         let count = |number: u32| words::count(number as usize, "expectation");
@@ -187,7 +189,13 @@ impl Teller<'_> {
                 value["why"] = json!(self.chain(scene, statement, Paint::PLAIN));
                 ("unmet", value)
             }
-            Told::Ended(status) => ("ended", json!({ "status": status })),
+            Told::StepTaken(slot, step) => {
+                ("step", serde_json::to_value(step_taken(scene.engine, slot, step)).unwrap_or_default())
+            }
+            Told::LastResort(group, step) => {
+                ("step", serde_json::to_value(last_step_taken(scene.engine, group, step)).unwrap_or_default())
+            }
+            Told::Ended(status) => ("ended", json!({ "status": status, "reboots": scene.reboots })),
         };
         value["what"] = json!(what);
         value["at_us"] = json!(scene.at.0 / 1_000);
@@ -231,7 +239,18 @@ impl Teller<'_> {
                 }
                 (String::new(), words)
             }
-            Told::Ended(status) => (String::new(), format!("everything has ended; exit status {status}")),
+            Told::StepTaken(slot, step) => {
+                let words = words::recovery(&step_taken(scene.engine, slot, step));
+                (String::new(), paint.tone(Tone::Bad, words))
+            }
+            Told::LastResort(group, step) => {
+                let words = words::last_resort(&last_step_taken(scene.engine, group, step));
+                (String::new(), paint.tone(Tone::Bad, words))
+            }
+            Told::Ended(status) => {
+                let reboots = if scene.reboots { REBOOTS } else { "" };
+                (String::new(), format!("everything has ended; exit status {status}{reboots}"))
+            }
         };
         let time = paint.faint(format!("{:>10}", after(scene.at)));
         let name = match name.as_str() {
@@ -310,7 +329,7 @@ impl Teller<'_> {
                     None => "there is no such group".to_owned(),
                 }
             }
-            Expectation::Ended(_) => match scene.ended {
+            Expectation::Ended(_) | Expectation::Reboot => match scene.ended {
                 Some(status) => format!("it ended with exit status {status}"),
                 None => "it has not ended".to_owned(),
             },
@@ -346,6 +365,25 @@ impl Teller<'_> {
         }
         lines
     }
+}
+
+/// Only the machine's first process can do that.
+const REBOOTS: &str = "; the machine reboots, where vergerd is its first process";
+
+/// The step of its recovery that is taken because a service fails, as the causes of what follows name it.
+fn step_taken(engine: &Engine, slot: u32, step: u8) -> Cause {
+    Cause {
+        service: Some(engine.name(slot).to_owned()),
+        set: engine.recovery(slot).map(|set| set.name().to_owned()),
+        taken: Some(step.into()),
+        action: view::step_in_words(engine, slot, u32::from(step) - 1),
+        ..Cause::plain(CauseKind::Recovery)
+    }
+}
+
+/// The same of a step of a group's last resort.
+fn last_step_taken(engine: &Engine, group: u32, step: u8) -> Cause {
+    view::cause(engine, &causes::Cause::LastResort { group, step })
 }
 
 /// `starting -> stopping` and a little.

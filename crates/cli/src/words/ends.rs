@@ -73,7 +73,7 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
         }
         (Step::OomScore, EACCES) => "only root can lower it: start the daemon as root, or leave out `oom_score_adjust`",
         (Step::ResourceLimits, EPERM) => {
-            "only root can raise a hard limit: lower it in the plan, or start the daemon as root"
+            "a hard limit above the daemon's own takes CAP_SYS_RESOURCE: lower it in `limits`, or give the daemon that"
         }
         (Step::Arguments, ENODATA) => {
             "the service that writes to that handle has written nothing: see to it, and have it run again"
@@ -182,6 +182,9 @@ mod tests {
         }
         assert!(start_hint(Step::Exec, EACCES).is_some_and(|hint| hint.contains("chmod +x")));
         assert_eq!(start_hint(Step::Umask, EPERM), None);
+        // Root may be without that capability.
+        let hint = start_hint(Step::ResourceLimits, EPERM).unwrap();
+        assert!(hint.contains("CAP_SYS_RESOURCE") && !hint.contains("root"), "{hint}");
         assert!(start_hint(Step::SetGroups, EPERM).is_some_and(|hint| hint.contains("`groups`")));
     }
 }

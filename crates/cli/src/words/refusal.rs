@@ -19,8 +19,9 @@ pub(crate) fn refusal(verb: Option<Verb>, error: &Error) -> Trouble {
         Error::NotFound { name } => {
             Trouble::new(format!("there is no service `{name}`")).hint("`verger status` lists all there are")
         }
-        Error::Refused { right } => Trouble::new(format!("the right to {right} is needed"))
-            .hint("root and the daemon's own user hold all rights: try `sudo`"),
+        Error::Refused { right } => Trouble::new(format!("the right to {right} is needed")).hint(
+            "root and the daemon's own user hold all rights (try `sudo`), but not in a service that the plan restricts",
+        ),
         Error::WrongState(wrong) => wrong_state(cannot(&wrong.name), wrong),
         Error::Invalid { field, expected } => Trouble::new(format!("`{field}` should be {expected}")),
         Error::Busy => Trouble::new("as many commands are waiting as there is room for")
@@ -183,7 +184,7 @@ mod tests {
                 Verb::Stop,
                 Error::Refused { right: Right::Operate },
                 "the right to operate is needed\n\
-                 Hint: root and the daemon's own user hold all rights: try `sudo`",
+                 Hint: root and the daemon's own user hold all rights (try `sudo`), but not in a service that the plan restricts",
             ),
         ] {
             assert_eq!(told(Some(verb), &error), words);

@@ -83,13 +83,13 @@ pub(crate) fn moved(transition: &Transition, now: Option<&Service>) -> String {
         PhaseKind::Resting => {
             let again = if transition.cause.kind == CauseKind::StartFailed { "tried again" } else { "starts again" };
             let rest = now.and_then(|now| now.until_us).map(|until| until.saturating_sub(transition.at_us));
-            let when = match rest {
-                Some(rest) => format!("{again} in {}", brief(Span::from_micros(rest))),
-                None => format!("{again} after a rest"),
-            };
-            match ended(transition) {
-                Some(how) => format!("{how}; {when}"),
-                None => format!("found resting; {when}"),
+            let how = ended(transition).unwrap_or_else(|| "found resting".to_owned());
+            match (rest.map(|rest| brief(Span::from_micros(rest))), now) {
+                (Some(rest), Some(now)) if now.escalates => format!("{how}; the next step of its recovery in {rest}"),
+                (Some(rest), _) => format!("{how}; {again} in {rest}"),
+                // What comes after the rest, another run or a step of recovery, is not to be seen any more.
+                (None, _) if found => how,
+                (None, _) => format!("{how}; rests"),
             }
         }
         PhaseKind::Done => match ended(transition) {
@@ -268,7 +268,7 @@ fn because(transition: &Transition) -> Option<String> {
 }
 
 /// What a recovery set does because one of its members fails: `left fails, and step 2 of drivers is taken: switch to safe`.
-pub(super) fn recovery(cause: &Cause) -> String {
+pub(crate) fn recovery(cause: &Cause) -> String {
     let on = cause.service.as_deref().unwrap_or("a service that is no more");
     let of = match cause.set.as_deref() {
         Some(set) if Some(set) != cause.service.as_deref() => format!(" of {set}"),
@@ -284,7 +284,7 @@ pub(super) fn recovery(cause: &Cause) -> String {
 
 /// What is done because the fallback of a group fails: `the fallback of car has failed as often as it may, and step 1 of the last
 /// resort is taken: stop`.
-pub(super) fn last_resort(cause: &Cause) -> String {
+pub(crate) fn last_resort(cause: &Cause) -> String {
     let of = match cause.set.as_deref() {
         Some("") => String::new(),
         Some(group) => format!(" of {group}"),
@@ -421,15 +421,10 @@ mod tests {
             (P::Stopping, plain(Found), plan(), "stopping"),
             (P::Stuck, stuck, stop(), "stuck: process 123 was killed and does not go away"),
             (P::Stuck, plain(Stuck), stop(), "stuck: it was killed and does not go away"),
-            (P::Resting, crash(), plan(), "exited with status 1; starts again after a rest"),
-            (P::Resting, plain(NotReadyInTime), plan(), "was not ready in time; starts again after a rest"),
-            (
-                P::Resting,
-                refused(),
-                plan(),
-                "could not be started: step exec: No such file or directory; tried again after a rest",
-            ),
-            (P::Resting, plain(Found), plan(), "found resting; starts again after a rest"),
+            (P::Resting, crash(), plan(), "exited with status 1; rests"),
+            (P::Resting, plain(NotReadyInTime), plan(), "was not ready in time; rests"),
+            (P::Resting, refused(), plan(), "could not be started: step exec: No such file or directory; rests"),
+            (P::Resting, plain(Found), plan(), "found resting"),
             (P::Done, Cause { exit: Some(exited(0)), ..crash() }, plan(), "done: exited with status 0"),
             (P::Done, plain(Found), plan(), "found done"),
             (P::Failed, crash(), plan(), "exited with status 1; not started again"),
@@ -453,11 +448,13 @@ mod tests {
     fn the_service_at_hand_adds_what_the_transition_does_not_know() {
         let gave_up = Failure { kind: FailureKind::GaveUp, restarts: Some(5), step: None, errno: None, fault: None };
         let resting = Service { until_us: Some(1_200_000), ..web(PhaseKind::Resting) };
+        let last = Service { escalates: true, ..resting.clone() };
         let failed = Service { failure: Some(gave_up), last_exit: Some(exited(1)), ..web(PhaseKind::Failed) };
         let ended = Service { last_exit: Some(exited(0)), ..web(PhaseKind::Down) };
         for (cause, now, words) in [
             (plain(CauseKind::Ready), web(PhaseKind::Running), "running (pid 4711)"),
             (crash(), resting, "exited with status 1; starts again in 200ms"),
+            (crash(), last, "exited with status 1; the next step of its recovery in 200ms"),
             (crash(), failed, "gave up after 5 restarts: exited with status 1"),
             (plain(CauseKind::Ended), ended, "down: exited with status 0"),
         ] {

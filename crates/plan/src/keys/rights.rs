@@ -48,7 +48,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "groups",
         aliases: &["supplementary_groups", "supplementarygroups", "extra_groups"],
         default: "",
-        doc: "Supplementary groups, by name or number; without them the user's own.",
+        doc: "Supplementary groups, by name or number. Without them those that `user` has in the group database, and none where only `group` is given; with none of the three keys they stay the daemon's.",
         shape: Shape::Other {
             written: "array of strings or integers",
             schema: || json!({ "type": "array", "items": identity_schema() }),

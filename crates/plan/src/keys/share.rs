@@ -265,8 +265,9 @@ fn read_limits(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
             reader.found.error(entry.key_place, || {
                 let name = entry.key.to_ascii_lowercase();
                 let name = name.strip_prefix("rlimit_").or(name.strip_prefix("limit")).unwrap_or(&name);
-                Said::new(format!("unknown limit `{}`{owner}", quoted(&entry.key)))
-                    .hint_if(did_you_mean(name, RESOURCES.map(|(name, _)| name)))
+                let names = RESOURCES.map(|(name, _)| name);
+                let hint = did_you_mean(name, names).unwrap_or_else(|| format!("there are {}", names.join(", ")));
+                Said::new(format!("unknown limit `{}`{owner}", quoted(&entry.key))).hint(hint)
             });
             continue;
         };

@@ -627,6 +627,13 @@ fn numbers_and_words() {
         ],
     );
     check_line(
+        "limits = { nosuch = 5 }",
+        &[
+            "x.toml:3:12: unknown limit `nosuch` in service `x`\n  hint: there are cpu, fsize, data, stack, core, rss, nproc, nofile, memlock, as, locks, \
+           sigpending, msgqueue, nice, rtprio, rttime",
+        ],
+    );
+    check_line(
         "limits = { RLIMIT_NOFILE = 5 }",
         &["x.toml:3:12: unknown limit `RLIMIT_NOFILE` in service `x`\n  hint: did you mean `nofile`?"],
     );

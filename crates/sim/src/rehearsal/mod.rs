@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Link};
-use verger_engine::image::Image;
+use verger_engine::image::{ActionKind, Image};
 use verger_engine::life::{CommandId, GroupPhase, LifeEffect, Outcome, PhaseKind, Pressure, Request, Scope, Switch};
 use verger_engine::runs::{RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
@@ -45,7 +45,11 @@ pub enum Told<'s> {
     Met(&'s Statement),
     /// An expectation was not met.
     Unmet(&'s Statement),
-    /// Everything has ended with this exit status.
+    /// The service in this slot fails, and this step of its recovery is taken, counted from 1.
+    StepTaken(u32, u8),
+    /// The fallback of the group in this place fails, and this step of the last resort is taken, counted from 1.
+    LastResort(u32, u8),
+    /// Everything has ended with this exit status; the scene says whether the machine starts again.
     Ended(u8),
 }
 
@@ -60,6 +64,8 @@ pub struct Outcomes {
     pub lasted: Span,
     /// Everything has ended with this exit status.
     pub ended: Option<u8>,
+    /// A step of recovery was to start the machine again.
+    pub reboots: bool,
     /// Something would go on for ever, and was left at that.
     pub is_endless: bool,
 }
@@ -74,6 +80,8 @@ pub struct Scene<'e> {
     pub ready: &'e [u32],
     /// Everything has ended with this exit status.
     pub ended: Option<u8>,
+    /// A step of recovery was to start the machine again: it does so when everything has ended.
+    pub reboots: bool,
 }
 
 /// Plays a scenario; `tell` hears what happens as it happens.
@@ -316,6 +324,7 @@ impl<'s> Play<'s, '_> {
                 status.is_some_and(|status| status.phase == GroupPhase::Complete && status.target == target)
             }
             Expectation::Ended(status) => self.outcomes.ended == Some(status),
+            Expectation::Reboot => self.outcomes.ended.is_some() && self.outcomes.reboots,
         }
     }
 
@@ -344,7 +353,8 @@ impl<'s> Play<'s, '_> {
 
     fn say(&mut self, told: Told<'s>) {
         let at = self.now.since(BEGINNING);
-        (self.tell)(Scene { engine: &self.engine, at, ready: &self.ready, ended: self.outcomes.ended }, told);
+        let Outcomes { ended, reboots, .. } = self.outcomes;
+        (self.tell)(Scene { engine: &self.engine, at, ready: &self.ready, ended, reboots }, told);
     }
 
     fn step(&mut self, event: Event) -> Result<(), String> {
@@ -374,6 +384,14 @@ impl<'s> Play<'s, '_> {
                         self.outcomes.ended = Some(status);
                         Some(Told::Ended(status))
                     }
+                    LifeEffect::StepTaken { service, step, what } => {
+                        self.outcomes.reboots |= what == ActionKind::Reboot;
+                        Some(Told::StepTaken(service.slot, step))
+                    }
+                    LifeEffect::LastResort { group, step, what } => {
+                        self.outcomes.reboots |= what == ActionKind::Reboot;
+                        Some(Told::LastResort(group.slot, step))
+                    }
                     LifeEffect::PlanRefused(why) => {
                         self.refused = Some(format!("the engine refuses the plan: {why:?}"));
                         None
@@ -386,8 +404,6 @@ impl<'s> Play<'s, '_> {
                     | LifeEffect::Planned { .. }
                     | LifeEffect::Trial { .. }
                     | LifeEffect::TargetFailed { .. }
-                    | LifeEffect::LastResort { .. }
-                    | LifeEffect::StepTaken { .. }
                     | LifeEffect::Forgotten { .. }
                     | LifeEffect::Shortened { .. } => None,
                     LifeEffect::MeasurePressure => {
@@ -397,8 +413,8 @@ impl<'s> Play<'s, '_> {
                 },
             };
             if let Some(told) = told {
-                let scene = Scene { engine, at, ready: &self.ready, ended: self.outcomes.ended };
-                (self.tell)(scene, told);
+                let Outcomes { ended, reboots, .. } = self.outcomes;
+                (self.tell)(Scene { engine, at, ready: &self.ready, ended, reboots }, told);
             }
         }
         drop(effects);

@@ -159,6 +159,8 @@ pub enum Expectation {
     },
     /// Everything has ended with this exit status.
     Ended(u8),
+    /// Everything has ended, and the machine starts again.
+    Reboot,
 }
 
 /// What is wrong with a scenario's text.
@@ -179,7 +181,7 @@ pub struct Flaw {
 }
 
 /// The words a statement can begin with, apart from a service's name.
-const VERBS: [&str; 17] = [
+const VERBS: [&str; 19] = [
     "at",
     "every",
     "repeat",
@@ -194,6 +196,8 @@ const VERBS: [&str; 17] = [
     "restart",
     "set",
     "clear",
+    "ignore",
+    "heed",
     "switch",
     "TERM",
     "expect",
@@ -500,6 +504,8 @@ impl<'t> Line<'t> {
             "restart" => ask(self, Verb::Restart),
             "set" => ask(self, Verb::Set),
             "clear" => ask(self, Verb::Clear),
+            "ignore" => ask(self, Verb::Ignore),
+            "heed" => ask(self, Verb::Heed),
             "switch" => self.target().map(|(group, target)| Action::Switch { group, target }),
             "TERM" => {
                 let budget = if self.take("budget") { Some(self.time()?) } else { None };
@@ -581,6 +587,9 @@ impl<'t> Line<'t> {
             Expectation::Order { first, second: self.service()? }
         } else if self.take("ended") {
             Expectation::Ended(self.number("an exit status, 0 to 255")?)
+        } else if self.at + 1 == self.words.len() && self.take("reboot") {
+            // Before a phase it is a service's name.
+            Expectation::Reboot
         } else if self.take("target") {
             let (group, target) = self.target()?;
             Expectation::Target { group, target }
