@@ -318,6 +318,19 @@ fn events_are_told_once_each_and_go_on_while_they_happen() {
 }
 
 #[test]
+fn events_tell_no_effect_before_its_cause() {
+    let plan = "[service.auser]\ncommand = \"sleep 1000\"\nrequires = [\"zdep\"]\n[service.zdep]\ncommand = \"sleep 1000\"\n";
+    let scene = Scene::begin("verbs-causes", plan);
+    scene.until("auser", |auser| auser.ready);
+    let (_, said, _) = scene.ask(&["events", "--json"]);
+    let told: Vec<String> = said.lines().map(json).map(|it| format!("{} {}", it["service"], it["to"])).collect();
+    let at = |what: &str| told.iter().position(|told| told.replace('"', "") == what).unwrap();
+    assert!(at("zdep running") < at("auser starting"), "{told:?}");
+    let (_, shown, _) = scene.ask(&["events"]);
+    assert!(shown.find("zdep   running") < shown.find("auser  starting, after zdep"), "{shown}");
+}
+
+#[test]
 fn a_recording_is_kept_and_replayed_to_the_same_end() {
     let scene = Scene::begin("verbs-replay", TWO);
     scene.until("web", |web| web.ready);
