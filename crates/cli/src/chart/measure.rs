@@ -69,11 +69,20 @@ fn works(what: What, phase: PhaseKind) -> bool {
 
 /// What is settled of a start in this phase, though it was never ready. Who is blocked waits for nobody: its start is over.
 fn missed(what: What, phase: PhaseKind) -> Option<Missed> {
-    match phase {
-        PhaseKind::Blocked if what == What::Start => Some(Missed::Blocked),
-        PhaseKind::Failed if what == What::Start => Some(Missed::Failed),
-        _ => None,
-    }
+    let settled = match phase {
+        PhaseKind::Blocked => Some(Missed::Blocked),
+        PhaseKind::Failed => Some(Missed::Failed),
+        PhaseKind::Down
+        | PhaseKind::Waiting
+        | PhaseKind::Starting
+        | PhaseKind::Running
+        | PhaseKind::Held
+        | PhaseKind::Stopping
+        | PhaseKind::Stuck
+        | PhaseKind::Resting
+        | PhaseKind::Done => None,
+    };
+    settled.filter(|_| what == What::Start)
 }
 
 /// The last start, or stop, in a history.
