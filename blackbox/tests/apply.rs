@@ -294,6 +294,21 @@ fn what_is_never_ready_is_rolled_back_in_time() {
     assert_eq!(machine.show("db").run, db.run);
 }
 
+/// The daemon keeps nothing of a service that the former plan does not have; of one that it has, it says what became of it.
+#[test]
+fn where_it_is_told_what_became_of_the_reason() {
+    let machine = house(&[]);
+    let new = format!("{HOUSE}\n    [service.neu]\n    command = 'verger-probe exit 3'\n    restart = 'never'");
+    let said = with_plan(&machine, "apply", &new, &[]);
+    assert_refused(&said, &["rolled back", "(neu)", "the daemon's log tells what became of neu"]);
+    assert!(!said.stderr.contains("verger events neu"), "{said:?}");
+    assert_ne!(say(&machine, &["events", "neu"]).code, Some(0));
+    let late = other_web("'sleep 1002'\n    ready = 'notify'");
+    let said = with_plan(&machine, "apply", &late, &["--within", "300ms"]);
+    assert_refused(&said, &["(web)", "`verger events web` and the daemon's log tell what became of web"]);
+    assert_eq!(say(&machine, &["events", "web"]).code, Some(0));
+}
+
 #[test]
 fn what_nobody_confirms_is_rolled_back() {
     let machine = house(&[]);

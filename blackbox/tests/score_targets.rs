@@ -589,6 +589,41 @@ fn states_and_codes_are_told_in_its_words_too() {
         wait_active(&machine, &format.target(FALLBACK));
         assert_eq!(switched(&wrong), is(6, "kFailed", 1), "{format:?}");
         wait_active(&machine, &format.target(FALLBACK));
+        assert_eq!(
+            states(),
+            ["dies Terminated", "late Terminated", "safe Running", "wrong Idle"],
+            "no run: {format:?}"
+        );
+    }
+}
+
+/// Only an end before it was ready has a code of its own.
+#[test]
+fn an_end_after_it_was_ready_and_a_file_that_does_not_come_are_failures_like_others() {
+    let code = |place: (&Path, &str), target: &str| {
+        let (told, _) = in_its_words(place, &["switch", target]);
+        (told["score"]["code"].as_u64(), told["score"]["name"].as_str().unwrap_or_default().to_owned())
+    };
+    let failed = (Some(6), "kFailed".to_owned());
+    let machine = ready_with_a_file("0.3");
+    assert_eq!(code((machine.runtime(), machine.instance()), "Drive"), failed);
+    for format in BOTH {
+        let ends = "PROBE notify READY=1; while [ ! -e @@/go ]; do /bin/sleep 0.01; done; exit 3";
+        let parts = [
+            part("ends", Kind::Reporting, ends, &["Drive"]),
+            part("never", Kind::Reporting, RESTS, &["Drive"]),
+            part("safe", Kind::Native, RESTS, &["Startup", FALLBACK]),
+        ];
+        let machine = robot(format, &["Startup", "Drive"], &parts);
+        wait_active(&machine, &format.target("Startup"));
+        let place = (machine.runtime(), machine.instance());
+        std::thread::scope(|scope| {
+            let asked = scope.spawn(|| code(place, &format.target("Drive")));
+            machine.wait_ready("ends");
+            machine.wait("never", Phase::Starting);
+            machine.folder().write("go", "");
+            assert_eq!(asked.join().expect("it is answered"), failed, "{format:?}");
+        });
     }
 }
 

@@ -96,10 +96,10 @@ complete -c verger -n "__fish_verger_using_subcommand graph" -l instance -d 'Whi
 complete -c verger -n "__fish_verger_using_subcommand graph" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
-complete -c verger -n "__fish_verger_using_subcommand graph" -l live -d 'The plan of the instance\'s daemon, with how its services are'
+complete -c verger -n "__fish_verger_using_subcommand graph" -l live -d 'The plan of the instance\'s daemon, with how its services are and which targets are active'
 complete -c verger -n "__fish_verger_using_subcommand graph" -l dot -d 'Print it in DOT, for graphviz'
 complete -c verger -n "__fish_verger_using_subcommand graph" -l svg -d 'Print it as SVG'
-complete -c verger -n "__fish_verger_using_subcommand graph" -l json -d 'Print it as JSON: {"plan","targets":[{"name","services",…}],"services":[{"name","layer","targets","phase"}], "edges":[{"from","to","kind",…}]}'
+complete -c verger -n "__fish_verger_using_subcommand graph" -l json -d 'Print it as JSON: {"plan","targets":[{"name","services","phase",…}],"services":[{"name","layer","targets","phase"}], "edges":[{"from","to","kind",…}]}'
 complete -c verger -n "__fish_verger_using_subcommand graph" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand import" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand import" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -192,7 +192,7 @@ complete -c verger -n "__fish_verger_using_subcommand plan" -l instance -d 'Whic
 complete -c verger -n "__fish_verger_using_subcommand plan" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
-complete -c verger -n "__fish_verger_using_subcommand plan" -l add -d 'FILE is a fragment: its services and targets are added to the plan in force, whose services it may refer to'
+complete -c verger -n "__fish_verger_using_subcommand plan" -l add -d 'FILE is a fragment: its services, handles and groups are added to the plan in force, whose services it may refer to'
 complete -c verger -n "__fish_verger_using_subcommand plan" -l json -d 'Print it as JSON'
 complete -c verger -n "__fish_verger_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand apply" -l confirm -d 'Roll it back unless `verger confirm` follows within this time, once everything is up: 60s, 5m' -r
@@ -202,7 +202,7 @@ complete -c verger -n "__fish_verger_using_subcommand apply" -l instance -d 'Whi
 complete -c verger -n "__fish_verger_using_subcommand apply" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
-complete -c verger -n "__fish_verger_using_subcommand apply" -l add -d 'FILE is a fragment: its services and targets are added to the plan in force, whose services it may refer to'
+complete -c verger -n "__fish_verger_using_subcommand apply" -l add -d 'FILE is a fragment: its services, handles and groups are added to the plan in force, whose services it may refer to'
 complete -c verger -n "__fish_verger_using_subcommand apply" -l json -d 'Print what came of it as JSON'
 complete -c verger -n "__fish_verger_using_subcommand apply" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand confirm" -l instance -d 'Which daemon is meant, by the name of its instance' -r

@@ -10,7 +10,7 @@ use verger_client::{Board, Mapped};
 use verger_engine::life::PhaseKind;
 use verger_engine::runs::{Containment, Pid};
 use verger_linux::process;
-use verger_wire::message::Service;
+use verger_wire::message::{Exit, Service};
 
 use crate::reach;
 use crate::seen;
@@ -149,6 +149,8 @@ impl Aftermath {
             return;
         }
         service.phase = PhaseKind::Down;
+        // There was a run, and nobody has seen its end.
+        service.last_exit.get_or_insert(Exit { code: None, signal: None, core_dumped: false, out_of_memory: false });
         service.ready = false;
         (service.pid, service.in_the_way, service.waits_for) = (None, None, None);
         (service.until_us, service.next_signal) = (None, None);

@@ -21,6 +21,7 @@ mod names;
 mod plans;
 mod reach;
 mod seen;
+mod sequence;
 mod setting;
 mod starter_cmd;
 mod table;

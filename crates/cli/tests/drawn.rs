@@ -46,6 +46,21 @@ fn the_running_plan_is_drawn_with_how_its_services_are() {
 }
 
 #[test]
+fn the_active_target_of_a_daemon_is_drawn() {
+    let plan =
+        "initial_target = \"drive\"\n[target.drive]\nservices = [\"db\"]\n[service.db]\ncommand = \"sleep 1000\"\n";
+    let scene = Scene::begin("drawn-target", plan);
+    assert!([0, 1].contains(&scene.ask(&["switch", "drive"]).0));
+    scene.until("db", |db| db.ready);
+    let (status, said, _) = scene.ask(&["graph", "--live"]);
+    let line = said.lines().find(|line| line.starts_with("drive")).unwrap().split_whitespace().collect::<Vec<_>>();
+    assert_eq!((status, line.join(" ").as_str()), (0, "drive initial complete db"), "{said}");
+    let (_, said, _) = scene.ask(&["graph", "--live", "--json"]);
+    let targets = json(&said)["targets"].as_array().unwrap().clone();
+    assert_eq!(targets.iter().find(|it| it["name"] == "drive").unwrap()["phase"], "complete");
+}
+
+#[test]
 fn a_start_is_measured_kept_and_compared() {
     let scene = Scene::begin("drawn-chart", ROBOT);
     scene.until("nav", |nav| nav.ready);

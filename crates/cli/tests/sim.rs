@@ -62,6 +62,7 @@ fn what_is_not_understood_is_told_with_line_column_and_hint() {
         ("at 2x crash camera\n", "FILE:1:4: `2x` is not a length of time, expected a length of time like"),
         ("crash camera\n", "FILE:1:1: it does not say when, expected `at TIME`"),
         ("at 2s\n", "FILE:1:6: the line ends here, expected what happens"),
+        ("repeat 4/min at 2s crash camera\n", "FILE:1:14: `at` does not belong here"),
         ("at 2s explode camera\n", "FILE:1:7: `explode` is neither a statement nor a service"),
         ("at 2s crash camera now\n", "FILE:1:20: `now` is too much, expected the end of the line"),
         ("at 2s exit camera 256\n", "FILE:1:19: `256` is not an exit status, 0 to 255"),

@@ -319,6 +319,32 @@ fn events_are_told_once_each_and_go_on_while_they_happen() {
     assert!(follow.wait().unwrap().success());
 }
 
+/// S-CORE's callers hear a code too where there is nobody to give one.
+#[test]
+fn a_switch_without_a_daemon_has_a_code() {
+    let scene = Scene::empty("verbs-nobody");
+    let (status, said, words) = scene.ask(&["switch", "--score", "Off"]);
+    assert_eq!((status, said.as_str()), (1, "kCommunicationError 3\n"));
+    assert!(words.contains("no daemon of instance"), "{words}");
+    let (status, said, _) = scene.ask(&["switch", "--score", "--json", "Off"]);
+    assert_eq!((status, json(&said)["score"]["code"].as_u64()), (1, Some(3)));
+    assert_eq!(scene.ask(&["switch", "--json", "Off"]).1, "");
+}
+
+#[test]
+fn events_tell_no_effect_before_its_cause() {
+    let plan =
+        "[service.auser]\ncommand = \"sleep 1000\"\nrequires = [\"zdep\"]\n[service.zdep]\ncommand = \"sleep 1000\"\n";
+    let scene = Scene::begin("verbs-causes", plan);
+    scene.until("auser", |auser| auser.ready);
+    let (_, said, _) = scene.ask(&["events", "--json"]);
+    let told: Vec<String> = said.lines().map(json).map(|it| format!("{} {}", it["service"], it["to"])).collect();
+    let at = |what: &str| told.iter().position(|told| told.replace('"', "") == what).unwrap();
+    assert!(at("zdep running") < at("auser starting"), "{told:?}");
+    let (_, shown, _) = scene.ask(&["events"]);
+    assert!(shown.find("zdep   running") < shown.find("auser  starting, after zdep"), "{shown}");
+}
+
 #[test]
 fn a_recording_is_kept_and_replayed_to_the_same_end() {
     let scene = Scene::begin("verbs-replay", TWO);

@@ -10,7 +10,7 @@ use core::fmt;
 
 use verger_engine::life::{GroupPhase, PhaseKind};
 
-use crate::message::{Error, FailureKind, Group, Obstacle, Service, Switched, WrongState};
+use crate::message::{Error, Group, Obstacle, Service, Switched, WrongState};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$own:meta])* $variant:ident = $number:literal, $word:literal;)* }) => {
@@ -103,8 +103,8 @@ words! {
 /// The state of a service's process.
 pub fn process_state(service: &Service) -> ProcessState {
     match service.phase {
-        // The number of its last run: none is 0.
-        PhaseKind::Down | PhaseKind::Waiting | PhaseKind::Blocked if service.run == 0 => ProcessState::Idle,
+        // A start that failed has a number and was no process: only a run that has ended tells that there was one.
+        PhaseKind::Down | PhaseKind::Waiting | PhaseKind::Blocked if service.last_exit.is_none() => ProcessState::Idle,
         PhaseKind::Down | PhaseKind::Waiting | PhaseKind::Blocked | PhaseKind::Done => ProcessState::Terminated,
         PhaseKind::Starting | PhaseKind::Resting => ProcessState::Starting,
         PhaseKind::Running | PhaseKind::Held => ProcessState::Running,
@@ -154,12 +154,7 @@ fn code_of(error: &Error) -> Code {
 fn code_of_state(wrong: &WrongState) -> Code {
     match wrong.cause {
         Obstacle::Switching => Code::InTransitionToSameState,
-        Obstacle::TargetFailed => match wrong.failure.as_ref().map(|failure| failure.kind) {
-            Some(FailureKind::Exited) => Code::FailedUnexpectedTerminationOnEnter,
-            Some(FailureKind::GaveUp | FailureKind::Start | FailureKind::NotReady | FailureKind::Internal) | None => {
-                Code::Failed
-            }
-        },
+        Obstacle::TargetFailed if wrong.ended_early == Some(true) => Code::FailedUnexpectedTerminationOnEnter,
         Obstacle::Failed
         | Obstacle::Blocked
         | Obstacle::Finished
@@ -168,6 +163,7 @@ fn code_of_state(wrong: &WrongState) -> Code {
         | Obstacle::Running
         | Obstacle::NoCondition
         | Obstacle::ShuttingDown
+        | Obstacle::TargetFailed
         | Obstacle::NeverStopped => Code::Failed,
     }
 }
@@ -178,7 +174,9 @@ mod tests {
     use verger_engine::runs::Containment;
 
     use super::*;
-    use crate::message::{CauseKind, DECIDED_BY_LIFECYCLE, Failure, LastOrder, OrderKind, Origin, OriginKind, Target};
+    use crate::message::{
+        CauseKind, DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Origin, OriginKind, Target,
+    };
     use verger_engine::image::Right;
 
     fn service(phase: PhaseKind, run: u64) -> Service {
@@ -230,10 +228,12 @@ mod tests {
             (PhaseKind::Failed, "Failed 5", "Failed 5"),
         ];
         assert_eq!(rows.map(|(phase, ..)| phase).as_slice(), PhaseKind::ALL, "all of them, in their order");
+        let said = |service: &Service| format!("{} {}", process_state(service), process_state(service).number());
+        let exit = Exit { code: Some(0), signal: None, core_dumped: false, out_of_memory: false };
         for (phase, never, once) in rows {
-            let state = |run| process_state(&service(phase, run));
-            assert_eq!(format!("{} {}", state(0), state(0).number()), never, "{phase:?}");
-            assert_eq!(format!("{} {}", state(3), state(3).number()), once, "{phase:?}");
+            assert_eq!(said(&service(phase, 0)), never, "{phase:?}");
+            assert_eq!(said(&service(phase, 3)), never, "{phase:?}: a start that failed is no run");
+            assert_eq!(said(&Service { last_exit: Some(exit.clone()), ..service(phase, 3) }), once, "{phase:?}");
         }
     }
 
@@ -270,10 +270,10 @@ mod tests {
     fn each_answer_is_a_code() {
         let went = |already| Ok(Switched { target: "drive".to_owned(), already });
         let state = |cause| Err(Error::WrongState(WrongState::plain("a", PhaseKind::Failed, cause)));
-        let failed = |kind| {
+        let failed = |kind, ended_early| {
             let failure = Some(Failure { kind, restarts: None, step: None, errno: None, fault: None });
             let wrong = WrongState::plain("a", PhaseKind::Failed, Obstacle::TargetFailed);
-            Err(Error::WrongState(WrongState { failure, ..wrong }))
+            Err(Error::WrongState(WrongState { failure, ended_early, ..wrong }))
         };
         let text = String::new;
         let by = Origin::plain(OriginKind::Switch);
@@ -284,11 +284,12 @@ mod tests {
             (Err(Error::Cancelled { name: text(), by: Box::new(by) }), 5, "kCancelled"),
             (Err(Error::NotFound { name: text() }), 2, "kInvalidArguments"),
             (Err(Error::Invalid { field: text(), expected: text() }), 2, "kInvalidArguments"),
-            (failed(FailureKind::Exited), 8, "kFailedUnexpectedTerminationOnEnter"),
-            (failed(FailureKind::NotReady), 6, "kFailed"),
-            (failed(FailureKind::Start), 6, "kFailed"),
-            (failed(FailureKind::GaveUp), 6, "kFailed"),
-            (failed(FailureKind::Internal), 6, "kFailed"),
+            (failed(FailureKind::Exited, Some(true)), 8, "kFailedUnexpectedTerminationOnEnter"),
+            (failed(FailureKind::Exited, Some(false)), 6, "kFailed"),
+            (failed(FailureKind::NotReady, None), 6, "kFailed"),
+            (failed(FailureKind::Start, None), 6, "kFailed"),
+            (failed(FailureKind::GaveUp, None), 6, "kFailed"),
+            (failed(FailureKind::Internal, None), 6, "kFailed"),
             (state(Obstacle::TargetFailed), 6, "kFailed"),
             (state(Obstacle::ShuttingDown), 6, "kFailed"),
             (

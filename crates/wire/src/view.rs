@@ -452,10 +452,12 @@ pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Swit
             let on = status.and_then(|status| self::name(engine, status.on?));
             let member = self::name(engine, slot).unwrap_or_default();
             let wrong = WrongState::plain(&member, phase, Obstacle::TargetFailed);
+            let has_ended = status.is_some_and(|status| status.failure == Some(life::Failure::Exited));
             return Err(Error::WrongState(WrongState {
                 target: Some(target.to_owned()),
                 failure: status.and_then(|status| status.failure).map(failure),
                 blocked_by: on,
+                ended_early: has_ended.then(|| ended_early(engine, slot)),
                 ..wrong
             }));
         }
@@ -481,6 +483,19 @@ pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Swit
         | Outcome::NotRunning => return Err(Error::NotFound { name: target.to_owned() }),
     };
     Ok(Switched { target: target.to_owned(), already })
+}
+
+/// What the looks at conditions are run as: a service with this program is none of its own.
+const PROBE: &str = "/proc/self/exe";
+
+/// Whether the last end of a service's program unasked was before it was ready.
+fn ended_early(engine: &Engine, slot: u32) -> bool {
+    let is_look = engine.description(slot).is_some_and(|service| service.program() == PROBE);
+    // What follows while the rest of the run is ended goes back to the same end.
+    let is_after = |from| matches!(from, PhaseKind::Stopping | PhaseKind::Stuck);
+    let mut history = engine.history(slot).map(|(_, transition, _)| transition);
+    let end = history.find(|it| matches!(it.cause, causes::Cause::Exited(_)) && !is_after(it.from));
+    !is_look && end.is_some_and(|end| end.from == PhaseKind::Starting)
 }
 
 /// The time of a switch, or of who asked for it, was over first; the member that was awaited, if it was one.

@@ -284,6 +284,54 @@ class Refused(Written):
         self.add("a", depends_on={"a": "Running"})
         self.refused("its own process", self.gen.generate_json, self.file)
 
+    def test_a_circle_of_dependencies(self):
+        self.add("before", depends_on={"a": "Running"})
+        self.add("a", depends_on={"b": "Running"})
+        self.add("b", depends_on={"c": "Running"})
+        self.add("c", depends_on={"a": "Running"})
+        self.refused("in a circle.*: a -> b -> c -> a", self.gen.generate_json, self.file)
+        # Of several startup configs it is the one in the same states that is meant: this is no circle.
+        self.setUp()
+        for name, other in (("a", "b"), ("b", "a")):
+            process = self.add(name, use_in=["Startup"], depends_on={"b": "Running"} if name == "a" else {})
+            self.gen.process_add_startup_config(
+                process, "later", use_in=["Recovery"], depends_on={other: "Running"} if name == "b" else {}
+            )
+        self.written()
+
+    def test_the_end_of_who_does_not_end(self):
+        self.add("b")
+        self.add("a", depends_on={"b": "Terminated"})
+        self.refused("not to end by itself: expected termination_behavior", self.gen.generate_json, self.file)
+        self.setUp()
+        once = {"termination_behavior": "ProcessIsSelfTerminating"}
+        b = self.add("b", **once)
+        self.gen.process_add_startup_config(b, "other", use_in=["Startup"], **once)
+        self.add("a", depends_on={"b": "Terminated"})
+        self.refused("2 startup configs there", self.gen.generate_json, self.file)
+
+    def test_names_that_are_one_to_verger(self):
+        self.add("a b")
+        self.add("a_b")
+        self.refused("'a b' and 'a_b' are both 'a_b'", self.gen.generate_json, self.file)
+        self.refused("states of", self.gen.machine_add_process_group, self.machine, "Other", ["On/1", "On_1"])
+        self.gen.machine_add_process_group(self.machine, "G 1")
+        self.refused("'G 1' and 'G_1'", self.gen.machine_add_process_group, self.machine, "G_1")
+
+    def test_what_a_process_is(self):
+        add = self.gen.process_group_add_process
+        for rights in (5, None, "STATE_MANAGMENT"):
+            with self.subTest(rights=rights):
+                self.refused("none of '', 'STATE_MANAGEMENT'", add, self.main, "a", special_rights=rights)
+        self.refused("without NUL", add, self.main, "a", executable_name="/a\0b")
+        self.refused("not True or False", add, self.main, "a", native_application="no")
+        # The Launch Manager itself is up: who waits for it waits for nobody.
+        launcher = add(self.main, "lm", special_rights="LAUNCH_MANAGEMENT")
+        self.gen.process_add_startup_config(launcher, "only", use_in=["Startup"])
+        self.add("a", depends_on={"lm": "Running"})
+        self.gen.generate_json(self.file)
+        self.assertEqual(self.verger("check", "--elsewhere").returncode, 0)
+
     def test_times_and_numbers(self):
         for seconds in (-1, 0, 0.0001, 5e6, float("nan"), float("inf"), "1", True):
             with self.subTest(seconds=seconds):

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use verger_engine::time::Span;
 
-use super::{Bar, Chart, What};
+use super::{Bar, Chart, Missed, What};
 use crate::drawing::escaped;
 use crate::terminal::Paint;
 use crate::words::{self, Tone};
@@ -23,12 +23,15 @@ pub(super) fn time(us: u64) -> String {
 impl Chart {
     /// What is written at a bar's end.
     fn note(&self, bar: &Bar) -> String {
-        match (bar.done_us, bar.turn_us, self.what) {
-            (Some(at), _, _) => time(at),
-            (None, Some(_), What::Start) => "not ready".to_owned(),
-            (None, Some(_), What::Stop) => "not over".to_owned(),
-            (None, None, _) => "waits".to_owned(),
-        }
+        let words = match (bar.done_us, bar.missed, bar.turn_us, self.what) {
+            (Some(at), ..) => return time(at),
+            (None, Some(Missed::Blocked), ..) => "blocked",
+            (None, Some(Missed::Failed), ..) => "failed",
+            (None, None, Some(_), What::Start) => "not ready",
+            (None, None, Some(_), What::Stop) => "not over",
+            (None, None, None, _) => "waits",
+        };
+        words.to_owned()
     }
 
     /// The critical path in words; `None` where nothing was done yet.

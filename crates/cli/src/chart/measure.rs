@@ -3,7 +3,7 @@
 use verger_engine::life::PhaseKind;
 use verger_wire::message::{CauseKind, Transition};
 
-use super::{Bar, Chart, What};
+use super::{Bar, Chart, Missed, What};
 
 /// Measures the last start, or the last stop, of services of which these are the last transitions, newest first each;
 /// at `now_us`, in microseconds of `CLOCK_MONOTONIC`.
@@ -54,7 +54,7 @@ fn critical(chart: &Chart) -> Vec<String> {
 /// Whether a phase is one of waiting for others.
 fn waits(what: What, phase: PhaseKind) -> bool {
     match what {
-        What::Start => matches!(phase, PhaseKind::Waiting | PhaseKind::Blocked),
+        What::Start => phase == PhaseKind::Waiting,
         What::Stop => phase == PhaseKind::Held,
     }
 }
@@ -67,9 +67,34 @@ fn works(what: What, phase: PhaseKind) -> bool {
     }
 }
 
+/// What is settled of a start in this phase, though it was never ready. Who is blocked waits for nobody: its start is over.
+fn missed(what: What, phase: PhaseKind) -> Option<Missed> {
+    let settled = match phase {
+        PhaseKind::Blocked => Some(Missed::Blocked),
+        PhaseKind::Failed => Some(Missed::Failed),
+        PhaseKind::Down
+        | PhaseKind::Waiting
+        | PhaseKind::Starting
+        | PhaseKind::Running
+        | PhaseKind::Held
+        | PhaseKind::Stopping
+        | PhaseKind::Stuck
+        | PhaseKind::Resting
+        | PhaseKind::Done => None,
+    };
+    settled.filter(|_| what == What::Start)
+}
+
 /// The last start, or stop, in a history.
 fn bar(what: What, history: &[Transition], now_us: u64) -> Option<Bar> {
     let inside = |phase| waits(what, phase) || works(what, phase);
+    let last = history.first()?;
+    // One that was blocked at once was to start too.
+    if what == What::Start && last.to == PhaseKind::Blocked && !inside(last.from) {
+        let (service, ordered_us, missed) = (last.service.clone(), last.at_us, Some(Missed::Blocked));
+        let until_us = ordered_us;
+        return Some(Bar { service, ordered_us, turn_us: None, done_us: None, until_us, missed, waited_for: None });
+    }
     // The newest transition into it; from there back to the one that was the first.
     let newest = history.iter().position(|it| inside(it.to))?;
     let entered = history.iter().skip(newest).take_while(|it| inside(it.to)).collect::<Vec<_>>();
@@ -91,6 +116,7 @@ fn bar(what: What, history: &[Transition], now_us: u64) -> Option<Bar> {
         turn_us: turn.map(|it| it.at_us),
         done_us: done.map(|it| it.at_us),
         until_us: after.map_or(now_us.max(first.at_us), |it| it.at_us),
+        missed: after.and_then(|it| missed(what, it.to)),
         waited_for: turn.copied().filter(pointed).and_then(|it| it.cause.service.clone()),
     })
 }

@@ -43,8 +43,21 @@ pub(crate) struct Bar {
     pub(crate) done_us: Option<u64>,
     /// Until when is drawn what was never done: its failure, or now.
     pub(crate) until_us: u64,
+    /// What came of a start in place of being ready, where that is settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) missed: Option<Missed>,
     /// The last that it waited for.
     pub(crate) waited_for: Option<String>,
+}
+
+/// How a service is that was to start, and by itself will not be ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Missed {
+    /// What it requires has failed.
+    Blocked,
+    /// It has failed itself.
+    Failed,
 }
 
 impl Chart {

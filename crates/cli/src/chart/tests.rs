@@ -1,6 +1,6 @@
 //! Starts and stops that are made up, measured, drawn and compared.
 
-use verger_engine::life::PhaseKind::{self, Down, Held, Running, Starting, Stopping, Waiting};
+use verger_engine::life::PhaseKind::{self, Blocked, Down, Failed, Held, Running, Starting, Stopping, Waiting};
 use verger_wire::message::{Cause, CauseKind, Origin, OriginKind, Root, Transition};
 
 use super::*;
@@ -99,6 +99,30 @@ fn a_stop_goes_the_other_way() {
     let bar = chart.find("db").unwrap();
     assert_eq!((bar.ordered_us, bar.turn_us, bar.done_us), (0, Some(500_000), Some(600_000)));
     assert_eq!(chart.services.len(), 2);
+}
+
+/// Else every later start of anybody would be part of this one: who is blocked stays so until somebody mends it.
+#[test]
+fn who_is_blocked_or_failed_has_settled_and_a_later_crash_is_another_start() {
+    let reached = |name| Some((CauseKind::OutOfReach, name));
+    let chart = measured(
+        What::Start,
+        &[
+            history("cam", &[(1_000, Starting, None), (1_100, Running, None), (4_000, Down, None)]),
+            history("late", &[(1_200, Blocked, reached("gone"))]),
+            history("gone", &[(1_000, Starting, None), (1_200, Failed, None)]),
+            history("x", &[(1_000, Waiting, None), (1_200, Blocked, reached("gone"))]),
+            history("db", &[(4_000, Starting, None), (4_800, Running, None)]),
+        ],
+    );
+    assert_eq!(chart.elsewhen, ["db"]);
+    assert_eq!(chart.critical, ["cam"]);
+    assert_eq!(chart.total_us(), 200_000);
+    let text = chart.text(Paint::PLAIN);
+    let told = |name: &str, end: &str| {
+        text.lines().any(|line| line.split_whitespace().next() == Some(name) && line.ends_with(&format!(" {end}")))
+    };
+    assert!(told("x", "blocked") && told("late", "blocked") && told("gone", "failed"), "{text}");
 }
 
 #[test]

@@ -20,7 +20,8 @@ impl Graph {
         for (number, group) in self.groups.iter().enumerate() {
             let members = (0..self.nodes.len()).filter(|at| self.nodes[*at].group == Some(number));
             let members: String = members.map(|at| node(at, "    ")).collect();
-            let title = quoted(&group.title());
+            let active = group.active().map(|(target, phase)| format!("{}: {}", target.name, phase.word()));
+            let title = quoted(&std::iter::once(group.title()).chain(active).collect::<Vec<_>>().join("\n"));
             let _infallible = write!(dot, "  subgraph cluster_{number} {{\n    label={title};\n{members}  }}\n");
         }
         for at in (0..self.nodes.len()).filter(|at| self.nodes[*at].group.is_none()) {

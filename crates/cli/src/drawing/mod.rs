@@ -12,8 +12,9 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use verger_engine::image::{Condition, EdgeKind, Image, WhenDown};
-use verger_engine::life::PhaseKind;
+use verger_engine::life::{GroupPhase, PhaseKind};
 use verger_wire::message::Service;
+use verger_wire::view::target_name;
 
 use layers::Layers;
 pub(crate) use svg::escaped;
@@ -60,6 +61,8 @@ struct Target {
     is_initial: bool,
     /// Whether its group falls back on it.
     is_fallback: bool,
+    /// Of the one that is active or being entered, where a daemon runs: what its group is about.
+    phase: Option<GroupPhase>,
 }
 
 impl Target {
@@ -75,6 +78,11 @@ impl Target {
 }
 
 impl Group {
+    /// The target that is active or being entered, where a daemon runs.
+    fn active(&self) -> Option<(&Target, GroupPhase)> {
+        self.targets.iter().find_map(|target| Some((target, target.phase?)))
+    }
+
     /// What it is called in a picture.
     fn title(&self) -> String {
         if self.name.is_empty() { "targets".to_owned() } else { format!("group {}", self.name) }
@@ -118,12 +126,12 @@ impl Graph {
         let groups: Vec<Group> = (0..image.group_count())
             .map(|at| {
                 let group = image.group(at);
-                let prefix = if group.name().is_empty() { String::new() } else { format!("{}/", group.name()) };
                 let target = |at| Target {
-                    name: format!("{prefix}{}", group.target(at).name()),
+                    name: target_name(group.name(), group.target(at).name()),
                     members: group.target(at).members().map(|member| member as usize).collect(),
                     is_initial: group.initial() == at,
                     is_fallback: group.fallback() == Some(at),
+                    phase: None,
                 };
                 Group { name: group.name().to_owned(), targets: (0..group.target_count()).map(target).collect() }
             })
@@ -159,6 +167,16 @@ impl Graph {
             services.iter().map(|service| (service.name.as_str(), service.phase)).collect();
         for node in &mut self.nodes {
             node.phase = phases.get(node.name.as_str()).copied();
+        }
+        self
+    }
+
+    /// The same, with where the groups of a daemon are: of each its name, its target's, and what it is about.
+    pub(crate) fn with_targets<'n>(mut self, active: impl Iterator<Item = (&'n str, &'n str, GroupPhase)>) -> Graph {
+        for (group, target, phase) in active {
+            let name = target_name(group, target);
+            let targets = self.groups.iter_mut().flat_map(|group| &mut group.targets);
+            targets.filter(|target| target.name == name).for_each(|target| target.phase = Some(phase));
         }
         self
     }
@@ -202,10 +220,14 @@ impl Graph {
             })
         };
         let target = |target: &Target| {
-            json!({
+            let mut value = json!({
                 "name": target.name, "initial": target.is_initial, "fallback": target.is_fallback,
                 "services": target.members.iter().map(|at| name(*at)).collect::<Vec<_>>(),
-            })
+            });
+            if let Some(phase) = target.phase {
+                value["phase"] = json!(phase.word());
+            }
+            value
         };
         json!({
             "plan": self.name,

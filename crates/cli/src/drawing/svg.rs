@@ -153,8 +153,11 @@ impl Graph {
     /// What stands in a group's box: its name, then each target with its services.
     fn lines_of_group(&self, group: &Group) -> Vec<String> {
         let line = |target: &Target| {
-            let role = if target.role().is_empty() { String::new() } else { format!(" ({})", target.role()) };
-            format!("{}{role}: {}", target.name, self.members(target)).trim_end().to_owned()
+            let role = Some(target.role()).filter(|role| !role.is_empty()).map(str::to_owned);
+            let active = target.phase.map(|phase| format!("active: {}", phase.word()));
+            let marks = role.into_iter().chain(active).collect::<Vec<_>>().join(", ");
+            let marks = if marks.is_empty() { marks } else { format!(" ({marks})") };
+            format!("{}{marks}: {}", target.name, self.members(target)).trim_end().to_owned()
         };
         std::iter::once(group.title()).chain(group.targets.iter().map(line)).collect()
     }

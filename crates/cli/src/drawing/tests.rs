@@ -34,6 +34,30 @@ fn a_small_plan_as_svg() {
 }
 
 #[test]
+fn of_a_daemon_the_active_targets_are_drawn_with_what_their_groups_are_about() {
+    let live = || {
+        let active = [("", "drive", GroupPhase::Complete), ("arm", "Off", GroupPhase::Stopping)];
+        Graph::of(&image(PLAN)).with_targets(active.into_iter())
+    };
+    let expected = "TARGET   ROLE               ACTIVE    SERVICES\n\
+                    Off                         -         -\n\
+                    drive    initial            complete  camera\n\
+                    arm/Off                     stopping  -\n\
+                    arm/on   initial, fallback  -         motor\n";
+    assert!(live().text(Paint::PLAIN).ends_with(expected), "{}", live().text(Paint::PLAIN));
+    let dot = live().dot();
+    sound_dot(&dot);
+    assert!(dot.contains("label=\"group arm\\narm/Off: stopping\";"), "{dot}");
+    let svg = live().svg();
+    sound_xml(&svg);
+    assert!(svg.contains(">drive (initial, active: complete): camera</text>"), "{svg}");
+    assert!(svg.contains(">arm/Off (active: stopping):</text>"), "{svg}");
+    let phases: Vec<Value> =
+        live().as_json()["targets"].as_array().unwrap().iter().map(|it| it["phase"].clone()).collect();
+    assert_eq!(phases, [Value::Null, json!("complete"), json!("stopping"), Value::Null]);
+}
+
+#[test]
 fn no_plan_is_too_small() {
     let graph = Graph::of(&image("[service.a]\ncommand = \"a\"\n"));
     sound_xml(&graph.svg());

@@ -39,11 +39,18 @@ impl Graph {
     }
 
     fn table_of_targets(&self, paint: Paint) -> String {
+        let live = self.targets().any(|target| target.phase.is_some());
         let row = |target: &Target| {
             let members = Some(self.members(target)).filter(|members| !members.is_empty());
-            vec![Cell::new(&target.name), Cell::new(target.role()), Cell::maybe(members)]
+            let mut row = vec![Cell::new(&target.name), Cell::new(target.role())];
+            row.extend(live.then(|| Cell::maybe(target.phase.map(|phase| phase.word()))));
+            row.push(Cell::maybe(members));
+            row
         };
-        table(&["TARGET", "ROLE", "SERVICES"], &self.targets().map(row).collect::<Vec<_>>(), paint)
+        let mut heads = vec!["TARGET", "ROLE"];
+        heads.extend(live.then_some("ACTIVE"));
+        heads.push("SERVICES");
+        table(&heads, &self.targets().map(row).collect::<Vec<_>>(), paint)
     }
 
     /// `requires db, net; after log`: what a service says of others.

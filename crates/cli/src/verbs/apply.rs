@@ -79,7 +79,7 @@ pub(super) struct Rollback {
 struct What {
     /// The plan: TOML, JSON, a configuration of AOS or S-CORE, or a compiled one; `-` is standard input
     file: String,
-    /// FILE is a fragment: its services and targets are added to the plan in force, whose services it may refer to
+    /// FILE is a fragment: its services, handles and groups are added to the plan in force, whose services it may refer to
     #[arg(long)]
     add: bool,
 }
@@ -181,7 +181,7 @@ fn told(setting: &Setting, verdict: Verdict, json: bool) -> Result<(), Trouble> 
             let why = verdict.reason.map_or("", words::rolled_back);
             let of = of.map_or_else(String::new, |name| format!(" ({name})"));
             let trouble = Trouble::new(format!("rolled back, and the former plan is in force again: {why}{of}"));
-            Err(trouble.hints(of_service(verdict.service.as_deref())).with_status(FAILED))
+            Err(trouble.hints(verdict.service.as_deref().map(|name| where_told(setting, name))).with_status(FAILED))
         }
     };
     if json {
@@ -191,8 +191,15 @@ fn told(setting: &Setting, verdict: Verdict, json: bool) -> Result<(), Trouble> 
     setting.terminal.say(&outcome?)
 }
 
-fn of_service(name: Option<&str>) -> Option<String> {
-    name.map(|name| format!("`verger events` and the daemon's log tell how {name} ended"))
+/// Where it is told what became of the service that was the reason. The daemon keeps nothing of one that the former plan does
+/// not have.
+fn where_told(setting: &Setting, name: &str) -> String {
+    let is_there = reach::connect(setting).is_ok_and(|mut connection| connection.list(Some(&[name])).is_ok());
+    if is_there {
+        format!("`verger events {name}` and the daemon's log tell what became of {name}")
+    } else {
+        format!("the daemon's log tells what became of {name}, and so does `verger events --follow` beside another try")
+    }
 }
 
 /// What a plan would do, a service a line.

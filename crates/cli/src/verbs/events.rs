@@ -8,6 +8,7 @@ use verger_wire::message::{Call, ReceiptInShort, Service, Transition, Why};
 
 use crate::names;
 use crate::reach;
+use crate::sequence::in_order;
 use crate::setting::Setting;
 use crate::terminal::Paint;
 use crate::trouble::Trouble;
@@ -74,9 +75,7 @@ impl<'s> Journal<'s> {
         for why in past {
             all.extend(why.history.into_iter().map(|transition| (transition, why.service.clone())));
         }
-        all.sort_by(|(a, _), (b, _)| {
-            (a.at_us, a.root.event, &a.service, a.number).cmp(&(b.at_us, b.root.event, &b.service, b.number))
-        });
+        let all = in_order(all, |(transition, _)| transition);
         all.iter().try_for_each(|(transition, service)| self.show(transition, Some(service)))
     }
 

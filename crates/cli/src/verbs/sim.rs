@@ -33,7 +33,8 @@ use crate::words::{self, Clock, Tone};
 ///   slow-stop db 40s                    it ends so late after a signal, or is killed
 ///   camera missing                      its program is not there; at 9s camera present
 ///   camera exits 1 after 5s             each of its runs
-///   at 3s start NAME                    also: stop, restart, set, clear, ignore, heed
+///   at 3s start NAME                    also: stop, restart, ignore, heed
+///   at 3s set NAME                      a condition that somebody sets; also: clear
 ///   at 3s switch [GROUP/]TARGET
 ///   at 20s TERM budget 10s              the daemon is to end; without a budget that of the plan holds
 ///   TERM budget 10s                     the same when all else is done, or at the time of `until`

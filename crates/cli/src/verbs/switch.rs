@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use verger_client::ClientError;
-use verger_engine::life::GroupPhase;
+use verger_engine::life::{GroupPhase, PhaseKind};
 use verger_engine::time::Span;
-use verger_wire::message::{Error, Group, Order, Switched};
+use verger_wire::message::{CauseKind, Error, Group, Order, Switched};
 use verger_wire::score::{self, Code};
 
 use super::orders::duration;
@@ -49,7 +49,13 @@ pub(super) struct Targets {
 
 impl Switch {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
-        let mut connection = reach::connect(setting)?;
+        let mut connection = match reach::connect(setting) {
+            Ok(connection) => connection,
+            Err(trouble) => {
+                self.tell_code(setting, Code::CommunicationError, None)?;
+                return Err(trouble);
+            }
+        };
         let timeout_ms = self.timeout.filter(|timeout| *timeout != Span::FOREVER).map(Span::as_millis);
         // The daemon answers in time by itself; whoever waits without end waits as long as it takes.
         connection.set_patience(timeout_ms.map(|limit| Duration::from_millis(limit) + reach::PATIENCE));
@@ -59,28 +65,24 @@ impl Switch {
             connection.switch(&order)
         };
         let code = code(&answer);
-        let in_json = || json!({ "code": code.number(), "name": code.word() });
         let Switched { target, already } = match answer {
             Ok(switched) => switched,
             Err(error) => {
-                match (self.score, self.json, &error) {
-                    (false, ..) => {}
-                    (true, false, _) => setting.terminal.say(&format!("{code} {}\n", code.number()))?,
-                    (true, true, ClientError::Remote(error)) => {
-                        setting.terminal.say_json(&json!({ "error": error, "score": in_json() }))?;
+                let answer = if let ClientError::Remote(answer) = &error { Some(answer) } else { None };
+                self.tell_code(setting, code, answer)?;
+                return Err(match answer {
+                    Some(Error::NotFound { name }) => unknown(name, &connection.groups().unwrap_or_default()),
+                    Some(Error::Timeout { name, phase, waits_for, cause }) => {
+                        late(name, *phase, waits_for.as_deref(), *cause)
                     }
-                    (true, true, _) => setting.terminal.say_json(&json!({ "score": in_json() }))?,
-                }
-                if let ClientError::Remote(Error::NotFound { name }) = &error {
-                    return Err(unknown(name, &connection.groups().unwrap_or_default()));
-                }
-                return Err(reach::trouble(setting, None, &error));
+                    Some(_) | None => reach::trouble(setting, None, &error),
+                });
             }
         };
         if self.json {
             let mut value = json!({ "target": target, "already": already });
             if self.score {
-                value["score"] = in_json();
+                value["score"] = in_json(code);
             }
             return setting.terminal.say_json(&value);
         }
@@ -90,6 +92,39 @@ impl Switch {
         let words = if already { "is active already" } else { "is active" };
         setting.terminal.say(&format!("{target} {words}\n"))
     }
+
+    /// Says the code of a switch that has failed, and what the daemon answered, if it did.
+    fn tell_code(&self, setting: &Setting, code: Code, answer: Option<&Error>) -> Result<(), Trouble> {
+        match (self.score, self.json, answer) {
+            (false, ..) => Ok(()),
+            (true, false, _) => setting.terminal.say(&format!("{code} {}\n", code.number())),
+            (true, true, Some(error)) => setting.terminal.say_json(&json!({ "error": error, "score": in_json(code) })),
+            (true, true, None) => setting.terminal.say_json(&json!({ "score": in_json(code) })),
+        }
+    }
+}
+
+fn in_json(code: Code) -> Value {
+    json!({ "code": code.number(), "name": code.word() })
+}
+
+/// The time was over before the target was there. When that was the target's own, the switch has failed and its group goes
+/// elsewhere; when it was the caller's, the work goes on.
+fn late(target: &str, phase: PhaseKind, on: Option<&str>, cause: CauseKind) -> Trouble {
+    let of_target = cause == CauseKind::NotReadyInTime;
+    let words = match (of_target, on) {
+        (true, None) => format!("the switch to {target} has failed: its time (`transition_timeout`) is over"),
+        (true, Some(on)) => {
+            format!(
+                "the switch to {target} has failed: when its time (`transition_timeout`) was over, `{on}` was {phase}"
+            )
+        }
+        (false, None) => format!("the time is over, and {target} is not there yet"),
+        (false, Some(on)) => format!("the time is over, and {target} is not there yet: `{on}` is {phase}"),
+    };
+    let goes_on = if of_target { "" } else { "the work goes on; " };
+    let more = on.map_or_else(String::new, |on| format!(", `verger why {on}` tells more of {on}"));
+    Trouble::new(words).hint(format!("{goes_on}`verger targets` shows where its group is now{more}"))
 }
 
 impl Targets {
@@ -183,6 +218,36 @@ mod tests {
     use verger_wire::message::Target;
 
     use super::*;
+
+    #[test]
+    fn a_time_that_is_over_is_told_as_the_targets_own_or_the_callers() {
+        let told = |on, cause| {
+            let Trouble { words, hints, .. } = late("Rt", PhaseKind::Resting, on, cause);
+            format!("{words}\n{}", hints.join("\n"))
+        };
+        for (on, cause, words) in [
+            (
+                Some("reps"),
+                CauseKind::NotReadyInTime,
+                "the switch to Rt has failed: when its time (`transition_timeout`) was over, `reps` was resting\n\
+                 `verger targets` shows where its group is now, `verger why reps` tells more of reps",
+            ),
+            (
+                None,
+                CauseKind::NotReadyInTime,
+                "the switch to Rt has failed: its time (`transition_timeout`) is over\n\
+                 `verger targets` shows where its group is now",
+            ),
+            (
+                Some("reps"),
+                CauseKind::Asked,
+                "the time is over, and Rt is not there yet: `reps` is resting\n\
+                 the work goes on; `verger targets` shows where its group is now, `verger why reps` tells more of reps",
+            ),
+        ] {
+            assert_eq!(told(on, cause), words);
+        }
+    }
 
     #[test]
     fn targets_are_shown_with_their_state() {

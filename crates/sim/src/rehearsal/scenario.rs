@@ -517,6 +517,12 @@ impl<'t> Line<'t> {
                 let service = self.service()?;
                 Ok(Action::Manner { service, manner: self.manner(service)? })
             }
+            word @ ("at" | "every" | "repeat") => {
+                let flaw = self
+                    .back()
+                    .flaw(format!("`{word}` does not belong here"), "what happens, or how a service behaves");
+                Err(flaw.hint("when is said once: `at 2s crash NAME`, or `repeat 4/min from 2s until 60s crash NAME`"))
+            }
             word => {
                 let names: Vec<&str> = self.image.services().map(|it| it.name()).chain(VERBS).collect();
                 let near = (self.near)(word, &names).map(|near| format!("did you mean `{near}`?"));

@@ -59,6 +59,10 @@ pub struct WrongState {
     /// Of [`Obstacle::Stuck`]: the process in the way, when known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub in_the_way: Option<u32>,
+    /// Of [`Obstacle::TargetFailed`], where the failure is an end: whether the program ended before it was ready. Of a look at a
+    /// condition, which ends when its time is over, it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_early: Option<bool>,
 }
 
 impl WrongState {
@@ -72,6 +76,7 @@ impl WrongState {
             blocked_by: None,
             target: None,
             in_the_way: None,
+            ended_early: None,
         }
     }
 }

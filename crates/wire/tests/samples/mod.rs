@@ -311,6 +311,7 @@ pub(crate) fn errors(full: bool) -> Vec<Error> {
             blocked_by: full.then(|| "db".to_owned()),
             target: full.then(|| "car/drive".to_owned()),
             in_the_way: full.then_some(4712),
+            ended_early: full.then_some(true),
         }),
         Error::Invalid { field: "name".to_owned(), expected: "a name".to_owned() },
         Error::Busy,

@@ -8,6 +8,7 @@ in seconds. Whatever the Launch Manager or verger would refuse raises :class:`Va
 import json
 import math
 import os
+import re
 import tempfile
 from types import MappingProxyType
 
@@ -23,8 +24,14 @@ _NOTHING = MappingProxyType({})
 _POLICIES = ("SCHED_OTHER", "SCHED_FIFO", "SCHED_RR")
 _TERMINATIONS = ("ProcessIsNotSelfTerminating", "ProcessIsSelfTerminating")
 _CONDITIONS = ("Running", "Terminated")
+#: The Launch Manager's own entry.
+LAUNCHER = "LAUNCH_MANAGEMENT"
+_RIGHTS = ("", "STATE_MANAGEMENT", "PLATFORM_HEALTH_MANAGEMENT", LAUNCHER)
 _MILLISECONDS_MAX = 2**32 - 1
 _ID_MAX = 2**31 - 1
+#: verger's rule of names: every other character becomes ``_``, so does one of ``-.`` at the beginning, and it is cut.
+_NO_NAME = re.compile(r"^[-.]|[^A-Za-z0-9._@:+-]")
+_NAME_MAX = 64
 
 
 class _Machine:
@@ -52,6 +59,10 @@ class _Process:
         self.name = name
         self.keys = keys
         self.configs = {}
+
+    def is_launcher(self):
+        """Whether it is the Launch Manager itself: that is verger, and no service."""
+        return self.keys["functionClusterAffiliation"] == LAUNCHER
 
 
 class LaunchManagerConfGen:
@@ -85,6 +96,7 @@ class LaunchManagerConfGen:
         _name("process group", name)
         if name in machine.groups:
             raise ValueError(f"there is a process group {name!r} already")
+        _check_apart("process groups", [*machine.groups, name])
         _sequence("states", states)
         if not states:
             raise ValueError(f"process group {name!r} has no states")
@@ -94,6 +106,7 @@ class LaunchManagerConfGen:
             if state in known:
                 raise ValueError(f"state {state!r} of process group {name!r} is given twice")
             known.append(state)
+        _check_apart(f"states of process group {name!r}", known)
         machine.groups[name] = group = _ProcessGroup(machine, name, known)
         return group
 
@@ -111,7 +124,8 @@ class LaunchManagerConfGen:
     ):
         """A process of a group; its handle. Without ``executable_name`` it is ``/opt/apps/NAME/NAME``.
 
-        ``special_rights`` is what the file calls ``functionClusterAffiliation``: ``STATE_MANAGEMENT`` and so on.
+        ``special_rights`` is what the file calls ``functionClusterAffiliation``: ``STATE_MANAGEMENT`` switches targets,
+        ``LAUNCH_MANAGEMENT`` is the Launch Manager itself, ``PLATFORM_HEALTH_MANAGEMENT`` has no effect.
         """
         self._own(pg)
         _name("process", name)
@@ -120,8 +134,13 @@ class LaunchManagerConfGen:
         if self._find(name) is not None:
             raise ValueError(f"there is a process {name!r} already")
         path = f"/opt/apps/{name}/{name}" if executable_name is None else executable_name
-        if not isinstance(path, str) or not path.startswith("/"):
+        if not _text(f"executable_name of process {name!r}", path).startswith("/"):
             raise ValueError(f"executable_name of process {name!r} is {path!r}, and not a full path")
+        if not isinstance(native_application, bool):
+            raise ValueError(f"native_application of process {name!r} is {native_application!r}, and not True or False")
+        if special_rights not in _RIGHTS:
+            known = ", ".join(repr(each) for each in _RIGHTS)
+            raise ValueError(f"special_rights of process {name!r} is {special_rights!r}, and none of {known}")
         _sequence("supplementary_group_ids", supplementary_group_ids)
         keys = {
             "identifier": name,
@@ -247,12 +266,15 @@ class LaunchManagerConfGen:
         if main is None or STARTUP not in main.states:
             raise ValueError(f"there is no state {MAIN_GROUP}/{STARTUP}, which the Launch Manager enters by itself")
         processes = []
-        for group in groups:
-            for process in group.processes.values():
-                if not process.configs:
-                    raise ValueError(f"process {process.name!r} has no startup config")
-                self._check_dependencies(process)
-                processes.append({**process.keys, "startupConfig": list(process.configs.values())})
+        edges = {}
+        for process in self._processes():
+            if not process.configs:
+                raise ValueError(f"process {process.name!r} has no startup config")
+            for name in process.configs:
+                edges[process, name] = self._check_dependencies(process, name)
+            processes.append({**process.keys, "startupConfig": list(process.configs.values())})
+        _check_apart("processes", [_service(*each) for each in edges if not each[0].is_launcher()])
+        _check_circles(edges)
         return {
             "versionMajor": 7,
             "versionMinor": 0,
@@ -260,18 +282,40 @@ class LaunchManagerConfGen:
             "ModeGroup": [_mode_group(group) for group in groups],
         }
 
-    def _check_dependencies(self, process):
-        for config in process.configs.values():
-            for dependency in config["executionDependency"]:
-                name = dependency["targetProcess_identifier"]
-                target = self._find(name)
-                of = f"startup config {config['identifier']!r} of process {process.name!r}"
-                if target is None:
-                    raise ValueError(f"{of} depends on {name!r}, which is no process")
-                if target is process:
-                    raise ValueError(f"{of} depends on its own process")
-                if target.group is not process.group:
-                    raise ValueError(f"{of} depends on {name!r}, which is in another process group")
+    def _check_dependencies(self, process, name):
+        """The startup configs that this one waits for, as verger takes them: of several the one in the same states."""
+        config = process.configs[name]
+        of = f"startup config {name!r} of process {process.name!r}"
+        waited_for = []
+        for dependency in config["executionDependency"]:
+            target = self._find(dependency["targetProcess_identifier"])
+            if target is None:
+                raise ValueError(f"{of} depends on {dependency['targetProcess_identifier']!r}, which is no process")
+            if target is process:
+                raise ValueError(f"{of} depends on its own process")
+            if target.group is not process.group:
+                raise ValueError(f"{of} depends on {target.name!r}, which is in another process group")
+            if target.is_launcher() or process.is_launcher():
+                continue
+            states = _states(config)
+            ones = [each for each, other in target.configs.items() if states & _states(other)]
+            ones = ones or list(target.configs)[:1]
+            if dependency["stateName"] == "Terminated":
+                if len(ones) > 1:
+                    raise ValueError(
+                        f"{of} waits for the end of {target.name!r}, which is {len(ones)} startup configs there:"
+                        " give it a startup config for each of them"
+                    )
+                if any(target.configs[each]["terminationBehavior"] != "ProcessIsSelfTerminating" for each in ones):
+                    raise ValueError(
+                        f"{of} waits for the end of {target.name!r}, which is not to end by itself: "
+                        "expected termination_behavior ProcessIsSelfTerminating there, or Running here"
+                    )
+            waited_for.extend((target, each) for each in ones)
+        return waited_for
+
+    def _processes(self):
+        return [process for group in self._machine.groups.values() for process in group.processes.values()]
 
     def _find(self, name):
         groups = self._machine.groups.values() if self._machine else ()
@@ -290,6 +334,42 @@ def _mode_group(group):
         "recoveryMode_name": f"{group.name}/{RECOVERY}",
         "modeDeclaration": [{"identifier": f"{group.name}/{state}"} for state in states],
     }
+
+
+def _states(config):
+    return {dependency["stateName"] for dependency in config["processGroupStateDependency"]}
+
+
+def _service(process, config):
+    """What verger calls it."""
+    return process.name if len(process.configs) == 1 else f"{process.name}@{config}"
+
+
+def _check_apart(what, names):
+    """Names may be freer here than verger's, where they must still be told apart."""
+    taken = {}
+    for name in names:
+        ours = _NO_NAME.sub("_", name)[:_NAME_MAX]
+        if ours in taken:
+            raise ValueError(
+                f"the {what} {taken[ours]!r} and {name!r} are both {ours!r} to verger: expected names that differ there"
+            )
+        taken[ours] = name
+
+
+def _check_circles(edges):
+    """``edges``: startup configs, each with those that it waits for."""
+    left = dict(edges)
+    # Who waits for nobody that is left can start; who is never taken out waits in a circle, or for one.
+    while ready := [each for each, others in left.items() if not any(other in left for other in others)]:
+        for each in ready:
+            del left[each]
+    if left:
+        path = [next(iter(left))]
+        while (ahead := next(other for other in left[path[-1]] if other in left)) not in path:
+            path.append(ahead)
+        circle = " -> ".join(_service(*each) for each in [*path[path.index(ahead) :], ahead])
+        raise ValueError(f"processes depend on each other in a circle, and none could ever start: {circle}")
 
 
 def _text(what, text):
