@@ -183,6 +183,42 @@ fn the_same_plan_changes_nothing() {
     assert_eq!(runs(&machine), before);
 }
 
+#[test]
+fn what_is_no_service_is_shown_and_nothing_is_only_what_is_written_elsewhere() {
+    let plan = "
+        initial_target = 'on'
+        [target.on]
+        services = ['a']
+        [target.other]
+        services = ['b']
+        [service.a]
+        command = 'sleep 1000'
+        [service.b]
+        command = 'sleep 1000'";
+    let machine = Setup::plan(plan).start();
+    machine.wait_ready("a");
+    let new = plan
+        .replace("initial_target = 'on'", "shutdown_budget = '20s'\ninitial_target = 'other'\nhandle.h.pipe = true")
+        .replace("[target.on]", "[target.once]");
+    let said = with_plan(&machine, "plan", &new, &[]);
+    for line in [
+        "- stop    a             the plan does not ask for it any more\n",
+        "~ enter   target other  in place of on\n",
+        "  update  the plan      shutdown_budget, initial_target\n",
+        "  add     target once   new\n",
+        "  remove  target on     the plan does not have it\n",
+        "  add     handle h      new\n",
+    ] {
+        assert!(said.stdout.contains(line), "no `{line}` in {}", said.stdout);
+    }
+    let said = with_plan(&machine, "plan", &new, &["--json"]);
+    let value: serde_json::Value = serde_json::from_str(said.stdout.trim()).expect("it is JSON");
+    assert_eq!(value["targets"], serde_json::json!([{ "group": "", "from": "on", "to": "other" }]));
+    assert_eq!(value["parts"][0]["keys"], serde_json::json!(["shutdown_budget", "initial_target"]));
+    let said = with_plan(&machine, "plan", &format!("\n{plan}"), &[]);
+    assert!(said.stdout.starts_with("nothing would change but where things are written (plan in force: "), "{said:?}");
+}
+
 // ---- kept ----
 
 #[test]

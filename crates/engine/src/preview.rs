@@ -3,12 +3,14 @@
 //! So nothing is told that the engine would not do. Only what follows at once is in it: what comes later (a service that fails, the
 //! restart of a dependent when its dependency is back) depends on what the world says.
 
+use alloc::borrow::ToOwned;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::causes::{Actor, Cause};
 use crate::code::coded_enum;
-use crate::image::{Image, Key, changed_keys};
-use crate::life::{Apply, CommandId, GroupPhase, LifeEffect, PlanRefusal, Status, TrialNews, Want};
+use crate::image::{ChangedPart, Image, Key, changed_parts, told_keys};
+use crate::life::{Apply, CommandId, GroupPhase, GroupStatus, LifeEffect, PlanRefusal, Status, TrialNews, Want};
 use crate::time::{Moment, Span};
 use crate::{Effect, Engine, Event, ReadError};
 
@@ -43,11 +45,26 @@ pub struct Touch {
     pub keys: Vec<Key>,
 }
 
+/// A group that would have another active target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetChange {
+    /// The group; empty for the one without a name.
+    pub group: String,
+    /// The target that is active; `None`: the group is new.
+    pub from: Option<String>,
+    /// The target that would be.
+    pub to: String,
+}
+
 /// What applying a plan would do.
 #[derive(Debug)]
 pub struct Preview {
     /// The copy, after it: to look up what a slot is called there.
     pub engine: Engine,
+    /// What is described otherwise beside the services.
+    pub parts: Vec<ChangedPart>,
+    /// The groups whose active target would be another one.
+    pub targets: Vec<TargetChange>,
     /// What would move, in the order of the names.
     pub touches: Vec<Touch>,
 }
@@ -90,7 +107,23 @@ impl Engine {
             return Err(NoPreview::Refused(why));
         }
         let touches = copy.services().filter_map(|after| self.touch(&copy, image, &after)).collect();
-        Ok(Preview { engine: copy, touches })
+        let parts = changed_parts(self.plan(), image);
+        let targets = copy.groups().filter_map(|after| self.target_change(&copy, &after)).collect();
+        Ok(Preview { engine: copy, parts, targets, touches })
+    }
+
+    fn target_change(&self, copy: &Engine, after: &GroupStatus) -> Option<TargetChange> {
+        let described = copy.group_description(after.group.slot)?;
+        let before = self.find_group(described.name()).and_then(|group| {
+            let status = self.group_status(group.slot)?;
+            Some(self.group_description(group.slot)?.target(status.target).name().to_owned())
+        });
+        let to = described.target(after.target).name();
+        (before.as_deref() != Some(to)).then(|| TargetChange {
+            group: described.name().to_owned(),
+            from: before,
+            to: to.to_owned(),
+        })
     }
 
     fn touch(&self, copy: &Engine, image: &Image, after: &Status) -> Option<Touch> {
@@ -101,7 +134,7 @@ impl Engine {
         let new = image.find(name).map(|at| image.service(at));
         let old = before.and_then(|before| self.description(before.service.slot));
         let keys: Vec<Key> = match (&old, &new) {
-            (Some(old), Some(new)) => changed_keys(old, new).collect(),
+            (Some(old), Some(new)) => told_keys(old, new).collect(),
             (None, _) | (_, None) => Vec::new(),
         };
         let is_wanted = after.want != Want::Down || copy.is_next_in_its_group(slot);
@@ -138,12 +171,12 @@ impl Engine {
 #[cfg(test)]
 mod tests {
     use alloc::format;
-    use alloc::string::String;
+    use alloc::sync::Arc;
     use alloc::vec;
 
     use super::*;
     use crate::desk::{Desk, image, service};
-    use crate::image::Service;
+    use crate::image::{Group, Plan, Service, Target, build};
 
     fn requiring(name: &str, need: &str) -> Service {
         Service { requires: vec![need.into()], ..service(name) }
@@ -194,5 +227,36 @@ mod tests {
         assert!(desk.said().contains("planned +3 ~2 -2"));
         let refused = desk.engine.preview(&image(vec![service("x")]), None).unwrap_err();
         assert_eq!(refused, NoPreview::Refused(PlanRefusal::OnTrial));
+    }
+
+    #[test]
+    fn what_is_no_service_is_told_too_and_which_target_would_be_active() {
+        let target =
+            |name: &str, member: &str| Target { name: name.into(), services: vec![member.into()], ..Target::default() };
+        let plan = |targets: Vec<Target>, initial: &str| Plan {
+            services: ["a", "b"].map(|name| Service { autostart: false, ..service(name) }).into(),
+            groups: vec![Group { name: "car".into(), targets, initial: initial.into(), ..Group::default() }],
+            ..Plan::default()
+        };
+        let preview = |desk: &Desk, plan: &Plan| {
+            let image = Image::verify(Arc::new(build(plan).unwrap())).unwrap();
+            let preview = desk.engine.preview(&image, None).unwrap();
+            let parts = preview.parts.iter().map(|part| format!("{} {} {}", part.edit, part.name, part.keys.join(",")));
+            let targets = preview.targets.iter().map(|it| format!("{}: {:?} -> {}", it.group, it.from, it.to));
+            parts.chain(targets).map(|line| String::from(line.trim_end())).collect::<Vec<_>>().join("\n")
+        };
+        let mut desk = Desk::new(Vec::new());
+        let both = plan(vec![target("drive", "a"), target("park", "b")], "drive");
+        let new = "add car\nadd car/Off\nadd car/drive\nadd car/park\ncar: None -> drive";
+        assert_eq!(preview(&desk, &both), new);
+        desk.plan_whole(&both);
+        assert_eq!(preview(&desk, &both), "");
+        // Only what is described otherwise of a target that is not active; then the active one is gone.
+        let other = plan(vec![target("drive", "a"), target("park", "a")], "drive");
+        assert_eq!(preview(&desk, &other), "update car/park services");
+        let gone = plan(vec![target("park", "b")], "park");
+        let told = "update car initial_target\nremove car/drive\ncar: Some(\"drive\") -> park";
+        assert_eq!(preview(&desk, &gone), told);
+        assert_eq!(desk.engine.trial(), None);
     }
 }

@@ -5,12 +5,12 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
-use verger_engine::image::{ActionView, HandleView, Image, SourceView};
+use verger_engine::image::{ActionView, ChangedPart, HandleView, Image, SourceView};
 use verger_engine::life::{
     self, Decider, GroupPhase, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure,
     TrialNews,
 };
-use verger_engine::preview::{Preview, Touch};
+use verger_engine::preview::{self, Preview, Touch};
 use verger_engine::runs::{Ahead, Pid, ServiceId, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 
@@ -18,8 +18,8 @@ use crate::board::Entry;
 use crate::digest;
 use crate::message::{
     Actor, Cause, CauseKind, Change, Changes, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit,
-    Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, Plan, Root, Service, Switched,
-    Target, Transition, Trial, Verdict, VerdictKind, Wanted, Why, WrongState, signal_text,
+    Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan, Root, Service,
+    Switched, Target, TargetChange, Transition, Trial, Verdict, VerdictKind, Wanted, Why, WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -599,7 +599,22 @@ pub fn changes(engine: &Engine, to: &Image, preview: &Preview) -> Changes {
         from: engine.plan().map(|plan| digest::to_text(plan.digest())),
         to: digest::to_text(to.digest()),
         changes: preview.touches.iter().map(change).collect(),
+        parts: preview.parts.iter().map(part_change).collect(),
+        targets: preview.targets.iter().map(target_change).collect(),
     }
+}
+
+fn part_change(part: &ChangedPart) -> PartChange {
+    PartChange {
+        part: part.kind,
+        name: part.name.clone(),
+        edit: part.edit,
+        keys: part.keys.iter().map(|key| (*key).to_owned()).collect(),
+    }
+}
+
+fn target_change(target: &preview::TargetChange) -> TargetChange {
+    TargetChange { group: target.group.clone(), from: target.from.clone(), to: target.to.clone() }
 }
 
 /// What has become of a change on trial.

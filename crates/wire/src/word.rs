@@ -7,7 +7,7 @@ use core::fmt;
 
 use serde::de::{self, Deserializer, Visitor};
 use serde::ser::Serializer;
-use verger_engine::image::Right;
+use verger_engine::image::{Edit, PartKind, Right};
 use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Resource, RollBackReason, TrialStage, Verb, Want};
 use verger_engine::preview::Act;
 use verger_engine::runs::{Containment, Step};
@@ -64,8 +64,10 @@ macro_rules! words_of_the_engine {
 words_of_the_engine!(
     Act,
     Containment,
+    Edit,
     FaultKind,
     GroupPhase,
+    PartKind,
     PhaseKind,
     Resource,
     Right,

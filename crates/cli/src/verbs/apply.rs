@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 use verger_client::{ClientError, Connection};
+use verger_engine::image::{Edit, PartKind};
 use verger_engine::preview::Act;
 use verger_engine::time::Span;
-use verger_wire::message::{CauseKind, Change, Changes, Error, Verdict, VerdictKind};
+use verger_wire::message::{CauseKind, Change, Changes, Error, PartChange, TargetChange, Verdict, VerdictKind};
 
 use super::orders::duration;
 use crate::launch;
@@ -21,8 +22,9 @@ use crate::words::{self, Tone};
 /// Show what another plan would do, and why
 ///
 /// Nothing is done. The plan in FILE is tried on a copy of the daemon's own engine, so what is shown is what `verger apply` would do
-/// at this moment: which services would start, stop or restart, and which would only be described otherwise. Whatever is not shown
-/// keeps its run.
+/// at this moment: which services would start, stop or restart, which would only be described otherwise, which target of a group
+/// would become active, and which keys of the plan, of its groups, targets, handles and recovery sets would be others. Whatever is
+/// not shown keeps its run.
 #[derive(Debug, clap::Args)]
 pub(super) struct Plan {
     #[command(flatten)]
@@ -202,36 +204,84 @@ fn where_told(setting: &Setting, name: &str) -> String {
     }
 }
 
-/// What a plan would do, a service a line.
+/// What a plan would do, a line each: the services, then which targets become active, then what else is described otherwise.
 fn shown(setting: &Setting, changes: &Changes) -> String {
-    let mut text = String::new();
-    let width = changes.changes.iter().map(|it| it.service.chars().count()).max().unwrap_or(0);
-    for change in &changes.changes {
-        let (mark, tone) = match change.act {
-            Act::Start => ("+", Tone::Good),
-            Act::Stop => ("-", Tone::Bad),
-            Act::Restart => ("~", Tone::Uneasy),
-            Act::Update | Act::Add | Act::Remove => (" ", Tone::Plain),
+    let lines: Vec<Line> = (changes.changes.iter().map(of_service_change))
+        .chain(changes.targets.iter().map(of_target))
+        .chain(changes.parts.iter().map(of_part))
+        .collect();
+    let from = changes.from.as_deref().unwrap_or("none");
+    if lines.is_empty() {
+        return match changes.from.as_deref() {
+            Some(from) if from == changes.to => format!("nothing would change (plan in force: {from})\n"),
+            _ => {
+                let to = &changes.to;
+                format!("nothing would change but where things are written (plan in force: {from}; new: {to})\n")
+            }
         };
-        let act = setting.terminal.out.tone(tone, format!("{mark} {:<7}", change.act.word()));
-        let line = format!("{act} {:<width$}  {}", change.service, why(change));
-        text.push_str(line.trim_end());
+    }
+    let width = lines.iter().map(|line| line.what.chars().count()).max().unwrap_or(0);
+    let mut text = String::new();
+    for Line { mark, tone, act, what, why } in &lines {
+        let act = setting.terminal.out.tone(*tone, format!("{mark} {act:<7}"));
+        text.push_str(format!("{act} {what:<width$}  {why}").trim_end());
         text.push('\n');
     }
     let count = |act: Act| changes.changes.iter().filter(|change| change.act == act).count();
+    let edited = |edit: Edit| changes.parts.iter().filter(|part| part.edit == edit).count();
     let total = format!(
         "{} to start, {} to stop, {} to restart, {} only described otherwise, {} only added or forgotten",
         count(Act::Start),
         count(Act::Stop),
         count(Act::Restart),
-        count(Act::Update),
-        count(Act::Add) + count(Act::Remove),
+        count(Act::Update) + edited(Edit::Update),
+        count(Act::Add) + count(Act::Remove) + edited(Edit::Add) + edited(Edit::Remove),
     );
-    let from = changes.from.as_deref().unwrap_or("none");
-    if changes.changes.is_empty() {
-        return format!("nothing would change (plan in force: {from})\n");
-    }
     format!("{text}{total}\nplan in force: {from}; new: {}\n", changes.to)
+}
+
+/// One thing that would change.
+struct Line {
+    mark: &'static str,
+    tone: Tone,
+    act: &'static str,
+    what: String,
+    why: String,
+}
+
+fn of_service_change(change: &Change) -> Line {
+    let (mark, tone) = match change.act {
+        Act::Start => ("+", Tone::Good),
+        Act::Stop => ("-", Tone::Bad),
+        Act::Restart => ("~", Tone::Uneasy),
+        Act::Update | Act::Add | Act::Remove => (" ", Tone::Plain),
+    };
+    Line { mark, tone, act: change.act.word(), what: change.service.clone(), why: why(change) }
+}
+
+fn of_target(change: &TargetChange) -> Line {
+    let slash = if change.group.is_empty() { "" } else { "/" };
+    let why = match &change.from {
+        Some(from) => format!("in place of {from}"),
+        None => "the group is new".to_owned(),
+    };
+    let what = format!("target {}{slash}{}", change.group, change.to);
+    Line { mark: "~", tone: Tone::Uneasy, act: "enter", what, why }
+}
+
+fn of_part(part: &PartChange) -> Line {
+    let why = match part.edit {
+        Edit::Update => part.keys.join(", "),
+        Edit::Add => "new".to_owned(),
+        Edit::Remove => "the plan does not have it".to_owned(),
+    };
+    let what = match part.part {
+        PartKind::Plan => "the plan".to_owned(),
+        kind @ (PartKind::Group | PartKind::Target | PartKind::Handle | PartKind::Recovery) => {
+            format!("{kind} {}", part.name)
+        }
+    };
+    Line { mark: " ", tone: Tone::Plain, act: part.edit.word(), what, why }
 }
 
 /// Why something would be done about a service.

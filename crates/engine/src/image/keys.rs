@@ -3,9 +3,8 @@
 //! A key that says how a program is started holds for a run as it was when it began: another value needs another run. All others
 //! (edges, restarts, how it is ended) are looked up when they are needed, and hold as they are now.
 
-use super::plan::{ActionKind, RecoveryScope};
-use super::view::{ActionView, HandleView, Image, RecoveryView, ServiceView, SourceView};
-use crate::time::Span;
+use super::parts::keys_of_set;
+use super::view::{HandleView, ServiceView, SourceView};
 
 /// A key of a service, by its name in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +104,13 @@ pub fn changed_keys<'v>(old: &'v ServiceView<'_>, new: &'v ServiceView<'_>) -> i
     KEYS.iter().filter(|entry| !(entry.same)(old, new)).map(|entry| entry.key)
 }
 
+/// The same, and what it is for: all that people are told of, but where it was written.
+pub fn told_keys<'v>(old: &'v ServiceView<'_>, new: &'v ServiceView<'_>) -> impl Iterator<Item = Key> + use<'v> {
+    let description = Key { name: "description", needs_run: false };
+    let reworded = old.description() != new.description();
+    reworded.then_some(description).into_iter().chain(changed_keys(old, new))
+}
+
 /// Whether a run that was begun from `old` is not what `new` describes. (Digests may differ where no key does: by the order in which
 /// something was written, or by the version of verger that built them.)
 pub fn needs_another_run(old: &ServiceView<'_>, new: &ServiceView<'_>) -> bool {
@@ -147,42 +153,14 @@ fn same_service(a: &ServiceView<'_>, b: &ServiceView<'_>, in_a: Option<u32>, in_
 
 /// Whether the recovery sets that two services are in do the same.
 fn same_recovery(a: &ServiceView<'_>, b: &ServiceView<'_>) -> bool {
-    match (Set::of(a), Set::of(b)) {
+    let (image_a, image_b) = (a.image(), b.image());
+    let a = a.recovery().map(|set| image_a.recovery(set));
+    let b = b.recovery().map(|set| image_b.recovery(set));
+    match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => {
-            let same_steps = (0..a.0.len()).all(|at| a.step(at) == b.step(at));
-            a.head() == b.head() && a.0.len() == b.0.len() && same_steps && a.members().eq(b.members())
+            a.name() == b.name() && keys_of_set((image_a, a), (image_b, b)).iter().all(|(_, same)| *same)
         }
         (Some(_), None) | (None, Some(_)) => false,
-    }
-}
-
-/// The recovery set of a service, with other services by their names.
-struct Set<'i>(RecoveryView<'i>, &'i Image);
-
-impl<'i> Set<'i> {
-    fn of(service: &ServiceView<'i>) -> Option<Set<'i>> {
-        let image = service.image();
-        Some(Set(image.recovery(service.recovery()?), image))
-    }
-
-    fn head(&self) -> (&'i str, RecoveryScope, u32, Span) {
-        (self.0.name(), self.0.scope(), self.0.give_up_after(), self.0.give_up_within())
-    }
-
-    fn members(&self) -> impl Iterator<Item = &'i str> {
-        let image = self.1;
-        self.0.members().map(move |number| image.service(number).name())
-    }
-
-    /// How long a step waits, what it does, and with whom.
-    fn step(&self, at: u32) -> Option<(Span, ActionKind, [&'i str; 2])> {
-        let step = self.0.step(at)?;
-        let whom = match step.action() {
-            ActionView::Switch { group, target } => [group, target],
-            ActionView::Start(service) | ActionView::Command(service) => [self.1.service(service).name(), ""],
-            ActionView::Stop | ActionView::WithholdWatchdog | ActionView::End | ActionView::Reboot => ["", ""],
-        };
-        Some((step.wait(), step.kind(), whom))
     }
 }

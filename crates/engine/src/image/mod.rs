@@ -11,6 +11,7 @@ mod build;
 mod groups;
 mod keys;
 mod layout;
+mod parts;
 mod plan;
 mod recovery;
 #[cfg(test)]
@@ -24,8 +25,9 @@ pub use build::{
     build,
 };
 pub use groups::GROUPS_MAX;
-pub use keys::{Key, changed_keys, needs_another_run};
+pub use keys::{Key, changed_keys, needs_another_run, told_keys};
 pub use layout::{IMAGE_BYTES_MAX, MAGIC, VERSION};
+pub use parts::{ChangedPart, Edit, PartKind, changed_parts};
 pub use plan::*;
 pub use verify::{COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, ImageError, SERVICES_MAX};
 pub use view::{

@@ -695,6 +695,11 @@ pub struct GroupView<'i> {
 }
 
 impl<'i> GroupView<'i> {
+    /// The image that it is in.
+    pub(super) fn image(&self) -> &'i Image {
+        self.image
+    }
+
     /// Its name; empty for the unnamed one.
     pub fn name(&self) -> &'i str {
         self.image.text(GroupRecord::name(self.record))

@@ -1,6 +1,7 @@
 //! What is said of a change of the plan: what it would do, and what became of it.
 
 use serde::{Deserialize, Serialize};
+use verger_engine::image::{Edit, PartKind};
 use verger_engine::life::{RollBackReason, TrialStage};
 use verger_engine::preview::Act;
 
@@ -29,6 +30,34 @@ pub struct Change {
     pub on: Option<String>,
 }
 
+/// What a plan would do about something that is no service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartChange {
+    /// What it is.
+    #[serde(with = "word")]
+    pub part: PartKind,
+    /// Its name, of a target with that of its group (`car/drive`); empty for the plan as a whole.
+    pub name: String,
+    /// What.
+    #[serde(with = "word")]
+    pub edit: Edit,
+    /// Of `update`: the keys in which its description differs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<String>,
+}
+
+/// A group whose active target would be another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetChange {
+    /// The group; empty for the one without a name.
+    pub group: String,
+    /// The target that is active; absent when the group is new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The target that would be.
+    pub to: String,
+}
+
 /// The reply of `Preview`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Changes {
@@ -39,6 +68,12 @@ pub struct Changes {
     pub to: String,
     /// What it would do, in the order of the services' names. Who is not in it is not touched.
     pub changes: Vec<Change>,
+    /// What it would do beside the services, kind by kind, in the order of the names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<PartChange>,
+    /// The groups that would have another active target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub targets: Vec<TargetChange>,
 }
 
 spoken_enum! {

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test takes what it needs")]
 
-use verger_engine::image::Right;
+use verger_engine::image::{Edit, PartKind, Right};
 use verger_engine::life::{FaultKind, GroupPhase, PhaseKind, Resource, RollBackReason, TrialStage, Verb, Want};
 use verger_engine::preview::Act;
 use verger_engine::runs::{Containment, Step};
@@ -279,11 +279,22 @@ pub(crate) fn change(full: bool) -> Change {
     }
 }
 
+pub(crate) fn part_change(full: bool) -> PartChange {
+    let keys = if full { vec!["transition_timeout".to_owned()] } else { Vec::new() };
+    PartChange { part: PartKind::Target, name: "car/drive".to_owned(), edit: Edit::Update, keys }
+}
+
+pub(crate) fn target_change(full: bool) -> TargetChange {
+    TargetChange { group: "car".to_owned(), from: full.then(|| "drive".to_owned()), to: "park".to_owned() }
+}
+
 pub(crate) fn changes(full: bool) -> Changes {
     Changes {
         from: full.then(|| "00deadbeef00cafe".to_owned()),
         to: "00deadbeef00caff".to_owned(),
         changes: vec![change(full)],
+        parts: if full { vec![part_change(true)] } else { Vec::new() },
+        targets: if full { vec![target_change(true)] } else { Vec::new() },
     }
 }
 
