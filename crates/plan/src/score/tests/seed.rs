@@ -284,6 +284,18 @@ fn dependencies() {
 }
 
 #[test]
+fn who_depends_on_the_launch_manager_depends_on_verger() {
+    let manager = || usual("lm", "\"functionClusterAffiliation\": \"LAUNCH_MANAGEMENT\"", "\"terminationBehavior\": 1");
+    let on = |state: &str| file(&[usual("a", "", &dependency("lm", state)), manager()].join(",\n"));
+    assert_eq!(plan(&on("Running")).services.remove(0).requires, [], "it is up already");
+    complains(
+        &[usual("a", "", &dependency("lm", "Terminated")), manager()],
+        "process `a` waits for the end of `lm`, which is verger itself\n  \
+         hint: it ends last of all: depend on its `Running`, or take this one out",
+    );
+}
+
+#[test]
 fn a_process_with_several_startup_configs() {
     let two = |one: &str, other: &str| {
         format!(
@@ -422,17 +434,21 @@ fn what_has_no_effect_is_told() {
     for key in ["securityPolicyDetails", "executionError", "initialMode_value"] {
         assert!(told.iter().any(|line| line.contains(&format!("`{key}`"))), "{key}: {told:?}");
     }
-    assert!(
-        told[0].starts_with("c.json:37:7: `securityPolicyDetails` of service `state_manager` is not applied: "),
-        "{}",
-        told[0]
-    );
+    let starts = |with: &str| assert!(told.iter().any(|line| line.starts_with(with)), "{with}: {told:#?}");
+    starts("c.json:37:7: `securityPolicyDetails` of service `state_manager` is not applied: ");
+    // It is no service.
+    starts("c.json:7:7: `path` is not applied: it is of verger itself, which is up already");
+    starts("c.json:11:31: `schedulingPolicy` is not applied: it is of verger itself");
     let told = fates(SAMPLE);
     for (key, fate) in [
         ("versionMajor", "kept"),
         ("Process.state_manager.coremask", "kept"),
         ("Process.state_manager.functionClusterAffiliation", "kept"),
         ("Process.launch_manager.functionClusterAffiliation", "approximated"),
+        ("Process.launch_manager.path", "not applicable"),
+        ("Process.launch_manager.startupConfig.lm.schedulingPolicy", "not applicable"),
+        ("Process.launch_manager.startupConfig.lm.enterTimeoutValue", "not applicable"),
+        ("Process.launch_manager.startupConfig.lm.processGroupStateDependency.stateName", "not applicable"),
         ("Process.setup.executable_reportingBehavior", "kept"),
         ("Process.state_manager.executable_reportingBehavior", "approximated"),
         ("Process.camera.startupConfig.fast.processArgument.argument", "kept"),
