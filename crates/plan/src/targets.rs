@@ -7,7 +7,7 @@ use verger_engine::image::{Group, OFF, Plan, Service, Target};
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::{GROUP, Names, Owner, Reader, Step, TARGET, TargetDraft, read_table};
 use crate::native::{check_entry_name, tables};
-use crate::near::did_you_mean;
+use crate::near::{did_you_mean, near_or_new, there_are};
 use crate::places::Places;
 use crate::sources::Place;
 use crate::tree::{Node, Table};
@@ -56,8 +56,9 @@ fn read_targets(table: &Table, group: &mut Group, names: &Names, found: &mut Fin
     let known: BTreeSet<&str> = drafts.iter().map(|(name, _)| name.as_str()).chain([OFF]).collect();
     let known_to = |name: &str| known.contains(name) || names.incomplete;
     let no_such = |what: String, name: &str| {
+        let near = did_you_mean(name, known.iter().copied());
         Said::new(format!("{what} `{}`, and there is no such target", quoted(name)))
-            .hint_if(did_you_mean(name, known.iter().copied()))
+            .hint(near.unwrap_or_else(|| there_are("targets", known.iter().copied())))
     };
     for (target, draft) in &drafts {
         let target = quoted(target);
@@ -65,7 +66,7 @@ fn read_targets(table: &Table, group: &mut Group, names: &Names, found: &mut Fin
             if !names.incomplete {
                 found.error(*place, || {
                     Said::new(format!("target `{target}` lists `{}`, and there is no such service", quoted(name)))
-                        .hint_if(did_you_mean(name, names.services.keys().map(String::as_str)))
+                        .hint(near_or_new(name, names.services.keys().map(String::as_str)))
                 });
             }
         }

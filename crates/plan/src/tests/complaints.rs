@@ -122,12 +122,16 @@ fn wrong_types() {
 fn the_same_thing_twice() {
     check(
         "[service.x]\ncommand = 'x'\n[service.x]\nnice = 50\n",
-        &["x.toml:3:10: service `x` is defined twice\n  x.toml:1:10: first here"],
+        &[
+            "x.toml:3:10: service `x` is defined twice\n  x.toml:1:10: first here\n  hint: give one of them another name, or take one out",
+        ],
     );
     check_line("command = 'y'", &["x.toml:3:1: `command` is given twice in service `x`\n  x.toml:2:1: first here"]);
     check(
         "handle.a.pipe = true\nhandle.a = { pipe = true }\n[service.x]\ncommand = 'x'\nstdout = 'a.w'",
-        &["x.toml:2:8: handle `a` is defined twice\n  x.toml:1:8: first here"],
+        &[
+            "x.toml:2:8: handle `a` is defined twice\n  x.toml:1:8: first here\n  hint: give one of them another name, or take one out",
+        ],
     );
     check_line(
         "environment = { A = '1', A = '2' }",
@@ -139,7 +143,9 @@ fn the_same_thing_twice() {
     );
     check(
         "{\"service\": {\"x\": {\"command\": \"x\"},\n \"x\": {}}}",
-        &["x.json:2:2: service `x` is defined twice\n  x.json:1:14: first here"],
+        &[
+            "x.json:2:2: service `x` is defined twice\n  x.json:1:14: first here\n  hint: give one of them another name, or take one out",
+        ],
     );
     check(
         "name = 'a'\nname = 'b'\n[service.x]\ncommand = 'x'",
@@ -182,7 +188,9 @@ fn dependencies() {
     );
     check_line(
         "after = ['network.target']",
-        &["x.toml:3:10: `after` in service `x` names `network.target`, and there is no such service"],
+        &[
+            "x.toml:3:10: `after` in service `x` names `network.target`, and there is no such service\n  hint: add [service.\"network.target\"], or take the name out",
+        ],
     );
     check_line(
         "requires = ['x']",
@@ -668,6 +676,19 @@ fn numbers_and_words() {
     check(
         "limits.images = 0\n[service.x]\ncommand = 'x'",
         &["x.toml:1:17: `images` in [limits] is the number 0, expected an integer from 1 to 64"],
+    );
+}
+
+#[test]
+fn names_in_targets_that_nobody_has() {
+    check(
+        "initial_target = 'qq'\nfallback_target = 'z'\n[service.x]\ncommand = 'x'\n[target.t]\nservices = ['w-w']\nincludes = ['v-v-v']",
+        &[
+            "x.toml:1:18: `initial_target` is `qq`, and there is no such target\n  hint: the targets are `Off`, `t`",
+            "x.toml:2:19: `fallback_target` is `z`, and there is no such target\n  hint: the targets are `Off`, `t`",
+            "x.toml:6:13: target `t` lists `w-w`, and there is no such service\n  hint: add [service.w-w], or take the name out",
+            "x.toml:7:13: target `t` includes `v-v-v`, and there is no such target\n  hint: the targets are `Off`, `t`",
+        ],
     );
 }
 
