@@ -680,6 +680,18 @@ fn numbers_and_words() {
 }
 
 #[test]
+fn a_time_in_which_something_is_to_happen_is_not_nothing() {
+    check_line(
+        "start_timeout = '0s'",
+        &["x.toml:3:17: `start_timeout` in service `x` is no time at all\n  hint: \"forever\" has no limit"],
+    );
+    check(
+        "[service.x]\ncommand = 'x'\n[target.t]\nservices = ['x']\ntransition_timeout = '0ms'",
+        &["x.toml:5:22: `transition_timeout` in target `t` is no time at all\n  hint: \"forever\" has no limit"],
+    );
+}
+
+#[test]
 fn names_in_targets_that_nobody_has() {
     check(
         "initial_target = 'qq'\nfallback_target = 'z'\n[service.x]\ncommand = 'x'\n[target.t]\nservices = ['w-w']\nincludes = ['v-v-v']",
