@@ -692,6 +692,12 @@ fn a_time_in_which_something_is_to_happen_is_not_nothing() {
 }
 
 #[test]
+fn the_target_off_may_have_services() {
+    let plan = plan("[service.x]\ncommand = 'x'\n[target.Off]\nservices = ['x']");
+    assert_eq!(plan.groups[0].targets[0].services, ["x"]);
+}
+
+#[test]
 fn names_in_targets_that_nobody_has() {
     check(
         "initial_target = 'qq'\nfallback_target = 'z'\n[service.x]\ncommand = 'x'\n[target.t]\nservices = ['w-w']\nincludes = ['v-v-v']",
