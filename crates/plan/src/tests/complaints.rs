@@ -711,6 +711,35 @@ fn names_in_targets_that_nobody_has() {
 }
 
 #[test]
+fn a_fallback_that_depends_on_what_fails() {
+    let services = "[service.x]\ncommand = 'x'\n[service.y]\ncommand = 'y'\nrequires = ['x']\n";
+    let with = |targets: &str, said: &[&str]| {
+        check(&format!("initial_target = 't'\nfallback_target = 'safe'\n{services}{targets}"), said);
+    };
+    with(
+        "[target.t]\nservices = ['x']\n[target.safe]\nincludes = ['t']",
+        &[
+            "x.toml:2:19: warning: the fallback `safe` includes `t`, and is entered when that one has failed\n  hint: let it name the services themselves that it needs",
+        ],
+    );
+    with(
+        "[target.t]\nservices = ['x']\n[target.safe]\nservices = ['y']",
+        &[
+            "x.toml:2:19: warning: the fallback `safe` needs `x` too, which `t` lists and it does not\n  hint: if that one fails there again, the fallback has not helped",
+        ],
+    );
+    // What both list is meant to be in both.
+    with("[target.t]\nservices = ['x']\n[target.safe]\nservices = ['x', 'y']", &[]);
+    with("[target.t]\nservices = ['x']\n[target.safe]\n", &[]);
+    check(
+        &format!("initial_target = 't'\nfallback_target = 't'\n{services}[target.t]\nservices = ['x']"),
+        &[
+            "x.toml:2:19: warning: the fallback `t` is the only target, and the one that has failed\n  hint: give it a target of its own, or leave it out",
+        ],
+    );
+}
+
+#[test]
 fn keys_that_make_no_sense_together_are_warned_of() {
     check_line(
         "restart = 'never'\ngive_up_after = 3",

@@ -528,6 +528,20 @@ fn supervision_is_told_as_not_there_and_still_checked() {
 }
 
 #[test]
+fn a_fallback_that_depends_on_what_fails_is_warned_of() {
+    let text = around("\"run_targets\": { \"R\": { \"depends_on\": [\"a\"] } }")
+        .replace("\"depends_on\": [] }", "\"depends_on\": [\"R\"] }");
+    check(
+        &text,
+        &[
+            "c.json:1:92: warning: the fallback `fallback_run_target` includes `R`, and is entered when that one has failed\n  \
+             hint: let it name the services themselves that it needs",
+        ],
+    );
+    plan(&text.replace("[\"R\"]", "[\"a\"]"));
+}
+
+#[test]
 fn the_report_has_the_way_to_each_key() {
     let told = fates(SAMPLE);
     for (key, fate) in [
