@@ -296,7 +296,7 @@ pub(crate) fn without_controllers(reading: &Reading) -> Vec<Complaint> {
 }
 
 /// What a condition's service runs, which the plan's reader makes.
-const PROBE: &str = "/proc/self/exe";
+pub(crate) const PROBE: &str = "/proc/self/exe";
 
 /// Something that is not there.
 struct Missing {

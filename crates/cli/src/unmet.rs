@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::plans::PROBE;
 use verger_engine::image::{Condition, ExitCodes, Need, Plan, Ready, RecoveryAction, RestartPolicy, Service};
 use verger_engine::time::Span;
 use verger_plan::{COMPLAINTS_MAX, Complaint, Reading, Severity};
@@ -18,12 +19,15 @@ pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
     for service in &plan.services {
         found.unreachable(service, &started);
         found.too_short(service);
+        found.never_gives_up(service);
+        found.not_in_environment(service);
         for (key, need) in needs(service) {
             if let Some(other) = services.get(need.service.as_str()) {
                 found.unsatisfied(service, key, need, other);
             }
         }
     }
+    found.never_together(plan, &services);
     found.late_targets(plan, &services);
     found.late_commands(plan, &services);
     found.complaints.truncate(COMPLAINTS_MAX.saturating_sub(reading.complaints.len()));
@@ -123,6 +127,97 @@ impl Found<'_> {
         }
     }
 
+    /// A limit of restarts that the rests between them keep from being reached, however soon each run ends.
+    fn never_gives_up(&mut self, service: &Service) {
+        let Service { name, give_up_after, give_up_within, restart_delay, restart_delay_max, .. } = service;
+        // A healthy run takes the growth of the rests away, so only the first is certain.
+        let rest = (*restart_delay).min(*restart_delay_max);
+        let takes = Span(rest.0.saturating_mul(u64::from(*give_up_after)));
+        if *give_up_after > 0 && service.restart != RestartPolicy::Never && takes > *give_up_within {
+            self.warn(
+                service,
+                &["give_up_after", "give_up_within", "restart_delay"],
+                format!(
+                    "service `{name}` never gives up: {give_up_after} restarts take {takes} at the least, and those within \
+                     {give_up_within} count"
+                ),
+                format!("let `give_up_within` be longer than {takes}, or `restart_delay` shorter"),
+            );
+        }
+    }
+
+    /// A condition on a variable that the service's environment does not have, whatever the daemon's has.
+    fn not_in_environment(&mut self, probe: &Service) {
+        let Some((variable, value)) = looked_up(probe) else { return };
+        let set = probe.environment.iter().rev().find(|(name, _)| name == variable).map(|(_, set)| set.as_str());
+        let why = match (set, value) {
+            (None, _) if !probe.inherit_environment && !is_given(variable, probe) => {
+                format!("`environment` does not set `{variable}`, and nothing is inherited")
+            }
+            (Some(set), Some(value)) if set != value => format!("`environment` sets it to `{set}`, not to `{value}`"),
+            _ => return,
+        };
+        self.warn(
+            probe,
+            &[],
+            format!("condition `{}` never comes true: {why}", probe.name),
+            format!("set `{variable}` in the `environment` of its service, or take the condition out"),
+        );
+    }
+
+    /// Services that conflict and are wanted together: by one that requires both, or by the plan from the start.
+    fn never_together(&mut self, plan: &Plan, services: &BTreeMap<&str, &Service>) {
+        let mut pairs: BTreeSet<(&str, &str)> = BTreeSet::new();
+        for service in &plan.services {
+            let (one, others) = (service.name.as_str(), service.conflicts.iter().map(String::as_str));
+            pairs.extend(others.map(|other| (one.min(other), one.max(other))));
+        }
+        if pairs.is_empty() {
+            return;
+        }
+        let mut who_requires: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for service in &plan.services {
+            for need in &service.requires {
+                who_requires.entry(&need.service).or_default().push(&service.name);
+            }
+        }
+        let itself = plan.services.iter().filter(|service| service.autostart).map(|service| service.name.as_str());
+        let from_the_start = reached(itself, |name| {
+            services.get(name).into_iter().copied().flat_map(needs).map(|(_, need)| need.service.as_str())
+        });
+        let mut dependents = BTreeMap::new();
+        for (one, other) in pairs {
+            for name in [one, other] {
+                let above = || reached([name].into_iter(), |it| who_requires.get(it).into_iter().flatten().copied());
+                dependents.entry(name).or_insert_with(above);
+            }
+            let (Some(of_one), Some(of_other)) = (dependents.get(one), dependents.get(other)) else { continue };
+            let both: BTreeSet<&str> = of_one.intersection(of_other).copied().collect();
+            // Who requires one of these cannot start either; that is told by this one.
+            let is_first = |service: &&Service| !service.requires.iter().any(|it| both.contains(it.service.as_str()));
+            let first = both.iter().filter_map(|name| services.get(name).copied()).find(is_first);
+            if let Some(service) = first {
+                self.warn(
+                    service,
+                    &["requires"],
+                    format!("service `{}` can never start: it requires `{one}`, which conflicts with `{other}`, which it requires too", service.name),
+                    "take one of the two out, or what requires it".to_owned(),
+                );
+            } else if from_the_start.contains(one)
+                && from_the_start.contains(other)
+                && let Some(service) =
+                    [one, other].iter().filter_map(|name| services.get(name)).find(|it| !it.conflicts.is_empty())
+            {
+                self.warn(
+                    service,
+                    &["conflicts"],
+                    format!("`{one}` conflicts with `{other}`, and the plan starts both: one of them waits for ever"),
+                    "write autostart = false in one of them, or in what pulls it".to_owned(),
+                );
+            }
+        }
+    }
+
     fn unsatisfied(&mut self, service: &Service, key: &'static str, need: &Need, other: &Service) {
         let name = &other.name;
         let Some((why, hint)) = never(need.condition, other) else { return };
@@ -153,8 +248,10 @@ impl Found<'_> {
                              {takes} at the earliest",
                             target.name, last.name
                         ),
-                        "give it a longer `transition_timeout`, or the services that it waits for a shorter `alive_for`"
-                            .to_owned(),
+                        format!(
+                            "give it a longer `transition_timeout`, or the services that it waits for a shorter {}",
+                            takes_time(last, services)
+                        ),
                     );
                 }
             }
@@ -193,16 +290,59 @@ impl Found<'_> {
     }
 }
 
+/// Some services and all that a step leads to from each.
+fn reached<'p, I: Iterator<Item = &'p str>>(
+    some: impl Iterator<Item = &'p str>,
+    step: impl Fn(&'p str) -> I,
+) -> BTreeSet<&'p str> {
+    let mut next: Vec<&str> = some.collect();
+    let mut reached = BTreeSet::new();
+    while let Some(here) = next.pop() {
+        if reached.insert(here) {
+            next.extend(step(here));
+        }
+    }
+    reached
+}
+
+/// The variable that the probe of a condition looks at, and the value it is to have.
+fn looked_up(probe: &Service) -> Option<(&str, Option<&str>)> {
+    let mut words = probe.argv.get(1..).filter(|_| probe.program == PROBE)?;
+    while let [option, _, rest @ ..] = words
+        && option.starts_with("--")
+    {
+        words = rest;
+    }
+    match words {
+        [kind, variable, value @ ..] if kind == "variable" => Some((variable, value.first().map(String::as_str))),
+        _ => None,
+    }
+}
+
+/// Whether verger adds a variable by itself.
+fn is_given(variable: &str, probe: &Service) -> bool {
+    match variable {
+        "HOME" | "USER" | "LOGNAME" | "SHELL" => !probe.user.is_empty(),
+        "VERGER_CONTROL" => probe.control.is_some(),
+        _ => false,
+    }
+}
+
 /// Why a service never is as far as a condition says, and what to do about it; `None` where it may be.
 fn never(condition: Condition, other: &Service) -> Option<(String, String)> {
     let name = &other.name;
     let again = |policy: RestartPolicy| other.restart == policy && other.give_up_after == 0;
     let share = |codes: ExitCodes| codes.iter().any(|code| other.success.contains(code));
+    let unhealthy = || {
+        let why = format!("its run would have to last `healthy_after` = \"{}\"", other.healthy_after);
+        Some((why, format!("give service `{name}` a `healthy_after` that ends, or let the condition be \"ready\"")))
+    };
     let restarted = || {
         let why = format!("`{name}` is started again whenever it ends");
         Some((why, format!("write restart = \"on-failure\" or \"never\" in service `{name}`")))
     };
     match condition {
+        Condition::Healthy if other.healthy_after == Span::FOREVER => unhealthy(),
         Condition::Completed | Condition::Exited(_) if again(RestartPolicy::Always) => restarted(),
         Condition::Completed if other.success.iter().next().is_none() => Some((
             format!("no end of `{name}` is a success"),
@@ -247,6 +387,20 @@ fn earliest<'p>(
         path.pop();
     }
     known.get(service.name.as_str()).copied().unwrap_or(Span::ZERO)
+}
+
+/// The keys that make a service, and what it requires, ready so late.
+fn takes_time(last: &Service, services: &BTreeMap<&str, &Service>) -> &'static str {
+    let required = |name| services.get(name).into_iter().flat_map(|it| &it.requires);
+    let all = reached([last.name.as_str()].into_iter(), |name| required(name).map(|need| need.service.as_str()));
+    let mut needs = all.iter().flat_map(|name| required(*name));
+    let has_healthy = needs.any(|need| need.condition == Condition::Healthy);
+    let has_alive = all.iter().filter_map(|name| services.get(name)).any(|it| own(it) > Span::ZERO);
+    match (has_healthy, has_alive) {
+        (true, true) => "`healthy_after` or `alive_for`",
+        (true, false) => "`healthy_after`",
+        (false, _) => "`alive_for`",
+    }
 }
 
 /// How long it is not ready, whatever happens.
@@ -317,6 +471,91 @@ mod tests {
         assert_eq!(says("exited:3", "restart = \"on-failure\"\nsuccess_exit_codes = [3]"), "");
         assert_eq!(says("exited:3", "restart = \"on-failure\"\ngive_up_after = 2"), "");
         assert_eq!(says("ready", ""), "");
+    }
+
+    #[test]
+    fn who_is_to_be_healthy_and_never_is() {
+        let plan = |after: &str| {
+            format!(
+                "[service.a]\ncommand = \"a\"\nrequires = [{{ service = \"b\", condition = \"healthy\" }}]\n\
+                 [service.b]\ncommand = \"b\"\nhealthy_after = \"{after}\"\n"
+            )
+        };
+        let words = "3:12: service `a` waits for `b` to be healthy, which it never is: its run would have to last \
+                     `healthy_after` = \"forever\"";
+        assert_eq!(found(&plan("forever")), [words]);
+        assert_eq!(found(&plan("1h")), [""; 0]);
+    }
+
+    #[test]
+    fn who_conflicts_and_is_wanted_with_the_other() {
+        let two = "[service.a]\ncommand = \"a\"\nconflicts = [\"b\"]\n[service.b]\ncommand = \"b\"\n";
+        let words = "3:13: `a` conflicts with `b`, and the plan starts both: one of them waits for ever";
+        assert_eq!(found(two), [words]);
+        assert_eq!(
+            found(&format!("{two}autostart = false\n")),
+            ["7:13: nothing starts service `b`: it has no autostart, and nobody requires or wants it"]
+                .map(|it| it.replace("7:", "6:"))
+        );
+        let never = |further: &str| {
+            let off = "autostart = false\n";
+            format!(
+                "[service.c]\ncommand = \"c\"\nautostart = false\nrequires = [\"d\"]\n[service.d]\ncommand = \"d\"\n{off}\
+                 requires = [\"a\"{further}]\n[service.a]\ncommand = \"a\"\n{off}conflicts = [\"b\"]\n\
+                 [service.b]\ncommand = \"b\"\n{off}[target.t]\nservices = []\n"
+            )
+        };
+        let said = found(&never(", \"b\""));
+        assert!(
+            said.iter().any(|it| it == "8:12: service `d` can never start: it requires `a`, which conflicts with `b`, which it requires too"),
+            "{said:?}"
+        );
+        assert!(!said.iter().any(|it| it.contains("service `c` can never")), "{said:?}");
+        assert!(!found(&never("")).iter().any(|it| it.contains("never start")));
+    }
+
+    #[test]
+    fn a_variable_that_the_environment_does_not_have() {
+        let plan = |condition: &str, lines: &str| {
+            format!("[service.a]\ncommand = \"a\"\nconditions = [{{ {condition} }}]\n{lines}\n")
+        };
+        let alone = "inherit_environment = false";
+        let never = "3:15: condition `a:variable` never comes true: ";
+        assert_eq!(
+            found(&plan("variable = \"X\"", alone)),
+            [format!("{never}`environment` does not set `X`, and nothing is inherited")]
+        );
+        assert_eq!(found(&plan("variable = \"X\"", "")), [""; 0]);
+        assert_eq!(found(&plan("variable = \"HOME\"", &format!("{alone}\nuser = \"0\""))), [""; 0], "verger adds it");
+        let set = "environment = { X = \"1\" }";
+        assert_eq!(found(&plan("variable = \"X\"", &format!("{alone}\n{set}"))), [""; 0]);
+        assert_eq!(
+            found(&plan("variable = \"X\", value = \"2\"", set)),
+            [format!("{never}`environment` sets it to `1`, not to `2`")]
+        );
+        assert_eq!(found(&plan("variable = \"X\", value = \"1\"", set)), [""; 0]);
+    }
+
+    #[test]
+    fn a_limit_of_restarts_that_is_never_reached() {
+        let plan = |within: &str, delay: &str| {
+            format!(
+                "[service.a]\ncommand = \"a\"\ngive_up_after = 5\ngive_up_within = \"{within}\"\nrestart_delay = \"{delay}\"\n"
+            )
+        };
+        let words = "3:17: service `a` never gives up: 5 restarts take 10s at the least, and those within 1s count";
+        assert_eq!(found(&plan("1s", "2s")), [words]);
+        assert_eq!(found(&plan("10s", "2s")), [""; 0], "it may");
+        assert_eq!(found(&plan("1s", "100ms")), [""; 0], "a healthy run takes the growth away");
+    }
+
+    #[test]
+    fn the_hint_names_what_takes_the_time() {
+        let plan = "initial_target = \"t\"\n[target.t]\nservices = [\"a\"]\ntransition_timeout = \"1s\"\n[service.a]\ncommand = \"a\"\n\
+                    requires = [{ service = \"b\", condition = \"healthy\" }]\n[service.b]\ncommand = \"b\"\n";
+        let reading = verger_plan::read_bytes("x.toml", plan.as_bytes(), &verger_plan::NoFiles);
+        let hint = complaints(&reading)[0].hint.clone().unwrap();
+        assert!(hint.ends_with("a shorter `healthy_after`"), "{hint}");
     }
 
     #[test]

@@ -32,6 +32,27 @@ pub(crate) fn did_you_mean<'w>(wrong: &str, known: impl IntoIterator<Item = &'w 
     nearest(wrong, known).map(|word| format!("did you mean `{}`?", quoted(word)))
 }
 
+/// The same for the name of a service; where none is near, what would make it one.
+pub(crate) fn near_or_new<'w>(wrong: &str, known: impl IntoIterator<Item = &'w str>) -> String {
+    did_you_mean(wrong, known).unwrap_or_else(|| {
+        let is_bare = wrong.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+        let key = if is_bare { quoted(wrong) } else { format!("\"{}\"", quoted(wrong)) };
+        format!("add [service.{key}], or take the name out")
+    })
+}
+
+/// `the targets are `drive`, `Off``; of many the first.
+pub(crate) fn there_are<'w>(things: &str, known: impl IntoIterator<Item = &'w str>) -> String {
+    const SHOWN_MAX: usize = 8;
+    let mut names: Vec<String> =
+        known.into_iter().take(SHOWN_MAX + 1).map(|name| format!("`{}`", quoted(name))).collect();
+    if names.len() > SHOWN_MAX {
+        names.truncate(SHOWN_MAX);
+        names.push("…".to_owned());
+    }
+    format!("the {things} are {}", names.join(", "))
+}
+
 fn plain(word: &str) -> Option<Vec<char>> {
     if word.len() > WORD_MAX {
         return None;

@@ -7,7 +7,7 @@ use verger_engine::image::{Group, OFF, Plan, Service, Target};
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::{GROUP, Names, Owner, Reader, Step, TARGET, TargetDraft, read_table};
 use crate::native::{check_entry_name, tables};
-use crate::near::did_you_mean;
+use crate::near::{did_you_mean, near_or_new, there_are};
 use crate::places::Places;
 use crate::sources::Place;
 use crate::tree::{Node, Table};
@@ -56,8 +56,9 @@ fn read_targets(table: &Table, group: &mut Group, names: &Names, found: &mut Fin
     let known: BTreeSet<&str> = drafts.iter().map(|(name, _)| name.as_str()).chain([OFF]).collect();
     let known_to = |name: &str| known.contains(name) || names.incomplete;
     let no_such = |what: String, name: &str| {
+        let near = did_you_mean(name, known.iter().copied());
         Said::new(format!("{what} `{}`, and there is no such target", quoted(name)))
-            .hint_if(did_you_mean(name, known.iter().copied()))
+            .hint(near.unwrap_or_else(|| there_are("targets", known.iter().copied())))
     };
     for (target, draft) in &drafts {
         let target = quoted(target);
@@ -65,7 +66,7 @@ fn read_targets(table: &Table, group: &mut Group, names: &Names, found: &mut Fin
             if !names.incomplete {
                 found.error(*place, || {
                     Said::new(format!("target `{target}` lists `{}`, and there is no such service", quoted(name)))
-                        .hint_if(did_you_mean(name, names.services.keys().map(String::as_str)))
+                        .hint(near_or_new(name, names.services.keys().map(String::as_str)))
                 });
             }
         }
@@ -163,6 +164,57 @@ pub(crate) fn settle(root: &Table, plan: &mut Plan, places: &Places, names: &Nam
         }
     }
     complain_of_conflicts(root, plan, found);
+    for group in &plan.groups {
+        let place = holder(root, &group.name).and_then(|table| table.get("fallback_target")).map(|node| node.place);
+        if let Some(place) = place {
+            warn_of_fallback(group, plan, place, found);
+        }
+    }
+}
+
+/// Warns of a fallback that depends on what fails: what it lists itself may be in other targets too.
+pub(crate) fn warn_of_fallback(group: &Group, plan: &Plan, place: Place, found: &mut Findings) {
+    let Some(fallback) = group.targets.iter().find(|target| target.name == group.fallback) else { return };
+    let name = quoted(&fallback.name);
+    if let Some(other) = fallback.includes.iter().find(|other| !members(group, other).is_empty()) {
+        return found.warning(place, || {
+            Said::new(format!(
+                "the fallback `{name}` includes `{}`, and is entered when that one has failed",
+                quoted(other)
+            ))
+            .hint("let it name the services themselves that it needs")
+        });
+    }
+    if group.initial == fallback.name
+        && group.targets.iter().all(|target| [group.initial.as_str(), OFF].contains(&target.name.as_str()))
+    {
+        return found.warning(place, || {
+            Said::new(format!("the fallback `{name}` is the only target, and the one that has failed"))
+                .hint("give it a target of its own, or leave it out")
+        });
+    }
+    let own = members(group, &fallback.name);
+    let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
+    let mut next: Vec<&str> = own.iter().copied().collect();
+    let mut seen: BTreeSet<&str> = own.clone();
+    while let Some(here) = next.pop() {
+        for need in services.get(here).iter().flat_map(|it| &it.requires) {
+            if !seen.insert(&need.service) {
+                continue;
+            }
+            next.push(&need.service);
+            let lists = |target: &&Target| target.services.contains(&need.service);
+            if let Some(other) = group.targets.iter().find(lists) {
+                return found.warning(place, || {
+                    let (need, other) = (quoted(&need.service), quoted(&other.name));
+                    Said::new(format!(
+                        "the fallback `{name}` needs `{need}` too, which `{other}` lists and it does not"
+                    ))
+                    .hint("if that one fails there again, the fallback has not helped")
+                });
+            }
+        }
+    }
 }
 
 fn described(group: &str) -> String {
@@ -238,9 +290,13 @@ pub(crate) fn pulled<'p>(plan: &'p Plan, some: impl Iterator<Item = &'p str>) ->
     reached
 }
 
+/// The table that says what holds for a group.
+fn holder<'t>(root: &'t Table, group: &str) -> Option<&'t Table> {
+    if group.is_empty() { Some(root) } else { root.get("group")?.as_table()?.get(group)?.as_table() }
+}
+
 fn targets_table<'t>(root: &'t Table, group: &str) -> Option<&'t Table> {
-    let holder = if group.is_empty() { root } else { root.get("group")?.as_table()?.get(group)?.as_table()? };
-    holder.get("target")?.as_table()
+    holder(root, group)?.get("target")?.as_table()
 }
 
 fn place_of_target(root: &Table, group: &str, target: &str) -> Option<Place> {

@@ -298,6 +298,16 @@ impl<'a> Reader<'a> {
         }
         None
     }
+
+    /// A duration in which something is to happen: in none at all it never does.
+    fn time_to_be_had(&mut self, node: &Node) -> Option<Span> {
+        let span = self.duration(node)?;
+        if span == Span::ZERO {
+            self.bad(node.place, "is no time at all", Some("\"forever\" has no limit".to_owned()));
+            return None;
+        }
+        Some(span)
+    }
 }
 
 /// Nine permission bits, in octal.

@@ -8,7 +8,7 @@ use verger_engine::names::check_name;
 
 use super::{Edge, Key, Owner, Reader, Shape, alternatives, strings_schema};
 use crate::complaint::{Said, quoted};
-use crate::near::did_you_mean;
+use crate::near::{did_you_mean, near_or_new};
 use crate::tree::{Node, Value};
 
 /// What stands where needs do.
@@ -234,7 +234,7 @@ fn known_names(item: &Node, reader: &mut Reader<'_>, waits: bool) -> Vec<String>
                 (Ok(()), Some((template, instance))) if names_of_plan.is_template(template) => {
                     Some(format!("list \"{instance}\" among the `instances` of `{template}@`: `{key}` makes none"))
                 }
-                _ => did_you_mean(name, known.map(String::as_str)),
+                _ => Some(near_or_new(name, known.map(String::as_str))),
             };
             Said::new(format!("`{key}`{owner} names `{}`, and there is no such service", quoted(name))).hint_if(hint)
         });

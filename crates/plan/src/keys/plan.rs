@@ -75,7 +75,7 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
                 name: "target",
                 aliases: &["targets", "run_target", "run_targets", "runlevel"],
                 default: "{}",
-                doc: "Sets of services of which one is up, each a table `[target.NAME]`. `Off`, which has no service, is always there.",
+                doc: "Sets of services of which one is up, each a table `[target.NAME]`. `Off` is always there, and has no service unless it is given some.",
                 shape: Shape::Other { written: "tables", schema: || tables_of("#/$defs/target"), read: later },
             },
             Key {

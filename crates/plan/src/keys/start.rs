@@ -26,7 +26,15 @@ pub(super) const START: &[Key<Service>] = &[
         aliases: &["timeout", "timeout_start", "ready_timeout", "timeoutstartsec"],
         default: "\"60s\"",
         doc: "From the order to start until ready; then the start has failed. With `ready = \"exit\"` it is `\"forever\"` unless given.",
-        shape: Shape::Time(|service, span| service.start_timeout = span),
+        shape: Shape::Other {
+            written: "duration above 0",
+            schema: || json!({ "$ref": "#/$defs/duration" }),
+            read: |service, node, reader| {
+                if let Some(span) = reader.time_to_be_had(node) {
+                    service.start_timeout = span;
+                }
+            },
+        },
     },
     Key {
         name: "hold",

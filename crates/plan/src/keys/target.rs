@@ -196,7 +196,15 @@ pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
             aliases: &["timeout", "switch_timeout"],
             default: "\"forever\"",
             doc: "How long a switch to it may take; then it has failed.",
-            shape: Shape::Time(|target, span| target.transition_timeout = span),
+            shape: Shape::Other {
+                written: "duration above 0",
+                schema: || json!({ "$ref": "#/$defs/duration" }),
+                read: |target, node, reader| {
+                    if let Some(span) = reader.time_to_be_had(node) {
+                        target.transition_timeout = span;
+                    }
+                },
+            },
         },
     ],
 }];

@@ -1,6 +1,7 @@
 //! Checks a file against [`Shape`]s: types, unknown keys, keys that must be there. Notes what becomes of each key.
 
 use super::seconds::{Flaw, seconds};
+use super::seed;
 use super::shape::{Key, Kind, Of, Shape};
 use crate::complaint::{Findings, Said, quoted};
 use crate::fidelity::{Fate, Told};
@@ -22,7 +23,8 @@ pub(crate) struct Notes {
 /// Checks a whole file.
 pub(super) fn check(root: &Table, whole: Place, shape: &'static Shape, notes: &mut Notes, found: &mut Findings) {
     let thing = "the configuration".to_owned();
-    Checker { notes, found, path: String::new(), thing, part: None, service: None }.table(root, whole, shape);
+    Checker { notes, found, path: String::new(), thing, part: None, service: None, in_manager: false }
+        .table(root, whole, shape);
 }
 
 /// Where in the file the check is.
@@ -37,6 +39,8 @@ struct Checker<'a> {
     part: Option<&'static str>,
     /// The service that is meant, if it is one.
     service: Option<String>,
+    /// Whether it is in the process of the seed that is the Launch Manager itself.
+    in_manager: bool,
 }
 
 impl Checker<'_> {
@@ -82,6 +86,7 @@ impl Checker<'_> {
     fn tell(&mut self, key: &'static Key, entry: &Entry) {
         let (fate, reason) = match key.fate {
             Of::All(_, "") => return,
+            _ if self.in_manager => seed::of_manager(self.part, key),
             Of::All(fate, reason) => (fate, reason),
             Of::Each(fate) => fate(&entry.node),
         };
@@ -180,9 +185,11 @@ impl Checker<'_> {
             };
             // Keys of a process with several startup configs belong to several services, those of the daemon to none.
             let is_one = table.get("startupConfig").and_then(Node::as_array).is_none_or(|configs| configs.len() == 1);
-            self.service = name.filter(|_| shape.what == "process" && is_one).map(mapped);
+            self.in_manager = seed::is_manager(table);
+            let is_service = shape.what == "process" && is_one && !self.in_manager;
+            self.service = name.filter(|_| is_service).map(mapped);
             self.table(table, node.place, shape);
-            (self.thing, self.service) = ("the configuration".to_owned(), None);
+            (self.thing, self.service, self.in_manager) = ("the configuration".to_owned(), None, false);
         }
         self.path.truncate(before);
         true

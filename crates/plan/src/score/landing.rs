@@ -171,7 +171,9 @@ pub(super) fn scheduling(
     let (known, has) = match policy.to_ascii_uppercase().as_str() {
         "SCHED_FIFO" => (SchedulingPolicy::Fifo, PRIORITIES),
         "SCHED_RR" => (SchedulingPolicy::RoundRobin, PRIORITIES),
-        _ => (SchedulingPolicy::Other, 0..=0),
+        "SCHED_OTHER" => (SchedulingPolicy::Other, 0..=0),
+        // It has been said that this is none; which priorities it would have nobody knows.
+        _ => return (SchedulingPolicy::Other, 0),
     };
     let taken = priority.clamp(*has.start(), *has.end());
     if taken != priority {

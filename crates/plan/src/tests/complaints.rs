@@ -122,12 +122,16 @@ fn wrong_types() {
 fn the_same_thing_twice() {
     check(
         "[service.x]\ncommand = 'x'\n[service.x]\nnice = 50\n",
-        &["x.toml:3:10: service `x` is defined twice\n  x.toml:1:10: first here"],
+        &[
+            "x.toml:3:10: service `x` is defined twice\n  x.toml:1:10: first here\n  hint: give one of them another name, or take one out",
+        ],
     );
     check_line("command = 'y'", &["x.toml:3:1: `command` is given twice in service `x`\n  x.toml:2:1: first here"]);
     check(
         "handle.a.pipe = true\nhandle.a = { pipe = true }\n[service.x]\ncommand = 'x'\nstdout = 'a.w'",
-        &["x.toml:2:8: handle `a` is defined twice\n  x.toml:1:8: first here"],
+        &[
+            "x.toml:2:8: handle `a` is defined twice\n  x.toml:1:8: first here\n  hint: give one of them another name, or take one out",
+        ],
     );
     check_line(
         "environment = { A = '1', A = '2' }",
@@ -139,7 +143,9 @@ fn the_same_thing_twice() {
     );
     check(
         "{\"service\": {\"x\": {\"command\": \"x\"},\n \"x\": {}}}",
-        &["x.json:2:2: service `x` is defined twice\n  x.json:1:14: first here"],
+        &[
+            "x.json:2:2: service `x` is defined twice\n  x.json:1:14: first here\n  hint: give one of them another name, or take one out",
+        ],
     );
     check(
         "name = 'a'\nname = 'b'\n[service.x]\ncommand = 'x'",
@@ -182,7 +188,9 @@ fn dependencies() {
     );
     check_line(
         "after = ['network.target']",
-        &["x.toml:3:10: `after` in service `x` names `network.target`, and there is no such service"],
+        &[
+            "x.toml:3:10: `after` in service `x` names `network.target`, and there is no such service\n  hint: add [service.\"network.target\"], or take the name out",
+        ],
     );
     check_line(
         "requires = ['x']",
@@ -675,6 +683,66 @@ fn numbers_and_words() {
     check(
         "limits.images = 0\n[service.x]\ncommand = 'x'",
         &["x.toml:1:17: `images` in [limits] is the number 0, expected an integer from 1 to 64"],
+    );
+}
+
+#[test]
+fn a_time_in_which_something_is_to_happen_is_not_nothing() {
+    check_line(
+        "start_timeout = '0s'",
+        &["x.toml:3:17: `start_timeout` in service `x` is no time at all\n  hint: \"forever\" has no limit"],
+    );
+    check(
+        "[service.x]\ncommand = 'x'\n[target.t]\nservices = ['x']\ntransition_timeout = '0ms'",
+        &["x.toml:5:22: `transition_timeout` in target `t` is no time at all\n  hint: \"forever\" has no limit"],
+    );
+}
+
+#[test]
+fn the_target_off_may_have_services() {
+    let plan = plan("[service.x]\ncommand = 'x'\n[target.Off]\nservices = ['x']");
+    assert_eq!(plan.groups[0].targets[0].services, ["x"]);
+}
+
+#[test]
+fn names_in_targets_that_nobody_has() {
+    check(
+        "initial_target = 'qq'\nfallback_target = 'z'\n[service.x]\ncommand = 'x'\n[target.t]\nservices = ['w-w']\nincludes = ['v-v-v']",
+        &[
+            "x.toml:1:18: `initial_target` is `qq`, and there is no such target\n  hint: the targets are `Off`, `t`",
+            "x.toml:2:19: `fallback_target` is `z`, and there is no such target\n  hint: the targets are `Off`, `t`",
+            "x.toml:6:13: target `t` lists `w-w`, and there is no such service\n  hint: add [service.w-w], or take the name out",
+            "x.toml:7:13: target `t` includes `v-v-v`, and there is no such target\n  hint: the targets are `Off`, `t`",
+        ],
+    );
+}
+
+#[test]
+fn a_fallback_that_depends_on_what_fails() {
+    let services = "[service.x]\ncommand = 'x'\n[service.y]\ncommand = 'y'\nrequires = ['x']\n";
+    let with = |targets: &str, said: &[&str]| {
+        check(&format!("initial_target = 't'\nfallback_target = 'safe'\n{services}{targets}"), said);
+    };
+    with(
+        "[target.t]\nservices = ['x']\n[target.safe]\nincludes = ['t']",
+        &[
+            "x.toml:2:19: warning: the fallback `safe` includes `t`, and is entered when that one has failed\n  hint: let it name the services themselves that it needs",
+        ],
+    );
+    with(
+        "[target.t]\nservices = ['x']\n[target.safe]\nservices = ['y']",
+        &[
+            "x.toml:2:19: warning: the fallback `safe` needs `x` too, which `t` lists and it does not\n  hint: if that one fails there again, the fallback has not helped",
+        ],
+    );
+    // What both list is meant to be in both.
+    with("[target.t]\nservices = ['x']\n[target.safe]\nservices = ['x', 'y']", &[]);
+    with("[target.t]\nservices = ['x']\n[target.safe]\n", &[]);
+    check(
+        &format!("initial_target = 't'\nfallback_target = 't'\n{services}[target.t]\nservices = ['x']"),
+        &[
+            "x.toml:2:19: warning: the fallback `t` is the only target, and the one that has failed\n  hint: give it a target of its own, or leave it out",
+        ],
     );
 }
 

@@ -222,7 +222,7 @@ fn a_mistake_in_a_template_is_told_once() {
         "[service.\"a@\"]\ncommand = 'a'\nreplicas = 100\nnice = 99\nafter = ['q']\n",
         &[
             "x.toml:4:8: `nice` in service `a@1` is the number 99, expected an integer from -20 to 19",
-            "x.toml:5:10: `after` in service `a@1` names `q`, and there is no such service",
+            "x.toml:5:10: `after` in service `a@1` names `q`, and there is no such service\n  hint: add [service.q], or take the name out",
         ],
     );
 }

@@ -261,11 +261,11 @@ fn every_key_lands() {
     assert!(!arm.autostart && !find("logger-2").autostart && !find("bus").autostart, "targets decide");
 
     let [own, arms] = &plan.groups[..] else { panic!("{:?}", plan.groups) };
-    let standby = Target { name: "standby".into(), services: vec!["logger-2".into()], ..Target::default() };
+    let standby = Target { name: "standby".into(), includes: vec!["safe".into()], ..Target::default() };
     let safe = Target {
         name: "safe".into(),
         description: "stands still".into(),
-        includes: vec!["standby".into()],
+        services: vec!["logger-2".into()],
         transition_timeout: Span::from_secs(10),
         ..Target::default()
     };

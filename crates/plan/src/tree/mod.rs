@@ -251,6 +251,10 @@ pub(crate) fn complain_of_twice(path: &[&str], key: &str, place: Place, first: P
             [kind @ ("service" | "handle"), name, ..] => format!("`{key}` is given twice in {kind} `{}`", quoted(name)),
             _ => format!("`{key}` is given twice"),
         };
-        Said::new(message).also(first, "first here")
+        // Which of two things of one name is meant only who wrote them knows.
+        let is_thing = message.ends_with(" is defined twice");
+        Said::new(message)
+            .also(first, "first here")
+            .hint_if(is_thing.then(|| "give one of them another name, or take one out".to_owned()))
     });
 }

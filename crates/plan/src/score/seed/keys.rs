@@ -1,7 +1,8 @@
 //! The keys of the seed's Launch Manager file, `versionMajor` 7: times are milliseconds, memory is bytes.
 
 use crate::fidelity::Fate;
-use crate::score::shape::{Kind, Of, PARTS, Shape, kept, key, must, near, not};
+use crate::score::shape::{Key, Kind, Of, PARTS, Shape, kept, key, must, near, not};
+use crate::tree::Table;
 
 pub(super) const REPORTS: [&str; 2] = ["ReportsExecutionState", "DoesNotReportExecutionState"];
 pub(super) const ENDS: [&str; 2] = ["ProcessIsNotSelfTerminating", "ProcessIsSelfTerminating"];
@@ -84,10 +85,6 @@ static PROCESS: Shape = Shape {
             Kind::Text,
             Of::Each(|node| match node.as_text() {
                 Some("STATE_MANAGEMENT") => (Fate::Kept, "`control = \"operate\"`"),
-                Some("LAUNCH_MANAGEMENT") => (
-                    Fate::Approximated,
-                    "it is the daemon: no service; who needs it has it; its scheduling is for whoever starts verger",
-                ),
                 _ => (Fate::NotApplicable, "it has no effect in the original either"),
             }),
         ),
@@ -100,6 +97,23 @@ static PROCESS: Shape = Shape {
         must("startupConfig", Kind::Some(&Kind::Object(&STARTUP)), PARTS),
     ],
 };
+
+/// Whether a process is the Launch Manager itself.
+pub(in crate::score) fn is_manager(process: &Table) -> bool {
+    process.get("functionClusterAffiliation").and_then(|node| node.as_text()) == Some("LAUNCH_MANAGEMENT")
+}
+
+/// What becomes of a key of that process: nothing of it is done here.
+pub(in crate::score) fn of_manager(part: Option<&str>, key: &Key) -> (Fate, &'static str) {
+    match (part, key.name) {
+        (None, "identifier") => (Fate::Kept, "by it others depend on verger itself; it is no service"),
+        (None, "functionClusterAffiliation") => (Fate::Approximated, "it is verger itself, and no service"),
+        (Some(_), "identifier") => (Fate::Kept, "it makes no difference"),
+        _ => {
+            (Fate::NotApplicable, "it is of verger itself, which is up already: whoever starts verger decides about it")
+        }
+    }
+}
 
 static SGID: Shape = Shape {
     what: "",
@@ -154,7 +168,10 @@ static DEPENDENCY: Shape = Shape {
         must(
             "targetProcess_identifier",
             Kind::Name,
-            kept("`requires`; what goes down leaves its dependents as they are"),
+            kept(
+                "`requires`; what goes down leaves its dependents as they are; whoever depends on the Launch Manager, which is verger \
+                 itself, has it at once",
+            ),
         ),
     ],
 };

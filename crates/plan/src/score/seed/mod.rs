@@ -13,7 +13,7 @@ use verger_engine::image::{
 };
 use verger_engine::time::Span;
 
-pub(super) use self::keys::{CONFIGURATION, FURTHER};
+pub(super) use self::keys::{CONFIGURATION, FURTHER, is_manager, of_manager};
 
 use self::keys::{ENDS, REPORTS};
 use super::check;
@@ -265,7 +265,7 @@ fn instances<'t>(root: &'t Table, groups: &Groups, found: &mut Findings) -> Vec<
             });
             continue;
         }
-        let is_manager = text(table, "functionClusterAffiliation").is_some_and(|(text, _)| text == "LAUNCH_MANAGEMENT");
+        let is_manager = is_manager(table);
         let configs = items(table, &["startupConfig"]);
         for config in configs {
             let Some(config_table) = config.as_table() else { continue };
@@ -502,6 +502,13 @@ impl Graph<'_> {
                 }
             });
         };
+        let is_itself = |number: &usize| self.instances.get(*number).is_some_and(|it| is_manager(it.process.table));
+        if is_end && numbers.iter().any(is_itself) {
+            return found.error(place, || {
+                Said::new(format!("{owner} waits for the end of `{target_words}`, which is verger itself"))
+                    .hint("it ends last of all: depend on its `Running`, or take this one out")
+            });
+        }
         let named = |number: &usize| self.instances.get(*number).and_then(|it| Some((it, it.name.as_ref()?)));
         let mut there: Vec<(&Instance<'_>, &String)> = numbers.iter().filter_map(named).collect();
         if there.is_empty() || instance.group.is_none() {

@@ -77,7 +77,9 @@ fn what_several_files_cannot_be_is_told_with_its_place() {
     let twice = NAV.1.replace("\"map\": {", "\"camera\": {").replace("\"map\"]", "\"camera\"]");
     check(
         &[ALL, MACHINE, ("nav.json", &twice)],
-        &["nav.json:4:21: component `camera` is defined twice\n  machine.json:4:21: first here"],
+        &[
+            "nav.json:4:21: component `camera` is defined twice\n  machine.json:4:21: first here\n  hint: give one of them another name, or take one out",
+        ],
     );
     check(
         &[ALL, MACHINE, ("nav.json", &NAV.1.replace("\"schema_version\": 1,", "\"initial_run_target\": \"Map\","))],

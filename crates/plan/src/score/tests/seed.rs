@@ -201,7 +201,10 @@ fn rights_and_shares() {
         &[usual("a", "", "\"schedulingPriority\": 5")],
         "expected a string with an integer from -2147483648 to 2147483647\n  hint: write \"5\"",
     );
-    complains(&[usual("a", "", "\"schedulingPolicy\": \"FIFO\"")], "expected one of SCHED_OTHER, SCHED_FIFO, SCHED_RR");
+    // Of a policy that is none nothing more is said.
+    let none = said(&reading(&file(&usual("a", "", "\"schedulingPolicy\": \"FIFO\""))));
+    assert_eq!(none.len(), 1, "{none:?}");
+    assert!(none[0].contains("expected one of SCHED_OTHER, SCHED_FIFO, SCHED_RR"), "{none:?}");
     assert_eq!(a("\"coremask\": \"9223372036854775809\"", "").cpu_affinity, [0, 63]);
     for mask in ["\"0\"", "\"0x3\"", "\"\"", "\"-1\"", "3"] {
         complains(&[usual("a", &format!("\"coremask\": {mask}"), "")], "`coremask` of process `a` is");
@@ -280,6 +283,18 @@ fn dependencies() {
     complains(
         &[usual("a", "", &dependency("b", "Running")), process("b", "", &format!("{TIMES}, {drive}"))],
         "warning: `b` is not in Startup, and is started there for process `a`",
+    );
+}
+
+#[test]
+fn who_depends_on_the_launch_manager_depends_on_verger() {
+    let manager = || usual("lm", "\"functionClusterAffiliation\": \"LAUNCH_MANAGEMENT\"", "\"terminationBehavior\": 1");
+    let on = |state: &str| file(&[usual("a", "", &dependency("lm", state)), manager()].join(",\n"));
+    assert_eq!(plan(&on("Running")).services.remove(0).requires, [], "it is up already");
+    complains(
+        &[usual("a", "", &dependency("lm", "Terminated")), manager()],
+        "process `a` waits for the end of `lm`, which is verger itself\n  \
+         hint: it ends last of all: depend on its `Running`, or take this one out",
     );
 }
 
@@ -422,17 +437,21 @@ fn what_has_no_effect_is_told() {
     for key in ["securityPolicyDetails", "executionError", "initialMode_value"] {
         assert!(told.iter().any(|line| line.contains(&format!("`{key}`"))), "{key}: {told:?}");
     }
-    assert!(
-        told[0].starts_with("c.json:37:7: `securityPolicyDetails` of service `state_manager` is not applied: "),
-        "{}",
-        told[0]
-    );
+    let starts = |with: &str| assert!(told.iter().any(|line| line.starts_with(with)), "{with}: {told:#?}");
+    starts("c.json:37:7: `securityPolicyDetails` of service `state_manager` is not applied: ");
+    // It is no service.
+    starts("c.json:7:7: `path` is not applied: it is of verger itself, which is up already");
+    starts("c.json:11:31: `schedulingPolicy` is not applied: it is of verger itself");
     let told = fates(SAMPLE);
     for (key, fate) in [
         ("versionMajor", "kept"),
         ("Process.state_manager.coremask", "kept"),
         ("Process.state_manager.functionClusterAffiliation", "kept"),
         ("Process.launch_manager.functionClusterAffiliation", "approximated"),
+        ("Process.launch_manager.path", "not applicable"),
+        ("Process.launch_manager.startupConfig.lm.schedulingPolicy", "not applicable"),
+        ("Process.launch_manager.startupConfig.lm.enterTimeoutValue", "not applicable"),
+        ("Process.launch_manager.startupConfig.lm.processGroupStateDependency.stateName", "not applicable"),
         ("Process.setup.executable_reportingBehavior", "kept"),
         ("Process.state_manager.executable_reportingBehavior", "approximated"),
         ("Process.camera.startupConfig.fast.processArgument.argument", "kept"),

@@ -528,6 +528,31 @@ fn supervision_is_told_as_not_there_and_still_checked() {
 }
 
 #[test]
+fn a_fallback_that_depends_on_what_fails_is_warned_of() {
+    let text = around("\"run_targets\": { \"R\": { \"depends_on\": [\"a\"] } }")
+        .replace("\"depends_on\": [] }", "\"depends_on\": [\"R\"] }");
+    check(
+        &text,
+        &[
+            "c.json:1:92: warning: the fallback `fallback_run_target` includes `R`, and is entered when that one has failed\n  \
+             hint: let it name the services themselves that it needs",
+        ],
+    );
+    plan(&text.replace("[\"R\"]", "[\"a\"]"));
+}
+
+#[test]
+fn what_waits_for_a_file_may_take_twice_as_long() {
+    let file = "\"binary_name\": \"a\", \"ready_condition\": { \"file_state\": { \"file_path\": \"/x\", \"state\": \"Exists\" } }";
+    let told = fates(&with(file, "\"ready_timeout\": 2"));
+    let of = |end: &str| told.iter().find(|(key, _, _)| key.ends_with(end)).unwrap();
+    let (_, fate, reason) = of("ready_timeout");
+    assert!(*fate == "approximated" && reason.contains("twice as long"), "{reason}");
+    let (_, fate, reason) = of("file_state.state");
+    assert!(*fate == "approximated" && reason.contains("another `ready_timeout`"), "{reason}");
+}
+
+#[test]
 fn the_report_has_the_way_to_each_key() {
     let told = fates(SAMPLE);
     for (key, fate) in [

@@ -137,7 +137,11 @@ static FILE_STATE: Shape = Shape {
             Kind::FullPath,
             near("the path that a probe looks at, a service `COMPONENT:file`; who is late is not tried again"),
         ),
-        key("state", Kind::Word(&["Exists", "NotExisting"]), kept("what the probe waits for, at most `ready_timeout`")),
+        key(
+            "state",
+            Kind::Word(&["Exists", "NotExisting"]),
+            near("what the probe waits for, at most another `ready_timeout` once the component runs"),
+        ),
         key("polling_interval", Kind::Seconds { zero: false }, kept("from one look to the next")),
     ],
 };
@@ -148,7 +152,10 @@ static DEPLOYMENT: Shape = Shape {
         key(
             "ready_timeout",
             Kind::Seconds { zero: false },
-            kept("`start_timeout`, until ready and not only until running"),
+            near(
+                "`start_timeout`, until ready and not only until running; the probe of a `file_state` has it once more from when the \
+                 component runs, so both may take twice as long",
+            ),
         ),
         key(
             "shutdown_timeout",

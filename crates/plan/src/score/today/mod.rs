@@ -29,6 +29,7 @@ use crate::keys::{self as keys_of_plan, Edge};
 use crate::near::did_you_mean;
 use crate::places::Places;
 use crate::sources::{FileId, Place, Sources};
+use crate::targets::warn_of_fallback;
 use crate::tree::{self, Entry, Node, Table, Value};
 
 /// What is not merged but replaced.
@@ -137,7 +138,12 @@ pub(super) fn land(joined: &Joined, whole_file: Place, sources: &Sources, found:
         }
     }
     landing.add_group(file.group(root, &ours, found));
-    landing.finish("components", found)
+    let (plan, places) = landing.finish("components", found);
+    let list = file.fallback.get("depends_on").map_or(file.fallback_place, |node| node.place);
+    for group in &plan.groups {
+        warn_of_fallback(group, &plan, list, found);
+    }
+    (plan, places)
 }
 
 /// The file by its parts; what is not there is empty.
