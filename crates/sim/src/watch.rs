@@ -791,7 +791,9 @@ impl Watch {
                 }
             },
             (Outcome::Failed(_), Some(status)) if request.key == 0 => {
-                hold!(status.phase == PhaseKind::Failed, "I5", "failed, and {}", status.phase);
+                // Who is essential and blocked by that has ended everything in the same step.
+                let is_so = status.phase == PhaseKind::Failed || engine.is_closing();
+                hold!(is_so, "I5", "failed, and {}", status.phase);
             }
             (Outcome::Stuck { .. }, Some(status)) if request.key == 0 => {
                 hold!(status.phase == PhaseKind::Stuck, "I5", "stuck, and {}", status.phase);
