@@ -98,8 +98,12 @@ impl Desk {
 }
 
 fn web_and_db() -> Desk {
+    web_and_its_db(true)
+}
+
+fn web_and_its_db(essential: bool) -> Desk {
     let db = service("db", |it| (it.ready, it.description) = (Ready::Notify, "keeps what is sold".to_owned()));
-    let web = service("web", |it| (it.requires, it.essential) = (vec!["db".into()], true));
+    let web = service("web", |it| (it.requires, it.essential) = (vec!["db".into()], essential));
     Desk::new(vec![db, web])
 }
 
@@ -161,7 +165,7 @@ fn a_service_on_the_board_is_the_same_service() {
 
 #[test]
 fn why_leads_from_what_is_seen_to_its_root() {
-    let mut desk = web_and_db();
+    let mut desk = web_and_its_db(false);
     desk.tell(Event::Run(RunEvent::SpawnFailed {
         run: desk.spawned[0],
         failure: StartFailure { step: Step::Program, errno: 2 },
