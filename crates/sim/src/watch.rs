@@ -777,7 +777,9 @@ impl Watch {
                     // Another command of the same step may have turned it round after the answer was decided.
                     hold!(status.run == run, "I5", "done with run {run}, and it has {}", status.run);
                     let up = matches!(status.phase, PhaseKind::Running | PhaseKind::Done);
-                    hold!(up, "I5", "{} is done, and the service is {}", request.verb, status.phase);
+                    // Somebody essential that is blocked may have ended everything in the same step.
+                    let is_so = up || engine.is_closing();
+                    hold!(is_so, "I5", "{} is done, and the service is {}", request.verb, status.phase);
                 }
                 Verb::Stop => hold!(status.phase == PhaseKind::Down, "I5", "stopped, and {}", status.phase),
                 Verb::Signal => {}
