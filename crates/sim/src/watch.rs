@@ -769,6 +769,8 @@ impl Watch {
         let request =
             self.commands.remove(&id).ok_or_else(|| format!("I5: an answer to {id:?}, which nobody waits for"))?;
         let status = engine.status(request.service.slot).filter(|status| status.service == request.service);
+        // Somebody essential that is blocked has ended everything, in the very step that decided this answer.
+        let closes_now = engine.is_closing() && self.closing_since.is_none();
         match (outcome, status) {
             (Outcome::TimedOut { .. }, _) => hold!(now >= request.deadline, "I5", "timed out too early"),
             (Outcome::Done { .. }, Some(_)) if request.key != 0 => {}
@@ -777,9 +779,7 @@ impl Watch {
                     // Another command of the same step may have turned it round after the answer was decided.
                     hold!(status.run == run, "I5", "done with run {run}, and it has {}", status.run);
                     let up = matches!(status.phase, PhaseKind::Running | PhaseKind::Done);
-                    // Somebody essential that is blocked may have ended everything in the same step.
-                    let is_so = up || engine.is_closing();
-                    hold!(is_so, "I5", "{} is done, and the service is {}", request.verb, status.phase);
+                    hold!(up || closes_now, "I5", "{} is done, and the service is {}", request.verb, status.phase);
                 }
                 Verb::Stop => hold!(status.phase == PhaseKind::Down, "I5", "stopped, and {}", status.phase),
                 Verb::Signal => {}
@@ -793,9 +793,7 @@ impl Watch {
                 }
             },
             (Outcome::Failed(_), Some(status)) if request.key == 0 => {
-                // Who is essential and blocked by that has ended everything in the same step.
-                let is_so = status.phase == PhaseKind::Failed || engine.is_closing();
-                hold!(is_so, "I5", "failed, and {}", status.phase);
+                hold!(status.phase == PhaseKind::Failed || closes_now, "I5", "failed, and {}", status.phase);
             }
             (Outcome::Stuck { .. }, Some(status)) if request.key == 0 => {
                 hold!(status.phase == PhaseKind::Stuck, "I5", "stuck, and {}", status.phase);
