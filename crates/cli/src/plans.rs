@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use verger_engine::image::{ContainmentWish, MAGIC, Plan, SchedulingPolicy, Service, Source};
+use verger_engine::image::{ContainmentWish, MAGIC, PROBE, Plan, SchedulingPolicy, Service, Source};
 use verger_engine::runs::StartFailure;
 use verger_engine::time::Span;
 use verger_linux::contain::{Controller, offered};
@@ -294,9 +294,6 @@ pub(crate) fn without_controllers(reading: &Reading) -> Vec<Complaint> {
     found.truncate(COMPLAINTS_MAX.saturating_sub(reading.complaints.len()));
     found
 }
-
-/// What a condition's service runs, which the plan's reader makes.
-pub(crate) const PROBE: &str = "/proc/self/exe";
 
 /// Something that is not there.
 struct Missing {

@@ -4,8 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::plans::PROBE;
-use verger_engine::image::{Condition, ExitCodes, Need, Plan, Ready, RecoveryAction, RestartPolicy, Service};
+use verger_engine::image::{Condition, ExitCodes, Need, PROBE, Plan, Ready, RecoveryAction, RestartPolicy, Service};
 use verger_engine::time::Span;
 use verger_plan::{COMPLAINTS_MAX, Complaint, Reading, Severity};
 

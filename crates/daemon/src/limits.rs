@@ -7,11 +7,10 @@
 
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
-use verger_engine::image::{ResourceLimit, SchedulingPolicy, ServiceView};
+use verger_engine::image::{PROBE, ResourceLimit, SchedulingPolicy, ServiceView};
 use verger_engine::runs::Containment;
 use verger_linux::contain::{RunName, Tree};
 
-use crate::probe;
 use crate::recipe::decimal;
 
 /// `RLIMIT_AS`.
@@ -70,7 +69,7 @@ pub(crate) fn lacks(
     had: Controllers,
 ) -> impl Iterator<Item = String> {
     // Its service says the same.
-    let name = Some(service.name()).filter(|_| service.program() != probe::PROGRAM);
+    let name = Some(service.name()).filter(|_| service.program() != PROBE);
     let in_cgroup = matches!(containment, Containment::Cgroup | Containment::Pidns);
     let why = move |controller: &str| match in_cgroup {
         true => format!("no {controller} controller here"),

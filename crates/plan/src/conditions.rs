@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use verger_engine::image::{
-    Descriptor, Hold, Need, Origin, Plan, Ready, RestartPolicy, Right, SERVICES_MAX, Service, Source, StopStep,
+    Descriptor, Hold, Need, Origin, PROBE, Plan, Ready, RestartPolicy, Right, SERVICES_MAX, Service, Source, StopStep,
     WhenDown,
 };
 use verger_engine::names::check_name;
@@ -18,9 +18,6 @@ use crate::keys::{Condition, Edge, Names, OnFailure, Reader, Sort, awaited_condi
 use crate::places::Places;
 use crate::sources::{Place, Sources};
 
-/// The probe is vergerd itself. When a child is about to execute this, it still is what vergerd is: no path, no search and
-/// no update of the file in between can lead elsewhere.
-const PROGRAM: &str = "/proc/self/exe";
 /// What it is called then, and told by.
 const NAME: &str = "verger-probe";
 /// A probe that does not end by itself (it looks at a disk that is dead) is ended so much later than it should have.
@@ -232,7 +229,7 @@ pub(crate) fn probe(condition: &Condition, origin: Origin, service: &Service, na
         name: name.clone(),
         description: format!("condition of {}: {}", service.name, words.join(" ")),
         origin,
-        program: PROGRAM.to_owned(),
+        program: PROBE.to_owned(),
         argv,
         control: asks_for_a_start.then_some(Right::Operate),
         start_timeout: Span(times.map_or(0, |(_, within)| within.0).saturating_add(LATE.0)),

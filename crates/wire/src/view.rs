@@ -5,7 +5,7 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
-use verger_engine::image::{ActionView, ChangedPart, HandleView, Image, SourceView};
+use verger_engine::image::{ActionView, ChangedPart, HandleView, Image, PROBE, SourceView};
 use verger_engine::life::{
     self, Decider, GroupPhase, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure,
     TrialNews,
@@ -484,9 +484,6 @@ pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Swit
     };
     Ok(Switched { target: target.to_owned(), already })
 }
-
-/// What the looks at conditions are run as: a service with this program is none of its own.
-const PROBE: &str = "/proc/self/exe";
 
 /// Whether the last end of a service's program unasked was before it was ready.
 fn ended_early(engine: &Engine, slot: u32) -> bool {

@@ -23,8 +23,6 @@ use look::Look;
 
 /// What the process is called, and told by.
 pub(crate) const NAME: &str = "verger-probe";
-/// What a plan says is to be executed: a child that is about to do so still is what vergerd is.
-pub(crate) const PROGRAM: &str = "/proc/self/exe";
 
 /// All that a probe is told.
 #[derive(Debug, PartialEq, Eq)]

@@ -235,6 +235,10 @@ impl Default for Service {
     }
 }
 
+/// What looks at a condition is run as: vergerd itself. When a child is about to execute this, it still is what vergerd is: no path,
+/// no search and no update of the file in between can lead elsewhere.
+pub const PROBE: &str = "/proc/self/exe";
+
 /// One thing that a service needs of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
