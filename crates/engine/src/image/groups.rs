@@ -154,7 +154,7 @@ fn take_in_what_is_pulled(groups: &mut [FlatGroup<'_>], edges_of: &[Vec<EdgeView
     for (number, group) in groups.iter().enumerate() {
         let mut of_group = Vec::with_capacity(group.targets.len());
         for target in &group.targets {
-            let reached = reached(&target.members, edges_of, |edge| edge.kind.pulls());
+            let reached = led_to(&target.members, edges_of, |edge| edge.kind.pulls());
             for at in &reached {
                 by[*at as usize] = match by[*at as usize] {
                     By::Nobody => By::One(number),
@@ -171,7 +171,7 @@ fn take_in_what_is_pulled(groups: &mut [FlatGroup<'_>], edges_of: &[Vec<EdgeView
             let listed: BTreeSet<u32> = target.members.iter().copied().collect();
             let is_member =
                 |at: &u32| listed.contains(at) || by[*at as usize] == By::One(number) && !order[*at as usize].autostart;
-            let needed = self::reached(&target.members, edges_of, is_needed);
+            let needed = led_to(&target.members, edges_of, is_needed);
             target.members = reached.into_iter().filter(is_member).collect();
             target.needed = target.members.iter().copied().filter(|at| needed.contains(at)).collect();
         }
@@ -184,7 +184,7 @@ fn is_needed(edge: &EdgeView) -> bool {
 }
 
 /// The members and whatever such edges lead to from them, rising.
-fn reached(members: &[u32], edges_of: &[Vec<EdgeView>], leads: impl Fn(&EdgeView) -> bool) -> BTreeSet<u32> {
+fn led_to(members: &[u32], edges_of: &[Vec<EdgeView>], leads: impl Fn(&EdgeView) -> bool) -> BTreeSet<u32> {
     let mut reached: BTreeSet<u32> = members.iter().copied().collect();
     let mut next: Vec<u32> = members.to_vec();
     while let Some(here) = next.pop() {

@@ -207,10 +207,8 @@ fn keys_of_group(a: &GroupView<'_>, b: &GroupView<'_>) -> [Same; 6] {
 
 /// Targets know all their members, what they list, include and pull, and which of them they need.
 fn keys_of_target((in_a, a): (&Image, &TargetView<'_>), (in_b, b): (&Image, &TargetView<'_>)) -> [Same; 2] {
-    let same = |of_a: &mut dyn Iterator<Item = u32>, of_b: &mut dyn Iterator<Item = u32>| {
-        of_a.map(|member| in_a.service(member).name()).eq(of_b.map(|member| in_b.service(member).name()))
-    };
-    let same_services = same(&mut a.members(), &mut b.members()) && same(&mut a.needed(), &mut b.needed());
+    let same_members = names(in_a, a.members()).eq(names(in_b, b.members()));
+    let same_services = same_members && names(in_a, a.needed()).eq(names(in_b, b.needed()));
     [("services", same_services), ("transition_timeout", a.transition_timeout() == b.transition_timeout())]
 }
 
@@ -237,17 +235,20 @@ fn keys_of_handle(a: &HandleView<'_>, b: &HandleView<'_>) -> [Same; 6] {
 
 /// The keys of two recovery sets of one name.
 pub(super) fn keys_of_set((in_a, a): (&Image, RecoveryView<'_>), (in_b, b): (&Image, RecoveryView<'_>)) -> [Same; 5] {
-    let members_of_a = a.members().map(|member| in_a.service(member).name());
-    let members_of_b = b.members().map(|member| in_b.service(member).name());
     let steps_of_a = (0..a.len()).filter_map(|at| a.step(at)).map(|step| step_by_name(in_a, &step));
     let steps_of_b = (0..b.len()).filter_map(|at| b.step(at)).map(|step| step_by_name(in_b, &step));
     [
-        ("services", members_of_a.eq(members_of_b)),
+        ("services", names(in_a, a.members()).eq(names(in_b, b.members()))),
         ("scope", a.scope() == b.scope()),
         ("give_up_after", a.give_up_after() == b.give_up_after()),
         ("give_up_within", a.give_up_within() == b.give_up_within()),
         ("steps", steps_of_a.eq(steps_of_b)),
     ]
+}
+
+/// Services of an image by their names.
+fn names<'i>(image: &'i Image, numbers: impl Iterator<Item = u32>) -> impl Iterator<Item = &'i str> {
+    numbers.map(move |number| image.service(number).name())
 }
 
 /// How long a step waits, what it does, and with whom.

@@ -406,14 +406,11 @@ impl Life {
 
     /// Takes the former plan again.
     fn roll_back(&mut self, runs: &mut Runs, why: RollBack, by: Actor) -> TrialNews {
-        let former = self.trial.as_ref().and_then(|trial| trial.former);
-        if let Some(former) = former {
+        let trial = self.trial.as_ref();
+        let former = trial.and_then(|trial| trial.former);
+        if let Some((former, change)) = former.zip(trial.map(|trial| trial.root)) {
             runs.images_mut().retain(former);
-        }
-        if let Some(trial) = &self.trial
-            && let Some(former) = former
-        {
-            self.forget_targets_of_those_sent(runs.images(), former, trial.root);
+            self.forget_targets_of_those_sent(runs.images(), former, change);
         }
         let targets = core::mem::take(&mut self.groups.before);
         self.end_trial(runs);
