@@ -21,7 +21,8 @@ pub(super) const KEYS: &[Key<Service>] = &[
         default: "[]",
         doc: "Services that must be ready before it starts, and are wanted with it. An entry is a name, or a table \
               `{ service = \"db\", condition = \"completed\", when_down = \"stop\" }`. `condition` says how far that one must be: \
-              `\"started\"` (executed), `\"ready\"`, `\"healthy\"` (ready for its `healthy_after`), `\"completed\"` (ended with success), \
+              `\"started\"` (executed), `\"ready\"` (also where it was ready and has done what it was for since, \
+              unless `when_down` is `\"stop\"`), `\"healthy\"` (ready for its `healthy_after`), `\"completed\"` (ended with success), \
               `\"exited:0,3\"` (ended with one of these statuses). `when_down` says what happens to this one when that one goes \
               down unasked: `\"keep\"` nothing, `\"stop\"` it is stopped at once and started when that one is back, `\"restart\"` it runs \
               on and is restarted when that one is ready again.",
@@ -35,7 +36,8 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "wants",
         aliases: &["waits_for", "soft_requires"],
         default: "[]",
-        doc: "As `requires`, but one that fails holds nobody up.",
+        doc: "As `requires`, but one that fails holds nobody up, and fails no target. \
+              With `when_down = \"stop\"` one that rests before it comes back is waited for.",
         shape: Shape::Other {
             written: WRITTEN,
             schema: needs_schema,

@@ -173,7 +173,10 @@ pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
             name: "services",
             aliases: &["service", "members", "depends_on", "requires"],
             default: "[]",
-            doc: "The services that are up while it is active; what they pull comes with them.",
+            doc: "The services that are up while it is active; what they pull comes with them. The target needs \
+                  these and what they require: it is complete when those are \
+                  there, and fails with one of them. What is only wanted (`wants`), is one of several (`any_of`) or is awaited \
+                  to end as it likes (`exited:0,3`) fails it only through who needs it.",
             shape: Shape::Other {
                 written: "array of service names",
                 schema: strings_schema,
