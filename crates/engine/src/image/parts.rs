@@ -247,7 +247,7 @@ pub(super) fn keys_of_set((in_a, a): (&Image, RecoveryView<'_>), (in_b, b): (&Im
 }
 
 /// Services of an image by their names.
-fn names<'i>(image: &'i Image, numbers: impl Iterator<Item = u32>) -> impl Iterator<Item = &'i str> {
+fn names(image: &Image, numbers: impl Iterator<Item = u32>) -> impl Iterator<Item = &str> {
     numbers.map(move |number| image.service(number).name())
 }
 
