@@ -148,9 +148,11 @@ impl Found<'_> {
     /// A condition on a variable that the service's environment does not have, whatever the daemon's has.
     fn not_in_environment(&mut self, probe: &Service) {
         let Some((variable, value)) = looked_up(probe) else { return };
+        // What else verger adds says who the user is, and goes only with what is inherited.
+        let is_told = variable == "VERGER_CONTROL" && probe.control.is_some();
         let set = probe.environment.iter().rev().find(|(name, _)| name == variable).map(|(_, set)| set.as_str());
         let why = match (set, value) {
-            (None, _) if !probe.inherit_environment && !is_given(variable, probe) => {
+            (None, _) if !probe.inherit_environment && !is_told => {
                 format!("`environment` does not set `{variable}`, and nothing is inherited")
             }
             (Some(set), Some(value)) if set != value => format!("`environment` sets it to `{set}`, not to `{value}`"),
@@ -315,15 +317,6 @@ fn looked_up(probe: &Service) -> Option<(&str, Option<&str>)> {
     match words {
         [kind, variable, value @ ..] if kind == "variable" => Some((variable, value.first().map(String::as_str))),
         _ => None,
-    }
-}
-
-/// Whether verger adds a variable by itself.
-fn is_given(variable: &str, probe: &Service) -> bool {
-    match variable {
-        "HOME" | "USER" | "LOGNAME" | "SHELL" => !probe.user.is_empty(),
-        "VERGER_CONTROL" => probe.control.is_some(),
-        _ => false,
     }
 }
 
@@ -525,7 +518,10 @@ mod tests {
             [format!("{never}`environment` does not set `X`, and nothing is inherited")]
         );
         assert_eq!(found(&plan("variable = \"X\"", "")), [""; 0]);
-        assert_eq!(found(&plan("variable = \"HOME\"", &format!("{alone}\nuser = \"0\""))), [""; 0], "verger adds it");
+        assert_eq!(
+            found(&plan("variable = \"HOME\"", &format!("{alone}\nuser = \"0\""))),
+            [format!("{never}`environment` does not set `HOME`, and nothing is inherited")]
+        );
         let set = "environment = { X = \"1\" }";
         assert_eq!(found(&plan("variable = \"X\"", &format!("{alone}\n{set}"))), [""; 0]);
         assert_eq!(
