@@ -216,6 +216,9 @@ impl Story {
         while self.report.steps < self.telling.events && !self.watch.has_ended() {
             self.something_happens()?;
         }
+        if self.rng.chance(300) {
+            self.go_on_until_somebody_is_held()?;
+        }
         // Whatever is going on: everything is to end, and does.
         self.meet_all(Meeting::Shutdown);
         let patience = if self.rng.chance(400) { Patience::Full } else { self.some_budget() };
@@ -238,6 +241,16 @@ impl Story {
         }
         if self.watch.unanswered() > 0 {
             return Err(format!("I5: {} commands were never answered", self.watch.unanswered()));
+        }
+        Ok(())
+    }
+
+    /// That somebody waits for the end of those that need it is soon over: an end of everything would seldom come just then.
+    fn go_on_until_somebody_is_held(&mut self) -> Result<(), String> {
+        let most = self.report.steps + 200;
+        let is_held = |story: &Story| story.engine.services().any(|status| status.phase == PhaseKind::Held);
+        while self.report.steps < most && !self.watch.has_ended() && !is_held(self) {
+            self.something_happens()?;
         }
         Ok(())
     }
