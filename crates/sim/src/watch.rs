@@ -708,7 +708,8 @@ impl Watch {
             let needs = changed_keys(&is, &described).any(|key| key.needs_run);
             hold!(needs, "I31", "{name} is restarted, and its run is as the plan says");
         }
-        if let (RootKind::RolledBack { .. }, Some(trial)) = (root, &self.trial) {
+        // Everything may end for want of somebody essential whom an earlier roll-back has blocked: then nobody is left out.
+        if let (RootKind::RolledBack { .. }, Some(trial), false) = (root, &self.trial, engine.is_closing()) {
             // A group that sets out again puts down what somebody started beside its target.
             // Who goes because of another one goes because of one that it touched.
             let is_led = !matches!(cause, Cause::Asked | Cause::Removed | Cause::Redescribed);
