@@ -31,10 +31,15 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
             log.warn(format_args!("{name}: failed: {why}"));
         }
         (PhaseKind::Resting, cause) => {
-            // In whole milliseconds: what is left of a rest after a breakage is any number.
-            let rest = Span::from_millis(status.until.since(transition.at).0.div_ceil(1_000_000));
             let next = if status.escalates { "the next step of its recovery" } else { "started again" };
-            log.warn(format_args!("{name}: {}; {next} in {rest}", ended(cause)));
+            if status.until == Moment::NEVER {
+                // That step has been taken, and it rests until the target that was switched to begins.
+                log.warn(format_args!("{name}: {}; {next} at once", ended(cause)));
+            } else {
+                // In whole milliseconds: what is left of a rest after a breakage is any number.
+                let rest = Span::from_millis(status.until.since(transition.at).0.div_ceil(1_000_000));
+                log.warn(format_args!("{name}: {}; {next} in {rest}", ended(cause)));
+            }
         }
         (PhaseKind::Starting, cause @ (Cause::Exited(_) | Cause::NotReadyInTime)) => {
             log.warn(format_args!("{name}: {}; started again", ended(cause)));

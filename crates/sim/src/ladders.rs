@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use verger_engine::Engine;
 use verger_engine::causes::{Cause, Transition};
-use verger_engine::image::{ActionKind, RecoveryScope};
+use verger_engine::image::{ActionKind, ActionView, RecoveryScope};
 use verger_engine::life::{PhaseKind, Request, Status, Verb, Want};
 use verger_engine::time::Moment;
 
@@ -176,6 +176,29 @@ impl Ladders {
             }
         }
         Ok(())
+    }
+}
+
+/// Nobody rests for a switch of a group that is not between its phases any more.
+pub(crate) fn group_arrived(engine: &Engine, group: u32) -> Result<(), String> {
+    let rests_on = |status: &Status| status.phase == PhaseKind::Resting && status.until == Moment::NEVER;
+    let still =
+        engine.services().find(|status| rests_on(status) && switched(engine, status.service.slot) == Some(group));
+    match still {
+        Some(status) => {
+            Err(format!("{} rests on, and the switch that it waits for goes on", engine.name(status.service.slot)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The group that the last step of a service's set has switched.
+pub(crate) fn switched(engine: &Engine, slot: u32) -> Option<u32> {
+    let (taken, _) = engine.steps(slot)?;
+    let set = engine.recovery(slot)?;
+    match set.step(u32::from(taken).checked_sub(1)?)?.action() {
+        ActionView::Switch { group, .. } => engine.find_group(group).map(|group| group.slot),
+        _ => None,
     }
 }
 

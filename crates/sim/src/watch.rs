@@ -25,7 +25,8 @@
 //! | I25 | no more are between start and readiness than the plan in force says |
 //! | I26 | past its limit of pressure nothing starts that has not waited long enough |
 //! | I20 | a service that has a brain begins a run only because somebody asked for it, and never after a stop by command before a start |
-//! | I27 | the steps of a recovery set, and of a last resort, are taken in their order, and what is done is what the step says |
+//! | I27 | the steps of a recovery set, and of a last resort, are taken in their order, and what is done is what the step says; who |
+//! |     | is in the target that a step switches to begins when what goes has gone, and rests no longer |
 //! | I28 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
 //! | I29 | who is ignored is never restarted by itself, nor with others |
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
@@ -46,7 +47,7 @@ use verger_engine::runs::{Ended, Occasion, RunEffect, RunEvent, RunId, RunRef, S
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
-use crate::ladders::Ladders;
+use crate::ladders::{self, Ladders};
 use crate::world::World;
 
 /// Says what does not hold.
@@ -100,6 +101,8 @@ pub struct Watch {
     just_given: bool,
     share: Option<Share>,
     ladders: Ladders,
+    /// Groups that have moved with the event that was heard last.
+    moved: BTreeSet<u32>,
 }
 
 /// What was so when a plan was taken on trial.
@@ -607,6 +610,13 @@ impl Watch {
             PhaseKind::Starting if transition.from == PhaseKind::Resting && transition.cause == Cause::Rested => {
                 hold!(now >= until, "I7", "{name} got up {} early", until.since(now));
             }
+            PhaseKind::Starting if transition.from == PhaseKind::Resting && is_step(transition.cause) => {
+                let group = ladders::switched(engine, slot).and_then(|group| engine.group_status(group));
+                let waits = group.is_some_and(|group| {
+                    group.phase == GroupPhase::Stopping && members(engine, &group).contains(&slot)
+                });
+                hold!(!waits, "I27", "{name} is started, and what goes is still there");
+            }
             PhaseKind::Starting if matches!(transition.cause, Cause::Exited(_) | Cause::NotReadyInTime) => {
                 let tries = description.start_retries().is_some() && description.start_retry_delay() == Span::ZERO;
                 hold!(
@@ -730,6 +740,7 @@ impl Watch {
     /// When a group begins to start what its target has, what the switch put down is gone.
     fn group_moved(&mut self, engine: &Engine, at: u32) -> Result<(), String> {
         let Some(status) = engine.group_status(at) else { return Err("I22: nobody's group moved".into()) };
+        self.moved.insert(at);
         // With why it goes, and since which event: who was wanted again meanwhile, and goes once more, is not waited for.
         let is_on_its_way = |slot: u32| {
             let member = engine.status(slot)?;
@@ -813,6 +824,11 @@ impl Watch {
         tick: bool,
         now: Moment,
     ) -> Result<(), String> {
+        for at in std::mem::take(&mut self.moved) {
+            if engine.group_status(at).is_none_or(|group| group.phase != GroupPhase::Stopping) {
+                ladders::group_arrived(engine, at).map_err(|what| format!("I27: {what}"))?;
+            }
+        }
         match (engine.trial(), &mut self.trial) {
             (Some(_), Some(trial)) => {
                 let touched =
@@ -927,6 +943,11 @@ const ENDS_WITHIN: Span = Span::from_secs(3600);
 
 /// A kill, however late the engine comes to it and the world obeys.
 const KILL_LATENCY: Span = Span::from_millis(50);
+
+/// Whether a step of its recovery is why a service moves.
+fn is_step(cause: Cause) -> bool {
+    matches!(cause, Cause::Recovery { step: 1.., .. })
+}
 
 /// The deadline that comes with a stop signal.
 fn check_grace(engine: &Engine, run: RunRef, signal: u8, share: Share, now: Moment) -> Result<(), String> {

@@ -18,8 +18,9 @@ use crate::waiting::Waiting;
 /// Switch a group of services to another target, and wait until it is there
 ///
 /// First what the new target does not have is stopped, dependents first; then what it has is started. What is in both is not
-/// touched. Another switch cancels this one at once. When a member fails, the group goes to its fallback. The wait may be cut
-/// short (Ctrl-C, `--timeout`): the work goes on.
+/// touched; who of it was stopped by somebody is started, also when that target is active already. Another switch cancels this
+/// one at once. When a member fails, the group goes to its fallback. The wait may be cut short (Ctrl-C, `--timeout`): the work
+/// goes on.
 #[derive(Debug, clap::Args)]
 pub(super) struct Switch {
     /// The target, or GROUP/TARGET where groups have names

@@ -48,6 +48,9 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
                     format!("the next step of its recovery in {}", brief(clock.until(until)))
                 }
                 Some(until) => format!("starts again in {}", brief(clock.until(until))),
+                None if service.escalates => {
+                    "starts again with the target that its recovery has switched to".to_owned()
+                }
                 None => "starts again".to_owned(),
             };
             match last_end(service) {
@@ -204,6 +207,10 @@ mod tests {
                 "could not be started: step fork: Resource temporarily unavailable, starts again in 50ms",
             ),
             (web(PhaseKind::Resting), "starts again"),
+            (
+                Service { escalates: true, ..web(PhaseKind::Resting) },
+                "starts again with the target that its recovery has switched to",
+            ),
             (
                 Service { failure: Some(failure), ..crashed(PhaseKind::Failed) },
                 "gave up after 5 restarts: exited with status 1",

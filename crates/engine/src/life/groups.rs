@@ -17,7 +17,7 @@ mod way;
 
 use alloc::vec::Vec;
 
-use super::phase::{Phase, PhaseKind, Want};
+use super::phase::{Asked, Phase, PhaseKind, Want};
 use super::plan::Taking;
 use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Scope, Why};
 use crate::causes::{Actor, Cause, Root, RootId, RootKind};
@@ -324,6 +324,7 @@ impl Life {
         let root = place.root;
         // Who waits for it has to be told still.
         self.groups.ripen(at);
+        self.ripen_resting();
         self.roots.release(root);
         for slot in &mut self.slots {
             if slot.leaves == at {
@@ -399,9 +400,11 @@ impl Life {
             }
         }
         match (place.phase, place.target == request.target) {
-            (GroupPhase::Complete, true) => return answer(self, Outcome::AlreadyActive),
+            (GroupPhase::Complete, true) if !self.has_lost_members(runs.images(), home, request.target) => {
+                return answer(self, Outcome::AlreadyActive);
+            }
             (GroupPhase::Stopping | GroupPhase::Starting, true) => return answer(self, Outcome::AlreadySwitching),
-            (GroupPhase::Failed | GroupPhase::Resting, true) | (_, false) => {}
+            (GroupPhase::Complete | GroupPhase::Failed | GroupPhase::Resting, true) | (_, false) => {}
         }
         let what = RootKind::Switch { group: at, target: request.target, by: request.by };
         let root = self.root(what);
@@ -410,6 +413,17 @@ impl Life {
         (place.failures, place.cause, place.caller) = (0, Cause::Asked, Some(caller));
         self.enter(runs, at, request.target, root);
         self.roots.release(root);
+    }
+
+    /// Whether somebody has stopped a member that a target needs. Who asks for that target wants it back.
+    fn has_lost_members(&self, images: &Images, home: Home, target: u32) -> bool {
+        group_view(images, home).target(target).needed().any(|record| {
+            let slot = self.slot_of(images, Home { record, ..home });
+            slot.is_some_and(|slot| {
+                let service = &self.slots[slot as usize];
+                service.want == Want::Down && service.asked != Asked::Removed
+            })
+        })
     }
 
     /// A step of a recovery set switches the group, unless it is there or on its way there.

@@ -7,6 +7,9 @@
 //! whose run, begun after it, was shorter than that) shows that the step did not help: the next one is taken. Whoever fails
 //! when there is none left has failed. A window without a failure begins the ladder anew.
 //!
+//! A step that switches a group tries a member again, too. One that is in the new target begins with the others of it: until what
+//! goes has gone it rests on, without a deadline ([`Life::rests_for_switch`] says whether, and nothing else is kept of it).
+//!
 //! With the scope `all` or `rest` a restart of one is a restart of others too: they end, dependents first, and none of them
 //! is started before all of those have ended.
 //!
@@ -225,6 +228,12 @@ impl Life {
         set_view(images, here.home?)?.step(u32::from(self.slots[here.lead as usize].steps))
     }
 
+    /// The step of a service's set that was taken last.
+    fn last_step<'i>(&self, images: &'i Images, slot: u32) -> Option<StepView<'i>> {
+        let here = &self.slots[slot as usize];
+        set_view(images, here.home?)?.step(u32::from(self.slots[here.lead as usize].steps).checked_sub(1)?)
+    }
+
     /// The rest of a member before a step is over.
     pub(super) fn take_step(&mut self, runs: &mut Runs, slot: u32) {
         let root = self.latest_root(slot);
@@ -253,13 +262,13 @@ impl Life {
                 if let Some((at, target)) = found {
                     self.switch_for(runs, at, target, why);
                 }
-                self.try_set_again(slot, why);
+                self.try_set_again(runs.images(), slot, why);
             }
             ActionView::Command(record) => {
                 if let Some(command) = self.slot_of(runs.images(), Home { record, ..home }) {
                     self.run_again(command, why);
                 }
-                self.try_set_again(slot, why);
+                self.try_set_again(runs.images(), slot, why);
             }
             ActionView::Stop => self.stop_set(slot, why),
             ActionView::Start(record) => {
@@ -269,7 +278,7 @@ impl Life {
                     self.try_again(other, root);
                 }
                 // Whoever that one needs is wanted again at once, and its rest is over.
-                self.try_set_again(slot, why);
+                self.try_set_again(runs.images(), slot, why);
             }
             ActionView::WithholdWatchdog => self.fail_set(runs, slot, why),
             ActionView::End | ActionView::Reboot => {
@@ -280,17 +289,57 @@ impl Life {
         self.roots.release(root);
     }
 
-    /// Every member that rested before the step just taken is tried again, and others with it as the scope says.
-    fn try_set_again(&mut self, slot: u32, why: Why) {
+    /// Every member that rested before the step just taken is tried again, at once or with the target that it waits for.
+    fn try_set_again(&mut self, images: &Images, slot: u32, why: Why) {
         let mut at = self.slots[slot as usize].lead;
         while at != END {
             let member = at;
             at = self.slots[member as usize].mate;
-            let here = &mut self.slots[member as usize];
-            if here.escalates && here.want == Want::Up {
-                here.restarts = here.restarts.wrapping_add(1);
-                self.restart_mates(member, why);
-                self.set_want(member, Want::Again, why);
+            let here = &self.slots[member as usize];
+            if !here.escalates || here.want != Want::Up {
+                continue;
+            }
+            if self.rests_for_switch(images, member) {
+                self.move_to(member, Phase::Resting { until: Moment::NEVER }, why);
+            } else {
+                self.try_member_again(member, why);
+            }
+        }
+    }
+
+    /// One member is tried again, and others with it as the scope says.
+    fn try_member_again(&mut self, member: u32, why: Why) {
+        let here = &mut self.slots[member as usize];
+        here.restarts = here.restarts.wrapping_add(1);
+        self.restart_mates(member, why);
+        self.set_want(member, Want::Again, why);
+    }
+
+    /// Whether a member whose set has switched a group is to begin with the new target, and what goes has not gone yet.
+    fn rests_for_switch(&mut self, images: &Images, slot: u32) -> bool {
+        let group = match self.last_step(images, slot).map(|step| step.action()) {
+            Some(ActionView::Switch { group, .. }) => self.find_group(images, group),
+            _ => None,
+        };
+        group.is_some_and(|group| self.is_to_come(images, group, slot))
+    }
+
+    /// Who rests for a switch is tried again when nothing holds it any more.
+    pub(super) fn look_at_rest(&mut self, images: &Images, slot: u32) {
+        let here = &self.slots[slot as usize];
+        if here.phase.deadline() != Moment::NEVER || self.rests_for_switch(images, slot) {
+            return;
+        }
+        let step = self.slots[self.slots[slot as usize].lead as usize].steps;
+        let cause = Cause::Recovery { of: self.journal.latest(slot), step };
+        self.try_member_again(slot, Why { cause, root: self.latest_root(slot) });
+    }
+
+    /// Whoever rests for a switch looks again: a group is between its phases no more.
+    pub(super) fn ripen_resting(&mut self) {
+        for slot in 0..self.slots.len() as u32 {
+            if self.slots[slot as usize].phase == (Phase::Resting { until: Moment::NEVER }) {
+                self.ripen(slot);
             }
         }
     }

@@ -40,13 +40,13 @@ impl Life {
                 self.look_again(runs, slot, on, edge);
             }
             (Want::Up, Phase::Done) if self.is_unset(slot) => self.come_true(runs, slot, why),
+            (Want::Up, Phase::Resting { .. }) => self.look_at_rest(runs.images(), slot),
             (
                 Want::Up,
                 Phase::Starting { .. }
                 | Phase::Running
                 | Phase::Stopping { .. }
                 | Phase::Stuck { .. }
-                | Phase::Resting { .. }
                 | Phase::Done
                 | Phase::Failed(_),
             ) => {}

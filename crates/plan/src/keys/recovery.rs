@@ -115,8 +115,8 @@ pub(crate) const STEP: &[Group<StepDraft>] = &[Group {
             name: "switch",
             aliases: &["target", "run_target", "switch_to", "switch_run_target"],
             default: "",
-            doc: "A group goes to this target, and the service is tried again if it is in it (or in no target): `\"TARGET\"`, or \
-                  `\"GROUP/TARGET\"`.",
+            doc: "A group goes to this target, and the service is tried again: together with the others of it if it \
+                  is in it, at once if it is in no target. `\"TARGET\"`, or `\"GROUP/TARGET\"`.",
             shape: Shape::Text(|step, text| step.name = text),
         },
         flag(

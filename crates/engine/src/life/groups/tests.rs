@@ -10,6 +10,7 @@ use crate::image::{
     Condition, ExitCodes, Group as PlanGroup, Need, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
     Target, WhenDown, plan_of,
 };
+use crate::life::Verb;
 use crate::runs::{Exit, Step};
 use crate::time::Span;
 
@@ -109,6 +110,19 @@ fn the_same_target_has_two_answers() {
     let mut desk = safe_car();
     desk.switch("safe").says("answer 1: AlreadyActive");
     desk.switch("drive").forget().switch("drive").says("answer 3: AlreadySwitching");
+}
+
+#[test]
+fn the_same_target_brings_back_whom_somebody_has_stopped() {
+    let mut desk = safe_car();
+    desk.ask(Verb::Stop, "brake");
+    ended(&mut desk, "brake");
+    desk.forget().switch("safe");
+    let said = desk.said();
+    assert!(said.starts_with("safe stopping\nsafe starting\nbrake: down -> "), "{said}");
+    comes_up(&mut desk, &["bus", "brake"]);
+    assert!(desk.said().ends_with("safe complete\nanswer 2: Switched"), "{}", desk.said());
+    desk.forget().switch("safe").says("answer 3: AlreadyActive");
 }
 
 #[test]

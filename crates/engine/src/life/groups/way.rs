@@ -149,6 +149,15 @@ impl Life {
         }
     }
 
+    /// Whether a service is to come with the target that a group is on its way to, and what goes has not gone yet.
+    pub(in super::super) fn is_to_come(&mut self, images: &Images, at: u32, slot: u32) -> bool {
+        let place = &self.groups.places[at as usize];
+        let Some(home) = place.home.filter(|_| is_between(place)) else { return false };
+        self.walk_target(images, home, place.target);
+        self.walk.clear();
+        self.slots[slot as usize].mark == self.walks
+    }
+
     fn mark(&mut self, slot: u32) {
         let walks = self.walks;
         let service = &mut self.slots[slot as usize];
@@ -269,7 +278,7 @@ impl Life {
 
     pub(super) fn go_into(&mut self, at: u32, phase: GroupPhase) {
         let place = &mut self.groups.places[at as usize];
-        place.phase = phase;
+        let was_stopping = core::mem::replace(&mut place.phase, phase) == GroupPhase::Stopping;
         place.since = self.now;
         match phase {
             GroupPhase::Complete | GroupPhase::Failed => place.until = Moment::NEVER,
@@ -278,6 +287,9 @@ impl Life {
         let group = self.group_id(at);
         self.set_group_timer(at);
         self.outbox.put(LifeEffect::GroupMoved { group });
+        if was_stopping {
+            self.ripen_resting();
+        }
     }
 
     pub(super) fn set_group_timer(&mut self, at: u32) {

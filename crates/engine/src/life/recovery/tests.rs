@@ -289,16 +289,79 @@ fn who_is_in_the_new_target_too_is_tried_again_there() {
     let mut desk = started(&driving(to_safe()));
     fails_and_comes_back(&mut desk, "left");
     desk.exits("left", 1).pass(secs(2));
-    assert!(desk.phases().contains("left starting"), "{}", desk.phases());
+    ended(&mut desk, "fusion");
+    // It begins with the target, and what goes has not gone.
+    assert!(desk.phases().contains("left resting, right stopping"), "{}", desk.phases());
+    desk.forget();
+    ended(&mut desk, "right");
+    let said = desk.said();
+    assert!(said.contains("safe starting\nleft: resting -> starting (recovery left)"), "{said}");
     desk.spawned("left");
-    for name in ["fusion", "right"] {
-        ended(&mut desk, name);
-    }
     assert!(desk.said().ends_with("safe complete"));
     // It fails there too: it has failed now, and that is the fallback's case.
     desk.exits("left", 1);
     let said = desk.said();
     assert!(said.contains("left: running -> failed (exited)") && said.contains("safe failed: of left"), "{said}");
+}
+
+/// The left driver has failed for good, and what the target `safe` does not have is going down.
+fn rests_for_safe(plan: &Plan) -> Desk {
+    let mut desk = started(plan);
+    fails_and_comes_back(&mut desk, "left");
+    desk.exits("left", 1).pass(secs(2)).forget();
+    assert!(desk.phases().contains("fusion stopping, left resting, right held"), "{}", desk.phases());
+    desk
+}
+
+#[test]
+fn who_rests_for_a_switch_begins_when_that_is_given_up() {
+    // Time has run out: there is no second phase.
+    let mut plan = driving(to_safe());
+    plan.groups[0].targets[1].transition_timeout = secs(3);
+    plan.groups[0].fallback = "".into();
+    let mut desk = rests_for_safe(&plan);
+    desk.pass(secs(3));
+    assert!(desk.said().contains("left: resting -> starting (recovery left)"), "{}", desk.said());
+    // Somebody sends the group where it was: it begins with that.
+    let mut desk = rests_for_safe(&driving(to_safe()));
+    desk.switch("drive");
+    assert!(desk.phases().contains("left resting"), "{}", desk.phases());
+    ended(&mut desk, "fusion");
+    ended(&mut desk, "right");
+    assert!(desk.phases().contains("left starting"), "{}", desk.phases());
+    // Somebody sends it where that one is not.
+    let mut desk = rests_for_safe(&driving(to_safe()));
+    desk.switch("Off");
+    assert!(desk.phases().contains("left down"), "{}", desk.phases());
+    // A start by hand does not wait.
+    let mut desk = rests_for_safe(&driving(to_safe()));
+    desk.ask(Verb::Start, "left");
+    assert!(desk.phases().contains("left starting"), "{}", desk.phases());
+}
+
+#[test]
+fn those_restarted_with_who_rests_for_a_switch_run_until_then() {
+    let mut plan = driving(to_safe());
+    plan.recovery[0].scope = RecoveryScope::All;
+    plan.groups[0].targets[1].services.push("standby".into());
+    plan.recovery[0].services = vec!["left".into(), "standby".into()];
+    plan.groups[0].targets[0].services.push("standby".into());
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    for name in ["standby", "left", "right", "fusion"] {
+        desk.spawned(name);
+    }
+    // One restart, of both of them.
+    desk.exits("left", 1);
+    ended(&mut desk, "standby");
+    desk.pass(secs(1)).spawned("left").spawned("standby");
+    desk.exits("left", 1).pass(secs(2)).forget();
+    assert!(desk.phases().ends_with("left resting, right held, standby running"), "{}", desk.phases());
+    ended(&mut desk, "fusion");
+    ended(&mut desk, "right");
+    assert!(desk.phases().ends_with("left waiting, right down, standby stopping"), "{}", desk.phases());
+    ended(&mut desk, "standby");
+    assert!(desk.phases().ends_with("left starting, right down, standby starting"), "{}", desk.phases());
 }
 
 #[test]
