@@ -198,7 +198,12 @@ pub(crate) fn switched(engine: &Engine, slot: u32) -> Option<u32> {
     let set = engine.recovery(slot)?;
     match set.step(u32::from(taken).checked_sub(1)?)?.action() {
         ActionView::Switch { group, .. } => engine.find_group(group).map(|group| group.slot),
-        _ => None,
+        ActionView::Stop
+        | ActionView::Start(_)
+        | ActionView::Command(_)
+        | ActionView::WithholdWatchdog
+        | ActionView::End
+        | ActionView::Reboot => None,
     }
 }
 

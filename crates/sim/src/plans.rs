@@ -334,6 +334,8 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
             _ => {}
         }
     }
+    // The luck of all that follows stays as it is.
+    set_at_odds(&mut rng.clone(), plan);
     if rng.chance(100) {
         give_conditions(rng, plan);
     }
@@ -344,6 +346,26 @@ pub fn change(rng: &mut Rng, plan: &mut Plan, gone: Option<&str>) {
         }
     }
     fit_last_resorts(plan);
+}
+
+/// Says of two services at times that they conflict from now on: both may be running.
+fn set_at_odds(rng: &mut Rng, plan: &mut Plan) {
+    let count = plan.services.len() as u64;
+    if count < 2 || !rng.chance(150) {
+        return;
+    }
+    let [one, other] = [(); 2].map(|()| plan.services[rng.below(count) as usize].clone());
+    let knows = |service: &Service, other: &Service| names_in(service).any(|name| name == other.name);
+    let can_conflict = |service: &Service| service.brain.is_empty() && service.name.starts_with('s');
+    if one.name != other.name
+        && can_conflict(&one)
+        && can_conflict(&other)
+        && !knows(&one, &other)
+        && !knows(&other, &one)
+    {
+        let at = plan.services.iter().position(|service| service.name == one.name);
+        at.into_iter().for_each(|at| plan.services[at].conflicts.push(other.name.clone()));
+    }
 }
 
 /// Takes a service out of a plan, wherever it is named; recovery sets may be left that do not fit any more.

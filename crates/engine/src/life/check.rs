@@ -111,6 +111,12 @@ impl Life {
         };
         let on = here.phase.on().map(|on| (needs(on), self.slots[on as usize].want, self.slots[on as usize].phase));
         hold!(settled, "wanted {} and {:?}: not settled ({on:?})", here.want, here.phase);
+        let runs_on = |slot: &Slot| slot.want == Want::Up && slot.phase.kind().is_live();
+        let opponent =
+            self.graph.needs(slot).iter().find(|need| {
+                need.kind == EdgeKind::Conflicts && runs_on(here) && runs_on(&self.slots[need.slot as usize])
+            });
+        hold!(opponent.is_none(), "it runs on with {opponent:?}, which it conflicts with");
         Ok(())
     }
 

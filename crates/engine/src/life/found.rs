@@ -106,6 +106,7 @@ impl Life {
             self.mode = Mode::Serving;
             let root = self.root(RootKind::Revival);
             self.set_out_all(images, root);
+            self.part_those_in_conflict(root);
             self.roots.release(root);
         }
     }

@@ -184,6 +184,7 @@ impl Life {
         if scope != Scope::Found {
             self.renew(runs, root);
             self.set_out_all(runs.images(), root);
+            self.part_those_in_conflict(root);
         }
         removed
     }

@@ -96,6 +96,28 @@ impl Life {
         self.raised.clear();
     }
 
+    /// Of two that run and conflict by a plan now, the later one goes, and waits for the end of the other as if both had been started
+    /// by it.
+    pub(super) fn part_those_in_conflict(&mut self, root: RootId) {
+        let runs_on = |life: &Life, slot: u32| {
+            let service = &life.slots[slot as usize];
+            service.want == Want::Up && service.phase.kind().is_live()
+        };
+        for slot in 0..self.slots.len() as u32 {
+            if !runs_on(self, slot) {
+                continue;
+            }
+            let opponent = self
+                .graph
+                .needs(slot)
+                .iter()
+                .find(|need| need.kind == EdgeKind::Conflicts && need.slot < slot && runs_on(self, need.slot));
+            if let Some(opponent) = opponent {
+                self.again_with_users(slot, Cause::Conflicts(self.journal.latest(opponent.slot)), root);
+            }
+        }
+    }
+
     /// Asks for a service to be down, and for all that require it: they cannot be up without it.
     pub(super) fn ask_down(&mut self, slot: u32, cause: Cause, root: RootId) {
         let users = self.walk_users(slot, |life, user| {

@@ -651,6 +651,28 @@ fn a_new_plan_touches_what_has_changed_and_nothing_else() {
 }
 
 #[test]
+fn of_two_that_conflict_by_a_new_plan_the_later_one_goes() {
+    let mut desk = Desk::new(vec![service("db"), service("sim"), with("view", |s| s.requires = vec!["sim".into()])]);
+    desk.spawned("db").spawned("sim").spawned("view").forget();
+    let conflicting = vec![
+        service("db"),
+        with("sim", |s| s.conflicts = vec!["db".into()]),
+        with("view", |s| s.requires = vec!["sim".into()]),
+    ];
+    desk.plan(conflicting).says(
+        "planned +0 ~1 -0
+         sim: running -> held (held-by view)
+         view: running -> stopping (restarted-with sim)
+         census view Asked
+         stop view 15 Main",
+    );
+    desk.exits("view", 0).exits("sim", 0);
+    assert_eq!(desk.phases(), "db running, sim waiting, view waiting");
+    desk.stop("db").exits("db", 0).spawned("sim").spawned("view");
+    assert_eq!(desk.phases(), "db down, sim running, view running");
+}
+
+#[test]
 fn a_plan_that_does_not_fit_changes_nothing() {
     let mut desk = both_up();
     let many: Vec<Service> = (0..17).map(|at| service(&format!("s{at}"))).collect();
