@@ -270,7 +270,7 @@ impl Life {
                 self.slots[slot as usize].taken = false;
                 self.forgive(slot);
                 self.ask_up(slot, Cause::Asked, root);
-                self.try_again(slot, root);
+                self.try_again(slot, Cause::Asked, root);
             }
             Verb::Stop => {
                 self.slots[slot as usize].last_order = LastOrder::Stop;
@@ -282,7 +282,7 @@ impl Life {
                 self.slots[slot as usize].taken = false;
                 self.forgive(slot);
                 self.ask_again(slot, root);
-                self.try_again(slot, root);
+                self.try_again(slot, Cause::Asked, root);
             }
             Verb::Signal | Verb::Ignore | Verb::Heed | Verb::Set | Verb::Clear => {}
         }

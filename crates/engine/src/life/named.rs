@@ -199,7 +199,7 @@ impl Life {
             let root = transition.map_or_else(|| self.latest_root(slot), |transition| transition.root);
             self.roots.retain(root);
             self.ask_up(other, Cause::Follows(of), root);
-            self.try_again(other, root);
+            self.try_again(other, Cause::Follows(of), root);
             self.roots.release(root);
         }
         true

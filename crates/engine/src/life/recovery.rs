@@ -275,7 +275,7 @@ impl Life {
                 self.stop_set(slot, why);
                 if let Some(other) = self.slot_of(runs.images(), Home { record, ..home }) {
                     self.ask_up(other, why.cause, root);
-                    self.try_again(other, root);
+                    self.try_again(other, why.cause, root);
                 }
                 // Whoever that one needs is wanted again at once, and its rest is over.
                 self.try_set_again(runs.images(), slot, why);

@@ -230,8 +230,9 @@ impl Life {
         }
     }
 
-    /// A start by hand tries again whatever stands in the way: failed services among the requirements, and the service.
-    pub(super) fn try_again(&mut self, slot: u32, root: RootId) {
+    /// Who asks for a service, for some cause, has whatever stands in the way tried again: failed services among the requirements, and
+    /// the service.
+    pub(super) fn try_again(&mut self, slot: u32, cause: Cause, root: RootId) {
         self.walks += 1;
         let walk = self.walks;
         debug_assert!(self.walk.is_empty());
@@ -239,10 +240,10 @@ impl Life {
         self.slots[slot as usize].mark = walk;
         while let Some(here) = self.walk.pop() {
             match self.slots[here as usize].phase {
-                Phase::Failed(_) => self.go_again(here, slot, root),
-                Phase::Done if !self.is_ready(here) => self.go_again(here, slot, root),
+                Phase::Failed(_) => self.go_again(here, slot, cause, root),
+                Phase::Done if !self.is_ready(here) => self.go_again(here, slot, cause, root),
                 // The rest is cut short for whom the command named, and only for that one.
-                Phase::Resting { .. } if here == slot => self.go_again(here, slot, root),
+                Phase::Resting { .. } if here == slot => self.go_again(here, slot, cause, root),
                 Phase::Queued { .. } | Phase::Waiting { .. } | Phase::Blocked { .. } | Phase::Down => {
                     for at in 0..self.graph.needs(here).len() {
                         let need = self.graph.needs(here).get(at);
@@ -263,11 +264,11 @@ impl Life {
         }
     }
 
-    fn go_again(&mut self, here: u32, slot: u32, root: RootId) {
+    fn go_again(&mut self, here: u32, slot: u32, cause: Cause, root: RootId) {
         if self.slots[here as usize].want == Want::Down {
             return;
         }
-        let cause = if here == slot { Cause::Asked } else { Cause::Needed(self.upcoming(slot)) };
+        let cause = if here == slot { cause } else { Cause::Needed(self.upcoming(slot)) };
         self.set_want(here, Want::Again, Why { cause, root });
     }
 

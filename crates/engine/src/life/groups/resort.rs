@@ -53,7 +53,7 @@ impl Life {
                 // First, so that the group waits for the end of those too that have to give way to it.
                 if let Some(other) = self.slot_of(runs.images(), Home { record, ..home }) {
                     self.ask_up(other, why.cause, root);
-                    self.try_again(other, root);
+                    self.try_again(other, why.cause, root);
                 }
                 self.go_off(runs, at, home, on, root);
             }

@@ -254,6 +254,7 @@ fn a_fallback_that_fails_is_tried_a_few_times_and_then_comes_the_last_resort() {
         assert!(desk.said().ends_with("safe resting"), "{nth}");
         assert_eq!(desk.engine.wake_at().since(desk.now), Span::from_secs(rest));
         desk.pass(Span::from_secs(rest));
+        assert!(desk.said().contains("brake: failed -> starting (fallback)"), "{}", desk.said());
         comes_up(&mut desk, &["brake"]);
         assert!(desk.said().ends_with("safe complete"), "{nth}");
     }

@@ -263,7 +263,7 @@ impl Life {
             self.ask_up_for_now(slot, cause, root);
             let service = &self.slots[slot as usize];
             if matches!(service.phase, Phase::Failed(_) | Phase::Blocked { .. }) && !service.ignored {
-                self.try_again(slot, root);
+                self.try_again(slot, cause, root);
             }
         }
         let needed = group_view(runs.images(), home).target(target).needed_len();
