@@ -90,7 +90,10 @@ impl Life {
                 | Phase::Resting { .. }
                 | Phase::Done
                 | Phase::Failed(_),
-            ) => self.move_to(slot, Phase::Down, why),
+            ) => {
+                self.move_to(slot, Phase::Down, why);
+                self.end_commands(runs.images(), slot, why.root);
+            }
         }
     }
 
