@@ -260,14 +260,14 @@ complete -c verger -n "__fish_verger_using_subcommand events" -s f -l follow -d 
 complete -c verger -n "__fish_verger_using_subcommand events" -l json -d 'Print each change as a line of JSON'
 complete -c verger -n "__fish_verger_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand chart" -l save -d 'Keep what was measured in this file, as JSON' -r -F
-complete -c verger -n "__fish_verger_using_subcommand chart" -l against -d 'Compare with what was kept in this file: who on the critical path moved, the largest difference first' -r -F
+complete -c verger -n "__fish_verger_using_subcommand chart" -l against -d 'Compare with what was kept in this file, not with the start before' -r -F
 complete -c verger -n "__fish_verger_using_subcommand chart" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand chart" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand chart" -l stop -d 'The last stop in place of the last start'
-complete -c verger -n "__fish_verger_using_subcommand chart" -l svg -d 'Print it as SVG'
-complete -c verger -n "__fish_verger_using_subcommand chart" -l json -d 'Print it as JSON, as `--save` keeps it; times are microseconds from its beginning'
+complete -c verger -n "__fish_verger_using_subcommand chart" -l svg -d 'Print it as SVG; what it is compared with is outlined'
+complete -c verger -n "__fish_verger_using_subcommand chart" -l json -d 'Print it as JSON, as `--save` keeps it, with what is different in `compared`; times are microseconds from its beginning'
 complete -c verger -n "__fish_verger_using_subcommand chart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand replay" -l plan -d 'The compiled plan it is read with, if that is neither `FILE.plan` nor `plan` beside it' -r -F
 complete -c verger -n "__fish_verger_using_subcommand replay" -l instance -d 'Which daemon is meant, by the name of its instance' -r
