@@ -16,10 +16,12 @@ use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
 use crate::digest;
+use crate::message;
 use crate::message::{
     Actor, Cause, CauseKind, Change, Changes, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit,
     Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan, Root, Service,
-    Switched, Target, TargetChange, Transition, Trial, Verdict, VerdictKind, Wanted, Why, WrongState, signal_text,
+    Switched, Target, TargetChange, TargetFailureKind, Transition, Trial, Verdict, VerdictKind, Wanted, Why,
+    WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -432,6 +434,20 @@ pub fn groups(engine: &Engine) -> Vec<Group> {
     let mut groups: Vec<Group> = engine.groups().filter_map(|status| group(engine, status.group.slot)).collect();
     groups.sort_by(|a, b| a.name.cmp(&b.name));
     groups
+}
+
+/// How a target has failed, just now.
+pub fn target_failure(engine: &Engine, what: &TargetFailure) -> message::TargetFailure {
+    let (kind, on) = match *what {
+        TargetFailure::Member { slot } => (TargetFailureKind::Member, Some(slot)),
+        TargetFailure::TimedOut { on } => (TargetFailureKind::TimedOut, on),
+    };
+    message::TargetFailure {
+        kind,
+        at_us: micros(engine.now()),
+        service: on.and_then(|on| name(engine, on)),
+        phase: on.and_then(|on| engine.status(on)).map(|status| status.phase),
+    }
 }
 
 /// What came of a request to switch; `target` as it was asked for.
