@@ -251,7 +251,7 @@ complete -c verger -n "__fish_verger_using_subcommand why" -l color -d 'When to 
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand why" -l json -d 'Print it as JSON'
-complete -c verger -n "__fish_verger_using_subcommand why" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand events" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand events" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''

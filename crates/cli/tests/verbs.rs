@@ -335,7 +335,7 @@ fn a_switch_without_a_daemon_has_a_code() {
 const TARGETS: &str = "[group.car]\ninitial_target = \"park\"\nfallback_target = \"park\"\n\
                        [group.car.target.park]\nservices = [\"db\"]\n\
                        [group.car.target.drive]\nservices = [\"db\", \"lidar\"]\n\
-                       [group.car.target.dream]\nservices = [\"never\"]\ntransition_timeout = \"50ms\"\n\
+                       [group.car.target.dream]\nservices = [\"never\"]\ntransition_timeout = \"1s\"\n\
                        [service.db]\ncommand = \"sleep 1000\"\n\
                        [service.lidar]\ncommand = \"sleep 1000\"\nrestart = \"never\"\n\
                        [service.never]\ncommand = \"sleep 1000\"\nready = \"fd\"\n\

@@ -548,10 +548,17 @@ pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
         }
         RootKind::Revival => Origin::plain(OriginKind::Revival),
         RootKind::Switch { group, target, by } => {
-            let described = engine.group_description(group).filter(|group| target < group.target_count());
-            let target = described.map(|group| target_name(group.name(), group.target(target).name()));
+            let target = target_of(engine, group, target);
             Origin { by: Some(actor(by)), target, ..Origin::plain(OriginKind::Switch) }
         }
+        RootKind::Condition { of, slot } => {
+            Origin { service: name(engine, slot), condition: name(engine, of), ..Origin::plain(OriginKind::Condition) }
+        }
+        RootKind::TimedOut { group, target, on } => Origin {
+            target: target_of(engine, group, target),
+            service: on.and_then(|on| name(engine, on)),
+            ..Origin::plain(OriginKind::TimedOut)
+        },
         RootKind::RolledBack { reason, by } => Origin {
             // Nobody asked for it but where somebody did.
             by: (reason == RollBackReason::Asked).then(|| actor(by)),
@@ -559,6 +566,12 @@ pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
             ..Origin::plain(OriginKind::RolledBack)
         },
     }
+}
+
+/// A target by its group's place and its number there.
+fn target_of(engine: &Engine, group: u32, target: u32) -> Option<String> {
+    let described = engine.group_description(group).filter(|group| target < group.target_count())?;
+    Some(target_name(described.name(), described.target(target).name()))
 }
 
 fn actor(by: causes::Actor) -> Actor {

@@ -265,6 +265,10 @@ fn fields(record: &Record) -> Value {
             RootKind::Switch { group, target, by } => {
                 json!({ "at": at, "kind": "switch", "group": group, "target": target, "uid": by.uid, "pid": by.pid })
             }
+            RootKind::Condition { of, slot } => json!({ "at": at, "kind": "condition", "of": of, "slot": slot }),
+            RootKind::TimedOut { group, target, on } => {
+                json!({ "at": at, "kind": "timed-out", "group": group, "target": target, "on": on })
+            }
             RootKind::RolledBack { reason, by } => {
                 json!({ "at": at, "kind": "rolled-back", "reason": reason.word(), "uid": by.uid, "pid": by.pid })
             }

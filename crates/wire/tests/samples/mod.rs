@@ -88,6 +88,7 @@ pub(crate) fn origin(full: bool) -> Origin {
         target: full.then(|| "car/drive".to_owned()),
         verb: full.then_some(Verb::Restart),
         service: full.then(|| "db".to_owned()),
+        condition: full.then(|| "db:path".to_owned()),
         signal: full.then(|| "SIGRTMIN+3".to_owned()),
         exit: full.then(|| exit(full)),
         step: full.then_some(Step::Fork),
