@@ -359,9 +359,7 @@ fn a_group_that_a_change_sent_where_it_is_not_in_time_comes_back_too() {
     };
     let plan = |first: Target| {
         let services = ["motor", "never", "brake"].map(|name| {
-            with(name, |it| {
-                (it.autostart, it.ready) = (false, if name == "never" { Ready::Notify } else { it.ready.clone() })
-            })
+            with(name, |it| (it.autostart, it.ready) = (false, if name == "never" { Ready::Notify } else { it.ready }))
         });
         let (initial, fallback) = (first.name.clone(), "safe".into());
         let group = Group { targets: vec![first, target("safe", "brake")], initial, fallback, ..Group::default() };
