@@ -42,7 +42,10 @@ impl Told {
             WatchEvent::Moved { service: Some(service), .. } | WatchEvent::Changed(service) => {
                 self.services.insert(service.name.clone(), (**service).clone());
             }
-            WatchEvent::Moved { service: None, .. } | WatchEvent::Stopped(_) => {}
+            WatchEvent::Moved { service: None, .. }
+            | WatchEvent::Stopped(_)
+            | WatchEvent::Group(_)
+            | WatchEvent::TargetFailed { .. } => {}
             WatchEvent::Gone(name) => {
                 self.services.remove(name);
             }
@@ -201,6 +204,10 @@ impl Chronicle {
                     writeln!(text, "  receipt: {} run {}, {} us", it.service, it.run, it.total_us)
                 }
                 WatchEvent::Gone(name) => writeln!(text, "  gone: {name}"),
+                WatchEvent::Group(it) => writeln!(text, "  group {}: {} {}", it.name, it.target, it.phase),
+                WatchEvent::TargetFailed { target, failure } => {
+                    writeln!(text, "  target {target} has failed: {} {:?}", failure.kind, failure.service)
+                }
             };
         }
         let _infallible = writeln!(text, "  {} events; ended: {:?}", told.events.len(), told.ended);

@@ -9,7 +9,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::Command;
 
 use rustix::process::Signal;
-use verger_blackbox::message::{Breakage, CauseKind, FailureKind, Order};
+use verger_blackbox::message::{Breakage, CauseKind, FailureKind, Order, OriginKind};
 use verger_blackbox::{Machine, Mark, PATIENCE, Phase, Process, Service, Setup, cli, eventually, program};
 
 /// A service `x` with this condition.
@@ -341,7 +341,13 @@ fn another_is_started_when_it_has_failed() {
     machine.stderr().wait("/never is not there; waited 200ms\n", PATIENCE);
     let told = machine.moves(Mark::default());
     let safe = told.iter().find(|it| it.service == "safe").expect("it has started");
-    assert_eq!(safe.cause.kind, CauseKind::Asked, "{safe:?}");
+    let root = &safe.root.what;
+    assert_eq!((safe.cause.kind, root.kind, &root.by), (CauseKind::Asked, OriginKind::Condition, &None), "{safe:?}");
+    assert_eq!((root.condition.as_deref(), root.service.as_deref()), (Some("x:path"), Some("safe")));
+    // What a person asks is told as ever.
+    machine.client().stop(&Order::new("safe")).expect("it stops");
+    let why = machine.client().why("safe").expect("it is there");
+    assert_eq!(why.history[0].root.what.kind, OriginKind::Command);
 }
 
 #[test]

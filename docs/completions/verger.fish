@@ -56,7 +56,7 @@ complete -c verger -n "__fish_verger_needs_command" -f -a "targets" -d 'Show the
 complete -c verger -n "__fish_verger_needs_command" -f -a "shutdown" -d 'End everything in order, and then the daemon'
 complete -c verger -n "__fish_verger_needs_command" -f -a "reexec" -d 'Replace the daemon\'s program in place, after an update'
 complete -c verger -n "__fish_verger_needs_command" -f -a "why" -d 'Tell why a service is as it is, back to the outside event it all goes back to'
-complete -c verger -n "__fish_verger_needs_command" -f -a "events" -d 'Show what happened to services, and with `--follow` what happens'
+complete -c verger -n "__fish_verger_needs_command" -f -a "events" -d 'Show what happened to services and targets, and with `--follow` what happens'
 complete -c verger -n "__fish_verger_needs_command" -f -a "chart" -d 'Draw how long the last start of the services took, and on whom it waited'
 complete -c verger -n "__fish_verger_needs_command" -f -a "replay" -d 'Tell a recorded life of a daemon again, and say whether this engine does the same'
 complete -c verger -n "__fish_verger_needs_command" -f -a "record" -d 'Keep a copy of the recording of the instance\'s daemon, and of the plan it is read with'
@@ -251,23 +251,23 @@ complete -c verger -n "__fish_verger_using_subcommand why" -l color -d 'When to 
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand why" -l json -d 'Print it as JSON'
-complete -c verger -n "__fish_verger_using_subcommand why" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand events" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand events" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand events" -s f -l follow -d 'Go on as things happen, until the daemon ends'
-complete -c verger -n "__fish_verger_using_subcommand events" -l json -d 'Print each change as a line of JSON'
+complete -c verger -n "__fish_verger_using_subcommand events" -l json -d 'Print each change as a line of JSON; of a target as `group` (as it is then), or as `target_failed` and `failure`'
 complete -c verger -n "__fish_verger_using_subcommand events" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand chart" -l save -d 'Keep what was measured in this file, as JSON' -r -F
-complete -c verger -n "__fish_verger_using_subcommand chart" -l against -d 'Compare with what was kept in this file: who on the critical path moved, the largest difference first' -r -F
+complete -c verger -n "__fish_verger_using_subcommand chart" -l against -d 'Compare with what was kept in this file, not with the start before' -r -F
 complete -c verger -n "__fish_verger_using_subcommand chart" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand chart" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand chart" -l stop -d 'The last stop in place of the last start'
-complete -c verger -n "__fish_verger_using_subcommand chart" -l svg -d 'Print it as SVG'
-complete -c verger -n "__fish_verger_using_subcommand chart" -l json -d 'Print it as JSON, as `--save` keeps it; times are microseconds from its beginning'
+complete -c verger -n "__fish_verger_using_subcommand chart" -l svg -d 'Print it as SVG; what it is compared with is outlined'
+complete -c verger -n "__fish_verger_using_subcommand chart" -l json -d 'Print it as JSON, as `--save` keeps it, with what is different in `compared`; times are microseconds from its beginning'
 complete -c verger -n "__fish_verger_using_subcommand chart" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand replay" -l plan -d 'The compiled plan it is read with, if that is neither `FILE.plan` nor `plan` beside it' -r -F
 complete -c verger -n "__fish_verger_using_subcommand replay" -l instance -d 'Which daemon is meant, by the name of its instance' -r
@@ -325,7 +325,7 @@ complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "shutdown" -d 'End everything in order, and then the daemon'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "reexec" -d 'Replace the daemon\'s program in place, after an update'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "why" -d 'Tell why a service is as it is, back to the outside event it all goes back to'
-complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "events" -d 'Show what happened to services, and with `--follow` what happens'
+complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "events" -d 'Show what happened to services and targets, and with `--follow` what happens'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "chart" -d 'Draw how long the last start of the services took, and on whom it waited'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "replay" -d 'Tell a recorded life of a daemon again, and say whether this engine does the same'
 complete -c verger -n "__fish_verger_using_subcommand help; and not __fish_seen_subcommand_from up run compile check graph import sim schema status start stop restart adopt ignore heed condition signal plan apply confirm rollback switch targets shutdown reexec why events chart replay record doctor completions version help" -f -a "record" -d 'Keep a copy of the recording of the instance\'s daemon, and of the plan it is read with'

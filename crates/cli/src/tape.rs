@@ -168,6 +168,16 @@ impl Tape {
         }
     }
 
+    /// What it tells of, the oldest first, as far as this engine gives the same orders.
+    pub(crate) fn changes(&self) -> Result<Vec<Transition>, Trouble> {
+        let (mut all, mut agrees) = (Vec::new(), true);
+        self.play(&mut |_, step| {
+            agrees &= step.disagreement.is_none();
+            all.extend(step.transitions.into_iter().filter(|_| agrees));
+        })?;
+        Ok(all)
+    }
+
     /// The engine as it was at the end, and when that was.
     pub(crate) fn engine_at_end(&self) -> Result<(Engine, Moment), Trouble> {
         let (engine, _) = self.play(&mut |_, _| {})?;
@@ -277,6 +287,11 @@ mod tests {
         assert_eq!(steps[0].disagreement, None);
         let how = "run 5 of web was started, and this engine has not ordered it";
         assert_eq!((steps[1].number, steps[1].disagreement.as_deref()), (2, Some(how)));
+        let changes = |tape: &Tape| tape.changes().unwrap().iter().map(|it| it.to.to_string()).collect::<Vec<_>>();
+        assert_eq!(
+            (changes(&tape(0)), changes(&tape(4))),
+            (vec!["starting".into(), "running".into()], vec!["starting".into()])
+        );
     }
 
     #[test]

@@ -84,6 +84,12 @@ fn a_start_is_measured_kept_and_compared() {
     let sooner = scene.write("sooner.json", &sooner);
     let (_, said, _) = scene.ask(&["chart", "--against", sooner.to_str().unwrap()]);
     assert!(said.contains("+90.000ms: lidar ready later (its own part: +90.000ms)"), "{said}");
+    let (_, said, _) = scene.ask(&["chart", "--svg", "--against", sooner.to_str().unwrap()]);
+    assert!(said.contains("fill=\"none\"") && said.contains("+90.000ms: lidar ready later"), "{said}");
+    let (_, said, _) = scene.ask(&["chart", "--json", "--against", sooner.to_str().unwrap()]);
+    let (now, compared) = (json(&said), json(&said)["compared"].clone());
+    assert_eq!((&now["critical"], &compared["with"]), (&chart["critical"], &"file".into()));
+    assert_eq!((&compared["moved"][0]["service"], compared["moved"].as_array().unwrap().len()), (&"lidar".into(), 1));
 
     let (status, _, words) = scene.ask(&["chart", "--stop", "--against", kept.to_str().unwrap()]);
     assert!(status == 1 && words.contains("is of a start") && words.contains("Hint: leave `--stop` out"), "{words}");
@@ -94,4 +100,44 @@ fn a_start_is_measured_kept_and_compared() {
     assert_eq!(scene.ask(&["stop", "db"]).0, 0);
     let (status, said, _) = scene.ask(&["chart", "--stop", "--json"]);
     assert_eq!((status, json(&said)["critical"].clone()), (0, Value::from(vec!["nav", "lidar", "db"])));
+}
+
+/// What the daemon keeps is enough, or else its recording is read; there is nothing to ask for.
+#[test]
+fn a_start_and_a_stop_are_compared_with_the_one_before() {
+    let scene = Scene::begin("drawn-before", ROBOT);
+    scene.until("nav", |nav| nav.ready);
+    let (_, said, _) = scene.ask(&["chart"]);
+    assert!(!said.contains("compared"), "{said}");
+    assert_eq!(scene.ask(&["chart", "--json"]).1.matches("compared").count(), 0);
+
+    let stop = || assert_eq!(scene.ask(&["stop", "db"]).0, 0);
+    let start = || assert_eq!(scene.ask(&["start", "nav"]).0, 0);
+    stop();
+    start();
+    let (status, said, words) = scene.ask(&["chart"]);
+    assert!(said.contains("\ncompared with the start before, begun ") && words.is_empty(), "{said}{words}");
+    assert!(said.contains(" sooner (kept by the daemon):\nall of it: "), "{said}");
+    let (_, as_json, _) = scene.ask(&["chart", "--json"]);
+    let compared = json(&as_json)["compared"].clone();
+    assert_eq!((status, &compared["with"]), (0, &"daemon".into()));
+    // The same as it was told at the time: ready no sooner than it may be, and all of it in the life of this test.
+    let was = compared["services"].as_array().unwrap().iter().find(|bar| bar["service"] == "lidar").unwrap().clone();
+    assert!(was["turn_us"].as_u64() >= Some(50_000) && was["ordered_us"] == 0, "{was}");
+    assert!(compared["sooner_us"].as_u64() > compared["was_done_us"].as_u64(), "{compared}");
+
+    let (_, said, _) = scene.ask(&["chart", "--stop"]);
+    assert!(said.contains("nav was") || said.contains("it waited for"), "{said}");
+    assert!(!said.contains("compared"), "{said}");
+    // With what comes now, of the lidar that stop is kept no more.
+    let before = scene.until("lidar", |lidar| lidar.ready);
+    assert_eq!(scene.ask(&["signal", "-s", "KILL", "lidar"]).0, 0);
+    scene.until("lidar", |lidar| lidar.ready && lidar.run != before.run);
+    scene.until("nav", |nav| nav.ready);
+    stop();
+    let (_, said, _) = scene.ask(&["chart", "--stop"]);
+    assert!(
+        said.contains("compared with the stop before, begun ") && said.contains("(from the daemon's recording):"),
+        "{said}"
+    );
 }

@@ -331,6 +331,86 @@ fn a_switch_without_a_daemon_has_a_code() {
     assert_eq!(scene.ask(&["switch", "--json", "Off"]).1, "");
 }
 
+/// A machine that falls back when its lidar ends, or is not ready in time.
+const TARGETS: &str = "[group.car]\ninitial_target = \"park\"\nfallback_target = \"park\"\n\
+                       [group.car.target.park]\nservices = [\"db\"]\n\
+                       [group.car.target.drive]\nservices = [\"db\", \"lidar\"]\n\
+                       [group.car.target.dream]\nservices = [\"never\"]\ntransition_timeout = \"1s\"\n\
+                       [service.db]\ncommand = \"sleep 1000\"\n\
+                       [service.lidar]\ncommand = \"sleep 1000\"\nrestart = \"never\"\n\
+                       [service.never]\ncommand = \"sleep 1000\"\nready = \"fd\"\n\
+                       [service.apart]\ncommand = \"sleep 1000\"\n";
+
+#[test]
+fn events_tell_of_targets_switched_to_active_failed_and_fallen_back_from() {
+    let scene = Scene::begin("verbs-target-events", TARGETS);
+    scene.until("apart", |apart| apart.ready);
+    let follow = |words: &[&str]| {
+        let mut follow = scene.verger(words).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(follow.stdout.take().unwrap()).lines().map(Result::unwrap);
+        (follow, lines)
+    };
+    let (mut shown, mut lines) = follow(&["events", "-f"]);
+    let (mut of_car, mut car) = follow(&["events", "-f", "--json", "car"]);
+    let mut until = |words: &str| {
+        let mut seen = String::new();
+        for line in lines.by_ref() {
+            seen.push_str(line.split_once("  ").map_or("", |(_, rest)| rest));
+            seen.push('\n');
+            if line.contains(words) {
+                return seen;
+            }
+        }
+        panic!("it ended before {words:?}: {seen}");
+    };
+    let phase = |event: &Value| format!("{} {}", event["group"]["target"], event["group"]["phase"]).replace('"', "");
+    let mut until_json = |is: &dyn Fn(&Value) -> bool| car.by_ref().map(|line| json(&line)).find(|it| is(it)).unwrap();
+
+    let seen = until("is active");
+    assert!(seen.ends_with("car/park   is active (the plan was loaded)\n"), "{seen}");
+    until_json(&|it| phase(it) == "park complete");
+    assert_eq!(scene.ask(&["switch", "car/drive"]).0, 0);
+    let seen = until("is active");
+    let why = format!("(uid {} (pid ", rustix::process::getuid().as_raw());
+    let switched = seen.lines().find(|line| line.starts_with("car/drive  is switched to: ")).unwrap();
+    assert!(switched.contains(&why) && switched.ends_with(") asked to switch to car/drive)"), "{seen}");
+    let of_group = seen.lines().filter(|line| line.starts_with("car/"));
+    assert_eq!(of_group.filter(|line| line.contains("asked to")).count(), 1, "its reason is told once: {seen}");
+    assert!(seen.ends_with("car/drive  is active\n"), "{seen}");
+    until_json(&|it| phase(it) == "drive complete");
+
+    assert_eq!(scene.ask(&["signal", "-s", "KILL", "lidar"]).0, 0);
+    let seen = until("is active");
+    assert!(seen.contains("\ncar/drive  has failed: lidar is failed\n"), "{seen}");
+    let back = seen.lines().find(|line| line.starts_with("car/park   is switched to: ")).unwrap();
+    assert!(back.ends_with(", as the fallback of car/drive (lidar was ended by SIGKILL)"), "{back}");
+    let failed = until_json(&|it| it.get("target_failed").is_some());
+    assert_eq!((&failed["target_failed"], &failed["failure"]["kind"]), (&"car/drive".into(), &"member".into()));
+    assert_eq!((&failed["failure"]["service"], &failed["failure"]["phase"]), (&"lidar".into(), &"failed".into()));
+
+    assert_eq!(scene.ask(&["switch", "car/dream"]).0, 1);
+    let seen = until("is active");
+    let late = "\ncar/dream  has failed: when its time (`transition_timeout`) was over, never was starting\n";
+    assert!(seen.contains(late) && seen.contains("as the fallback of car/dream"), "{seen}");
+
+    // Of the past: who asked for what, as far as it is kept, and how the group is now.
+    let (status, said, _) = scene.ask(&["events"]);
+    assert!(status == 0 && said.contains(" asked to switch to car/drive\n"), "{said}");
+    assert!(said.contains("car/park   is active"), "{said}");
+    let (_, said, _) = scene.ask(&["events", "car/drive"]);
+    assert!(said.lines().count() == 1 && said.contains("asked to switch to car/drive"), "{said}");
+    let (_, said, _) = scene.ask(&["events", "car", "apart"]);
+    assert!(said.contains("car/park ") && said.contains("  apart  ") && !said.contains("  db  "), "{said}");
+    let (_, said, _) = scene.ask(&["events", "--json", "c*"]);
+    assert_eq!(said.lines().map(|line| phase(&json(line))).collect::<Vec<_>>(), ["park complete"]);
+    let (_, said, _) = scene.ask(&["events", "apart"]);
+    assert!(said.lines().all(|line| line.contains("  apart  ")), "{said}");
+
+    assert_eq!(scene.ask(&["shutdown"]).0, 0);
+    assert!(shown.wait().unwrap().success() && of_car.wait().unwrap().success());
+    assert!(car.all(|line| json(&line).get("service").is_none()), "nothing of services was asked for");
+}
+
 #[test]
 fn events_tell_no_effect_before_its_cause() {
     let plan =

@@ -8,13 +8,14 @@ use scene::Scene;
 use verger_engine::life::PhaseKind;
 
 /// What changes from run to run: times, process numbers, users.
-const FILTERS: [(&str, &str); 6] = [
+const FILTERS: [(&str, &str); 7] = [
     // How it is drawn has its own test; what holds a run depends on the machine.
     (r"(?s)\n[a-z]+, run [0-9]+: .*? \(main\)[^\n]*", "\n[RECEIPT]"),
     (r" *[0-9.]+ s ago, at [0-9]+:[0-9]+:[0-9]+", " [AGO]"),
     (r"pid [0-9]+", "pid [PID]"),
     (r"uid [0-9]+", "uid [UID]"),
     (r"in [0-9]+[hm][0-9]+[ms]", "in [REST]"),
+    (r"ready for [0-9]+s", "ready for [TIME]"),
     (r"about .*-cannot-[0-9]+/", "about [FOLDER]/"),
 ];
 
@@ -37,6 +38,101 @@ macro_rules! says {
     ($text:expr, @$snapshot:literal) => {
         insta::with_settings!({ filters => FILTERS }, { insta::assert_snapshot!($text, @$snapshot) })
     };
+}
+
+/// Which target, and why: after a switch, after a member has failed, after the time was over.
+#[test]
+fn a_target_its_group_and_who_came_with_it() {
+    let plan = "[group.car]\ninitial_target = \"park\"\nfallback_target = \"park\"\n\
+                [group.car.target.park]\nservices = [\"brake\"]\n\
+                [group.car.target.drive]\nservices = [\"lidar\"]\n\
+                [group.car.target.dream]\nservices = [\"never\"]\ntransition_timeout = \"1s\"\n\
+                [service.brake]\ncommand = \"sleep 1000\"\n\
+                [service.lidar]\ncommand = \"sleep 1000\"\nrestart = \"never\"\n\
+                [service.never]\ncommand = \"sleep 1000\"\nready = \"fd\"\n";
+    let scene = Scene::begin("why-target", plan);
+    scene.until("brake", |brake| brake.ready);
+    assert_eq!(scene.ask(&["switch", "car/drive"]).0, 0);
+    says!(why(&scene, "car"), @r"
+    car/drive is active, [AGO]
+
+    root: uid [UID] (pid [PID]) asked to switch to car/drive, [AGO]
+    ");
+    says!(why(&scene, "car/park"), @r"
+    car/park is not active: car/drive is active, [AGO]
+
+    root: uid [UID] (pid [PID]) asked to switch to car/drive, [AGO]
+    ");
+    let before = scene.until("brake", |brake| brake.phase == PhaseKind::Down);
+    assert_eq!(scene.ask(&["signal", "-s", "KILL", "lidar"]).0, 0);
+    let parked = scene.until("brake", |brake| brake.ready && brake.run != before.run);
+    says!(why(&scene, "car/park"), @r"
+    car/park is active, [AGO]
+
+    root: lidar was ended by SIGKILL, [AGO]
+    Hint: `verger why lidar` tells about lidar
+    ");
+    says!(why(&scene, "brake"), @r"
+    brake is running (pid [PID]), ready for [TIME]
+
+     [AGO]  brake  running (pid [PID])
+     [AGO]  brake  starting: its group goes to the fallback: lidar was ended by SIGKILL
+    root: lidar was ended by SIGKILL, [AGO]
+
+    wanted up since [AGO]: its group is at the fallback (lidar was ended by SIGKILL)
+    ");
+
+    assert_eq!(scene.ask(&["switch", "car/dream"]).0, 1);
+    scene.until("brake", |brake| brake.ready && brake.run != parked.run);
+    says!(why(&scene, "car/park"), @r"
+    car/park is active, [AGO]
+
+    root: the switch to car/dream took longer than its `transition_timeout`: it waited for never, [AGO]
+    Hint: `verger why never` tells about never
+    ");
+    says!(why(&scene, "brake"), @r"
+    brake is running (pid [PID]), ready for [TIME]
+
+     [AGO]  brake  running (pid [PID])
+     [AGO]  brake  starting: its group goes to the fallback: the switch to car/dream took longer than its `transition_timeout`: it waited for never
+    root: the switch to car/dream took longer than its `transition_timeout`: it waited for never, [AGO]
+
+    wanted up since [AGO]: its group is at the fallback (the switch to car/dream took longer than its `transition_timeout`: it waited for never)
+    ");
+    says!(why(&scene, "never"), @r"
+    never is down: the switch to car/dream took longer than its `transition_timeout`: it waited for never
+
+     [AGO]  never  down: was ended by SIGTERM
+     [AGO]  never  stopping: its group goes to the fallback: the switch to car/dream took longer than its `transition_timeout`: it waited for never
+    root: the switch to car/dream took longer than its `transition_timeout`: it waited for never, [AGO]
+
+    wanted down since [AGO]: its group is at the fallback (the switch to car/dream took longer than its `transition_timeout`: it waited for never)
+
+    [RECEIPT]
+    Hint: `verger start never` starts it
+    ");
+    let (status, said, _) = scene.ask(&["why", "--json", "car/dream"]);
+    let told: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let root = &told["group"]["root"];
+    assert_eq!((status, &root["kind"], &root["target"]), (0, &"timed_out".into(), &"car/dream".into()));
+}
+
+#[test]
+fn who_a_condition_has_started() {
+    let plan = "[service.nav]\ncommand = \"sleep 1000\"\n\
+                conditions = [{ path = \"/nowhere/never\", within = \"50ms\", on_failure = \"start safe\" }]\n\
+                [service.safe]\ncommand = \"sleep 1000\"\nautostart = false\n";
+    let scene = Scene::begin("why-condition", plan);
+    scene.until("safe", |safe| safe.ready);
+    says!(why(&scene, "safe"), @r"
+    safe is running (pid [PID]), ready for [TIME]
+
+     [AGO]  safe  running (pid [PID])
+     [AGO]  safe  starting: a condition of nav (nav:path) asked to start it
+    root: a condition of nav (nav:path) asked to start safe, [AGO]
+
+    wanted up since [AGO]: a condition of nav (nav:path) asked to start it
+    ");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use verger_wire::message::{Call, ReceiptInShort, Service, Transition, WatchReply};
+use verger_wire::message::{Call, Group, ReceiptInShort, Service, TargetFailure, Transition, WatchReply};
 
 use crate::{ClientError, Connection};
 
@@ -30,6 +30,15 @@ pub enum WatchEvent {
     Stopped(ReceiptInShort),
     /// A plan no longer has the service of this name.
     Gone(String),
+    /// A group has moved; as it is now. Told to who watches all.
+    Group(Box<Group>),
+    /// A target has failed; [`WatchEvent::Group`] tells where its group goes. Told to who watches all.
+    TargetFailed {
+        /// As `GROUP/TARGET`, or `TARGET` of the group that has no name.
+        target: String,
+        /// How.
+        failure: TargetFailure,
+    },
 }
 
 impl WatchEvent {
@@ -44,7 +53,9 @@ impl WatchEvent {
         }
         let changed = service.map(WatchEvent::Changed);
         let stopped = || reply.receipt.map(WatchEvent::Stopped);
-        changed.or_else(stopped).or_else(|| reply.gone.map(WatchEvent::Gone))
+        let group = || reply.group.map(WatchEvent::Group);
+        let failed = || Some(WatchEvent::TargetFailed { target: reply.target_failed?, failure: reply.failure? });
+        changed.or_else(stopped).or_else(|| reply.gone.map(WatchEvent::Gone)).or_else(group).or_else(failed)
     }
 }
 

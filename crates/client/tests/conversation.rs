@@ -173,6 +173,8 @@ fn what_happens_is_told_until_the_end() {
         talk.say_more(&json!({ "transition": reply, "service": service() }));
         talk.say_more(&json!({ "something": "that is said from tomorrow on" }));
         talk.say_more(&WatchReply { service: Some(service()), ..WatchReply::default() });
+        talk.say_more(&golden("Watch, a group has moved, continues"));
+        talk.say_more(&golden("Watch, a target has failed, continues"));
         talk.say_more(&WatchReply { gone: Some("web".to_owned()), ..WatchReply::default() });
         talk.say_more(&WatchReply { services: Some(Vec::new()), lost: Some(5), ..WatchReply::default() });
     });
@@ -182,6 +184,10 @@ fn what_happens_is_told_until_the_end() {
     let WatchEvent::Moved { transition: seen, service: Some(now) } = next() else { panic!("a transition") };
     assert_eq!((serde_json::to_value(seen).unwrap(), *now), (transition, service()));
     assert_eq!(next(), WatchEvent::Changed(Box::new(service())));
+    let WatchEvent::Group(group) = next() else { panic!("a group") };
+    assert_eq!((group.name.as_str(), group.target.as_str()), ("car", "drive"));
+    let WatchEvent::TargetFailed { target, failure } = next() else { panic!("a target that has failed") };
+    assert_eq!((target.as_str(), failure.service.as_deref()), ("car/drive", Some("camera")));
     assert_eq!(next(), WatchEvent::Gone("web".to_owned()));
     assert_eq!(next(), WatchEvent::Snapshot { services: Vec::new(), lost: Some(5) });
     assert!(watch.next().is_none() && watch.next().is_none());

@@ -3,6 +3,7 @@
 use verger_engine::Event;
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
+use verger_engine::image::PROBE;
 use verger_engine::life::{FaultKind, PhaseKind, Request, Switch, Verb};
 use verger_engine::runs::{Containment, Pid, RunId, ServiceId};
 use verger_engine::time::Span;
@@ -185,7 +186,12 @@ impl Daemon {
         let id = self.control.promise(at, &order.name, Some(service), oneway);
         let patience = order.timeout_ms.map_or(Span::FOREVER, Span::from_millis);
         let deadline = self.now + patience;
-        let request = Request { id, verb, signal, service, by: who, deadline, key: order.key_number() };
+        // What a condition asks for is told as its own: who its process runs as is nobody who wanted anything.
+        let is_condition = |heir: &ServiceId| {
+            verb == Verb::Start && self.engine.description(heir.slot).is_some_and(|it| it.program() == PROBE)
+        };
+        let condition = self.control.heir(at).filter(is_condition);
+        let request = Request { id, verb, signal, service, by: who, condition, deadline, key: order.key_number() };
         self.step(Event::Command(request));
         Ok(())
     }

@@ -204,6 +204,11 @@ impl Control {
         self.connections.get(at as usize)?.as_deref()
     }
 
+    /// The service that inherited a connection, if one did.
+    pub(crate) fn heir(&self, at: u32) -> Option<ServiceId> {
+        self.at(at)?.service
+    }
+
     fn get(&mut self, at: u32) -> Option<&mut Connection> {
         self.connections.get_mut(at as usize)?.as_deref_mut()
     }

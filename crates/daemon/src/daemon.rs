@@ -436,6 +436,7 @@ impl Daemon {
             signal: wish.signal,
             service: wish.service,
             by: Actor { uid: self.facts.uid, pid },
+            condition: None,
             // Nobody waits for the answer: what comes of it is seen at the service.
             deadline: self.now,
             key: 0,

@@ -81,7 +81,8 @@ pub(crate) fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log:
             let Some(described) = engine.group_description(group.slot) else { return };
             let name = view::target_name(described.name(), described.target(*target).name());
             log.warn(format_args!("target {name} has failed: {}", words::target_failure(engine, what)));
-            control.tell_onlookers(&WatchReply { target_failed: Some(name), ..WatchReply::default() });
+            let failure = Some(view::target_failure(engine, what));
+            control.tell_onlookers(&WatchReply { target_failed: Some(name), failure, ..WatchReply::default() });
         }
         LifeEffect::LastResort { group, step, what } => {
             let name = engine.group_description(group.slot).map_or("", |group| group.name());

@@ -162,6 +162,10 @@ impl Root {
             RootKind::Revival => (7, 0, 0, 0),
             RootKind::Switch { group, target, by } => (8 | target << 16, 0, group, halves(by.uid, by.pid)),
             RootKind::RolledBack { reason, by } => (9, reason.code(), 0, halves(by.uid, by.pid)),
+            RootKind::Condition { of, slot } => (10, 0, slot, u64::from(of)),
+            RootKind::TimedOut { group, target, on } => {
+                (11 | target << 16, 0, group, on.map_or(0, |on| u64::from(on) + 1))
+            }
         };
         [root.at.0, halves(kind | u32::from(detail) << 8, slot), value]
     }
@@ -181,14 +185,18 @@ impl Root {
             5 => RootKind::StartFailed { slot, failure: unpack_failure(small.ok()?)? },
             6 => RootKind::Fault { slot, what: FaultKind::from_code(detail)? },
             7 => RootKind::Revival,
-            8 => {
+            8 | 11 => {
                 let target = (what as u32) >> 16;
                 if target as usize >= crate::image::GROUPS_MAX {
                     return None;
                 }
-                RootKind::Switch { group: slot, target, by }
+                match (kind, value.checked_sub(1)) {
+                    (8, _) => RootKind::Switch { group: slot, target, by },
+                    (_, on) => RootKind::TimedOut { group: slot, target, on: on.map(u32::try_from).transpose().ok()? },
+                }
             }
             9 => RootKind::RolledBack { reason: RollBackReason::from_code(detail)?, by },
+            10 => RootKind::Condition { of: small.ok()?, slot },
             _ => return None,
         };
         let root = Root { event: 0, at: Moment(at), what };
@@ -203,6 +211,8 @@ impl Root {
             RootKind::Exited { slot, exit } => RootKind::Exited { slot: slot_now(slot)?, exit },
             RootKind::StartFailed { slot, failure } => RootKind::StartFailed { slot: slot_now(slot)?, failure },
             RootKind::Fault { slot, what } => RootKind::Fault { slot: slot_now(slot)?, what },
+            RootKind::Condition { of, slot } => RootKind::Condition { of: slot_now(of)?, slot: slot_now(slot)? },
+            RootKind::TimedOut { group, target, on } => RootKind::TimedOut { group, target, on: on.and_then(slot_now) },
             // Which number its group has now, who moves it has to know.
             what @ (RootKind::Plan { .. }
             | RootKind::RolledBack { .. }
@@ -285,6 +295,22 @@ pub enum RootKind {
         reason: RollBackReason,
         /// By whom, where somebody asked for it.
         by: Actor,
+    },
+    /// A condition has come true, or has not come true in time, and asked for a start, as its plan says.
+    Condition {
+        /// Which condition (its slot).
+        of: u32,
+        /// Of which service (its slot).
+        slot: u32,
+    },
+    /// The switch of a group took longer than its target allows.
+    TimedOut {
+        /// Which group (its place).
+        group: u32,
+        /// The number of the target in the group's description then.
+        target: u32,
+        /// The member that was awaited, if it was one (its slot).
+        on: Option<u32>,
     },
 }
 
@@ -790,6 +816,18 @@ pub(crate) fn save_root_kind(what: &RootKind, writer: &mut Writer<'_>) {
             actor(8, by);
             writer.byte(reason.code());
         }
+        RootKind::Condition { of, slot } => {
+            writer.byte(9);
+            writer.small(*of);
+            writer.small(*slot);
+        }
+        RootKind::TimedOut { group, target, on } => {
+            writer.byte(10);
+            writer.small(*group);
+            writer.small(*target);
+            writer.yes(on.is_some());
+            writer.small(on.unwrap_or(0));
+        }
     }
 }
 
@@ -821,6 +859,12 @@ pub(crate) fn restore_root_kind(reader: &mut Reader<'_>) -> Result<RootKind, Rea
         8 => {
             let by = actor(reader)?;
             RootKind::RolledBack { by, reason: reader.coded(RollBackReason::from_code, "a reason")? }
+        }
+        9 => RootKind::Condition { of: reader.small()?, slot: reader.small()? },
+        10 => {
+            let (group, target, some) = (reader.small()?, reader.small()?, reader.yes()?);
+            let on = reader.small()?;
+            RootKind::TimedOut { group, target, on: some.then_some(on) }
         }
         _ => return Err(bad),
     })
@@ -876,14 +920,22 @@ mod tests {
             RootKind::Revival,
             RootKind::Switch { group: 3, target: 1023, by },
             RootKind::RolledBack { reason: RollBackReason::Late, by },
+            RootKind::Condition { of: 9, slot: 7 },
+            RootKind::TimedOut { group: 3, target: 1023, on: Some(9) },
+            RootKind::TimedOut { group: 0, target: 0, on: None },
         ] {
             let root = Root { event: 0, at: Moment(77), what };
             let words = Root::pack(Some(&root));
             assert_eq!(Root::unpack(words), Some(Some(root)));
             assert_eq!(Root::unpack([words[0], words[1] | 1 << 31, words[2]]), None, "a bit that means nothing");
             let moved = root.moved(|slot| (slot == 9).then_some(3));
-            let about_another =
-                matches!(what, RootKind::Command { .. } | RootKind::StartFailed { .. } | RootKind::Fault { .. });
+            let about_another = matches!(
+                what,
+                RootKind::Command { .. }
+                    | RootKind::StartFailed { .. }
+                    | RootKind::Fault { .. }
+                    | RootKind::Condition { .. }
+            );
             assert_eq!(moved.is_none(), about_another, "{what:?}");
         }
         assert_eq!(Root::unpack(Root::pack(None)), Some(None));

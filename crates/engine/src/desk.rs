@@ -179,6 +179,7 @@ impl Desk {
     pub(crate) fn ask_with(&mut self, verb: Verb, name: &str, patience: Span, key: u128) -> &mut Desk {
         self.commands += 1;
         let request = Request {
+            condition: None,
             id: CommandId(self.commands),
             verb,
             signal: if verb == Verb::Signal { 10 } else { 0 },

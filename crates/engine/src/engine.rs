@@ -364,7 +364,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 13;
+const STATE_VERSION: u32 = 14;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

@@ -13,6 +13,7 @@ use crate::engine::Engine;
 use crate::event::Event;
 use crate::image::Image;
 use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, Pressure, Request, Scope, Switch, Verb};
+use crate::life::{restore_condition, save_condition};
 use crate::runs::{
     Containment, Pid, RunEvent, RunId, RunRef, ServiceId, StartFailure, Usage, pack_exit, pack_failure, some_pid,
     unpack_exit, unpack_failure,
@@ -51,6 +52,7 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.byte(request.signal);
             save_service(request.service, &mut writer);
             save_actor(&request.by, &mut writer);
+            save_condition(request.condition, &mut writer);
             writer.moment(request.deadline);
             writer.wide(request.key);
         }
@@ -169,6 +171,7 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             signal: reader.byte()?,
             service: restore_service(reader)?,
             by: restore_actor(reader)?,
+            condition: restore_condition(reader)?,
             deadline: reader.moment()?,
             key: reader.wide()?,
         }),

@@ -509,7 +509,8 @@ impl Story {
         self.commands += 1;
         self.report.commands += 1;
         let by = Actor { uid: 1000, pid: 50 };
-        let request = Request { id: CommandId(self.commands), verb, signal: 10, service, by, deadline, key };
+        let condition = (verb == Verb::Start && self.commands.is_multiple_of(8)).then_some(service);
+        let request = Request { id: CommandId(self.commands), verb, signal: 10, service, by, condition, deadline, key };
         self.watch.asked(request);
         self.step(Event::Command(request)).map(drop)
     }

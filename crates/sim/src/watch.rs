@@ -409,7 +409,12 @@ impl Watch {
                 // Who waited already when a plan gave it a brain is started for what was asked before that.
                 let newest = engine.history(slot).next();
                 let waited = newest.is_some_and(|(_, transition, _)| transition.from == PhaseKind::Waiting);
-                had_run || waited || matches!(what, Some(RootKind::Command { .. } | RootKind::RolledBack { .. }))
+                had_run
+                    || waited
+                    || matches!(
+                        what,
+                        Some(RootKind::Command { .. } | RootKind::Condition { .. } | RootKind::RolledBack { .. })
+                    )
             });
             hold!(asked && !status.taken, "I20", "{name} is started, and nobody has asked for it: {status:?}");
         }

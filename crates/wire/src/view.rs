@@ -16,10 +16,12 @@ use verger_engine::time::{Moment, Span};
 
 use crate::board::Entry;
 use crate::digest;
+use crate::message;
 use crate::message::{
     Actor, Cause, CauseKind, Change, Changes, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit,
     Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan, Root, Service,
-    Switched, Target, TargetChange, Transition, Trial, Verdict, VerdictKind, Wanted, Why, WrongState, signal_text,
+    Switched, Target, TargetChange, TargetFailureKind, Transition, Trial, Verdict, VerdictKind, Wanted, Why,
+    WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -434,6 +436,20 @@ pub fn groups(engine: &Engine) -> Vec<Group> {
     groups
 }
 
+/// How a target has failed, just now.
+pub fn target_failure(engine: &Engine, what: &TargetFailure) -> message::TargetFailure {
+    let (kind, on) = match *what {
+        TargetFailure::Member { slot } => (TargetFailureKind::Member, Some(slot)),
+        TargetFailure::TimedOut { on } => (TargetFailureKind::TimedOut, on),
+    };
+    message::TargetFailure {
+        kind,
+        at_us: micros(engine.now()),
+        service: on.and_then(|on| name(engine, on)),
+        phase: on.and_then(|on| engine.status(on)).map(|status| status.phase),
+    }
+}
+
 /// What came of a request to switch; `target` as it was asked for.
 ///
 /// # Errors
@@ -532,10 +548,17 @@ pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
         }
         RootKind::Revival => Origin::plain(OriginKind::Revival),
         RootKind::Switch { group, target, by } => {
-            let described = engine.group_description(group).filter(|group| target < group.target_count());
-            let target = described.map(|group| target_name(group.name(), group.target(target).name()));
+            let target = target_of(engine, group, target);
             Origin { by: Some(actor(by)), target, ..Origin::plain(OriginKind::Switch) }
         }
+        RootKind::Condition { of, slot } => {
+            Origin { service: name(engine, slot), condition: name(engine, of), ..Origin::plain(OriginKind::Condition) }
+        }
+        RootKind::TimedOut { group, target, on } => Origin {
+            target: target_of(engine, group, target),
+            service: on.and_then(|on| name(engine, on)),
+            ..Origin::plain(OriginKind::TimedOut)
+        },
         RootKind::RolledBack { reason, by } => Origin {
             // Nobody asked for it but where somebody did.
             by: (reason == RollBackReason::Asked).then(|| actor(by)),
@@ -543,6 +566,12 @@ pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
             ..Origin::plain(OriginKind::RolledBack)
         },
     }
+}
+
+/// A target by its group's place and its number there.
+fn target_of(engine: &Engine, group: u32, target: u32) -> Option<String> {
+    let described = engine.group_description(group).filter(|group| target < group.target_count())?;
+    Some(target_name(described.name(), described.target(target).name()))
 }
 
 fn actor(by: causes::Actor) -> Actor {

@@ -139,6 +139,16 @@ fn messages() -> Vec<Value> {
         ),
         reply("Watch, another change", &WatchReply { service: Some(samples::service(false)), ..watch() }, true),
         reply("Watch, a stop is over", &WatchReply { receipt: Some(samples::receipt_in_short()), ..watch() }, true),
+        reply("Watch, a group has moved", &WatchReply { group: Some(Box::new(samples::group(true))), ..watch() }, true),
+        reply(
+            "Watch, a target has failed",
+            &WatchReply {
+                target_failed: Some("car/drive".to_owned()),
+                failure: Some(samples::target_failure(true)),
+                ..watch()
+            },
+            true,
+        ),
         reply("Watch, gone", &WatchReply { gone: Some(name()), ..watch() }, true),
         reply("Watch, lost", &WatchReply { services: Some(Vec::new()), lost: Some(17), ..watch() }, true),
         reply("GetInfo", &samples::info(), false),
@@ -254,6 +264,10 @@ fn fields(record: &Record) -> Value {
             RootKind::Revival => json!({ "at": at, "kind": "revival" }),
             RootKind::Switch { group, target, by } => {
                 json!({ "at": at, "kind": "switch", "group": group, "target": target, "uid": by.uid, "pid": by.pid })
+            }
+            RootKind::Condition { of, slot } => json!({ "at": at, "kind": "condition", "of": of, "slot": slot }),
+            RootKind::TimedOut { group, target, on } => {
+                json!({ "at": at, "kind": "timed-out", "group": group, "target": target, "on": on })
             }
             RootKind::RolledBack { reason, by } => {
                 json!({ "at": at, "kind": "rolled-back", "reason": reason.word(), "uid": by.uid, "pid": by.pid })

@@ -245,6 +245,8 @@ fn the_control_interface_says_what_the_types_say() {
     text.words::<GroupPhase>("GroupPhase");
     text.object("Target", &samples::target(), &samples::target());
     text.object("Group", &samples::group(true), &samples::group(false));
+    text.words::<TargetFailureKind>("TargetFailureKind");
+    text.object("TargetFailure", &samples::target_failure(true), &samples::target_failure(false));
     text.words::<Act>("Act");
     text.words::<PartKind>("PartKind");
     text.words::<Edit>("Edit");

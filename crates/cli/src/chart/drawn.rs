@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use verger_engine::time::Span;
 
-use super::{Bar, Chart, Missed, What};
+use super::{Bar, Chart, Compared, Missed, What};
 use crate::drawing::escaped;
 use crate::terminal::Paint;
 use crate::words::{self, Tone};
@@ -14,6 +14,10 @@ const COLUMNS: u64 = 50;
 const PIXELS: u64 = 600;
 /// Of one bar, in pixels.
 const ROW: usize = 22;
+/// Of what is said below the bars, in pixels.
+const LINE: usize = 16;
+/// What a bar was is outlined in this.
+const FORMER: &str = "#555555";
 
 /// Microseconds as people read them.
 pub(super) fn time(us: u64) -> String {
@@ -37,10 +41,7 @@ impl Chart {
     /// The critical path in words; `None` where nothing was done yet.
     fn path(&self) -> Option<String> {
         let (last, before) = self.critical.split_last()?;
-        let done = match self.what {
-            What::Start => "ready",
-            What::Stop => "over",
-        };
+        let done = self.what.done();
         let at = time(self.find(last)?.done_us?);
         let waited: Vec<&str> = before.iter().rev().map(String::as_str).collect();
         let chain = match waited.as_slice() {
@@ -51,10 +52,9 @@ impl Chart {
     }
 
     /// One service a line: waiting light, its own part dark; the critical path has stars.
-    pub(crate) fn text(&self, paint: Paint) -> String {
+    pub(crate) fn text(&self, compared: Option<&Compared>, paint: Paint) -> String {
         if self.services.is_empty() {
-            let what = if self.what == What::Start { "start" } else { "stop" };
-            return format!("no {what} is kept of any service\n");
+            return format!("no {} is kept of any service\n", self.what.word());
         }
         let total = self.total_us().max(1);
         let column = |us: u64| usize::try_from((us * COLUMNS).div_ceil(total)).unwrap_or(0);
@@ -86,17 +86,27 @@ impl Chart {
         if !self.elsewhen.is_empty() {
             let _infallible = writeln!(text, "at another time: {}", self.elsewhen.join(", "));
         }
+        if let Some(compared) = compared {
+            text.extend(std::iter::once("\n".to_owned()).chain(self.lines_of(compared)));
+        }
         text
     }
 
-    /// The same as SVG.
-    pub(crate) fn svg(&self) -> String {
-        let total = self.total_us().max(1);
+    fn lines_of(&self, compared: &Compared) -> impl Iterator<Item = String> {
+        compared.lines(self).into_iter().map(|line| line + "\n")
+    }
+
+    /// The same as SVG; behind each bar the outline of the one that it is compared with.
+    pub(crate) fn svg(&self, compared: Option<&Compared>) -> String {
+        let former = compared.map_or(&[][..], |compared| &compared.services);
+        let total = former.iter().map(|bar| bar.until_us).chain([self.total_us(), 1]).max().unwrap_or(1);
         let pixel = |us: u64| us * PIXELS / total;
         let names = self.services.iter().map(|bar| bar.service.chars().count()).max().unwrap_or(0) * 8 + 24;
-        let path = self.path();
-        let said = path.as_ref().map_or(0, |path| path.chars().count() * 7 + 16);
-        let (width, height) = ((names + PIXELS as usize + 110).max(said), ROW * (self.services.len() + 2));
+        let mut said: Vec<String> = self.path().into_iter().collect();
+        said.extend(compared.into_iter().flat_map(|compared| compared.lines(self)));
+        let widest = said.iter().map(|line| line.chars().count() * 7 + 16).max().unwrap_or(0);
+        let below = said.len().saturating_sub(1) * LINE;
+        let (width, height) = ((names + PIXELS as usize + 110).max(widest), ROW * (self.services.len() + 2) + below);
         let mut svg = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" \
              viewBox=\"0 0 {width} {height}\" font-family=\"monospace\" font-size=\"13\">\n\
@@ -114,6 +124,19 @@ impl Chart {
             let weight = if is_critical { " font-weight=\"bold\"" } else { "" };
             let (name, note) = (escaped(&bar.service), escaped(&self.note(bar)));
             let _infallible = writeln!(svg, "<text x=\"8\" y=\"{base}\"{weight}>{name}</text>");
+            if let Some(was) = former.iter().find(|was| was.service == bar.service) {
+                let turn = was.turn_us.unwrap_or(was.until_us);
+                for (from, to) in [(was.ordered_us, turn), (turn, was.until_us)] {
+                    let (x, wide) = (names as u64 + pixel(from), pixel(to) - pixel(from));
+                    if wide > 0 {
+                        let _infallible = writeln!(
+                            svg,
+                            "<rect x=\"{x}\" y=\"{}\" width=\"{wide}\" height=\"20\" fill=\"none\" stroke=\"{FORMER}\"/>",
+                            y - 2
+                        );
+                    }
+                }
+            }
             for (from, to, opacity) in [(bar.ordered_us, turn, "0.3"), (turn, bar.until_us, "1")] {
                 let (x, wide) = (names as u64 + pixel(from), pixel(to) - pixel(from));
                 let is_own = opacity == "1" && bar.turn_us.is_some();
@@ -126,12 +149,13 @@ impl Chart {
                     );
                 }
             }
-            let x = names as u64 + pixel(bar.until_us) + 6;
+            let longest = former.iter().filter(|was| was.service == bar.service).map(|was| was.until_us);
+            let x = names as u64 + pixel(longest.chain([bar.until_us]).max().unwrap_or(0)) + 6;
             let _infallible = writeln!(svg, "<text x=\"{x}\" y=\"{base}\" font-size=\"11\">{note}</text>");
         }
-        if let Some(path) = path {
-            let y = ROW * (self.services.len() + 1) + 10;
-            let _infallible = writeln!(svg, "<text x=\"8\" y=\"{y}\" font-size=\"11\">{}</text>", escaped(&path));
+        for (nth, line) in said.iter().enumerate() {
+            let y = ROW * (self.services.len() + 1) + 10 + nth * LINE;
+            let _infallible = writeln!(svg, "<text x=\"8\" y=\"{y}\" font-size=\"11\">{}</text>", escaped(line));
         }
         svg.push_str("</svg>\n");
         svg

@@ -7,8 +7,8 @@ mod measure;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use against::against;
-pub(crate) use measure::measure;
+pub(crate) use against::{Against, Compared};
+pub(crate) use measure::{Measured, measure};
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,9 +60,38 @@ pub(crate) enum Missed {
     Failed,
 }
 
+impl What {
+    fn word(self) -> &'static str {
+        match self {
+            What::Start => "start",
+            What::Stop => "stop",
+        }
+    }
+
+    /// What a service is when it is done.
+    fn done(self) -> &'static str {
+        match self {
+            What::Start => "ready",
+            What::Stop => "over",
+        }
+    }
+}
+
+impl Bar {
+    /// How long it took when it was its turn.
+    fn own_us(&self) -> Option<u64> {
+        self.done_us?.checked_sub(self.turn_us?)
+    }
+}
+
 impl Chart {
     fn find(&self, name: &str) -> Option<&Bar> {
         self.services.iter().find(|bar| bar.service == name)
+    }
+
+    /// When the last of it was done.
+    fn done_us(&self) -> Option<u64> {
+        self.services.iter().filter_map(|bar| bar.done_us).max()
     }
 
     /// How long all of it took.

@@ -1,6 +1,8 @@
 //! Starts and stops that are made up, measured, drawn and compared.
 
-use verger_engine::life::PhaseKind::{self, Blocked, Down, Failed, Held, Running, Starting, Stopping, Waiting};
+use verger_engine::life::PhaseKind::{
+    self, Blocked, Down, Failed, Held, Resting, Running, Starting, Stopping, Waiting,
+};
 use verger_wire::message::{Cause, CauseKind, Origin, OriginKind, Root, Transition};
 
 use super::*;
@@ -29,7 +31,15 @@ fn history(service: &str, steps: &[Step<'_>]) -> Vec<Transition> {
 }
 
 fn measured(what: What, histories: &[Vec<Transition>]) -> Chart {
-    measure(what, histories.iter().map(Vec::as_slice), 9_000_000)
+    measure(what, histories.iter().map(Vec::as_slice), 9_000_000).chart
+}
+
+/// In words, after what the two are.
+fn against(now: &Chart, before: &Chart) -> String {
+    let compared = Compared::with_file(now, before.clone(), "start.json".into());
+    let lines = compared.lines(now);
+    assert_eq!(lines[0], "compared with start.json:");
+    lines[1..].iter().map(|line| format!("{line}\n")).collect()
 }
 
 /// A robot that begins to start at second 1; its lidar needs so long.
@@ -57,8 +67,8 @@ fn a_start_and_its_critical_path() {
     let chart = start(300);
     assert_eq!((chart.critical.join(" "), chart.elsewhen.join(" ")), ("db lidar nav".to_owned(), "tool".to_owned()));
     let golden = include_str!("golden/start.txt");
-    assert_eq!(chart.text(Paint::PLAIN), golden);
-    let svg = chart.svg();
+    assert_eq!(chart.text(None, Paint::PLAIN), golden);
+    let svg = chart.svg(None);
     crate::drawing::sound_xml(&svg);
     assert_eq!(svg, include_str!("golden/start.svg"));
 }
@@ -82,6 +92,96 @@ fn who_moved_is_named_the_largest_difference_first() {
     before.services.retain(|bar| bar.service != "lidar");
     let words = "lidar is new on the critical path, ready after 500.000ms";
     assert!(against(&start(300), &before).contains(words));
+}
+
+#[test]
+fn what_it_is_compared_with_is_outlined_and_told_in_json() {
+    let (now, before) = (start(1_100), start(300));
+    let compared = Compared::with_file(&now, before.clone(), "start.json".into());
+    let svg = now.svg(Some(&compared));
+    crate::drawing::sound_xml(&svg);
+    assert_eq!(svg, include_str!("golden/compared.svg"));
+    let text = now.text(Some(&compared), Paint::PLAIN);
+    assert!(text.ends_with("(itself it took as long)\n") && text.contains("\n\ncompared with start.json:\n"), "{text}");
+    let json = serde_json::to_value(&compared).unwrap();
+    assert_eq!((&json["with"], &json["file"]), (&"file".into(), &"start.json".into()));
+    assert_eq!((&json["done_us"], &json["was_done_us"]), (&1_400_000.into(), &600_000.into()));
+    let lidar = serde_json::json!({
+        "service": "lidar", "done_us": 1_300_000, "was_done_us": 500_000, "own_us": 1_100_000, "was_own_us": 300_000,
+    });
+    assert_eq!(json["moved"][0], lidar);
+    assert_eq!(json["services"], serde_json::to_value(&before.services).unwrap());
+    // The longer one gives the scale.
+    let compared = Compared::with_file(&before, now, "start.json".into());
+    crate::drawing::sound_xml(&before.svg(Some(&compared)));
+    let ends_last = "<rect x=\"621\" y=\"70\" width=\"43\" height=\"20\" fill=\"none\"";
+    assert!(before.svg(Some(&compared)).contains(ends_last));
+}
+
+/// What the daemon keeps of a service that was started at second 1 and again at second 5.
+fn twice(service: &str, on: Option<&str>, ready: [u64; 2]) -> Vec<Transition> {
+    let arrived = on.map(|name| (CauseKind::Arrived, name));
+    let of = |begun: u64, turn: u64, ready: u64| match on {
+        Some(_) => vec![(begun, Waiting, None), (turn, Starting, arrived), (ready, Running, None)],
+        None => vec![(begun, Starting, None), (ready, Running, None)],
+    };
+    let mut steps = of(1_000, 1_200, ready[0]);
+    steps.extend([(3_000, Stopping, None), (3_010, Down, None)]);
+    steps.extend(of(5_000, 5_200, ready[1]));
+    history(service, &steps)
+}
+
+fn before(what: What, histories: &[Vec<Transition>]) -> Option<(u64, Chart)> {
+    let all = || histories.iter().map(Vec::as_slice);
+    let now = measure(what, all(), 9_000_000);
+    now.before(all()).map(|before| (now.begun_us - before.begun_us, before.chart))
+}
+
+#[test]
+fn the_start_before_is_found_in_what_is_kept() {
+    let mut histories = vec![
+        twice("db", None, [1_200, 5_200]),
+        twice("lidar", Some("db"), [1_500, 6_300]),
+        // It had no part in the last one, and its own is not asked about.
+        history("tool", &[(1_100, Starting, None), (2_900, Running, None)]),
+    ];
+    let (sooner, chart) = before(What::Start, &histories).unwrap();
+    assert_eq!((sooner, chart.critical.join(" ")), (4_000_000, "db lidar".to_owned()));
+    assert_eq!(chart.find("lidar").unwrap().done_us, Some(500_000));
+    let stopped = before(What::Stop, &histories);
+    assert_eq!(stopped, None);
+    // The beginning of the former start is kept no more; what it goes back to says when it was.
+    let lidar = &mut histories[1];
+    lidar.pop();
+    for transition in &mut *lidar {
+        transition.root.at_us = transition.at_us.min(1_000_000);
+    }
+    let (sooner, chart) = before(What::Start, &histories).unwrap();
+    assert_eq!((sooner, chart.find("lidar").unwrap().ordered_us, chart.services.len()), (4_000_000, 0, 2));
+    // Of somebody nothing is kept of it: two that are not alike are not compared.
+    histories[1].truncate(3);
+    assert_eq!(before(What::Start, &histories), None);
+}
+
+#[test]
+fn a_crash_in_the_start_before_is_a_part_of_it_and_one_in_this_start_is_none_before() {
+    let crashing = |begun: u64| {
+        [
+            (begun, Starting, None),
+            (begun + 50, Resting, None),
+            (begun + 80, Starting, None),
+            (begun + 150, Running, None),
+        ]
+    };
+    let alone = history("db", &[(1_000, Starting, None), (1_300, Running, None)]);
+    let once = [history("lidar", &crashing(1_000)), alone];
+    assert_eq!(before(What::Start, &once), None);
+    let mut steps = crashing(1_000).to_vec();
+    steps.push((3_000, Down, None));
+    steps.extend([(5_000, Starting, None), (5_100, Running, None)]);
+    let again = [history("lidar", &steps), twice("db", None, [1_300, 5_200])];
+    let (_, chart) = before(What::Start, &again).unwrap();
+    assert_eq!(chart.find("lidar").map(|bar| (bar.ordered_us, bar.done_us)), Some((80_000, Some(150_000))));
 }
 
 #[test]
@@ -118,7 +218,7 @@ fn who_is_blocked_or_failed_has_settled_and_a_later_crash_is_another_start() {
     assert_eq!(chart.elsewhen, ["db"]);
     assert_eq!(chart.critical, ["cam"]);
     assert_eq!(chart.total_us(), 200_000);
-    let text = chart.text(Paint::PLAIN);
+    let text = chart.text(None, Paint::PLAIN);
     let told = |name: &str, end: &str| {
         text.lines().any(|line| line.split_whitespace().next() == Some(name) && line.ends_with(&format!(" {end}")))
     };
@@ -130,9 +230,9 @@ fn what_is_not_over_is_drawn_until_now_and_nothing_is_no_bar() {
     let chart =
         measured(What::Start, &[history("db", &[(1_000, Starting, None)]), history("web", &[(1_000, Waiting, None)])]);
     assert_eq!(chart.critical, [""; 0]);
-    let text = chart.text(Paint::PLAIN);
+    let text = chart.text(None, Paint::PLAIN);
     assert!(text.contains("not ready") && text.contains("waits"), "{text}");
     let none = measured(What::Stop, &[]);
-    assert_eq!(none.text(Paint::PLAIN), "no stop is kept of any service\n");
-    crate::drawing::sound_xml(&none.svg());
+    assert_eq!(none.text(None, Paint::PLAIN), "no stop is kept of any service\n");
+    crate::drawing::sound_xml(&none.svg(None));
 }

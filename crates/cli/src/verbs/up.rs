@@ -222,7 +222,7 @@ impl<'s> Show<'s> {
         match event {
             WatchEvent::Snapshot { services, lost } => self.snapshot(&services, lost),
             WatchEvent::Moved { transition, service } => self.moved(&transition, service.as_deref()),
-            WatchEvent::Stopped(_) => {}
+            WatchEvent::Stopped(_) | WatchEvent::Group(_) | WatchEvent::TargetFailed { .. } => {}
             WatchEvent::Changed(service) => self.note(&service.name, service.phase),
             WatchEvent::Gone(name) => {
                 let gone = self.phases.remove(&name);

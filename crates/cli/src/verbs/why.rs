@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use verger_client::{Absence, ClientError, Connection};
 use verger_engine::life::PhaseKind;
-use verger_wire::message::{CauseKind, Error, Receipt, Service, Transition, Why as Answer};
+use verger_wire::message::{CauseKind, Error, Group, Receipt, Service, Target, Transition, Why as Answer};
 use verger_wire::view;
 
 use super::receipt::drawn;
@@ -21,9 +21,11 @@ use crate::trouble::Trouble;
 use crate::words::{self, Clock, Tone};
 
 /// Tell why a service is as it is, back to the outside event it all goes back to
+///
+/// Of a group, or a target (GROUP/TARGET): which target is active or is switched to, and why.
 #[derive(Debug, clap::Args)]
 pub(super) struct Why {
-    /// The service
+    /// The service, group or target
     name: String,
     /// Print it as JSON
     #[arg(long)]
@@ -33,7 +35,8 @@ pub(super) struct Why {
 impl Why {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
         let story = match ask(setting, &self.name)? {
-            Ok(story) => story,
+            Ok(Found::Service(story)) => *story,
+            Ok(Found::Group(group)) => return self.tell_of_group(setting, &group),
             Err(silence) => remember(setting, &self.name, silence)?,
         };
         if self.json {
@@ -48,6 +51,40 @@ impl Why {
         }
         Ok(())
     }
+}
+
+impl Why {
+    /// Which target a group has, and why.
+    fn tell_of_group(&self, setting: &Setting, group: &Group) -> Result<(), Trouble> {
+        if self.json {
+            return setting.terminal.say_json(&json!({ "group": group }));
+        }
+        let paint = setting.terminal.out;
+        let (text, hint) = group_told(group, &self.name, &Clock::here(), paint);
+        setting.terminal.say(&text)?;
+        hint.map_or(Ok(()), |hint| setting.terminal.say(&format!("{} {hint}\n", paint.hint("Hint:"))))
+    }
+}
+
+/// What a group is about, in words, and what to ask next; it was asked about by its name, or by that of a target.
+fn group_told(group: &Group, asked: &str, clock: &Clock, paint: Paint) -> (String, Option<String>) {
+    let active = view::target_name(&group.name, &group.target);
+    let (tone, words) = words::group_moved(group);
+    let of_another = if asked == active || asked == group.name { "" } else { &format!("{asked} is not active: ") };
+    let headline = paint.tone(tone, format!("{of_another}{active} {words}"));
+    let mut text = format!("{headline}, {}\n", clock.ago(group.since_us));
+    if let Some(root) = &group.root {
+        let origin = words::origin(&root.what, None);
+        text.push_str(&format!("\n{} {origin}, {}\n", paint.strong("root:"), clock.ago(root.at_us)));
+    }
+    let about = group.root.as_ref().and_then(|root| root.what.service.as_deref()).or(group.waits_for.as_deref());
+    (text, about.map(|service| format!("`verger why {service}` tells about {service}")))
+}
+
+/// What was asked about.
+enum Found {
+    Service(Box<Story>),
+    Group(Box<Group>),
 }
 
 /// An answer, and what is needed to tell it.
@@ -105,7 +142,7 @@ enum Silence {
 }
 
 /// Asks the daemon.
-fn ask(setting: &Setting, name: &str) -> Result<Result<Story, Silence>, Trouble> {
+fn ask(setting: &Setting, name: &str) -> Result<Result<Found, Silence>, Trouble> {
     let mut connection = match Connection::open(&reach::address(setting)?) {
         Ok(connection) => connection,
         Err(ClientError::NotThere { why: Absence::NobodyListens, .. }) => {
@@ -119,9 +156,22 @@ fn ask(setting: &Setting, name: &str) -> Result<Result<Story, Silence>, Trouble>
             // One of them may be no more: then its line says a little less.
             let others = connection.list(Some(&others(&why)[..])).unwrap_or_default();
             let wants = wants(&why, &mut |name| connection.why(name).ok());
-            Ok(Ok(Story { why, others, wants, left: None, clock: Clock::here() }))
+            let story = Story { why, others, wants, left: None, clock: Clock::here() };
+            Ok(Ok(Found::Service(Box::new(story))))
         }
-        Err(ClientError::Remote(Error::NotFound { .. })) => {
+        // No service is called as GROUP/TARGET is.
+        Err(ClientError::Remote(answer @ (Error::NotFound { .. } | Error::Invalid { .. }))) => {
+            let groups = connection.groups().map_err(|error| reach::trouble(setting, None, &error))?;
+            let is_target = |group: &Group| {
+                let of_group = |target: &Target| view::target_name(&group.name, &target.name) == name;
+                group.name == name || group.targets.iter().any(of_group)
+            };
+            if let Some(group) = groups.into_iter().find(is_target) {
+                return Ok(Ok(Found::Group(Box::new(group))));
+            }
+            if let Error::Invalid { .. } = answer {
+                return Err(reach::trouble(setting, None, &ClientError::Remote(answer)));
+            }
             let services = connection.list(None).map_err(|error| reach::trouble(setting, None, &error))?;
             Err(names::unknown(name, &services))
         }

@@ -146,7 +146,9 @@ fn with_reason(words: String, why: &Why) -> String {
             | OriginKind::Fault
             | OriginKind::Revival
             | OriginKind::Switch
-            | OriginKind::RolledBack,
+            | OriginKind::RolledBack
+            | OriginKind::Condition
+            | OriginKind::TimedOut,
             _,
         ) => format!("{words}: {}", origin(root, Some(name))),
     }

@@ -62,11 +62,26 @@ pub(crate) fn origin(origin: &Origin, about: Option<&str>) -> String {
             let target = origin.target.as_deref().unwrap_or("a target that is no more");
             format!("{} asked to switch to {target}", actor(origin.by.as_ref()))
         }
+        OriginKind::Condition => format!("{} asked to start {service}", condition(origin.condition.as_deref())),
+        OriginKind::TimedOut => {
+            let target = origin.target.as_deref().unwrap_or("a target that is no more");
+            let on = origin.service.as_deref().map_or_else(String::new, |on| format!(": it waited for {on}"));
+            format!("the switch to {target} took longer than its `transition_timeout`{on}")
+        }
         OriginKind::RolledBack => match (&origin.by, origin.reason) {
             (Some(by), _) => format!("{} rolled a change of the plan back", actor(Some(by))),
             (None, Some(reason)) => format!("a change of the plan was rolled back: {}", rolled_back(reason)),
             (None, None) => "a change of the plan was rolled back".to_owned(),
         },
+    }
+}
+
+/// `a condition of nav (nav:path)`: they are called after whom they are for.
+fn condition(name: Option<&str>) -> String {
+    match name.map(|name| (name, name.split_once(':'))) {
+        Some((name, Some((owner, _)))) => format!("a condition of {owner} ({name})"),
+        Some((name, None)) => format!("the condition {name}"),
+        None => "a condition that is no more".to_owned(),
     }
 }
 
@@ -99,7 +114,9 @@ pub(super) fn deed(origin: &Origin) -> Option<String> {
             | OriginKind::Fault
             | OriginKind::Revival
             | OriginKind::Switch
-            | OriginKind::RolledBack,
+            | OriginKind::RolledBack
+            | OriginKind::Condition
+            | OriginKind::TimedOut,
             _,
         ) => return None,
     };
@@ -121,6 +138,16 @@ mod tests {
             errno: Some(13),
             ..Origin::plain(OriginKind::StartFailed)
         };
+        let asked = |condition: Option<&str>| Origin {
+            service: Some("safe".to_owned()),
+            condition: condition.map(str::to_owned),
+            ..Origin::plain(OriginKind::Condition)
+        };
+        let late = |on: Option<&str>| Origin {
+            target: Some("car/drive".to_owned()),
+            service: on.map(str::to_owned),
+            ..Origin::plain(OriginKind::TimedOut)
+        };
         for (is, about, words) in [
             (Origin::plain(OriginKind::Plan), "web", "the plan was loaded"),
             (Origin { by: somebody, ..Origin::plain(OriginKind::Plan) }, "web", "uid 1000 (pid 7) loaded a plan"),
@@ -133,6 +160,15 @@ mod tests {
             (failed, "web", "db could not be started: step exec: Permission denied"),
             (Origin::plain(OriginKind::Fault), "web", "a fault of the daemon at a service that is no more"),
             (Origin::plain(OriginKind::Revival), "web", "the daemon came back after its own end"),
+            (asked(Some("nav:path")), "safe", "a condition of nav (nav:path) asked to start it"),
+            (asked(Some("map-loaded")), "web", "the condition map-loaded asked to start safe"),
+            (asked(None), "web", "a condition that is no more asked to start safe"),
+            (late(None), "web", "the switch to car/drive took longer than its `transition_timeout`"),
+            (
+                late(Some("lidar")),
+                "web",
+                "the switch to car/drive took longer than its `transition_timeout`: it waited for lidar",
+            ),
         ] {
             assert_eq!(origin(&is, Some(about)), words);
         }

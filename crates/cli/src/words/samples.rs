@@ -1,10 +1,10 @@
 //! Facts to be put into words, for the tables of the tests.
 
-use verger_engine::life::{PhaseKind, Verb, Want};
+use verger_engine::life::{GroupPhase, PhaseKind, Verb, Want};
 use verger_engine::runs::Containment;
 use verger_wire::message::{
-    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, EndKnown, Exit, LastOrder, OrderKind, Origin, OriginKind, Receipt,
-    Root, SeenProcess, Service, StopReason, StopStep, StopStepKind, Transition,
+    Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, EndKnown, Exit, Group, LastOrder, OrderKind, Origin, OriginKind,
+    Receipt, Root, SeenProcess, Service, StopReason, StopStep, StopStepKind, Target, Transition,
 };
 
 pub(crate) fn exited(code: u8) -> Exit {
@@ -33,6 +33,25 @@ pub(crate) fn root(service: &str, exit: Exit) -> Root {
 
 pub(crate) fn at_root(what: Origin) -> Root {
     Root { event: 7, at_us: 1_000_000, what }
+}
+
+/// A group without a name, whose target of this name is active since second 1; it falls back to `safe`.
+pub(crate) fn group(target: &str) -> Group {
+    let targets = ["drive", "safe"].map(|name| Target { name: name.to_owned(), services: vec!["lidar".to_owned()] });
+    Group {
+        name: String::new(),
+        target: target.to_owned(),
+        phase: GroupPhase::Complete,
+        since_us: 1_000_000,
+        until_us: None,
+        waits_for: None,
+        failures: 0,
+        next: None,
+        initial: "safe".to_owned(),
+        fallback: Some("safe".to_owned()),
+        targets: targets.into(),
+        root: None,
+    }
 }
 
 /// A cause that points to another service.

@@ -302,14 +302,14 @@ fn asked(transition: &Transition) -> Option<String> {
     match root.kind {
         OriginKind::Plan if up => None,
         OriginKind::Plan => Some("the plan does not ask for it any more".to_owned()),
-        OriginKind::Command => Some(origin(root, Some(&transition.service))),
+        OriginKind::Command | OriginKind::Condition => Some(origin(root, Some(&transition.service))),
         OriginKind::Shutdown => Some("everything ends".to_owned()),
         // The end of an essential service is everybody's.
         OriginKind::Exited | OriginKind::StartFailed | OriginKind::Fault => match &root.service {
             Some(service) if *service != transition.service => Some(format!("everything ends with {service}")),
             Some(_) | None => Some("everything ends".to_owned()),
         },
-        OriginKind::Switch | OriginKind::RolledBack => Some(origin(root, None)),
+        OriginKind::Switch | OriginKind::RolledBack | OriginKind::TimedOut => Some(origin(root, None)),
         OriginKind::Revival => None,
     }
 }

@@ -108,7 +108,9 @@ fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
                     | OriginKind::Fault
                     | OriginKind::Revival
                     | OriginKind::Switch
-                    | OriginKind::RolledBack,
+                    | OriginKind::RolledBack
+                    | OriginKind::Condition
+                    | OriginKind::TimedOut,
                     _,
                 ) => origin(root, Some(name)),
             };

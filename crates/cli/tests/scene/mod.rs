@@ -145,7 +145,7 @@ fn next(watch: &mut Watch, name: &str) -> Option<Service> {
         WatchEvent::Snapshot { services, .. } => services.into_iter().find(|service| service.name == name),
         WatchEvent::Moved { service, .. } => service.map(|service| *service),
         WatchEvent::Changed(service) => Some(*service),
-        WatchEvent::Stopped(_) | WatchEvent::Gone(_) => None,
+        WatchEvent::Stopped(_) | WatchEvent::Gone(_) | WatchEvent::Group(_) | WatchEvent::TargetFailed { .. } => None,
     }
 }
 

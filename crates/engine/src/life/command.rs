@@ -30,6 +30,8 @@ pub struct Request {
     pub service: ServiceId,
     /// By whom.
     pub by: Actor,
+    /// The condition that asks, where one does: its plan says that this service is started when it has come true, or has not.
+    pub condition: Option<ServiceId>,
     /// The answer comes no later; [`Moment::NEVER`] is patience without end.
     pub deadline: Moment,
     /// Makes a repetition recognisable; 0 is no key.
@@ -263,7 +265,10 @@ impl Life {
 
     fn carry_out(&mut self, request: &Request) {
         let slot = request.service.slot;
-        let root = self.root(RootKind::Command { verb: request.verb, slot, by: request.by });
+        let root = self.root(match request.condition.filter(|of| self.lives_here(*of)) {
+            Some(of) => RootKind::Condition { of: of.slot, slot },
+            None => RootKind::Command { verb: request.verb, slot, by: request.by },
+        });
         match request.verb {
             Verb::Start => {
                 // A start takes back a restart that was on its way to be one: the run ends and the next begins, as before.

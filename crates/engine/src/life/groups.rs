@@ -674,9 +674,21 @@ impl Life {
         let group = self.group_id(at);
         let place = &self.groups.places[at as usize];
         let (target, phase, since) = (place.target, place.phase, place.since);
+        // Where a change on trial has sent it, that one is told: it is taken back with it.
+        let (sent, on_trial) = (place.root, self.trial.as_ref().map(|trial| trial.root));
         let root = match what {
-            TargetFailure::Member { slot } => self.latest_root(slot),
-            TargetFailure::TimedOut { .. } => place.root,
+            TargetFailure::TimedOut { on } if on_trial != Some(sent) => {
+                self.root(RootKind::TimedOut { group: at, target, on })
+            }
+            TargetFailure::TimedOut { .. } => {
+                self.roots.retain(sent);
+                sent
+            }
+            TargetFailure::Member { slot } => {
+                let root = self.latest_root(slot);
+                self.roots.retain(root);
+                root
+            }
         };
         self.outbox.put(LifeEffect::TargetFailed { group, target, what });
         self.tell_trial_of_target(at, what);
@@ -687,9 +699,9 @@ impl Life {
         };
         let view = group_view(runs.images(), home);
         let Some(fallback) = view.fallback() else {
-            return self.leave_failed(runs.images(), at, home, on, root);
+            self.leave_failed(runs.images(), at, home, on, root);
+            return self.roots.release(root);
         };
-        self.roots.retain(root);
         let was_healthy = phase == GroupPhase::Complete && self.now.since(since) >= view.fallback_healthy_after();
         let (attempts, delay) = (view.fallback_attempts(), view.fallback_delay());
         let place = &mut self.groups.places[at as usize];

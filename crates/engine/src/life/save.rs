@@ -621,6 +621,7 @@ fn save_entry(entry: &Entry, writer: &mut Writer<'_>) {
         save_service(entry.request.service, writer);
         writer.small(entry.request.by.uid);
         writer.small(entry.request.by.pid);
+        save_condition(entry.request.condition, writer);
         writer.moment(entry.request.deadline);
         writer.wide(entry.request.key);
         writer.number(entry.before.0);
@@ -636,6 +637,7 @@ fn restore_entry(reader: &mut Reader<'_>) -> Result<Entry, ReadError> {
         signal: 0,
         service: ServiceId { slot: 0, generation: 0 },
         by: Actor::default(),
+        condition: None,
         deadline: crate::time::Moment::NEVER,
         key: 0,
     };
@@ -648,6 +650,7 @@ fn restore_entry(reader: &mut Reader<'_>) -> Result<Entry, ReadError> {
         signal: reader.byte()?,
         service: restore_service(reader)?,
         by: Actor { uid: reader.small()?, pid: reader.small()? },
+        condition: restore_condition(reader)?,
         deadline: reader.moment()?,
         key: reader.wide()?,
     };
@@ -661,6 +664,17 @@ fn save_service(service: ServiceId, writer: &mut Writer<'_>) {
 
 fn restore_service(reader: &mut Reader<'_>) -> Result<ServiceId, ReadError> {
     Ok(ServiceId { slot: reader.small()?, generation: reader.small()? })
+}
+
+pub(crate) fn save_condition(condition: Option<ServiceId>, writer: &mut Writer<'_>) {
+    writer.yes(condition.is_some());
+    if let Some(condition) = condition {
+        save_service(condition, writer);
+    }
+}
+
+pub(crate) fn restore_condition(reader: &mut Reader<'_>) -> Result<Option<ServiceId>, ReadError> {
+    if reader.yes()? { restore_service(reader).map(Some) } else { Ok(None) }
 }
 
 fn save_outcome(outcome: &Outcome, writer: &mut Writer<'_>) {

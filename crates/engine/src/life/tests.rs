@@ -588,6 +588,7 @@ fn commands_get_their_answers() {
     desk.exits("web", 0).exits("db", 0).plan(vec![]);
     desk.forget();
     let request = Request {
+        condition: None,
         id: CommandId(99),
         verb: Verb::Start,
         signal: 0,

@@ -187,6 +187,10 @@ spoken_enum! {
         Switch = "switch";
         /// A change of the plan was taken back.
         RolledBack = "rolled-back";
+        /// A condition asked for a start, as its plan says.
+        Condition = "condition";
+        /// The switch of a group took longer than its target allows.
+        TimedOut = "timed-out";
     }
 }
 
@@ -198,15 +202,18 @@ pub struct Origin {
     /// Of `plan`, `command`, `shutdown`, `switch`, and of `rolled_back` where somebody asked for it: who.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<Actor>,
-    /// Of `switch`: the target, as `GROUP/TARGET`; without the group for the one that has no name.
+    /// Of `switch`, `timed_out`: the target, as `GROUP/TARGET`; without the group for the one that has no name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
     /// Of `command`: what was asked.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
     pub verb: Option<Verb>,
-    /// Of `command`, `exited`, `start_failed`, `fault`: at which service.
+    /// Of `command`, `condition`, `exited`, `start_failed`, `fault`: at which service. Of `timed_out`: the one that was awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
+    /// Of `condition`: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub condition: Option<String>,
     /// Of `shutdown` by a signal: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<String>,
@@ -236,6 +243,7 @@ impl Origin {
             target: None,
             verb: None,
             service: None,
+            condition: None,
             signal: None,
             exit: None,
             step: None,

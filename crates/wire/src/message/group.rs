@@ -1,10 +1,10 @@
 //! What is said of groups and their targets.
 
 use serde::{Deserialize, Serialize};
-use verger_engine::life::GroupPhase;
+use verger_engine::life::{GroupPhase, PhaseKind};
 
 use super::Root;
-use crate::word;
+use crate::word::{self, spoken_enum};
 
 /// A target of a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,4 +48,29 @@ pub struct Group {
     /// Why it is at that target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Root>,
+}
+
+spoken_enum! {
+    /// Why a target has failed.
+    TargetFailureKind {
+        /// A member has failed, or requires one that has.
+        Member = "member";
+        /// The switch took longer than the target allows.
+        TimedOut = "timed-out";
+    }
+}
+
+/// How a target has failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetFailure {
+    /// Why.
+    pub kind: TargetFailureKind,
+    /// When, in microseconds of `CLOCK_MONOTONIC`.
+    pub at_us: u64,
+    /// The member that has failed, or that was awaited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    /// How that one was.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
+    pub phase: Option<PhaseKind>,
 }

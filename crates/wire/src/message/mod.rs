@@ -20,7 +20,7 @@ pub use cause::{Actor, Cause, CauseKind, Ending, Origin, OriginKind, Root, Trans
 pub use change::{Change, Changes, PartChange, TargetChange, Trial, Verdict, VerdictKind};
 pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
-pub use group::{Group, Target};
+pub use group::{Group, Target, TargetFailure, TargetFailureKind};
 pub use receipt::{EndKnown, PROCESSES_MAX, Receipt, ReceiptInShort, SeenProcess, StopReason, StopStep, StopStepKind};
 pub use reply::{
     Done, Groups, InterfaceDescription, Nothing, ReceiptReply, Replaced, ServiceInfo, Services, Switched, WatchReply,

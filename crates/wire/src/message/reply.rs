@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Ending, Group, Receipt, ReceiptInShort, Service, Transition, Verdict, Wanted};
+use super::{Ending, Group, Receipt, ReceiptInShort, Service, TargetFailure, Transition, Verdict, Wanted};
 
 /// The reply of methods that give nothing back, to be read. (It is written by [`crate::frame::write_nothing`].)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,6 +99,9 @@ pub struct WatchReply {
     /// A target that has failed, as `GROUP/TARGET`; `group` and what follows tell where the group goes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target_failed: Option<String>,
+    /// How that target has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<TargetFailure>,
     /// What became of a change of the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<Box<Verdict>>,

@@ -88,6 +88,7 @@ pub(crate) fn origin(full: bool) -> Origin {
         target: full.then(|| "car/drive".to_owned()),
         verb: full.then_some(Verb::Restart),
         service: full.then(|| "db".to_owned()),
+        condition: full.then(|| "db:path".to_owned()),
         signal: full.then(|| "SIGRTMIN+3".to_owned()),
         exit: full.then(|| exit(full)),
         step: full.then_some(Step::Fork),
@@ -206,6 +207,15 @@ pub(crate) fn group(full: bool) -> Group {
     }
 }
 
+pub(crate) fn target_failure(full: bool) -> TargetFailure {
+    TargetFailure {
+        kind: TargetFailureKind::TimedOut,
+        at_us: 1_000_000,
+        service: full.then(|| "camera".to_owned()),
+        phase: full.then_some(PhaseKind::Starting),
+    }
+}
+
 pub(crate) fn watch() -> WatchReply {
     WatchReply {
         transition: Some(transition(true)),
@@ -215,6 +225,7 @@ pub(crate) fn watch() -> WatchReply {
         receipt: Some(receipt_in_short()),
         group: Some(Box::new(group(true))),
         target_failed: Some("car/drive".to_owned()),
+        failure: Some(target_failure(true)),
         verdict: Some(Box::new(verdict(true))),
         gone: Some("old".to_owned()),
     }

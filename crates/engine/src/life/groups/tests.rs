@@ -545,6 +545,11 @@ fn a_transition_has_its_time() {
     let said = desk.said();
     assert!(said.starts_with("drive failed: timed out, awaiting planner\nanswer 1: TargetFailed(TimedOut"), "{said}");
     assert!(said.contains("safe stopping\n"), "{said}");
+    // That is what it goes back to from here on, and no longer who asked for the switch.
+    let status = desk.engine.group_status(0).unwrap();
+    let on = desk.engine.find("planner").map(|planner| planner.slot);
+    let target = desk.engine.group_description(0).and_then(|car| car.find_target("drive")).unwrap();
+    assert_eq!(status.root.map(|root| root.what), Some(RootKind::TimedOut { group: 0, target, on }));
 }
 
 #[test]

@@ -348,6 +348,33 @@ fn a_group_whose_target_the_change_removed_comes_back_to_it() {
     assert_eq!((desk.phases().as_str(), at(&desk).as_str()), ("brake running, motor down", "safe"));
 }
 
+/// The time being over is what a group goes back to from then on, but here the change has sent it.
+#[test]
+fn a_group_that_a_change_sent_where_it_is_not_in_time_comes_back_too() {
+    let target = |name: &str, service: &str| Target {
+        name: name.into(),
+        services: vec![service.into()],
+        transition_timeout: Span::from_secs(1),
+        ..Target::default()
+    };
+    let plan = |first: Target| {
+        let services = ["motor", "never", "brake"].map(|name| {
+            with(name, |it| (it.autostart, it.ready) = (false, if name == "never" { Ready::Notify } else { it.ready }))
+        });
+        let (initial, fallback) = (first.name.clone(), "safe".into());
+        let group = Group { targets: vec![first, target("safe", "brake")], initial, fallback, ..Group::default() };
+        Plan { services: services.into(), groups: vec![group], ..Plan::default() }
+    };
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&plan(target("drive", "motor"))).spawned("motor").forget();
+    desk.apply_whole(&plan(target("dream", "never")), None).exits("motor", 0).spawned("never").forget();
+    desk.pass(Span::from_secs(1));
+    let said = desk.said();
+    assert!(said.contains("answer 1: rolled back: late never"), "{said}");
+    let group = desk.engine.groups().next().unwrap();
+    assert_eq!(desk.engine.group_description(group.group.slot).unwrap().target(group.target).name(), "drive");
+}
+
 #[test]
 fn who_waits_for_a_group_that_a_change_removed_is_told_before_its_place_is_taken_again() {
     let target = |name: &str, services: &[&str]| Target {
