@@ -132,7 +132,10 @@ impl Found<'_> {
         // A healthy run takes the growth of the rests away, so only the first is certain.
         let rest = (*restart_delay).min(*restart_delay_max);
         let takes = Span(rest.0.saturating_mul(u64::from(*give_up_after)));
-        if *give_up_after > 0 && service.restart != RestartPolicy::Never && takes > *give_up_within {
+        if *give_up_after == 0 || service.restart == RestartPolicy::Never {
+            return;
+        }
+        if takes > *give_up_within {
             self.warn(
                 service,
                 &["give_up_after", "give_up_within", "restart_delay"],
@@ -141,6 +144,13 @@ impl Found<'_> {
                      {give_up_within} count"
                 ),
                 format!("let `give_up_within` be longer than {takes}, or `restart_delay` shorter"),
+            );
+        } else if *give_up_within == Span::ZERO {
+            self.warn(
+                service,
+                &["give_up_within", "give_up_after"],
+                format!("service `{name}` never gives up: restarts within {give_up_within} count, and no two are"),
+                "let `give_up_within` be longer than some runs that fail take".to_owned(),
             );
         }
     }
@@ -542,6 +552,9 @@ mod tests {
         assert_eq!(found(&plan("1s", "2s")), [words]);
         assert_eq!(found(&plan("10s", "2s")), [""; 0], "it may");
         assert_eq!(found(&plan("1s", "100ms")), [""; 0], "a healthy run takes the growth away");
+        let words = "4:18: service `a` never gives up: restarts within 0s count, and no two are";
+        assert_eq!(found(&plan("0s", "0s")), [words]);
+        assert_eq!(found(&plan("0s", "0s").replace("= 5", "= 0")), [""; 0]);
     }
 
     #[test]

@@ -718,6 +718,37 @@ fn names_in_targets_that_nobody_has() {
 }
 
 #[test]
+fn what_is_said_of_a_fallback_that_there_is_not() {
+    let void = "has no effect: there is no fallback that could fail\n  hint: name one, fallback_target = \"…\", or leave it out";
+    let services = "[service.x]\ncommand = 'x'\n";
+    check(
+        &format!("last_resort = 'reboot'\nfallback_delay = '2s'\n{services}[target.t]\nservices = ['x']"),
+        &[
+            &format!("x.toml:1:15: warning: `last_resort` {void}"),
+            &format!("x.toml:2:18: warning: `fallback_delay` {void}"),
+        ],
+    );
+    check(
+        &format!(
+            "{services}[group.g]\nfallback_attempts = 1\nfallback_healthy_after = '1s'\nlast_resort = 'end'\n[group.g.target.t]\nservices = ['x']"
+        ),
+        &[
+            &format!("x.toml:4:21: warning: `fallback_attempts` in group `g` {void}"),
+            &format!("x.toml:5:26: warning: `fallback_healthy_after` in group `g` {void}"),
+            &format!("x.toml:6:15: warning: `last_resort` in group `g` {void}"),
+        ],
+    );
+    check(
+        &format!(
+            "last_resort = 'end'\nfallback_target = 's'\n{services}[service.y]\ncommand = 'y'\n\
+             [target.t]\nservices = ['x']\n[target.s]\nservices = ['y']"
+        ),
+        &[],
+    );
+    check(&format!("fallback_delay = '1s'\nlast_resort = 'off'\n{services}"), &[]);
+}
+
+#[test]
 fn a_fallback_that_depends_on_what_fails() {
     let services = "[service.x]\ncommand = 'x'\n[service.y]\ncommand = 'y'\nrequires = ['x']\n";
     let with = |targets: &str, said: &[&str]| {
