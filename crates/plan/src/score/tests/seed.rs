@@ -229,7 +229,7 @@ fn arguments_and_variables_are_not_dropped() {
         "",
         "\"environmentVariable\": [{ \"key\": \"A\", \"value\": \"1\" }, { \"key\": \"A\", \"value\": \"2\" }]",
     );
-    complains(&[twice.clone()], "variable `A` of process `a` is given twice");
+    complains(std::slice::from_ref(&twice), "variable `A` of process `a` is given twice");
     complains(&[twice], "first here\n  hint: take one of them out");
     complains(
         &[usual("a", "", "\"environmentVariable\": [{ \"key\": \"A\" }]")],
