@@ -202,7 +202,7 @@ fn what_is_no_service_is_shown_and_nothing_is_only_what_is_written_elsewhere() {
         .replace("[target.on]", "[target.once]");
     let said = with_plan(&machine, "plan", &new, &[]);
     for line in [
-        "- stop    a             the plan does not ask for it any more\n",
+        "- stop    a             the plan has it in target once, which is not active\n",
         "~ enter   target other  in place of on\n",
         "  update  the plan      shutdown_budget, initial_target\n",
         "  add     target once   new\n",

@@ -535,6 +535,6 @@ fn a_failed_start_says_at_which_step() {
     fails_at("selinux_context = 'no:such:context'", Step::SecurityModule, unknown);
     // Nobody here may raise a limit above the hard one.
     if Process(std::process::id()).status("CapEff").ends_with("fffeffffff") {
-        fails_at("limits = { nofile = 900000 }", Step::ResourceLimits, NOT_ALLOWED);
+        fails_at("limits = { core = 0, nofile = 900000 }", Step::LimitNofile, NOT_ALLOWED);
     }
 }

@@ -89,7 +89,7 @@ complete -c verger -n "__fish_verger_using_subcommand check" -l instance -d 'Whi
 complete -c verger -n "__fish_verger_using_subcommand check" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t''
 never\t''"
-complete -c verger -n "__fish_verger_using_subcommand check" -l elsewhere -d 'They are for another machine: do not look whether users, groups, programs and folders are there'
+complete -c verger -n "__fish_verger_using_subcommand check" -l elsewhere -d 'They are for another machine: do not look whether users, groups, programs, folders and CPUs are there'
 complete -c verger -n "__fish_verger_using_subcommand check" -l json -d 'Print what was found as JSON'
 complete -c verger -n "__fish_verger_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand graph" -l instance -d 'Which daemon is meant, by the name of its instance' -r

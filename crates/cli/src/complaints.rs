@@ -8,8 +8,9 @@ use verger_plan::{Complaint, Severity, Sources};
 
 use crate::terminal::Paint;
 
-/// A longer line is not shown: nobody reads it, and it may be a megabyte.
-const LINE_BYTES_MAX: usize = 400;
+/// Of a line that is wider than a terminal the renderer shows what is around the place. A longer one is not shown: looking through it for
+/// each complaint takes time, and it may be a megabyte.
+const LINE_BYTES_MAX: usize = 4000;
 
 /// A complaint for people, without the line's end after it.
 pub(crate) fn shown(complaint: &Complaint, sources: &Sources, paint: Paint) -> String {
@@ -17,12 +18,17 @@ pub(crate) fn shown(complaint: &Complaint, sources: &Sources, paint: Paint) -> S
         Severity::Error => Level::ERROR.with_name("Error"),
         Severity::Warning => Level::WARNING.with_name("Warning"),
     };
-    let mut group = Group::with_title(level.primary_title(&complaint.message));
     let text = sources.text_of(&complaint.file).unwrap_or("");
-    group = match line_of(text, &complaint.span).filter(|_| complaint.line > 0) {
+    let line = line_of(text, &complaint.span).filter(|_| complaint.line > 0);
+    let expected = complaint.expected.as_ref().map(|expected| format!("expected {expected}"));
+    let title = match &expected {
+        Some(expected) if line.is_none() => format!("{}, {expected}", complaint.message),
+        Some(_) | None => complaint.message.clone(),
+    };
+    let mut group = Group::with_title(level.primary_title(title));
+    group = match line {
         Some(line) => {
-            let mark = AnnotationKind::Primary.span(line.within(&complaint.span));
-            let mark = mark.label(complaint.expected.as_ref().map(|expected| format!("expected {expected}")));
+            let mark = AnnotationKind::Primary.span(line.within(&complaint.span)).label(expected);
             let snippet = Snippet::source(line.text).line_start(complaint.line as usize).path(&complaint.file);
             group.element(snippet.annotation(mark))
         }
@@ -36,7 +42,10 @@ pub(crate) fn shown(complaint: &Complaint, sources: &Sources, paint: Paint) -> S
                 let snippet = Snippet::source(line.text).line_start(also.line as usize).path(&also.file);
                 group.element(snippet.annotation(mark))
             }
-            None => group.element(place(&also.file, also.line, also.column)),
+            None => {
+                let note = Level::NOTE.with_name("Also").message(&also.label);
+                group.element(place(&also.file, also.line, also.column)).element(note)
+            }
         };
     }
     let hint =
@@ -101,4 +110,41 @@ pub(crate) fn as_json(complaint: &Complaint) -> Value {
         }
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn all_shown(text: &str) -> Vec<String> {
+        let reading = verger_plan::read_bytes("x.toml", text.as_bytes(), &verger_plan::NoFiles);
+        reading.complaints.iter().map(|it| shown(it, &reading.sources, Paint::PLAIN)).collect()
+    }
+
+    #[test]
+    fn a_long_line_is_shown_around_the_place() {
+        for before in [0, 50, 100, 250, 300, 350, 400, 430, 900] {
+            let long = "ä".repeat(before);
+            let text = format!("[service.a]\nenvironment = {{ A = \"{long}\", B = [], C = \"{long}\" }}\n");
+            let [.., shown] = &*all_shown(&text) else { panic!("nothing is said") };
+            let lines: Vec<&str> = shown.lines().collect();
+            assert!(lines[1].ends_with(&format!("x.toml:2:{}", 29 + before)), "{shown}");
+            assert!(lines[4].ends_with("^^ expected strings only"), "{shown}");
+            let column = lines[4].chars().take_while(|it| *it != '^').count();
+            assert_eq!(lines[3].chars().skip(column).take(2).collect::<String>(), "[]", "{shown}");
+            assert!(lines[3].chars().count() < 150, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_to_be_shown_takes_no_word_along() {
+        let long = "d".repeat(5000);
+        let text = format!("[service.a]\nenvironment = {{ A = \"{long}\", B = [], A = \"\" }}\n");
+        let all = all_shown(&text).join("\n");
+        assert!(all.contains("holds an array, expected strings only\n"), "{all}");
+        for word in ["x.toml:2:5029", "`A` is given twice", "first here", "x.toml:2:17", "take one of them out"] {
+            assert!(all.contains(word), "{word}: {all}");
+        }
+        assert!(all.len() < 1000, "{all}");
+    }
 }

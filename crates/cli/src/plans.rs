@@ -19,6 +19,7 @@ use crate::complaints;
 use crate::end_check::LateEnd;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
+use crate::unmet;
 use crate::words;
 
 /// The file name that means standard input.
@@ -241,8 +242,9 @@ fn on_this_machine(plan: &Plan, reading: &Reading) -> Vec<Complaint> {
     let mut machine = Machine { known: BTreeMap::new() };
     let mut found = Vec::new();
     let mut left_out = 0;
+    let steps = unmet::commands(plan);
     for service in &plan.services {
-        for fault in machine.look(service) {
+        for fault in machine.look(service, steps.contains(service.name.as_str())) {
             if reading.complaints.len() + found.len() < COMPLAINTS_MAX {
                 found.push(fault.complaint(service, reading));
             } else {
@@ -324,6 +326,9 @@ impl Missing {
     }
 }
 
+/// Where the kernel tells of the CPUs.
+const PROCESSORS: &str = "/sys/devices/system/cpu";
+
 /// What was looked up already: ten thousand services may run the same program.
 struct Machine {
     known: BTreeMap<Asked, Option<u16>>,
@@ -333,7 +338,8 @@ struct Machine {
 type Asked = (&'static str, String, Option<Vec<u8>>);
 
 impl Machine {
-    fn look(&mut self, service: &Service) -> Vec<Missing> {
+    /// All that is not there for a service. `is_step`: it is a command of recovery.
+    fn look(&mut self, service: &Service, is_step: bool) -> Vec<Missing> {
         let mut found = Vec::new();
         if !service.user.is_empty()
             && let Some(errno) = self.ask("user", &service.user, None, || user(&service.user))
@@ -347,10 +353,42 @@ impl Machine {
                 found.push(unknown("group", keys, service, group, errno));
             }
         }
-        found.extend(self.look_for_program(service));
+        found.extend(self.look_for_program(service, is_step));
         found.extend(self.look_for_folders(service));
         found.extend(self.look_for_modules(service));
+        // Its conditions and steps run where it does.
+        if !is_step && service.program != PROBE {
+            found.extend(self.look_for_processors(service));
+        }
         found
+    }
+
+    /// The CPUs that it is to run on. One that is there and switched off may be switched on.
+    fn look_for_processors(&mut self, service: &Service) -> Option<Missing> {
+        let wanted = &service.cpu_affinity;
+        let is_missing = |cpu: &&u32| {
+            let name = format!("{PROCESSORS}/cpu{cpu}");
+            self.ask("cpu", &name, None, || (!Path::new(&name).exists()).then_some(ENOENT)).is_some()
+        };
+        let missing: Vec<&u32> = wanted.iter().filter(is_missing).collect();
+        // Where this is not told, nothing is known.
+        let there = std::fs::read_to_string(format!("{PROCESSORS}/present")).ok().filter(|_| !missing.is_empty())?;
+        let void = match missing.len() == wanted.len() {
+            true => "this service cannot start",
+            false => "it runs on the others that are named",
+        };
+        Some(Missing {
+            severity: Severity::Warning,
+            keys: &["cpu_affinity"],
+            message: match missing.as_slice() {
+                [one] => format!("this machine has no CPU {one}"),
+                [first, others @ ..] => {
+                    format!("this machine has no CPU {first}, and {} more are not there", others.len())
+                }
+                [] => return None,
+            },
+            hint: Some(format!("this machine has CPUs {}: {void}", there.trim())),
+        })
     }
 
     /// The security modules that its names are of. Which names they know is seen at a start only.
@@ -414,28 +452,30 @@ impl Machine {
         found
     }
 
-    fn look_for_program(&mut self, service: &Service) -> Option<Missing> {
-        if !service.ready.has_program() {
-            return None;
-        }
-        let program = &service.program;
-        let missing = |message: String, hint: &str| Missing {
+    /// Its own program, or the one that a condition asks.
+    fn look_for_program(&mut self, service: &Service, is_step: bool) -> Option<Missing> {
+        let (program, void) = match unmet::look(service) {
+            Some([kind, program, ..]) if kind == "command" => (program, "this condition is not met"),
+            Some(_) => return None,
+            None if !service.ready.has_program() => return None,
+            None if is_step => (&service.program, "this step does nothing"),
+            None => (&service.program, "this service cannot start; the others can"),
+        };
+        let missing = |message: String, hint: String| Missing {
             severity: Severity::Warning,
             keys: &["program", "command"],
             message,
-            hint: Some(hint.to_owned()),
+            hint: Some(hint),
         };
+        let not_executable = || format!("`chmod +x` it; until then {}", void.split(';').next().unwrap_or(void));
         if program.contains('/') {
             let path = Path::new(&service.working_directory).join(program);
             let errno = self.ask("path", &path.display().to_string(), None, || executable(&path))?;
             return Some(match errno {
-                EACCES => missing(
-                    format!("`{program}` is not executable"),
-                    "`chmod +x` it; until then this service cannot start",
-                ),
+                EACCES => missing(format!("`{program}` is not executable"), not_executable()),
                 errno => missing(
                     format!("`{program}` is not there: {}", words::errno(errno)),
-                    "until it is, this service cannot start; the others can",
+                    format!("until it is, {void}"),
                 ),
             });
         }
@@ -451,14 +491,8 @@ impl Machine {
             resolve(program.as_bytes(), path.as_deref(), &mut [0; PATH_BYTES_MAX]).err().map(errno_of)
         })?;
         Some(match errno {
-            EACCES => missing(
-                format!("`{program}` is on PATH, and not executable"),
-                "`chmod +x` it; until then this service cannot start",
-            ),
-            _ => missing(
-                format!("there is no `{program}` on PATH"),
-                "until there is, this service cannot start; the others can",
-            ),
+            EACCES => missing(format!("`{program}` is on PATH, and not executable"), not_executable()),
+            _ => missing(format!("there is no `{program}` on PATH"), format!("until there is, {void}")),
         })
     }
 

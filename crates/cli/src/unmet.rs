@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use verger_engine::image::{Condition, ExitCodes, Need, PROBE, Plan, Ready, RecoveryAction, RestartPolicy, Service};
+use verger_engine::image::{
+    Condition, ExitCodes, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
+};
 use verger_engine::time::Span;
 use verger_plan::{COMPLAINTS_MAX, Complaint, Reading, Severity};
 
@@ -51,16 +53,39 @@ fn started(plan: &Plan) -> BTreeSet<&str> {
 
 /// Whom a step starts, or runs as its command: of a recovery set, or of a group's last resort.
 fn in_steps(plan: &Plan) -> impl Iterator<Item = &str> {
-    let steps = plan.recovery.iter().flat_map(|set| &set.steps);
-    let steps = steps.chain(plan.groups.iter().flat_map(|group| &group.last_resort));
-    steps.filter_map(|step| match &step.action {
-        RecoveryAction::Command { service } | RecoveryAction::Start { service } => Some(service.as_str()),
-        RecoveryAction::Switch { .. }
+    let started = steps(plan).filter_map(|step| match &step.action {
+        RecoveryAction::Start { service } => Some(service.as_str()),
+        RecoveryAction::Command { .. }
+        | RecoveryAction::Switch { .. }
         | RecoveryAction::Stop
         | RecoveryAction::WithholdWatchdog
         | RecoveryAction::End
         | RecoveryAction::Reboot => None,
-    })
+    });
+    started.chain(steps(plan).filter_map(command))
+}
+
+/// The services that are commands of steps.
+pub(crate) fn commands(plan: &Plan) -> BTreeSet<&str> {
+    steps(plan).filter_map(command).collect()
+}
+
+fn steps(plan: &Plan) -> impl Iterator<Item = &RecoveryStep> {
+    let steps = plan.recovery.iter().flat_map(|set| &set.steps);
+    steps.chain(plan.groups.iter().flat_map(|group| &group.last_resort))
+}
+
+/// The service of a step's command.
+fn command(step: &RecoveryStep) -> Option<&str> {
+    match &step.action {
+        RecoveryAction::Command { service } => Some(service),
+        RecoveryAction::Start { .. }
+        | RecoveryAction::Switch { .. }
+        | RecoveryAction::Stop
+        | RecoveryAction::WithholdWatchdog
+        | RecoveryAction::End
+        | RecoveryAction::Reboot => None,
+    }
 }
 
 /// Whom a condition starts: from what its probe is told, or, where somebody sets it, from what waits for that.
@@ -132,7 +157,10 @@ impl Found<'_> {
         // A healthy run takes the growth of the rests away, so only the first is certain.
         let rest = (*restart_delay).min(*restart_delay_max);
         let takes = Span(rest.0.saturating_mul(u64::from(*give_up_after)));
-        if *give_up_after > 0 && service.restart != RestartPolicy::Never && takes > *give_up_within {
+        if *give_up_after == 0 || service.restart == RestartPolicy::Never {
+            return;
+        }
+        if takes > *give_up_within {
             self.warn(
                 service,
                 &["give_up_after", "give_up_within", "restart_delay"],
@@ -141,6 +169,13 @@ impl Found<'_> {
                      {give_up_within} count"
                 ),
                 format!("let `give_up_within` be longer than {takes}, or `restart_delay` shorter"),
+            );
+        } else if *give_up_within == Span::ZERO {
+            self.warn(
+                service,
+                &["give_up_within", "give_up_after"],
+                format!("service `{name}` never gives up: restarts within {give_up_within} count, and no two are"),
+                "let `give_up_within` be longer than some runs that fail take".to_owned(),
             );
         }
     }
@@ -266,15 +301,7 @@ impl Found<'_> {
         for group in &plan.groups {
             let Some(fallback) = group.targets.iter().find(|target| target.name == group.fallback) else { continue };
             let limit = fallback.transition_timeout;
-            let commands = group.last_resort.iter().filter_map(|step| match &step.action {
-                RecoveryAction::Command { service } => services.get(service.as_str()),
-                RecoveryAction::Switch { .. }
-                | RecoveryAction::Stop
-                | RecoveryAction::Start { .. }
-                | RecoveryAction::WithholdWatchdog
-                | RecoveryAction::End
-                | RecoveryAction::Reboot => None,
-            });
+            let commands = group.last_resort.iter().filter_map(command).filter_map(|name| services.get(name));
             for command in commands.filter(|command| command.start_timeout > limit) {
                 self.warn(
                     command,
@@ -308,16 +335,21 @@ fn reached<'p, I: Iterator<Item = &'p str>>(
 
 /// The variable that the probe of a condition looks at, and the value it is to have.
 fn looked_up(probe: &Service) -> Option<(&str, Option<&str>)> {
+    match look(probe)? {
+        [kind, variable, value @ ..] if kind == "variable" => Some((variable, value.first().map(String::as_str))),
+        _ => None,
+    }
+}
+
+/// What the probe of a condition looks at: a kind, and the words that belong to it.
+pub(crate) fn look(probe: &Service) -> Option<&[String]> {
     let mut words = probe.argv.get(1..).filter(|_| probe.program == PROBE)?;
     while let [option, _, rest @ ..] = words
         && option.starts_with("--")
     {
         words = rest;
     }
-    match words {
-        [kind, variable, value @ ..] if kind == "variable" => Some((variable, value.first().map(String::as_str))),
-        _ => None,
-    }
+    Some(words)
 }
 
 /// Why a service never is as far as a condition says, and what to do about it; `None` where it may be.
@@ -542,6 +574,9 @@ mod tests {
         assert_eq!(found(&plan("1s", "2s")), [words]);
         assert_eq!(found(&plan("10s", "2s")), [""; 0], "it may");
         assert_eq!(found(&plan("1s", "100ms")), [""; 0], "a healthy run takes the growth away");
+        let words = "4:18: service `a` never gives up: restarts within 0s count, and no two are";
+        assert_eq!(found(&plan("0s", "0s")), [words]);
+        assert_eq!(found(&plan("0s", "0s").replace("= 5", "= 0")), [""; 0]);
     }
 
     #[test]

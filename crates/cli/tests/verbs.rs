@@ -227,6 +227,52 @@ fn folders_that_are_not_there_are_told_before_anything_starts() {
 }
 
 #[test]
+fn programs_of_conditions_and_steps_that_are_not_there_are_told() {
+    let scene = Scene::empty("verbs-programs");
+    let plan = "[service.web]\ncommand = \"sleep 1000\"\ngive_up_after = 3\n\
+                conditions = [{ command = \"/nowhere/look\" }, { command = [\"nowhere-at-all\"] }, { command = \"true\" }]\n\
+                recovery = [{ command = \"/etc/passwd\" }, { command = \"/nowhere/mend\" }, { command = \"true\" }]\n";
+    let file = scene.write("plan.toml", plan);
+    let (status, said, words) = scene.ask(&["check", file.to_str().unwrap()]);
+    assert!(status == 0 && said.contains("4 warnings"), "{said}{words}");
+    for (told, place, hint) in [
+        ("`/nowhere/look` is not there", "plan.toml:4:15", "until it is, this condition is not met\n"),
+        ("there is no `nowhere-at-all` on PATH", "plan.toml:4:46", "until there is, this condition is not met\n"),
+        ("`/etc/passwd` is not executable", "plan.toml:5:13", "`chmod +x` it; until then this step does nothing\n"),
+        ("`/nowhere/mend` is not there", "plan.toml:5:42", "until it is, this step does nothing\n"),
+    ] {
+        let about = words.split("Warning: ").find(|it| it.starts_with(told)).unwrap_or_default();
+        assert!(about.contains(place) && about.contains(hint), "{told}: {words}");
+    }
+    let (_, said, _) = scene.ask(&["check", "--elsewhere", file.to_str().unwrap()]);
+    assert!(!said.contains("warning"), "{said}");
+}
+
+#[test]
+fn processors_that_this_machine_does_not_have_are_told() {
+    let scene = Scene::empty("verbs-processors");
+    let there = std::fs::read_to_string("/sys/devices/system/cpu/present").unwrap();
+    let there = format!("this machine has CPUs {}: ", there.trim());
+    let check = |cpus: &str| {
+        let plan = format!(
+            "[service.web]\ncommand = \"sleep 1000\"\ncpu_affinity = {cpus}\nconditions = [{{ variable = \"PATH\" }}]\n"
+        );
+        let (status, _, words) = scene.ask(&["check", scene.write("plan.toml", &plan).to_str().unwrap()]);
+        assert_eq!(status, 0);
+        words
+    };
+    assert_eq!(check("[0]"), "");
+    let words = check("[0, 8191]");
+    for told in ["no CPU 8191\n", "plan.toml:3:16", &there, "it runs on the others that are named\n"] {
+        assert!(words.contains(told), "{told}: {words}");
+    }
+    let words = check("'8189-8191'");
+    assert!(words.contains("no CPU 8189, and 2 more are not there\n"), "{words}");
+    assert!(words.contains(&format!("{there}this service cannot start\n")), "{words}");
+    assert_eq!(words.matches("Warning").count(), 1, "{words}");
+}
+
+#[test]
 fn a_fifo_is_no_plan_and_is_not_waited_for() {
     let scene = Scene::empty("verbs-fifo");
     let fifo = scene.write("fifo.toml", "");

@@ -39,7 +39,7 @@ fn what_the_kernel_refuses_names_its_step() {
         ("cpu", Step::Affinity, EINVAL, &|recipe| recipe.affinity = &[0, 0, 0, 0, 1 << 63]),
         ("badness", Step::OomScore, EINVAL, &|recipe| recipe.oom_score_adjust = Some(1001)),
         ("badness", Step::OomScore, EINVAL, &|recipe| recipe.oom_score_adjust = Some(i16::MIN)),
-        ("soft above hard", Step::ResourceLimits, EINVAL, &|recipe| recipe.resource_limits = &inverted),
+        ("soft above hard", Step::LimitCore, EINVAL, &|recipe| recipe.resource_limits = &inverted),
         ("no such limit", Step::ResourceLimits, EINVAL, &|recipe| recipe.resource_limits = &unknown),
         ("group -1", Step::SetGid, EINVAL, &|recipe| recipe.gid = Some(u32::MAX)),
         ("user -1", Step::SetUid, EINVAL, &|recipe| recipe.uid = Some(u32::MAX)),
@@ -135,9 +135,11 @@ fn without_the_right_to_raise_limits() {
             let kept = u64::MAX >> 24 & !(1 << SYS_RESOURCE);
             let (text, _) = run_by(&mut spawner, &["/bin/sh", "-c", "ulimit -Hn"], |_| {}).unwrap();
             let hard: u64 = text.trim().parse().unwrap();
-            let raised = [ResourceLimit { resource: libc::RLIMIT_NOFILE as u8, soft: hard, hard: hard + 1 }];
+            let raised = ResourceLimit { resource: libc::RLIMIT_NOFILE as u8, soft: hard, hard: hard + 1 };
+            let lowered = |resource: u32| ResourceLimit { resource: resource as u8, soft: 0, hard: 0 };
+            let limits = [lowered(libc::RLIMIT_CORE), raised, lowered(libc::RLIMIT_MSGQUEUE)];
             drop_from_us(SYS_RESOURCE as u32);
-            assert_eq!(failure(way, |recipe| recipe.resource_limits = &raised), (Step::ResourceLimits, EPERM));
+            assert_eq!(failure(way, |recipe| recipe.resource_limits = &limits), (Step::LimitNofile, EPERM));
             assert_eq!(failure(way, |recipe| recipe.oom_score_adjust = Some(-1000)), (Step::OomScore, EACCES));
             // What we do not have we cannot give.
             let wished = kept & 0x1ff_ffff_ffff | 1 << SYS_RESOURCE;
@@ -223,7 +225,7 @@ const BROKEN: &[Broken] = &[
     }),
     ("affinity", Step::Affinity, libc::SYS_sched_setaffinity, None, |recipe| recipe.affinity = &[1]),
     ("nice", Step::Nice, libc::SYS_setpriority, None, |recipe| recipe.nice = Some(1)),
-    ("limits", Step::ResourceLimits, libc::SYS_prlimit64, None, |recipe| {
+    ("limits", Step::LimitCore, libc::SYS_prlimit64, None, |recipe| {
         recipe.resource_limits = &[ResourceLimit { resource: 4, soft: 0, hard: 0 }];
     }),
     ("personality", Step::Personality, libc::SYS_personality, None, |recipe| recipe.personality = Some(0)),

@@ -29,6 +29,8 @@ pub(crate) struct Written {
     place: Place,
     of: Of,
     draft: RecoveryDraft,
+    /// Where it is said which restarts count, for a set with a table of its own.
+    within: Option<Place>,
 }
 
 /// Whose steps they are.
@@ -52,12 +54,13 @@ impl Written {
             give_up_within: service.give_up_within,
             steps,
         };
-        Written { name: service.name.clone(), place, of: Of::Service, draft }
+        Written { name: service.name.clone(), place, of: Of::Service, draft, within: None }
     }
 
     /// The last resort of a group.
     pub(crate) fn last(group: String, at: Place, steps: Vec<Step>) -> Written {
-        Written { name: group, place: at, of: Of::Group, draft: RecoveryDraft { steps, ..RecoveryDraft::default() } }
+        let draft = RecoveryDraft { steps, ..RecoveryDraft::default() };
+        Written { name: group, place: at, of: Of::Group, draft, within: None }
     }
 
     /// `recovery set `x``, ``recovery` of service `x``.
@@ -140,7 +143,8 @@ pub(crate) fn read(root: &Table, names: &Names, found: &mut Findings) -> Vec<Wri
                 Said::new(format!("recovery set `{}` lists no services", quoted(&entry.key)))
             });
         }
-        sets.push(Written { name: entry.key.clone(), place: entry.key_place, of: Of::Set, draft });
+        let within = table.get("give_up_within").map(|node| node.place);
+        sets.push(Written { name: entry.key.clone(), place: entry.key_place, of: Of::Set, draft, within });
     }
     sets
 }
@@ -460,6 +464,29 @@ fn warn_of_counts(set: &Written, plan: &Plan, places: &Places, found: &mut Findi
     }
     if set.of == Of::Service {
         return;
+    }
+    let restarted: Vec<&Service> = members().filter(|it| it.restart != RestartPolicy::Never).collect();
+    let rest = restarted.iter().map(|it| it.restart_delay.min(it.restart_delay_max)).min();
+    // All of them may fail at once, and again after their rest; a healthy run takes the growth of the rests away.
+    let rounds = u64::from(set.draft.give_up_after).checked_div(restarted.len() as u64);
+    if let (Some(rest), Some(rounds), within) = (rest, rounds, set.draft.give_up_within)
+        && set.draft.give_up_after > 0
+    {
+        let takes = Span(rest.0.saturating_mul(rounds));
+        let (limit, place) = (set.draft.give_up_after, set.within.unwrap_or(set.place));
+        if takes > within {
+            found.warning(place, || {
+                Said::new(format!(
+                    "{described} never gives up: {limit} restarts take {takes} at the least, and those within {within} count"
+                ))
+                .hint(format!("let `give_up_within` be longer than {takes}, or `restart_delay` shorter"))
+            });
+        } else if within == Span::ZERO {
+            found.warning(place, || {
+                Said::new(format!("{described} never gives up: restarts within {within} count, and no two are"))
+                    .hint("let `give_up_within` be longer than some runs that fail take")
+            });
+        }
     }
     for service in members().filter(|it| places.key(&it.name, "recovery").is_none()) {
         for key in ["give_up_after", "give_up_within"] {

@@ -165,9 +165,30 @@ pub(crate) fn settle(root: &Table, plan: &mut Plan, places: &Places, names: &Nam
     }
     complain_of_conflicts(root, plan, found);
     for group in &plan.groups {
-        let place = holder(root, &group.name).and_then(|table| table.get("fallback_target")).map(|node| node.place);
-        if let Some(place) = place {
-            warn_of_fallback(group, plan, place, found);
+        let Some(table) = holder(root, &group.name) else { continue };
+        match table.get("fallback_target") {
+            Some(node) => warn_of_fallback(group, plan, node.place, found),
+            None => warn_without_fallback(group, table, found),
+        }
+    }
+}
+
+/// Warns of what is said about a fallback that there is not, unless it is what holds anyway. (Steps of a last resort come later, and are
+/// refused then.)
+fn warn_without_fallback(group: &Group, table: &Table, found: &mut Findings) {
+    let owner = if group.name.is_empty() { Owner::Plan } else { Owner::Group(group.name.clone()) };
+    let standard = Group::default();
+    for (key, is_standard) in [
+        ("fallback_attempts", group.fallback_attempts == standard.fallback_attempts),
+        ("fallback_delay", group.fallback_delay == standard.fallback_delay),
+        ("fallback_healthy_after", group.fallback_healthy_after == standard.fallback_healthy_after),
+        ("last_resort", group.last_resort.is_empty() || group.last_resort == standard.last_resort),
+    ] {
+        if let Some(node) = table.get(key).filter(|_| !is_standard) {
+            found.warning(node.place, || {
+                Said::new(format!("`{key}`{owner} has no effect: there is no fallback that could fail"))
+                    .hint("name one, fallback_target = \"…\", or leave it out")
+            });
         }
     }
 }

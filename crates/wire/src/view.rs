@@ -5,7 +5,7 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
-use verger_engine::image::{ActionView, ChangedPart, HandleView, Image, PROBE, SourceView};
+use verger_engine::image::{ActionView, ChangedPart, HandleView, Image, PROBE, ResourceLimit, SourceView};
 use verger_engine::life::{
     self, Decider, GroupPhase, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure,
     TrialNews,
@@ -257,6 +257,30 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
                 })
             };
             service.descriptors().filter_map(file).collect()
+        }
+        Step::LimitCpu
+        | Step::LimitFsize
+        | Step::LimitData
+        | Step::LimitStack
+        | Step::LimitCore
+        | Step::LimitRss
+        | Step::LimitNproc
+        | Step::LimitNofile
+        | Step::LimitMemlock
+        | Step::LimitAs
+        | Step::LimitLocks
+        | Step::LimitSigpending
+        | Step::LimitMsgqueue
+        | Step::LimitNice
+        | Step::LimitRtprio
+        | Step::LimitRttime => {
+            let asked = service.resource_limits().find(|asked| failure.step.limit() == Some(asked.resource));
+            let amount = |most: u64| if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
+            let both = |ResourceLimit { soft, hard, .. }| match soft == hard {
+                true => amount(soft),
+                false => format!("{} (soft), {} (hard)", amount(soft), amount(hard)),
+            };
+            asked.map(both).into_iter().collect()
         }
         Step::Arguments => service.arguments_from_name().map(str::to_owned).into_iter().collect(),
         Step::Fork

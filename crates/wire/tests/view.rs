@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use verger_engine::causes::{Actor, Cause, Link, RootKind};
-use verger_engine::image::{Image, Limits, Plan, Ready, RestartPolicy, Service, build};
+use verger_engine::image::{Image, Limits, Plan, Ready, ResourceLimit, RestartPolicy, Service, build};
 use verger_engine::life::{
     CommandId, Failure, FaultKind, LifeEffect, Outcome, PhaseKind, Request, Resource, Scope, Verb,
 };
@@ -195,6 +195,23 @@ fn why_leads_from_what_is_seen_to_its_root() {
     assert_eq!(why["history"].as_array().unwrap().len(), 2);
     assert_eq!(desk.shown("db")["failure"], json!({ "kind": "start", "step": "program", "errno": 2 }));
     assert_eq!(desk.shown("db")["last_order"], json!({ "kind": "start_failed", "step": "program", "errno": 2 }));
+}
+
+#[test]
+fn a_limit_that_was_refused_is_told_with_what_was_asked() {
+    let limit = |resource, soft, hard| ResourceLimit { resource, soft, hard };
+    for (step, about) in [
+        (Step::LimitNofile, "1024 (soft), 900000 (hard)"),
+        (Step::LimitMemlock, "unlimited"),
+        (Step::LimitCore, ""),
+        (Step::ResourceLimits, ""),
+    ] {
+        let limits = vec![limit(7, 1024, 900_000), limit(8, u64::MAX, u64::MAX)];
+        let mut desk = Desk::new(vec![service("db", |db| db.resource_limits = limits)]);
+        desk.tell(Event::Run(RunEvent::SpawnFailed { run: desk.spawned[0], failure: StartFailure { step, errno: 1 } }));
+        let why = view::why(&desk.engine, desk.slot("db")).unwrap();
+        assert_eq!(why.about.join(", "), about, "{step}");
+    }
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! `verger plan`, `verger apply`, `verger confirm`, `verger rollback`: another plan for a daemon that runs, seen first.
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use verger_client::{ClientError, Connection};
-use verger_engine::image::{Edit, PartKind};
+use verger_engine::image::{self, Edit, Image, PartKind};
 use verger_engine::preview::Act;
 use verger_engine::time::Span;
 use verger_wire::message::{CauseKind, Change, Changes, Error, PartChange, TargetChange, Verdict, VerdictKind};
@@ -91,39 +93,79 @@ fn digest(text: &str) -> Result<u64, String> {
     verger_wire::digest::from_text(text).ok_or_else(|| "a digest has 16 hexadecimal digits".to_owned())
 }
 
+/// A compiled plan, ready to be sent.
+struct Sealed {
+    /// In a file that cannot change any more.
+    file: OwnedFd,
+    /// The digest of the plan that it was made for, if for one.
+    base: Option<u64>,
+    lists: Lists,
+}
+
 impl What {
-    /// The compiled plan, in a file that cannot change any more; and the digest of the plan that it was made for, if for one.
-    fn sealed(&self, setting: &Setting) -> Result<(OwnedFd, Option<u64>), Trouble> {
-        if self.add {
+    fn sealed(&self, setting: &Setting) -> Result<Sealed, Trouble> {
+        let (image, base) = if self.add {
             let (image, base) = plans::added_to_the_plan_in_force(setting, &self.file)?;
-            return Ok((launch::seal(&image)?, Some(base)));
+            (image, Some(base))
+        } else {
+            let ready = plans::ready(setting, &self.file, Where::Here, None)?;
+            plans::tell_not_applied(setting, ready.reading.as_ref());
+            (ready.image, None)
+        };
+        Ok(Sealed { file: launch::seal(&image)?, base, lists: Lists::of(image) })
+    }
+}
+
+/// Which targets of a plan list a service, by its name.
+#[derive(Default)]
+struct Lists(BTreeMap<String, Vec<String>>);
+
+impl Lists {
+    /// Of an image that is none nothing is known: the daemon says so.
+    fn of(image: Vec<u8>) -> Lists {
+        let mut lists = Lists::default();
+        let Ok(image) = Image::verify(Arc::new(image)) else { return lists };
+        for group in image::plan_of(&image).groups {
+            let slash = if group.name.is_empty() { "" } else { "/" };
+            for target in group.targets {
+                for service in target.services {
+                    lists.0.entry(service).or_default().push(format!("{}{slash}{}", group.name, target.name));
+                }
+            }
         }
-        let ready = plans::ready(setting, &self.file, Where::Here, None)?;
-        plans::tell_not_applied(setting, ready.reading.as_ref());
-        Ok((launch::seal(&ready.image)?, None))
+        lists
+    }
+
+    /// Why a service that the plan has is not asked for by it.
+    fn why_not_asked_for(&self, service: &str) -> String {
+        match self.0.get(service).map(Vec::as_slice) {
+            None | Some([]) => "the plan does not ask for it any more".to_owned(),
+            Some([target]) => format!("the plan has it in target {target}, which is not active"),
+            Some(targets) => format!("the plan has it in targets {}, none of which is active", targets.join(", ")),
+        }
     }
 }
 
 impl Plan {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
-        let (plan, from) = self.what.sealed(setting)?;
+        let Sealed { file, base, lists } = self.what.sealed(setting)?;
         let mut connection = reach::connect(setting)?;
-        let changes = connection.preview(&plan, from).map_err(|error| refused(setting, &error))?;
+        let changes = connection.preview(&file, base).map_err(|error| refused(setting, &error))?;
         if self.json {
             return setting.terminal.say_json(&json!(changes));
         }
-        setting.terminal.say(&shown(setting, &changes))
+        setting.terminal.say(&shown(setting, &changes, &lists))
     }
 }
 
 impl Apply {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
-        let (plan, base) = self.what.sealed(setting)?;
+        let Sealed { file, base, lists } = self.what.sealed(setting)?;
         let mut connection = reach::connect(setting)?;
         let from = self.from.or(base);
-        let changes = connection.preview(&plan, from).map_err(|error| refused(setting, &error))?;
+        let changes = connection.preview(&file, from).map_err(|error| refused(setting, &error))?;
         if !self.json {
-            setting.terminal.say(&shown(setting, &changes))?;
+            setting.terminal.say(&shown(setting, &changes, &lists))?;
         }
         // Just what was shown: another plan in force meanwhile is refused.
         let seen = changes.from.as_deref().map_or(Ok(0), digest).ok();
@@ -131,7 +173,7 @@ impl Apply {
             let _waiting = Waiting::begin(setting, None);
             let span = |span: Span| Duration::from_nanos(span.0);
             connection.set_patience(None);
-            connection.apply(&plan, seen, Some(span(self.within)), self.confirm.map(span))
+            connection.apply(&file, seen, Some(span(self.within)), self.confirm.map(span))
         };
         told(setting, verdict.map_err(|error| refused(setting, &error))?, self.json)
     }
@@ -205,8 +247,8 @@ fn where_told(setting: &Setting, name: &str) -> String {
 }
 
 /// What a plan would do, a line each: the services, then which targets become active, then what else is described otherwise.
-fn shown(setting: &Setting, changes: &Changes) -> String {
-    let lines: Vec<Line> = (changes.changes.iter().map(of_service_change))
+fn shown(setting: &Setting, changes: &Changes, lists: &Lists) -> String {
+    let lines: Vec<Line> = (changes.changes.iter().map(|change| of_service_change(change, lists)))
         .chain(changes.targets.iter().map(of_target))
         .chain(changes.parts.iter().map(of_part))
         .collect();
@@ -249,14 +291,14 @@ struct Line {
     why: String,
 }
 
-fn of_service_change(change: &Change) -> Line {
+fn of_service_change(change: &Change, lists: &Lists) -> Line {
     let (mark, tone) = match change.act {
         Act::Start => ("+", Tone::Good),
         Act::Stop => ("-", Tone::Bad),
         Act::Restart => ("~", Tone::Uneasy),
         Act::Update | Act::Add | Act::Remove => (" ", Tone::Plain),
     };
-    Line { mark, tone, act: change.act.word(), what: change.service.clone(), why: why(change) }
+    Line { mark, tone, act: change.act.word(), what: change.service.clone(), why: why(change, lists) }
 }
 
 fn of_target(change: &TargetChange) -> Line {
@@ -285,7 +327,7 @@ fn of_part(part: &PartChange) -> Line {
 }
 
 /// Why something would be done about a service.
-fn why(change: &Change) -> String {
+fn why(change: &Change, lists: &Lists) -> String {
     let on = change.on.as_deref().unwrap_or("another");
     let keys = if change.for_another_run.is_empty() { &change.keys } else { &change.for_another_run };
     let others: Vec<&str> = change.keys.iter().filter(|key| !keys.contains(key)).map(String::as_str).collect();
@@ -304,12 +346,34 @@ fn why(change: &Change) -> String {
         (_, Some(CauseKind::Unneeded)) => format!("{on} does not need it any more"),
         (_, Some(CauseKind::Conflicts)) => format!("conflicts with {on}"),
         (Act::Start, _) => "the plan asks for it".to_owned(),
-        (Act::Stop, _) => "the plan does not ask for it any more".to_owned(),
+        (Act::Stop, _) => lists.why_not_asked_for(&change.service),
         (Act::Restart, _) => String::new(),
     };
     if others.is_empty() || change.act == Act::Update {
         because
     } else {
         format!("{because}; also {}", others.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_of_targets_that_are_not_active_is_told_which() {
+        let text = "[service.a]\ncommand = 'a'\n[service.b]\ncommand = 'b'\n[service.c]\ncommand = 'c'\n\
+                    [target.t]\nservices = ['a']\n[group.g.target.u]\nservices = ['b']\n[group.g.target.v]\nservices = ['b']\n";
+        let reading = verger_plan::read_bytes("x.toml", text.as_bytes(), &verger_plan::NoFiles);
+        let lists = Lists::of(verger_plan::compile(&reading.plan.unwrap()).unwrap());
+        for (service, words) in [
+            ("a", "the plan has it in target t, which is not active"),
+            ("b", "the plan has it in targets g/u, g/v, none of which is active"),
+            ("c", "the plan does not ask for it any more"),
+            ("d", "the plan does not ask for it any more"),
+        ] {
+            assert_eq!(lists.why_not_asked_for(service), words);
+        }
+        assert_eq!(Lists::of(Vec::new()).why_not_asked_for("a"), "the plan does not ask for it any more");
     }
 }

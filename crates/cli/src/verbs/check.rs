@@ -16,7 +16,7 @@ use crate::words;
 /// Check plans without running anything
 ///
 /// Every complaint about the text is told at once, each with its place, what was expected and what to do. Once the
-/// text has no errors, users, groups, programs, folders and the controllers of limits are looked for on this machine; and a plan that cannot end
+/// text has no errors, users, groups, programs, folders, CPUs and the controllers of limits are looked for on this machine; and a plan that cannot end
 /// within its `shutdown_budget` is warned of, with the chain of services that takes longest. So are services that
 /// nothing starts, conditions that nobody can satisfy, and times too short for what is to happen in them. What a text
 /// asks for and verger does not do is listed as not applied, and conditions that somebody has to set are named. Exit status: 0 no errors (there may be warnings), 1
@@ -29,7 +29,7 @@ pub(super) struct Check {
     /// See whether they can end within this time, whatever budget they have themselves: 10s, 1m30s
     #[arg(long, value_name = "TIME", value_parser = super::orders::duration)]
     budget: Option<Span>,
-    /// They are for another machine: do not look whether users, groups, programs and folders are there
+    /// They are for another machine: do not look whether users, groups, programs, folders and CPUs are there
     #[arg(long)]
     elsewhere: bool,
     /// Print what was found as JSON

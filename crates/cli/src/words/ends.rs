@@ -38,6 +38,9 @@ const EADDRNOTAVAIL: u16 = 99;
 
 /// What to do about a start that failed, as far as that can be told from where and how it failed.
 pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
+    if step.limit().is_some() {
+        return start_hint(Step::ResourceLimits, number);
+    }
     Some(match (step, number) {
         (Step::Program, ENOENT) => "give the program's whole path in `command`, or put its folder on `PATH`",
         (Step::Exec, ENOENT | ENOTDIR) => {
@@ -103,6 +106,22 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
             | Step::Nice
             | Step::OomScore
             | Step::ResourceLimits
+            | Step::LimitCpu
+            | Step::LimitFsize
+            | Step::LimitData
+            | Step::LimitStack
+            | Step::LimitCore
+            | Step::LimitRss
+            | Step::LimitNproc
+            | Step::LimitNofile
+            | Step::LimitMemlock
+            | Step::LimitAs
+            | Step::LimitLocks
+            | Step::LimitSigpending
+            | Step::LimitMsgqueue
+            | Step::LimitNice
+            | Step::LimitRtprio
+            | Step::LimitRttime
             | Step::Personality
             | Step::Umask
             | Step::SetGroups
@@ -162,6 +181,7 @@ mod tests {
             (gave_up(1), None, "gave up after 1 restart"),
             (start(Step::Exec, 2), None, "could not be started: step exec: No such file or directory"),
             (start(Step::Fork, 0), None, "could not be started: killed at step fork, before its program ran"),
+            (start(Step::LimitNofile, 1), None, "could not be started: step limit-nofile: Operation not permitted"),
             (plain(FailureKind::Start), None, "could not be started"),
             (plain(FailureKind::Exited), Some(code(3)), "exited with status 3"),
             (plain(FailureKind::Exited), None, "ended badly"),
@@ -185,6 +205,7 @@ mod tests {
         // Root may be without that capability.
         let hint = start_hint(Step::ResourceLimits, EPERM).unwrap();
         assert!(hint.contains("CAP_SYS_RESOURCE") && !hint.contains("root"), "{hint}");
+        assert_eq!(start_hint(Step::LimitNofile, EPERM), Some(hint));
         assert!(start_hint(Step::SetGroups, EPERM).is_some_and(|hint| hint.contains("`groups`")));
     }
 }

@@ -192,7 +192,7 @@ coded_enum! {
         Nice = 13, "nice";
         /// `oom_score_adj`.
         OomScore = 14, "oom-score";
-        /// Resource limits.
+        /// Resource limits; each that the kernel has by now has a step of its own.
         ResourceLimits = 15, "resource-limits";
         /// Execution domain (address randomisation).
         Personality = 16, "personality";
@@ -226,6 +226,62 @@ coded_enum! {
         SecurityModule = 30, "security-module";
         /// Being stopped for a debugger: before `SetGroups`, and again once the program is executed.
         Hold = 31, "hold";
+        /// The limit of CPU time.
+        LimitCpu = 32, "limit-cpu";
+        /// The limit of size of files.
+        LimitFsize = 33, "limit-fsize";
+        /// The limit of data segment.
+        LimitData = 34, "limit-data";
+        /// The limit of stack.
+        LimitStack = 35, "limit-stack";
+        /// The limit of core dumps.
+        LimitCore = 36, "limit-core";
+        /// The limit of resident memory.
+        LimitRss = 37, "limit-rss";
+        /// The limit of processes.
+        LimitNproc = 38, "limit-nproc";
+        /// The limit of open descriptors.
+        LimitNofile = 39, "limit-nofile";
+        /// The limit of locked memory.
+        LimitMemlock = 40, "limit-memlock";
+        /// The limit of address space.
+        LimitAs = 41, "limit-as";
+        /// The limit of file locks.
+        LimitLocks = 42, "limit-locks";
+        /// The limit of queued signals.
+        LimitSigpending = 43, "limit-sigpending";
+        /// The limit of message queues.
+        LimitMsgqueue = 44, "limit-msgqueue";
+        /// The limit of niceness.
+        LimitNice = 45, "limit-nice";
+        /// The limit of real-time priority.
+        LimitRtprio = 46, "limit-rtprio";
+        /// The limit of real-time CPU time.
+        LimitRttime = 47, "limit-rttime";
+    }
+}
+
+/// How many limits there are (`getrlimit(2)`).
+const LIMITS: u8 = 16;
+
+impl Step {
+    /// The step of one resource limit, by the kernel's number of it.
+    pub const fn of_limit(resource: u8) -> Step {
+        if resource >= LIMITS {
+            return Step::ResourceLimits;
+        }
+        match Step::from_code(Step::LimitCpu.code() + resource) {
+            Some(step) => step,
+            None => Step::ResourceLimits,
+        }
+    }
+
+    /// The kernel's number of the resource that this step limits.
+    pub const fn limit(self) -> Option<u8> {
+        match self.code().checked_sub(Step::LimitCpu.code()) {
+            Some(resource) if resource < LIMITS => Some(resource),
+            Some(_) | None => None,
+        }
     }
 }
 
@@ -387,5 +443,11 @@ mod tests {
             assert_eq!(Step::from_code(step.code()), Some(*step));
             assert_eq!(Step::from_word(step.word()), Some(*step));
         }
+        for resource in 0..=u8::MAX {
+            let step = Step::of_limit(resource);
+            assert_eq!(step.limit(), (step != Step::ResourceLimits).then_some(resource));
+            assert_eq!(step == Step::ResourceLimits, resource >= LIMITS);
+        }
+        assert_eq!((Step::Hold.limit(), Step::of_limit(7).word()), (None, "limit-nofile"));
     }
 }

@@ -152,8 +152,8 @@ impl Orders<'_> {
         if let Some(score) = recipe.oom_score_adjust {
             oom_score(score)?;
         }
-        self.at(Step::ResourceLimits);
         for limit in recipe.resource_limits {
+            self.at(Step::of_limit(limit.resource));
             let values = [limit.soft, limit.hard];
             // SAFETY: `struct rlimit64` is two u64; RLIM64_INFINITY is all ones, as here.
             check(unsafe {

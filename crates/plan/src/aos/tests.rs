@@ -262,7 +262,10 @@ fn the_dialect_of_json() {
             r#"{ "name": "a", "autostrat": true }"#,
             "1:37: unknown key `autostrat` in application `a`\n  hint: did you mean `autostart`?",
         ),
-        (r#"{ "name": "a", "name": "b" }"#, "1:37: `name` is given twice\n  c.json:1:24: first here"),
+        (
+            r#"{ "name": "a", "name": "b" }"#,
+            "1:37: `name` is given twice\n  c.json:1:24: first here\n  hint: take one of them out",
+        ),
         (r#"{ "name": "a", "user": 5 }"#, "1:45: `user` of application `a` is the number 5, expected a string"),
         (r#"{ "name": "a", "user": null }"#, "1:45: `user` of application `a` is null, expected a value"),
         (

@@ -16,7 +16,7 @@ use crate::names::mapped;
 use crate::native::Room;
 use crate::places::Places;
 use crate::sources::{Place, Sources};
-use crate::tree::{Node, Table, Value};
+use crate::tree::{Node, RENAME_ONE, TAKE_ONE_OUT, Table, Value};
 
 /// Numbers of `getrlimit(2)`.
 pub(super) const RLIMIT_DATA: u8 = 2;
@@ -101,7 +101,7 @@ impl Names {
         if let Some((other, first)) = before {
             found.error(place, || {
                 let said = if other == name {
-                    Said::new(format!("{there} `{}` is defined twice", quoted(name)))
+                    Said::new(format!("{there} `{}` is defined twice", quoted(name))).hint(RENAME_ONE)
                 } else {
                     Said::new(format!("`{}` and `{}` would both be {here} `{ours}`", quoted(&other), quoted(name)))
                         .hint("a name has at most 64 letters, digits and . _ @ : + -")
@@ -201,7 +201,9 @@ pub(super) fn variables<'t>(
             });
         } else if let Some(first) = seen.insert(name, place) {
             found.error(place, || {
-                Said::new(format!("variable `{}` of {owner} is given twice", quoted(name))).also(first, "first here")
+                Said::new(format!("variable `{}` of {owner} is given twice", quoted(name)))
+                    .also(first, "first here")
+                    .hint(TAKE_ONE_OUT)
             });
         } else {
             variables.push((name.to_owned(), value.to_owned()));

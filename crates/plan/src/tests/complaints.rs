@@ -126,7 +126,12 @@ fn the_same_thing_twice() {
             "x.toml:3:10: service `x` is defined twice\n  x.toml:1:10: first here\n  hint: give one of them another name, or take one out",
         ],
     );
-    check_line("command = 'y'", &["x.toml:3:1: `command` is given twice in service `x`\n  x.toml:2:1: first here"]);
+    check_line(
+        "command = 'y'",
+        &[
+            "x.toml:3:1: `command` is given twice in service `x`\n  x.toml:2:1: first here\n  hint: take one of them out",
+        ],
+    );
     check(
         "handle.a.pipe = true\nhandle.a = { pipe = true }\n[service.x]\ncommand = 'x'\nstdout = 'a.w'",
         &[
@@ -135,7 +140,7 @@ fn the_same_thing_twice() {
     );
     check_line(
         "environment = { A = '1', A = '2' }",
-        &["x.toml:3:26: `A` is given twice in service `x`\n  x.toml:3:17: first here"],
+        &["x.toml:3:26: `A` is given twice in service `x`\n  x.toml:3:17: first here\n  hint: take one of them out"],
     );
     check_line(
         "environment = { A = '1' }\nenvironment.B = '2'",
@@ -149,7 +154,7 @@ fn the_same_thing_twice() {
     );
     check(
         "name = 'a'\nname = 'b'\n[service.x]\ncommand = 'x'",
-        &["x.toml:2:1: `name` is given twice\n  x.toml:1:1: first here"],
+        &["x.toml:2:1: `name` is given twice\n  x.toml:1:1: first here\n  hint: take one of them out"],
     );
 }
 
@@ -715,6 +720,55 @@ fn names_in_targets_that_nobody_has() {
             "x.toml:7:13: target `t` includes `v-v-v`, and there is no such target\n  hint: the targets are `Off`, `t`",
         ],
     );
+}
+
+#[test]
+fn two_ways_that_do_not_go_together() {
+    let said = |lines: &str, places: [&str; 2], keys: &str| {
+        check(
+            &format!("[service.a]\ncommand = 'a'\n{lines}\n[service.c]\ncommand = 'c'"),
+            &[&format!(
+                "x.toml:{}: `a` names `b` in two ways that do not go together\n  x.toml:{}: the other way\n  hint: {keys} do not go together: leave it out of one of the two",
+                places[0], places[1]
+            )],
+        );
+    };
+    let b = "[service.b]\ncommand = 'b'";
+    said(&format!("requires = ['b']\nconflicts = ['b']\n{b}"), ["4:13", "3:12"], "`conflicts` and `requires`");
+    said(&format!("after = ['b']\nconflicts = ['b']\n{b}"), ["4:13", "3:9"], "`conflicts` and `after`");
+    said(&format!("wants = ['b']\nany_of = ['b', 'c']\n{b}"), ["4:10", "3:9"], "`any_of` and `wants`");
+    said(&format!("requires = ['b']\n{b}\nconflicts = ['a']"), ["3:12", "6:13"], "`requires` and `conflicts`");
+}
+
+#[test]
+fn what_is_said_of_a_fallback_that_there_is_not() {
+    let void = "has no effect: there is no fallback that could fail\n  hint: name one, fallback_target = \"…\", or leave it out";
+    let services = "[service.x]\ncommand = 'x'\n";
+    check(
+        &format!("last_resort = 'reboot'\nfallback_delay = '2s'\n{services}[target.t]\nservices = ['x']"),
+        &[
+            &format!("x.toml:1:15: warning: `last_resort` {void}"),
+            &format!("x.toml:2:18: warning: `fallback_delay` {void}"),
+        ],
+    );
+    check(
+        &format!(
+            "{services}[group.g]\nfallback_attempts = 1\nfallback_healthy_after = '1s'\nlast_resort = 'end'\n[group.g.target.t]\nservices = ['x']"
+        ),
+        &[
+            &format!("x.toml:4:21: warning: `fallback_attempts` in group `g` {void}"),
+            &format!("x.toml:5:26: warning: `fallback_healthy_after` in group `g` {void}"),
+            &format!("x.toml:6:15: warning: `last_resort` in group `g` {void}"),
+        ],
+    );
+    check(
+        &format!(
+            "last_resort = 'end'\nfallback_target = 's'\n{services}[service.y]\ncommand = 'y'\n\
+             [target.t]\nservices = ['x']\n[target.s]\nservices = ['y']"
+        ),
+        &[],
+    );
+    check(&format!("fallback_delay = '1s'\nlast_resort = 'off'\n{services}"), &[]);
 }
 
 #[test]

@@ -111,11 +111,11 @@ fn a_name_is_given_in_one_file() {
             ),
         ],
         &[
-            "a.toml:2:1: `name` is given twice\n  b.toml:1:1: first here",
+            "a.toml:2:1: `name` is given twice\n  b.toml:1:1: first here\n  hint: take one of them out",
             "a.toml:3:10: service `x` is defined twice\n  b.toml:2:10: first here\n  hint: give one of them another name, or take one out",
             "a.toml:5:9: target `t` is defined twice\n  b.toml:4:9: first here\n  hint: give one of them another name, or take one out",
             "a.toml:7:17: target `u` of group `g` is defined twice\n  b.toml:6:17: first here\n  hint: give one of them another name, or take one out",
-            "a.toml:10:1: `services` is given twice\n  b.toml:9:1: first here",
+            "a.toml:10:1: `services` is given twice\n  b.toml:9:1: first here\n  hint: take one of them out",
             "a.toml:11:9: handle `h` is defined twice\n  b.toml:10:9: first here\n  hint: give one of them another name, or take one out",
             "b.toml:10:9: warning: nobody uses handle `h`",
         ],

@@ -183,6 +183,28 @@ fn counts_that_count_nothing() {
 }
 
 #[test]
+fn a_set_that_never_gives_up() {
+    let set = |members: &str, delay: &str, within: &str| {
+        format!("restart_delay = '{delay}'\n[recovery.s]\nservices = [{members}]\ngive_up_within = '{within}'")
+    };
+    check_two(
+        &set("'c'", "1s", "2s"),
+        &[
+            "x.toml:12:18: warning: recovery set `s` never gives up: 3 restarts take 3s at the least, and those within 2s count\n  hint: let `give_up_within` be longer than 3s, or `restart_delay` shorter",
+        ],
+    );
+    check_two(&set("'c'", "1s", "3s"), &[]);
+    check_two(&set("'a', 'b', 'c'", "1s", "200ms"), &[]);
+    check_two(
+        &set("'c'", "0s", "0s"),
+        &[
+            "x.toml:12:18: warning: recovery set `s` never gives up: restarts within 0s count, and no two are\n  hint: let `give_up_within` be longer than some runs that fail take",
+        ],
+    );
+    check_two(&format!("restart = 'never'\n{}", set("'c'", "0s", "0s")), &[]);
+}
+
+#[test]
 fn what_commands_are_called() {
     let text = with_two("[recovery.s]\nservices = ['a', 'b']\nsteps = [{ command = 'x' }, { command = ['y', 'z'] }]");
     let names: Vec<String> = plan(&text).services.into_iter().map(|service| service.name).collect();

@@ -238,6 +238,11 @@ pub(crate) fn join(
     }
 }
 
+/// What to do about two things of one name.
+pub(crate) const RENAME_ONE: &str = "give one of them another name, or take one out";
+/// What to do about two values where there is one.
+pub(crate) const TAKE_ONE_OUT: &str = "take one of them out";
+
 /// Complains of a key that its table has already. `path` leads to the table.
 pub(crate) fn complain_of_twice(path: &[&str], key: &str, place: Place, first: Place, found: &mut Findings) {
     found.error(place, || {
@@ -251,10 +256,7 @@ pub(crate) fn complain_of_twice(path: &[&str], key: &str, place: Place, first: P
             [kind @ ("service" | "handle"), name, ..] => format!("`{key}` is given twice in {kind} `{}`", quoted(name)),
             _ => format!("`{key}` is given twice"),
         };
-        // Which of two things of one name is meant only who wrote them knows.
-        let is_thing = message.ends_with(" is defined twice");
-        Said::new(message)
-            .also(first, "first here")
-            .hint_if(is_thing.then(|| "give one of them another name, or take one out".to_owned()))
+        let hint = if message.ends_with(" is defined twice") { RENAME_ONE } else { TAKE_ONE_OUT };
+        Said::new(message).also(first, "first here").hint(hint)
     });
 }

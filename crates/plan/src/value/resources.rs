@@ -27,6 +27,15 @@ pub(crate) fn number(name: &str) -> Option<u8> {
 
 #[cfg(test)]
 mod tests {
+    use verger_engine::runs::Step;
+
+    #[test]
+    fn the_step_of_a_limit_is_called_after_it() {
+        for (number, (name, _)) in (0..).zip(super::RESOURCES) {
+            assert_eq!(Step::of_limit(number).word(), format!("limit-{name}"));
+        }
+    }
+
     #[test]
     fn resources_have_the_kernels_numbers() {
         for (name, number) in [("cpu", 0), ("core", 4), ("nofile", 7), ("as", 9), ("rttime", 15)] {

@@ -24,7 +24,7 @@ use crate::keys::Edge;
 use crate::near::did_you_mean;
 use crate::places::Places;
 use crate::sources::{Place, Sources};
-use crate::tree::{self, Entry, Node, Table, Value};
+use crate::tree::{self, Entry, Node, RENAME_ONE, Table, Value};
 
 /// The group that the Launch Manager enters by itself, and the state of it.
 const MAIN: &str = "MainPG";
@@ -261,7 +261,9 @@ fn instances<'t>(root: &'t Table, groups: &Groups, found: &mut Findings) -> Vec<
         let Some((name, place)) = text(table, "identifier").filter(|(text, _)| !text.is_empty()) else { continue };
         if let Some(first) = identifiers.insert(name, place) {
             found.error(place, || {
-                Said::new(format!("process `{}` is defined twice", quoted(name))).also(first, "the other one")
+                Said::new(format!("process `{}` is defined twice", quoted(name)))
+                    .also(first, "the other one")
+                    .hint(RENAME_ONE)
             });
             continue;
         }

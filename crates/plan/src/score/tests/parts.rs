@@ -85,7 +85,7 @@ fn what_several_files_cannot_be_is_told_with_its_place() {
         &[ALL, MACHINE, ("nav.json", &NAV.1.replace("\"schema_version\": 1,", "\"initial_run_target\": \"Map\","))],
         &[
             "nav.json: the configuration has no `schema_version`",
-            "nav.json:1:3: `initial_run_target` is given twice\n  machine.json:1:24: first here",
+            "nav.json:1:3: `initial_run_target` is given twice\n  machine.json:1:24: first here\n  hint: take one of them out",
         ],
     );
     check(

@@ -125,7 +125,7 @@ fn keys_had_a_prefix_once() {
     assert_eq!(plan(&renamed).services, plan(SAMPLE).services);
     complains(
         &[usual("a", "\"uid\": 1, \"vrte_uid\": 1", "")],
-        "c.json:2:52: `uid` is given twice\n  c.json:2:42: first here",
+        "c.json:2:52: `uid` is given twice\n  c.json:2:42: first here\n  hint: take one of them out",
     );
 }
 
@@ -224,14 +224,13 @@ fn arguments_and_variables_are_not_dropped() {
         &format!("\"processArgument\": [{}], \"environmentVariable\": [{}]", arguments.join(","), variables.join(",")),
     );
     assert_eq!((a.argv.len(), a.environment.len()), (31, 150));
-    complains(
-        &[usual(
-            "a",
-            "",
-            "\"environmentVariable\": [{ \"key\": \"A\", \"value\": \"1\" }, { \"key\": \"A\", \"value\": \"2\" }]",
-        )],
-        "variable `A` of process `a` is given twice",
+    let twice = usual(
+        "a",
+        "",
+        "\"environmentVariable\": [{ \"key\": \"A\", \"value\": \"1\" }, { \"key\": \"A\", \"value\": \"2\" }]",
     );
+    complains(std::slice::from_ref(&twice), "variable `A` of process `a` is given twice");
+    complains(&[twice], "first here\n  hint: take one of them out");
     complains(
         &[usual("a", "", "\"environmentVariable\": [{ \"key\": \"A\" }]")],
         "`environmentVariable` of process `a` has no `value`",
@@ -336,6 +335,12 @@ fn a_process_with_several_startup_configs() {
     );
     complains(&[two("\"memoryUsage\": 0", in_drive).replace("\"y\"", "\"x\"")], "process `b@x` is defined twice");
     complains(&[usual("a", "", ""), usual("a", "", "")], "process `a` is defined twice");
+    for process in [
+        two("\"memoryUsage\": 0", in_drive).replace("\"y\"", "\"x\""),
+        [usual("a", "", ""), usual("a", "", "")].join(",\n"),
+    ] {
+        complains(&[process], "the other one\n  hint: give one of them another name, or take one out");
+    }
 }
 
 #[test]
@@ -422,12 +427,14 @@ fn groups() {
         &[
             "c.json:4:86: `MainPG/A` is no state of process group `y`, expected `y/STATE`",
             "c.json:4:116: `y/` is no state of process group `y`, expected `y/STATE`",
-            "c.json:4:165: state `A` is defined twice\n  c.json:4:140: the other one",
+            "c.json:4:165: state `A` is defined twice\n  c.json:4:140: the other one\n  hint: give one of them another name, or take one out",
         ],
     );
     check(
         &with(&[main(), mode_group("MainPG", "\"recoveryMode_name\": \"MainPG/Off\"", &["Off"])]),
-        &["c.json:4:17: process group `MainPG` is defined twice\n  c.json:3:17: the other one"],
+        &[
+            "c.json:4:17: process group `MainPG` is defined twice\n  c.json:3:17: the other one\n  hint: give one of them another name, or take one out",
+        ],
     );
 }
 

@@ -344,7 +344,9 @@ fn run_targets() {
     );
     check(
         &around("\"run_targets\": { \"x\": { \"depends_on\": [\"a\", \"a\"] } }"),
-        &["c.json:3:45: warning: run target `x` depends on `a` twice\n  c.json:3:40: first here"],
+        &[
+            "c.json:3:45: warning: run target `x` depends on `a` twice\n  c.json:3:40: first here\n  hint: take one of them out",
+        ],
     );
 }
 

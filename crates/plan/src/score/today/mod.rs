@@ -30,7 +30,7 @@ use crate::near::did_you_mean;
 use crate::places::Places;
 use crate::sources::{FileId, Place, Sources};
 use crate::targets::warn_of_fallback;
-use crate::tree::{self, Entry, Node, Table, Value};
+use crate::tree::{self, Entry, Node, TAKE_ONE_OUT, Table, Value};
 
 /// What is not merged but replaced.
 const REPLACED: [&str; 3] = ["ready_recovery_action", "recovery_action", "ready_condition"];
@@ -379,7 +379,9 @@ impl<'t> File<'t> {
                 found.error(node.place, || Said::new(format!("{owner} depends on itself")));
             } else if let Some(first) = seen.insert(name, node.place) {
                 found.warning(node.place, || {
-                    Said::new(format!("{owner} depends on `{}` twice", quoted(name))).also(first, "first here")
+                    Said::new(format!("{owner} depends on `{}` twice", quoted(name)))
+                        .also(first, "first here")
+                        .hint(TAKE_ONE_OUT)
                 });
             } else if self.components.entry(name).is_some() {
                 let Some(to) = ours.get(name) else { continue };
@@ -499,7 +501,9 @@ impl<'t> File<'t> {
             let Some(member) = node.as_text() else { continue };
             if let Some(first) = seen.insert(member, node.place) {
                 found.warning(node.place, || {
-                    Said::new(format!("{owner} depends on `{}` twice", quoted(member))).also(first, "first here")
+                    Said::new(format!("{owner} depends on `{}` twice", quoted(member)))
+                        .also(first, "first here")
+                        .hint(TAKE_ONE_OUT)
                 });
             } else if let Some(service) = ours.get(member) {
                 target.services.push(service.clone());
