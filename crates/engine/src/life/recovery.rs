@@ -378,24 +378,6 @@ impl Life {
         }
     }
 
-    /// Nobody waits any more for the commands that a step has run for a service: they end with it, and so does the first phase of a
-    /// switch that has put it down.
-    pub(super) fn end_commands(&mut self, images: &Images, slot: u32, root: RootId) {
-        let Some(home) = self.slots[slot as usize].home else { return };
-        let Some(set) = set_view(images, home) else { return };
-        for number in 0..set.len() {
-            let Some(ActionView::Command(record)) = set.step(number).map(|step| step.action()) else { continue };
-            let Some(command) = self.slot_of(images, Home { record, ..home }) else { continue };
-            let here = &self.slots[command as usize];
-            let is_for_it = matches!(here.why.cause, Cause::Recovery { of, .. } if of.slot == slot);
-            let is_due = here.phase.kind().is_live() || here.phase.kind().is_arriving();
-            if is_for_it && is_due && here.want != Want::Down {
-                self.ask_down(command, Cause::Unneeded(self.journal.latest(slot)), root);
-                self.await_with(command, slot);
-            }
-        }
-    }
-
     /// The exit status of everything, if it ends because of what this transition says.
     fn status_of_end(&self, of: Link) -> u8 {
         match self.journal.get(of).map(|transition| transition.cause) {

@@ -90,10 +90,7 @@ impl Life {
                 | Phase::Resting { .. }
                 | Phase::Done
                 | Phase::Failed(_),
-            ) => {
-                self.move_to(slot, Phase::Down, why);
-                self.end_commands(runs.images(), slot, why.root);
-            }
+            ) => self.move_to(slot, Phase::Down, why),
         }
     }
 

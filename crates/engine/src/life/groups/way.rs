@@ -236,14 +236,6 @@ impl Life {
         }
     }
 
-    /// The switch of a service's group, if it is in its first phase, waits for the end of another one too.
-    pub(in super::super) fn await_with(&mut self, slot: u32, member: u32) {
-        let group = self.slots[member as usize].group;
-        if self.groups.places.get(group as usize).is_some_and(|place| place.phase == GroupPhase::Stopping) {
-            self.wait_for_end(slot, group);
-        }
-    }
-
     /// A switch waits for the end of a service's run, if it has one.
     fn wait_for_end(&mut self, slot: u32, group: u32) {
         let service = &mut self.slots[slot as usize];

@@ -242,39 +242,6 @@ fn another_takes_its_place() {
     assert!(said.contains("left: resting -> down (recovery left)"), "{said}");
 }
 
-#[test]
-fn a_command_ends_with_the_service_it_is_run_for() {
-    let mut plan = driving(vec![step(1, RecoveryAction::Command { service: "cleaner".into() })]);
-    for name in ["left", "right", "fusion"] {
-        plan.services.iter_mut().find(|it| it.name == name).unwrap().after = vec!["cleaner".into()];
-    }
-    plan.groups[0].targets[1].services = vec!["standby".into()];
-    let runs_for_left = || {
-        let mut desk = started(&plan);
-        fails_and_comes_back(&mut desk, "left");
-        desk.exits("left", 1).pass(secs(1)).spawned("cleaner").forget();
-        assert!(desk.phases().starts_with("cleaner starting, fusion running, left waiting"), "{}", desk.phases());
-        desk
-    };
-    // Another one of the set may go: it is not run for that.
-    let mut desk = runs_for_left();
-    desk.stop("fusion");
-    assert!(desk.phases().starts_with("cleaner starting, fusion stopping, left waiting"), "{}", desk.phases());
-    let mut desk = runs_for_left();
-    desk.stop("left");
-    assert!(desk.phases().starts_with("cleaner held, fusion stopping, left down"), "{}", desk.phases());
-    ended(&mut desk, "fusion");
-    assert!(desk.said().contains("cleaner: held -> stopping (let-go fusion)"), "those that follow it go first");
-    // A switch waits for its end with those of the others.
-    let mut desk = runs_for_left();
-    desk.switch("safe");
-    ended(&mut desk, "fusion");
-    ended(&mut desk, "right");
-    assert!(desk.phases().ends_with("left down, right down, standby down"), "{}", desk.phases());
-    ended(&mut desk, "cleaner");
-    assert_eq!(desk.phases(), "cleaner down, fusion down, left down, right down, standby starting");
-}
-
 /// A group whose target `drive` has all drivers and whose target `safe` has only the left one.
 fn driving(steps: Vec<RecoveryStep>) -> Plan {
     let target = |name: &str, services: &[&str]| Target {
