@@ -179,24 +179,18 @@ impl Ladders {
     }
 }
 
-/// Nobody rests for a switch of a group that is not between its phases any more.
+/// Nobody rests for the target of a group that is between its phases no more.
 pub(crate) fn group_arrived(engine: &Engine, group: u32) -> Result<(), String> {
-    let rests_on = |status: &Status| status.phase == PhaseKind::Resting && status.until == Moment::NEVER;
-    let still =
-        engine.services().find(|status| rests_on(status) && switched(engine, status.service.slot) == Some(group));
-    match still {
-        Some(status) => {
-            Err(format!("{} rests on, and the switch that it waits for goes on", engine.name(status.service.slot)))
-        }
+    let rests_on = |status: &Status| status.phase == PhaseKind::Resting && status.begins_with == Some(group);
+    match engine.services().find(rests_on) {
+        Some(status) => Err(format!("{} rests on, and what goes has gone", engine.name(status.service.slot))),
         None => Ok(()),
     }
 }
 
-/// The group that the last step of a service's set has switched.
-pub(crate) fn switched(engine: &Engine, slot: u32) -> Option<u32> {
-    let (taken, _) = engine.steps(slot)?;
-    let set = engine.recovery(slot)?;
-    match set.step(u32::from(taken).checked_sub(1)?)?.action() {
+/// The group that a step has switched, if it is one that does.
+pub(crate) fn switched(engine: &Engine, of: u32, step: u8) -> Option<u32> {
+    match engine.recovery(of)?.step(u32::from(step).checked_sub(1)?)?.action() {
         ActionView::Switch { group, .. } => engine.find_group(group).map(|group| group.slot),
         ActionView::Stop
         | ActionView::Start(_)

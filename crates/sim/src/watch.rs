@@ -615,8 +615,11 @@ impl Watch {
             PhaseKind::Starting if transition.from == PhaseKind::Resting && transition.cause == Cause::Rested => {
                 hold!(now >= until, "I7", "{name} got up {} early", until.since(now));
             }
-            PhaseKind::Starting if transition.from == PhaseKind::Resting && is_step(transition.cause) => {
-                let group = ladders::switched(engine, slot).and_then(|group| engine.group_status(group));
+            PhaseKind::Starting
+                if transition.from == PhaseKind::Resting
+                    && let Cause::Recovery { of, step } = transition.cause =>
+            {
+                let group = ladders::switched(engine, of.slot, step).and_then(|group| engine.group_status(group));
                 let waits = group.is_some_and(|group| {
                     group.phase == GroupPhase::Stopping && members(engine, &group).contains(&slot)
                 });
@@ -948,11 +951,6 @@ const ENDS_WITHIN: Span = Span::from_secs(3600);
 
 /// A kill, however late the engine comes to it and the world obeys.
 const KILL_LATENCY: Span = Span::from_millis(50);
-
-/// Whether a step of its recovery is why a service moves.
-fn is_step(cause: Cause) -> bool {
-    matches!(cause, Cause::Recovery { step: 1.., .. })
-}
 
 /// The deadline that comes with a stop signal.
 fn check_grace(engine: &Engine, run: RunRef, signal: u8, share: Share, now: Moment) -> Result<(), String> {

@@ -134,7 +134,7 @@ struct Journal<'s> {
     /// The target of a group that has failed, until it is told where the group goes.
     failed: BTreeMap<String, String>,
     /// The outside events by which somebody asked for a target, as far as they were told.
-    asked: BTreeSet<u64>,
+    asked: BTreeSet<(u64, u64)>,
 }
 
 /// Something of the past.
@@ -174,11 +174,11 @@ impl<'s> Journal<'s> {
             changes.extend(why.history.iter().map(|transition| (transition, &why.service)));
         }
         let changes = in_order(changes, |(transition, _)| *transition);
-        let mut switches: BTreeMap<u64, &Root> = BTreeMap::new();
+        let mut switches: BTreeMap<(u64, u64), &Root> = BTreeMap::new();
         let roots = changes.iter().map(|(transition, _)| &transition.root);
         for root in roots.chain(groups.iter().filter_map(|group| group.root.as_ref())) {
             if root.what.kind == OriginKind::Switch {
-                switches.insert(root.event, root);
+                switches.insert(moment(root), root);
             }
         }
         let asked = switches.values().filter_map(|root| Some(Past::Switch(root, root.what.target.as_deref()?)));
@@ -228,7 +228,7 @@ impl<'s> Journal<'s> {
         if self.json || !self.meant.has_target(target) {
             return Ok(());
         }
-        self.asked.insert(root.event);
+        self.asked.insert(moment(root));
         self.line(root.at_us, target, Tone::Plain, words::origin(&root.what, None))
     }
 
@@ -246,8 +246,8 @@ impl<'s> Journal<'s> {
         if let Some(from) = from.filter(|from| *from != target) {
             words.push_str(&format!(", as the fallback of {from}"));
         }
-        let was = before.and_then(|before| before.root).map(|root| root.event);
-        let root = group.root.as_ref().filter(|root| was != Some(root.event) && !self.asked.contains(&root.event));
+        let was = before.and_then(|before| before.root).map(|root| moment(&root));
+        let root = group.root.as_ref().filter(|root| was != Some(moment(root)) && !self.asked.contains(&moment(root)));
         if let Some(root) = root {
             words.push_str(&format!(" ({})", words::origin(&root.what, None)));
         }
@@ -304,4 +304,8 @@ fn is_told(before: &Group, now: &Group) -> bool {
 fn line(transition: &Transition, service: Option<&Service>, width: usize, clock: &Clock, paint: Paint) -> String {
     let what = paint.tone(words::tone(transition.to), words::moved(transition, service));
     format!("{}  {:<width$}  {what}\n", paint.faint(clock.stamp(transition.at_us)), transition.service)
+}
+/// Tells one outside event from another: those of before a breakage of the daemon have no number any more.
+fn moment(root: &Root) -> (u64, u64) {
+    (root.at_us, root.event)
 }

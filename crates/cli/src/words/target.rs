@@ -28,12 +28,15 @@ pub(crate) fn group_moved(group: &Group) -> (Tone, String) {
 
 /// How a target has failed.
 pub(crate) fn target_failed(failure: &TargetFailure) -> String {
-    let on = failure.service.as_deref().zip(failure.phase);
-    match (failure.kind, on) {
+    let on = failure.service.as_deref();
+    match (failure.kind, on.zip(failure.phase)) {
         (TargetFailureKind::Member, Some((on, phase))) => format!("has failed: {on} is {phase}"),
         (TargetFailureKind::Member, None) => "has failed, with a member that is no more".to_owned(),
         (TargetFailureKind::TimedOut, Some((on, phase))) => {
             format!("has failed: when its time (`transition_timeout`) was over, {on} was {phase}")
+        }
+        (TargetFailureKind::TimedOut, None) if on.is_some() => {
+            "has failed: its time (`transition_timeout`) was over".to_owned()
         }
         (TargetFailureKind::TimedOut, None) => {
             "has failed: when its time (`transition_timeout`) was over, what it does not have had not gone".to_owned()

@@ -4,9 +4,9 @@
 //! [`crate::Event::Resume`] lets things move: settled one by one, the first would be started before the last is known to
 //! run. A run that was alive goes on under its number; whether it has ended meanwhile is for the world to say, as always.
 
-use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Want};
+use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Sequel, Want};
 use super::save::{restore_failure, restore_last_order, save_failure, save_last_order};
-use super::{Bare, Life, Mode, Why};
+use super::{Bare, END, Life, Mode, Why};
 use crate::causes::{Cause, Root, RootKind, restore_root, save_root};
 use crate::codec::{ReadError, Reader, Writer};
 use crate::image::EdgeKind;
@@ -185,8 +185,16 @@ impl Life {
                 self.move_to(slot, Phase::Stopping { because: Because::Asked }, why);
             }
             PhaseKind::Resting if self.slots[slot as usize].want == Want::Up => {
-                self.move_to(slot, Phase::Resting { until: found.until }, why);
-                self.slots[slot as usize].escalates = found.escalates;
+                let group = self.slots[slot as usize].group;
+                let (until, sequel) = match (found.escalates, found.until, group) {
+                    (false, until, _) => (until, Sequel::Run),
+                    // It was to begin with a target. Every group sets out again when all has been found.
+                    (true, Moment::NEVER, END) => (self.now, Sequel::Run),
+                    (true, Moment::NEVER, group) => (Moment::NEVER, Sequel::Target(group)),
+                    (true, until, _) => (until, Sequel::Step),
+                };
+                self.move_to(slot, Phase::Resting { until }, why);
+                self.slots[slot as usize].sequel = sequel;
             }
             PhaseKind::Done => self.move_to(slot, Phase::Done, why),
             PhaseKind::Failed => {

@@ -17,7 +17,7 @@ mod way;
 
 use alloc::vec::Vec;
 
-use super::phase::{Asked, Phase, PhaseKind, Want};
+use super::phase::{Asked, Phase, PhaseKind, Sequel, Want};
 use super::plan::Taking;
 use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Scope, Why};
 use crate::causes::{Actor, Cause, Root, RootId, RootKind};
@@ -324,7 +324,7 @@ impl Life {
         let root = place.root;
         // Who waits for it has to be told still.
         self.groups.ripen(at);
-        self.ripen_resting();
+        self.ripen_resting(at);
         self.roots.release(root);
         for slot in &mut self.slots {
             if slot.leaves == at {
@@ -750,6 +750,15 @@ impl Life {
         }
         for slot in &mut self.slots {
             slot.leaves = END;
+        }
+    }
+
+    /// Whoever rests for the target of a group looks again: its way has ended.
+    fn ripen_resting(&mut self, at: u32) {
+        for slot in 0..self.slots.len() as u32 {
+            if self.slots[slot as usize].sequel == Sequel::Target(at) {
+                self.ripen(slot);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! What the lifecycle makes of news from the run layer, and of its own deadlines.
 
-use super::phase::{Because, Failure, FaultKind, LastOrder, Phase, Want};
+use super::phase::{Because, Failure, FaultKind, LastOrder, Phase, Sequel, Want};
 use super::{Life, Mode, Why};
 use crate::causes::{Cause, RootKind};
 use crate::image::Ready;
@@ -58,8 +58,12 @@ impl Life {
                 let why = Why { cause: Cause::NotReadyInTime, root };
                 self.move_to(slot, Phase::Stopping { because: Because::NotReady }, why);
             }
-            Phase::Resting { .. } if self.slots[slot as usize].escalates => self.take_step(runs, slot),
-            Phase::Resting { .. } => self.begin(runs, slot, Why { cause: Cause::Rested, root }),
+            Phase::Resting { .. } => match self.slots[slot as usize].sequel {
+                Sequel::Run => self.begin(runs, slot, Why { cause: Cause::Rested, root }),
+                Sequel::Step => self.take_step(runs, slot),
+                // They have no deadline.
+                Sequel::Target(_) | Sequel::Failure => {}
+            },
             Phase::Queued { .. } => self.has_waited(slot),
             Phase::Waiting { .. } => {
                 self.timers.set(slot, Moment::NEVER);

@@ -59,7 +59,7 @@ use graph::Graph;
 use groups::Groups;
 use named::{Bare, Follow};
 use pace::Pace;
-use phase::{Asked, Phase};
+use phase::{Asked, Phase, Sequel};
 use trial::Trial;
 
 /// What the lifecycle says to the world.
@@ -220,8 +220,8 @@ struct Slot {
     scope: RecoveryScope,
     /// How many steps of the set have been taken; kept by the first of it.
     steps: u8,
-    /// Its rest ends with a step of its set.
-    escalates: bool,
+    /// What its rest ends with.
+    sequel: Sequel,
     /// Somebody said that its end leads to nothing.
     ignored: bool,
     last_exit: Option<Exit>,
@@ -493,7 +493,7 @@ impl Life {
             return;
         }
         here.since = self.now;
-        here.escalates = false;
+        here.sequel = Sequel::Run;
         self.stuck = self.stuck + u32::from(to == PhaseKind::Stuck) - u32::from(from == PhaseKind::Stuck);
         self.arriving = self.arriving + u32::from(to.is_arriving()) - u32::from(from.is_arriving());
         self.give_place_back(slot);

@@ -212,6 +212,19 @@ pub enum LastOrder {
     StartFailed(StartFailure),
 }
 
+/// What follows when a rest is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sequel {
+    /// Another run.
+    Run,
+    /// The next step of its recovery set.
+    Step,
+    /// A step has switched the group in this place: another run, together with its target.
+    Target(u32),
+    /// A step has given it up.
+    Failure,
+}
+
 impl Phase {
     pub(crate) fn kind(&self) -> PhaseKind {
         match self {

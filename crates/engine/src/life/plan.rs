@@ -4,7 +4,7 @@
 //! was started from, and is ended so that another begins. The graph and the order of names are made anew, wants are spread anew.
 //! Either all of a plan is taken or nothing.
 
-use super::phase::{Asked, LastOrder, Phase, Want};
+use super::phase::{Asked, LastOrder, Phase, Sequel, Want};
 use super::{AskedBefore, END, Life, LifeEffect, Mode, Outcome, Slot, UNLISTED, Why};
 use crate::causes::{Actor, Cause, RootId, RootKind};
 use crate::image::{Image, RecoveryScope, changed_keys, needs_another_run};
@@ -292,7 +292,7 @@ impl Life {
             mate: END,
             scope: RecoveryScope::One,
             steps: 0,
-            escalates: false,
+            sequel: Sequel::Run,
             ignored: false,
             last_exit: None,
             last_order: LastOrder::Stop,

@@ -8,7 +8,7 @@
 //! when there is none left has failed. A window without a failure begins the ladder anew.
 //!
 //! A step that switches a group tries a member again, too. One that is in the new target begins with the others of it: until what
-//! goes has gone it rests on, without a deadline ([`Life::rests_for_switch`] says whether, and nothing else is kept of it).
+//! goes has gone it rests on, without a deadline ([`Sequel::Target`]).
 //!
 //! With the scope `all` or `rest` a restart of one is a restart of others too: they end, dependents first, and none of them
 //! is started before all of those have ended.
@@ -19,7 +19,7 @@
 mod tests;
 
 use super::graph::LAST;
-use super::phase::{Failure, Phase, Want};
+use super::phase::{Failure, Phase, Sequel, Want};
 use super::{END, Life, LifeEffect, Why};
 use crate::causes::{Cause, Link, RootId};
 use crate::image::{ActionView, RecoveryScope, RecoveryView, RestartPolicy, StepView};
@@ -210,7 +210,7 @@ impl Life {
         match self.next_step(runs.images(), slot) {
             Some(step) => {
                 self.move_to(slot, Phase::Resting { until: self.now + step.wait() }, why);
-                self.slots[slot as usize].escalates = true;
+                self.slots[slot as usize].sequel = Sequel::Step;
             }
             None => {
                 let count = &mut self.slots[lead as usize];
@@ -226,12 +226,6 @@ impl Life {
     fn next_step<'i>(&self, images: &'i Images, slot: u32) -> Option<StepView<'i>> {
         let here = &self.slots[slot as usize];
         set_view(images, here.home?)?.step(u32::from(self.slots[here.lead as usize].steps))
-    }
-
-    /// The step of a service's set that was taken last.
-    fn last_step<'i>(&self, images: &'i Images, slot: u32) -> Option<StepView<'i>> {
-        let here = &self.slots[slot as usize];
-        set_view(images, here.home?)?.step(u32::from(self.slots[here.lead as usize].steps).checked_sub(1)?)
     }
 
     /// The rest of a member before a step is over.
@@ -261,14 +255,15 @@ impl Life {
                 let found = group.and_then(|at| Some((at, self.find_target(runs.images(), at, target)?)));
                 if let Some((at, target)) = found {
                     self.switch_for(runs, at, target, why);
+                    self.let_rest_for(runs.images(), slot, at);
                 }
-                self.try_set_again(runs.images(), slot, why);
+                self.try_set_again(slot, why);
             }
             ActionView::Command(record) => {
                 if let Some(command) = self.slot_of(runs.images(), Home { record, ..home }) {
                     self.run_again(command, why);
                 }
-                self.try_set_again(runs.images(), slot, why);
+                self.try_set_again(slot, why);
             }
             ActionView::Stop => self.stop_set(slot, why),
             ActionView::Start(record) => {
@@ -278,9 +273,9 @@ impl Life {
                     self.try_again(other, why.cause, root);
                 }
                 // Whoever that one needs is wanted again at once, and its rest is over.
-                self.try_set_again(runs.images(), slot, why);
+                self.try_set_again(slot, why);
             }
-            ActionView::WithholdWatchdog => self.fail_set(runs, slot, why),
+            ActionView::WithholdWatchdog => self.fail_set(slot),
             ActionView::End | ActionView::Reboot => {
                 let status = self.status_of_end(of);
                 self.close(status, root);
@@ -289,25 +284,49 @@ impl Life {
         self.roots.release(root);
     }
 
-    /// Every member that rested before the step just taken is tried again, at once or with the target that it waits for.
-    fn try_set_again(&mut self, images: &Images, slot: u32, why: Why) {
+    /// Every member that rested before the step just taken, and is to come with the target that a group is on its way to, rests on
+    /// until what goes has gone.
+    fn let_rest_for(&mut self, images: &Images, slot: u32, group: u32) {
+        if self.walk_what_comes(images, group) {
+            let walk = self.walks;
+            self.each_before_step(slot, |life, member| {
+                if life.slots[member as usize].mark == walk {
+                    life.rest_before(member, Sequel::Target(group));
+                }
+            });
+        }
+    }
+
+    /// Every other one that rested before the step just taken is tried again, and others with it as the scope says.
+    fn try_set_again(&mut self, slot: u32, why: Why) {
+        self.each_before_step(slot, |life, member| life.try_member_again(member, why));
+    }
+
+    /// Every member that rested before the step just taken has failed.
+    fn fail_set(&mut self, slot: u32) {
+        self.each_before_step(slot, |life, member| life.rest_before(member, Sequel::Failure));
+    }
+
+    fn each_before_step(&mut self, slot: u32, mut act: impl FnMut(&mut Life, u32)) {
         let mut at = self.slots[slot as usize].lead;
         while at != END {
             let member = at;
-            at = self.slots[member as usize].mate;
             let here = &self.slots[member as usize];
-            if !here.escalates || here.want != Want::Up {
-                continue;
-            }
-            if self.rests_for_switch(images, member) {
-                self.move_to(member, Phase::Resting { until: Moment::NEVER }, why);
-            } else {
-                self.try_member_again(member, why);
+            at = here.mate;
+            if here.sequel == Sequel::Step && here.want == Want::Up {
+                act(self, member);
             }
         }
     }
 
-    /// One member is tried again, and others with it as the scope says.
+    /// The step has been taken, and something else ends the rest of a member. That is said when it is looked at: a step may be about
+    /// any number of them.
+    fn rest_before(&mut self, member: u32, sequel: Sequel) {
+        self.slots[member as usize].sequel = sequel;
+        self.timers.set(member, Moment::NEVER);
+        self.ripen(member);
+    }
+
     fn try_member_again(&mut self, member: u32, why: Why) {
         let here = &mut self.slots[member as usize];
         here.restarts = here.restarts.wrapping_add(1);
@@ -315,31 +334,34 @@ impl Life {
         self.set_want(member, Want::Again, why);
     }
 
-    /// Whether a member whose set has switched a group is to begin with the new target, and what goes has not gone yet.
-    fn rests_for_switch(&mut self, images: &Images, slot: u32) -> bool {
-        let group = match self.last_step(images, slot).map(|step| step.action()) {
-            Some(ActionView::Switch { group, .. }) => self.find_group(images, group),
-            _ => None,
-        };
-        group.is_some_and(|group| self.is_to_come(images, group, slot))
-    }
-
-    /// Who rests for a switch is tried again when nothing holds it any more.
-    pub(super) fn look_at_rest(&mut self, images: &Images, slot: u32) {
-        let here = &self.slots[slot as usize];
-        if here.phase.deadline() != Moment::NEVER || self.rests_for_switch(images, slot) {
-            return;
+    /// A member rests on, or its rest is over.
+    pub(super) fn look_at_rest(&mut self, runs: &Runs, slot: u32) {
+        match self.slots[slot as usize].sequel {
+            Sequel::Run | Sequel::Step => {}
+            Sequel::Target(group) => match self.way_of(group) {
+                // Nothing has come of that switch.
+                None => self.try_member_again(slot, Why { cause: Cause::Rested, root: self.latest_root(slot) }),
+                Some((false, why)) => self.try_member_again(slot, why),
+                Some((true, _)) => {
+                    let why = Why { cause: Cause::Rested, root: self.latest_root(slot) };
+                    self.move_to(slot, Phase::Resting { until: Moment::NEVER }, why);
+                }
+            },
+            Sequel::Failure => {
+                let step = self.slots[self.slots[slot as usize].lead as usize].steps;
+                let cause = Cause::Recovery { of: self.journal.latest(slot), step };
+                let root = self.latest_root(slot);
+                self.rest_in_peace(runs, slot, Phase::Failed(Failure::Exited), Why { cause, root });
+            }
         }
-        let step = self.slots[self.slots[slot as usize].lead as usize].steps;
-        let cause = Cause::Recovery { of: self.journal.latest(slot), step };
-        self.try_member_again(slot, Why { cause, root: self.latest_root(slot) });
     }
 
-    /// Whoever rests for a switch looks again: a group is between its phases no more.
-    pub(super) fn ripen_resting(&mut self) {
+    /// What goes has gone, or the way of a group has ended: who rests for its target is tried again.
+    pub(super) fn wake_those_resting(&mut self, group: u32, why: Why) {
         for slot in 0..self.slots.len() as u32 {
-            if self.slots[slot as usize].phase == (Phase::Resting { until: Moment::NEVER }) {
-                self.ripen(slot);
+            let here = &self.slots[slot as usize];
+            if here.sequel == Sequel::Target(group) && here.want == Want::Up {
+                self.try_member_again(slot, why);
             }
         }
     }
@@ -352,19 +374,6 @@ impl Life {
             at = self.slots[member as usize].mate;
             if !self.slots[member as usize].ignored {
                 self.ask_down(member, why.cause, why.root);
-            }
-        }
-    }
-
-    /// Every member that rested before the step just taken has failed.
-    fn fail_set(&mut self, runs: &Runs, slot: u32, why: Why) {
-        let mut at = self.slots[slot as usize].lead;
-        while at != END {
-            let member = at;
-            let here = &self.slots[member as usize];
-            at = here.mate;
-            if here.escalates {
-                self.rest_in_peace(runs, member, Phase::Failed(Failure::Exited), why);
             }
         }
     }

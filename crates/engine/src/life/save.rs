@@ -4,7 +4,7 @@ use super::closing::Haste;
 use super::command::{Entry, EntryState, Remembered};
 use super::groups::{Caller, Group, GroupPhase, TargetFailure, group_view};
 use super::pace::{Hold, Pressure, Resource};
-use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Verb, Want};
+use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Sequel, Verb, Want};
 use super::trial::{Trial, TrialStage};
 use super::{AskedBefore, Bare, CommandId, END, Life, Mode, Outcome, Request, Slot, UNLISTED, Why};
 use crate::budget::Budget;
@@ -353,7 +353,7 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.small(slot.mate);
     writer.byte(slot.scope.code());
     writer.byte(slot.steps);
-    writer.yes(slot.escalates);
+    save_sequel(slot.sequel, writer);
     writer.yes(slot.ignored);
     writer.small(slot.last_exit.map_or(0, pack_exit));
     save_last_order(slot.last_order, writer);
@@ -403,7 +403,7 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         mate: reader.small()?,
         scope: reader.coded(RecoveryScope::from_code, "a scope")?,
         steps: reader.byte()?,
-        escalates: reader.yes()?,
+        sequel: restore_sequel(reader)?,
         ignored: reader.yes()?,
         last_exit: unpack_exit(reader.small()?),
         last_order: restore_last_order(reader)?,
@@ -675,6 +675,28 @@ pub(crate) fn save_condition(condition: Option<ServiceId>, writer: &mut Writer<'
 
 pub(crate) fn restore_condition(reader: &mut Reader<'_>) -> Result<Option<ServiceId>, ReadError> {
     if reader.yes()? { restore_service(reader).map(Some) } else { Ok(None) }
+}
+
+fn save_sequel(sequel: Sequel, writer: &mut Writer<'_>) {
+    match sequel {
+        Sequel::Run => writer.byte(0),
+        Sequel::Step => writer.byte(1),
+        Sequel::Target(group) => {
+            writer.byte(2);
+            writer.small(group);
+        }
+        Sequel::Failure => writer.byte(3),
+    }
+}
+
+fn restore_sequel(reader: &mut Reader<'_>) -> Result<Sequel, ReadError> {
+    Ok(match reader.byte()? {
+        0 => Sequel::Run,
+        1 => Sequel::Step,
+        2 => Sequel::Target(reader.small()?),
+        3 => Sequel::Failure,
+        _ => return Err(ReadError::BadValue { what: "what follows a rest" }),
+    })
 }
 
 fn save_outcome(outcome: &Outcome, writer: &mut Writer<'_>) {

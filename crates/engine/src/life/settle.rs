@@ -40,7 +40,7 @@ impl Life {
                 self.look_again(runs, slot, on, edge);
             }
             (Want::Up, Phase::Done) if self.is_unset(slot) => self.come_true(runs, slot, why),
-            (Want::Up, Phase::Resting { .. }) => self.look_at_rest(runs.images(), slot),
+            (Want::Up, Phase::Resting { .. }) => self.look_at_rest(runs, slot),
             (
                 Want::Up,
                 Phase::Starting { .. }

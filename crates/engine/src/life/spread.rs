@@ -96,8 +96,8 @@ impl Life {
         self.raised.clear();
     }
 
-    /// Of two that run and conflict by a plan now, the later one goes, and waits for the end of the other as if both had been started
-    /// by it.
+    /// Of two that run and conflict by a plan now, one goes, and waits for the end of the other: which one does not depend on what was
+    /// before this plan.
     pub(super) fn part_those_in_conflict(&mut self, root: RootId) {
         let runs_on = |life: &Life, slot: u32| {
             let service = &life.slots[slot as usize];
@@ -107,15 +107,18 @@ impl Life {
             if !runs_on(self, slot) {
                 continue;
             }
-            let opponent = self
-                .graph
-                .needs(slot)
-                .iter()
-                .find(|need| need.kind == EdgeKind::Conflicts && need.slot < slot && runs_on(self, need.slot));
+            let opponent = self.graph.needs(slot).iter().find(|need| {
+                need.kind == EdgeKind::Conflicts && self.is_before(need.slot, slot) && runs_on(self, need.slot)
+            });
             if let Some(opponent) = opponent {
                 self.again_with_users(slot, Cause::Conflicts(self.journal.latest(opponent.slot)), root);
             }
         }
+    }
+
+    fn is_before(&self, slot: u32, other: u32) -> bool {
+        let place = |slot: u32| (self.slots[slot as usize].home.map(|home| home.record), slot);
+        place(slot) < place(other)
     }
 
     /// Asks for a service to be down, and for all that require it: they cannot be up without it.

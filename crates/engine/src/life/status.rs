@@ -1,6 +1,6 @@
 //! What can be seen of a service from outside: its status, and the chain from what is seen to its root.
 
-use super::phase::{Asked, Failure, LastOrder, Phase, PhaseKind, Want};
+use super::phase::{Asked, Failure, LastOrder, Phase, PhaseKind, Sequel, Want};
 use super::{Bare, Life, Mode};
 use crate::causes::{Cause, Link, Root, Transition};
 use crate::images::Home;
@@ -66,6 +66,8 @@ pub struct Status {
     pub steps: u8,
     /// Whether its rest ends with the next of them.
     pub escalates: bool,
+    /// The group whose target it begins with: a step of its set has switched that one, and what goes has not gone.
+    pub begins_with: Option<u32>,
     /// Whether its end leads to nothing.
     pub ignored: bool,
     /// Whether somebody has set it; `None`: it is no condition by name.
@@ -125,7 +127,8 @@ impl Life {
             window_from: here.window_from,
             window_restarts: here.window_restarts,
             steps: here.steps,
-            escalates: here.escalates,
+            escalates: matches!(here.sequel, Sequel::Step | Sequel::Target(_)),
+            begins_with: if let Sequel::Target(group) = here.sequel { Some(group) } else { None },
             ignored: here.ignored,
             set: (here.bare == Some(Bare::Named)).then_some(here.set),
             root: self.roots.get(self.latest_root(slot)).copied(),

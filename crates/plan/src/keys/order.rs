@@ -70,7 +70,8 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "conflicts",
         aliases: &["conflicts_with", "excludes"],
         default: "[]",
-        doc: "Services that are never up together with it: starting one of the two stops the other first.",
+        doc: "Services that are never up together with it: starting one of the two stops the other first. Of two that \
+              run when a changed plan says so, one is stopped and waits for the other.",
         shape: Shape::Other {
             written: "array of service names",
             schema: strings_schema,

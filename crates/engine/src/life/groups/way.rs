@@ -149,13 +149,20 @@ impl Life {
         }
     }
 
-    /// Whether a service is to come with the target that a group is on its way to, and what goes has not gone yet.
-    pub(in super::super) fn is_to_come(&mut self, images: &Images, at: u32, slot: u32) -> bool {
+    /// Marks what comes with the target that a group is on its way to; says whether it is, and what goes has not gone yet.
+    pub(in super::super) fn walk_what_comes(&mut self, images: &Images, at: u32) -> bool {
         let place = &self.groups.places[at as usize];
         let Some(home) = place.home.filter(|_| is_between(place)) else { return false };
         self.walk_target(images, home, place.target);
         self.walk.clear();
-        self.slots[slot as usize].mark == self.walks
+        true
+    }
+
+    /// Whether a group is between its phases, and why it goes where it goes; `None`: nobody lives there.
+    pub(in super::super) fn way_of(&self, at: u32) -> Option<(bool, Why)> {
+        let place = self.groups.places.get(at as usize)?;
+        place.home?;
+        Some((is_between(place), Why { cause: place.cause, root: place.root }))
     }
 
     fn mark(&mut self, slot: u32) {
@@ -253,6 +260,8 @@ impl Life {
         };
         self.roots.retain(root);
         let cause = self.cause_of(at);
+        // First, so that it is on its way when those look that are to come after it.
+        self.wake_those_resting(at, Why { cause, root });
         let count = group_view(runs.images(), home).target(target).len();
         for number in 0..count {
             let member = group_view(runs.images(), home).target(target).member(number);
@@ -288,7 +297,7 @@ impl Life {
         self.set_group_timer(at);
         self.outbox.put(LifeEffect::GroupMoved { group });
         if was_stopping {
-            self.ripen_resting();
+            self.ripen_resting(at);
         }
     }
 

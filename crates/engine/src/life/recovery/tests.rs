@@ -339,6 +339,94 @@ fn who_rests_for_a_switch_begins_when_that_is_given_up() {
     assert!(desk.phases().contains("left starting"), "{}", desk.phases());
 }
 
+/// As many services as an engine here has room for, in one set, of which each has failed as often as it may.
+fn all_have_failed(action: RecoveryAction) -> Desk {
+    let names: Vec<_> = (0..15).map(|at| alloc::format!("s{at:02}")).collect();
+    let alike = |name: &_| Service { autostart: false, restart: RestartPolicy::Never, ..service(name) };
+    let mut services: Vec<Service> = names.iter().map(|name| alike(name)).collect();
+    services.push(alike("x"));
+    let target = |name: &str, more: &[&str]| {
+        let services = names.iter().cloned().chain(more.iter().map(|it| (*it).into())).collect();
+        Target { name: name.into(), services, ..Target::default() }
+    };
+    let targets = vec![target("drive", &["x"]), target("safe", &[])];
+    let group = Group { targets, initial: "drive".into(), ..Group::default() };
+    let all: Vec<&str> = names.iter().map(|name| &**name).collect();
+    let recovery = vec![set(&all, RecoveryScope::One, 1, vec![step(2, action)])];
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&Plan { services, groups: vec![group], recovery, ..Plan::default() });
+    for name in names.iter().map(|name| &**name).chain(["x"]) {
+        desk.spawned(name);
+    }
+    for name in &names {
+        desk.exits(name, 1);
+    }
+    desk.forget();
+    desk
+}
+
+#[test]
+fn a_step_may_be_about_any_number_of_services() {
+    let mut desk = all_have_failed(RecoveryAction::Switch { group: "".into(), target: "safe".into() });
+    desk.pass(secs(2));
+    assert_eq!(desk.phases().matches(" resting").count(), 15, "{}", desk.phases());
+    ended(&mut desk, "x");
+    assert_eq!(desk.phases().matches(" starting").count(), 15, "{}", desk.phases());
+    let mut desk = all_have_failed(RecoveryAction::WithholdWatchdog);
+    desk.pass(secs(2));
+    assert_eq!(desk.phases().matches(" failed").count(), 15, "{}", desk.phases());
+    for action in [RecoveryAction::Stop, RecoveryAction::Start { service: "x".into() }] {
+        let mut desk = all_have_failed(action);
+        desk.pass(secs(2));
+        assert_eq!(desk.phases().matches(" down").count(), 15, "{}", desk.phases());
+    }
+}
+
+#[test]
+fn others_of_the_target_keep_their_order_to_who_has_rested_for_it() {
+    let mut plan = driving(to_safe());
+    plan.services[3].after = vec!["left".into()];
+    plan.groups[0].targets[1].services.push("standby".into());
+    let mut desk = rests_for_safe(&plan);
+    ended(&mut desk, "fusion");
+    ended(&mut desk, "right");
+    assert!(desk.phases().ends_with("left starting, right down, standby waiting"), "{}", desk.phases());
+}
+
+#[test]
+fn who_rests_for_a_switch_does_so_also_when_another_step_is_taken() {
+    let mut steps = to_safe();
+    steps.push(step(0, RecoveryAction::Command { service: "cleaner".into() }));
+    let mut plan = driving(steps);
+    plan.recovery[0].services.push("standby".into());
+    plan.groups[0].targets.iter_mut().for_each(|target| target.services.push("standby".into()));
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    for name in ["left", "right", "fusion", "standby"] {
+        desk.spawned(name);
+    }
+    fails_and_comes_back(&mut desk, "left");
+    desk.exits("left", 1).pass(secs(2));
+    assert!(desk.phases().ends_with("left resting, right held, standby running"), "{}", desk.phases());
+    desk.exits("standby", 1).forget().pass(secs(1));
+    assert!(desk.phases().contains("left resting, right held"), "{}", desk.phases());
+    ended(&mut desk, "fusion");
+    ended(&mut desk, "right");
+    assert!(desk.phases().contains("left starting"), "{}", desk.phases());
+}
+
+#[test]
+fn who_never_starts_again_by_itself_rests_on() {
+    let plan = {
+        let mut plan = drivers(RecoveryScope::One, 0, vec![]);
+        (plan.services[0].restart_delay, plan.services[0].restart_delay_max) = (Span::FOREVER, Span::FOREVER);
+        plan
+    };
+    let mut desk = started(&plan);
+    desk.exits("left", 1).pass(secs(1000));
+    assert!(desk.phases().contains("left resting"), "{}", desk.phases());
+}
+
 #[test]
 fn those_restarted_with_who_rests_for_a_switch_run_until_then() {
     let mut plan = driving(to_safe());
