@@ -7,16 +7,18 @@ use std::process::{Child, Command, Stdio};
 /// The programs' folder.
 pub(crate) struct Floor(PathBuf);
 
-/// Compiles them all: static, so that a dynamic linker is nobody's cost; the child without a libc.
+/// Compiles them all: static, so that a dynamic linker is nobody's cost, but for the service; the child without a libc.
 pub(crate) fn build(sources: &Path) -> Result<Floor, String> {
     let folder = std::env::temp_dir().join(format!("verger-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder).map_err(|why| format!("{}: {why}", folder.display()))?;
-    for name in ["child", "launch", "respawn", "stop", "stop_tree", "graph", "switch", "tree", "tied"] {
+    for name in ["child", "launch", "respawn", "stop", "stop_tree", "graph", "switch", "tree", "tied", "service"] {
         let mut compiler = Command::new("cc");
-        compiler.args(["-O2", "-static", "-w", "-o"]).arg(folder.join(name)).arg(sources.join(format!("{name}.c")));
-        if name == "child" {
-            compiler.args(["-nostdlib", "-ffreestanding", "-fno-stack-protector"]);
-        }
+        compiler.args(["-O2", "-w", "-o"]).arg(folder.join(name)).arg(sources.join(format!("{name}.c")));
+        compiler.args(match name {
+            "service" => &[][..],
+            "child" => &["-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"],
+            _ => &["-static"],
+        });
         let done = compiler.status().map_err(|why| format!("cc: {why}"))?;
         if !done.success() {
             return Err(format!("cc could not build {name}: {done}"));
@@ -29,6 +31,11 @@ impl Floor {
     /// What everybody starts.
     pub(crate) fn child(&self) -> String {
         self.path("child").display().to_string()
+    }
+
+    /// What is started where a program as people write them is.
+    pub(crate) fn service(&self) -> String {
+        self.path("service").display().to_string()
     }
 
     /// Where one of the programs is.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use rustix::process::Signal;
-use verger_blackbox::message::{CauseKind, Service};
+use verger_blackbox::message::{Breakage, CauseKind, Service};
 use verger_blackbox::{Machine, Mark, PATIENCE, Phase, Process, Setup, cli, eventually};
 
 /// Three that run until somebody ends them, in one set; the last requires the first.
@@ -192,6 +192,79 @@ fn a_group_goes_to_another_target() {
     assert_eq!(groups[0].target, "safe");
     let why = verger(&machine, &["why", "brake"]);
     assert!(why.contains("planner fails, and step 1 is taken: switch to safe"), "{why}");
+}
+
+/// The planner is in both targets; what only the first one has does not end when it is asked to.
+fn rests_for_a_target() -> (Machine, Process) {
+    let machine = Setup::plan(
+        "initial_target = 'drive'
+         [target.drive]
+         services = ['planner', 'arm']
+         [target.safe]
+         services = ['planner', 'brake']
+         [service.planner]
+         command = 'sleep 1000'
+         restart_delay = '1ms'
+         give_up_after = 1
+         recovery = [{ switch = 'safe' }]
+         [service.arm]
+         command = ['sh', '-c', 'trap \"\" TERM; echo >&3; exec sleep 1000']
+         ready = 'fd'
+         stop = ['TERM 1h']
+         [service.brake]
+         command = 'sleep 1000'
+         after = ['planner']",
+    )
+    .arg("--debug")
+    .start();
+    let arm = Process(machine.wait_ready("arm").pid.expect("it runs"));
+    kill_and_wait(&machine, "planner");
+    kill(&machine, "planner");
+    machine.wait("arm", Phase::Stopping);
+    let rests = asked(&machine, "planner", Phase::Resting);
+    assert_eq!((rests.until_us, rests.escalates), (None, true));
+    (machine, arm)
+}
+
+#[test]
+fn who_is_in_both_targets_begins_with_the_new_one_when_what_goes_has_gone() {
+    let (machine, arm) = rests_for_a_target();
+    let why = verger(&machine, &["why", "planner"]);
+    assert!(why.contains("starts again with the target that its recovery has switched to"), "{why}");
+    arm.signal(Signal::KILL);
+    machine.wait_ready("brake");
+    let told = machine.moves(Mark::default());
+    let order: Vec<_> = told.iter().rev().take(6).rev().map(|it| (it.service.as_str(), it.to)).collect();
+    let expected = [
+        ("arm", Phase::Down),
+        ("planner", Phase::Starting),
+        ("brake", Phase::Waiting),
+        ("planner", Phase::Running),
+        ("brake", Phase::Starting),
+        ("brake", Phase::Running),
+    ];
+    let mut sorted = (order.clone(), expected.to_vec());
+    // Which of the two is told first when the target begins does not matter.
+    sorted.0[1..3].sort();
+    sorted.1[1..3].sort();
+    assert_eq!(sorted.0, sorted.1);
+}
+
+#[test]
+fn who_rests_for_a_target_does_so_under_the_next_daemon() {
+    for end in ["reexec", "breakage"] {
+        let (machine, arm) = rests_for_a_target();
+        if end == "reexec" {
+            verger(&machine, &["reexec"]);
+        } else {
+            assert!(machine.client().inject(Breakage::Panic, None).is_err(), "it answered");
+        }
+        asked(&machine, "planner", Phase::Resting);
+        asked(&machine, "arm", Phase::Stopping);
+        arm.signal(Signal::KILL);
+        asked(&machine, "planner", Phase::Running);
+        asked(&machine, "brake", Phase::Running);
+    }
 }
 
 #[test]

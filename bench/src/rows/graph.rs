@@ -23,19 +23,9 @@ struct Shape {
 }
 
 const SHAPES: [Shape; 3] = [
-    Shape { what: "chain of 100, all ready", layers: 100, width: 1, needs: 1 },
-    Shape {
-        what: "10 layers of 100, each requires all of the layer before, all ready",
-        layers: 10,
-        width: 100,
-        needs: 100,
-    },
-    Shape {
-        what: "10 layers of 100, each requires 5 of the layer before, all ready",
-        layers: 10,
-        width: 100,
-        needs: 5,
-    },
+    Shape { what: "chain of 100", layers: 100, width: 1, needs: 1 },
+    Shape { what: "10 layers of 100, each requires all of the layer before", layers: 10, width: 100, needs: 100 },
+    Shape { what: "10 layers of 100, each requires 5 of the layer before", layers: 10, width: 100, needs: 5 },
 ];
 
 impl Shape {
@@ -56,31 +46,40 @@ impl Shape {
 
 /// A chain, and layers: each waits until those before are ready.
 pub(crate) fn order(place: &Place) -> Result<Vec<Line>, String> {
-    let child = place.floor.child();
-    let keys = format!("command = [\"{child}\", \"r\"]\nready = {{ fd = 3 }}");
     let mut lines = Vec::new();
     for shape in SHAPES {
-        let (contained, grouped) = (shape.plan(&keys), shape.plan(&format!("{keys}\ncontainment = \"group\"")));
-        let (layers, width, needs) = (shape.layers.to_string(), shape.width.to_string(), shape.needs.to_string());
-        let count = shape.layers * shape.width;
-        let (mut bare, mut alike, mut weak, mut strong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        for _ in 0..2 * ROUNDS {
-            let arguments = [&layers, &width, &needs, &child, "r"];
-            bare.push(by_floor(place, "graph", &arguments, count)?);
-            if let Some(own) = cgroups::own() {
-                let floor = |cgroup: &str| by_floor(place, "graph", &[&arguments[..], &[cgroup]].concat(), count);
-                alike.push(cgroups::below(&own, floor)?);
-            }
-            strong.push(by_verger(place, &contained, count)?);
-            weak.push(by_verger(place, &grouped, count)?);
+        lines.extend(order_of(place, &shape, "", &place.floor.child())?);
+        lines.extend(order_of(place, &shape, ", dynamically linked", &place.floor.service())?);
+    }
+    Ok(lines)
+}
+
+/// How long it takes until all of a shape, each this program, have said that they are ready.
+fn order_of(place: &Place, shape: &Shape, of: &str, child: &str) -> Result<Vec<Line>, String> {
+    let keys = format!("command = [\"{child}\", \"r\"]\nready = {{ fd = 3 }}");
+    let (contained, grouped) = (shape.plan(&keys), shape.plan(&format!("{keys}\ncontainment = \"group\"")));
+    let what = format!("{}{of}, all ready", shape.what);
+    let (layers, width, needs) = (shape.layers.to_string(), shape.width.to_string(), shape.needs.to_string());
+    let count = shape.layers * shape.width;
+    let (mut bare, mut alike, mut weak, mut strong) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..2 * ROUNDS {
+        let arguments = [&layers, &width, &needs, child, "r"];
+        bare.push(by_floor(place, "graph", &arguments, count)?);
+        if let Some(own) = cgroups::own() {
+            let floor = |cgroup: &str| by_floor(place, "graph", &[&arguments[..], &[cgroup]].concat(), count);
+            alike.push(cgroups::below(&own, floor)?);
         }
-        let (bare, weak, strong) = (median(&mut bare), median(&mut weak), median(&mut strong));
-        lines.push(compared(&format!("{}; fresh cgroups", shape.what), "ms", bare, strong, "≤ 1.3 ×", Some(1.3)));
-        lines.push(compared(&format!("{}; process groups", shape.what), "ms", bare, weak, "≤ 1.3 ×", Some(1.3)));
-        if !alike.is_empty() {
-            let what = format!("{}; fresh cgroups, against a floor that has them too", shape.what);
-            lines.push(compared(&what, "ms", median(&mut alike), strong, "", None));
-        }
+        strong.push(by_verger(place, &contained, count)?);
+        weak.push(by_verger(place, &grouped, count)?);
+    }
+    let (bare, weak, strong) = (median(&mut bare), median(&mut weak), median(&mut strong));
+    let mut lines = vec![
+        compared(&format!("{what}; fresh cgroups"), "ms", bare, strong, "≤ 1.3 ×", Some(1.3)),
+        compared(&format!("{what}; process groups"), "ms", bare, weak, "≤ 1.3 ×", Some(1.3)),
+    ];
+    if !alike.is_empty() {
+        let what = format!("{what}; fresh cgroups, against a floor that has them too");
+        lines.push(compared(&what, "ms", median(&mut alike), strong, "", None));
     }
     Ok(lines)
 }

@@ -266,7 +266,7 @@ impl Life {
         for number in 0..count {
             let member = group_view(runs.images(), home).target(target).member(number);
             let Some(slot) = self.slot_of(runs.images(), Home { record: member, ..home }) else { continue };
-            if self.slots[slot as usize].asked == Asked::Removed {
+            if self.slots[slot as usize].asked == Asked::Removed || self.was_stopped_after(slot, root) {
                 continue;
             }
             self.ask_up_for_now(slot, cause, root);
@@ -283,6 +283,14 @@ impl Life {
         // From here on everything that is needed is pulled. What is not was kept for one that had to give way.
         self.release_kept(runs.images(), at, root);
         self.roots.release(root);
+    }
+
+    /// Whether somebody, or a step of recovery, has put a service down after the event that sent a group on its way: what came last
+    /// holds, as it does in the second phase.
+    fn was_stopped_after(&self, slot: u32, sent: RootId) -> bool {
+        let service = &self.slots[slot as usize];
+        let event = |root| self.roots.get(root).map_or(0, |root| root.event);
+        service.want == Want::Down && service.taken && event(service.why.root) > event(sent)
     }
 
     pub(super) fn go_into(&mut self, at: u32, phase: GroupPhase) {

@@ -393,10 +393,10 @@ fn others_of_the_target_keep_their_order_to_who_has_rested_for_it() {
     assert!(desk.phases().ends_with("left starting, right down, standby waiting"), "{}", desk.phases());
 }
 
-#[test]
-fn who_rests_for_a_switch_does_so_also_when_another_step_is_taken() {
+/// `left` rests for the target `safe`, `standby`, which is in both targets, has failed as well, and this was the next step.
+fn another_step_is_taken(action: RecoveryAction) -> Desk {
     let mut steps = to_safe();
-    steps.push(step(0, RecoveryAction::Command { service: "cleaner".into() }));
+    steps.push(step(0, action));
     let mut plan = driving(steps);
     plan.recovery[0].services.push("standby".into());
     plan.groups[0].targets.iter_mut().for_each(|target| target.services.push("standby".into()));
@@ -409,10 +409,29 @@ fn who_rests_for_a_switch_does_so_also_when_another_step_is_taken() {
     desk.exits("left", 1).pass(secs(2));
     assert!(desk.phases().ends_with("left resting, right held, standby running"), "{}", desk.phases());
     desk.exits("standby", 1).forget().pass(secs(1));
+    desk
+}
+
+#[test]
+fn who_rests_for_a_switch_does_so_also_when_another_step_is_taken() {
+    let mut desk = another_step_is_taken(RecoveryAction::Command { service: "cleaner".into() });
     assert!(desk.phases().contains("left resting, right held"), "{}", desk.phases());
     ended(&mut desk, "fusion");
     ended(&mut desk, "right");
     assert!(desk.phases().contains("left starting"), "{}", desk.phases());
+}
+
+#[test]
+fn what_a_later_step_stops_the_switch_before_it_does_not_start() {
+    let mut desk = another_step_is_taken(RecoveryAction::Stop);
+    assert!(desk.phases().ends_with("left down, right held, standby down"), "{}", desk.phases());
+    ended(&mut desk, "fusion");
+    ended(&mut desk, "right");
+    assert_eq!(desk.phases(), "cleaner down, fusion down, left down, right down, standby down");
+    assert!(desk.said().ends_with("safe complete"), "{}", desk.said());
+    // Who asks for that target again wants them back.
+    desk.switch("safe");
+    assert!(desk.phases().ends_with("left starting, right down, standby starting"), "{}", desk.phases());
 }
 
 #[test]
