@@ -424,8 +424,8 @@ impl Watch {
         for edge in needs(engine, slot) {
             let need = engine.status(edge.target).ok_or("I3: a need that is not there")?;
             let on = engine.name(edge.target);
-            let coming = need.want != Want::Down
-                && matches!(need.phase, PhaseKind::Down | PhaseKind::Waiting | PhaseKind::Starting);
+            let first_try = matches!(need.phase, PhaseKind::Down | PhaseKind::Waiting | PhaseKind::Starting);
+            let coming = need.want != Want::Down && (first_try || need.begins_with.is_some());
             match edge.kind {
                 EdgeKind::Requires => {
                     let condition = edge.condition;

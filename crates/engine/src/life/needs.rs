@@ -3,7 +3,7 @@
 //! Everything here only looks. Who acts on it is `settle`.
 
 use super::graph::Neighbour;
-use super::phase::{Because, Phase, Want};
+use super::phase::{Because, Phase, Sequel, Want};
 use super::{Bare, Life, Slot};
 use crate::image::{Condition, ConditionKind, EdgeKind, ExitCodes, WhenDown};
 use crate::images::Images;
@@ -197,12 +197,13 @@ impl Life {
     }
 
     /// Whether a service is wanted and its first try is still to be waited for. One that has failed or rests after a crash
-    /// holds nobody up who only asked for an order.
+    /// holds nobody up who only asked for an order; one that rests for a target comes with that.
     pub(super) fn is_on_its_way(&self, slot: u32) -> bool {
         let service = &self.slots[slot as usize];
         match (service.want, service.phase) {
             (Want::Down, _) => false,
             (Want::Again, _) => true,
+            (Want::Up, Phase::Resting { .. }) => matches!(service.sequel, Sequel::Target(_)),
             (
                 Want::Up,
                 Phase::Down
@@ -218,7 +219,6 @@ impl Life {
                 | Phase::Running
                 | Phase::Stopping { .. }
                 | Phase::Stuck { .. }
-                | Phase::Resting { .. }
                 | Phase::Done
                 | Phase::Failed(_),
             ) => false,

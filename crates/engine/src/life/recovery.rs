@@ -297,7 +297,7 @@ impl Life {
         }
     }
 
-    /// Every other one that rested before the step just taken is tried again, and others with it as the scope says.
+    /// Every other one that rested before the step just taken is tried again.
     fn try_set_again(&mut self, slot: u32, why: Why) {
         self.each_before_step(slot, |life, member| life.try_member_again(member, why));
     }
@@ -327,6 +327,7 @@ impl Life {
         self.ripen(member);
     }
 
+    /// Tries one member again, and restarts others with it as the scope says.
     fn try_member_again(&mut self, member: u32, why: Why) {
         let here = &mut self.slots[member as usize];
         here.restarts = here.restarts.wrapping_add(1);
@@ -334,7 +335,8 @@ impl Life {
         self.set_want(member, Want::Again, why);
     }
 
-    /// A member rests on, or its rest is over.
+    /// What a step has said of a member's rest is carried out: it rests on, until its group is between its phases no more, or it has
+    /// failed.
     pub(super) fn look_at_rest(&mut self, runs: &Runs, slot: u32) {
         match self.slots[slot as usize].sequel {
             Sequel::Run | Sequel::Step => {}
@@ -352,16 +354,6 @@ impl Life {
                 let cause = Cause::Recovery { of: self.journal.latest(slot), step };
                 let root = self.latest_root(slot);
                 self.rest_in_peace(runs, slot, Phase::Failed(Failure::Exited), Why { cause, root });
-            }
-        }
-    }
-
-    /// What goes has gone, or the way of a group has ended: who rests for its target is tried again.
-    pub(super) fn wake_those_resting(&mut self, group: u32, why: Why) {
-        for slot in 0..self.slots.len() as u32 {
-            let here = &self.slots[slot as usize];
-            if here.sequel == Sequel::Target(group) && here.want == Want::Up {
-                self.try_member_again(slot, why);
             }
         }
     }

@@ -260,8 +260,6 @@ impl Life {
         };
         self.roots.retain(root);
         let cause = self.cause_of(at);
-        // First, so that it is on its way when those look that are to come after it.
-        self.wake_those_resting(at, Why { cause, root });
         let count = group_view(runs.images(), home).target(target).len();
         for number in 0..count {
             let member = group_view(runs.images(), home).target(target).member(number);
