@@ -24,16 +24,7 @@ impl Daemon {
         let id = self.control.promise(at, name, Some(service), oneway);
         self.world.adopt(&self.engine, service.slot, process, (by, id));
         let deadline = self.now + timeout_ms.map_or(Span::FOREVER, Span::from_millis);
-        self.step(Event::Command(Request {
-            id,
-            verb: Verb::Start,
-            signal: 0,
-            service,
-            by,
-            condition: None,
-            deadline,
-            key: 0,
-        }));
+        self.step(Event::Command(Request::new(id, Verb::Start, service, by, deadline)));
         Ok(())
     }
 
@@ -70,15 +61,6 @@ impl Daemon {
     /// Stops a service for somebody who has asked for something else, which cannot be.
     pub(crate) fn stop_for(&mut self, service: ServiceId, by: Actor) {
         let (id, deadline) = (self.control.nobodys(), Moment::NEVER);
-        self.step(Event::Command(Request {
-            id,
-            verb: Verb::Stop,
-            signal: 0,
-            service,
-            by,
-            condition: None,
-            deadline,
-            key: 0,
-        }));
+        self.step(Event::Command(Request::new(id, Verb::Stop, service, by, deadline)));
     }
 }

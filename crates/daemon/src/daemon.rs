@@ -430,17 +430,10 @@ impl Daemon {
         };
         // What has done what it was for is not started again by a start.
         let verb = if (wish.verb, status.phase) == (Verb::Start, PhaseKind::Done) { Verb::Restart } else { wish.verb };
-        let request = Request {
-            id: self.control.nobodys(),
-            verb,
-            signal: wish.signal,
-            service: wish.service,
-            by: Actor { uid: self.facts.uid, pid },
-            condition: None,
-            // Nobody waits for the answer: what comes of it is seen at the service.
-            deadline: self.now,
-            key: 0,
-        };
+        let by = Actor { uid: self.facts.uid, pid };
+        // Nobody waits for the answer: what comes of it is seen at the service.
+        let request = Request::new(self.control.nobodys(), verb, wish.service, by, self.now);
+        let request = Request { signal: wish.signal, ..request };
         self.step(Event::Command(request));
         self.brains.asked(&self.engine, wish, self.now);
     }

@@ -178,17 +178,10 @@ impl Desk {
 
     pub(crate) fn ask_with(&mut self, verb: Verb, name: &str, patience: Span, key: u128) -> &mut Desk {
         self.commands += 1;
-        let request = Request {
-            condition: None,
-            id: CommandId(self.commands),
-            verb,
-            signal: if verb == Verb::Signal { 10 } else { 0 },
-            service: self.engine.find(name).unwrap(),
-            by: Actor { uid: 0, pid: 7 },
-            deadline: self.now + patience,
-            key,
-        };
-        self.tell(Event::Command(request))
+        let (service, by) = (self.engine.find(name).unwrap(), Actor { uid: 0, pid: 7 });
+        let request = Request::new(CommandId(self.commands), verb, service, by, self.now + patience);
+        let signal = if verb == Verb::Signal { 10 } else { 0 };
+        self.tell(Event::Command(Request { signal, key, ..request }))
     }
 
     pub(crate) fn start(&mut self, name: &str) -> &mut Desk {

@@ -12,11 +12,11 @@ use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::image::Image;
-use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, Pressure, Request, Scope, Switch, Verb};
-use crate::life::{restore_condition, save_condition};
+use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, Pressure, Scope, Switch};
+use crate::life::{restore_request, restore_service, save_request, save_service};
 use crate::runs::{
-    Containment, Pid, RunEvent, RunId, RunRef, ServiceId, StartFailure, Usage, pack_exit, pack_failure, some_pid,
-    unpack_exit, unpack_failure,
+    Containment, Pid, RunEvent, RunId, RunRef, StartFailure, Usage, pack_exit, pack_failure, some_pid, unpack_exit,
+    unpack_failure,
 };
 use crate::time::Moment;
 
@@ -47,14 +47,7 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
         }
         Event::Command(request) => {
             writer.byte(11);
-            writer.number(request.id.0);
-            writer.byte(request.verb.code());
-            writer.byte(request.signal);
-            save_service(request.service, &mut writer);
-            save_actor(&request.by, &mut writer);
-            save_condition(request.condition, &mut writer);
-            writer.moment(request.deadline);
-            writer.wide(request.key);
+            save_request(request, &mut writer);
         }
         Event::Shutdown { signal, by, patience } => {
             writer.byte(12);
@@ -165,16 +158,7 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             };
             Event::Plan { image, scope, by: restore_actor(reader)? }
         }
-        11 => Event::Command(Request {
-            id: CommandId(reader.number()?),
-            verb: reader.coded(Verb::from_code, "a verb")?,
-            signal: reader.byte()?,
-            service: restore_service(reader)?,
-            by: restore_actor(reader)?,
-            condition: restore_condition(reader)?,
-            deadline: reader.moment()?,
-            key: reader.wide()?,
-        }),
+        11 => Event::Command(restore_request(reader)?),
         12 => {
             Event::Shutdown { signal: reader.byte()?, by: restore_actor(reader)?, patience: Patience::restore(reader)? }
         }
@@ -297,13 +281,4 @@ fn save_group(group: GroupId, writer: &mut Writer<'_>) {
 
 fn restore_group(reader: &mut Reader<'_>) -> Result<GroupId, ReadError> {
     Ok(GroupId { slot: reader.small()?, generation: reader.small()? })
-}
-
-fn save_service(service: ServiceId, writer: &mut Writer<'_>) {
-    writer.small(service.slot);
-    writer.small(service.generation);
-}
-
-fn restore_service(reader: &mut Reader<'_>) -> Result<ServiceId, ReadError> {
-    Ok(ServiceId { slot: reader.small()?, generation: reader.small()? })
 }

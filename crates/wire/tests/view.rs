@@ -81,16 +81,8 @@ impl Desk {
         let service = self.engine.find(name).unwrap();
         let by = Actor { uid: 1000, pid: 815 };
         let deadline = self.now + Span::from_secs(60);
-        self.tell(Event::Command(Request {
-            id: CommandId(1),
-            verb,
-            signal: 10,
-            service,
-            by,
-            condition: None,
-            deadline,
-            key: 0,
-        }));
+        let request = Request::new(CommandId(1), verb, service, by, deadline);
+        self.tell(Event::Command(Request { signal: 10, ..request }));
     }
 
     fn slot(&self, name: &str) -> u32 {

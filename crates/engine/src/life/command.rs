@@ -38,6 +38,13 @@ pub struct Request {
     pub key: u128,
 }
 
+impl Request {
+    /// A command without more: no signal, no condition, no key.
+    pub fn new(id: CommandId, verb: Verb, service: ServiceId, by: Actor, deadline: Moment) -> Request {
+        Request { id, verb, signal: 0, service, by, condition: None, deadline, key: 0 }
+    }
+}
+
 /// What came of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {

@@ -42,7 +42,7 @@ pub use groups::{GroupId, GroupPhase, GroupStatus, Switch, TargetFailure};
 pub use pace::{Pressure, Resource};
 pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 pub use plan::{PlanRefusal, Scope};
-pub(crate) use save::{restore_condition, save_condition};
+pub(crate) use save::{restore_request, restore_service, save_request, save_service};
 pub use status::{Chain, Decider, Status};
 pub use trial::{Apply, Decide, RollBack, RollBackReason, TrialNews, TrialStage, TrialStatus};
 

@@ -615,15 +615,7 @@ fn save_entry(entry: &Entry, writer: &mut Writer<'_>) {
     writer.yes(entry.state == EntryState::Waiting);
     writer.small(entry.next);
     if entry.state == EntryState::Waiting {
-        writer.number(entry.request.id.0);
-        writer.byte(entry.request.verb.code());
-        writer.byte(entry.request.signal);
-        save_service(entry.request.service, writer);
-        writer.small(entry.request.by.uid);
-        writer.small(entry.request.by.pid);
-        save_condition(entry.request.condition, writer);
-        writer.moment(entry.request.deadline);
-        writer.wide(entry.request.key);
+        save_request(&entry.request, writer);
         writer.number(entry.before.0);
     }
 }
@@ -631,50 +623,50 @@ fn save_entry(entry: &Entry, writer: &mut Writer<'_>) {
 fn restore_entry(reader: &mut Reader<'_>) -> Result<Entry, ReadError> {
     let waiting = reader.yes()?;
     let next = reader.small()?;
-    let nobody = Request {
-        id: CommandId(0),
-        verb: Verb::Stop,
-        signal: 0,
-        service: ServiceId { slot: 0, generation: 0 },
-        by: Actor::default(),
-        condition: None,
-        deadline: crate::time::Moment::NEVER,
-        key: 0,
-    };
     if !waiting {
-        return Ok(Entry { request: nobody, before: RunId::NONE, state: EntryState::Free, next });
+        let nobody = ServiceId { slot: 0, generation: 0 };
+        let request = Request::new(CommandId(0), Verb::Stop, nobody, Actor::default(), crate::time::Moment::NEVER);
+        return Ok(Entry { request, before: RunId::NONE, state: EntryState::Free, next });
     }
-    let request = Request {
+    let request = restore_request(reader)?;
+    Ok(Entry { request, before: RunId(reader.number()?), state: EntryState::Waiting, next })
+}
+
+pub(crate) fn save_request(request: &Request, writer: &mut Writer<'_>) {
+    writer.number(request.id.0);
+    writer.byte(request.verb.code());
+    writer.byte(request.signal);
+    save_service(request.service, writer);
+    writer.small(request.by.uid);
+    writer.small(request.by.pid);
+    writer.yes(request.condition.is_some());
+    if let Some(condition) = request.condition {
+        save_service(condition, writer);
+    }
+    writer.moment(request.deadline);
+    writer.wide(request.key);
+}
+
+pub(crate) fn restore_request(reader: &mut Reader<'_>) -> Result<Request, ReadError> {
+    Ok(Request {
         id: CommandId(reader.number()?),
         verb: reader.coded(Verb::from_code, "a verb")?,
         signal: reader.byte()?,
         service: restore_service(reader)?,
         by: Actor { uid: reader.small()?, pid: reader.small()? },
-        condition: restore_condition(reader)?,
+        condition: if reader.yes()? { Some(restore_service(reader)?) } else { None },
         deadline: reader.moment()?,
         key: reader.wide()?,
-    };
-    Ok(Entry { request, before: RunId(reader.number()?), state: EntryState::Waiting, next })
+    })
 }
 
-fn save_service(service: ServiceId, writer: &mut Writer<'_>) {
+pub(crate) fn save_service(service: ServiceId, writer: &mut Writer<'_>) {
     writer.small(service.slot);
     writer.small(service.generation);
 }
 
-fn restore_service(reader: &mut Reader<'_>) -> Result<ServiceId, ReadError> {
+pub(crate) fn restore_service(reader: &mut Reader<'_>) -> Result<ServiceId, ReadError> {
     Ok(ServiceId { slot: reader.small()?, generation: reader.small()? })
-}
-
-pub(crate) fn save_condition(condition: Option<ServiceId>, writer: &mut Writer<'_>) {
-    writer.yes(condition.is_some());
-    if let Some(condition) = condition {
-        save_service(condition, writer);
-    }
-}
-
-pub(crate) fn restore_condition(reader: &mut Reader<'_>) -> Result<Option<ServiceId>, ReadError> {
-    if reader.yes()? { restore_service(reader).map(Some) } else { Ok(None) }
 }
 
 fn save_sequel(sequel: Sequel, writer: &mut Writer<'_>) {

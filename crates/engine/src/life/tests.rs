@@ -587,16 +587,7 @@ fn commands_get_their_answers() {
     let db = desk.engine.find("db").unwrap();
     desk.exits("web", 0).exits("db", 0).plan(vec![]);
     desk.forget();
-    let request = Request {
-        condition: None,
-        id: CommandId(99),
-        verb: Verb::Start,
-        signal: 0,
-        service: db,
-        by: Actor::default(),
-        deadline: Moment::NEVER,
-        key: 0,
-    };
+    let request = Request::new(CommandId(99), Verb::Start, db, Actor::default(), Moment::NEVER);
     desk.tell(Event::Command(request)).says("answer 99: NotFound");
     desk.shutdown().says("ended 0");
 }

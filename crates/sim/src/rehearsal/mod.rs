@@ -277,16 +277,7 @@ impl<'s> Play<'s, '_> {
             Action::Ask { verb, service } => {
                 let service = self.service(service);
                 self.asked.insert(self.commands, statement);
-                self.step(Event::Command(Request {
-                    id,
-                    verb,
-                    signal: 0,
-                    service,
-                    by,
-                    condition: None,
-                    deadline,
-                    key: 0,
-                }))
+                self.step(Event::Command(Request::new(id, verb, service, by, deadline)))
             }
             Action::Switch { group, target } => {
                 let name = self.image.group(group).name();
