@@ -258,22 +258,7 @@ fn about(engine: &Engine, root: &RootKind) -> Vec<String> {
             };
             service.descriptors().filter_map(file).collect()
         }
-        Step::LimitCpu
-        | Step::LimitFsize
-        | Step::LimitData
-        | Step::LimitStack
-        | Step::LimitCore
-        | Step::LimitRss
-        | Step::LimitNproc
-        | Step::LimitNofile
-        | Step::LimitMemlock
-        | Step::LimitAs
-        | Step::LimitLocks
-        | Step::LimitSigpending
-        | Step::LimitMsgqueue
-        | Step::LimitNice
-        | Step::LimitRtprio
-        | Step::LimitRttime => {
+        verger_engine::limit_steps!() => {
             let asked = service.resource_limits().find(|asked| failure.step.limit() == Some(asked.resource));
             let amount = |most: u64| if most == u64::MAX { "unlimited".to_owned() } else { most.to_string() };
             let both = |ResourceLimit { soft, hard, .. }| match soft == hard {

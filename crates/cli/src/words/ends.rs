@@ -106,22 +106,7 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
             | Step::Nice
             | Step::OomScore
             | Step::ResourceLimits
-            | Step::LimitCpu
-            | Step::LimitFsize
-            | Step::LimitData
-            | Step::LimitStack
-            | Step::LimitCore
-            | Step::LimitRss
-            | Step::LimitNproc
-            | Step::LimitNofile
-            | Step::LimitMemlock
-            | Step::LimitAs
-            | Step::LimitLocks
-            | Step::LimitSigpending
-            | Step::LimitMsgqueue
-            | Step::LimitNice
-            | Step::LimitRtprio
-            | Step::LimitRttime
+            | verger_engine::limit_steps!()
             | Step::Personality
             | Step::Umask
             | Step::SetGroups

@@ -261,6 +261,29 @@ coded_enum! {
     }
 }
 
+/// The pattern of all steps that set a resource limit: what is said of one is said of each.
+#[macro_export]
+macro_rules! limit_steps {
+    () => {
+        $crate::runs::Step::LimitCpu
+            | $crate::runs::Step::LimitFsize
+            | $crate::runs::Step::LimitData
+            | $crate::runs::Step::LimitStack
+            | $crate::runs::Step::LimitCore
+            | $crate::runs::Step::LimitRss
+            | $crate::runs::Step::LimitNproc
+            | $crate::runs::Step::LimitNofile
+            | $crate::runs::Step::LimitMemlock
+            | $crate::runs::Step::LimitAs
+            | $crate::runs::Step::LimitLocks
+            | $crate::runs::Step::LimitSigpending
+            | $crate::runs::Step::LimitMsgqueue
+            | $crate::runs::Step::LimitNice
+            | $crate::runs::Step::LimitRtprio
+            | $crate::runs::Step::LimitRttime
+    };
+}
+
 /// How many limits there are (`getrlimit(2)`).
 const LIMITS: u8 = 16;
 

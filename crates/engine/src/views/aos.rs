@@ -86,22 +86,7 @@ pub fn last_stop_reason(order: LastOrder) -> LastStopReason {
             | Step::Nice
             | Step::OomScore
             | Step::ResourceLimits
-            | Step::LimitCpu
-            | Step::LimitFsize
-            | Step::LimitData
-            | Step::LimitStack
-            | Step::LimitCore
-            | Step::LimitRss
-            | Step::LimitNproc
-            | Step::LimitNofile
-            | Step::LimitMemlock
-            | Step::LimitAs
-            | Step::LimitLocks
-            | Step::LimitSigpending
-            | Step::LimitMsgqueue
-            | Step::LimitNice
-            | Step::LimitRtprio
-            | Step::LimitRttime
+            | crate::limit_steps!()
             | Step::Personality
             | Step::Umask
             | Step::WorkingDirectory
