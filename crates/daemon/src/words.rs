@@ -31,14 +31,18 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
             log.warn(format_args!("{name}: failed: {why}"));
         }
         (PhaseKind::Resting, cause) => {
-            let next = if status.escalates { "the next step of its recovery" } else { "started again" };
-            if status.until == Moment::NEVER {
-                // That step has been taken, and it rests until the target that was switched to begins.
-                log.warn(format_args!("{name}: {}; {next} at once", ended(cause)));
-            } else {
-                // In whole milliseconds: what is left of a rest after a breakage is any number.
-                let rest = Span::from_millis(status.until.since(transition.at).0.div_ceil(1_000_000));
-                log.warn(format_args!("{name}: {}; {next} in {rest}", ended(cause)));
+            let how = ended(cause);
+            match (status.until, status.escalates) {
+                (Moment::NEVER, true) => {
+                    log.warn(format_args!("{name}: {how}; started again with the target that was switched to"));
+                }
+                (Moment::NEVER, false) => log.warn(format_args!("{name}: {how}; not started again by itself")),
+                (until, escalates) => {
+                    // In whole milliseconds: what is left of a rest after a breakage is any number.
+                    let rest = Span::from_millis(until.since(transition.at).0.div_ceil(1_000_000));
+                    let next = if escalates { "the next step of its recovery" } else { "started again" };
+                    log.warn(format_args!("{name}: {how}; {next} in {rest}"));
+                }
             }
         }
         (PhaseKind::Starting, cause @ (Cause::Exited(_) | Cause::NotReadyInTime)) => {

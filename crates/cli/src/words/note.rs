@@ -51,7 +51,7 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
                 None if service.escalates => {
                     "starts again with the target that its recovery has switched to".to_owned()
                 }
-                None => "starts again".to_owned(),
+                None => "rests until somebody starts it".to_owned(),
             };
             match last_end(service) {
                 Some(how) => format!("{how}, {again}"),
@@ -208,7 +208,7 @@ mod tests {
                 Service { until_us: Some(5_050_000), last_order: refused, ..web(PhaseKind::Resting) },
                 "could not be started: step fork: Resource temporarily unavailable, starts again in 50ms",
             ),
-            (web(PhaseKind::Resting), "starts again"),
+            (web(PhaseKind::Resting), "rests until somebody starts it"),
             (
                 Service { escalates: true, ..web(PhaseKind::Resting) },
                 "starts again with the target that its recovery has switched to",
