@@ -153,30 +153,15 @@ impl Found<'_> {
 
     /// A limit of restarts that the rests between them keep from being reached, however soon each run ends.
     fn never_gives_up(&mut self, service: &Service) {
-        let Service { name, give_up_after, give_up_within, restart_delay, restart_delay_max, .. } = service;
-        // A healthy run takes the growth of the rests away, so only the first is certain.
-        let rest = (*restart_delay).min(*restart_delay_max);
-        let takes = Span(rest.0.saturating_mul(u64::from(*give_up_after)));
-        if *give_up_after == 0 || service.restart == RestartPolicy::Never {
-            return;
-        }
-        if takes > *give_up_within {
-            self.warn(
-                service,
-                &["give_up_after", "give_up_within", "restart_delay"],
-                format!(
-                    "service `{name}` never gives up: {give_up_after} restarts take {takes} at the least, and those within \
-                     {give_up_within} count"
-                ),
-                format!("let `give_up_within` be longer than {takes}, or `restart_delay` shorter"),
-            );
-        } else if *give_up_within == Span::ZERO {
-            self.warn(
-                service,
-                &["give_up_within", "give_up_after"],
-                format!("service `{name}` never gives up: restarts within {give_up_within} count, and no two are"),
-                "let `give_up_within` be longer than some runs that fail take".to_owned(),
-            );
+        let Service { name, give_up_after, give_up_within, .. } = service;
+        let described = format!("service `{name}`");
+        let alone = std::iter::once(service);
+        if let Some((message, hint)) = verger_plan::never_gives_up(&described, *give_up_after, *give_up_within, alone) {
+            let keys: &[&str] = match *give_up_within {
+                Span::ZERO => &["give_up_within", "give_up_after"],
+                _ => &["give_up_after", "give_up_within", "restart_delay"],
+            };
+            self.warn(service, keys, message, hint);
         }
     }
 

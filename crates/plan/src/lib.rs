@@ -61,6 +61,7 @@ pub use names::mapped;
 pub use near::nearest;
 pub use not_applied::NotApplied;
 pub use places::Places;
+pub use recovery::never_gives_up;
 pub use reference::reference;
 pub use schema::schema;
 pub use sources::{FileId, LineColumn, Place, Sources};

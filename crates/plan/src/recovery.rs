@@ -447,6 +447,33 @@ fn check_start(
     }
 }
 
+/// Why services that are counted together never reach their limit of restarts, however soon each run ends, and what to do about it;
+/// `None` where they can.
+pub fn never_gives_up<'s>(
+    described: &str,
+    limit: u32,
+    within: Span,
+    services: impl Iterator<Item = &'s Service>,
+) -> Option<(String, String)> {
+    let rests = services
+        .filter(|service| service.restart != RestartPolicy::Never)
+        .map(|service| service.restart_delay.min(service.restart_delay_max));
+    let (count, rest) = rests.fold((0, Span::FOREVER), |(count, least), rest| (count + 1, least.min(rest)));
+    // All of them may fail at once, and again after their rest; a healthy run takes the growth of the rests away.
+    let rounds = u64::from(limit).checked_div(count).filter(|_| limit > 0)?;
+    let takes = Span(rest.0.saturating_mul(rounds));
+    if takes > within {
+        let message = format!(
+            "{described} never gives up: {limit} restarts take {takes} at the least, and those within {within} count"
+        );
+        return Some((message, format!("let `give_up_within` be longer than {takes}, or `restart_delay` shorter")));
+    }
+    (within == Span::ZERO).then(|| {
+        let message = format!("{described} never gives up: restarts within {within} count, and no two are");
+        (message, "let `give_up_within` be longer than some runs that fail take".to_owned())
+    })
+}
+
 /// Counts that count nothing.
 fn warn_of_counts(set: &Written, plan: &Plan, places: &Places, found: &mut Findings) {
     let described = set.described();
@@ -465,28 +492,10 @@ fn warn_of_counts(set: &Written, plan: &Plan, places: &Places, found: &mut Findi
     if set.of == Of::Service {
         return;
     }
-    let restarted: Vec<&Service> = members().filter(|it| it.restart != RestartPolicy::Never).collect();
-    let rest = restarted.iter().map(|it| it.restart_delay.min(it.restart_delay_max)).min();
-    // All of them may fail at once, and again after their rest; a healthy run takes the growth of the rests away.
-    let rounds = u64::from(set.draft.give_up_after).checked_div(restarted.len() as u64);
-    if let (Some(rest), Some(rounds), within) = (rest, rounds, set.draft.give_up_within)
-        && set.draft.give_up_after > 0
+    if let Some((message, hint)) =
+        never_gives_up(&described, set.draft.give_up_after, set.draft.give_up_within, members())
     {
-        let takes = Span(rest.0.saturating_mul(rounds));
-        let (limit, place) = (set.draft.give_up_after, set.within.unwrap_or(set.place));
-        if takes > within {
-            found.warning(place, || {
-                Said::new(format!(
-                    "{described} never gives up: {limit} restarts take {takes} at the least, and those within {within} count"
-                ))
-                .hint(format!("let `give_up_within` be longer than {takes}, or `restart_delay` shorter"))
-            });
-        } else if within == Span::ZERO {
-            found.warning(place, || {
-                Said::new(format!("{described} never gives up: restarts within {within} count, and no two are"))
-                    .hint("let `give_up_within` be longer than some runs that fail take")
-            });
-        }
+        found.warning(set.within.unwrap_or(set.place), || Said::new(message).hint(hint));
     }
     for service in members().filter(|it| places.key(&it.name, "recovery").is_none()) {
         for key in ["give_up_after", "give_up_within"] {

@@ -11,6 +11,7 @@ use verger_engine::image::{self, Edit, Image, PartKind};
 use verger_engine::preview::Act;
 use verger_engine::time::Span;
 use verger_wire::message::{CauseKind, Change, Changes, Error, PartChange, TargetChange, Verdict, VerdictKind};
+use verger_wire::view;
 
 use super::orders::duration;
 use crate::launch;
@@ -126,10 +127,9 @@ impl Lists {
         let mut lists = Lists::default();
         let Ok(image) = Image::verify(Arc::new(image)) else { return lists };
         for group in image::plan_of(&image).groups {
-            let slash = if group.name.is_empty() { "" } else { "/" };
             for target in group.targets {
                 for service in target.services {
-                    lists.0.entry(service).or_default().push(format!("{}{slash}{}", group.name, target.name));
+                    lists.0.entry(service).or_default().push(view::target_name(&group.name, &target.name));
                 }
             }
         }

@@ -295,6 +295,11 @@ impl<'s> Journal<'s> {
     }
 }
 
+/// Tells one outside event from another: those of before a breakage of the daemon have no number any more.
+fn moment(root: &Root) -> (u64, u64) {
+    (root.at_us, root.event)
+}
+
 /// Whether a group is as it was told: what happens in one moment is told with what came of all of it.
 fn is_told(before: &Group, now: &Group) -> bool {
     let told = |group: &Group| (group.since_us, group.phase, group.target.clone(), group.failures);
@@ -304,8 +309,4 @@ fn is_told(before: &Group, now: &Group) -> bool {
 fn line(transition: &Transition, service: Option<&Service>, width: usize, clock: &Clock, paint: Paint) -> String {
     let what = paint.tone(words::tone(transition.to), words::moved(transition, service));
     format!("{}  {:<width$}  {what}\n", paint.faint(clock.stamp(transition.at_us)), transition.service)
-}
-/// Tells one outside event from another: those of before a breakage of the daemon have no number any more.
-fn moment(root: &Root) -> (u64, u64) {
-    (root.at_us, root.event)
 }

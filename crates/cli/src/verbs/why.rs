@@ -51,9 +51,7 @@ impl Why {
         }
         Ok(())
     }
-}
 
-impl Why {
     /// Which target a group has, and why.
     fn tell_of_group(&self, setting: &Setting, group: &Group) -> Result<(), Trouble> {
         if self.json {
