@@ -218,7 +218,8 @@ fn environment_of_its_own() {
 fn who_the_user_is_stands_in_what_is_inherited_and_nowhere_else() {
     let plan = "[service.a]\ncommand = 'sleep 1000'\nuser = 'nobody'\nenvironment = { SHELL = 'mine' }\n\
                 [service.b]\ncommand = 'sleep 1000'\nuser = 'nobody'\ninherit_environment = false\n\
-                environment = { ONLY = '1' }\ncontainment = 'cgroup'";
+                environment = { ONLY = '1' }\ncontainment = 'cgroup'\n\
+                [service.nameless]\ncommand = 'sleep 1000'\nuser = '54321'";
     let machine = Setup::plan(plan).env("HOME", "/of-the-daemon").env("USER", "of-the-daemon").start();
     let environment = main_of(&machine).environment();
     let of = |name: &str| environment.get(name).map(String::as_str);
@@ -227,6 +228,10 @@ fn who_the_user_is_stands_in_what_is_inherited_and_nowhere_else() {
     assert_eq!(of("SHELL"), Some("mine"));
     let environment = machine.main_process("b").environment();
     assert_eq!(environment, BTreeMap::from([("ONLY".to_owned(), "1".to_owned())]));
+    let environment = machine.main_process("nameless").environment();
+    let told = ["HOME", "USER", "LOGNAME", "SHELL"].map(|name| environment.get(name));
+    assert_eq!(told, [None; 4], "what is the daemon's is not said of a user without an entry");
+    assert!(environment.contains_key("PATH"), "all else is passed on");
 }
 
 #[test]

@@ -120,6 +120,22 @@ fn a_term_without_a_time_comes_when_all_else_is_done() {
 }
 
 #[test]
+fn an_end_that_nobody_asked_for_has_the_time_of_the_plan_too() {
+    let folder = std::env::temp_dir().join(format!("verger-sim-by-itself-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (plan, scenario) = (folder.join("plan.toml"), folder.join("scenario"));
+    let text = "shutdown_budget = \"3s\"\n\
+                [service.heart]\ncommand = \"heart\"\nrestart = \"never\"\nessential = true\n\
+                [service.slow]\ncommand = \"slow\"\nstop = [\"TERM 60s\"]\n";
+    std::fs::write(&plan, text).unwrap();
+    std::fs::write(&scenario, "slow-stop slow 40s\nat 5s crash heart\nexpect within 9s ended 139\n").unwrap();
+    let (status, out, err) = sim(&[plan.to_str().unwrap(), scenario.to_str().unwrap()]);
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(status, 0, "{out}{err}");
+    assert!(out.contains("SIGKILL"), "{out}");
+}
+
+#[test]
 fn what_does_not_end_in_time_is_killed_and_else_an_end_takes_a_millisecond() {
     let (status, out, _) = played("slow", "at 5s stop net\nat 5s expect within 1ms net down\n");
     assert_eq!(status, 0, "{out}");

@@ -62,9 +62,12 @@ struct Identity<'k> {
     uid: Option<u32>,
     gid: Option<u32>,
     groups: Option<&'k [u32]>,
-    /// Variables that say so, in the place of those that say it of the daemon.
-    variables: [Option<&'k CStr>; 4],
+    /// The [`WHO`] of its entry, as far as that has them, in the place of the daemon's; `None`: the daemon's stand.
+    who: Option<[Option<&'k CStr>; 4]>,
 }
+
+/// Variables that say whom a process runs as.
+const WHO: [&[u8]; 4] = [b"HOME=", b"USER=", b"LOGNAME=", b"SHELL="];
 
 fn failure(step: Step, errno: Errno) -> StartFailure {
     StartFailure { step, errno: errno.raw_os_error() as u16 }
@@ -255,7 +258,7 @@ fn identify<'k>(
     buffer: &mut [u8],
     groups: &'k mut [u32],
 ) -> Result<Identity<'k>, StartFailure> {
-    let mut identity = Identity { uid: None, gid: None, groups: None, variables: [None; 4] };
+    let mut identity = Identity { uid: None, gid: None, groups: None, who: None };
     let mut count = None;
     if !service.user().is_empty() {
         let user = SYSTEM.user(service.user().as_bytes(), buffer)?;
@@ -265,9 +268,11 @@ fn identify<'k>(
         };
         // Looking up groups writes over its name in the buffer: the arena keeps it.
         let named = text(b"USER=", user.name)?;
-        if service.inherit_environment() {
-            identity.variables =
-                [text(b"HOME=", user.home)?, named, text(b"LOGNAME=", user.name)?, text(b"SHELL=", user.shell)?];
+        // The daemon's own user may have no entry (in a container): then what was said of it stands.
+        let is_ours = gid.is_none() && uid == rustix::process::geteuid().as_raw();
+        if service.inherit_environment() && !is_ours {
+            let [home, _, login, shell] = WHO;
+            identity.who = Some([text(home, user.home)?, named, text(login, user.name)?, text(shell, user.shell)?]);
         }
         // A daemon without rights may say whom it runs as anyway; there is nothing to change then.
         if uid != rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root() {
@@ -457,16 +462,15 @@ fn variables<'k>(
 ) -> Result<(Pointers<'k>, Option<Blank<'k>>), StartFailure> {
     let mut filling = array.begin();
     let in_plan = |text: &[u8]| service.environment().any(|other| name_part(other) == name_part(text));
-    let said =
-        |text: &[u8]| identity.variables.iter().flatten().any(|other| name_part(other.to_bytes()) == name_part(text));
+    let of_another = |text: &[u8]| identity.who.is_some() && WHO.contains(&name_part(text));
     if service.inherit_environment() {
         for text in ground.environment.iter() {
-            if !in_plan(text.as_bytes()) && !said(text.as_bytes()) {
+            if !in_plan(text.as_bytes()) && !of_another(text.as_bytes()) {
                 filling.push(text).map_err(too_much)?;
             }
         }
     }
-    for text in identity.variables.into_iter().flatten() {
+    for text in identity.who.into_iter().flatten().flatten() {
         if !in_plan(text.to_bytes()) {
             filling.push(text).map_err(too_much)?;
         }

@@ -286,13 +286,18 @@ impl<'s> Play<'s, '_> {
                 self.step(Event::Switch(Switch { id, group, target, by, deadline, key: 0 }))
             }
             Action::Term { budget } => {
-                let patience = match budget.or(self.image.shutdown_budget()) {
-                    None | Some(Span::FOREVER) => Patience::Full,
-                    Some(within) => Patience::Within(within),
-                };
+                let patience = self.patience(budget);
                 self.step(Event::Shutdown { signal: SIGTERM, by, patience })
             }
             Action::Expect { .. } => Ok(()),
+        }
+    }
+
+    /// How much time the end of everything is given: as the scenario says, else as the plan.
+    fn patience(&self, said: Option<Span>) -> Patience {
+        match said.or(self.image.shutdown_budget()) {
+            None | Some(Span::FOREVER) => Patience::Full,
+            Some(within) => Patience::Within(within),
         }
     }
 
@@ -360,6 +365,7 @@ impl<'s> Play<'s, '_> {
     fn step(&mut self, event: Event) -> Result<(), String> {
         let at = self.now.since(BEGINNING);
         let mut is_asked = false;
+        let ends_by_itself = !self.engine.is_closing() && !matches!(event, Event::Shutdown { .. });
         let mut effects = self.engine.step(self.now, event);
         while let Some(effect) = effects.next() {
             let engine = effects.engine();
@@ -420,6 +426,13 @@ impl<'s> Play<'s, '_> {
         drop(effects);
         self.engine.check().map_err(|what| format!("a rule of the engine is broken: {what}"))?;
         self.refused.take().map_or(Ok(()), Err)?;
+        // Everything ends with an essential service: as the daemon does, that gets the time of an end that is asked for.
+        if ends_by_itself
+            && self.engine.is_closing()
+            && let patience @ Patience::Within(_) = self.patience(None)
+        {
+            self.step(Event::Shutdown { signal: 0, by: Actor { uid: 0, pid: 0 }, patience })?;
+        }
         // On this stage the machine has nothing else to do.
         if is_asked { self.step(Event::Pressure(Pressure::default())) } else { Ok(()) }
     }
