@@ -96,8 +96,8 @@ impl Life {
         self.raised.clear();
     }
 
-    /// Of two that run and conflict by a plan now, one goes, and waits for the end of the other: which one does not depend on what was
-    /// before this plan.
+    /// Of two that run and conflict by a plan now, the one whose name comes later goes, and waits for the end of the other: which one
+    /// does not depend on what was before this plan.
     pub(super) fn part_those_in_conflict(&mut self, root: RootId) {
         let runs_on = |life: &Life, slot: u32| {
             let service = &life.slots[slot as usize];

@@ -71,7 +71,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         aliases: &["conflicts_with", "excludes"],
         default: "[]",
         doc: "Services that are never up together with it: starting one of the two stops the other first. Of two that \
-              run when a changed plan says so, one is stopped and waits for the other.",
+              run when a changed plan says so, the one whose name comes later is stopped and waits for the other.",
         shape: Shape::Other {
             written: "array of service names",
             schema: strings_schema,
