@@ -4,7 +4,7 @@
 
 use rustix::process::Signal;
 use verger_blackbox::message::{Breakage, CauseKind, Service};
-use verger_blackbox::{Machine, Mark, PATIENCE, Phase, Process, Setup, cli, eventually};
+use verger_blackbox::{Machine, Mark, Order, PATIENCE, Phase, Process, Setup, cli, eventually};
 
 /// Three that run until somebody ends them, in one set; the last requires the first.
 fn drivers(scope: &str, more: &str) -> String {
@@ -144,6 +144,31 @@ fn a_command_is_run_as_the_service_is_and_the_service_is_tried_again_after_it() 
     let command = told.iter().find(|it| it.service == "a:recovery" && it.to == Phase::Starting).expect("it was begun");
     assert_eq!((command.cause.kind, command.cause.taken), (CauseKind::Recovery, Some(1)));
     assert_eq!(command.cause.service.as_deref(), Some("a"));
+}
+
+#[test]
+fn a_command_goes_on_when_its_service_is_stopped_and_a_start_waits_for_its_end() {
+    let machine = Machine::start(
+        "[service.a]
+         command = 'sleep 1000'
+         restart = 'never'
+         recovery = [{ command = 'sleep 1000' }]",
+    );
+    kill(&machine, "a");
+    let command = eventually("the command runs", PATIENCE, || machine.show("a:recovery").pid);
+    machine.stop_service("a").expect("it can be stopped");
+    let asked = machine.mark();
+    std::thread::scope(|scope| {
+        let mut caller = machine.client();
+        let start = scope.spawn(move || caller.start(&Order::new("a")));
+        machine.wait_move(asked, "a", Phase::Waiting);
+        assert_eq!(machine.show("a:recovery").pid, Some(command), "it goes on");
+        Process(command).signal(Signal::KILL);
+        start.join().expect("it is heard").expect("it starts");
+    });
+    let since: Vec<_> = machine.moves(asked).into_iter().map(|it| (it.service, it.to)).collect();
+    let at = |name: &str, to: Phase| since.iter().position(|it| *it == (name.to_owned(), to)).expect("it happened");
+    assert!(at("a:recovery", Phase::Failed) < at("a", Phase::Starting), "{since:?}");
 }
 
 #[test]

@@ -137,7 +137,9 @@ pub(crate) const STEP: &[Group<StepDraft>] = &[Group {
             default: "",
             doc: "This is run to its end, however that is, and then the service is tried again. It is a one-shot service of its \
                   own (`NAME:recovery`, the next one `NAME:recovery.2`), run as the service is (of a set: as the first one is): \
-                  same user, environment, directory, limits and containment.",
+                  same user, environment, directory, limits and containment. It goes on when the service is stopped meanwhile, \
+                  as a repair that is half done may be worse than none, and a start of the service waits for its end; \
+                  `verger stop NAME:recovery` ends it.",
             shape: Shape::Other {
                 written: "string, or array of strings",
                 schema: || json!({ "anyOf": [{ "type": "string" }, strings_schema()] }),
