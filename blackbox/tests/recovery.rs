@@ -157,6 +157,7 @@ fn a_command_goes_on_when_its_service_is_stopped_and_a_start_waits_for_its_end()
     kill(&machine, "a");
     let command = eventually("the command runs", PATIENCE, || machine.show("a:recovery").pid);
     machine.stop_service("a").expect("it can be stopped");
+    machine.wait("a", Phase::Down);
     let asked = machine.mark();
     std::thread::scope(|scope| {
         let mut caller = machine.client();
