@@ -46,11 +46,12 @@ pub(super) fn leave_stopped(pid: Pid, blocked: SignalSet) -> Tried<()> {
 
 fn let_go_of(pid: Pid, blocked: SignalSet) -> Tried<()> {
     loop {
-        match wait_for_stop(pid)? {
-            None => return Ok(()),
-            Some(SIGTRAP) => break,
+        match state_of(pid, 0)? {
+            State::Ended => return Ok(()),
+            State::Stopped(SIGTRAP) => break,
             // Something else came first: it is dealt with as it would have been.
-            Some(signal) => ptrace(PTRACE_CONT, pid, 0, usize::from(signal))?,
+            State::Stopped(signal) => ptrace(PTRACE_CONT, pid, 0, usize::from(signal))?,
+            State::Runs => continue,
         };
     }
     let mask = blocked.bits();
@@ -58,7 +59,7 @@ fn let_go_of(pid: Pid, blocked: SignalSet) -> Tried<()> {
     ptrace(PTRACE_SETSIGMASK, pid, 8, (&raw const mask) as usize)?;
     ptrace(PTRACE_DETACH, pid, 0, libc::SIGSTOP as usize)?;
     // It may not have come to that signal yet: whoever looked now would see it run.
-    if wait_for_stop(pid)?.is_some() {
+    if has_come_to_its_stop(pid)? {
         let options = libc::WSTOPPED | libc::WNOHANG | libc::__WALL;
         // Taken, so that nobody else is told of it.
         plain!(syscall5, libc::SYS_waitid, libc::P_PID, pid.0, 0, options, 0)?;
@@ -66,11 +67,40 @@ fn let_go_of(pid: Pid, blocked: SignalSet) -> Tried<()> {
     Ok(())
 }
 
-/// The signal that a child has stopped with; `None`: it has ended.
-fn wait_for_stop(pid: Pid) -> Tried<Option<u8>> {
-    // The kernel's `siginfo_t`: signal, error number, code, a gap, and then pid, uid and status.
+/// Whether a child that was let go of with a SIGSTOP stands. It never does when somebody sends SIGCONT before it has come to that, and
+/// of that the kernel tells nobody: so it is looked for a while, a thousand times what it takes. Then it goes on, as it was told to.
+fn has_come_to_its_stop(pid: Pid) -> Tried<bool> {
+    const LOOKS: u32 = 1000;
+    const BETWEEN_NANOS: i64 = 1_000_000;
+    for _ in 0..LOOKS {
+        match state_of(pid, libc::WNOHANG)? {
+            State::Stopped(_) => return Ok(true),
+            State::Ended => return Ok(false),
+            State::Runs => {}
+        }
+        let pause = [0, BETWEEN_NANOS];
+        // SAFETY: `struct timespec` of two 64-bit words, read only; what is left of an interrupted pause is not asked for.
+        unsafe {
+            syscall4(libc::SYS_clock_nanosleep, libc::CLOCK_MONOTONIC as usize, 0, (&raw const pause) as usize, 0)
+        };
+    }
+    Ok(false)
+}
+
+/// How a child is.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    Runs,
+    /// By this signal.
+    Stopped(u8),
+    Ended,
+}
+
+/// Waits until a child has stopped or ended; with `WNOHANG` it only looks.
+fn state_of(pid: Pid, more: i32) -> Tried<State> {
+    // The kernel's `siginfo_t`: signal, error number, code, a gap, and then pid, uid and status. No signal: there is nothing to tell.
     let mut told = [0i32; 32];
-    let options = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT | libc::__WALL;
+    let options = libc::WSTOPPED | libc::WEXITED | libc::WNOWAIT | libc::__WALL | more;
     loop {
         // SAFETY: room for a siginfo, 128 bytes.
         let result = unsafe {
@@ -89,14 +119,36 @@ fn wait_for_stop(pid: Pid) -> Tried<Option<u8>> {
             Ok(_) => break,
         }
     }
-    let [_, _, code, _, _, _, status, ..] = told;
-    let has_stopped = matches!(code, libc::CLD_TRAPPED | libc::CLD_STOPPED);
-    // Above the signal the kernel may say what it was stopped for.
-    Ok(has_stopped.then_some((status & 0x7f) as u8))
+    let [signal, _, code, _, _, _, status, ..] = told;
+    Ok(match code {
+        _ if signal == 0 => State::Runs,
+        // Above the signal the kernel may say what it was stopped for.
+        libc::CLD_TRAPPED | libc::CLD_STOPPED => State::Stopped((status & 0x7f) as u8),
+        _ => State::Ended,
+    })
 }
 
 /// One request to a stopped child of this thread.
 fn ptrace(request: u32, pid: Pid, address: usize, data: usize) -> Tried {
     // SAFETY: the requests made here read eight bytes at most, which their caller has; none writes.
     check(unsafe { syscall4(libc::SYS_ptrace, request as usize, pid.0 as usize, address, data) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_ever_for_one_that_was_told_to_go_on() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().expect("it is there");
+        let pid = Pid(child.id());
+        assert!(matches!(has_come_to_its_stop(pid), Ok(false)), "it runs");
+        assert!(crate::process::signal(pid, libc::SIGSTOP as u8).is_ok());
+        assert!(matches!(has_come_to_its_stop(pid), Ok(true)));
+        assert!(matches!(state_of(pid, libc::WNOHANG), Ok(State::Stopped(19))), "it was only looked at");
+        child.kill().expect("it is ours");
+        assert!(matches!(state_of(pid, 0), Ok(State::Ended)));
+        assert!(matches!(has_come_to_its_stop(pid), Ok(false)));
+        child.wait().expect("it is ours");
+    }
 }
