@@ -380,9 +380,31 @@ fn unknown_hint<T>(groups: &'static [Group<T>], wrong: &str, owner: &Owner) -> O
     if let Some(name) = nearest(wrong, keys().map(|key| key.name)) {
         return Some(format!("did you mean `{name}`?"));
     }
-    let of_service = SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name);
-    let name = nearest(wrong, of_service).filter(|_| *owner == Owner::Plan)?;
-    Some(format!("`{name}` belongs to a service: it stands below a line [service.NAME]"))
+    let belongs = |name, what: &str| Some(format!("`{name}` belongs to {what}"));
+    if *owner == Owner::Plan {
+        let of_service = SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name);
+        return belongs(nearest(wrong, of_service)?, "a service: it stands below a line [service.NAME]");
+    }
+    if let Owner::Target(target) = owner
+        && let Some(name) = meant(target::SETTINGS, wrong)
+    {
+        let target = target.rsplit_once('/').map_or(target.as_str(), |(_, target)| target);
+        let example = match name {
+            "initial_target" | "fallback_target" => format!(", as {name} = \"{}\"", quoted(target)),
+            _ => String::new(),
+        };
+        return belongs(name, &format!("the group: it stands at the top of the plan, or below [group.NAME]{example}"));
+    }
+    let of_plan = || PLAN.iter().flat_map(|group| group.keys);
+    let name = of_plan().find(|key| key.name == wrong)?.name;
+    belongs(name, "the plan: it stands at its top, in TOML before the first line in brackets")
+}
+
+/// The key that goes by this name elsewhere, or by nearly this name here.
+fn meant<T>(keys: &'static [Key<T>], wrong: &str) -> Option<&'static str> {
+    let alias = |key: &&Key<T>| key.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(wrong));
+    let names = || keys.iter().map(|key| key.name);
+    keys.iter().find(alias).map(|key| key.name).or_else(|| nearest(wrong, names()))
 }
 
 fn read_key<T>(key: &Key<T>, into: &mut T, node: &Node, reader: &mut Reader<'_>) {

@@ -46,6 +46,17 @@ fn unknown_keys() {
         ],
     );
     check(
+        "[service.x]\ncommand = 'x'\ninitial_target = 'up'\n[target.up]\nservices = ['x']\ninitial = true\nmax_starting = 3",
+        &[
+            "x.toml:3:1: unknown key `initial_target` in service `x`\n  hint: `initial_target` belongs to the plan: it stands at its \
+             top, in TOML before the first line in brackets",
+            "x.toml:6:1: unknown key `initial` in target `up`\n  hint: `initial_target` belongs to the group: it stands at the top \
+             of the plan, or below [group.NAME], as initial_target = \"up\"",
+            "x.toml:7:1: unknown key `max_starting` in target `up`\n  hint: `max_starting` belongs to the plan: it stands at its \
+             top, in TOML before the first line in brackets",
+        ],
+    );
+    check(
         "defaults.requires = []\nlimits.servces = 5\n[service.x]\ncommand = 'x'",
         &[
             "x.toml:1:10: `requires` cannot stand in [defaults]\n  hint: it is each service's own",
