@@ -1,19 +1,21 @@
 //! Plans in files: read, checked against this machine, compiled.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
 use rustix::fs::OFlags;
-use verger_engine::image::{ContainmentWish, MAGIC, PROBE, Plan, SchedulingPolicy, Service, Source};
+use verger_engine::image::{BUNDLE_RUNTIME, ContainmentWish, MAGIC, PROBE, Plan, SchedulingPolicy, Service, Source};
 use verger_engine::runs::StartFailure;
 use verger_engine::time::Span;
 use verger_linux::contain::{Controller, offered};
 use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
 use verger_linux::users::{BUFFER_BYTES, SYSTEM};
-use verger_plan::{COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Format, KeyFate, Reading, Severity, Sources};
+use verger_plan::{
+    Also, COMPLAINTS_MAX, Complaint, FILE_BYTES_MAX, Files, Format, KeyFate, Reading, Severity, Sources, bundle_of,
+};
 
 use crate::complaints;
 use crate::end_check::LateEnd;
@@ -239,14 +241,16 @@ fn compiled(path: &str) -> Option<Vec<u8>> {
 
 /// What on this machine is not as the plan needs it.
 fn on_this_machine(plan: &Plan, reading: &Reading) -> Vec<Complaint> {
-    let mut machine = Machine { known: BTreeMap::new() };
+    let mut machine = Machine { known: BTreeMap::new(), bundles: BTreeSet::new() };
     let mut found = Vec::new();
     let mut left_out = 0;
     let steps = unmet::commands(plan);
     for service in &plan.services {
-        for fault in machine.look(service, steps.contains(service.name.as_str())) {
+        let missing = machine.look(service, steps.contains(service.name.as_str()));
+        let missing = missing.into_iter().map(|missing| missing.complaint(service, reading));
+        for complaint in missing.chain(machine.look_at_bundle(service, reading)) {
             if reading.complaints.len() + found.len() < COMPLAINTS_MAX {
-                found.push(fault.complaint(service, reading));
+                found.push(complaint);
             } else {
                 left_out += 1;
             }
@@ -332,6 +336,8 @@ const PROCESSORS: &str = "/sys/devices/system/cpu";
 /// What was looked up already: ten thousand services may run the same program.
 struct Machine {
     known: BTreeMap<Asked, Option<u16>>,
+    /// Bundles that were looked at: what is wrong with one is said of the first service that has it.
+    bundles: BTreeSet<String>,
 }
 
 /// A kind of thing, its name, and the search path if there is one: what makes an answer the same.
@@ -459,11 +465,12 @@ impl Machine {
             Some(_) => return None,
             None if !service.ready.has_program() => return None,
             None if is_step => (&service.program, "this step does nothing"),
-            None => (&service.program, "this service cannot start; the others can"),
+            None if bundle_of(service).is_some() => (&BUNDLE_RUNTIME.to_owned(), NO_START),
+            None => (&service.program, NO_START),
         };
         let missing = |message: String, hint: String| Missing {
             severity: Severity::Warning,
-            keys: &["program", "command"],
+            keys: &["program", "command", "bundle"],
             message,
             hint: Some(hint),
         };
@@ -496,6 +503,43 @@ impl Machine {
         })
     }
 
+    /// What keeps the bundle that it runs from being a container.
+    fn look_at_bundle(&mut self, service: &Service, reading: &Reading) -> Vec<Complaint> {
+        let Some(folder) = bundle_of(service).filter(|folder| self.bundles.insert((*folder).to_owned())) else {
+            return Vec::new();
+        };
+        let file = format!("{}/config.json", folder.trim_end_matches('/'));
+        let bytes = match Disk.read(&file) {
+            Ok(bytes) => bytes,
+            Err(why) => {
+                let message = format!("the bundle has no `{file}`: {why}");
+                let hint = Some(format!("until it has, {NO_START}"));
+                let missing = Missing { severity: Severity::Warning, keys: &["bundle"], message, hint };
+                return vec![missing.complaint(service, reading)];
+            }
+        };
+        let place = reading.places.key(&service.name, "bundle");
+        let also = place.map(|place| {
+            let at = reading.sources.line_column(place);
+            Also {
+                file: reading.sources.name(place.file).to_owned(),
+                span: place.span(),
+                line: at.line,
+                column: at.column,
+                label: format!("service `{}` runs this bundle", service.name),
+            }
+        });
+        let complaints = verger_plan::look_at_bundle(&file, &bytes).into_iter();
+        let hint = |hint: Option<String>| hint.or_else(|| Some(format!("until it is put right, {NO_START}")));
+        let placed = complaints.map(|it| Complaint {
+            severity: Severity::Warning,
+            also: also.clone(),
+            hint: hint(it.hint.clone()),
+            ..it
+        });
+        placed.collect()
+    }
+
     fn ask(
         &mut self,
         kind: &'static str,
@@ -507,6 +551,8 @@ impl Machine {
     }
 }
 
+/// What comes of a program that is not there.
+const NO_START: &str = "this service cannot start; the others can";
 const ENOENT: u16 = 2;
 const EACCES: u16 = 13;
 const EOPNOTSUPP: u16 = 95;

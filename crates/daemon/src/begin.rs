@@ -183,6 +183,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         keeper: Mutex::new(holding.keeper().map(|keeper| Arc::clone(&keeper.socket))),
         is_init: init != Init::No,
         notify_prefix: notify.prefix(),
+        bundles: folder.variable(place::BUNDLES_VARIABLE, place::BUNDLES_FOLDER),
         open_files,
         way,
         null: rustix::fs::open(c"/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())

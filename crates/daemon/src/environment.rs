@@ -4,7 +4,7 @@ use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
 /// Variables that are about the daemon and its maker, or that the daemon sets anew for each service.
-const NOT_PASSED_ON: [&str; 11] = [
+const NOT_PASSED_ON: [&str; 12] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
@@ -15,6 +15,7 @@ const NOT_PASSED_ON: [&str; 11] = [
     "VERGER_SPAWN",
     "VERGER_CONTROL",
     "VERGER_RUNTIME_DIR",
+    verger_wire::place::BUNDLES_VARIABLE,
     crate::budget::VARIABLE,
 ];
 

@@ -76,6 +76,12 @@ impl Folder {
         CString::new(self.join(name).into_os_string().as_bytes()).unwrap_or_default()
     }
 
+    /// A variable that names a place in it, as an environment has it.
+    pub(crate) fn variable(&self, variable: &str, name: &str) -> CString {
+        let path = self.join(name).into_os_string();
+        CString::new([variable.as_bytes(), b"=", path.as_bytes()].concat()).unwrap_or_default()
+    }
+
     /// Writes down who holds the lock, and when each began: a number alone may be another's when it is read.
     pub(crate) fn sign(&self, keeper: Option<Pid>) {
         let own = std::process::id();
@@ -97,6 +103,7 @@ impl Folder {
             let _was_not_there = fs::remove_file(self.join(name));
         }
         let _was_not_there = fs::remove_dir_all(self.join(place::NOTIFY_FOLDER));
+        let _was_not_there = fs::remove_dir_all(self.join(place::BUNDLES_FOLDER));
         if leftovers {
             return;
         }

@@ -10,6 +10,7 @@ mod adopting;
 mod begin;
 mod brains;
 mod budget;
+mod bundle;
 mod calls;
 mod change;
 mod control;
@@ -74,6 +75,10 @@ fn main() -> ExitCode {
     // A condition of a service: by the whole name, which is not what a file is called.
     if name == probe::NAME {
         return ExitCode::from(probe::main());
+    }
+    // A service that is a bundle: the same.
+    if name == bundle::NAME {
+        return ExitCode::from(bundle::main());
     }
     let options = match options::read(std::env::args_os().skip(1)) {
         Ok(Asked::Run(options)) => options,

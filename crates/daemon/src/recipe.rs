@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use verger_engine::image::{
-    ContainmentWish, HandleView, Hold, MEMORY_BYTES, ResourceLimit, ServiceView, Session as SessionWish, SourceView,
+    BUNDLE, ContainmentWish, HandleView, Hold, MEMORY_BYTES, ResourceLimit, ServiceView, Session as SessionWish,
+    SourceView,
 };
 use verger_engine::runs::{Containment, StartFailure, Step};
 use verger_linux::contain::RunName;
@@ -482,6 +483,9 @@ fn variables<'k>(
     if job.notify {
         let run = decimal(job.run.run.0, &mut digits);
         filling.push(arena.text(&[&ground.notify_prefix, run]).map_err(too_much)?).map_err(too_much)?;
+    }
+    if service.program() == BUNDLE {
+        filling.push(&ground.bundles).map_err(too_much)?;
     }
     if let Some(number) = control {
         let number = decimal(number.into(), &mut digits);

@@ -9,6 +9,7 @@
 //! it is doing ([`Doing`]), and [`Starter::may_be_ours`] answers.
 
 use std::collections::VecDeque;
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -109,6 +110,8 @@ pub(crate) struct Ground {
     pub(crate) is_init: bool,
     /// `NOTIFY_SOCKET=` and the folder of the notify sockets, with a `/`.
     pub(crate) notify_prefix: Vec<u8>,
+    /// The variable with the folder of containers, for what runs a bundle.
+    pub(crate) bundles: CString,
     /// The limit of open files that services get (ours was raised); soft and hard.
     pub(crate) open_files: Option<(u64, u64)>,
     pub(crate) way: Way,

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use verger_engine::causes::Actor;
-use verger_engine::image::{Lines, PROBE, Ready, Right, SourceView};
+use verger_engine::image::{BUNDLE, BUNDLE_RUNTIME, Lines, PROBE, Ready, Right, SourceView};
 use verger_engine::runs::{
     Containment, Ended, Exit, Occasion, Pid, RunEffect, RunEvent, RunRef, Scope, ServiceId, StartFailure, Step, Usage,
 };
@@ -871,7 +871,11 @@ impl World {
             let described = engine.run(run.service.slot);
             let started = described.map_or(0, |run| run.started());
             let program = described.map_or("", |run| engine.images().service(run.home()).program());
-            let program = if program == PROBE { probe::NAME } else { program };
+            let program = match program {
+                PROBE => probe::NAME,
+                BUNDLE => BUNDLE_RUNTIME,
+                program => program,
+            };
             let parent = living.shim.as_ref().map_or(std::process::id(), |shim| shim.pid.0);
             receipts.see_main(&look, main, parent, started, program.as_bytes());
         }

@@ -22,6 +22,7 @@
 mod aos;
 mod arguments;
 mod brains;
+mod bundles;
 mod circle;
 mod compile;
 mod complaint;
@@ -68,7 +69,7 @@ pub use sources::{FileId, LineColumn, Place, Sources};
 pub use verger_engine::duration::read_duration;
 pub use writing::to_toml;
 
-use verger_engine::image::{MAGIC, Plan};
+use verger_engine::image::{MAGIC, Plan, Service};
 
 use complaint::{Findings, Said};
 use detect::Looks;
@@ -178,6 +179,17 @@ pub fn read_with_snippet(path: &str, snippet_name: &str, snippet: &[u8], files: 
     Work::default().read(path, files.read(path), Some((snippet_name, snippet)), files)
 }
 
+/// What keeps the configuration of a bundle (`config.json`) from being run as a service: each with its place in that file, which is
+/// called `name` there. Whether crun can make the container is not looked at.
+pub fn look_at_bundle(name: &str, bytes: &[u8]) -> Vec<Complaint> {
+    bundles::look(name, bytes)
+}
+
+/// The bundle that a service runs in place of a command.
+pub fn bundle_of(service: &Service) -> Option<&str> {
+    bundles::of(service)
+}
+
 /// Reads a foreign configuration from bytes in hand as [`read_bytes`] does, and tells of every key in it what becomes
 /// of it, in the order of files and places. Of a key that is complained of nothing is told, and nothing of a native plan.
 pub fn read_with_fates(name: &str, bytes: &[u8], files: &dyn Files) -> (Reading, Vec<KeyFate>) {
@@ -282,7 +294,7 @@ impl Work<'_> {
                 self.found.error(whole, || {
                     Said::new("this is the configuration of a container, and verger makes none")
                         .expected("a plan, or an AOS or S-CORE configuration")
-                        .hint("`verger import FILE` makes a plan of its process")
+                        .hint("a service runs its folder: bundle = \"/PATH\"; `verger import FILE` makes a plan of its process")
                 });
                 return (format, None);
             }

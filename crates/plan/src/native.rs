@@ -14,6 +14,7 @@ use verger_engine::time::Span;
 
 use crate::arguments;
 use crate::brains;
+use crate::bundles;
 use crate::circle;
 use crate::complaint::{Findings, Said, quoted};
 use crate::conditions;
@@ -134,6 +135,7 @@ pub(crate) fn read(
             reader.found.muted = false;
         }
         read_table(SERVICE, table, &mut service, &mut reader, |_| false);
+        bundles::land(&mut service, &mut reader, |key| table.entry(key).is_some());
         complete(&mut service, draft.place, tree.missing, &mut reader);
         debug(&mut service, &mut reader, table.entry("debug").is_some());
         if draft.is_named_only && !reader.given.contains_key("autostart") {
@@ -442,7 +444,8 @@ fn check_defaults(defaults: &Table, names: &Names, found: &mut Findings) -> BTre
 
 /// Fills in what follows from other keys.
 fn complete(service: &mut Service, place: Place, missing: Missing, reader: &mut Reader<'_>) {
-    if !reader.given.contains_key("command") && missing == Missing::Nothing {
+    let is_given = ["command", "bundle"].iter().any(|key| reader.given.contains_key(key));
+    if !is_given && missing == Missing::Nothing {
         let name = quoted(&service.name);
         reader.found.error(place, || {
             Said::new(format!("service `{name}` has no command")).hint("write command = \"PROGRAM ARGUMENTS\"")

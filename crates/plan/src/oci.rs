@@ -1,8 +1,9 @@
 //! Configurations of OCI runtimes (the OCI runtime specification, up to 1.2.0): the process of a container as a service.
 //!
-//! verger is no such runtime: it makes no container, so nobody runs such a file here. `verger import` makes a plan of what it says about
-//! the process, for who wants to run that as a service, and tells of all else (file system, namespaces, hooks) that it has no effect. What
-//! the specification does not know is passed over, as it asks for, and told.
+//! verger is no such runtime: it makes no container. A service that runs one has `bundle`, and `crun` reads the file ([`crate::bundles`]).
+//! Here `verger import` makes a plan of what it says about the process, for who wants to run that as a service without a container, and
+//! tells of all else (file system, namespaces, hooks) that it has no effect. What the specification does not know is passed over, as it
+//! asks for, and told.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ const ID_MAX: i128 = u32::MAX as i128 - 1;
 /// What a container without a better name is called.
 const NAMELESS: &str = "container";
 const UNKNOWN: &str = "the specification does not know it, and has it passed over";
-const NO_CONTAINER: &str = "verger makes no container: the service is in the machine's own namespaces and file system";
+const NO_CONTAINER: &str = "a plan of the process makes no container (`bundle` does): the service is in the machine's own namespaces and file system";
 const RESOURCES: &str = "no limits of a container are set; `limits` of the service has those of its processes";
 
 /// Keys without effect, beside `process`.
@@ -73,6 +74,14 @@ const OF_LINUX: &[(&str, &str)] = &[
 /// Says whether a file is such a configuration.
 pub(crate) fn is_configuration(root: &Table) -> bool {
     root.get("ociVersion").is_some()
+}
+
+/// What `ociVersion` is to be.
+pub(crate) const VERSIONS: &str = "a version that begins with 1., as in \"1.2.0\"";
+
+/// Says whether a configuration of this `ociVersion` is understood: within a major version all are compatible.
+pub(crate) fn is_known_version(node: &Node) -> bool {
+    node.as_text().is_some_and(|text| matches!(text.split_once('.'), Some(("1", _))))
 }
 
 /// Reads a configuration as a plan of one service.
@@ -209,10 +218,12 @@ impl Walk<'_> {
     }
 
     fn version(&mut self, entry: &Entry) {
-        let Some(text) = self.text(entry) else { return };
-        match text.split_once('.') {
-            Some(("1", _)) => self.kept("", entry, "it says what the file is"),
-            _ => self.wrong("ociVersion", &entry.node, "a version that begins with 1., as in \"1.2.0\""),
+        if self.text(entry).is_none() {
+            return;
+        }
+        match is_known_version(&entry.node) {
+            true => self.kept("", entry, "it says what the file is"),
+            false => self.wrong("ociVersion", &entry.node, VERSIONS),
         }
     }
 

@@ -167,7 +167,7 @@ impl Loader<'_> {
                 self.found.error(place, || {
                     Said::new(format!("`{}` is the configuration of a container", quoted(path)))
                         .expected("a plan of verger's own, or a file of S-CORE's")
-                        .hint("`verger import FILE` makes a plan of its process")
+                        .hint("a service runs its folder: bundle = \"/PATH\"; `verger import FILE` makes a plan of its process")
                 });
             }
             (Format::AosJson, _) if !aos::only_imports(&tree.root) => {

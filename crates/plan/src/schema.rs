@@ -10,7 +10,8 @@ use verger_engine::names::NAME_BYTES_MAX;
 /// The schema (draft 2020-12) that a native plan satisfies, in TOML as in JSON.
 pub fn schema() -> Value {
     let mut schema = object(PLAN);
-    let service = with(object(SERVICE), "required", json!(["command"]));
+    let what_runs = ["command", "bundle"].map(|key| json!({ "required": [key] }));
+    let service = with(object(SERVICE), "oneOf", json!(what_runs));
     // A template may leave its command to the instances, and those theirs to it.
     let all = SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name);
     let all: Map<String, Value> =

@@ -22,6 +22,7 @@ use verger_engine::time::Span;
 
 use awaited::Waiters;
 
+use crate::bundles;
 use crate::keys::{LAST_RESORTS, TIMEOUT};
 use crate::targets::listed;
 use crate::value::capabilities::CAPABILITIES;
@@ -301,8 +302,13 @@ fn write_service(service: &Service, commands: &Commands<'_>, waiters: &Waiters<'
         paced,
     } = service;
     text.key_unless("description", description.is_empty(), || quoted(description));
-    text.key("command", texts(argv));
-    text.key_unless("program", argv.first() == Some(program), || quoted(program));
+    match bundles::of(service) {
+        Some(path) => text.key("bundle", quoted(path)),
+        None => {
+            text.key("command", texts(argv));
+            text.key_unless("program", argv.first() == Some(program), || quoted(program));
+        }
+    }
     text.key_unless("arguments_from", arguments_from.is_empty(), || quoted(arguments_from));
     text.key_unless("environment", environment.is_empty(), || {
         table(environment.iter().map(|(name, value)| (name.as_str(), quoted(value))))

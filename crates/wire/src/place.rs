@@ -43,6 +43,11 @@ pub const TRIAL_FILE: &str = "plan.trial";
 /// The folder of notify sockets, in the instance's directory.
 pub const NOTIFY_FOLDER: &str = "notify";
 
+/// The folder of what `crun` knows of the containers of services, in the instance's directory; a short name, since sockets lie below it.
+pub const BUNDLES_FOLDER: &str = "oci";
+/// The variable that names it to what runs a bundle.
+pub const BUNDLES_VARIABLE: &str = "VERGER_BUNDLES";
+
 /// The runtime directory of a user, from the variables that may say otherwise (`variable` looks one up). The second value
 /// says whether it lies where everybody may make directories, so that its owner has to be looked at.
 pub fn runtime_dir(uid: u32, variable: impl Fn(&str) -> Option<OsString>) -> (PathBuf, bool) {

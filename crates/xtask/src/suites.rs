@@ -1,5 +1,6 @@
 //! The parts that are `cargo test` on some of the workspace.
 
+use crate::needs::Need;
 use crate::report::Tally;
 use crate::test::Context;
 use crate::{Trouble, call, failed, mutants, needs, ship, sim};
@@ -108,6 +109,9 @@ fn blackbox_by(context: &Context, way: &str) -> Result<Tally, Trouble> {
     blackbox_tests(context, way, |name| !is_of_supervise(name) && !is_of_proxy(name), &[])
 }
 
+/// The tests that run containers.
+const WITH_CONTAINERS: &str = "bundles";
+
 /// `VERGER_BLACKBOX_WAY` tells the suite how the daemon is to spawn, `VERGER_PROGRAMS` where the programs lie, and
 /// `VERGER_PYTHON` which Python has the independent varlink client.
 fn blackbox_tests(
@@ -121,6 +125,9 @@ fn blackbox_tests(
     let mut cargo = cargo_test(context);
     cargo.args(["--package", "verger-blackbox", "--lib", "--bins"]);
     for name in tests_in(&context.workspace.root.join("blackbox/tests"))?.iter().filter(|name| is_wanted(name)) {
+        if name == WITH_CONTAINERS {
+            needs::programs(&[Need { program: "crun", package: "crun" }])?;
+        }
         cargo.args(["--test", name]);
     }
     cargo.env("VERGER_BLACKBOX_WAY", way).env("VERGER_PROGRAMS", programs).env("VERGER_PYTHON", python);

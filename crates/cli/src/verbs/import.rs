@@ -15,7 +15,7 @@ use crate::words::{self, Tone};
 ///
 /// AOS configurations and both of S-CORE's are run as they are. Who wants to go on in verger's own format gets the same plan here
 /// as TOML: compiled it is the same, but for the places where things stand. Of the configuration of a container (`config.json` of an
-/// OCI runtime) it makes a plan of the process, which runs on the machine itself. With `--report` every key of the file is listed
+/// OCI runtime) it makes a plan of the process, which runs on the machine itself; in a container a service runs it that has `bundle`. With `--report` every key of the file is listed
 /// instead, with what it comes to: kept (it means the same), approximated (nearly), or not applicable (it has no effect), and how
 /// or why. A key that is not understood is an error. A plan of verger's own is printed as it is understood: templates, defaults
 /// and conditions as the services that they come to. Nothing is run. Exit status: 0 no errors, 1 errors.

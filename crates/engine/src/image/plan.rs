@@ -239,6 +239,12 @@ impl Default for Service {
 /// no search and no update of the file in between can lead elsewhere.
 pub const PROBE: &str = "/proc/self/exe";
 
+/// What runs a bundle is run as: vergerd itself, as [`PROBE`] is, by another name of the same file, so that the program alone tells the
+/// two apart.
+pub const BUNDLE: &str = "/proc/thread-self/exe";
+/// What it becomes: the one runtime that leaves a container in the cgroup that it is started in.
+pub const BUNDLE_RUNTIME: &str = "crun";
+
 /// One thing that a service needs of another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {

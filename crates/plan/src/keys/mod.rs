@@ -104,9 +104,10 @@ pub(crate) const SERVICE: &[Group<Service>] = &[
 ];
 
 /// The keys of a service that cannot stand in `[defaults]`: no two services have the same.
-pub(crate) const NO_DEFAULTS: [&str; 14] = [
+pub(crate) const NO_DEFAULTS: [&str; 15] = [
     "description",
     "command",
+    "bundle",
     "arguments_from",
     "debug_arguments",
     "instances",
@@ -209,6 +210,8 @@ pub(crate) struct Reader<'a> {
     pub(crate) service: Option<String>,
     pub(crate) used_handles: BTreeSet<String>,
     pub(crate) debug: Debug,
+    /// The path of what it runs in place of a command.
+    pub(crate) bundle: Option<String>,
 }
 
 impl<'a> Reader<'a> {
@@ -225,6 +228,7 @@ impl<'a> Reader<'a> {
             service: None,
             used_handles: BTreeSet::new(),
             debug: Debug::default(),
+            bundle: None,
         }
     }
 

@@ -97,7 +97,7 @@ pub(crate) const PLAN: &[Group<Plan>] = &[
                 aliases: &["default", "global", "common"],
                 default: "{}",
                 doc: "Keys for all services of the file, and of those that it imports, that do not mention them: any key of a service but `description`, `command`, \
-                  `arguments_from`, `brain`, `recovery`, and those that name other services. A value is replaced as a whole, never merged.",
+                  `bundle`, `arguments_from`, `brain`, `recovery`, and those that name other services. A value is replaced as a whole, never merged.",
                 shape: Shape::Other { written: "table", schema: || json!({ "$ref": "#/$defs/defaults" }), read: later },
             },
             Key {

@@ -4,6 +4,7 @@ use serde_json::json;
 use verger_engine::image::{ARGUMENTS_MAX, Service};
 
 use super::{Key, Reader, Shape, Sort, strings_schema};
+use crate::bundles;
 use crate::complaint::{Said, quoted};
 use crate::near::did_you_mean;
 use crate::tree::{Node, Value};
@@ -28,6 +29,23 @@ pub(super) const KEYS: &[Key<Service>] = &[
             written: "string, or array of strings",
             schema: || json!({ "anyOf": [{ "type": "string" }, strings_schema()] }),
             read: read_command,
+        },
+    },
+    Key {
+        name: "bundle",
+        aliases: &["oci_bundle", "oci", "image"],
+        default: "",
+        doc: "In place of `command`: the folder of an OCI bundle (config.json and the root file system), by its whole path. `crun`, looked up in \
+              the daemon's `PATH` at each start, makes the container and runs it, in the cgroup of the run. What the process in it is, its \
+              config.json says: `environment`, `user`, `capabilities` and their like are refused here, and what `[defaults]` says of them is \
+              not for it. `nice`, `oom_score_adjust`, `scheduling`, `cpu_affinity` and `limits` are passed on where config.json says nothing \
+              else; `memory_max` and `cpu_max` hold for the container, `linux.resources` for nobody. Of descriptors it gets the standard ones, and \
+              sockets that listen, from 3 on (`LISTEN_FDS=1` has to stand in `process.env`). Of `ready`, `\"notify\"` is `READY=1` and no more. A change of the folder's \
+              path is a change of the service; what is in the folder nobody compares. See `docs/containment.md`.",
+        shape: Shape::Other {
+            written: "path",
+            schema: || json!({ "type": "string", "pattern": "^/" }),
+            read: bundles::read,
         },
     },
     Key {

@@ -65,6 +65,7 @@ fn every_key_lands() {
             "logger-2",
             "measure",
             "level",
+            "map-server",
             "drivers:recovery",
             "scout:recovery",
             "last_resort"
@@ -253,6 +254,7 @@ fn every_key_lands() {
     assert_eq!(scout.success.iter().collect::<Vec<u8>>(), [0, 3, 255]);
     assert_eq!((scout.start_retries, scout.start_retry_delay), (Some(2), Span::from_secs(1)));
     assert_eq!((find("level").arguments_from.as_str(), find("measure").arguments_from.as_str()), ("offsets", ""));
+    assert_eq!(crate::bundle_of(find("map-server")), Some("/srv/bundles/map-server"));
     assert_eq!(find("level").argv, ["level", "--verbose", "--wait-for=1"], "it is in debug mode");
     let arm = find("arm");
     let calibrate = need("calibrate", Condition::Exited([0, 7].into_iter().collect()), WhenDown::Stop);

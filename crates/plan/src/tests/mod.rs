@@ -1,5 +1,6 @@
 //! Stories told to the reader as a whole.
 
+mod bundles;
 mod complaints;
 mod conditions;
 mod defaults;

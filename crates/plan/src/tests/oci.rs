@@ -112,7 +112,7 @@ fn it_is_imported_and_never_run() {
     assert_eq!(
         said(&reading),
         [
-            "config.json: this is the configuration of a container, and verger makes none, expected a plan, or an AOS or S-CORE configuration\n  hint: `verger import FILE` makes a plan of its process"
+            "config.json: this is the configuration of a container, and verger makes none, expected a plan, or an AOS or S-CORE configuration\n  hint: a service runs its folder: bundle = \"/PATH\"; `verger import FILE` makes a plan of its process"
         ]
     );
 }

@@ -218,7 +218,7 @@ fn what_cannot_be_imported_is_told_with_its_place() {
         ),
         (
             "oci.json",
-            "a.toml:1:12: `oci.json` is the configuration of a container, expected a plan of verger's own, or a file of S-CORE's\n  hint: `verger import FILE` makes a plan of its process",
+            "a.toml:1:12: `oci.json` is the configuration of a container, expected a plan of verger's own, or a file of S-CORE's\n  hint: a service runs its folder: bundle = \"/PATH\"; `verger import FILE` makes a plan of its process",
         ),
     ] {
         let text = format!("imports = [\"{list}\"]\n[service.x]\ncommand = \"x\"\nrequires = [\"there\"]\n");
