@@ -156,7 +156,10 @@ impl Kitchen {
             // They may have to be tried out first.
             child();
         }
-        if !is_there(containment, ground) {
+        // A container is in no group of ours: nothing would be left to end it by, if its crun is killed.
+        let holds_nothing =
+            service.program() == BUNDLE && matches!(containment, Containment::None | Containment::Group);
+        if !is_there(containment, ground) || holds_nothing {
             return Err(failure(Step::Containment, Errno::OPNOTSUPP));
         }
         let supervise = if is_shim { ground.shims.supervise() } else { None };
