@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, patience};
 
 /// A process, by its number: make sure that it cannot be reaped while you look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -207,7 +207,7 @@ impl Process {
 
 /// Waits for the end of a process by its descriptor; whether that came.
 pub fn ended_within(pidfd: impl std::os::fd::AsFd, patience: Duration) -> bool {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + patience::here(patience);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let limit = Timespec { tv_sec: left.as_secs().try_into().unwrap(), tv_nsec: left.subsec_nanos().into() };
@@ -222,6 +222,7 @@ pub fn ended_within(pidfd: impl std::os::fd::AsFd, patience: Duration) -> bool {
 
 /// Looks again and again until something is so; for what the kernel shows and does not tell.
 pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let patience = patience::here(patience);
     let deadline = Instant::now() + patience;
     loop {
         if let Some(seen) = look() {
