@@ -127,6 +127,14 @@ impl Process {
         fs::read_link(self.place("exe")).unwrap()
     }
 
+    /// Waits until the file it runs has this name. Whoever made it may go on when its former memory is free, and the kernel shows the
+    /// program a little later.
+    #[track_caller]
+    pub fn wait_program(self, name: &str) {
+        let is_it = || self.program().ends_with(name).then_some(());
+        eventually(&format!("process {} is of {name}", self.0), PATIENCE, is_it);
+    }
+
     /// Its working directory.
     pub fn working_directory(self) -> PathBuf {
         fs::read_link(self.place("cwd")).unwrap()
