@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use verger_client::message::{Service, Transition};
 use verger_client::{ClientError, Connection, WatchEvent};
 
-/// How long something that has to come may take, on a machine that is busy with other tests.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use crate::{PATIENCE, patience};
 
 /// A place in what was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +87,7 @@ impl Chronicle {
 
     /// Waits until what was told satisfies; gives up at the end of the patience, or when nothing more will come.
     fn until<T>(&self, patience: Duration, mut what: impl FnMut(&Told) -> Option<T>) -> Result<T, String> {
+        let patience = patience::here(patience);
         let deadline = Instant::now() + patience;
         let mut told = self.shared.0.lock().unwrap();
         loop {

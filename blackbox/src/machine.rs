@@ -10,7 +10,7 @@ use verger_client::message::{Done, Order, Service, Transition};
 use verger_client::{Address, ClientError, Connection};
 
 use crate::setup::{Setup, wait};
-use crate::{Chronicle, Error, Folder, Mark, Output, PATIENCE, Phase, Process, eventually, leftovers};
+use crate::{Chronicle, Error, Folder, Mark, Output, PATIENCE, Phase, Process, eventually, leftovers, patience};
 
 /// A daemon under test, with everything that belongs to it.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl Machine {
     /// A new connection to its socket, with patience.
     pub fn client(&self) -> Connection {
         let path = self.address().control();
-        let patience = Duration::from_secs(30);
+        let patience = patience::here(Duration::from_secs(30));
         let mut client = eventually("the daemon takes a connection", PATIENCE, || Connection::to_path(&path).ok());
         client.set_patience(Some(patience));
         client

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::patience;
+
 /// What came out of a pipe so far.
 #[derive(Clone, Debug, Default)]
 pub struct Output {
@@ -61,7 +63,7 @@ impl Output {
     }
 
     fn until(&self, patience: Duration, what: impl Fn(&Text) -> bool) -> Result<String, String> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + patience::here(patience);
         let mut text = self.shared.0.lock().unwrap();
         while !what(&text) {
             let left = deadline.saturating_duration_since(Instant::now());

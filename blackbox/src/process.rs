@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, patience};
 
 /// A process, by its number: make sure that it cannot be reaped while you look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +127,14 @@ impl Process {
         fs::read_link(self.place("exe")).unwrap()
     }
 
+    /// Waits until the file it runs has this name. Whoever made it may go on when its former memory is free, and the kernel shows the
+    /// program a little later.
+    #[track_caller]
+    pub fn wait_program(self, name: &str) {
+        let is_it = || self.program().ends_with(name).then_some(());
+        eventually(&format!("process {} is of {name}", self.0), PATIENCE, is_it);
+    }
+
     /// Its working directory.
     pub fn working_directory(self) -> PathBuf {
         fs::read_link(self.place("cwd")).unwrap()
@@ -207,7 +215,7 @@ impl Process {
 
 /// Waits for the end of a process by its descriptor; whether that came.
 pub fn ended_within(pidfd: impl std::os::fd::AsFd, patience: Duration) -> bool {
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + patience::here(patience);
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let limit = Timespec { tv_sec: left.as_secs().try_into().unwrap(), tv_nsec: left.subsec_nanos().into() };
@@ -222,6 +230,7 @@ pub fn ended_within(pidfd: impl std::os::fd::AsFd, patience: Duration) -> bool {
 
 /// Looks again and again until something is so; for what the kernel shows and does not tell.
 pub fn eventually<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Option<T>) -> T {
+    let patience = patience::here(patience);
     let deadline = Instant::now() + patience;
     loop {
         if let Some(seen) = look() {

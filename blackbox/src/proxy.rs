@@ -26,7 +26,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Signal;
 
 use crate::programs::{program, search_path};
-use crate::{Folder, Kin, MARK, PATIENCE, Process, eventually, leftovers};
+use crate::{Folder, Kin, MARK, PATIENCE, Process, eventually, leftovers, patience};
 
 /// Whether a line is as a pattern says: `*` is anything but a tab, `**` anything at all, `#` a number in decimal digits.
 pub fn is_like(pattern: impl AsRef<[u8]>, line: impl AsRef<[u8]>) -> bool {
@@ -120,7 +120,10 @@ impl Lines {
 
     /// The next line within this time.
     pub fn next_within(&mut self, patience: Duration) -> Option<Vec<u8>> {
-        let deadline = Instant::now() + patience;
+        self.next_by(Instant::now() + patience::here(patience))
+    }
+
+    fn next_by(&mut self, deadline: Instant) -> Option<Vec<u8>> {
         while self.whole.is_empty() {
             if !self.read(deadline) && (self.ended || Instant::now() >= deadline) {
                 return None;
@@ -132,9 +135,9 @@ impl Lines {
     /// Waits for a line that is like this; the ones before it are gone. Itself, and those before it.
     #[track_caller]
     fn find(&mut self, pattern: &[u8], patience: Duration) -> (Vec<u8>, Vec<Vec<u8>>) {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + patience::here(patience);
         let mut before = Vec::new();
-        while let Some(line) = self.next_within(deadline.saturating_duration_since(Instant::now())) {
+        while let Some(line) = self.next_by(deadline) {
             if is_like(pattern, &line) {
                 return (line, before);
             }
@@ -173,7 +176,7 @@ impl Lines {
     /// Everything to the end, which must come.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience::here(PATIENCE);
         while !self.ended {
             let came = self.read(deadline);
             assert!(came || self.ended, "{}: it does not end", self.name);
@@ -241,7 +244,7 @@ impl Client {
     /// Sends bytes as long as they are taken; how many were not in this time.
     #[track_caller]
     pub fn send_within(&self, bytes: &[u8], patience: Duration) -> usize {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + patience::here(patience);
         let mut left = bytes;
         while !left.is_empty() && ready(self.control(), PollFlags::OUT, deadline) {
             match rustix::io::write(self.control(), left) {
@@ -268,7 +271,7 @@ impl Client {
 
     /// Waits until the other side closes the connection, without reading what it said; whether that came.
     pub fn closed_unread_within(&self, patience: Duration) -> bool {
-        ready(&self.from.fd, PollFlags::empty(), Instant::now() + patience)
+        ready(&self.from.fd, PollFlags::empty(), Instant::now() + patience::here(patience))
     }
 
     /// Sends a command that descriptors go with, in one message.
@@ -278,7 +281,7 @@ impl Client {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         assert!(ancillary.push(SendAncillaryMessage::ScmRights(descriptors)), "there is room");
-        assert!(ready(self.control(), PollFlags::OUT, Instant::now() + PATIENCE), "it can be sent");
+        assert!(ready(self.control(), PollFlags::OUT, Instant::now() + patience::here(PATIENCE)), "it can be sent");
         let sent = sendmsg(self.control(), &[IoSlice::new(line.as_bytes())], &mut ancillary, SendFlags::empty());
         assert_eq!(sent, Ok(line.len()));
     }

@@ -13,7 +13,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::programs::{aside, program};
-use crate::{Kin, Output, PATIENCE, Process, eventually, kernel};
+use crate::{Kin, Output, PATIENCE, Process, eventually, kernel, patience};
 
 /// What commands and reports go through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -402,7 +402,7 @@ impl Supervised {
     /// The next bytes, so many, or what came before the end.
     #[track_caller]
     pub fn bytes(&mut self, count: usize) -> Vec<u8> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience::here(PATIENCE);
         while self.status().unread.len() < count && !self.status().ended {
             let came = self.status().read(deadline);
             assert!(came || self.status().ended, "it says nothing more: {:?}", self.status());

@@ -437,7 +437,7 @@ fn a_plan_that_is_bad_or_too_large_changes_nothing() {
 
 #[test]
 fn who_may_only_look_may_see_what_would_be_and_no_more() {
-    let verger = verger_blackbox::aside("verger").display().to_string();
+    let verger = verger_blackbox::program("verger").display().to_string();
     let setup = Setup::empty();
     let text = "[service.a]\ncommand = 'sleep 1001'\n";
     setup.folder().write("other.toml", text.replace("1001", "1002"));

@@ -265,6 +265,7 @@ fn the_program_need_not_be_the_first_argument() {
     let machine = Machine::start("[service.a]\nprogram = '/bin/sleep'\ncommand = ['camera', '1000']");
     let process = main_of(&machine);
     assert_eq!(process.arguments(), ["camera", "1000"]);
+    process.wait_program("sleep");
     assert_eq!(process.program(), PathBuf::from("/bin/sleep").canonicalize().unwrap());
 }
 

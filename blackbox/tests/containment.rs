@@ -115,7 +115,8 @@ fn after_its_stop_nothing_of_a_service_is_left_and_nobody_else_was_touched() {
 fn whoever_looks_for_leftovers_finds_shims() {
     let machine = Machine::start("[service.a]\ncommand = 'sleep 1000'\ncontainment = 'shim'");
     let shim = Process(machine.main_process("a").parent());
-    assert!(shim.program().ends_with("supervise") && shim.file("environ").is_empty());
+    shim.wait_program("supervise");
+    assert!(shim.file("environ").is_empty());
     assert!(processes_of(machine.instance()).contains(&shim.0));
     // And only the own ones.
     let other = Machine::start("[service.a]\ncommand = 'sleep 1000'\ncontainment = 'shim'");
@@ -160,10 +161,10 @@ fn what_holds_a_service_is_shown_and_what_is_asked_for_is_what_it_gets() {
         let service = machine.wait_ready(name);
         assert_eq!(service.containment.to_string(), name);
         let pid = service.pid.expect("it runs");
-        assert!(Process(pid).program().ends_with("sleep"), "the pid is the program's");
+        Process(pid).wait_program("sleep");
         let parent = Process(Process(pid).parent());
         if SHIMS.contains(&name) {
-            assert!(parent.program().ends_with("supervise"), "{name}");
+            parent.wait_program("supervise");
             assert_eq!(Process(parent.parent()), machine.process());
         } else {
             assert_eq!(parent, machine.process());

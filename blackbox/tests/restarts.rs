@@ -89,13 +89,13 @@ fn the_rest_before_a_restart_grows_up_to_its_limit() {
 #[test]
 fn a_healthy_run_makes_the_rest_short_again() {
     let setup = Setup::empty();
-    setup.folder().script("fourth", "echo >> $0.runs; [ $(wc -l < $0.runs) = 4 ] && sleep 0.6; exit 1");
+    setup.folder().script("fourth", "echo >> $0.runs; [ $(wc -l < $0.runs) = 4 ] && sleep 1.6; exit 1");
     let machine = setup
         .with_plan(
             "[service.a]
              command = '@@/fourth'
              restart_delay = '40ms'
-             healthy_after = '500ms'",
+             healthy_after = '1500ms'",
         )
         .start();
     let mut rests = Vec::new();

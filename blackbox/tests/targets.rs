@@ -168,8 +168,8 @@ fn a_fallback_that_fails_is_tried_a_few_times_and_then_the_last_resort_comes() {
     )
     .start();
     assert_eq!(machine.wait_end().code(), Some(1));
-    assert!(machine.stderr().text().contains("last resort, step 1: end"));
-    assert_eq!(machine.stderr().text().matches("brake: starting").count(), 3);
+    let said = machine.stderr().wait("last resort, step 1: end", PATIENCE);
+    assert_eq!(said.matches("brake: starting").count(), 3);
 }
 
 #[test]
@@ -189,7 +189,7 @@ fn the_steps_of_a_last_resort_are_taken_one_after_the_other() {
          services = ['brake']
          [service.brake]
          command = ['sh', '-c', 'test -e @@/works && exec sleep 1000']
-         ready = { alive_for = '200ms' }
+         ready = { alive_for = '1s' }
          restart = 'never'
          [service.rescue]
          command = 'sleep 1000'
@@ -270,7 +270,7 @@ fn the_active_target_outlives_the_daemons_own_end() {
 
 #[test]
 fn a_state_manager_switches_by_the_connection_it_inherited() {
-    let verger = verger_blackbox::aside("verger").display().to_string();
+    let verger = verger_blackbox::program("verger").display().to_string();
     let setup = Setup::empty();
     setup.folder().script("manager", &format!("exec {verger} switch drive"));
     let machine = setup

@@ -297,10 +297,16 @@ impl PidFd {
     /// Opens the process that has this number *now*.
     ///
     /// # Errors
-    /// `ESRCH`: none has; `ENOSYS` before Linux 5.3; `EMFILE`, `ENFILE`, `ENOMEM`.
+    /// `ESRCH`: none has, though a group, a session or a thread may; `ENOSYS` before Linux 5.3; `EMFILE`, `ENFILE`, `ENOMEM`.
     pub fn open(pid: Pid) -> Result<PidFd, Errno> {
         let pid = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw).ok_or(Errno::SRCH)?;
-        rustix::process::pidfd_open(pid, PidfdFlags::empty()).map(PidFd)
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(process) => Ok(PidFd(process)),
+            // A thread's number. Before Linux 6.15 EINVAL was said of that, and of a number that only a group has left because its leader
+            // was reaped: with valid flags and a valid number it means nothing else.
+            Err(Errno::NOENT | Errno::INVAL) => Err(Errno::SRCH),
+            Err(why) => Err(why),
+        }
     }
 
     /// The number it has here, as `/proc` says it; `None` without that, and when it has been reaped.
@@ -624,6 +630,7 @@ pub(crate) fn each(mut visit: impl FnMut(Pid) -> core::ops::ControlFlow<()>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt;
 
     const LINE: &str = "4711 (a) b (c)) S 1 4711 4712 0 -1 4194560 1 2 3 4 5 6 7 8 20 -5 3 0 987654 10 11 12 13 14 15 16 17 \
                         18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 9472\n";
@@ -721,6 +728,29 @@ mod tests {
         assert_eq!(in_cgroup(own, &[&path[..], b"x"].concat()), Ok(false));
         assert_eq!(cgroup_line(b"5:pids:/x\n0::/a/b\n"), Some(&b"/a/b"[..]));
         assert_eq!(cgroup_line(b"5:pids:/x\n10::/a/b\n"), None);
+    }
+
+    #[test]
+    fn a_number_of_a_group_or_a_thread_alone_is_no_process() {
+        let mut leader = std::process::Command::new("sh");
+        leader.args(["-c", "sleep 1000 & exit"]).process_group(0);
+        let mut leader = leader.spawn().unwrap();
+        let group = leader.id();
+        leader.wait().unwrap();
+        assert_eq!(signal_group(group, 0), Ok(()), "it has a member, so the number is nobody else's");
+        assert_eq!(PidFd::open(Pid(group)).map(drop), Err(Errno::SRCH));
+        signal_group(group, libc::SIGKILL as u8).unwrap();
+
+        let (alive, over) = std::sync::mpsc::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            let own = std::fs::read_link("/proc/thread-self").unwrap();
+            tell.send(own.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap();
+            let _until_it_closes = over.recv();
+        });
+        assert_eq!(PidFd::open(Pid(told.recv().unwrap())).map(drop), Err(Errno::SRCH));
+        drop(alive);
+        thread.join().unwrap();
     }
 
     #[test]

@@ -73,7 +73,10 @@ const VERBS: &[Verb] = &[
         run: bench::bench,
     },
     Verb {
-        name: "guest", arguments: "[SCENARIO]…", about: "run scenarios in an emulated machine", run: guest::guest
+        name: "guest",
+        arguments: "[SCENARIO|SUITE]…",
+        about: "run scenarios, and suites of black-box tests, in an emulated machine",
+        run: guest::guest,
     },
 ];
 

@@ -220,7 +220,7 @@ impl Count {
 }
 
 /// The 12 in `ok. 12 passed; 0 failed`.
-fn number_before(counts: &str, word: &str) -> u64 {
+pub(crate) fn number_before(counts: &str, word: &str) -> u64 {
     let mut before = None;
     for piece in counts.split([' ', ';']).filter(|it| !it.is_empty()) {
         if piece == word {

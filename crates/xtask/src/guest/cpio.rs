@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 const FOLDER: u32 = 0o040_000;
 const FILE: u32 = 0o100_000;
+const LINK: u32 = 0o120_000;
 
 /// An archive in the making.
 pub(crate) struct Archive {
@@ -22,11 +23,20 @@ impl Archive {
 
     /// Adds a file, and the folders above it where they are missing.
     pub(crate) fn file(&mut self, path: &str, mode: u32, content: &[u8]) {
+        self.below_folders(path, FILE | mode, content);
+    }
+
+    /// Adds a symbolic link, and the folders above it where they are missing.
+    pub(crate) fn link(&mut self, path: &str, to: &str) {
+        self.below_folders(path, LINK | 0o777, to.as_bytes());
+    }
+
+    fn below_folders(&mut self, path: &str, mode: u32, content: &[u8]) {
         let path = path.trim_start_matches('/');
         for (end, _) in path.match_indices('/') {
             self.folder(&path[..end]);
         }
-        self.entry(path, FILE | mode, content);
+        self.entry(path, mode, content);
     }
 
     /// Adds an empty folder, once.
@@ -77,6 +87,7 @@ mod tests {
         let mut archive = Archive::new();
         archive.file("/a/b/init", 0o755, b"12345");
         archive.file("a/b/more", 0o600, b"");
+        archive.link("a/c", "b/more");
         let bytes = archive.close();
         let text = String::from_utf8_lossy(&bytes);
 
@@ -84,13 +95,19 @@ mod tests {
         assert!(headers.iter().all(|at| at % 4 == 0), "a header is not aligned");
         let name = |at: &usize| text[at + 110..].split('\0').next().unwrap().to_owned();
         let names: Vec<String> = headers.iter().map(name).collect();
-        assert_eq!(names, ["a", "a/b", "a/b/init", "a/b/more", "TRAILER!!!"]);
+        assert_eq!(names, ["a", "a/b", "a/b/init", "a/b/more", "a/c", "TRAILER!!!"]);
 
         let init = &text[headers[2]..];
         assert_eq!(&init[14..22], "000081ed", "mode");
         assert_eq!(&init[54..62], "00000005", "size");
         assert_eq!(&init[94..102], "00000009", "name's size");
         assert_eq!(&init[120..125], "12345", "110 of header, 9 of name, 1 of padding");
+        let link = &text[headers[4]..];
+        assert_eq!(
+            (&link[14..22], &link[54..62], &link[116..122]),
+            ("0000a1ff", "00000006", "b/more"),
+            "where it leads"
+        );
         assert_eq!(&text[headers[0] + 14..headers[0] + 22], "000041ed");
     }
 }

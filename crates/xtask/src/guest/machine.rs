@@ -23,7 +23,7 @@ pub(crate) const EMULATOR: &str = "qemu-system-x86_64";
 /// A file for the guest.
 pub(crate) struct GuestFile {
     /// Where it lies there. `/init` is the first process.
-    pub(crate) path: &'static str,
+    pub(crate) path: String,
     pub(crate) from: Source,
     pub(crate) mode: u32,
 }
@@ -32,6 +32,8 @@ pub(crate) struct GuestFile {
 pub(crate) enum Source {
     Host(PathBuf),
     Bytes(Vec<u8>),
+    /// None: it is a symbolic link to this.
+    Link(&'static str),
 }
 
 /// A machine to be run once.
@@ -41,6 +43,7 @@ pub(crate) struct Guest {
     /// What the kernel is told beside its console: `psi=1`, or arguments for the first process after `--`.
     pub(crate) cmdline: String,
     pub(crate) memory_mib: u32,
+    pub(crate) processors: u32,
     /// More words for the emulator: `-device i6300esb`.
     pub(crate) devices: Vec<String>,
     /// When it is switched off, whatever it is doing.
@@ -104,10 +107,11 @@ impl Guest {
         let mut archive = Archive::new();
         for file in &self.files {
             match &file.from {
-                Source::Bytes(bytes) => archive.file(file.path, file.mode, bytes),
+                Source::Bytes(bytes) => archive.file(&file.path, file.mode, bytes),
+                Source::Link(to) => archive.link(&file.path, to),
                 Source::Host(path) => {
                     let bytes = fs::read(path).map_err(|why| failed(format!("{}: {why}", path.display())))?;
-                    archive.file(file.path, file.mode, &bytes);
+                    archive.file(&file.path, file.mode, &bytes);
                 }
             }
         }
@@ -129,6 +133,7 @@ impl Guest {
 
         let mut emulator = Command::new(EMULATOR);
         emulator.args(["-accel", "tcg", "-cpu", "max", "-M", "q35", "-m", &self.memory_mib.to_string()]);
+        emulator.args(["-smp", &self.processors.to_string()]);
         emulator.args(["-nodefaults", "-display", "none", "-serial", "stdio", "-no-reboot"]);
         emulator.args(["-chardev", &format!("socket,id=control,path={name},abstract=on,tight=on")]);
         emulator.args(["-mon", "chardev=control,mode=control"]).args(&self.devices);

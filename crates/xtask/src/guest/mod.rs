@@ -3,6 +3,7 @@
 //! [`machine`] runs one, [`cpio`] packs its files, [`kernel`] fetches what it boots. This file has the scenarios: the
 //! files to put into it and what must be true of what comes out.
 
+mod blackbox;
 mod cpio;
 mod kernel;
 mod machine;
@@ -65,7 +66,11 @@ const MACHINE: Scenario = Scenario {
     name: "machine",
     files: |programs| {
         let mut files = run_by_verger(programs, "/etc/machine.toml", PLAN);
-        files.push(GuestFile { path: "/etc/below.toml", from: Source::Bytes(BELOW.as_bytes().to_vec()), mode: 0o644 });
+        files.push(GuestFile {
+            path: "/etc/below.toml".to_owned(),
+            from: Source::Bytes(BELOW.as_bytes().to_vec()),
+            mode: 0o644,
+        });
         files
     },
     cmdline: "rdinit=/bin/verger -- run /etc/machine.toml",
@@ -210,36 +215,41 @@ fn run_by_verger(programs: &Programs, path: &'static str, plan: &str) -> Vec<Gue
         program("/bin/verger", &programs.product, "verger"),
         program("/bin/vergerd", &programs.product, "vergerd"),
         program("/bin/guest-story", &programs.guest, "guest-story"),
-        GuestFile { path, from: Source::Bytes(plan.as_bytes().to_vec()), mode: 0o644 },
+        GuestFile { path: path.to_owned(), from: Source::Bytes(plan.as_bytes().to_vec()), mode: 0o644 },
     ]
 }
 
-fn program(path: &'static str, folder: &Path, name: &str) -> GuestFile {
-    GuestFile { path, from: Source::Host(folder.join(name)), mode: 0o755 }
+fn program(path: &str, folder: &Path, name: &str) -> GuestFile {
+    GuestFile { path: path.to_owned(), from: Source::Host(folder.join(name)), mode: 0o755 }
 }
 
-/// `cargo xtask guest`.
+/// `cargo xtask guest`: scenarios and black-box suites by their names, or all.
 pub(crate) fn guest(words: Vec<OsString>) -> Result<(), Trouble> {
-    let mut scenarios = Vec::new();
+    let (mut scenarios, mut suites) = (Vec::new(), Vec::new());
     for word in &words {
-        let names = || SCENARIOS.iter().map(|it| it.name).collect::<Vec<_>>().join(", ");
-        let known = SCENARIOS.iter().find(|it| word == it.name);
-        scenarios
-            .push(known.ok_or_else(|| Trouble::Usage(format!("`{}` is no scenario: {}", word.display(), names())))?);
+        let scenario = SCENARIOS.iter().find(|it| word == it.name);
+        let suite = blackbox::SUITES.iter().find(|it| word == *it);
+        if scenario.is_none() && suite.is_none() {
+            let names: Vec<&str> = SCENARIOS.iter().map(|it| it.name).chain(blackbox::SUITES.iter().copied()).collect();
+            return Err(Trouble::Usage(format!("`{}` is no scenario: {}", word.display(), names.join(", "))));
+        }
+        scenarios.extend(scenario);
+        suites.extend(suite.copied());
     }
-    if scenarios.is_empty() {
+    if words.is_empty() {
         scenarios.extend(SCENARIOS);
+        suites.extend(blackbox::SUITES);
     }
-    let tally = run(&Workspace::find()?, &scenarios)?;
+    let tally = run(&Workspace::find()?, &scenarios, &suites)?;
     if tally.failed == 0 { Ok(()) } else { Err(failed("the machine did not do what it should")) }
 }
 
-/// All scenarios, as a part of the tests.
+/// All scenarios and the tests, as a part of the tests.
 pub(crate) fn part(context: &Context) -> Result<Tally, Trouble> {
-    run(&context.workspace, &SCENARIOS.iter().collect::<Vec<_>>())
+    run(&context.workspace, &SCENARIOS.iter().collect::<Vec<_>>(), blackbox::SUITES)
 }
 
-fn run(workspace: &Workspace, scenarios: &[&Scenario]) -> Result<Tally, Trouble> {
+fn run(workspace: &Workspace, scenarios: &[&Scenario], suites: &[&'static str]) -> Result<Tally, Trouble> {
     if !cfg!(target_arch = "x86_64") {
         return Err(failed("the emulated machine is an x86_64 one, and runs programs built on such a host only"));
     }
@@ -256,7 +266,28 @@ fn run(workspace: &Workspace, scenarios: &[&Scenario]) -> Result<Tally, Trouble>
         }
         println!("guest {}: {} from the emulator's start to its end", scenario.name, spell(console.took));
     }
+    if !suites.is_empty() {
+        tally.add(tests(workspace, &kernel, &programs, suites)?);
+    }
     Ok(tally)
+}
+
+/// Runs the black-box tests in a machine of two processors, as they run on a host of two.
+fn tests(workspace: &Workspace, kernel: &Path, programs: &Programs, suites: &[&'static str]) -> Result<Tally, Trouble> {
+    let guest = Guest {
+        kernel: PathBuf::from(kernel),
+        files: blackbox::files(workspace, programs, suites)?,
+        cmdline: String::new(),
+        memory_mib: 1024,
+        processors: 2,
+        devices: Vec::new(),
+        limit: blackbox::LIMIT,
+    };
+    let mut count = blackbox::Count::new(suites);
+    let console = guest.run(&mut |line| count.take(line))?;
+    blackbox::tell_left_out(suites);
+    println!("guest suites: {} from the emulator's start to its end", spell(console.took));
+    Ok(count.close(&console))
 }
 
 fn boot(scenario: &Scenario, kernel: &Path, programs: &Programs) -> Result<Console, Trouble> {
@@ -265,6 +296,7 @@ fn boot(scenario: &Scenario, kernel: &Path, programs: &Programs) -> Result<Conso
         files: (scenario.files)(programs),
         cmdline: scenario.cmdline.to_owned(),
         memory_mib: 256,
+        processors: 1,
         devices: Vec::new(),
         limit: LIMIT,
     };
