@@ -202,6 +202,12 @@ impl Engine {
         Some(self.life.group_status(at)?.group)
     }
 
+    /// The slots of those that the target of the group in a place needs and that are not there, though the group is complete: see
+    /// [`crate::life::GroupPhase::Complete`].
+    pub fn lacks(&self, at: u32) -> impl Iterator<Item = u32> + use<'_> {
+        self.life.lacks(self.runs.images(), at)
+    }
+
     /// Where the group in a place is described.
     pub fn group_description(&self, at: u32) -> Option<GroupView<'_>> {
         Some(group_view(self.runs.images(), self.life.group_status(at)?.home))
