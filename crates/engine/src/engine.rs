@@ -1,5 +1,6 @@
 //! The engine: `step(now, event) → effects`.
 
+use alloc::collections::BTreeMap;
 use core::iter::FusedIterator;
 
 use crate::budget::{Budget, Scale};
@@ -184,6 +185,11 @@ impl Engine {
     /// none.
     pub fn steps(&self, slot: u32) -> Option<(u8, u32)> {
         self.life.steps(self.runs.images(), slot)
+    }
+
+    /// Who is wanted and comes up no sooner than one has ended that is to run on: see the life layer.
+    pub(crate) fn kept_apart(&self) -> BTreeMap<u32, u32> {
+        self.life.kept_apart()
     }
 
     /// All groups, in the order of their places.

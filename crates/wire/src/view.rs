@@ -637,6 +637,7 @@ pub fn changes(engine: &Engine, to: &Image, preview: &Preview) -> Changes {
         for_another_run: touch.keys.iter().filter(|key| key.needs_run).map(|key| key.name.to_owned()).collect(),
         cause: touch.cause.map(|cause| cause_kind(&cause)),
         on: touch.cause.and_then(|cause| cause.link()).and_then(|link| name(there, link.slot)),
+        waits_for: touch.waits_for.and_then(|slot| name(there, slot)),
     };
     Changes {
         from: engine.plan().map(|plan| digest::to_text(plan.digest())),

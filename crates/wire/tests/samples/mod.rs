@@ -288,6 +288,7 @@ pub(crate) fn change(full: bool) -> Change {
         for_another_run: keys("nice"),
         cause: full.then_some(CauseKind::RestartedWith),
         on: full.then(|| "db".to_owned()),
+        waits_for: full.then(|| "lab".to_owned()),
     }
 }
 
