@@ -732,15 +732,24 @@ impl Life {
     fn rest_group(&mut self, images: &Images, at: u32, home: Home, time: Span, on: u32, root: RootId) {
         let place = &mut self.groups.places[at as usize];
         place.until = self.now + time;
-        let before = core::mem::replace(&mut place.root, root);
-        self.roots.retain(root);
-        self.roots.release(before);
+        self.goes_back_to(at, root);
         self.stay(images, at, home, GroupPhase::Resting, root);
         self.groups.places[at as usize].on = on;
     }
 
-    /// Stays at the target that has failed: there is nothing else to go to.
+    fn goes_back_to(&mut self, at: u32, root: RootId) {
+        let before = core::mem::replace(&mut self.groups.places[at as usize].root, root);
+        self.roots.retain(root);
+        self.roots.release(before);
+    }
+
+    /// Stays at the target that has failed: there is nothing else to go to. That goes back to the failure, and no longer to who asked
+    /// for the target; but where a change on trial has sent it, to that one: it is taken back with it.
     fn leave_failed(&mut self, images: &Images, at: u32, home: Home, on: u32, root: RootId) {
+        let sent = self.groups.places[at as usize].root;
+        if self.trial.as_ref().is_none_or(|trial| trial.root != sent) {
+            self.goes_back_to(at, root);
+        }
         self.stay(images, at, home, GroupPhase::Failed, root);
         self.groups.places[at as usize].on = on;
     }

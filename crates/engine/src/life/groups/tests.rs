@@ -591,6 +591,33 @@ fn a_transition_has_its_time() {
 }
 
 #[test]
+fn without_a_fallback_a_failure_is_what_a_group_goes_back_to() {
+    let mut plan = car();
+    plan.groups[0].targets[0].transition_timeout = Span::from_secs(5);
+    plan.groups[0].fallback = String::new();
+    let up = || {
+        let mut desk = Desk::new(vec![]);
+        desk.plan_whole(&plan);
+        comes_up(&mut desk, &["bus", "brake"]);
+        desk.switch("drive");
+        ended(&mut desk, "brake");
+        desk
+    };
+    let told = |desk: &Desk| desk.engine.group_status(0).map(|group| (group.phase, group.root.unwrap().what)).unwrap();
+    let mut desk = up();
+    desk.refused("camera", Step::Exec, 2);
+    assert!(matches!(told(&desk), (GroupPhase::Failed, RootKind::StartFailed { .. })), "{:?}", told(&desk));
+    let mut desk = up();
+    desk.spawned("camera").pass(Span::from_secs(5));
+    assert!(matches!(told(&desk), (GroupPhase::Failed, RootKind::TimedOut { .. })), "{:?}", told(&desk));
+    let mut desk = up();
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert!(matches!(told(&desk), (GroupPhase::Complete, RootKind::Switch { .. })), "{:?}", told(&desk));
+    desk.ends("camera", Exit::signal(9)).swept("camera", None);
+    assert!(matches!(told(&desk), (GroupPhase::Failed, RootKind::Exited { .. })), "{:?}", told(&desk));
+}
+
+#[test]
 fn who_asks_without_patience_is_told_and_the_switch_goes_on() {
     let mut desk = safe_car();
     desk.switch_with("drive", Span::from_secs(1), 0).forget().pass(Span::from_secs(1));
