@@ -680,13 +680,11 @@ impl Life {
         // Where a change on trial has sent it, that one is told: it is taken back with it.
         let (sent, on_trial) = (place.root, self.trial.as_ref().map(|trial| trial.root));
         let root = match what {
-            TargetFailure::TimedOut { on } if on_trial != Some(sent) => {
-                self.root(RootKind::TimedOut { group: at, target, on })
-            }
-            TargetFailure::TimedOut { .. } => {
+            TargetFailure::TimedOut { .. } | TargetFailure::Member { .. } if on_trial == Some(sent) => {
                 self.roots.retain(sent);
                 sent
             }
+            TargetFailure::TimedOut { on } => self.root(RootKind::TimedOut { group: at, target, on }),
             TargetFailure::Member { slot } => {
                 let root = self.latest_root(slot);
                 self.roots.retain(root);
@@ -744,12 +742,9 @@ impl Life {
     }
 
     /// Stays at the target that has failed: there is nothing else to go to. That goes back to the failure, and no longer to who asked
-    /// for the target; but where a change on trial has sent it, to that one: it is taken back with it.
+    /// for the target.
     fn leave_failed(&mut self, images: &Images, at: u32, home: Home, on: u32, root: RootId) {
-        let sent = self.groups.places[at as usize].root;
-        if self.trial.as_ref().is_none_or(|trial| trial.root != sent) {
-            self.goes_back_to(at, root);
-        }
+        self.goes_back_to(at, root);
         self.stay(images, at, home, GroupPhase::Failed, root);
         self.groups.places[at as usize].on = on;
     }
