@@ -25,9 +25,9 @@ use crate::words::{self, Tone};
 /// Show what another plan would do, and why
 ///
 /// Nothing is done. The plan in FILE is tried on a copy of the daemon's own engine, so what is shown is what `verger apply` would do
-/// at this moment: which services would start, stop or restart, which would only be described otherwise, which target of a group
-/// would become active, and which keys of the plan, of its groups, targets, handles and recovery sets would be others. Whatever is
-/// not shown keeps its run.
+/// at this moment: which services would start, stop or restart, which of them would wait until another one has ended that they
+/// conflict with, which would only be described otherwise, which target of a group would become active, and which keys of the plan,
+/// of its groups, targets, handles and recovery sets would be others. Whatever is not shown keeps its run.
 #[derive(Debug, clap::Args)]
 pub(super) struct Plan {
     #[command(flatten)]

@@ -40,6 +40,9 @@ pub(super) struct Switch {
 }
 
 /// Show the targets of all groups, and which is active
+///
+/// Below the active one stands what its group is about, and who of it is not there though it is complete: who was stopped by hand, by a
+/// step of recovery or by a conflict, or starts again (as JSON: "lacks"). `verger switch` to it brings back whom somebody has stopped.
 #[derive(Debug, clap::Args)]
 pub(super) struct Targets {
     /// Print them as JSON
