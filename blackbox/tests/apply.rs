@@ -184,6 +184,42 @@ fn the_same_plan_changes_nothing() {
 }
 
 #[test]
+fn who_would_wait_for_the_end_of_another_is_shown_so_and_does() {
+    let machine = house(&[]);
+    let new = format!("{HOUSE}\n    [service.toy]\n    command = 'sleep 1000'\n    conflicts = ['log']\n").replace(
+        "restart = 'never'\n    requires = ['db']",
+        "restart = 'never'\n    requires = ['db']\n    conflicts = ['log']",
+    );
+    let said = with_plan(&machine, "plan", &new, &[]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let lines: Vec<&str> = said.stdout.lines().collect();
+    assert!(lines.contains(&"+ start   toy  the plan asks for it; starts once log has ended"), "{lines:?}");
+    assert!(
+        lines.contains(&"- stop    web  conflicts with log, which runs on; starts again once log has ended"),
+        "{lines:?}"
+    );
+    assert!(said.stdout.contains("1 to start, 1 to stop, 0 to restart"), "{said:?}");
+    let said = with_plan(&machine, "plan", &new, &["--json"]);
+    let value: serde_json::Value = serde_json::from_str(&said.stdout).expect("it is JSON");
+    let of_web = value["changes"].as_array().and_then(|all| all.iter().find(|it| it["service"] == "web"));
+    let of_web = of_web.expect("it is there");
+    assert_eq!((&of_web["act"], &of_web["waits_for"]), (&"stop".into(), &"log".into()));
+
+    // What was shown is what is done.
+    let mut client = machine.client();
+    let file = sealed(&compiled(&new));
+    let applied = std::thread::spawn(move || client.apply(&file, None, None, None));
+    let web = machine.wait("web", Phase::Waiting);
+    assert_eq!(web.waits_for.as_deref(), Some("log"));
+    assert_eq!(machine.show("log").phase, Phase::Running);
+    machine.stop_service("log").expect("it stops");
+    machine.wait_ready("web");
+    machine.wait_ready("toy");
+    let verdict = applied.join().expect("it is answered").expect("it is taken");
+    assert_eq!(verdict.verdict.to_string(), "kept");
+}
+
+#[test]
 fn what_is_no_service_is_shown_and_nothing_is_only_what_is_written_elsewhere() {
     let plan = "
         initial_target = 'on'

@@ -66,7 +66,7 @@ fn a_switch_ends_what_is_over_first_and_leaves_what_is_in_both() {
     let bus = machine.show("bus");
     assert_eq!(phases(&machine), ["brake running", "bus running", "camera down", "planner down"]);
 
-    assert_eq!(switch(&machine, "drive"), Ok(Switched { target: "drive".into(), already: false }));
+    assert_eq!(switch(&machine, "drive"), Ok(Switched { target: "drive".into(), already: false, lacks: vec![] }));
     assert_eq!(phases(&machine), ["brake down", "bus running", "camera running", "planner running"]);
     assert_eq!(machine.show("bus").run, bus.run, "it was not touched");
     // The brake was down before the camera was started.
@@ -75,7 +75,7 @@ fn a_switch_ends_what_is_over_first_and_leaves_what_is_in_both() {
     assert!(at("brake", Phase::Down) <= at("camera", Phase::Starting));
     assert!(at("camera", Phase::Running) <= at("planner", Phase::Starting));
 
-    assert_eq!(switch(&machine, "drive"), Ok(Switched { target: "drive".into(), already: true }));
+    assert_eq!(switch(&machine, "drive"), Ok(Switched { target: "drive".into(), already: true, lacks: vec![] }));
     assert_eq!(switch(&machine, "Off").map(|it| it.already), Ok(false));
     assert_eq!(phases(&machine), ["brake down", "bus down", "camera down", "planner down"]);
     let unknown = Err(Error::NotFound { name: "drvie".into() });
@@ -94,7 +94,7 @@ fn another_request_cancels_while_readiness_is_awaited_and_the_first_caller_is_to
             Err(Error::WrongState(wrong)) => assert_eq!(wrong.cause, Obstacle::Switching),
             other => panic!("it is under way: {other:?}"),
         }
-        assert_eq!(switch(&machine, "safe"), Ok(Switched { target: "safe".into(), already: false }));
+        assert_eq!(switch(&machine, "safe"), Ok(Switched { target: "safe".into(), already: false, lacks: vec![] }));
         first.join().expect("it is answered")
     });
     match waiting {
@@ -284,6 +284,106 @@ fn a_state_manager_switches_by_the_connection_it_inherited() {
     let groups = machine.client().groups().expect("they are told");
     let by = groups[0].root.as_ref().and_then(|root| root.what.by.as_ref()).expect("somebody has asked");
     assert_eq!((by.uid, by.pid.is_some()), (65534, true));
+}
+
+#[test]
+fn a_complete_target_is_shown_without_whom_it_has_lost_until_it_is_asked_for_again() {
+    // Who is stopped by hand, by a conflict, and by a step of its recovery.
+    let car = CAR
+        .replace("services = ['planner']", "services = ['planner', 'brake']")
+        .replace("restart = 'never'", "restart = 'never'\nrecovery = [{ stop = true }]");
+    let jack = "[service.jack]\ncommand = 'sleep 1000'\nautostart = false\nconflicts = ['brake']";
+    let machine = Machine::start(&format!("{car}\n{jack}\n"));
+    machine.wait_ready("brake");
+    let verger = |words: &[&str]| {
+        let mut all = words.to_vec();
+        all.extend(["--instance", machine.instance()]);
+        let said = cli(machine.runtime(), &all);
+        assert_eq!(said.code, Some(0), "{words:?}: {}", said.stderr);
+        said.stdout
+    };
+    let lacks = || machine.client().groups().expect("they are told").remove(0).lacks;
+    switch(&machine, "drive").expect("it works");
+    assert_eq!(
+        verger(&["targets", "--score"]),
+        "Success\n  Off                  -\n* drive                brake bus camera planner\n  safe                 brake bus\n"
+    );
+
+    let gone = |lost: &[&str], reasons: &[&str]| {
+        assert_eq!(active(&machine), ("drive".to_owned(), "complete".to_owned()));
+        assert_eq!(lacks(), lost);
+        let names = lost.join(", ");
+        let said = verger(&["targets", "--score"]);
+        assert!(said.starts_with("Undefined\n") && said.contains(&format!("(without {names})\n")), "{said}");
+        let why = verger(&["why", "drive"]);
+        assert!(why.starts_with("drive is active, ") && why.contains(&format!("\nnow without {names}\n")), "{why}");
+        assert!(why.contains(&format!("`verger why {}` tells about", lost[0])), "{why}");
+        for reason in reasons {
+            assert!(said.contains(reason) && why.contains(reason), "{reason}: {said}{why}");
+        }
+        let drawn = verger(&["graph", "--live"]);
+        assert!(drawn.contains(&format!("complete, without {names}  ")), "{drawn}");
+        let told = |words: &[&str], key: &str| {
+            let value: serde_json::Value = serde_json::from_str(&verger(words)).expect("it is JSON");
+            let groups = if key == "groups" {
+                value[key][0].clone()
+            } else {
+                value[key]
+                    .as_array()
+                    .and_then(|all| all.iter().find(|it| it["name"] == "drive"))
+                    .expect("it is there")
+                    .clone()
+            };
+            groups["lacks"].clone()
+        };
+        assert_eq!(told(&["targets", "--json"], "groups"), serde_json::json!(lost));
+        assert_eq!(told(&["graph", "--live", "--json"], "targets"), serde_json::json!(lost));
+    };
+    let back = || {
+        assert_eq!(switch(&machine, "drive"), Ok(Switched { target: "drive".into(), already: false, lacks: vec![] }));
+        assert_eq!(lacks(), Vec::<String>::new());
+        assert!(verger(&["targets", "--score"]).starts_with("Success\n"));
+        assert!(!verger(&["graph", "--live"]).contains("without"));
+    };
+    machine.stop_service("planner").expect("it stops");
+    gone(&["planner"], &["planner is down: it was stopped by uid "]);
+    back();
+    machine.start_service("jack").expect("it starts");
+    gone(&["brake"], &["brake is down: it conflicts with jack, which was started (uid "]);
+    back();
+    machine.main_process("camera").signal(Signal::KILL);
+    machine.wait("planner", Phase::Down);
+    machine.wait("camera", Phase::Down);
+    gone(
+        &["camera", "planner"],
+        &["camera is down: it was ended by SIGKILL", "planner is down: camera was ended by SIGKILL"],
+    );
+    back();
+}
+
+#[test]
+fn who_is_stopped_while_a_switch_waits_is_told_with_its_answer() {
+    let machine = Machine::start(&CAR.replace("restart = 'never'", "restart = 'never'\nready = 'notify'"));
+    machine.wait_ready("brake");
+    let (code, said) = std::thread::scope(|scope| {
+        let words = ["switch", "--score", "--instance", machine.instance(), "drive"];
+        let first = scope.spawn({
+            let runtime = machine.runtime();
+            move || cli(runtime, &words)
+        });
+        machine.wait("camera", Phase::Starting);
+        machine.stop_service("camera").expect("it stops");
+        let said = first.join().expect("it is answered");
+        (said.code, said.stdout)
+    });
+    assert_eq!(
+        (code, said.as_str()),
+        (
+            Some(0),
+            "kFailed 6\ndrive is active, without camera, planner\n\
+             Hint: `verger why camera` tells why camera is not there\n"
+        )
+    );
 }
 
 #[test]

@@ -99,7 +99,7 @@ never\t''"
 complete -c verger -n "__fish_verger_using_subcommand graph" -l live -d 'The plan of the instance\'s daemon, with how its services are and which targets are active'
 complete -c verger -n "__fish_verger_using_subcommand graph" -l dot -d 'Print it in DOT, for graphviz'
 complete -c verger -n "__fish_verger_using_subcommand graph" -l svg -d 'Print it as SVG'
-complete -c verger -n "__fish_verger_using_subcommand graph" -l json -d 'Print it as JSON: {"plan","targets":[{"name","services","phase",…}],"services":[{"name","layer","targets","phase"}], "edges":[{"from","to","kind",…}]}'
+complete -c verger -n "__fish_verger_using_subcommand graph" -l json -d 'Print it as JSON: {"plan","targets":[{"name","services","phase","lacks",…}],"services":[{"name","layer","targets","phase"}], "edges":[{"from","to","kind",…}]}'
 complete -c verger -n "__fish_verger_using_subcommand graph" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand import" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand import" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
@@ -231,7 +231,7 @@ always\t''
 never\t''"
 complete -c verger -n "__fish_verger_using_subcommand targets" -l json -d 'Print them as JSON'
 complete -c verger -n "__fish_verger_using_subcommand targets" -l score -d 'Print the state of each group as S-CORE\'s Launch Manager calls it too (as JSON: "score_state")'
-complete -c verger -n "__fish_verger_using_subcommand targets" -s h -l help -d 'Print help'
+complete -c verger -n "__fish_verger_using_subcommand targets" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l budget -d 'Within this time: 10s, 1m30s. What is left at the end is killed at once' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l instance -d 'Which daemon is meant, by the name of its instance' -r
 complete -c verger -n "__fish_verger_using_subcommand shutdown" -l color -d 'When to use colour: auto, always or never' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'

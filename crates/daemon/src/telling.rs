@@ -69,7 +69,9 @@ pub(crate) fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log:
             let shown = (engine.group_status(group.slot), engine.group_description(group.slot));
             let (Some(status), Some(described)) = shown else { return };
             let name = view::target_name(described.name(), described.target(status.target).name());
-            log.tell(format_args!("target {name}: {}", status.phase));
+            let lacks = view::lacks(engine, group.slot);
+            let without = if lacks.is_empty() { String::new() } else { format!(", without {}", lacks.join(", ")) };
+            log.tell(format_args!("target {name}: {}{without}", status.phase));
             // With the names of all members, only where somebody hears them: what the switch starts comes after this.
             if control.has_onlookers()
                 && let Some(group) = view::group(engine, group.slot)

@@ -1,5 +1,6 @@
 //! The engine: `step(now, event) → effects`.
 
+use alloc::collections::BTreeMap;
 use core::iter::FusedIterator;
 
 use crate::budget::{Budget, Scale};
@@ -186,6 +187,11 @@ impl Engine {
         self.life.steps(self.runs.images(), slot)
     }
 
+    /// Who is wanted and comes up no sooner than one has ended that is to run on: see the life layer.
+    pub(crate) fn kept_apart(&self) -> BTreeMap<u32, u32> {
+        self.life.kept_apart()
+    }
+
     /// All groups, in the order of their places.
     pub fn groups(&self) -> impl Iterator<Item = GroupStatus> {
         (0..self.life.group_places()).filter_map(|at| self.life.group_status(at))
@@ -200,6 +206,12 @@ impl Engine {
     pub fn find_group(&self, name: &str) -> Option<GroupId> {
         let at = self.life.find_group(self.runs.images(), name)?;
         Some(self.life.group_status(at)?.group)
+    }
+
+    /// The slots of those that the target of the group in a place needs and that are not there, though the group is complete: see
+    /// [`crate::life::GroupPhase::Complete`].
+    pub fn lacks(&self, at: u32) -> impl Iterator<Item = u32> + use<'_> {
+        self.life.lacks(self.runs.images(), at)
     }
 
     /// Where the group in a place is described.

@@ -19,7 +19,7 @@ coded_enum! {
     pub enum Act {
         /// It is new, and wanted: it starts.
         Start = 1, "start";
-        /// Its run ends.
+        /// Its run ends; another begins at most when another service has ended ([`Touch::waits_for`]).
         Stop = 2, "stop";
         /// Its run ends, and another begins.
         Restart = 3, "restart";
@@ -39,6 +39,8 @@ pub struct Touch {
     pub act: Act,
     /// Its slot, in the copy.
     pub slot: u32,
+    /// It is wanted, and comes up no sooner than this one has ended, which would run on: they conflict, or what it requires does.
+    pub waits_for: Option<u32>,
     /// Why it is wanted as it would be; of [`Act::Update`], [`Act::Add`], [`Act::Remove`]: nothing.
     pub cause: Option<Cause>,
     /// The keys in which it differs from what it was.
@@ -106,7 +108,12 @@ impl Engine {
         if let Some(why) = refusal {
             return Err(NoPreview::Refused(why));
         }
-        let touches = copy.services().filter_map(|after| self.touch(&copy, image, &after)).collect();
+        let apart = copy.kept_apart();
+        let touch = |after: Status| {
+            let waits_for = apart.get(&after.service.slot).copied();
+            self.touch(&copy, image, &after, waits_for)
+        };
+        let touches = copy.services().filter_map(touch).collect();
         let parts = changed_parts(self.plan(), image);
         let targets = copy.groups().filter_map(|after| self.target_change(&copy, &after)).collect();
         Ok(Preview { engine: copy, parts, targets, touches })
@@ -126,7 +133,7 @@ impl Engine {
         })
     }
 
-    fn touch(&self, copy: &Engine, image: &Image, after: &Status) -> Option<Touch> {
+    fn touch(&self, copy: &Engine, image: &Image, after: &Status, waits_for: Option<u32>) -> Option<Touch> {
         let slot = after.service.slot;
         let name = copy.name(slot);
         let before = self.find(name).and_then(|service| self.status(service.slot));
@@ -145,6 +152,7 @@ impl Engine {
             (true, false) if was_live => Act::Stop,
             (true, false) => Act::Remove,
             (true, true) if was_live && !is_wanted && moves => Act::Stop,
+            (true, true) if was_live && is_wanted && moves && waits_for.is_some() => Act::Stop,
             (true, true) if was_live && is_wanted && moves => Act::Restart,
             (true, true) if !was_live && is_wanted && (moves || after.want == Want::Down) => Act::Start,
             (true, true) if !keys.is_empty() => Act::Update,
@@ -154,7 +162,8 @@ impl Engine {
             Act::Start | Act::Stop | Act::Restart => copy.why_wanted(slot).map(|(cause, _)| cause),
             Act::Update | Act::Add | Act::Remove => None,
         };
-        Some(Touch { act, slot, cause, keys })
+        let waits_for = waits_for.filter(|_| matches!(act, Act::Start | Act::Stop));
+        Some(Touch { act, slot, waits_for, cause, keys })
     }
 
     /// Whether a group that is ending services first will want this one then.
@@ -190,7 +199,9 @@ mod tests {
                 let on = cause.link().map(|link| format!(" {}", preview.engine.name(link.slot)));
                 format!(" ({}{})", cause.word(), on.unwrap_or_default())
             });
-            format!("{} {}{cause} {}", touch.act, preview.engine.name(touch.slot), keys.join(","))
+            let waits = touch.waits_for.map(|on| format!(", waits for {}", preview.engine.name(on)));
+            let (name, waits) = (preview.engine.name(touch.slot), waits.unwrap_or_default());
+            format!("{} {name}{cause}{waits} {}", touch.act, keys.join(","))
         });
         lines.map(|line| String::from(line.trim_end())).collect::<Vec<_>>().join("\n")
     }
@@ -227,6 +238,47 @@ mod tests {
         assert!(desk.said().contains("planned +3 ~2 -2"));
         let refused = desk.engine.preview(&image(vec![service("x")]), None).unwrap_err();
         assert_eq!(refused, NoPreview::Refused(PlanRefusal::OnTrial));
+    }
+
+    #[test]
+    fn who_has_to_wait_for_the_end_of_another_is_not_told_to_restart_or_to_start() {
+        let with = |it: Service| Service { conflicts: vec!["db".into()], ..it };
+        let both = vec![service("db"), service("sim"), requiring("view", "sim")];
+        let up = || {
+            let mut desk = Desk::new(both.clone());
+            desk.spawned("db").spawned("sim").spawned("view").forget();
+            desk
+        };
+        let mut desk = up();
+        let new = vec![service("db"), with(service("sim")), requiring("view", "sim"), with(service("toy"))];
+        assert_eq!(
+            told(&desk, new.clone()),
+            "update db conflicts\n\
+             stop sim (conflicts db), waits for db conflicts\n\
+             start toy (asked), waits for db\n\
+             stop view (restarted-with sim), waits for db"
+        );
+        // And so it comes.
+        desk.plan(new).exits("view", 0).exits("sim", 0);
+        assert_eq!(desk.phases(), "db running, sim waiting, toy waiting, view waiting");
+        // It would have another run anyhow.
+        let other = Service { nice: Some(1), ..with(service("sim")) };
+        assert_eq!(
+            told(&up(), vec![service("db"), other.clone(), requiring("view", "sim")]),
+            "update db conflicts\n\
+             stop sim (redescribed), waits for db nice,conflicts\n\
+             stop view (restarted-with sim), waits for db"
+        );
+        // Where the other goes too, that end is not waited for long.
+        let pulled = || Service { autostart: false, ..service("db") };
+        let mut desk = Desk::new(vec![pulled(), service("sim"), requiring("web", "db")]);
+        desk.spawned("db").spawned("sim").spawned("web").forget();
+        assert_eq!(
+            told(&desk, vec![pulled(), other, service("web")]),
+            "stop db (asked) conflicts\n\
+             restart sim (redescribed) nice,conflicts\n\
+             update web requires"
+        );
     }
 
     #[test]

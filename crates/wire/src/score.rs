@@ -63,7 +63,7 @@ words! {
 words! {
     /// The state of a group; of the two that can never be seen here, the module says why.
     GroupState {
-        /// It is where it should be.
+        /// It is where it should be, and all of it is there.
         Success = 0, "Success";
         /// It is on its way.
         InTransition = 1, "InTransition";
@@ -71,7 +71,7 @@ words! {
         Aborting = 2, "Aborting";
         /// Another request came on the way, and what was begun is seen to its end.
         Cancelled = 3, "Cancelled";
-        /// It is in no target: one has failed, and there is no way on, or not yet.
+        /// It is in no target: one has failed, and there is no way on, or not yet; or one has lost a member.
         Undefined = 4, "Undefined";
     }
 }
@@ -116,6 +116,8 @@ pub fn process_state(service: &Service) -> ProcessState {
 /// The state of a group.
 pub fn group_state(group: &Group) -> GroupState {
     match group.phase {
+        // There a process that ends unasked takes its group out of `Success` at once; nothing stops one and leaves the group in it.
+        GroupPhase::Complete if !group.lacks.is_empty() => GroupState::Undefined,
         GroupPhase::Complete => GroupState::Success,
         GroupPhase::Stopping | GroupPhase::Starting => GroupState::InTransition,
         GroupPhase::Failed | GroupPhase::Resting => GroupState::Undefined,
@@ -126,6 +128,8 @@ pub fn group_state(group: &Group) -> GroupState {
 pub fn code(answer: &Result<Switched, Error>) -> Code {
     match answer {
         Ok(Switched { already: true, .. }) => Code::AlreadyInState,
+        // Somebody has stopped one of it on the way.
+        Ok(Switched { already: false, lacks, .. }) if !lacks.is_empty() => Code::Failed,
         Ok(Switched { already: false, .. }) => Code::Success,
         Err(error) => code_of(error),
     }
@@ -255,6 +259,7 @@ mod tests {
                 since_us: 0,
                 until_us: None,
                 waits_for: None,
+                lacks: Vec::new(),
                 failures: 0,
                 next: None,
                 initial: "Off".to_owned(),
@@ -263,12 +268,18 @@ mod tests {
                 root: None,
             };
             assert_eq!(group_state(&group), state, "{phase:?}");
+            if phase == GroupPhase::Complete {
+                let group = Group { lacks: vec!["a".to_owned()], ..group };
+                assert_eq!(group_state(&group), GroupState::Undefined, "not all of it is there");
+            }
         }
     }
 
     #[test]
     fn each_answer_is_a_code() {
-        let went = |already| Ok(Switched { target: "drive".to_owned(), already });
+        let target = || "drive".to_owned();
+        let went = |already| Ok(Switched { target: target(), already, lacks: Vec::new() });
+        let without = |already| Ok(Switched { target: target(), already, lacks: vec!["a".to_owned()] });
         let state = |cause| Err(Error::WrongState(WrongState::plain("a", PhaseKind::Failed, cause)));
         let failed = |kind, ended_early| {
             let failure = Some(Failure { kind, restarts: None, step: None, errno: None, fault: None });
@@ -280,6 +291,8 @@ mod tests {
         let rows = [
             (went(false), 0, "kSuccess"),
             (went(true), 10, "kAlreadyInState"),
+            (without(false), 6, "kFailed"),
+            (without(true), 10, "kAlreadyInState"),
             (state(Obstacle::Switching), 11, "kInTransitionToSameState"),
             (Err(Error::Cancelled { name: text(), by: Box::new(by) }), 5, "kCancelled"),
             (Err(Error::NotFound { name: text() }), 2, "kInvalidArguments"),

@@ -426,6 +426,7 @@ pub fn group(engine: &Engine, at: u32) -> Option<Group> {
         since_us: micros(status.since),
         until_us: (status.until != Moment::NEVER).then(|| micros(status.until)),
         waits_for: status.on.and_then(|on| name(engine, on)),
+        lacks: lacks(engine, at),
         failures: status.failures,
         next: (status.phase == GroupPhase::Resting)
             .then(|| status.failures.checked_sub(described.fallback_attempts() + 1))
@@ -436,6 +437,11 @@ pub fn group(engine: &Engine, at: u32) -> Option<Group> {
         targets: (0..described.target_count()).map(named).collect(),
         root: status.root.as_ref().map(|at| root(engine, at)),
     })
+}
+
+/// Who of the target of the group in a place is not there, though the group is complete.
+pub fn lacks(engine: &Engine, at: u32) -> Vec<String> {
+    engine.lacks(at).filter_map(|slot| name(engine, slot)).collect()
 }
 
 /// All groups, in the order of their names.
@@ -507,7 +513,9 @@ pub fn switched(engine: &Engine, target: &str, outcome: &Outcome) -> Result<Swit
         | Outcome::NoCondition
         | Outcome::NotRunning => return Err(Error::NotFound { name: target.to_owned() }),
     };
-    Ok(Switched { target: target.to_owned(), already })
+    let group = engine.find_group(target.split_once('/').map_or("", |(group, _)| group));
+    let lacks = group.map_or_else(Vec::new, |group| lacks(engine, group.slot));
+    Ok(Switched { target: target.to_owned(), already, lacks })
 }
 
 /// Whether the last end of a service's program unasked was before it was ready.
@@ -629,6 +637,7 @@ pub fn changes(engine: &Engine, to: &Image, preview: &Preview) -> Changes {
         for_another_run: touch.keys.iter().filter(|key| key.needs_run).map(|key| key.name.to_owned()).collect(),
         cause: touch.cause.map(|cause| cause_kind(&cause)),
         on: touch.cause.and_then(|cause| cause.link()).and_then(|link| name(there, link.slot)),
+        waits_for: touch.waits_for.and_then(|slot| name(there, slot)),
     };
     Changes {
         from: engine.plan().map(|plan| digest::to_text(plan.digest())),

@@ -283,8 +283,9 @@ fn the_control_interface_says_what_the_types_say() {
     text.inputs(&adopt(true), &adopt(false));
     text.outputs("Adopt", &Done { run: Some(7) }, &Done { run: None });
     text.inputs(&Call::Switch(order(true)), &Call::Switch(order(false)));
-    let switched = || Switched { target: "web".to_owned(), already: true };
-    text.outputs("Switch", &switched(), &switched());
+    let lacks = |full| if full { vec!["camera".to_owned()] } else { Vec::new() };
+    let switched = |full| Switched { target: "web".to_owned(), already: true, lacks: lacks(full) };
+    text.outputs("Switch", &switched(true), &switched(false));
     text.inputs(&Call::Groups, &Call::Groups);
     let groups = |full| Groups { groups: vec![samples::group(full)] };
     text.outputs("Groups", &groups(true), &groups(false));

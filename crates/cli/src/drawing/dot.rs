@@ -20,7 +20,7 @@ impl Graph {
         for (number, group) in self.groups.iter().enumerate() {
             let members = (0..self.nodes.len()).filter(|at| self.nodes[*at].group == Some(number));
             let members: String = members.map(|at| node(at, "    ")).collect();
-            let active = group.active().map(|(target, phase)| format!("{}: {}", target.name, phase.word()));
+            let active = group.active().and_then(|target| Some(format!("{}: {}", target.name, self.about(target)?)));
             let title = quoted(&std::iter::once(group.title()).chain(active).collect::<Vec<_>>().join("\n"));
             let _infallible = write!(dot, "  subgraph cluster_{number} {{\n    label={title};\n{members}  }}\n");
         }

@@ -16,6 +16,7 @@ use verger_engine::life::{GroupPhase, PhaseKind};
 use verger_wire::message::Service;
 use verger_wire::view::target_name;
 
+use crate::words;
 use layers::Layers;
 pub(crate) use svg::escaped;
 
@@ -57,6 +58,8 @@ struct Target {
     /// As `verger switch` takes it: `group/target`; without `group/` in the unnamed group.
     name: String,
     members: Vec<usize>,
+    /// Those that it cannot be without, but for conditions, which have said what they say.
+    needed: Vec<usize>,
     /// Whether its group begins with it.
     is_initial: bool,
     /// Whether its group falls back on it.
@@ -79,8 +82,8 @@ impl Target {
 
 impl Group {
     /// The target that is active or being entered, where a daemon runs.
-    fn active(&self) -> Option<(&Target, GroupPhase)> {
-        self.targets.iter().find_map(|target| Some((target, target.phase?)))
+    fn active(&self) -> Option<&Target> {
+        self.targets.iter().find(|target| target.phase.is_some())
     }
 
     /// What it is called in a picture.
@@ -126,7 +129,9 @@ impl Graph {
         let groups: Vec<Group> = (0..image.group_count())
             .map(|at| {
                 let group = image.group(at);
+                let is_service = |member: &u32| !image.service(*member).is_condition();
                 let target = |at| Target {
+                    needed: group.target(at).needed().filter(is_service).map(|member| member as usize).collect(),
                     name: target_name(group.name(), group.target(at).name()),
                     members: group.target(at).members().map(|member| member as usize).collect(),
                     is_initial: group.initial() == at,
@@ -198,6 +203,19 @@ impl Graph {
         has.map(|target| target.name.as_str()).collect()
     }
 
+    /// Who of a target is not there, though its group is complete.
+    fn lacks<'g>(&'g self, target: &'g Target) -> Vec<&'g str> {
+        let is_complete = target.phase == Some(GroupPhase::Complete);
+        let needed = target.needed.iter().filter(|_| is_complete).map(|at| &self.nodes[*at]);
+        let absent = needed.filter(|node| node.phase.is_some_and(|phase| !phase.has_arrived()));
+        absent.map(|node| node.name.as_str()).collect()
+    }
+
+    /// What the group of an active target is about, in words.
+    fn about(&self, target: &Target) -> Option<String> {
+        Some(format!("{}{}", target.phase?.word(), words::without(&self.lacks(target))))
+    }
+
     /// The services of a target, in words.
     fn members(&self, target: &Target) -> String {
         target.members.iter().map(|at| self.nodes[*at].name.as_str()).collect::<Vec<_>>().join(", ")
@@ -226,6 +244,10 @@ impl Graph {
             });
             if let Some(phase) = target.phase {
                 value["phase"] = json!(phase.word());
+            }
+            let lacks = self.lacks(target);
+            if !lacks.is_empty() {
+                value["lacks"] = json!(lacks);
             }
             value
         };

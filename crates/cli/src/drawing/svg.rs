@@ -154,7 +154,7 @@ impl Graph {
     fn lines_of_group(&self, group: &Group) -> Vec<String> {
         let line = |target: &Target| {
             let role = Some(target.role()).filter(|role| !role.is_empty()).map(str::to_owned);
-            let active = target.phase.map(|phase| format!("active: {}", phase.word()));
+            let active = self.about(target).map(|about| format!("active: {about}"));
             let marks = role.into_iter().chain(active).collect::<Vec<_>>().join(", ");
             let marks = if marks.is_empty() { marks } else { format!(" ({marks})") };
             format!("{}{marks}: {}", target.name, self.members(target)).trim_end().to_owned()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::terminal::Paint;
+use crate::words::samples::web;
 
 const PLAN: &str = include_str!("golden/small.toml");
 
@@ -55,6 +56,34 @@ fn of_a_daemon_the_active_targets_are_drawn_with_what_their_groups_are_about() {
     let phases: Vec<Value> =
         live().as_json()["targets"].as_array().unwrap().iter().map(|it| it["phase"].clone()).collect();
     assert_eq!(phases, [Value::Null, json!("complete"), json!("stopping"), Value::Null]);
+}
+
+#[test]
+fn who_is_not_there_of_a_complete_target_is_said_in_all_forms() {
+    let live = |camera, phase| {
+        let services = [Service { name: "camera".to_owned(), ..web(camera) }];
+        Graph::of(&image(PLAN)).with_targets([("", "drive", phase)].into_iter()).with_phases(&services)
+    };
+    let lost = live(PhaseKind::Down, GroupPhase::Complete);
+    let text = lost.text(Paint::PLAIN);
+    assert!(text.contains("drive    initial            complete, without camera  camera\n"), "{text}");
+    let dot = lost.dot();
+    sound_dot(&dot);
+    assert!(dot.contains("label=\"targets\\ndrive: complete, without camera\";"), "{dot}");
+    let svg = lost.svg();
+    sound_xml(&svg);
+    assert!(svg.contains(">drive (initial, active: complete, without camera): camera</text>"), "{svg}");
+    let lacks = |graph: &Graph| {
+        graph.as_json()["targets"].as_array().unwrap().iter().find(|it| it["name"] == "drive").unwrap()["lacks"].clone()
+    };
+    assert_eq!(lacks(&lost), json!(["camera"]));
+    for (camera, phase) in [
+        (PhaseKind::Running, GroupPhase::Complete),
+        (PhaseKind::Done, GroupPhase::Complete),
+        (PhaseKind::Starting, GroupPhase::Starting),
+    ] {
+        assert_eq!(lacks(&live(camera, phase)), Value::Null, "{camera} {phase}");
+    }
 }
 
 #[test]

@@ -43,7 +43,7 @@ impl Graph {
         let row = |target: &Target| {
             let members = Some(self.members(target)).filter(|members| !members.is_empty());
             let mut row = vec![Cell::new(&target.name), Cell::new(target.role())];
-            row.extend(live.then(|| Cell::maybe(target.phase.map(|phase| phase.word()))));
+            row.extend(live.then(|| Cell::maybe(self.about(target))));
             row.push(Cell::maybe(members));
             row
         };

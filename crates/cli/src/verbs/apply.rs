@@ -25,9 +25,9 @@ use crate::words::{self, Tone};
 /// Show what another plan would do, and why
 ///
 /// Nothing is done. The plan in FILE is tried on a copy of the daemon's own engine, so what is shown is what `verger apply` would do
-/// at this moment: which services would start, stop or restart, which would only be described otherwise, which target of a group
-/// would become active, and which keys of the plan, of its groups, targets, handles and recovery sets would be others. Whatever is
-/// not shown keeps its run.
+/// at this moment: which services would start, stop or restart, which of them would wait until another one has ended that they
+/// conflict with, which would only be described otherwise, which target of a group would become active, and which keys of the plan,
+/// of its groups, targets, handles and recovery sets would be others. Whatever is not shown keeps its run.
 #[derive(Debug, clap::Args)]
 pub(super) struct Plan {
     #[command(flatten)]
@@ -340,14 +340,23 @@ fn why(change: &Change, lists: &Lists) -> String {
         }
         (_, Some(CauseKind::Redescribed)) => "the plan describes it otherwise".to_owned(),
         (_, Some(CauseKind::Removed)) => "the plan does not have it".to_owned(),
+        (Act::Stop, Some(CauseKind::RestartedWith)) => format!("requires {on}, which goes down"),
         (_, Some(CauseKind::RestartedWith)) => format!("requires {on}, which restarts"),
         (_, Some(CauseKind::DownWith)) => format!("requires {on}, which goes down"),
         (_, Some(CauseKind::Needed)) => format!("{on} needs it"),
         (_, Some(CauseKind::Unneeded)) => format!("{on} does not need it any more"),
-        (_, Some(CauseKind::Conflicts)) => format!("conflicts with {on}"),
+        (_, Some(CauseKind::Conflicts)) => match change.waits_for {
+            Some(_) => format!("conflicts with {on}, which runs on"),
+            None => format!("conflicts with {on}"),
+        },
         (Act::Start, _) => "the plan asks for it".to_owned(),
         (Act::Stop, _) => lists.why_not_asked_for(&change.service),
         (Act::Restart, _) => String::new(),
+    };
+    let because = match (&change.waits_for, change.act) {
+        (None, _) => because,
+        (Some(end), Act::Start) => format!("{because}; starts once {end} has ended"),
+        (Some(end), _) => format!("{because}; starts again once {end} has ended"),
     };
     if others.is_empty() || change.act == Act::Update {
         because

@@ -190,6 +190,8 @@ impl<'s> Journal<'s> {
         all.iter().try_for_each(|it| match it {
             Past::Switch(root, target) => self.switch(root, target),
             Past::Moved(transition, service) => self.show(transition, Some(service)),
+            // Who is not there now was there, or not, when the group came there: the changes above and below say so.
+            Past::Group(group) if !self.json => self.group(&Group { lacks: Vec::new(), ..(*group).clone() }),
             Past::Group(group) => self.group(group),
         })
     }

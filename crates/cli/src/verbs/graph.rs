@@ -32,7 +32,7 @@ pub(super) struct Graph {
     /// Print it as SVG
     #[arg(long, conflicts_with = "json")]
     svg: bool,
-    /// Print it as JSON: {"plan","targets":[{"name","services","phase",…}],"services":[{"name","layer","targets","phase"}],
+    /// Print it as JSON: {"plan","targets":[{"name","services","phase","lacks",…}],"services":[{"name","layer","targets","phase"}],
     /// "edges":[{"from","to","kind",…}]}
     #[arg(long)]
     json: bool,

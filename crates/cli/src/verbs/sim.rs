@@ -175,8 +175,13 @@ impl Teller<'_> {
                 ("moved", value)
             }
             Told::GroupMoved(group) => {
+                let lacks = view::lacks(scene.engine, group);
                 let Some((group, target, phase)) = group_words(scene.engine, group) else { return Ok(()) };
-                ("group", json!({ "group": group, "target": target, "phase": phase }))
+                let mut value = json!({ "group": group, "target": target, "phase": phase });
+                if !lacks.is_empty() {
+                    value["lacks"] = json!(lacks);
+                }
+                ("group", value)
             }
             Told::Answered(statement, outcome) => {
                 let mut value = of(statement);
@@ -217,8 +222,9 @@ impl Teller<'_> {
                 (transition.service, format!("{phases:<PHASES$}  {moved}"))
             }
             Told::GroupMoved(group) => {
+                let without = words::without(&view::lacks(scene.engine, group));
                 let Some((name, target, phase)) = group_words(scene.engine, group) else { return Ok(()) };
-                let words = format!("target {}{target}: {phase}", if name.is_empty() { name } else { name + "/" });
+                let words = format!("target {}: {phase}{without}", view::target_name(&name, &target));
                 if self.groups.insert(group, words.clone()).as_ref() == Some(&words) {
                     return Ok(());
                 }
@@ -324,9 +330,12 @@ impl Teller<'_> {
                 }
             }
             Expectation::Target { group, .. } => {
-                let group = scene.engine.find_group(self.image.group(group).name());
-                match group.and_then(|group| group_words(scene.engine, group.slot)) {
-                    Some((_, target, phase)) => format!("it is at {target}, {phase}"),
+                let group = scene.engine.find_group(self.image.group(group).name()).map(|group| group.slot);
+                match group.and_then(|group| Some((group, group_words(scene.engine, group)?))) {
+                    Some((group, (_, target, phase))) => {
+                        let without = words::without(&view::lacks(scene.engine, group));
+                        format!("it is at {target}, {phase}{without}")
+                    }
                     None => "there is no such group".to_owned(),
                 }
             }

@@ -10,10 +10,12 @@ use verger_wire::message::{CauseKind, Error, Group, Order, Switched};
 use verger_wire::score::{self, Code};
 
 use super::orders::duration;
+use super::why::absent;
 use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::Trouble;
 use crate::waiting::Waiting;
+use crate::words::{self, Clock};
 
 /// Switch a group of services to another target, and wait until it is there
 ///
@@ -38,6 +40,9 @@ pub(super) struct Switch {
 }
 
 /// Show the targets of all groups, and which is active
+///
+/// Below the active one stands what its group is about, and who of it is not there though it is complete: who was stopped by hand, by a
+/// step of recovery or by a conflict, or starts again (as JSON: "lacks"). `verger switch` to it brings back whom somebody has stopped.
 #[derive(Debug, clap::Args)]
 pub(super) struct Targets {
     /// Print them as JSON
@@ -66,7 +71,7 @@ impl Switch {
             connection.switch(&order)
         };
         let code = code(&answer);
-        let Switched { target, already } = match answer {
+        let Switched { target, already, lacks } = match answer {
             Ok(switched) => switched,
             Err(error) => {
                 let answer = if let ClientError::Remote(answer) = &error { Some(answer) } else { None };
@@ -82,6 +87,9 @@ impl Switch {
         };
         if self.json {
             let mut value = json!({ "target": target, "already": already });
+            if !lacks.is_empty() {
+                value["lacks"] = json!(lacks);
+            }
             if self.score {
                 value["score"] = in_json(code);
             }
@@ -91,7 +99,11 @@ impl Switch {
             setting.terminal.say(&format!("{code} {}\n", code.number()))?;
         }
         let words = if already { "is active already" } else { "is active" };
-        setting.terminal.say(&format!("{target} {words}\n"))
+        setting.terminal.say(&format!("{target} {words}{}\n", words::without(&lacks)))?;
+        lacks.first().map_or(Ok(()), |first| {
+            let hint = setting.terminal.out.hint("Hint:");
+            setting.terminal.say(&format!("{hint} `verger why {first}` tells why {first} is not there\n"))
+        })
     }
 
     /// Says the code of a switch that has failed, and what the daemon answered, if it did.
@@ -144,7 +156,10 @@ impl Targets {
         if groups.is_empty() {
             setting.terminal.tell("the plan has no targets");
         }
-        groups.iter().try_for_each(|group| setting.terminal.say(&shown(group, self.score)))
+        groups.iter().try_for_each(|group| {
+            let absent = absent(&mut connection, group, &Clock::here());
+            setting.terminal.say(&shown(group, &absent, self.score))
+        })
     }
 }
 
@@ -158,7 +173,8 @@ fn code(answer: &Result<Switched, ClientError>) -> Code {
 }
 
 /// A group's targets, one a line: whether it is active, its name, its services; before them its state in S-CORE's words, if asked for.
-fn shown(group: &Group, with_score: bool) -> String {
+/// Below an active target that lacks somebody stands who that is and why (`absent`).
+fn shown(group: &Group, absent: &[String], with_score: bool) -> String {
     let mut text = String::new();
     if with_score {
         let name = if group.name.is_empty() { String::new() } else { format!("{}: ", group.name) };
@@ -170,8 +186,9 @@ fn shown(group: &Group, with_score: bool) -> String {
         let name = called(group, &target.name);
         let services = if target.services.is_empty() { "-".to_owned() } else { target.services.join(" ") };
         text.push_str(&format!("{mark} {name:<20} {services}\n"));
-        if is_active && let Some(state) = state(group) {
-            text.push_str(&format!("  {:<20} {state}\n", ""));
+        if is_active {
+            let lines = state(group).into_iter().chain(absent.iter().cloned());
+            lines.for_each(|line| text.push_str(&format!("  {:<20} {line}\n", "")));
         }
     }
     text
@@ -181,7 +198,8 @@ fn shown(group: &Group, with_score: bool) -> String {
 fn state(group: &Group) -> Option<String> {
     let on = group.waits_for.as_deref();
     Some(match group.phase {
-        GroupPhase::Complete => return None,
+        GroupPhase::Complete if group.lacks.is_empty() => return None,
+        GroupPhase::Complete => format!("(without {})", group.lacks.join(", ")),
         GroupPhase::Stopping => "(stopping what it does not have)".to_owned(),
         GroupPhase::Starting => match on {
             Some(on) => format!("(starting; waits for {on})"),
@@ -263,6 +281,7 @@ mod tests {
             since_us: 0,
             until_us: None,
             waits_for: None,
+            lacks: Vec::new(),
             failures: 0,
             next: None,
             initial: "Off".to_owned(),
@@ -270,12 +289,19 @@ mod tests {
             targets: vec![target("Off", &[]), target("drive", &["camera", "planner"])],
             root: None,
         };
-        assert_eq!(shown(&group, false), "  Off                  -\n* drive                camera planner\n");
+        assert_eq!(shown(&group, &[], false), "  Off                  -\n* drive                camera planner\n");
+        group.lacks = vec!["camera".to_owned()];
+        let down = ["camera is down: it was stopped by uid 0 (pid 812)".to_owned()];
+        assert_eq!(
+            shown(&group, &down, true),
+            "Undefined\n  Off                  -\n* drive                camera planner\n                       (without camera)\n                       camera is down: it was stopped by uid 0 (pid 812)\n"
+        );
+        group.lacks.clear();
         (group.phase, group.waits_for) = (GroupPhase::Starting, Some("camera".to_owned()));
         group.name = "car".to_owned();
         let lines = "  car/Off              -\n* car/drive            camera planner\n                       (starting; waits for camera)\n";
-        assert_eq!(shown(&group, false), lines);
-        assert_eq!(shown(&group, true), format!("car: InTransition\n{lines}"));
+        assert_eq!(shown(&group, &[], false), lines);
+        assert_eq!(shown(&group, &[], true), format!("car: InTransition\n{lines}"));
         (group.phase, group.failures) = (GroupPhase::Resting, 3);
         assert_eq!(state(&group).as_deref(), Some("(failed 3 times; is tried again)"));
         group.next = Some("run car:last_resort".to_owned());

@@ -36,7 +36,7 @@ impl Why {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
         let story = match ask(setting, &self.name)? {
             Ok(Found::Service(story)) => *story,
-            Ok(Found::Group(group)) => return self.tell_of_group(setting, &group),
+            Ok(Found::Group(group, absent)) => return self.tell_of_group(setting, &group, &absent),
             Err(silence) => remember(setting, &self.name, silence)?,
         };
         if self.json {
@@ -53,36 +53,54 @@ impl Why {
     }
 
     /// Which target a group has, and why.
-    fn tell_of_group(&self, setting: &Setting, group: &Group) -> Result<(), Trouble> {
+    fn tell_of_group(&self, setting: &Setting, group: &Group, absent: &[String]) -> Result<(), Trouble> {
         if self.json {
             return setting.terminal.say_json(&json!({ "group": group }));
         }
         let paint = setting.terminal.out;
-        let (text, hint) = group_told(group, &self.name, &Clock::here(), paint);
+        let (text, hint) = group_told(group, absent, &self.name, &Clock::here(), paint);
         setting.terminal.say(&text)?;
         hint.map_or(Ok(()), |hint| setting.terminal.say(&format!("{} {hint}\n", paint.hint("Hint:"))))
     }
 }
 
-/// What a group is about, in words, and what to ask next; it was asked about by its name, or by that of a target.
-fn group_told(group: &Group, asked: &str, clock: &Clock, paint: Paint) -> (String, Option<String>) {
+/// Of so many that are not there it is told why; the others are named.
+const ABSENT_MAX: usize = 8;
+
+/// Why those are not there that a group's target lacks, a sentence each.
+pub(super) fn absent(connection: &mut Connection, group: &Group, clock: &Clock) -> Vec<String> {
+    let first = group.lacks.iter().take(ABSENT_MAX);
+    first.filter_map(|name| Some(words::headline(&connection.why(name).ok()?, clock))).collect()
+}
+
+/// What a group is about, in words, and what to ask next; it was asked about by its name, or by that of a target. `absent`: why those
+/// are not there that its target lacks.
+fn group_told(group: &Group, absent: &[String], asked: &str, clock: &Clock, paint: Paint) -> (String, Option<String>) {
     let active = view::target_name(&group.name, &group.target);
-    let (tone, words) = words::group_moved(group);
+    // Since when it is active is told; who is not there now was there, or not, at another time.
+    let (tone, words) = words::group_moved(&Group { lacks: Vec::new(), ..group.clone() });
     let of_another = if asked == active || asked == group.name { "" } else { &format!("{asked} is not active: ") };
     let headline = paint.tone(tone, format!("{of_another}{active} {words}"));
     let mut text = format!("{headline}, {}\n", clock.ago(group.since_us));
+    if !group.lacks.is_empty() {
+        let now = format!("now{}", words::without(&group.lacks).trim_start_matches(','));
+        text.push_str(&format!("{}\n", paint.tone(Tone::Uneasy, now)));
+        absent.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+    }
     if let Some(root) = &group.root {
         let origin = words::origin(&root.what, None);
         text.push_str(&format!("\n{} {origin}, {}\n", paint.strong("root:"), clock.ago(root.at_us)));
     }
-    let about = group.root.as_ref().and_then(|root| root.what.service.as_deref()).or(group.waits_for.as_deref());
+    let of_root = group.root.as_ref().and_then(|root| root.what.service.as_deref());
+    let about = group.lacks.first().map(String::as_str).or(of_root).or(group.waits_for.as_deref());
     (text, about.map(|service| format!("`verger why {service}` tells about {service}")))
 }
 
 /// What was asked about.
 enum Found {
     Service(Box<Story>),
-    Group(Box<Group>),
+    /// And why those are not there that its target lacks.
+    Group(Box<Group>, Vec<String>),
 }
 
 /// An answer, and what is needed to tell it.
@@ -165,7 +183,8 @@ fn ask(setting: &Setting, name: &str) -> Result<Result<Found, Silence>, Trouble>
                 group.name == name || group.targets.iter().any(of_group)
             };
             if let Some(group) = groups.into_iter().find(is_target) {
-                return Ok(Ok(Found::Group(Box::new(group))));
+                let absent = absent(&mut connection, &group, &Clock::here());
+                return Ok(Ok(Found::Group(Box::new(group), absent)));
             }
             if let Error::Invalid { .. } = answer {
                 return Err(reach::trouble(setting, None, &ClientError::Remote(answer)));

@@ -7,6 +7,7 @@ use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, OrderKind, OriginKind,
 use super::ends::{exit, failure, start_failure};
 use super::origin::{deed, origin};
 use super::time::{Clock, brief, lasting};
+use super::wanted::reason;
 
 /// What the phase alone does not say: `waits for db`, `exited with status 1, starts again in 1.2s`. May be empty.
 pub(crate) fn note(service: &Service, clock: &Clock) -> String {
@@ -123,6 +124,10 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
 /// Adds why it is down or goes down: what somebody did, to it or to another one.
 fn with_reason(words: String, why: &Why) -> String {
     let name = why.service.name.as_str();
+    // The chain goes on to what the winner had to wait for, which is this one: back to how it came up itself.
+    if let Some(wanted) = why.wanted.as_ref().filter(|wanted| wanted.cause.kind == CauseKind::Conflicts) {
+        return format!("{words}: {}", reason(name, why.service.want, wanted));
+    }
     let Some(root) = why.chain.last().map(|link| &link.root.what) else { return words };
     let unneeded = why.chain.iter().find(|link| link.service == name && link.cause.kind == CauseKind::Unneeded);
     match (root.kind, root.service.as_deref()) {
@@ -156,11 +161,11 @@ fn with_reason(words: String, why: &Why) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{by_command, by_shutdown, exited, moving, pointing, web};
+    use super::super::samples::{at_root, by_command, by_shutdown, exited, moving, pointing, web};
     use super::*;
     use verger_engine::life::Verb;
     use verger_engine::runs::Step;
-    use verger_wire::message::{Cause, Failure, FailureKind, LastOrder, Origin, Transition};
+    use verger_wire::message::{Cause, Failure, FailureKind, LastOrder, Origin, Transition, Wanted};
 
     fn clock() -> Clock {
         Clock::of(5_000_000, 0)
@@ -285,5 +290,14 @@ mod tests {
         ] {
             assert_eq!(headline(&why(service, chain), &clock()), words);
         }
+        let root = at_root(by_command(Verb::Start, "db"));
+        let wanted = Some(Wanted { cause: pointing(CauseKind::Conflicts, "db"), root });
+        let plan =
+            vec![moving(P::Starting, P::Running, Cause::plain(CauseKind::Ready), Origin::plain(OriginKind::Plan))];
+        let parted = Why { wanted, ..why(web(P::Down), plan) };
+        assert_eq!(
+            headline(&parted, &clock()),
+            "web is down: it conflicts with db, which was started (uid 0 (pid 812) asked to start db)"
+        );
     }
 }

@@ -45,6 +45,7 @@ pub(crate) fn group(target: &str) -> Group {
         since_us: 1_000_000,
         until_us: None,
         waits_for: None,
+        lacks: Vec::new(),
         failures: 0,
         next: None,
         initial: "safe".to_owned(),

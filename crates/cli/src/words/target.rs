@@ -9,7 +9,8 @@ use super::{Tone, brief, count};
 /// What a group is about since it entered its phase, of the target that it has.
 pub(crate) fn group_moved(group: &Group) -> (Tone, String) {
     match group.phase {
-        GroupPhase::Complete => (Tone::Good, "is active".to_owned()),
+        GroupPhase::Complete if group.lacks.is_empty() => (Tone::Good, "is active".to_owned()),
+        GroupPhase::Complete => (Tone::Uneasy, format!("is active{}", without(&group.lacks))),
         GroupPhase::Stopping => (Tone::Plain, "is switched to: what it does not have is stopped".to_owned()),
         GroupPhase::Starting => (Tone::Plain, "is switched to: what it has is started".to_owned()),
         GroupPhase::Failed => (Tone::Bad, "has failed, and there is nothing else to go to".to_owned()),
@@ -24,6 +25,12 @@ pub(crate) fn group_moved(group: &Group) -> (Tone, String) {
             (Tone::Uneasy, format!("has failed {times}; {next}"))
         }
     }
+}
+
+/// `, without camera, lidar`: who of a target is not there; nothing, if all of it is.
+pub(crate) fn without<S: AsRef<str>>(lacks: &[S]) -> String {
+    let names: Vec<&str> = lacks.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { String::new() } else { format!(", without {}", names.join(", ")) }
 }
 
 /// How a target has failed.

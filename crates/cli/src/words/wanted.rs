@@ -60,7 +60,8 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
     Some((words, other))
 }
 
-fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
+/// Who wanted it, and why, without since when.
+pub(super) fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
     let other = wanted.cause.service.as_deref().unwrap_or("a service that is no more");
     let root = &wanted.root.what;
     let because = match wanted.cause.kind {

@@ -10,8 +10,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::layout::*;
 use super::plan::{
     ActionKind, Address, Condition, ConditionKind, ContainmentWish, ExitCodes, Hold, Limits, Lines, Listen, LockMemory,
-    Ready, RecoveryScope, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure, StopStep,
-    WhenDown,
+    PROBE, Ready, RecoveryScope, ResourceLimit, RestartPolicy, Right, SchedulingPolicy, Session, StartPressure,
+    StopStep, WhenDown,
 };
 use crate::code::coded_enum;
 use crate::time::Span;
@@ -614,6 +614,11 @@ impl<'i> ServiceView<'i> {
             SourceView::Lines(more) => Some(so_far.map_or(more, |so_far| both(so_far, more))),
             SourceView::Null | SourceView::Inherit | SourceView::File(_) | SourceView::Handle { .. } => so_far,
         })
+    }
+
+    /// Whether the reader of plans made it of a condition of another service: it says whether a start makes sense, and no more.
+    pub fn is_condition(&self) -> bool {
+        matches!(self.ready(), Ready::Set | Ready::Needs) || self.program() == PROBE
     }
 
     /// When dependents may go on.

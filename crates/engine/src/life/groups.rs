@@ -7,8 +7,11 @@
 //! A group is complete when every member that its target needs has arrived: is up, or has done what it was for, or was stopped by
 //! somebody. One that will not arrive by itself, or time running out, makes the switch fail; one that fails later makes the target
 //! fail. Needed is what the target lists and what that requires. What is only wanted, or is one of several, comes up with the
-//! others and holds nobody up. Then the group goes to its fallback; where that fails too, to it again after a rest, as often as the
-//! plan says; then its last resort (`resort.rs`). So every switch ends in some target, or in the end of everything.
+//! others and holds nobody up. Complete is said of the way, which has ended: whom somebody, a step of recovery or a conflict takes
+//! down after that is missed by nobody here, and who shows the group says so beside it ([`PhaseKind::has_arrived`]).
+//!
+//! Where a target fails the group goes to its fallback; where that fails too, to it again after a rest, as often as the plan says;
+//! then its last resort (`resort.rs`). So every switch ends in some target, or in the end of everything.
 
 mod resort;
 #[cfg(test)]
@@ -39,7 +42,7 @@ pub struct GroupId {
 coded_enum! {
     /// What a group is about.
     pub enum GroupPhase {
-        /// Every member of its target has arrived.
+        /// Every member that its target needs has arrived, or was stopped by somebody. Who of them is there now, their phases say.
         Complete = 0, "complete";
         /// What its target does not have is going down.
         Stopping = 1, "stopping";
@@ -677,13 +680,11 @@ impl Life {
         // Where a change on trial has sent it, that one is told: it is taken back with it.
         let (sent, on_trial) = (place.root, self.trial.as_ref().map(|trial| trial.root));
         let root = match what {
-            TargetFailure::TimedOut { on } if on_trial != Some(sent) => {
-                self.root(RootKind::TimedOut { group: at, target, on })
-            }
-            TargetFailure::TimedOut { .. } => {
+            TargetFailure::TimedOut { .. } | TargetFailure::Member { .. } if on_trial == Some(sent) => {
                 self.roots.retain(sent);
                 sent
             }
+            TargetFailure::TimedOut { on } => self.root(RootKind::TimedOut { group: at, target, on }),
             TargetFailure::Member { slot } => {
                 let root = self.latest_root(slot);
                 self.roots.retain(root);
@@ -729,15 +730,21 @@ impl Life {
     fn rest_group(&mut self, images: &Images, at: u32, home: Home, time: Span, on: u32, root: RootId) {
         let place = &mut self.groups.places[at as usize];
         place.until = self.now + time;
-        let before = core::mem::replace(&mut place.root, root);
-        self.roots.retain(root);
-        self.roots.release(before);
+        self.goes_back_to(at, root);
         self.stay(images, at, home, GroupPhase::Resting, root);
         self.groups.places[at as usize].on = on;
     }
 
-    /// Stays at the target that has failed: there is nothing else to go to.
+    fn goes_back_to(&mut self, at: u32, root: RootId) {
+        let before = core::mem::replace(&mut self.groups.places[at as usize].root, root);
+        self.roots.retain(root);
+        self.roots.release(before);
+    }
+
+    /// Stays at the target that has failed: there is nothing else to go to. That goes back to the failure, and no longer to who asked
+    /// for the target.
     fn leave_failed(&mut self, images: &Images, at: u32, home: Home, on: u32, root: RootId) {
+        self.goes_back_to(at, root);
         self.stay(images, at, home, GroupPhase::Failed, root);
         self.groups.places[at as usize].on = on;
     }
@@ -817,6 +824,20 @@ impl Life {
             on: Some(place.on).filter(|on| *on != END),
             root: self.roots.get(place.root).copied(),
         })
+    }
+
+    /// Of a complete group: the slots of those that its target needs and that are not there now. A condition is none of them: it has
+    /// said whether a start made sense, and who is up does not miss it.
+    pub(crate) fn lacks<'l>(&'l self, images: &'l Images, at: u32) -> impl Iterator<Item = u32> + use<'l> {
+        let place = self.groups.places.get(at as usize).filter(|place| place.phase == GroupPhase::Complete);
+        let home = place.and_then(|place| Some((place.home?, place.target)));
+        let needed = home.into_iter().flat_map(move |(home, target)| {
+            let target = group_view(images, home).target(target);
+            target.needed().map(move |record| Home { record, ..home })
+        });
+        let services = needed.filter(|home| !images.service(*home).is_condition());
+        let slots = services.filter_map(|home| self.slot_of(images, home));
+        slots.filter(|slot| !self.slots[*slot as usize].phase.kind().has_arrived())
     }
 
     /// How many places for groups are in use, or were.

@@ -2,6 +2,9 @@
 //!
 //! Everything here only looks. Who acts on it is `settle`.
 
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
 use super::graph::Neighbour;
 use super::phase::{Because, Phase, Sequel, Want};
 use super::{Bare, Life, Slot};
@@ -52,6 +55,34 @@ impl Life {
         };
         let first = met.next();
         first.map_or(on, |first| met.fold(first, last).slot)
+    }
+
+    /// Who is wanted and comes up no sooner than one has ended that is to run on, as they conflict: each with that one. So does who
+    /// requires such a one. Takes memory: for questions, not for steps.
+    pub(crate) fn kept_apart(&self) -> BTreeMap<u32, u32> {
+        let is_to_come = |slot: u32| {
+            let service = &self.slots[slot as usize];
+            let runs_on = service.want == Want::Up && (service.phase.kind().is_live() || service.phase == Phase::Done);
+            service.want != Want::Down && !runs_on
+        };
+        let runs_on = |need: &Neighbour| {
+            let other = &self.slots[need.slot as usize];
+            need.kind == EdgeKind::Conflicts && other.want == Want::Up && other.phase.kind().is_live()
+        };
+        let opponent = |slot: u32| Some((slot, self.graph.needs(slot).iter().find(runs_on)?.slot));
+        let slots = 0..self.slots.len() as u32;
+        let mut apart: BTreeMap<u32, u32> = slots.filter(|slot| is_to_come(*slot)).filter_map(opponent).collect();
+        let mut seen: Vec<u32> = apart.keys().copied().collect();
+        while let Some(slot) = seen.pop() {
+            let Some(opponent) = apart.get(&slot).copied() else { continue };
+            for user in self.graph.users(slot).iter() {
+                if user.kind == EdgeKind::Requires && is_to_come(user.slot) && !apart.contains_key(&user.slot) {
+                    apart.insert(user.slot, opponent);
+                    seen.push(user.slot);
+                }
+            }
+        }
+        apart
     }
 
     /// Whether a need that stands in the way will not be met by itself.

@@ -302,6 +302,11 @@ impl PhaseKind {
         }
     }
 
+    /// Whether it is there, as whoever asks for all of a target means it: up, or done with what it was for.
+    pub fn has_arrived(self) -> bool {
+        matches!(self, PhaseKind::Running | PhaseKind::Done)
+    }
+
     /// Whether it is on its way up: to be waited for by whoever asks whether everything has arrived.
     pub fn is_arriving(self) -> bool {
         matches!(self, PhaseKind::Waiting | PhaseKind::Starting)

@@ -326,7 +326,10 @@ impl<'s> Play<'s, '_> {
             Expectation::Target { group, target } => {
                 let found = self.engine.find_group(self.image.group(group).name());
                 let status = found.and_then(|group| self.engine.group_status(group.slot));
-                status.is_some_and(|status| status.phase == GroupPhase::Complete && status.target == target)
+                status.is_some_and(|status| {
+                    let is_there = status.phase == GroupPhase::Complete && status.target == target;
+                    is_there && self.engine.lacks(status.group.slot).next().is_none()
+                })
             }
             Expectation::Ended(status) => self.outcomes.ended == Some(status),
             Expectation::Reboot => self.outcomes.ended.is_some() && self.outcomes.reboots,

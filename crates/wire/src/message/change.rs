@@ -28,6 +28,10 @@ pub struct Change {
     /// The service that the cause is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<String>,
+    /// Of `start`, `stop`: it is wanted, and comes up no sooner than this one has ended, which would run on. They conflict, or what it
+    /// requires does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
 }
 
 /// What a plan would do about something that is no service.

@@ -33,6 +33,10 @@ pub struct Group {
     /// The member that is awaited, or that has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
+    /// Of a complete one: the members that its target needs and that are not up, nor done, at this moment. Somebody, a step of
+    /// recovery or a conflict has taken them down since, or they start again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
     /// How often its fallback has failed in a row.
     pub failures: u32,
     /// What is done at the end of its rest, where that is a step of its last resort; else its target is tried again.

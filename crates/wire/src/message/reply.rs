@@ -30,6 +30,9 @@ pub struct Switched {
     pub target: String,
     /// Whether it was active already, so that nothing was done.
     pub already: bool,
+    /// As of its group ([`Group`]): who of it is not there all the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
 }
 
 /// The reply of `Groups`.

@@ -198,6 +198,7 @@ pub(crate) fn group(full: bool) -> Group {
         since_us: 1_000_000,
         until_us: full.then_some(6_000_000),
         waits_for: full.then(|| "camera".to_owned()),
+        lacks: if full { vec!["planner".to_owned()] } else { Vec::new() },
         failures: 2,
         next: full.then(|| "reboot".to_owned()),
         initial: "Off".to_owned(),
@@ -287,6 +288,7 @@ pub(crate) fn change(full: bool) -> Change {
         for_another_run: keys("nice"),
         cause: full.then_some(CauseKind::RestartedWith),
         on: full.then(|| "db".to_owned()),
+        waits_for: full.then(|| "lab".to_owned()),
     }
 }
 

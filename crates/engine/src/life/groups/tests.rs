@@ -1,5 +1,6 @@
 //! Stories of groups: switches, cancels, failures, fallbacks, plans that change.
 
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -123,6 +124,43 @@ fn the_same_target_brings_back_whom_somebody_has_stopped() {
     comes_up(&mut desk, &["bus", "brake"]);
     assert!(desk.said().ends_with("safe complete\nanswer 2: Switched"), "{}", desk.said());
     desk.forget().switch("safe").says("answer 3: AlreadyActive");
+}
+
+#[test]
+fn a_complete_target_lacks_whom_somebody_a_conflict_or_a_restart_has_taken() {
+    let lacks = |desk: &Desk| desk.engine.lacks(0).map(|slot| desk.engine.name(slot).into()).collect::<Vec<String>>();
+    let mut plan = car();
+    plan.services.push(Service { conflicts: vec!["brake".into()], ..member("jack", &[]) });
+    // A condition by name is not missed: it has said that the brake may come.
+    plan.services.push(Service { ready: Ready::Set, ..member("dry", &[]) });
+    let brake = plan.services.iter_mut().find(|it| it.name == "brake").unwrap();
+    brake.requires.push("dry".into());
+    brake.restart = RestartPolicy::Always;
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    desk.spawned("bus").ready("bus");
+    assert!(lacks(&desk).is_empty(), "it is not complete, and so lacks nobody");
+    desk.ask(Verb::Set, "dry");
+    comes_up(&mut desk, &["brake"]);
+    let phase = |desk: &Desk| desk.engine.group_status(0).unwrap().phase;
+    assert_eq!((phase(&desk), lacks(&desk)), (GroupPhase::Complete, vec![]));
+    desk.ask(Verb::Clear, "dry");
+    assert!(desk.phases().contains("dry waiting"), "{}", desk.phases());
+    assert_eq!(lacks(&desk), Vec::<String>::new());
+    desk.ask(Verb::Set, "dry");
+
+    desk.ends("brake", Exit::signal(11)).swept("brake", None);
+    assert_eq!((phase(&desk), lacks(&desk)), (GroupPhase::Complete, vec!["brake".into()]), "{}", desk.phases());
+    desk.pass(Span::from_secs(1));
+    comes_up(&mut desk, &["brake"]);
+    assert_eq!(lacks(&desk), Vec::<String>::new());
+
+    desk.start("jack");
+    assert_eq!(lacks(&desk), ["brake"], "it is on its way down");
+    ended(&mut desk, "brake");
+    assert_eq!((phase(&desk), lacks(&desk)), (GroupPhase::Complete, vec!["brake".into()]));
+    desk.switch("safe");
+    assert_eq!((phase(&desk), lacks(&desk)), (GroupPhase::Starting, vec![]));
 }
 
 #[test]
@@ -550,6 +588,33 @@ fn a_transition_has_its_time() {
     let on = desk.engine.find("planner").map(|planner| planner.slot);
     let target = desk.engine.group_description(0).and_then(|car| car.find_target("drive")).unwrap();
     assert_eq!(status.root.map(|root| root.what), Some(RootKind::TimedOut { group: 0, target, on }));
+}
+
+#[test]
+fn without_a_fallback_a_failure_is_what_a_group_goes_back_to() {
+    let mut plan = car();
+    plan.groups[0].targets[0].transition_timeout = Span::from_secs(5);
+    plan.groups[0].fallback = String::new();
+    let up = || {
+        let mut desk = Desk::new(vec![]);
+        desk.plan_whole(&plan);
+        comes_up(&mut desk, &["bus", "brake"]);
+        desk.switch("drive");
+        ended(&mut desk, "brake");
+        desk
+    };
+    let told = |desk: &Desk| desk.engine.group_status(0).map(|group| (group.phase, group.root.unwrap().what)).unwrap();
+    let mut desk = up();
+    desk.refused("camera", Step::Exec, 2);
+    assert!(matches!(told(&desk), (GroupPhase::Failed, RootKind::StartFailed { .. })), "{:?}", told(&desk));
+    let mut desk = up();
+    desk.spawned("camera").pass(Span::from_secs(5));
+    assert!(matches!(told(&desk), (GroupPhase::Failed, RootKind::TimedOut { .. })), "{:?}", told(&desk));
+    let mut desk = up();
+    comes_up(&mut desk, &["camera", "planner"]);
+    assert!(matches!(told(&desk), (GroupPhase::Complete, RootKind::Switch { .. })), "{:?}", told(&desk));
+    desk.ends("camera", Exit::signal(9)).swept("camera", None);
+    assert!(matches!(told(&desk), (GroupPhase::Failed, RootKind::Exited { .. })), "{:?}", told(&desk));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::image::{
     Condition, Descriptor, Group, Handle, HandleKind, Need, Plan, Ready, RestartPolicy, Service, Source, Target,
 };
 use crate::life::{PhaseKind, TrialStage};
+use crate::runs::Step;
 use crate::time::{Moment, Span};
 
 fn with(name: &str, change: impl FnOnce(&mut Service)) -> Service {
@@ -348,31 +349,47 @@ fn a_group_whose_target_the_change_removed_comes_back_to_it() {
     assert_eq!((desk.phases().as_str(), at(&desk).as_str()), ("brake running, motor down", "safe"));
 }
 
-/// The time being over is what a group goes back to from then on, but here the change has sent it.
+/// The failure, or the time being over, is what a group goes back to from then on, but here the change has sent it.
 #[test]
-fn a_group_that_a_change_sent_where_it_is_not_in_time_comes_back_too() {
-    let target = |name: &str, service: &str| Target {
+fn a_group_that_a_change_sent_where_it_is_not_in_time_or_fails_comes_back_too() {
+    let target = |name: &str, services: &[&str]| Target {
         name: name.into(),
-        services: vec![service.into()],
+        services: services.iter().map(|name| (*name).into()).collect(),
         transition_timeout: Span::from_secs(1),
         ..Target::default()
     };
-    let plan = |first: Target| {
-        let services = ["motor", "never", "brake"].map(|name| {
-            with(name, |it| (it.autostart, it.ready) = (false, if name == "never" { Ready::Notify } else { it.ready }))
+    let (drive, dream) = (target("drive", &["motor", "radio"]), target("dream", &["never", "radio"]));
+    let safe = target("safe", &["brake"]);
+    let plan = |targets: &[&Target], fallback: &str| {
+        let services = ["motor", "never", "brake", "radio"].map(|name| {
+            with(name, |it| {
+                (it.autostart, it.restart) = (false, RestartPolicy::Never);
+                it.ready = if name == "never" { Ready::Notify } else { it.ready };
+            })
         });
-        let (initial, fallback) = (first.name.clone(), "safe".into());
-        let group = Group { targets: vec![first, target("safe", "brake")], initial, fallback, ..Group::default() };
+        let (initial, fallback) = (targets[0].name.clone(), fallback.into());
+        let targets = targets.iter().map(|target| (*target).clone()).collect();
+        let group = Group { targets, initial, fallback, ..Group::default() };
         Plan { services: services.into(), groups: vec![group], ..Plan::default() }
     };
-    let mut desk = Desk::new(Vec::new());
-    desk.plan_whole(&plan(target("drive", "motor"))).spawned("motor").forget();
-    desk.apply_whole(&plan(target("dream", "never")), None).exits("motor", 0).spawned("never").forget();
-    desk.pass(Span::from_secs(1));
-    let said = desk.said();
-    assert!(said.contains("answer 1: rolled back: late never"), "{said}");
-    let group = desk.engine.groups().next().unwrap();
-    assert_eq!(desk.engine.group_description(group.group.slot).unwrap().target(group.target).name(), "drive");
+    for fallback in ["safe", ""] {
+        for why in ["late never", "failed never", "failed radio"] {
+            let mut desk = Desk::new(Vec::new());
+            desk.plan_whole(&plan(&[&drive, &dream, &safe], fallback)).spawned("motor").spawned("radio").forget();
+            desk.apply_whole(&plan(&[&dream, &safe], fallback), None).exits("motor", 0).forget();
+            match why {
+                "late never" => desk.spawned("never").pass(Span::from_secs(1)),
+                "failed never" => desk.refused("never", Step::Exec, 2),
+                // Which the change has not touched.
+                _ => desk.spawned("never").exits("radio", 1),
+            };
+            let said = desk.said();
+            assert!(said.contains(&format!("answer 1: rolled back: {why}")), "{said}");
+            let group = desk.engine.groups().next().unwrap();
+            let target = desk.engine.group_description(group.group.slot).unwrap().target(group.target).name();
+            assert_eq!(target, "drive", "fallback {fallback:?}, {why}: {said}");
+        }
+    }
 }
 
 #[test]
