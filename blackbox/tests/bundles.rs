@@ -295,7 +295,7 @@ fn where_nothing_would_hold_a_container_none_is_run() {
     let machine = with(SERVER).env("VERGER_CONTAINMENT", "group").with_plan(&web("restart = 'never'")).start();
     machine.wait("web", Phase::Failed);
     let history = machine.client().why("web").expect("it answers").history;
-    let step = history.iter().find_map(|it| it.cause.failure.as_ref()).expect("it says what failed").step.to_string();
+    let step = history.iter().find_map(|it| it.cause.step).expect("it says what failed").to_string();
     assert_eq!(step, "containment");
     assert_eq!(machine.folder().read("begun"), "", "it never ran");
 }
