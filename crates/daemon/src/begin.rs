@@ -220,6 +220,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         engine: Engine::new(limits, first),
         world: World::new(starter, notify, holding, inheritance, limits.services),
         control: Control::new(limits.connections, Offer { debug: options.debug }),
+        heirs: Vec::new(),
         brains: Brains::default(),
         page,
         recording: Recording::new(&folder.join(place::RECORDING_FILE)),

@@ -23,7 +23,8 @@ impl Daemon {
     pub(crate) fn converse(&mut self, at: u32) {
         while let Some(question) = self.control.next_question(at) {
             let Question { connection, asked, right, who, heir } = question;
-            let who = heir.and_then(|heir| self.whom_it_runs_as(heir)).unwrap_or(who);
+            // Over a connection that a service inherited its main process speaks, whoever of the service it may be.
+            let who = heir.and_then(|heir| self.world.main_process(heir)).unwrap_or(who);
             let allowed = verger_wire::rights::check(verger_wire::rights::needed(&asked.call), right);
             let answered = allowed.and_then(|()| self.answer(connection, &asked.call, asked.more, asked.oneway, who));
             if let Err(error) = answered
@@ -33,13 +34,6 @@ impl Daemon {
             }
             self.hear_world();
         }
-    }
-
-    /// Who speaks over the connection that a service inherited: its main process, whoever of the service it may be.
-    fn whom_it_runs_as(&mut self, heir: ServiceId) -> Option<Actor> {
-        // It may have just been started.
-        self.world.started(&self.engine, &self.poll);
-        self.world.main_process(heir)
     }
 
     fn answer(&mut self, at: u32, call: &Call, more: bool, oneway: bool, who: Actor) -> Result<(), Error> {

@@ -7,9 +7,9 @@ use std::os::fd::OwnedFd;
 
 use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
-use verger_engine::image::{ActionKind, Image, LockMemory};
+use verger_engine::image::{ActionKind, Image, LockMemory, Right};
 use verger_engine::life::{CommandId, Decider, LifeEffect, Outcome, PhaseKind, Pressure, Request, Verb};
-use verger_engine::runs::{Containment, Pid, RunEvent};
+use verger_engine::runs::{Containment, Pid, RunEvent, RunRef};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
@@ -43,6 +43,8 @@ pub(crate) struct Daemon {
     pub(crate) engine: Engine,
     pub(crate) world: World,
     pub(crate) control: Control,
+    /// Whose start is on its way with the other end of a connection.
+    pub(crate) heirs: Vec<Heir>,
     pub(crate) brains: Brains,
     pub(crate) page: Page,
     pub(crate) recording: Recording,
@@ -98,6 +100,13 @@ pub(crate) struct Facts {
     /// How many descriptors a keeper has room for.
     pub(crate) keepers_room: usize,
     pub(crate) findings: Vec<Finding>,
+}
+
+/// Our end of a connection that a run inherits. What its program says there first waits until we know of that process.
+pub(crate) struct Heir {
+    run: RunRef,
+    end: OwnedFd,
+    right: Right,
 }
 
 const SIGHUP: u8 = 1;
@@ -370,6 +379,16 @@ impl Daemon {
         }
     }
 
+    /// A service that inherited a connection has begun: from now on it is known who speaks there.
+    fn take_heir(&mut self, heir: Heir) {
+        let Heir { run, end, right } = heir;
+        let who = Actor { uid: self.facts.uid, pid: 0 };
+        if !self.control.add(&self.poll, end, Some(right), who, Some(run.service), self.now) {
+            let name = self.engine.name(run.service.slot);
+            self.log.warn(format_args!("{name}: its control connection is closed: there is no room for it"));
+        }
+    }
+
     // ── events and effects ──────────────────────────────────────────────────────────────────────────────────────
 
     /// Tells the engine what the world has to say, until it has nothing more to say.
@@ -447,6 +466,7 @@ impl Daemon {
         let mut is_asked_for_pressure = false;
         let mut withhold = false;
         let mut left_alone = Vec::new();
+        let begun = if let Event::Run(RunEvent::Spawned { run, .. }) = event { Some(run) } else { None };
         let mut effects = self.engine.step(self.now, event);
         let (world, control, brains, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.brains, &mut self.page, &mut self.log, &self.poll);
@@ -461,12 +481,7 @@ impl Daemon {
                     if let Some(inherited) = world.perform(engine, poll, log, &effect) {
                         let (run, name) = (inherited.run, engine.name(inherited.run.service.slot));
                         if let Some((end, right)) = inherited.control {
-                            let who = Actor { uid: self.facts.uid, pid: 0 };
-                            if !control.add(poll, end, Some(right), who, Some(run.service), self.now) {
-                                log.warn(format_args!(
-                                    "{name}: its control connection is closed: there is no room for it"
-                                ));
-                            }
+                            self.heirs.push(Heir { run, end, right });
                         }
                         if let Some((end, lines)) = inherited.lines
                             && !brains.connect(poll, run, end, lines, self.now)
@@ -475,6 +490,7 @@ impl Daemon {
                         }
                     }
                     if let verger_engine::runs::RunEffect::Release { run } = effect {
+                        self.heirs.retain(|heir| heir.run != run);
                         control.drop_of(run.service);
                         brains.ended(engine, run, self.now, log);
                         if control.is_watched(run.service.slot)
@@ -522,6 +538,10 @@ impl Daemon {
             }
         }
         drop(effects);
+        if let Some(at) = self.heirs.iter().position(|heir| Some(heir.run) == begun) {
+            let heir = self.heirs.swap_remove(at);
+            self.take_heir(heir);
+        }
         for (slot, adoption) in left_alone {
             // Else its own command would be run once what it waits for is there.
             if let Some(status) = self.engine.status(slot) {
