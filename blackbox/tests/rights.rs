@@ -133,6 +133,33 @@ fn an_inherited_connection_ends_with_its_run_and_the_next_run_has_another() {
     eventually("none is left over", PATIENCE, || (machine.process().descriptors().len() <= descriptors).then_some(()));
 }
 
+/// It is over before anybody has looked at its connection, and may be before its start is told.
+#[test]
+fn what_a_quick_program_says_over_its_connection_is_heard() {
+    let setup = Setup::empty();
+    let call = r#"{"method":"io.verger.Control.Restart","parameters":{"name":"a"},"oneway":true}"#;
+    setup.folder().script("quick", &format!("printf '%s\\000' '{call}' >&$VERGER_CONTROL"));
+    let machine = setup
+        .with_plan(
+            "[service.a]
+             command = 'sleep 1000'
+             [service.quick]
+             command = '@@/quick'
+             control = 'operate'
+             restart = 'never'
+             autostart = false",
+        )
+        .start();
+    let mut run = machine.wait_ready("a").run;
+    for _ in 0..30 {
+        machine.restart_service("quick").expect("it starts");
+        run = machine.wait_other_run("a", run).run;
+    }
+    let why = machine.client().why("a").expect("it answers");
+    let root = &why.chain.last().expect("there is one").root.what;
+    assert!(root.by.as_ref().and_then(|by| by.pid).is_some(), "it is known who: {root:?}");
+}
+
 #[test]
 fn a_command_over_an_inherited_connection_has_its_service_as_cause() {
     let machine = probed("'verger-probe control stop hold a'", "control = 'operate'");

@@ -21,19 +21,25 @@ use crate::recipe;
 impl Daemon {
     /// Takes up the calls of one connection, one after the other: each finds what those before it have made of things.
     pub(crate) fn converse(&mut self, at: u32) {
-        while let Some(question) = self.control.next_question(at) {
-            let Question { connection, asked, right, who, heir } = question;
-            // Over a connection that a service inherited its main process speaks, whoever of the service it may be.
-            let who = heir.and_then(|heir| self.world.main_process(heir)).unwrap_or(who);
-            let allowed = verger_wire::rights::check(verger_wire::rights::needed(&asked.call), right);
-            let answered = allowed.and_then(|()| self.answer(connection, &asked.call, asked.more, asked.oneway, who));
-            if let Err(error) = answered
-                && !asked.oneway
-            {
-                self.control.refuse(connection, &error);
-            }
+        while self.take_question(at) {
             self.hear_world();
         }
+    }
+
+    /// Takes up the next call of a connection, if there is one.
+    pub(crate) fn take_question(&mut self, at: u32) -> bool {
+        let Some(question) = self.control.next_question(at) else { return false };
+        let Question { connection, asked, right, who, heir } = question;
+        // Over a connection that a service inherited its main process speaks, whoever of the service it may be.
+        let who = heir.and_then(|heir| self.world.main_process(heir)).unwrap_or(who);
+        let allowed = verger_wire::rights::check(verger_wire::rights::needed(&asked.call), right);
+        let answered = allowed.and_then(|()| self.answer(connection, &asked.call, asked.more, asked.oneway, who));
+        if let Err(error) = answered
+            && !asked.oneway
+        {
+            self.control.refuse(connection, &error);
+        }
+        true
     }
 
     fn answer(&mut self, at: u32, call: &Call, more: bool, oneway: bool, who: Actor) -> Result<(), Error> {

@@ -188,12 +188,14 @@ impl Control {
 
     /// The connections that a service inherited go with its run.
     pub(crate) fn drop_of(&mut self, service: ServiceId) {
-        let inherited = |connection: &Connection| connection.service == Some(service);
-        loop {
-            let found = self.places().find(|at| self.at(*at).is_some_and(inherited));
-            let Some(at) = found else { return };
+        while let Some(at) = self.inherited_by(service) {
             self.drop(at);
         }
+    }
+
+    /// The connection that a service inherited, if it did.
+    pub(crate) fn inherited_by(&self, service: ServiceId) -> Option<u32> {
+        self.places().find(|at| self.at(*at).is_some_and(|it| it.service == Some(service)))
     }
 
     fn places(&self) -> impl Iterator<Item = u32> {

@@ -9,7 +9,7 @@ use verger_engine::budget::Patience;
 use verger_engine::causes::Actor;
 use verger_engine::image::{ActionKind, Image, LockMemory, Right};
 use verger_engine::life::{CommandId, Decider, LifeEffect, Outcome, PhaseKind, Pressure, Request, Verb};
-use verger_engine::runs::{Containment, Pid, RunEvent, RunRef};
+use verger_engine::runs::{Containment, Pid, RunEvent, RunRef, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 use verger_linux::channel;
@@ -380,12 +380,23 @@ impl Daemon {
     }
 
     /// A service that inherited a connection has begun: from now on it is known who speaks there.
-    fn take_heir(&mut self, heir: Heir) {
-        let Heir { run, end, right } = heir;
+    fn take_heir(&mut self, run: RunRef) {
+        let Some(at) = self.heirs.iter().position(|heir| heir.run == run) else { return };
+        let Heir { run, end, right } = self.heirs.swap_remove(at);
         let who = Actor { uid: self.facts.uid, pid: 0 };
         if !self.control.add(&self.poll, end, Some(right), who, Some(run.service), self.now) {
             let name = self.engine.name(run.service.slot);
             self.log.warn(format_args!("{name}: its control connection is closed: there is no room for it"));
+        }
+    }
+
+    /// Takes up what waits on the connection that a service inherited, as much as is good for one turn.
+    fn hear_out(&mut self, service: ServiceId) {
+        if let Some(at) = self.control.inherited_by(service)
+            && !self.control.read_watcher(at)
+        {
+            self.control.read(at);
+            while self.take_question(at) {}
         }
     }
 
@@ -401,7 +412,14 @@ impl Daemon {
                 self.log
                     .warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
             }
+            if matches!(event, RunEvent::Exited { .. } | RunEvent::Swept { .. }) {
+                // Its last words come before its end, which closes the connection.
+                self.hear_out(event.run().service);
+            }
             self.step(Event::Run(event));
+            if let RunEvent::Spawned { run, .. } = event {
+                self.take_heir(run);
+            }
             self.tell_held(&event);
         }
     }
@@ -466,7 +484,6 @@ impl Daemon {
         let mut is_asked_for_pressure = false;
         let mut withhold = false;
         let mut left_alone = Vec::new();
-        let begun = if let Event::Run(RunEvent::Spawned { run, .. }) = event { Some(run) } else { None };
         let mut effects = self.engine.step(self.now, event);
         let (world, control, brains, page, log, poll) =
             (&mut self.world, &mut self.control, &mut self.brains, &mut self.page, &mut self.log, &self.poll);
@@ -538,10 +555,6 @@ impl Daemon {
             }
         }
         drop(effects);
-        if let Some(at) = self.heirs.iter().position(|heir| Some(heir.run) == begun) {
-            let heir = self.heirs.swap_remove(at);
-            self.take_heir(heir);
-        }
         for (slot, adoption) in left_alone {
             // Else its own command would be run once what it waits for is there.
             if let Some(status) = self.engine.status(slot) {
