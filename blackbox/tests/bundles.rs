@@ -171,6 +171,18 @@ fn what_a_killed_crun_leaves_is_gone_and_the_next_run_comes_up() {
 }
 
 #[test]
+fn a_container_does_not_outlive_what_holds_it() {
+    let plan = web("containment = 'shim'\nrestart_delay = '1ms'");
+    let machine = with(DEAF).with_plan(&plan).start();
+    let before = machine.wait_ready("web");
+    let (crun, first) = (machine.main_process("web"), first_of(&machine, "web"));
+    Process(crun.parent()).signal(Signal::KILL);
+    machine.stderr().wait("web: its container is ended: that does not hold one\n", PATIENCE);
+    machine.wait_other_run("web", before.run);
+    assert!(is_over(first), "the next run has begun, and the container before it lives");
+}
+
+#[test]
 fn a_stop_leaves_nothing_and_its_receipt_names_who_was_in_the_container() {
     let machine = with(SERVER).with_plan(&web("")).start();
     machine.wait_ready("web");

@@ -18,7 +18,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use verger_engine::image::BUNDLE_RUNTIME as RUNTIME;
+use verger_engine::names::check_name;
+use verger_engine::runs::Pid;
+use verger_linux::process::PidFd;
 use verger_wire::place::BUNDLES_VARIABLE;
 
 /// What the process is called until it is `crun`, and told by.
@@ -29,6 +33,10 @@ const NOTIFY_VARIABLE: &str = "NOTIFY_SOCKET";
 /// The path of a socket has at most 107 bytes (`unix(7)`), and crun binds one there, in the folder of the container's state.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 const SOCKET: &str = "notify/notify";
+/// Whether there is room does not depend on which number a run happens to have.
+const LONGEST_ID: &str = "verger-4194303";
+/// How long crun, with the hooks of a container's end, may take for one that was left.
+const DELETE_TIMEOUT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 
 /// Becomes `crun`; gives the exit status where that cannot be.
 pub(crate) fn main() -> u8 {
@@ -37,6 +45,9 @@ pub(crate) fn main() -> u8 {
         return say(NAME, "only a plan of this verger's own says what to run", 2);
     };
     let name = name.to_string_lossy();
+    if check_name(&name).is_err() {
+        return say(NAME, "its first word is no service's name", 2);
+    }
     match becoming(&name, Path::new(bundle), Path::new(&folder)) {
         Ok(mut crun) => {
             let why = crun.exec();
@@ -71,7 +82,7 @@ fn becoming(name: &str, bundle: &Path, folder: &Path) -> Result<Command, String>
     let id = format!("verger-{}", std::process::id());
     let mut crun = runtime(&root);
     if let Some(socket) = std::env::var_os(NOTIFY_VARIABLE) {
-        let longest = root.join(&id).join(SOCKET);
+        let longest = root.join(LONGEST_ID).join(SOCKET);
         if longest.as_os_str().as_bytes().len() > SOCKET_PATH_BYTES_MAX {
             let words = format!("{} has more than {SOCKET_PATH_BYTES_MAX} bytes", longest.display());
             return Err(format!("no container can say it is ready: the path {words}; give the service a shorter name"));
@@ -88,9 +99,21 @@ fn put_away(root: &Path) -> io::Result<()> {
     let left = fs::read_dir(root).into_iter().flatten().flatten();
     for id in left.map(|entry| entry.file_name()) {
         let mut crun = runtime(root);
-        crun.args(["delete", "--force"]).arg(id).stdin(Stdio::null()).stdout(Stdio::null());
-        crun.env_remove(NOTIFY_VARIABLE);
-        let _it_has_said_why_not = crun.status();
+        crun.args(["delete", "--force"]).arg(&id).stdin(Stdio::null()).stdout(Stdio::null());
+        for variable in [NOTIFY_VARIABLE, "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] {
+            crun.env_remove(variable);
+        }
+        if let Ok(mut child) = crun.spawn() {
+            let held = PidFd::open(Pid(child.id()));
+            let ends = held.map(|held| poll(&mut [PollFd::new(&held, PollFlags::IN)], Some(&DELETE_TIMEOUT)));
+            if matches!(ends, Ok(Ok(0))) {
+                let words =
+                    format!("{}: `{RUNTIME} delete` took more than 10 s (a hook?), and was killed", id.display());
+                say(NAME, &words, 0);
+                let _it_may_end_just_now = child.kill();
+            }
+            let _it_has_said_why_not = child.wait();
+        }
     }
     match fs::remove_dir_all(root) {
         Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),

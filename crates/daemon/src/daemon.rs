@@ -411,6 +411,9 @@ impl Daemon {
                 let name = self.engine.name(run.service.slot);
                 self.log
                     .warn(format_args!("{name}: its shim was killed: from now on it is held by {containment} only"));
+                if self.world.end_container(&self.engine, run) {
+                    self.log.warn(format_args!("{name}: its container is ended: that does not hold one"));
+                }
             }
             if matches!(event, RunEvent::Exited { .. } | RunEvent::Swept { .. }) {
                 // Its last words come before its end, which closes the connection.

@@ -348,6 +348,25 @@ impl World {
     }
 
     /// Whom a service runs as, and the number of its main process.
+    /// What holds a run now does not hold a container: it is ended, as long as its crun knows of it and takes up its end. Whether there
+    /// was one.
+    pub(crate) fn end_container(&self, engine: &Engine, run: RunRef) -> bool {
+        let home = engine.run(run.service.slot).filter(|here| here.id() == run.run).map(|here| here.home());
+        let living = self.living.get(run.service.slot as usize).and_then(Option::as_ref);
+        let crun = living.filter(|living| living.run == run && !living.reaped).and_then(|living| living.pid);
+        let is_bundle = home.is_some_and(|home| engine.images().service(home).program() == BUNDLE);
+        let Some(crun) = crun.filter(|_| is_bundle) else { return false };
+        let mut was_there = false;
+        let _none_if_it_has_ended = process::each_descendant(crun, &mut |pid| {
+            // The container's first process is crun's child, and takes the others with it. Held before it is looked at: a number may be
+            // another's by then.
+            let first = PidFd::open(pid).ok().filter(|_| process::stat(pid).is_ok_and(|stat| stat.parent == crun.0));
+            was_there |= first.is_some_and(|first| first.signal(SIGKILL).is_ok());
+            ControlFlow::Continue(())
+        });
+        was_there
+    }
+
     pub(crate) fn main_process(&self, service: ServiceId) -> Option<Actor> {
         let living = self.living.get(service.slot as usize)?.as_ref().filter(|living| living.run.service == service)?;
         let pid = living.pid.filter(|_| living.uid != u32::MAX)?;

@@ -7,7 +7,7 @@
 use verger_engine::image::{BUNDLE, ContainmentWish, Ready, Service, Source};
 
 use crate::complaint::{Complaint, Findings, Said, quoted};
-use crate::keys::{Debug, Reader, Sort};
+use crate::keys::{Action, Debug, Reader, Sort};
 use crate::oci;
 use crate::sources::{Place, Sources};
 use crate::tree::json;
@@ -73,6 +73,8 @@ pub(crate) fn land(service: &mut Service, reader: &mut Reader<'_>, own: impl Fn(
     for (key, why) in OF_NO_USE {
         refuse(key, "has no effect on a container".to_owned(), format!("leave it out: {why}"));
     }
+    let own_table = OF_THE_CONFIGURATION.iter().filter(|(key, _)| !own(key));
+    tell_commands(own_table.map(|(key, _)| *key), reader);
     let standard = Service::default();
     (service.program, service.argv) = (BUNDLE.to_owned(), vec![NAME.to_owned(), service.name.clone(), path]);
     (service.arguments_from, reader.debug) = (standard.arguments_from, Debug::default());
@@ -85,6 +87,21 @@ pub(crate) fn land(service: &mut Service, reader: &mut Reader<'_>, own: impl Fn(
         (standard.no_new_privileges, standard.randomize_addresses);
     (service.session, service.hold, service.control) = (standard.session, standard.hold, standard.control);
     check(service, reader);
+}
+
+/// What is run for the service beside its container has the daemon's rights, as crun has: told, where defaults say otherwise.
+fn tell_commands(mut of_defaults: impl Iterator<Item = &'static str>, reader: &mut Reader<'_>) {
+    let Some(key) = of_defaults.find(|key| reader.given.contains_key(key)) else { return };
+    let owner = reader.owner.clone();
+    let steps = reader.ladder.iter().filter(|step| matches!(step.action, Action::Command(..))).map(|step| step.at);
+    let looks = reader.conditions.iter().filter(|it| it.words.first().is_some_and(|kind| kind == "command"));
+    for place in steps.chain(looks.map(|it| it.place)) {
+        reader.found.warning(place, || {
+            let words = "runs as the daemon does, as `crun` has to: what [defaults] says of";
+            Said::new(format!("this command{owner} {words} `{key}` is not for a service with a bundle"))
+                .hint("write who it is to be into the command (`setpriv`, `env`), or make it a service that this one requires, or starts")
+        });
+    }
 }
 
 /// Complains of what cannot be had with a container, wherever it is said.

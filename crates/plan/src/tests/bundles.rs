@@ -52,6 +52,17 @@ fn what_defaults_say_of_a_process_is_not_for_a_container() {
     let it = service(&format!("{defaults}[service.x]\nbundle = '/srv/x'\nconditions = [{{ path = '/y' }}]\n"));
     let bare = service("[service.x]\nbundle = '/srv/x'\nconditions = [{ path = '/y' }]\n");
     assert_eq!(it, Service { nice: Some(3), origin: it.origin.clone(), ..bare });
+    let beside = |defaults: &str| {
+        format!(
+            "{defaults}[service.x]\nbundle = '/srv/x'\nconditions = [{{ command = 'look' }}, {{ path = '/y' }}]\n\
+             recovery = [{{ command = 'mend' }}, {{ stop = true }}]\ngive_up_after = 2\n"
+        )
+    };
+    let words = "in service `x` runs as the daemon does, as `crun` has to: what [defaults] says of `user` is not for a service with a bundle";
+    let hint = "write who it is to be into the command (`setpriv`, `env`), or make it a service that this one requires, or starts";
+    let told = |place: &str| format!("{place}: warning: this command {words}\n  hint: {hint}");
+    check(&beside("[defaults]\nuser = 'robot'\n"), &[&told("x.toml:5:15"), &told("x.toml:6:25")]);
+    check(&beside("[defaults]\nnice = 3\n"), &[]);
     check(
         "[defaults]\nbundle = '/srv/x'\n[service.x]\ncommand = 'x'",
         &["x.toml:2:1: `bundle` cannot stand in [defaults]\n  hint: it is each service's own"],
