@@ -31,6 +31,12 @@ pub(crate) fn unknown(typed: &str, services: &[Service]) -> Trouble {
     }
 }
 
+/// Whether a pattern means a service, where something is done to it. What a service has beside it (`SERVICE:path`, `SERVICE:recovery`)
+/// is not meant by `*`: a repair is not run by the way. A pattern with a `:` means those.
+fn means(pattern: &str, name: &str) -> bool {
+    glob::matches(pattern, name) && (pattern.contains(':') || !name.contains(':'))
+}
+
 /// The names that are meant, for calls to the daemon: patterns are made out, plain names left for it to judge.
 pub(crate) fn expand(setting: &Setting, connection: &mut Connection, typed: &[String]) -> Result<Vec<String>, Trouble> {
     if !typed.iter().any(|one| glob::is_pattern(one)) {
@@ -40,7 +46,7 @@ pub(crate) fn expand(setting: &Setting, connection: &mut Connection, typed: &[St
     let mut names: Vec<String> = Vec::new();
     for one in typed {
         let matching: Vec<&Service> = match glob::is_pattern(one) {
-            true => services.iter().filter(|service| glob::matches(one, &service.name)).collect(),
+            true => services.iter().filter(|service| means(one, &service.name)).collect(),
             false => services.iter().filter(|service| service.name == *one).collect(),
         };
         if matching.is_empty() {
@@ -60,6 +66,19 @@ mod tests {
     use super::*;
     use crate::words::samples::web;
     use verger_engine::life::PhaseKind;
+
+    #[test]
+    fn what_a_service_has_beside_it_is_meant_only_when_that_is_said() {
+        for (pattern, name, meant) in [
+            ("cam@*", "cam@l", true),
+            ("cam@*", "cam@l:recovery", false),
+            ("*", "cam@l:path.2", false),
+            ("*:recovery", "cam@l:recovery", true),
+            ("*:*", "cam@l", false),
+        ] {
+            assert_eq!(means(pattern, name), meant, "{pattern} {name}");
+        }
+    }
 
     #[test]
     fn names_and_patterns_pick_services() {

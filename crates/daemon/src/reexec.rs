@@ -128,6 +128,10 @@ impl Daemon {
         if self.asking.is_some() || self.next.is_some() || self.world.awaits_adoption() {
             return Err(Error::Busy);
         }
+        // The next life begins with the plan that is kept: whoever tries another one says first what becomes of it.
+        if self.engine.trial().is_some() {
+            return Err(Error::Trial { on_trial: true });
+        }
         let invalid = |expected: String| Error::Invalid { field: "program".into(), expected };
         let path = program.map(PathBuf::from).or_else(own_path);
         let path = path.ok_or_else(|| invalid("a path: where this program lies is not known".into()))?;
