@@ -677,10 +677,16 @@ impl Life {
         let group = self.group_id(at);
         let place = &self.groups.places[at as usize];
         let (target, phase, since) = (place.target, place.phase, place.since);
-        // Where a change on trial has sent it, that one is told: it is taken back with it.
+        // Where a change on trial has sent it, that one is told: it is taken back with it. Once it is there, what becomes of somebody whom
+        // the change has not touched is none of its doing.
         let (sent, on_trial) = (place.root, self.trial.as_ref().map(|trial| trial.root));
+        let is_of_change = match what {
+            TargetFailure::TimedOut { .. } => true,
+            TargetFailure::Member { slot } => phase != GroupPhase::Complete || self.slots[slot as usize].touched,
+        };
+        let is_of_trial = is_of_change && on_trial == Some(sent);
         let root = match what {
-            TargetFailure::TimedOut { .. } | TargetFailure::Member { .. } if on_trial == Some(sent) => {
+            TargetFailure::TimedOut { .. } | TargetFailure::Member { .. } if is_of_trial => {
                 self.roots.retain(sent);
                 sent
             }
@@ -692,7 +698,9 @@ impl Life {
             }
         };
         self.outbox.put(LifeEffect::TargetFailed { group, target, what });
-        self.tell_trial_of_target(at, what);
+        if is_of_trial {
+            self.tell_trial_of_target(what);
+        }
         self.answer_switch(at, Outcome::TargetFailed(what));
         let on = match what {
             TargetFailure::Member { slot } => slot,

@@ -283,12 +283,9 @@ impl Life {
         }
     }
 
-    /// A target has failed: if its group was on its way there because of the change on trial, that one is rolled back.
-    pub(super) fn tell_trial_of_target(&mut self, group: u32, what: TargetFailure) {
-        let root = self.groups.places[group as usize].root;
-        if let Some(trial) = &mut self.trial
-            && trial.root == root
-        {
+    /// A target has failed to which the change on trial has sent its group: the change is rolled back.
+    pub(super) fn tell_trial_of_target(&mut self, what: TargetFailure) {
+        if let Some(trial) = &mut self.trial {
             let (reason, slot) = match what {
                 TargetFailure::Member { slot } => (RollBackReason::Failed, Some(slot)),
                 TargetFailure::TimedOut { on } => (RollBackReason::Late, on),

@@ -349,6 +349,34 @@ fn a_group_whose_target_the_change_removed_comes_back_to_it() {
     assert_eq!((desk.phases().as_str(), at(&desk).as_str()), ("brake running, motor down", "safe"));
 }
 
+/// A change that has nothing to do with a group does not keep it from its fallback.
+#[test]
+fn a_target_that_loses_a_member_whom_the_change_has_not_touched_goes_to_its_fallback() {
+    let target =
+        |name: &str, service: &str| Target { name: name.into(), services: vec![service.into()], ..Target::default() };
+    let plan = |more: Option<Service>| {
+        let members =
+            ["motor", "brake"].map(|name| with(name, |it| (it.autostart, it.restart) = (false, RestartPolicy::Never)));
+        let (initial, fallback) = ("drive".into(), "safe".into());
+        let targets = vec![target("drive", "motor"), target("safe", "brake")];
+        let group = Group { targets, initial, fallback, ..Group::default() };
+        Plan { services: members.into_iter().chain(more).collect(), groups: vec![group], ..Plan::default() }
+    };
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&plan(None)).spawned("motor").forget();
+    desk.apply_whole(&plan(Some(service("new"))), Some(Span::from_secs(60))).spawned("new").forget();
+    desk.exits("motor", 1);
+    let said = desk.said();
+    assert!(!said.contains("rolled back"), "{said}");
+    desk.spawned("brake").forget();
+    assert_eq!(desk.phases(), "brake running, motor down, new running");
+    // Nor does its end bring it back.
+    desk.decide(false).exits("new", 0);
+    assert_eq!(desk.phases(), "brake running, motor down");
+    let group = desk.engine.groups().next().unwrap();
+    assert_eq!(desk.engine.group_description(group.group.slot).unwrap().target(group.target).name(), "safe");
+}
+
 /// The failure, or the time being over, is what a group goes back to from then on, but here the change has sent it.
 #[test]
 fn a_group_that_a_change_sent_where_it_is_not_in_time_or_fails_comes_back_too() {
