@@ -19,7 +19,7 @@
 mod tests;
 
 use super::graph::LAST;
-use super::phase::{Failure, Phase, Sequel, Want};
+use super::phase::{Failure, Phase, PhaseKind, Sequel, Want};
 use super::{END, Life, LifeEffect, Why};
 use crate::causes::{Cause, Link, RootId};
 use crate::image::{ActionView, RecoveryScope, RecoveryView, RestartPolicy, StepView};
@@ -171,6 +171,24 @@ impl Life {
             count.steps = 0;
         }
         is_over
+    }
+
+    /// Somebody comes up who was down: if the last step was taken longer ago than the window, and none of the set is still about to come
+    /// back after it, the ladder begins anew. Else one failure would take the next step after hours, which may be a reboot.
+    pub(super) fn forget_old_steps(&mut self, runs: &Runs, slot: u32) {
+        let lead = &self.slots[self.slots[slot as usize].lead as usize];
+        if lead.steps == 0 {
+            return;
+        }
+        let is_old = self.now.since(lead.window_from) > self.intensity(runs, slot).1;
+        let comes_back = |mate: u32| {
+            let mate = &self.slots[mate as usize];
+            mate.want != Want::Down
+                && !matches!(mate.phase.kind(), PhaseKind::Running | PhaseKind::Done | PhaseKind::Failed)
+        };
+        if is_old && !self.members(slot).any(|mate| mate != slot && comes_back(mate)) {
+            self.forgive(slot);
+        }
     }
 
     /// Restarts those that a service's scope says, after an end of its own, and whoever requires them.

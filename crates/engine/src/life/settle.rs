@@ -26,6 +26,7 @@ impl Life {
         match (service.want, service.phase) {
             (Want::Up, Phase::Down) => {
                 self.slots[slot as usize].start_retries = 0;
+                self.forget_old_steps(runs, slot);
                 self.begin(runs, slot, why);
             }
             (Want::Up, Phase::Queued { .. }) => match self.unmet(runs.images(), slot, LAST) {

@@ -153,6 +153,36 @@ fn the_window_passes_and_the_ladder_begins_anew() {
 }
 
 #[test]
+fn who_was_down_for_longer_than_the_window_is_not_taken_for_what_a_step_has_brought_back() {
+    let target =
+        |name: &str, service: &str| Target { name: name.into(), services: vec![service.into()], ..Target::default() };
+    let aside = |name: &str| Service { autostart: false, restart_delay: secs(1), ..service(name) };
+    let group = Group {
+        targets: vec![target("drive", "left"), target("safe", "brake")],
+        initial: "drive".into(),
+        ..Group::default()
+    };
+    let to_safe = RecoveryAction::Switch { group: "".into(), target: "safe".into() };
+    let steps = vec![step(1, to_safe), step(1, RecoveryAction::Reboot)];
+    let plan = Plan {
+        services: vec![aside("left"), aside("brake")],
+        groups: vec![group],
+        recovery: vec![set(&["left"], RecoveryScope::One, 1, steps)],
+        ..Plan::default()
+    };
+    for (pause, taken) in [(9, 1), (11, 0)] {
+        let mut desk = Desk::new(vec![]);
+        desk.plan_whole(&plan).spawned("left");
+        fails_and_comes_back(&mut desk, "left");
+        desk.exits("left", 1).pass(secs(1)).spawned("brake");
+        let left = desk.engine.find("left").unwrap().slot;
+        assert_eq!((desk.phases().as_str(), desk.engine.steps(left)), ("brake running, left down", Some((1, 2))));
+        desk.pass(secs(pause)).switch("drive").exits("brake", 0).spawned("left");
+        assert_eq!(desk.engine.steps(left), Some((taken, 2)), "after {pause} s");
+    }
+}
+
+#[test]
 fn each_step_comes_when_the_one_before_did_not_help_and_then_it_has_failed() {
     let mut plan = drivers(
         RecoveryScope::One,
