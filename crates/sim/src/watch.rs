@@ -661,8 +661,13 @@ impl Watch {
                     let conflicts = |slot: u32| needs(engine, slot).iter().any(|edge| edge.kind == EdgeKind::Conflicts);
                     let members = members(engine, &status);
                     let quarrel = engine.services().any(|status| conflicts(status.service.slot));
-                    // A switch may have made another group fail: what its last resort takes down had come up for that one.
-                    let of_another = matches!(first_cause(engine, slot), Some(Cause::LastResort { .. }));
+                    // A switch may have made another group fail: what its fallback or its last resort takes down had come up for that one,
+                    // as had who is needed only by that (here it was stopped by hand).
+                    let of_another = match first_cause(engine, slot) {
+                        Some((_, Cause::LastResort { .. })) => true,
+                        Some((first, Cause::Fallback)) => !members.contains(&first),
+                        _ => false,
+                    };
                     let is_member = members.contains(&slot) && !quarrel && !of_another && !engine.is_closing();
                     hold!(!is_member, "I24", "{name} is stopped by a switch to a target that has it");
                 }
@@ -1120,13 +1125,13 @@ fn may_follow(from: PhaseKind, to: PhaseKind) -> bool {
     next.contains(&to)
 }
 
-/// Why a service is not wanted, or why the one is not that nobody needs it any more without.
-fn first_cause(engine: &Engine, slot: u32) -> Option<Cause> {
+/// Why a service is not wanted, or why the one is not that nobody needs it any more without; with whom that is said of.
+fn first_cause(engine: &Engine, slot: u32) -> Option<(u32, Cause)> {
     let next = |at: &u32| match engine.why_wanted(*at) {
         Some((Cause::Unneeded(link), _)) => Some(link.slot),
         Some(_) | None => None,
     };
     // Longer than any chain: links go to those that went down before.
     let last = std::iter::successors(Some(slot), next).take(engine.services().count() + 1).last()?;
-    engine.why_wanted(last).map(|(cause, _)| cause)
+    engine.why_wanted(last).map(|(cause, _)| (last, cause))
 }
