@@ -308,6 +308,56 @@ fn a_service_more_in_the_active_target_starts_and_one_less_stops() {
     assert_eq!(machine.show("b").phase, Phase::Down);
 }
 
+/// At `work`: `extra`, which is only wanted, has failed, `mate` was stopped by somebody, and `spare`, of another target, was started.
+const SHIFT: &str = "
+    initial_target = 'work'
+    [target.work]
+    services = ['lead', 'mate']
+    [target.night]
+    services = ['spare']
+    [service.lead]
+    command = 'sleep 1000'
+    healthy_after = '50ms'
+    wants = ['extra']
+    [service.extra]
+    command = 'false'
+    restart = 'never'
+    [service.mate]
+    command = 'sleep 1000'
+    [service.spare]
+    command = 'sleep 1000'";
+
+fn phases(machine: &Machine) -> Vec<String> {
+    let services = machine.client().list(None).expect("they are told");
+    services.into_iter().map(|Service { name, phase, .. }| format!("{name} {phase}")).collect()
+}
+
+#[test]
+fn who_has_failed_was_stopped_or_was_started_by_hand_is_left_so_by_a_plan_and_by_a_new_program_of_the_daemon() {
+    let machine = Machine::start(SHIFT);
+    machine.wait_ready("lead");
+    machine.wait("extra", |it| it.phase == Phase::Failed);
+    machine.wait_ready("mate");
+    machine.stop_service("mate").expect("it stops");
+    machine.start_service("spare").expect("it starts");
+    let as_left = ["extra failed", "lead running", "mate down", "spare running"];
+    assert_eq!(phases(&machine), as_left);
+    let before = runs(&machine);
+    assert_kept(&with_plan(&machine, "apply", SHIFT, &[]));
+    assert_eq!((phases(&machine), runs(&machine)), (as_left.map(String::from).to_vec(), before.clone()));
+    let said = say(&machine, &["reexec"]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!((phases(&machine), runs(&machine)), (as_left.map(String::from).to_vec(), before.clone()));
+    // Another description of one of them, and one more: the trial is not about the others.
+    let other = SHIFT.replace("['lead', 'mate']", "['lead', 'mate', 'new']").replacen("sleep 1000", "sleep 1002", 1);
+    assert_kept(&with_plan(&machine, "apply", &(other + "\n[service.new]\ncommand = 'sleep 1000'"), &[]));
+    assert_eq!(phases(&machine), ["extra failed", "lead running", "mate down", "new running", "spare running"]);
+    let others = |runs: Vec<(String, u64, Option<u32>)>| {
+        runs.into_iter().filter(|(name, ..)| name != "lead" && name != "new").collect::<Vec<_>>()
+    };
+    assert_eq!(others(runs(&machine)), others(before));
+}
+
 #[test]
 fn what_has_to_be_confirmed_waits_and_is_kept_when_it_is() {
     let machine = house(&[]);

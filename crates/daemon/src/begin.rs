@@ -13,7 +13,7 @@ use verger_engine::causes::Actor;
 use verger_engine::image::{
     ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right, needs_another_run,
 };
-use verger_engine::life::{Found, GroupPhase, PhaseKind, Scope};
+use verger_engine::life::{Found, PhaseKind, Scope};
 use verger_engine::runs::{Containment, Pid, RunId, RunRef};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Engine, Event};
@@ -600,8 +600,7 @@ fn find_groups(daemon: &mut Daemon, groups: &[GroupRecord]) {
         let Some(group) = daemon.engine.find_group(name) else { continue };
         let described = daemon.engine.group_description(group.slot);
         if let Some(target) = described.and_then(|group| group.find_target(record.target.as_str())) {
-            let rests = record.phase == GroupPhase::Resting;
-            daemon.step(Event::FoundGroup { group, target, failures: record.failures, rests });
+            daemon.step(Event::FoundGroup { group, target, failures: record.failures, phase: record.phase });
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::budget::{self, Patience};
 use crate::causes::Actor;
 use crate::image::{Image, Limits, Plan, Service, build};
 use crate::life::{
-    Apply, CommandId, Decide, LifeEffect, Request, RollBack, Scope, Switch, TargetFailure, TrialNews, Verb,
+    Apply, CommandId, Decide, Found, LifeEffect, Request, RollBack, Scope, Switch, TargetFailure, TrialNews, Verb,
 };
 use crate::runs::{Containment, Exit, Pid, RunEffect, RunEvent, RunRef, StartFailure, Step};
 use crate::time::{Moment, Span};
@@ -120,6 +120,14 @@ impl Desk {
         }
         drop(effects);
         self.engine.check().unwrap();
+        self
+    }
+
+    /// Tells what was known of a service before the daemon's own end; its run goes on.
+    pub(crate) fn found(&mut self, found: Found) -> &mut Desk {
+        let (service, run) = (found.service, found.run);
+        self.tell(Event::Found(found));
+        self.runs.insert(self.engine.name(service.slot).to_string(), RunRef { service, run });
         self
     }
 

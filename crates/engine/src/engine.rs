@@ -55,8 +55,8 @@ impl Engine {
             Event::Decide(decide) => self.life.decide(&mut self.runs, &decide),
             Event::Command(request) => self.life.command(&mut self.runs, request),
             Event::Switch(request) => self.life.switch(&mut self.runs, &request),
-            Event::FoundGroup { group, target, failures, rests } => {
-                self.life.found_group(&mut self.runs, group, target, failures, rests);
+            Event::FoundGroup { group, target, failures, phase } => {
+                self.life.found_group(&mut self.runs, group, target, failures, phase);
             }
             Event::Shutdown { signal, by, patience } => self.life.shutdown(&mut self.runs, signal, by, patience),
             Event::Tick => self.ticking = true,
@@ -376,7 +376,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 14;
+const STATE_VERSION: u32 = 15;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

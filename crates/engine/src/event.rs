@@ -3,7 +3,7 @@
 use crate::budget::Patience;
 use crate::causes::Actor;
 use crate::image::Image;
-use crate::life::{Apply, Decide, FaultKind, Found, GroupId, LifeEffect, Pressure, Request, Scope, Switch};
+use crate::life::{Apply, Decide, FaultKind, Found, GroupId, GroupPhase, LifeEffect, Pressure, Request, Scope, Switch};
 use crate::runs::{RunEffect, RunEvent, ServiceId};
 
 /// Something happened.
@@ -28,7 +28,8 @@ pub enum Event {
     Command(Request),
     /// Somebody asked for another target. Answered by one [`LifeEffect::Answer`].
     Switch(Switch),
-    /// The daemon came back, and this is what it knew of a group.
+    /// The daemon came back, and this is what it knew of a group. All of its services are told, too, as they were; a group that is not
+    /// told begins with its initial target.
     FoundGroup {
         /// The group.
         group: GroupId,
@@ -36,8 +37,8 @@ pub enum Event {
         target: u32,
         /// How often its fallback had failed in a row.
         failures: u32,
-        /// Whether it rested: what was to come after that has not been done.
-        rests: bool,
+        /// What it was about. What was to come after a rest has not been done; on its way down it had not asked for its target.
+        phase: GroupPhase,
     },
     /// Everything is to end. What is ending already can only be made to end sooner.
     Shutdown {

@@ -12,7 +12,7 @@ use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::image::Image;
-use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, Pressure, Scope, Switch};
+use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, GroupPhase, Pressure, Scope, Switch};
 use crate::life::{restore_request, restore_service, save_request, save_service};
 use crate::runs::{
     Containment, Pid, RunEvent, RunId, RunRef, StartFailure, Usage, pack_exit, pack_failure, some_pid, unpack_exit,
@@ -96,12 +96,12 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.yes(decide.keep);
             save_actor(&decide.by, &mut writer);
         }
-        Event::FoundGroup { group, target, failures, rests } => {
+        Event::FoundGroup { group, target, failures, phase } => {
             writer.byte(18);
             save_group(*group, &mut writer);
             writer.small(*target);
             writer.small(*failures);
-            writer.yes(*rests);
+            writer.byte(phase.code());
         }
         Event::Pressure(pressure) => {
             writer.byte(21);
@@ -181,7 +181,7 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             group: restore_group(reader)?,
             target: reader.small()?,
             failures: reader.small()?,
-            rests: reader.yes()?,
+            phase: reader.coded(GroupPhase::from_code, "a phase of a group")?,
         },
         19 => {
             let id = CommandId(reader.number()?);

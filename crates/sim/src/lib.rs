@@ -15,5 +15,6 @@ pub mod plans;
 pub mod rehearsal;
 pub mod rng;
 pub mod story;
+mod untouched;
 pub mod watch;
 pub mod world;

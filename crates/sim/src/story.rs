@@ -561,7 +561,6 @@ impl Story {
                 (status, self.engine.name(slot).to_string(), survives(&self.engine, slot))
             })
             .collect();
-        let groups = self.shown_groups();
         let next = self.engine.next_run();
         (self.twin, self.candidate) = (None, None);
         self.engine = Engine::new(plans::limits(), next);
@@ -602,26 +601,26 @@ impl Story {
             self.step(Event::Found(Found::anew(service, asked)))?;
             self.watch.begins_anew(&self.engine, service)?;
         }
-        self.find_groups(&groups)?;
+        // Its services have not all come with it, so where a group was counts no more.
         self.step(Event::Resume).map(drop)
     }
 
-    /// What is shown of groups: their names, their targets by name, failures of their fallbacks, and whether they rest.
-    fn shown_groups(&self) -> Vec<(String, String, u32, bool)> {
+    /// What is shown of groups: their names, their targets by name, failures of their fallbacks, and what they are about.
+    fn shown_groups(&self) -> Vec<(String, String, u32, GroupPhase)> {
         let named = |status: GroupStatus| {
             let group = self.engine.group_description(status.group.slot)?;
             let target = group.target(status.target).name().to_string();
-            Some((group.name().to_string(), target, status.failures, status.phase == GroupPhase::Resting))
+            Some((group.name().to_string(), target, status.failures, status.phase))
         };
         self.engine.groups().filter_map(named).collect()
     }
 
-    fn find_groups(&mut self, shown: &[(String, String, u32, bool)]) -> Result<(), String> {
-        for (name, target, failures, rests) in shown {
+    fn find_groups(&mut self, shown: &[(String, String, u32, GroupPhase)]) -> Result<(), String> {
+        for (name, target, failures, phase) in shown {
             let Some(group) = self.engine.find_group(name) else { continue };
             let target = self.engine.group_description(group.slot).and_then(|group| group.find_target(target));
             if let Some(target) = target {
-                self.step(Event::FoundGroup { group, target, failures: *failures, rests: *rests })?;
+                self.step(Event::FoundGroup { group, target, failures: *failures, phase: *phase })?;
             }
         }
         Ok(())

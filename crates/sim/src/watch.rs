@@ -32,6 +32,7 @@
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
 //! | I32 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 //! | I31 | no plan restarts a service whose run is as the plan says |
+//! | I33 | whom a plan describes as before, in a group that it describes as before, it neither starts nor stops |
 //! | I32 | what has no program runs nothing; it comes true only while somebody has set it, or all that it requires is there |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -48,6 +49,7 @@ use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
 use crate::ladders::{self, Ladders};
+use crate::untouched::Untouched;
 use crate::world::World;
 
 /// Says what does not hold.
@@ -101,6 +103,7 @@ pub struct Watch {
     just_given: bool,
     share: Option<Share>,
     ladders: Ladders,
+    untouched: Untouched,
     /// Groups that have moved with the event that was heard last.
     moved: BTreeSet<u32>,
 }
@@ -167,6 +170,7 @@ impl Watch {
             (Event::Run(RunEvent::Exited { .. } | RunEvent::SpawnFailed { .. }), Some(trial)) => trial.disturbed = true,
             _ => {}
         }
+        self.untouched.hears(engine, event, now);
         if let Some(trial) = &mut self.trial {
             trial.last_run = self.last_run;
         }
@@ -271,6 +275,7 @@ impl Watch {
         (self.over_at, self.kill_at, self.share) = (None, None, None);
         (self.closing_since, self.just_given) = (None, false);
         self.ladders.forget();
+        self.untouched.forget();
         self.counted.clear();
         self.standing.clear();
         self.places.clear();
@@ -580,6 +585,10 @@ impl Watch {
             );
         }
 
+        // Somebody who asks for things during a trial may have led a group elsewhere.
+        let touched = self.trial.as_ref().filter(|trial| trial.seen && !trial.disturbed).map(|trial| &trial.touched);
+        let is_left = self.untouched.moved(engine, slot, touched);
+        is_left.map_err(|what| format!("I33: {name}: {what}"))?;
         let status = engine.status(slot).ok_or("I8: nobody moved")?;
         let description = engine.description(slot).ok_or("I8: nobody moved")?;
         self.phases.insert(slot, (transition.to, status.until));
@@ -733,17 +742,15 @@ impl Watch {
         }
         // Everything may end for want of somebody essential whom an earlier roll-back has blocked: then nobody is left out.
         if let (RootKind::RolledBack { .. }, Some(trial), false) = (root, &self.trial, engine.is_closing()) {
-            // A group that sets out again puts down what somebody started beside its target.
             // Who goes because of another one goes because of one that it touched.
             let is_led = !matches!(cause, Cause::Asked | Cause::Removed | Cause::Redescribed);
             // What the change brought goes with it, whoever had started it by then.
             let is_new = cause == Cause::Removed && engine.plan().is_some_and(|former| former.find(name).is_none());
             // A run that the roll-back began: of two groups whose members conflict, one has to give way.
             let is_of_it = engine.status(slot).is_some_and(|status| status.run > trial.last_run);
-            let is_beside = is_beside_its_target(engine, slot);
             // Who was kept for one that goes all the same goes after it.
             let has_lost = cause == Cause::Asked && has_lost_its_user(engine, trial, slot, &mut BTreeSet::new());
-            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_of_it || is_beside || has_lost;
+            let is_excused = trial.disturbed || !trial.seen || is_led || is_new || is_of_it || has_lost;
             let touched = is_excused || trial.touched.contains(&slot);
             hold!(touched, "I30", "{name} is ended by a roll-back ({cause:?}), and the change had not touched it");
         }

@@ -39,7 +39,8 @@ pub(super) struct Plan {
 
 /// Put another plan in force, on trial
 ///
-/// What it does not touch keeps its run. When something that it touches fails, or not everything is up in time, the former plan is in
+/// What it does not touch keeps its run, or stays down: who was stopped or has failed is not started by a plan that describes him as
+/// before (`verger start NAME` does that). When something that it touches fails, or not everything is up in time, the former plan is in
 /// force again. It is kept when everything that it touches has been up for as long as its plan calls healthy (`healthy_after`);
 /// with `--confirm`, when somebody says so: `verger confirm`. The exit status is 0 when it is kept or waits to be confirmed, 1 when it
 /// was rolled back. The plan's file is not changed: a daemon that is started anew has the plan that it is started with.

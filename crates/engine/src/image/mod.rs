@@ -28,6 +28,7 @@ pub use groups::GROUPS_MAX;
 pub use keys::{Key, changed_keys, needs_another_run, told_keys};
 pub use layout::{IMAGE_BYTES_MAX, MAGIC, VERSION};
 pub use parts::{ChangedPart, Edit, PartKind, changed_parts};
+pub(crate) use parts::{same_group, same_target};
 pub use plan::*;
 pub use verify::{COMMANDS_MAX, CONNECTIONS_MAX, EDGES_MAX, IMAGES_MAX, ImageError, SERVICES_MAX};
 pub use view::{

@@ -194,15 +194,25 @@ fn keys_of_group(a: &GroupView<'_>, b: &GroupView<'_>) -> [Same; 6] {
         let of_a = a.last_resort().map(|step| step_by_name(image_a, &step));
         of_a.eq(b.last_resort().map(|step| step_by_name(image_b, &step)))
     };
-    let fallback = |group: &GroupView<'_>| group.fallback().map(|at| group.target(at).name().to_owned());
+    let (fallback_a, fallback_b) = (a.fallback().map(|at| a.target(at)), b.fallback().map(|at| b.target(at)));
     [
         ("initial_target", a.target(a.initial()).name() == b.target(b.initial()).name()),
-        ("fallback_target", fallback(a) == fallback(b)),
+        ("fallback_target", fallback_a.map(|it| it.name()) == fallback_b.map(|it| it.name())),
         ("fallback_attempts", a.fallback_attempts() == b.fallback_attempts()),
         ("fallback_delay", a.fallback_delay() == b.fallback_delay()),
         ("fallback_healthy_after", a.fallback_healthy_after() == b.fallback_healthy_after()),
         ("last_resort", last_resort),
     ]
+}
+
+/// Whether two plans say the same of a group, beside its targets.
+pub(crate) fn same_group(a: &GroupView<'_>, b: &GroupView<'_>) -> bool {
+    keys_of_group(a, b).iter().all(|(_, same)| *same)
+}
+
+/// Whether two plans say the same of a target; what its services are like, those say.
+pub(crate) fn same_target(a: &TargetView<'_>, b: &TargetView<'_>) -> bool {
+    keys_of_target((a.image(), a), (b.image(), b)).iter().all(|(_, same)| *same)
 }
 
 /// Targets know all their members, what they list, include and pull, and which of them they need.

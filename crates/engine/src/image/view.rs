@@ -701,7 +701,7 @@ pub struct GroupView<'i> {
 
 impl<'i> GroupView<'i> {
     /// The image that it is in.
-    pub(super) fn image(&self) -> &'i Image {
+    pub fn image(&self) -> &'i Image {
         self.image
     }
 
@@ -797,6 +797,16 @@ impl<'i> TargetView<'i> {
     pub fn members(&self) -> impl Iterator<Item = u32> + use<'i> {
         let target = *self;
         (0..self.len()).map(move |at| target.member(at))
+    }
+
+    /// The image that it is in.
+    pub(super) fn image(&self) -> &'i Image {
+        self.image
+    }
+
+    /// Whether it has a member of this name.
+    pub(crate) fn has_named(&self, name: &str) -> bool {
+        self.image.find(name).is_some_and(|member| self.has(member))
     }
 
     /// Whether it has this member.

@@ -105,7 +105,7 @@ impl Life {
         if self.mode == Mode::Finding {
             self.mode = Mode::Serving;
             let root = self.root(RootKind::Revival);
-            self.set_out_all(images, root);
+            self.set_out_again(images, root);
             self.part_those_in_conflict(root);
             self.roots.release(root);
         }

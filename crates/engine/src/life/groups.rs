@@ -13,6 +13,7 @@
 //! Where a target fails the group goes to its fallback; where that fails too, to it again after a rest, as often as the plan says;
 //! then its last resort (`resort.rs`). So every switch ends in some target, or in the end of everything.
 
+mod plans;
 mod resort;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,10 @@ mod way;
 use alloc::vec::Vec;
 
 use super::phase::{Asked, Phase, PhaseKind, Sequel, Want};
-use super::plan::Taking;
-use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Scope, Why};
+use super::{CommandId, END, Life, LifeEffect, Mode, Outcome, Why};
 use crate::causes::{Actor, Cause, Root, RootId, RootKind};
 use crate::code::coded_enum;
-use crate::image::{GroupView, Image};
+use crate::image::GroupView;
 use crate::images::{Home, Images};
 use crate::runs::Runs;
 use crate::time::{Moment, Span};
@@ -52,6 +52,17 @@ coded_enum! {
         Failed = 3, "failed";
         /// Its fallback has failed, and is tried again at a time.
         Resting = 4, "resting";
+    }
+}
+
+coded_enum! {
+    /// Whom a group asks for when what goes has gone.
+    pub(super) enum Course {
+        /// All of its target: somebody or something has sent it there.
+        There = 0, "there";
+        /// Whom a plan has made a member of the target that it has. The others are as they are, also those that somebody has stopped
+        /// and those that have failed.
+        Onward = 1, "onward";
     }
 }
 
@@ -143,6 +154,7 @@ pub(super) struct Group {
     pub(super) caller: Option<Caller>,
     /// The answer to the last key.
     pub(super) answered: Option<(u128, Outcome)>,
+    pub(super) course: Course,
     /// To set out for its target, by a plan: that is told one after the other, so that what a step says does not grow with their number.
     pub(super) sets_out: bool,
     pub(super) ripe: bool,
@@ -154,23 +166,21 @@ pub(super) struct Groups {
     pub(super) places: Vec<Group>,
     /// How many of them are ripe.
     pub(super) ripe: u32,
-    /// Where groups were before the change that is on trial: their records in the former plan, and their targets.
-    pub(super) before: Vec<(u32, u32)>,
+    /// Where groups were before the change that is on trial.
+    pub(super) before: Vec<WasAt>,
+}
+
+/// Where a group was before the change that is on trial.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WasAt {
+    /// Its record in the former plan.
+    pub(super) record: u32,
+    pub(super) target: u32,
+    /// The number of the event that had sent it there.
+    pub(super) sent: u64,
 }
 
 impl Groups {
-    /// Notes where all groups are, before a change that may be rolled back.
-    pub(super) fn note_targets(&mut self) {
-        self.before.clear();
-        let placed = self.places.iter().filter_map(|place| Some((place.home?.record, place.target)));
-        self.before.extend(placed);
-    }
-
-    /// Where the group that a record of the former plan describes was.
-    fn target_before(&self, record: u32) -> Option<u32> {
-        self.before.iter().find(|(noted, _)| *noted == record).map(|(_, target)| *target)
-    }
-
     pub(super) fn new(room: u32) -> Groups {
         Groups { places: Vec::with_capacity(room as usize), ripe: 0, before: Vec::with_capacity(room as usize) }
     }
@@ -184,14 +194,10 @@ impl Groups {
         }
     }
 
-    /// All are to set out for the targets they have.
-    pub(super) fn mark_to_set_out(&mut self) {
-        for at in 0..self.places.len() {
-            if self.places[at].home.is_some() {
-                self.places[at].sets_out = true;
-                self.ripen(at as u32);
-            }
-        }
+    /// One is to set out for the target it has.
+    pub(super) fn mark_to_set_out(&mut self, at: u32) {
+        self.places[at as usize].sets_out = true;
+        self.ripen(at);
     }
 
     /// One that is ripe: first those that set out, for nobody asks before.
@@ -208,167 +214,6 @@ impl Groups {
 }
 
 impl Life {
-    // ── plans ───────────────────────────────────────────────────────────────────────────────────────────────────
-
-    /// How many groups there would be with those of an image.
-    pub(super) fn groups_with(&self, images: &Images, image: &Image) -> u32 {
-        let new = (0..image.group_count()).filter(|at| self.find_group(images, image.group(*at).name()).is_none());
-        let present = self.groups.places.iter().filter(|place| place.home.is_some());
-        (present.count() + new.count()) as u32
-    }
-
-    /// A group that somebody else than the change on trial has sent somewhere stays there when that one is rolled back.
-    pub(super) fn forget_targets_of_those_sent(
-        &mut self,
-        images: &Images,
-        former: crate::images::ImageId,
-        change: RootId,
-    ) {
-        let mut before = core::mem::take(&mut self.groups.before);
-        before.retain(|(record, _)| {
-            let name = group_view(images, Home { image: former, record: *record }).name();
-            let place = self.find_group(images, name).map(|at| &self.groups.places[at as usize]);
-            place.is_none_or(|place| place.root == change)
-        });
-        self.groups.before = before;
-    }
-
-    /// Points every group of an image to it, in the place it has or in a new one; its target, by name, stays active.
-    pub(super) fn describe_groups(
-        &mut self,
-        runs: &mut Runs,
-        image: crate::images::ImageId,
-        taking: Taking,
-        root: RootId,
-    ) {
-        let count = runs.images().get(image).map_or(0, Image::group_count);
-        for record in 0..count {
-            let home = Home { image, record };
-            runs.images_mut().retain(image);
-            let view = group_view(runs.images(), home);
-            // Rolled back to, a group is at the target where it was.
-            let before = match taking {
-                Taking::New(_) => None,
-                Taking::Former => self.groups.target_before(record).filter(|target| *target < view.target_count()),
-            };
-            let initial = view.initial();
-            match self.find_group(runs.images(), view.name()) {
-                Some(at) => self.move_group(runs, at, home, before),
-                None => self.settle_group(home, before.unwrap_or(initial), root),
-            }
-        }
-        // A part of a plan leaves the other groups.
-        if taking != Taking::New(Scope::Part) {
-            for at in 0..self.groups.places.len() as u32 {
-                let home = self.groups.places[at as usize].home;
-                if home.is_some_and(|home| home.image != image) {
-                    self.forget_group(runs, at);
-                }
-            }
-        }
-        self.learn_members(runs.images());
-    }
-
-    fn move_group(&mut self, runs: &mut Runs, at: u32, home: Home, before: Option<u32>) {
-        let place = &mut self.groups.places[at as usize];
-        let Some(described) = place.home.replace(home) else { return };
-        let name = group_view(runs.images(), described).target(place.target).name();
-        let view = group_view(runs.images(), home);
-        place.target = before.or(view.find_target(name)).unwrap_or(view.initial());
-        runs.images_mut().release(described.image);
-    }
-
-    fn settle_group(&mut self, home: Home, initial: u32, root: RootId) {
-        self.roots.retain(root);
-        let free = self.groups.places.iter().position(|place| place.home.is_none());
-        let generation = free.map_or(1, |at| self.groups.places[at].generation.wrapping_add(1));
-        let new = Group {
-            generation,
-            home: Some(home),
-            phase: GroupPhase::Complete,
-            target: initial,
-            root,
-            cause: Cause::Asked,
-            since: self.now,
-            until: Moment::NEVER,
-            leaving: 0,
-            at: 0,
-            on: END,
-            failed: END,
-            failures: 0,
-            caller: None,
-            answered: None,
-            sets_out: false,
-            // Of one that was forgotten in the same step, it is counted still.
-            ripe: free.is_some_and(|at| self.groups.places[at].ripe),
-        };
-        match free {
-            Some(at) => self.groups.places[at] = new,
-            None => self.groups.places.push(new),
-        }
-    }
-
-    /// There are no groups any more.
-    pub(super) fn forget_groups(&mut self, runs: &mut Runs) {
-        for at in 0..self.groups.places.len() as u32 {
-            if self.groups.places[at as usize].home.is_some() {
-                self.forget_group(runs, at);
-            }
-        }
-        self.learn_members(runs.images());
-    }
-
-    fn forget_group(&mut self, runs: &mut Runs, at: u32) {
-        self.timers.set(self.group_key(at), Moment::NEVER);
-        let place = &mut self.groups.places[at as usize];
-        if let Some(home) = place.home.take() {
-            runs.images_mut().release(home.image);
-        }
-        let root = place.root;
-        // Who waits for it has to be told still.
-        self.groups.ripen(at);
-        self.ripen_resting(at);
-        self.roots.release(root);
-        for slot in &mut self.slots {
-            if slot.leaves == at {
-                slot.leaves = END;
-            }
-        }
-    }
-
-    /// Finds out which services are members of which group.
-    fn learn_members(&mut self, images: &Images) {
-        for slot in &mut self.slots {
-            slot.group = END;
-        }
-        for at in 0..self.groups.places.len() as u32 {
-            let Some(home) = self.groups.places[at as usize].home else { continue };
-            let view = group_view(images, home);
-            for target in 0..view.target_count() {
-                let target = view.target(target);
-                for member in target.members() {
-                    if let Some(slot) = self.slot_of(images, Home { record: member, ..home }) {
-                        self.slots[slot as usize].group = at;
-                    }
-                }
-            }
-        }
-    }
-
-    /// Every group goes (again) to the target it has: after a plan, whose members may be others now.
-    pub(super) fn set_out_all(&mut self, images: &Images, root: RootId) {
-        self.groups.mark_to_set_out();
-        for place in &mut self.groups.places {
-            if place.home.is_some() {
-                place.cause = Cause::Asked;
-                let before = core::mem::replace(&mut place.root, root);
-                self.roots.retain(root);
-                self.roots.release(before);
-            }
-        }
-        self.let_go_all(images, root);
-    }
-
     // ── commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
     /// Takes a request to switch.
@@ -854,7 +699,14 @@ impl Life {
     }
 
     /// What was known of a group before the daemon's own end. Ignored when not coming back.
-    pub(crate) fn found_group(&mut self, runs: &mut Runs, group: GroupId, target: u32, failures: u32, rests: bool) {
+    pub(crate) fn found_group(
+        &mut self,
+        runs: &mut Runs,
+        group: GroupId,
+        target: u32,
+        failures: u32,
+        phase: GroupPhase,
+    ) {
         let Some(place) = self.groups.places.get_mut(group.slot as usize) else { return };
         let Some(home) = place.home.filter(|_| self.mode == Mode::Finding && place.generation == group.generation)
         else {
@@ -863,10 +715,9 @@ impl Life {
         if target < group_view(runs.images(), home).target_count() {
             place.target = target;
             place.failures = failures;
-            if rests {
-                // It sets out anew, and the step that it rested for is put off.
-                place.phase = GroupPhase::Resting;
-            }
+            place.course = Course::Onward;
+            // It sets out anew: the step that it rested for is put off, and whom it has not asked for yet it asks for.
+            place.phase = phase;
         }
     }
 }

@@ -233,6 +233,8 @@ struct Slot {
     group: u32,
     /// The group whose switch waits for the end of its run.
     leaves: u32,
+    /// A plan has brought it to the target of its group, which is to ask for it.
+    comes: bool,
     /// First of the commands that wait for it.
     first_command: u32,
     /// The next ripe slot, or one of the two marks below.
@@ -243,6 +245,8 @@ struct Slot {
     redescribed: bool,
     /// And so that what others have from its former run is not what it would write.
     rewrites: bool,
+    /// It has failed because of the change that is being rolled back.
+    tried_in_vain: bool,
     /// The change on trial moves it.
     touched: bool,
     /// What is asked for when the change on trial is rolled back.

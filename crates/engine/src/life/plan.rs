@@ -177,13 +177,12 @@ impl Life {
         self.rebuild_graph(runs.images());
         if scope != Scope::Found {
             // What a target has or pulls from now on is not put down for having been pulled by others until now.
-            self.groups.mark_to_set_out();
             self.keep_what_stays(runs.images());
         }
         self.spread_anew(root);
         if scope != Scope::Found {
             self.renew(runs, root);
-            self.set_out_all(runs.images(), root);
+            self.let_go_all(runs.images(), root);
             self.part_those_in_conflict(root);
         }
         removed
@@ -299,11 +298,13 @@ impl Life {
             taken: false,
             group: END,
             leaves: END,
+            comes: false,
             first_command: END,
             next_ripe: UNLISTED,
             mark: 0,
             redescribed: false,
             rewrites: false,
+            tried_in_vain: false,
             touched: false,
             before: AskedBefore { asked: Asked::Down, taken: false },
         };

@@ -2,7 +2,7 @@
 
 use super::closing::Haste;
 use super::command::{Entry, EntryState, Remembered};
-use super::groups::{Caller, Group, GroupPhase, TargetFailure, group_view};
+use super::groups::{Caller, Course, Group, GroupPhase, TargetFailure, WasAt, group_view};
 use super::pace::{Hold, Pressure, Resource};
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Sequel, Verb, Want};
 use super::trial::{Trial, TrialStage};
@@ -221,7 +221,8 @@ impl Life {
         // It is ripe between steps while a group is on its way.
         writer.yes(trial.ripe);
         writer.small(self.groups.before.len() as u32);
-        for (record, target) in &self.groups.before {
+        for WasAt { record, target, sent } in &self.groups.before {
+            writer.number(*sent);
             writer.small(*record);
             writer.small(*target);
         }
@@ -248,7 +249,8 @@ impl Life {
             return Err(bad("the number of groups"));
         }
         for _ in 0..noted {
-            self.groups.before.push((reader.small()?, reader.small()?));
+            let (sent, record, target) = (reader.number()?, reader.small()?, reader.small()?);
+            self.groups.before.push(WasAt { record, target, sent });
         }
         self.timers.set(self.trial_key(), reader.moment()?);
         Ok(())
@@ -360,6 +362,7 @@ fn save_slot(slot: &Slot, writer: &mut Writer<'_>) {
     writer.yes(slot.taken);
     writer.small(slot.group);
     writer.small(slot.leaves);
+    writer.yes(slot.comes);
     writer.small(slot.first_command);
     writer.small(slot.mark);
     writer.yes(slot.touched);
@@ -410,11 +413,13 @@ fn restore_slot(reader: &mut Reader<'_>, runs: &Runs, slots: u32) -> Result<Slot
         taken: reader.yes()?,
         group: reader.small()?,
         leaves: reader.small()?,
+        comes: reader.yes()?,
         first_command: reader.small()?,
         next_ripe: UNLISTED,
         mark: reader.small()?,
         redescribed: false,
         rewrites: false,
+        tried_in_vain: false,
         touched: reader.yes()?,
         before: AskedBefore { asked: reader.coded(Asked::from_code, "what was asked")?, taken: reader.yes()? },
     })
@@ -518,6 +523,7 @@ fn save_group(group: &Group, writer: &mut Writer<'_>) {
     writer.byte(cause);
     writer.small(x);
     writer.small(y);
+    writer.byte(group.course.code());
     writer.yes(group.sets_out);
 }
 
@@ -553,6 +559,7 @@ fn restore_group(reader: &mut Reader<'_>, runs: &Runs) -> Result<Group, ReadErro
         },
         answered: if reader.yes()? { Some((reader.wide()?, restore_outcome(reader)?)) } else { None },
         cause: Cause::unpack(reader.byte()?, reader.small()?, reader.small()?).ok_or(bad("a cause"))?,
+        course: reader.coded(Course::from_code, "a course")?,
         sets_out: reader.yes()?,
         ripe: false,
     })

@@ -212,13 +212,15 @@ impl Life {
     }
 
     /// What a plan describes otherwise now, and so that a run has to be another one, comes anew, and with it all running services
-    /// that require it; what had failed of the former description is tried again. Who is done runs again only if others read what
+    /// that require it; what had failed of the former description is tried again, and what has failed of a change that is rolled back.
+    /// Who is done runs again only if others read what
     /// it would write now: they wait for that.
     pub(super) fn renew(&mut self, runs: &Runs, root: RootId) {
         for slot in 0..self.slots.len() as u32 {
             let service = &mut self.slots[slot as usize];
             let is_other = core::mem::take(&mut service.redescribed);
             let rewrites = core::mem::take(&mut service.rewrites);
+            let tried_in_vain = core::mem::take(&mut service.tried_in_vain);
             if service.want != Want::Up {
                 continue;
             }
@@ -227,6 +229,8 @@ impl Life {
             let is_put_off = matches!(service.phase, Phase::Failed(_) | Phase::Resting { .. });
             if is_other && is_put_off {
                 self.set_want(slot, Want::Again, Why { cause: Cause::Redescribed, root });
+            } else if tried_in_vain {
+                self.set_want(slot, Want::Again, Why { cause: Cause::Asked, root });
             } else if is_live && has_other_run || rewrites && service.phase == Phase::Done {
                 self.again_with_users(slot, Cause::Redescribed, root);
             }

@@ -158,10 +158,10 @@ impl Life {
         if let Some(former) = former {
             runs.images_mut().retain(former);
         }
-        self.groups.note_targets();
         for slot in &mut self.slots {
             slot.before = AskedBefore { asked: slot.asked, taken: slot.taken };
         }
+        self.note_before_trial(runs.images());
         let root = self.root(RootKind::Plan { by: apply.by });
         self.trial = Some(Trial {
             former,
@@ -408,6 +408,9 @@ impl Life {
         if let Some((former, change)) = former.zip(trial.map(|trial| trial.root)) {
             runs.images_mut().retain(former);
             self.forget_targets_of_those_sent(runs.images(), former, change);
+        }
+        for slot in &mut self.slots {
+            slot.tried_in_vain = slot.touched && matches!(slot.phase, Phase::Failed(_));
         }
         let targets = core::mem::take(&mut self.groups.before);
         self.end_trial(runs);

@@ -7,10 +7,12 @@ use alloc::vec::Vec;
 use super::*;
 use crate::desk::{Desk, service};
 use crate::event::Event;
+use crate::image::Image;
 use crate::image::{
     Condition, ExitCodes, Group as PlanGroup, Need, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
     Target, WhenDown, plan_of,
 };
+use crate::life::Scope;
 use crate::life::Verb;
 use crate::runs::{Exit, Step};
 use crate::time::Span;
@@ -395,7 +397,10 @@ fn a_plan_that_is_taken_while_a_step_is_waited_for_passes_over_none() {
     let mut desk = last(vec![step(30, RecoveryAction::End)]);
     crashes(&mut desk);
     assert!(desk.said().ends_with("safe resting"));
-    let plan = plan_of(desk.engine.plan().unwrap());
+    let mut plan = plan_of(desk.engine.plan().unwrap());
+    desk.forget().plan_whole(&plan).pass(Span::from_secs(29)).says("planned +0 ~0 -0");
+    // What speaks of the group otherwise is a reason to try all of it again.
+    plan.groups[0].fallback_delay = Span::from_secs(7);
     desk.plan_whole(&plan);
     comes_up(&mut desk, &["brake"]);
     desk.forget();
@@ -415,7 +420,11 @@ fn a_daemon_that_comes_back_while_a_step_is_waited_for_passes_over_none() {
     let (group, target, failures) = (status.group, status.target, status.failures);
     let mut desk = Desk::new(vec![]);
     desk.tell(Event::Plan { image, scope: Scope::Found, by: Actor::default() });
-    desk.tell(Event::FoundGroup { group, target, failures, rests: true }).tell(Event::Resume);
+    for name in ["bus", "brake"] {
+        let asked = crate::life::Found::anew(desk.engine.find(name).unwrap(), true);
+        desk.tell(Event::Found(asked));
+    }
+    desk.tell(Event::FoundGroup { group, target, failures, phase: GroupPhase::Resting }).tell(Event::Resume);
     comes_up(&mut desk, &["bus", "brake"]);
     desk.forget();
     crashes(&mut desk);

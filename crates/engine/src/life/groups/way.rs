@@ -7,7 +7,7 @@
 
 use super::super::phase::{Asked, Phase, PhaseKind, Want};
 use super::super::{END, Life, LifeEffect, Why};
-use super::{Group, GroupPhase, group_view};
+use super::{Course, Group, GroupPhase, group_view};
 use crate::causes::{Cause, RootId};
 use crate::image::EdgeKind;
 use crate::images::{Home, Images};
@@ -22,19 +22,28 @@ impl Life {
             // A switch that is given up needs nothing kept any more.
             self.keep_no_more();
         }
+        self.groups.places[at as usize].course = Course::There;
         self.head_for(runs.images(), at, home, target, root);
         self.ask_no_more(runs.images(), at, home);
         self.keep_what_stays(runs.images());
         self.let_go(runs.images(), at, home, root);
     }
 
-    /// All groups that set out let go at once, so that none puts down what another one keeps.
-    pub(super) fn let_go_all(&mut self, images: &Images, root: RootId) {
-        self.slots.iter_mut().for_each(|slot| slot.leaves = END);
+    /// All groups that set out let go at once, so that none puts down what another one keeps. What a plan has taken out of a target
+    /// is asked for no more already; a group that begins asks for nothing else than its target.
+    pub(in super::super) fn let_go_all(&mut self, images: &Images, root: RootId) {
+        let sets_out = |life: &Life, at: u32| life.groups.places.get(at as usize).is_some_and(|place| place.sets_out);
+        for slot in 0..self.slots.len() {
+            if sets_out(self, self.slots[slot].leaves) {
+                self.slots[slot].leaves = END;
+            }
+        }
         self.keep_no_more();
         for at in 0..self.groups.places.len() as u32 {
-            self.groups.places[at as usize].leaving = 0;
-            if let Some(home) = self.groups.places[at as usize].home {
+            let place = &mut self.groups.places[at as usize];
+            let Some(home) = place.home.filter(|_| place.sets_out) else { continue };
+            place.leaving = 0;
+            if core::mem::replace(&mut place.course, Course::Onward) == Course::There {
                 self.ask_no_more(images, at, home);
             }
         }
@@ -42,7 +51,8 @@ impl Life {
         // Who was kept, and by whom no longer is not known, is no single group's to let go of.
         let raised = core::mem::take(&mut self.raised);
         for at in 0..self.groups.places.len() as u32 {
-            if let Some(home) = self.groups.places[at as usize].home {
+            let place = &self.groups.places[at as usize];
+            if let Some(home) = place.home.filter(|_| place.sets_out) {
                 self.let_go(images, at, home, root);
             }
         }
@@ -252,11 +262,11 @@ impl Life {
         }
     }
 
-    /// Asks for what the target has: the second phase.
+    /// Asks for what the target has, or for what a plan has brought to it: the second phase.
     pub(super) fn ask_for_target(&mut self, runs: &mut Runs, at: u32, home: Home) {
-        let (target, root) = {
+        let (target, root, course) = {
             let place = &self.groups.places[at as usize];
-            (place.target, place.root)
+            (place.target, place.root, place.course)
         };
         self.roots.retain(root);
         let cause = self.cause_of(at);
@@ -264,7 +274,8 @@ impl Life {
         for number in 0..count {
             let member = group_view(runs.images(), home).target(target).member(number);
             let Some(slot) = self.slot_of(runs.images(), Home { record: member, ..home }) else { continue };
-            if self.slots[slot as usize].asked == Asked::Removed || self.was_stopped_after(slot, root) {
+            let comes = core::mem::take(&mut self.slots[slot as usize].comes) || course == Course::There;
+            if !comes || self.slots[slot as usize].asked == Asked::Removed || self.was_stopped_after(slot, root) {
                 continue;
             }
             self.ask_up_for_now(slot, cause, root);
@@ -285,10 +296,14 @@ impl Life {
 
     /// Whether somebody, or a step of recovery, has put a service down after the event that sent a group on its way: what came last
     /// holds, as it does in the second phase.
-    fn was_stopped_after(&self, slot: u32, sent: RootId) -> bool {
+    pub(super) fn was_stopped_after(&self, slot: u32, sent: RootId) -> bool {
         let service = &self.slots[slot as usize];
-        let event = |root| self.roots.get(root).map_or(0, |root| root.event);
-        service.want == Want::Down && service.taken && event(service.why.root) > event(sent)
+        service.want == Want::Down && service.taken && self.event_of(service.why.root) > self.event_of(sent)
+    }
+
+    /// The number of the event that a root is.
+    pub(super) fn event_of(&self, root: RootId) -> u64 {
+        self.roots.get(root).map_or(0, |root| root.event)
     }
 
     pub(super) fn go_into(&mut self, at: u32, phase: GroupPhase) {

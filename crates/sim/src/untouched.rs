@@ -1,0 +1,131 @@
+//! What a plan leaves as it is: whom it describes as before, in a group that it describes as before, nobody asks for and nobody takes
+//! down because of it. Looked at from outside, so that the engine does not mark its own work.
+
+use std::collections::BTreeSet;
+
+use verger_engine::causes::{Cause, RootKind};
+use verger_engine::image::{ChangedPart, GroupView, Image, PartKind, changed_keys, changed_parts};
+use verger_engine::life::{Apply, GroupPhase, GroupStatus, Scope, Want};
+use verger_engine::time::Moment;
+use verger_engine::{Engine, Event};
+
+/// Who is left as he is by the plan that was taken last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Untouched {
+    /// The number of the event that brought the plan, and when that was: what is older than the daemon's own end has its number still.
+    event: (u64, Moment),
+    slots: BTreeSet<u32>,
+    /// Those of them that somebody asks for; who was only pulled goes with who pulled him.
+    asked: BTreeSet<u32>,
+}
+
+impl Untouched {
+    /// An event is about to be heard.
+    pub(crate) fn hears(&mut self, engine: &Engine, event: &Event, now: Moment) {
+        let (Event::Plan { image, .. } | Event::Apply(Apply { image, .. })) = event else { return };
+        if engine.trial().is_some() {
+            // Refused.
+            return;
+        }
+        if let Event::Plan { scope: Scope::Part | Scope::Found, .. } = event {
+            return self.forget();
+        }
+        let (event, slots) = ((engine.event_number() + 1, now), left_as_they_are(engine, image));
+        let is_asked = |slot: &u32| engine.status(*slot).is_some_and(|status| status.asked);
+        let asked = slots.iter().copied().filter(is_asked).collect();
+        *self = Untouched { event, slots, asked };
+    }
+
+    /// A service has moved. Rolled back, the plan has touched nobody else than those that it had touched.
+    pub(crate) fn moved(&self, engine: &Engine, slot: u32, touched: Option<&BTreeSet<u32>>) -> Result<(), String> {
+        let Some((cause, Some(root))) = engine.why_wanted(slot) else { return Ok(()) };
+        let is_taken = matches!(root.what, RootKind::Plan { .. }) && (root.event, root.at) == self.event;
+        let is_since = root.at >= self.event.1 && root.event > self.event.0;
+        let is_taken_back = matches!(root.what, RootKind::RolledBack { .. }) && is_since;
+        let is_of_it = is_taken || is_taken_back && touched.is_some_and(|touched| !touched.contains(&slot));
+        // Whoever moves with another one, or gives way to one, is led by that one.
+        let is_of_it = is_of_it && cause == Cause::Asked && !engine.is_closing();
+        let Some(status) = engine.status(slot).filter(|_| is_of_it) else { return Ok(()) };
+        let is_left = match status.want {
+            // Later, a switch may have asked for him no more, and a group on its way have kept him until now.
+            Want::Down => engine.event_number() == self.event.0 && self.asked.contains(&slot),
+            Want::Up | Want::Again => self.slots.contains(&slot),
+        };
+        match is_left {
+            true => Err(format!("wanted {} because of a plan that leaves it as it is", status.want)),
+            false => Ok(()),
+        }
+    }
+
+    pub(crate) fn forget(&mut self) {
+        *self = Untouched::default();
+    }
+}
+
+fn left_as_they_are(engine: &Engine, image: &Image) -> BTreeSet<u32> {
+    let is_as_before = |name: &str| {
+        let old = engine.find(name).and_then(|service| engine.description(service.slot));
+        let new = image.find(name).map(|record| image.service(record));
+        old.zip(new).is_some_and(|(old, new)| changed_keys(&old, &new).next().is_none())
+    };
+    let parts = changed_parts(engine.plan(), image);
+    let mut left: BTreeSet<u32> = engine.services().map(|status| status.service.slot).collect();
+    left.retain(|slot| is_as_before(engine.name(*slot)));
+    for status in engine.groups() {
+        let Some(old) = engine.group_description(status.group.slot) else { continue };
+        let new = image.find_group(old.name()).map(|at| image.group(at));
+        let goes_on = new.and_then(|new| goes_on(&status, (&old, &new), &parts, is_as_before)).unwrap_or_default();
+        left.retain(|slot| {
+            let name = engine.name(*slot);
+            !members(&old).contains(name) || goes_on.contains(name)
+        });
+    }
+    // Whoever comes into a group that he was not in may move with it.
+    for new in (0..image.group_count()).map(|at| image.group(at)) {
+        let old = engine.find_group(new.name()).and_then(|group| engine.group_description(group.slot));
+        let were = old.map(|old| members(&old)).unwrap_or_default();
+        left.retain(|slot| {
+            let name = engine.name(*slot);
+            !members(&new).contains(name) || were.contains(name)
+        });
+    }
+    left
+}
+
+/// Of a group that goes on at the target it had: its members, but for those that come to the target or leave it. `None`: it begins, goes
+/// elsewhere, is on its way to a target described otherwise, or has failed, and what is described otherwise may help.
+fn goes_on<'i>(
+    status: &GroupStatus,
+    (old, new): (&GroupView<'i>, &GroupView<'_>),
+    parts: &[ChangedPart],
+    is_as_before: impl Fn(&str) -> bool,
+) -> Option<BTreeSet<&'i str>> {
+    let was = old.target(status.target);
+    let target = new.target(new.find_target(was.name())?);
+    let (before, now) = (names(old, was.members()), names(new, target.members()));
+    let is_same = before == now
+        && names(old, was.needed()) == names(new, target.needed())
+        && was.transition_timeout() == target.transition_timeout()
+        && now.iter().all(|name| is_as_before(name));
+    match status.phase {
+        GroupPhase::Complete | GroupPhase::Starting => {}
+        GroupPhase::Stopping if is_same => {}
+        GroupPhase::Failed | GroupPhase::Resting if is_same && !parts.iter().any(is_about_groups) => {}
+        GroupPhase::Stopping | GroupPhase::Failed | GroupPhase::Resting => return None,
+    }
+    Some(members(old).into_iter().filter(|it| before.contains(it) == now.contains(it)).collect())
+}
+
+/// Whether a difference may be one that gives a target that has failed another chance.
+fn is_about_groups(part: &ChangedPart) -> bool {
+    matches!(part.kind, PartKind::Plan | PartKind::Group | PartKind::Target)
+}
+
+fn names<'i>(group: &GroupView<'i>, numbers: impl Iterator<Item = u32>) -> BTreeSet<&'i str> {
+    let image = group.image();
+    numbers.map(|number| image.service(number).name()).collect()
+}
+
+fn members<'i>(group: &GroupView<'i>) -> BTreeSet<&'i str> {
+    (0..group.target_count()).flat_map(|at| names(group, group.target(at).members())).collect()
+}
