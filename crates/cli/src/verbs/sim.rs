@@ -33,6 +33,9 @@ use crate::words::{self, Clock, Tone};
 ///   slow-stop db 40s                    it ends so late after a signal, or is killed
 ///   camera missing                      its program is not there; at 9s camera present
 ///   camera exits 1 after 5s             each of its runs
+///   camera:path never ready             a condition that is looked at never comes true; also: camera:path false
+///   camera:tcp ready after 3s           so long after its first look
+///   at 5s camera:path true              from then on it is so, and the next look sees it; also: false
 ///   at 3s start NAME                    also: stop, restart, ignore, heed
 ///   at 3s set NAME                      a condition that somebody sets; also: clear
 ///   at 3s switch [GROUP/]TARGET
@@ -46,6 +49,16 @@ use crate::words::{self, Clock, Tone};
 ///   expect ended 0                      the daemon's exit status
 ///   expect reboot                       everything has ended, and the machine is to reboot
 ///   until 60s                           how long it is played
+///
+/// A condition is called after its service and what it looks at, and the next of its kind has a number: `camera:path`,
+/// `camera:path.2`, as `verger status` shows them; what a component of S-CORE is ready with is `NAME:file`. Nothing is looked at in
+/// truth: where the scenario says nothing, it is so at the first look. It is looked at as often and as long as the plan says (`every`,
+/// `within`), and then `on_success` or `on_failure` is done. So with `{ path = "/dev/lidar", within = "5s", on_failure = "start safe" }`
+/// of the service `lidar`:
+///
+///   lidar:path false
+///   at 5100ms expect lidar blocked
+///   at 5100ms expect safe running
 ///
 /// An expectation without `at` is looked at in the end; `within` without `at` counts from the beginning. Without `until`, the end is where nothing is due for 60 s, and an hour
 /// after the last statement at the latest. Exit status: 0 all expectations were met, 1 one was not, 2 the plan or the scenario

@@ -9,6 +9,8 @@ use verger_engine::life::{PhaseKind, Verb};
 use verger_engine::runs::signal_number;
 use verger_engine::time::Span;
 
+use super::probe::is_probe;
+
 /// What a scenario says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -107,9 +109,9 @@ pub enum End {
 /// How the runs of a service behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// It never says that it is ready; a one-shot never ends.
+    /// It never says that it is ready; a one-shot never ends; what a condition looks at is not so.
     NeverReady,
-    /// It says so this long after its program was executed; a one-shot ends then.
+    /// It says so this long after its program was executed; a one-shot ends then; what a condition looks at is so from then on.
     ReadyAfter(Span),
     /// Its program is executed this long after it was ordered.
     SlowStart(Span),
@@ -486,6 +488,9 @@ impl<'t> Line<'t> {
             "crash" => Ok(Action::End { service: self.service()?, how: End::Signal(SIGSEGV) }),
             "exit" => {
                 let service = self.service()?;
+                if let Some(name) = self.condition(service) {
+                    return Err(self.back().ends_by_what_it_sees(name));
+                }
                 Ok(Action::End { service, how: End::Status(self.number("an exit status, 0 to 255")?) })
             }
             "kill" => {
@@ -544,9 +549,40 @@ impl<'t> Line<'t> {
         signal_number(word).ok_or_else(|| self.back().flaw(format!("`{word}` is no signal"), expected))
     }
 
+    /// The name of a service that is a condition which is looked at.
+    fn condition(&self, service: u32) -> Option<&'t str> {
+        let service = self.image.service(service);
+        is_probe(&service).then(|| service.name())
+    }
+
+    /// A complaint about an end that a condition never has: its plan says what follows from those that it has.
+    fn ends_by_what_it_sees(&self, name: &str) -> Flaw {
+        let flaw = self.flaw(format!("`{name}` is a condition: it ends by what it sees"), OF_CONDITION);
+        flaw.hint(format!("write `{name} false` for one that does not come true"))
+    }
+
+    /// The condition of a service that was probably meant where this word stands after the service's name.
+    fn condition_meant(&self, service: &str, word: &str) -> Option<String> {
+        let of_service = |name: &&str| name.strip_prefix(service).is_some_and(|rest| rest.starts_with(':'));
+        let mut conditions = self.image.services().filter(is_probe).map(|it| it.name()).filter(of_service);
+        let meant = match word {
+            "true" | "false" => conditions.next().map(|name| format!("{name} {word}")),
+            kind => conditions.find(|name| name.strip_prefix(service) == Some(&format!(":{kind}"))).map(str::to_owned),
+        };
+        meant.map(|meant| format!("did you mean `{meant}`?"))
+    }
+
     fn manner(&mut self, service: u32) -> Result<Manner, Flaw> {
-        let expected = "`never ready`, `ready after TIME`, `missing`, `present`, or `exits STATUS after TIME`";
-        let first = self.next(expected)?;
+        if let Some(name) = self.condition(service) {
+            return self.manner_of_condition(name);
+        }
+        let (ready, name) = (self.image.service(service).ready(), self.image.service(service).name());
+        let first = self.next(OF_SERVICE)?;
+        let at = self.at - 1;
+        if matches!(ready, Ready::Set | Ready::Needs) {
+            let message = format!("`{name}` is a condition that somebody sets: it has no program that gets ready");
+            return Err(self.back().flaw(message, "a service with a program").hint("write at TIME set NAME"));
+        }
         let manner = match first {
             "never" => {
                 self.expect("ready")?;
@@ -563,25 +599,32 @@ impl<'t> Line<'t> {
                 let after = if self.take("after") { self.time()? } else { Span::from_millis(1) };
                 return Ok(Manner::Exits { status, after });
             }
-            word => return Err(self.back().flaw(format!("`{word}` is no manner of a service"), expected)),
+            word => {
+                let flaw = self.back().flaw(format!("`{word}` is no manner of a service"), OF_SERVICE);
+                return Err(Flaw { hint: self.condition_meant(name, word), ..flaw });
+            }
         };
-        match self.image.service(service).ready() {
-            Ready::Notify | Ready::Fd(_) | Ready::Exit => Ok(manner),
-            Ready::Set | Ready::Needs => {
-                self.at = self.words.iter().position(|(_, word)| *word == first).unwrap_or(0);
-                let name = self.image.service(service).name();
-                let message = format!("`{name}` is a condition that somebody sets: it has no program that gets ready");
-                Err(self.flaw(message, "a service with a program").hint("write at TIME set NAME"))
+        if matches!(ready, Ready::Started | Ready::AliveFor(_)) {
+            self.at = at;
+            let message = format!("`{name}` does not say itself when it is ready");
+            let flaw = self.flaw(message, "`slow-start`, `missing` or `exits`");
+            return Err(flaw.hint("its `ready` in the plan has to be \"notify\", \"fd\" or \"exit\" for that"));
+        }
+        Ok(manner)
+    }
+
+    /// What a condition that is looked at sees.
+    fn manner_of_condition(&mut self, name: &str) -> Result<Manner, Flaw> {
+        match self.next(OF_CONDITION)? {
+            "true" => Ok(Manner::ReadyAfter(Span::ZERO)),
+            "false" => Ok(Manner::NeverReady),
+            "never" => self.expect("ready").map(|()| Manner::NeverReady),
+            "ready" => {
+                self.expect("after")?;
+                self.time().map(Manner::ReadyAfter)
             }
-            Ready::Started | Ready::AliveFor(_) => {
-                self.at = self.words.iter().position(|(_, word)| *word == first).unwrap_or(0);
-                let name = self.image.service(service).name();
-                let flaw = self.flaw(
-                    format!("`{name}` does not say itself when it is ready"),
-                    "`slow-start`, `missing` or `exits`",
-                );
-                Err(flaw.hint("its `ready` in the plan has to be \"notify\", \"fd\" or \"exit\" for that"))
-            }
+            "missing" | "present" | "exits" => Err(self.back().ends_by_what_it_sees(name)),
+            word => Err(self.back().flaw(format!("`{word}` is no manner of a condition"), OF_CONDITION)),
         }
     }
 
@@ -614,6 +657,8 @@ impl<'t> Line<'t> {
     }
 }
 
+const OF_SERVICE: &str = "`never ready`, `ready after TIME`, `missing`, `present`, or `exits STATUS after TIME`";
+const OF_CONDITION: &str = "`true`, `false`, `never ready` or `ready after TIME`";
 const TIME: &str = "a length of time like 200ms, 1.5s or 1h30m";
 const SIGKILL: u8 = 9;
 const SIGSEGV: u8 = 11;
