@@ -88,6 +88,26 @@ fn what_is_not_understood_is_told_with_line_column_and_hint() {
 }
 
 #[test]
+fn all_lines_that_are_not_understood_are_told_in_their_order() {
+    let scenario = "repeat 4/min crash net\nat 2s crash camra\nat 2s crash camera\n\nat 3s explode net now\n# at 4x\ngps never there\n";
+    let places = |err: &str| {
+        let lines = err.lines().filter_map(|line| line.strip_prefix("Error: FILE:"));
+        lines.map(|line| line.split(": ").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (status, out, err) = played("flaws", scenario);
+    assert_eq!((status, out.as_str()), (2, ""), "{err}");
+    assert_eq!(places(&err), ["1:23", "2:13", "5:7", "7:11"], "{err}");
+    assert!(err.ends_with("\nError: FILE has 4 errors\n"), "{err}");
+    // That an end is missing is not said where one is given, and misread.
+    let (_, _, err) = played("until", &format!("{scenario}until 2x\n"));
+    assert_eq!(places(&err), ["2:13", "5:7", "7:11", "8:7"], "{err}");
+    // Nobody reads a thousand of them.
+    let (_, _, err) = played("foreign", &"<p>\n".repeat(1000));
+    assert_eq!(places(&err).len(), 50, "{err}");
+    assert!(err.ends_with("\nError: FILE has 1000 errors\n  950 more are not shown\n"), "{err}");
+}
+
+#[test]
 fn a_rate_of_crashes_is_played_as_often_as_it_says() {
     let (status, out, err) = played("rate", "at 1s switch drive\nrepeat 4/min crash motors\nuntil 61s\n");
     assert_eq!(status, 0, "{out}{err}");

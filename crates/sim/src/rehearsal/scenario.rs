@@ -211,11 +211,13 @@ pub type Near = for<'n> fn(&str, &[&'n str]) -> Option<&'n str>;
 /// Reads a scenario for a plan; `near` helps where a name is not known.
 ///
 /// # Errors
-/// The first thing that is wrong with it.
-pub fn read(text: &str, image: &Image, near: Near) -> Result<Scenario, Flaw> {
+/// What is wrong with it, in the order of its lines: of each the first thing.
+pub fn read(text: &str, image: &Image, near: Near) -> Result<Scenario, Vec<Flaw>> {
     let mut scenario = Scenario { statements: Vec::new(), until: None };
-    let mut start = 0;
-    let mut endless_one: Option<Statement> = None;
+    let mut flaws = Vec::new();
+    let (mut start, mut says_until) = (0, false);
+    // What is missing is missing at its end.
+    let mut endless: Option<Line<'_>> = None;
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let mut reader =
             Line { image, near, text, number, words: words_of(line, start), at: 0, end: start + content(line) };
@@ -224,37 +226,26 @@ pub fn read(text: &str, image: &Image, near: Near) -> Result<Scenario, Flaw> {
             continue;
         }
         if reader.take("until") {
-            let until = reader.time()?;
-            reader.nothing_more()?;
-            if scenario.until.replace(until).is_some() {
-                return Err(reader.back().flaw("`until` stands here a second time", "one `until`"));
-            }
+            says_until = true;
+            flaws.extend(reader.until(&mut scenario.until).err());
             continue;
         }
-        let statement = reader.statement()?;
-        let endless = matches!(statement.when, When::Every { until: None, .. });
-        if endless && endless_one.is_none() {
-            endless_one = Some(statement.clone());
+        match reader.statement() {
+            Ok(statement) => {
+                if matches!(statement.when, When::Every { until: None, .. }) {
+                    endless.get_or_insert(reader);
+                }
+                scenario.statements.push(statement);
+            }
+            Err(flaw) => flaws.push(flaw),
         }
-        scenario.statements.push(statement);
     }
-    if let (Some(endless), None) = (endless_one, scenario.until) {
-        let begins = text.split_inclusive('\n').take(endless.line as usize - 1).map(str::len).sum();
-        let line = text.split_inclusive('\n').nth(endless.line as usize - 1).unwrap_or_default();
-        let reader = Line {
-            image,
-            near,
-            text,
-            number: endless.line,
-            words: words_of(line, begins),
-            at: usize::MAX,
-            end: begins + content(line),
-        };
-        // What is missing is missing at its end.
-        let flaw = reader.flaw("it is repeated without an end", "an end");
-        return Err(flaw.hint("`until 60s` at the end of this line, or on a line of its own for the whole scenario"));
+    if let Some(line) = endless.filter(|_| !says_until) {
+        let flaw = line.flaw("it is repeated without an end", "an end");
+        flaws.push(flaw.hint("`until 60s` at the end of this line, or on a line of its own for the whole scenario"));
+        flaws.sort_by_key(|flaw| flaw.line);
     }
-    Ok(scenario)
+    if flaws.is_empty() { Ok(scenario) } else { Err(flaws) }
 }
 
 /// The length of a line without its comment and what is blank at its end.
@@ -411,6 +402,16 @@ impl<'t> Line<'t> {
             let flaw = self.back().flaw(format!("`{word}` is no phase"), format!("one of {}", words.join(", ")));
             Flaw { hint: near, ..flaw }
         })
+    }
+
+    /// How long the scenario is played: said once.
+    fn until(&mut self, so_far: &mut Option<Span>) -> Result<(), Flaw> {
+        let until = self.time()?;
+        self.nothing_more()?;
+        match so_far.replace(until) {
+            None => Ok(()),
+            Some(_) => Err(self.back().flaw("`until` stands here a second time", "one `until`")),
+        }
     }
 
     fn statement(&mut self) -> Result<Statement, Flaw> {
