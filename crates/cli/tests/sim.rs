@@ -315,11 +315,13 @@ fn what_a_condition_looks_at_is_seen_at_its_next_look() {
 
 #[test]
 fn a_condition_that_is_ended_asks_for_nothing() {
-    for how in ["crash lidar:path", "stop lidar"] {
-        let scenario = format!("lidar:path false\nat 1s {how}\nexpect safe down\nexpect lamp down\n");
+    // Its last look would be in the time that the last one takes to end.
+    let slowly = "at 4950ms stop lidar\nslow-stop lidar:path 150ms";
+    for (how, played) in [("at 1s crash lidar:path", "1s"), ("at 1s stop lidar", "1s"), (slowly, "5.1s")] {
+        let scenario = format!("lidar:path false\n{how}\nexpect safe down\nexpect lamp down\n");
         let (status, out, err) = rehearsed("ended", LIDAR, &scenario, &[]);
         assert_eq!(status, 0, "{out}{err}");
-        assert!(out.ends_with("1s played; 2 expectations met\n"), "{out}");
+        assert!(out.ends_with(&format!("\n{played} played; 2 expectations met\n")), "{out}");
     }
 }
 
