@@ -88,6 +88,26 @@ fn what_is_not_understood_is_told_with_line_column_and_hint() {
 }
 
 #[test]
+fn all_lines_that_are_not_understood_are_told_in_their_order() {
+    let scenario = "repeat 4/min crash net\nat 2s crash camra\nat 2s crash camera\n\nat 3s explode net now\n# at 4x\ngps never there\n";
+    let places = |err: &str| {
+        let lines = err.lines().filter_map(|line| line.strip_prefix("Error: FILE:"));
+        lines.map(|line| line.split(": ").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (status, out, err) = played("flaws", scenario);
+    assert_eq!((status, out.as_str()), (2, ""), "{err}");
+    assert_eq!(places(&err), ["1:23", "2:13", "5:7", "7:11"], "{err}");
+    assert!(err.ends_with("\nError: FILE has 4 errors\n"), "{err}");
+    // That an end is missing is not said where one is given, and misread.
+    let (_, _, err) = played("until", &format!("{scenario}until 2x\n"));
+    assert_eq!(places(&err), ["2:13", "5:7", "7:11", "8:7"], "{err}");
+    // Nobody reads a thousand of them.
+    let (_, _, err) = played("foreign", &"<p>\n".repeat(1000));
+    assert_eq!(places(&err).len(), 50, "{err}");
+    assert!(err.ends_with("\nError: FILE has 1000 errors\n  950 more are not shown\n"), "{err}");
+}
+
+#[test]
 fn a_rate_of_crashes_is_played_as_often_as_it_says() {
     let (status, out, err) = played("rate", "at 1s switch drive\nrepeat 4/min crash motors\nuntil 61s\n");
     assert_eq!(status, 0, "{out}{err}");
@@ -238,4 +258,122 @@ fn somebody_ignores_a_service_and_heeds_it_again() {
     let scenario = "at 1s ignore a\nat 2s crash a\nat 3s expect a failed\nat 4s heed a\nat 5s expect a running\n";
     let (status, out, err) = rehearsed("ignored", plan, scenario, &[]);
     assert_eq!(status, 0, "{out}{err}");
+}
+
+/// A lidar that starts when its device is there; else there is something safe.
+const LIDAR: &str = "[service.lidar]\ncommand = \"lidar\"\n\
+    conditions = [{ path = \"/dev/lidar\", every = \"300ms\", within = \"5s\", on_failure = \"start safe\", \
+    on_success = \"start lamp\" }]\n\
+    [service.safe]\ncommand = \"safe\"\nautostart = false\n\
+    [service.lamp]\ncommand = \"lamp\"\nautostart = false\n";
+
+/// When the service of a line came to be so.
+fn time_of<'o>(out: &'o str, service: &str, change: &str) -> &'o str {
+    let is = |line: &&str| line.split_whitespace().nth(1) == Some(service) && line.contains(change);
+    let line = out.lines().find(is).unwrap_or_else(|| panic!("no {change} of {service}: {out}"));
+    line.split_whitespace().next().unwrap()
+}
+
+#[test]
+fn a_condition_is_so_at_its_first_look_where_nothing_is_said() {
+    let (status, out, err) =
+        rehearsed("so", LIDAR, "expect lidar running\nexpect lamp running\nexpect safe down\n", &[]);
+    assert_eq!(status, 0, "{out}{err}");
+    assert_eq!(time_of(&out, "lidar:path", "-> done"), "+0.002", "{out}");
+}
+
+#[test]
+fn a_condition_that_never_comes_true_fails_when_its_time_is_over_and_does_what_its_plan_says() {
+    for manner in ["false", "never ready", "ready after 5001ms"] {
+        let scenario = format!(
+            "lidar:path {manner}\nat 5100ms expect lidar blocked\nat 5100ms expect safe running\nexpect lamp down\n"
+        );
+        let (status, out, err) = rehearsed("never", LIDAR, &scenario, &[]);
+        assert_eq!(status, 0, "{manner}: {out}{err}");
+        assert!(out.contains("starting: a condition of lidar (lidar:path) asked to start it"), "{out}");
+        assert_eq!(time_of(&out, "safe", "-> starting"), "+5.001", "{out}");
+        assert_eq!(time_of(&out, "lidar:path", "starting -> failed"), "+5.002", "{out}");
+    }
+}
+
+#[test]
+fn what_a_condition_looks_at_is_seen_at_its_next_look() {
+    for (scenario, done, played) in [
+        ("lidar:path ready after 1s", "+1.202", "1.2s"),
+        ("lidar:path ready after 4900ms", "+5.002", "5s"),
+        ("lidar:path false\nat 1s lidar:path true", "+1.202", "1.2s"),
+        ("lidar:path ready after 2s\nat 1s lidar:path true", "+1.202", "1.2s"),
+        ("lidar:path ready after 2s\nat 1s lidar:path false\nat 3s lidar:path true", "+3.002", "3s"),
+        ("at 0s lidar:path false\nat 1s stop lidar\nat 2s lidar:path true\nat 3s start lidar", "+3.002", "3s"),
+    ] {
+        let (status, out, err) = rehearsed("next", LIDAR, &format!("{scenario}\nexpect lamp running\n"), &[]);
+        assert_eq!((status, time_of(&out, "lidar:path", "-> done")), (0, done), "{scenario}: {out}{err}");
+        // What it would have waited for is not waited for.
+        assert!(out.ends_with(&format!("\n{played} played; 1 expectation met\n")), "{out}");
+    }
+}
+
+#[test]
+fn a_condition_that_is_ended_asks_for_nothing() {
+    // Its last look would be in the time that the last one takes to end.
+    let slowly = "at 4950ms stop lidar\nslow-stop lidar:path 150ms";
+    for (how, played) in [("at 1s crash lidar:path", "1s"), ("at 1s stop lidar", "1s"), (slowly, "5.1s")] {
+        let scenario = format!("lidar:path false\n{how}\nexpect safe down\nexpect lamp down\n");
+        let (status, out, err) = rehearsed("ended", LIDAR, &scenario, &[]);
+        assert_eq!(status, 0, "{out}{err}");
+        assert!(out.ends_with(&format!("\n{played} played; 2 expectations met\n")), "{out}");
+    }
+}
+
+#[test]
+fn what_is_looked_at_once_is_so_or_not_and_what_has_no_end_goes_on() {
+    let plan = "[service.a]\ncommand = \"a\"\nconditions = [{ variable = \"HOME\" }]\n\
+                [service.b]\ncommand = \"b\"\nconditions = [{ command = \"c\", within = \"forever\", timeout = \"1s\" }]\n";
+    let scenario = "a:variable ready after 1s\nb:command false\nat 90s expect a blocked\nat 90s expect b waiting\n\
+                    at 90s b:command true\nexpect b running\n";
+    let (status, out, err) = rehearsed("once", plan, scenario, &[]);
+    assert_eq!(status, 0, "{out}{err}");
+}
+
+#[test]
+fn what_a_component_of_score_is_ready_with_is_looked_at_too() {
+    let plan = r#"{ "schema_version": 1, "initial_run_target": "Drive", "fallback_run_target": { "depends_on": [] },
+        "run_targets": { "Drive": { "depends_on": ["map"] } }, "components": { "map": {
+        "component_properties": { "binary_name": "map", "application_profile": { "application_type": "Native" },
+        "ready_condition": { "file_state": { "file_path": "/run/map", "polling_interval": 0.02 } } },
+        "deployment_config": { "ready_timeout": 0.3, "sandbox": { "uid": 0, "gid": 0 } } } } }"#;
+    let (status, out, err) = rehearsed("score", plan, "map:file false\nexpect map down\n", &[]);
+    assert_eq!(status, 0, "{out}{err}");
+    assert_eq!(time_of(&out, "map:file", "starting -> failed"), "+0.303", "{out}");
+    let (status, out, err) = rehearsed("score-late", plan, "map:file ready after 110ms\nexpect map running\n", &[]);
+    assert_eq!(status, 0, "{out}{err}");
+    assert_eq!(time_of(&out, "map:file", "-> done"), "+0.123", "{out}");
+}
+
+#[test]
+fn what_makes_no_sense_of_a_condition_is_told_with_a_hint() {
+    let plan = format!("{LIDAR}[service.gps]\ncommand = \"gps\"\nconditions = [{{ set = \"map\" }}]\n");
+    for (scenario, said, hint) in [
+        ("lidar:path tru", ":1:12: `tru` is no manner of a condition, expected `true`, `false`, `never ready` or", ""),
+        (
+            "lidar:path missing",
+            ":1:12: `lidar:path` is a condition: it ends by what it sees",
+            "write `lidar:path false`",
+        ),
+        (
+            "lidar:path exits 1",
+            ":1:12: `lidar:path` is a condition: it ends by what it sees",
+            "write `lidar:path false`",
+        ),
+        ("at 1s exit lidar:path 1", ":1:12: `lidar:path` is a condition", "write `lidar:path false`"),
+        ("lidar true", ":1:7: `true` is no manner of a service", "did you mean `lidar:path true`?"),
+        ("lidar path false", ":1:7: `path` is no manner of a service", "did you mean `lidar:path`?"),
+        ("lidar:pth false", ":1:1: `lidar:pth` is neither a statement nor a service", "did you mean `lidar:path`?"),
+        ("map true", ":1:5: `map` is a condition that somebody sets", "write at TIME set NAME"),
+        ("gps:set false", ":1:9: `gps:set` is a condition that somebody sets", "write at TIME set NAME"),
+    ] {
+        let (status, out, err) = rehearsed("sense", &plan, &format!("{scenario}\n"), &[]);
+        assert_eq!((status, out.as_str()), (2, ""), "{scenario}: {err}");
+        assert!(err.contains(said) && err.contains(hint), "{scenario}: {err}");
+    }
 }

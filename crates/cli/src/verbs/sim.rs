@@ -9,6 +9,7 @@ use verger_engine::causes;
 use verger_engine::image::Image;
 use verger_engine::life::{Outcome, TargetFailure};
 use verger_engine::time::Span;
+use verger_plan::COMPLAINTS_MAX;
 use verger_sim::rehearsal::scenario::{self, Action, Expectation, Flaw, Scenario, Statement};
 use verger_sim::rehearsal::{self, BEGINNING, Outcomes, Scene, Told};
 use verger_wire::message::{Cause, CauseKind, Error};
@@ -33,6 +34,9 @@ use crate::words::{self, Clock, Tone};
 ///   slow-stop db 40s                    it ends so late after a signal, or is killed
 ///   camera missing                      its program is not there; at 9s camera present
 ///   camera exits 1 after 5s             each of its runs
+///   camera:path never ready             a condition that is looked at never comes true; also: camera:path false
+///   camera:tcp ready after 3s           so long after its first look
+///   at 5s camera:path true              from then on it is so, and the next look sees it; also: false
 ///   at 3s start NAME                    also: stop, restart, ignore, heed
 ///   at 3s set NAME                      a condition that somebody sets; also: clear
 ///   at 3s switch [GROUP/]TARGET
@@ -46,6 +50,16 @@ use crate::words::{self, Clock, Tone};
 ///   expect ended 0                      the daemon's exit status
 ///   expect reboot                       everything has ended, and the machine is to reboot
 ///   until 60s                           how long it is played
+///
+/// A condition is called after its service and what it looks at, and the next of its kind has a number: `camera:path`,
+/// `camera:path.2`, as `verger status` shows them; what a component of S-CORE is ready with is `NAME:file`. Nothing is looked at in
+/// truth: where the scenario says nothing, it is so at the first look. It is looked at as often and as long as the plan says (`every`,
+/// `within`), and then `on_success` or `on_failure` is done. So with `{ path = "/dev/lidar", within = "5s", on_failure = "start safe" }`
+/// of the service `lidar`:
+///
+///   lidar:path false
+///   at 5100ms expect lidar blocked
+///   at 5100ms expect safe running
 ///
 /// An expectation without `at` is looked at in the end; `within` without `at` counts from the beginning. Without `until`, the end is where nothing is due for 60 s, and an hour
 /// after the last statement at the latest. Exit status: 0 all expectations were met, 1 one was not, 2 the plan or the scenario
@@ -70,7 +84,7 @@ impl Sim {
         let ready = plans::ready(setting, &self.plan, Where::Elsewhere, None).map_err(|it| it.with_status(USAGE))?;
         let image = Image::verify(Arc::new(ready.image))
             .map_err(|error| Trouble::new(format!("{}: {error}", self.plan)).with_status(USAGE))?;
-        let scenario = self.read(&image)?;
+        let scenario = self.read(setting, &image)?;
         let mut teller = Teller {
             setting,
             sim: &self,
@@ -91,12 +105,12 @@ impl Sim {
         self.scenario.as_deref().unwrap_or_default()
     }
 
-    fn read(&self, image: &Image) -> Result<Scenario, Trouble> {
+    fn read(&self, setting: &Setting, image: &Image) -> Result<Scenario, Trouble> {
         let Some(path) = &self.scenario else { return Ok(Scenario { statements: Vec::new(), until: None }) };
         let text = std::fs::read(path).map_err(cannot(&format!("read {path}"))).map_err(|it| it.with_status(USAGE))?;
         let text = String::from_utf8(text)
             .map_err(|_| Trouble::new(format!("{path} is no text in UTF-8")).with_status(USAGE))?;
-        scenario::read(&text, image, near).map_err(|flaw| misread(path, &text, flaw))
+        scenario::read(&text, image, near).map_err(|flaws| misread(setting, path, &text, flaws))
     }
 
     fn outcome(&self, setting: &Setting, outcomes: &Outcomes) -> Result<(), Trouble> {
@@ -125,8 +139,20 @@ fn near<'n>(word: &str, names: &[&'n str]) -> Option<&'n str> {
     verger_plan::nearest(word, names.iter().copied())
 }
 
-/// What is wrong with a scenario, with its line.
-fn misread(path: &str, text: &str, flaw: Flaw) -> Trouble {
+/// Tells all that is wrong with a scenario, as that of a plan is told: so many of its first lines, and how many more there are.
+fn misread(setting: &Setting, path: &str, text: &str, flaws: Vec<Flaw>) -> Trouble {
+    let count = flaws.len();
+    let left = count.saturating_sub(COMPLAINTS_MAX);
+    for flaw in flaws.into_iter().take(COMPLAINTS_MAX) {
+        setting.terminal.complain(&shown(path, text, flaw));
+        setting.terminal.tell("");
+    }
+    let trouble = Trouble::new(format!("{path} has {}", words::count(count, "error"))).with_status(USAGE);
+    if left > 0 { trouble.detail(format!("{left} more are not shown")) } else { trouble }
+}
+
+/// What is wrong with a line of a scenario.
+fn shown(path: &str, text: &str, flaw: Flaw) -> Trouble {
     let line = text.lines().nth(flaw.line as usize - 1).unwrap_or_default();
     let marks = "^".repeat(text.get(flaw.span.clone()).map_or(0, |it| it.chars().count()).max(1));
     let before = " ".repeat(flaw.column as usize - 1);
@@ -135,7 +161,6 @@ fn misread(path: &str, text: &str, flaw: Flaw) -> Trouble {
         .detail(line.replace(char::is_control, " "))
         .detail(format!("{before}{marks}"))
         .hints(flaw.hint)
-        .with_status(USAGE)
 }
 
 /// Shows a rehearsal as it goes.

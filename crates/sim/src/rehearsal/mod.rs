@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Link};
 use verger_engine::image::{ActionKind, Image};
-use verger_engine::life::{CommandId, GroupPhase, LifeEffect, Outcome, PhaseKind, Pressure, Request, Scope, Switch};
+use verger_engine::life::{
+    CommandId, GroupPhase, LifeEffect, Outcome, PhaseKind, Pressure, Request, Scope, Switch, Verb,
+};
 use verger_engine::runs::{RunId, ServiceId};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
 use self::scenario::{Action, Expectation, Scenario, Statement, When};
-use self::stage::Stage;
+use self::stage::{Heard, Stage};
 
+mod probe;
 pub mod scenario;
 mod stage;
 
@@ -26,6 +29,8 @@ pub const BEGINNING: Moment = Moment(1_000_000_000);
 const QUIET: Span = Span::from_secs(60);
 /// So long it goes on at most after its last statement, if something is always due.
 const AT_MOST: Span = Span::from_secs(3600);
+/// A condition waits no longer for the answer to what it asks for.
+const PATIENCE: Span = Span::from_millis(1);
 const SIGTERM: u8 = 15;
 
 /// Something to be told.
@@ -139,7 +144,7 @@ impl<'s> Play<'s, '_> {
                 (When::Every { from, .. }, _) => self.note(from, statement),
                 (When::Unsaid, Action::Manner { service, manner }) => {
                     // The slots of an engine that has heard of one plan only are the numbers in that plan.
-                    self.stage.teach(service, manner);
+                    self.stage.teach(service, manner, BEGINNING);
                 }
                 // Time that is given without a beginning counts from the beginning of all.
                 (When::Unsaid, Action::Expect { within: Some(within), .. }) => {
@@ -155,7 +160,7 @@ impl<'s> Play<'s, '_> {
             && matches!(entry.get().when, When::At(_))
         {
             let statement = entry.remove();
-            self.stage.teach(service, manner);
+            self.stage.teach(service, manner, BEGINNING);
             self.say(Told::Said(statement));
         }
         self.step(event)
@@ -204,8 +209,10 @@ impl<'s> Play<'s, '_> {
             }
             self.now = self.now.max(next);
             if world <= engine && world <= scripted {
-                if let Some(event) = self.stage.happen() {
-                    self.step(Event::Run(event))?;
+                match self.stage.happen() {
+                    Some(Heard::Run(event)) => self.step(Event::Run(event))?,
+                    Some(Heard::Ask { condition, whom }) => self.start_for(condition, whom)?,
+                    None => {}
                 }
             } else if engine <= scripted {
                 self.step(Event::Tick)?;
@@ -271,7 +278,7 @@ impl<'s> Play<'s, '_> {
             }
             Action::Manner { service, manner } => {
                 let slot = self.slot(service);
-                self.stage.teach(slot, manner);
+                self.stage.teach(slot, manner, self.now);
                 Ok(())
             }
             Action::Ask { verb, service } => {
@@ -291,6 +298,14 @@ impl<'s> Play<'s, '_> {
             }
             Action::Expect { .. } => Ok(()),
         }
+    }
+
+    /// A condition asks for a start, as its probe asks the daemon.
+    fn start_for(&mut self, condition: ServiceId, whom: ServiceId) -> Result<(), String> {
+        self.commands += 1;
+        let (id, by) = (CommandId(self.commands), Actor { uid: 0, pid: 0 });
+        let asked = Request::new(id, Verb::Start, whom, by, self.now + PATIENCE);
+        self.step(Event::Command(Request { condition: Some(condition), ..asked }))
     }
 
     /// How much time the end of everything is given: as the scenario says, else as the plan.

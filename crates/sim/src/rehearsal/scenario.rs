@@ -9,6 +9,8 @@ use verger_engine::life::{PhaseKind, Verb};
 use verger_engine::runs::signal_number;
 use verger_engine::time::Span;
 
+use super::probe::is_probe;
+
 /// What a scenario says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scenario {
@@ -107,9 +109,9 @@ pub enum End {
 /// How the runs of a service behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Manner {
-    /// It never says that it is ready; a one-shot never ends.
+    /// It never says that it is ready; a one-shot never ends; what a condition looks at is not so.
     NeverReady,
-    /// It says so this long after its program was executed; a one-shot ends then.
+    /// It says so this long after its program was executed; a one-shot ends then; what a condition looks at is so from then on.
     ReadyAfter(Span),
     /// Its program is executed this long after it was ordered.
     SlowStart(Span),
@@ -209,11 +211,13 @@ pub type Near = for<'n> fn(&str, &[&'n str]) -> Option<&'n str>;
 /// Reads a scenario for a plan; `near` helps where a name is not known.
 ///
 /// # Errors
-/// The first thing that is wrong with it.
-pub fn read(text: &str, image: &Image, near: Near) -> Result<Scenario, Flaw> {
+/// What is wrong with it, in the order of its lines: of each the first thing.
+pub fn read(text: &str, image: &Image, near: Near) -> Result<Scenario, Vec<Flaw>> {
     let mut scenario = Scenario { statements: Vec::new(), until: None };
-    let mut start = 0;
-    let mut endless_one: Option<Statement> = None;
+    let mut flaws = Vec::new();
+    let (mut start, mut says_until) = (0, false);
+    // What is missing is missing at its end.
+    let mut endless: Option<Line<'_>> = None;
     for (number, line) in (1..).zip(text.split_inclusive('\n')) {
         let mut reader =
             Line { image, near, text, number, words: words_of(line, start), at: 0, end: start + content(line) };
@@ -222,37 +226,26 @@ pub fn read(text: &str, image: &Image, near: Near) -> Result<Scenario, Flaw> {
             continue;
         }
         if reader.take("until") {
-            let until = reader.time()?;
-            reader.nothing_more()?;
-            if scenario.until.replace(until).is_some() {
-                return Err(reader.back().flaw("`until` stands here a second time", "one `until`"));
-            }
+            says_until = true;
+            flaws.extend(reader.until(&mut scenario.until).err());
             continue;
         }
-        let statement = reader.statement()?;
-        let endless = matches!(statement.when, When::Every { until: None, .. });
-        if endless && endless_one.is_none() {
-            endless_one = Some(statement.clone());
+        match reader.statement() {
+            Ok(statement) => {
+                if matches!(statement.when, When::Every { until: None, .. }) {
+                    endless.get_or_insert(reader);
+                }
+                scenario.statements.push(statement);
+            }
+            Err(flaw) => flaws.push(flaw),
         }
-        scenario.statements.push(statement);
     }
-    if let (Some(endless), None) = (endless_one, scenario.until) {
-        let begins = text.split_inclusive('\n').take(endless.line as usize - 1).map(str::len).sum();
-        let line = text.split_inclusive('\n').nth(endless.line as usize - 1).unwrap_or_default();
-        let reader = Line {
-            image,
-            near,
-            text,
-            number: endless.line,
-            words: words_of(line, begins),
-            at: usize::MAX,
-            end: begins + content(line),
-        };
-        // What is missing is missing at its end.
-        let flaw = reader.flaw("it is repeated without an end", "an end");
-        return Err(flaw.hint("`until 60s` at the end of this line, or on a line of its own for the whole scenario"));
+    if let Some(line) = endless.filter(|_| !says_until) {
+        let flaw = line.flaw("it is repeated without an end", "an end");
+        flaws.push(flaw.hint("`until 60s` at the end of this line, or on a line of its own for the whole scenario"));
+        flaws.sort_by_key(|flaw| flaw.line);
     }
-    Ok(scenario)
+    if flaws.is_empty() { Ok(scenario) } else { Err(flaws) }
 }
 
 /// The length of a line without its comment and what is blank at its end.
@@ -411,6 +404,16 @@ impl<'t> Line<'t> {
         })
     }
 
+    /// How long the scenario is played: said once.
+    fn until(&mut self, so_far: &mut Option<Span>) -> Result<(), Flaw> {
+        let until = self.time()?;
+        self.nothing_more()?;
+        match so_far.replace(until) {
+            None => Ok(()),
+            Some(_) => Err(self.back().flaw("`until` stands here a second time", "one `until`")),
+        }
+    }
+
     fn statement(&mut self) -> Result<Statement, Flaw> {
         let mut when = if self.take("at") {
             When::At(self.time()?)
@@ -486,6 +489,9 @@ impl<'t> Line<'t> {
             "crash" => Ok(Action::End { service: self.service()?, how: End::Signal(SIGSEGV) }),
             "exit" => {
                 let service = self.service()?;
+                if let Some(name) = self.condition(service) {
+                    return Err(self.back().ends_by_what_it_sees(name));
+                }
                 Ok(Action::End { service, how: End::Status(self.number("an exit status, 0 to 255")?) })
             }
             "kill" => {
@@ -544,9 +550,40 @@ impl<'t> Line<'t> {
         signal_number(word).ok_or_else(|| self.back().flaw(format!("`{word}` is no signal"), expected))
     }
 
+    /// The name of a service that is a condition which is looked at.
+    fn condition(&self, service: u32) -> Option<&'t str> {
+        let service = self.image.service(service);
+        is_probe(&service).then(|| service.name())
+    }
+
+    /// A complaint about an end that a condition never has: its plan says what follows from those that it has.
+    fn ends_by_what_it_sees(&self, name: &str) -> Flaw {
+        let flaw = self.flaw(format!("`{name}` is a condition: it ends by what it sees"), OF_CONDITION);
+        flaw.hint(format!("write `{name} false` for one that does not come true"))
+    }
+
+    /// The condition of a service that was probably meant where this word stands after the service's name.
+    fn condition_meant(&self, service: &str, word: &str) -> Option<String> {
+        let of_service = |name: &&str| name.strip_prefix(service).is_some_and(|rest| rest.starts_with(':'));
+        let mut conditions = self.image.services().filter(is_probe).map(|it| it.name()).filter(of_service);
+        let meant = match word {
+            "true" | "false" => conditions.next().map(|name| format!("{name} {word}")),
+            kind => conditions.find(|name| name.strip_prefix(service) == Some(&format!(":{kind}"))).map(str::to_owned),
+        };
+        meant.map(|meant| format!("did you mean `{meant}`?"))
+    }
+
     fn manner(&mut self, service: u32) -> Result<Manner, Flaw> {
-        let expected = "`never ready`, `ready after TIME`, `missing`, `present`, or `exits STATUS after TIME`";
-        let first = self.next(expected)?;
+        if let Some(name) = self.condition(service) {
+            return self.manner_of_condition(name);
+        }
+        let (ready, name) = (self.image.service(service).ready(), self.image.service(service).name());
+        let first = self.next(OF_SERVICE)?;
+        let at = self.at - 1;
+        if matches!(ready, Ready::Set | Ready::Needs) {
+            let message = format!("`{name}` is a condition that somebody sets: it has no program that gets ready");
+            return Err(self.back().flaw(message, "a service with a program").hint("write at TIME set NAME"));
+        }
         let manner = match first {
             "never" => {
                 self.expect("ready")?;
@@ -563,25 +600,32 @@ impl<'t> Line<'t> {
                 let after = if self.take("after") { self.time()? } else { Span::from_millis(1) };
                 return Ok(Manner::Exits { status, after });
             }
-            word => return Err(self.back().flaw(format!("`{word}` is no manner of a service"), expected)),
+            word => {
+                let flaw = self.back().flaw(format!("`{word}` is no manner of a service"), OF_SERVICE);
+                return Err(Flaw { hint: self.condition_meant(name, word), ..flaw });
+            }
         };
-        match self.image.service(service).ready() {
-            Ready::Notify | Ready::Fd(_) | Ready::Exit => Ok(manner),
-            Ready::Set | Ready::Needs => {
-                self.at = self.words.iter().position(|(_, word)| *word == first).unwrap_or(0);
-                let name = self.image.service(service).name();
-                let message = format!("`{name}` is a condition that somebody sets: it has no program that gets ready");
-                Err(self.flaw(message, "a service with a program").hint("write at TIME set NAME"))
+        if matches!(ready, Ready::Started | Ready::AliveFor(_)) {
+            self.at = at;
+            let message = format!("`{name}` does not say itself when it is ready");
+            let flaw = self.flaw(message, "`slow-start`, `missing` or `exits`");
+            return Err(flaw.hint("its `ready` in the plan has to be \"notify\", \"fd\" or \"exit\" for that"));
+        }
+        Ok(manner)
+    }
+
+    /// What a condition that is looked at sees.
+    fn manner_of_condition(&mut self, name: &str) -> Result<Manner, Flaw> {
+        match self.next(OF_CONDITION)? {
+            "true" => Ok(Manner::ReadyAfter(Span::ZERO)),
+            "false" => Ok(Manner::NeverReady),
+            "never" => self.expect("ready").map(|()| Manner::NeverReady),
+            "ready" => {
+                self.expect("after")?;
+                self.time().map(Manner::ReadyAfter)
             }
-            Ready::Started | Ready::AliveFor(_) => {
-                self.at = self.words.iter().position(|(_, word)| *word == first).unwrap_or(0);
-                let name = self.image.service(service).name();
-                let flaw = self.flaw(
-                    format!("`{name}` does not say itself when it is ready"),
-                    "`slow-start`, `missing` or `exits`",
-                );
-                Err(flaw.hint("its `ready` in the plan has to be \"notify\", \"fd\" or \"exit\" for that"))
-            }
+            "missing" | "present" | "exits" => Err(self.back().ends_by_what_it_sees(name)),
+            word => Err(self.back().flaw(format!("`{word}` is no manner of a condition"), OF_CONDITION)),
         }
     }
 
@@ -614,6 +658,8 @@ impl<'t> Line<'t> {
     }
 }
 
+const OF_SERVICE: &str = "`never ready`, `ready after TIME`, `missing`, `present`, or `exits STATUS after TIME`";
+const OF_CONDITION: &str = "`true`, `false`, `never ready` or `ready after TIME`";
 const TIME: &str = "a length of time like 200ms, 1.5s or 1h30m";
 const SIGKILL: u8 = 9;
 const SIGSEGV: u8 = 11;
