@@ -19,9 +19,9 @@ use crate::digest;
 use crate::message;
 use crate::message::{
     Actor, Cause, CauseKind, Change, Changes, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit,
-    Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan, Root, Service,
-    Switched, Target, TargetChange, TargetFailureKind, Transition, Trial, Verdict, VerdictKind, Wanted, Why,
-    WrongState, signal_text,
+    Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan, PressureLimit,
+    Root, Service, Switched, Target, TargetChange, TargetFailureKind, Transition, Trial, Verdict, VerdictKind, Wanted,
+    Why, WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -217,8 +217,41 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
     let root = engine.chain(slot).last().and_then(|(_, _, root)| root.map(|root| root.what));
     let about = root.map_or_else(Vec::new, |root| about(engine, &root));
     let memory_max = engine.description(slot).and_then(|service| service.memory_max());
-    let ending = ending(engine, slot);
-    Some(Why { service, chain, wanted, history, about, ending, limits: Vec::new(), memory_max, receipt: None })
+    let (ending, pressure) = (ending(engine, slot), pressure(engine, slot));
+    Some(Why {
+        service,
+        chain,
+        wanted,
+        history,
+        about,
+        ending,
+        limits: Vec::new(),
+        memory_max,
+        pressure,
+        receipt: None,
+    })
+}
+
+/// What the machine has too little of, where the service in a slot waits for that. Of those who wait only the first in the queue
+/// has it as its cause; the others wait for the same.
+fn pressure(engine: &Engine, slot: u32) -> Option<PressureLimit> {
+    let queued = |status: &Status| {
+        let cause = engine.history(status.service.slot).next()?.1.cause;
+        let resource = if let causes::Cause::UnderPressure(resource) = cause { Some(resource) } else { None };
+        let is_queued = resource.is_some() || cause == causes::Cause::AwaitsTurn;
+        (is_queued && status.phase == PhaseKind::Waiting).then_some(resource)
+    };
+    let limits = engine.plan()?.start_pressure()?;
+    let status = engine.status(slot)?;
+    let own = queued(&status)?;
+    let has_waited = status.until == Moment::NEVER && limits.wait_max != Span::FOREVER;
+    let resource = own.or_else(|| engine.services().find_map(|other| queued(&other)?)).filter(|_| !has_waited)?;
+    let limit = match resource {
+        life::Resource::Memory => limits.memory,
+        life::Resource::Cpu => limits.cpu,
+        life::Resource::Io => limits.io,
+    };
+    Some(PressureLimit { resource, limit: limit? })
 }
 
 /// What the step of a start that failed was about, as the service is described now.

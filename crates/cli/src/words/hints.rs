@@ -129,6 +129,7 @@ mod tests {
             ending: None,
             limits: Vec::new(),
             memory_max: Some(64 << 20),
+            pressure: None,
             receipt: None,
         };
         assert_eq!(hints(&why), ["`memory_max` lets it have 64M of memory"]);
@@ -191,6 +192,7 @@ mod tests {
                 ending: None,
                 limits: Vec::new(),
                 memory_max: None,
+                pressure: None,
                 receipt: None,
             };
             assert_eq!(hints(&why).join("\n"), words);

@@ -2,7 +2,7 @@
 
 use verger_engine::life::{PhaseKind, Want};
 use verger_engine::runs::RunId;
-use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, OrderKind, OriginKind, Service, Why};
+use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, OrderKind, OriginKind, PressureLimit, Service, Why};
 
 use super::ends::{exit, failure, start_failure};
 use super::origin::{deed, origin};
@@ -26,7 +26,14 @@ pub(crate) fn note(service: &Service, clock: &Clock) -> String {
 fn phase_note(service: &Service, clock: &Clock) -> String {
     let on = service.waits_for.as_deref();
     match service.phase {
-        PhaseKind::Waiting => on.map_or_else(String::new, |on| format!("waits for {on}")),
+        PhaseKind::Waiting => match (on, service.until_us) {
+            (Some(on), _) => format!("waits for {on}"),
+            // Where nobody is waited for, only the wait for less pressure has an end.
+            (None, Some(until)) => {
+                format!("waits for less pressure, or its turn, {} more at most", brief(clock.until(until)))
+            }
+            (None, None) => String::new(),
+        },
         PhaseKind::Blocked => on.map_or_else(String::new, |on| format!("requires {on}, which has failed")),
         PhaseKind::Starting => match service.pid.filter(|_| service.awaits_debugger) {
             Some(pid) => format!("held for a debugger (gdb -p {pid}, or kill -CONT {pid})"),
@@ -94,6 +101,9 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
     let (name, note) = (&service.name, note(service, clock));
     let pid = service.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
     let with_note = |words: String| if note.is_empty() { words } else { format!("{words}: {note}") };
+    if let Some(limit) = why.pressure {
+        return format!("{name} {}", under_pressure(service, limit, clock));
+    }
     match service.phase {
         PhaseKind::Waiting | PhaseKind::Held if !note.is_empty() => format!("{name} {note}"),
         PhaseKind::Waiting => format!("{name} waits"),
@@ -118,6 +128,17 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
             format!("{name} is down: nobody has asked for it")
         }
         PhaseKind::Down => with_reason(format!("{name} is down"), why),
+    }
+}
+
+/// What keeps one from being started that could start, and for how long at most.
+fn under_pressure(service: &Service, PressureLimit { resource, limit }: PressureLimit, clock: &Clock) -> String {
+    let words = format!(
+        "waits until the machine has less to do: its pressure of {resource} is past {limit} % (`start_pressure`)"
+    );
+    match service.until_us {
+        Some(until) => format!("{words}; for that it waits {} more at most (`wait_max`)", brief(clock.until(until))),
+        None => format!("{words}; it waits as long as that is so (`wait_max`)"),
     }
 }
 
@@ -163,7 +184,7 @@ fn with_reason(words: String, why: &Why) -> String {
 mod tests {
     use super::super::samples::{at_root, by_command, by_shutdown, exited, moving, pointing, web};
     use super::*;
-    use verger_engine::life::Verb;
+    use verger_engine::life::{Resource, Verb};
     use verger_engine::runs::Step;
     use verger_wire::message::{Cause, Failure, FailureKind, LastOrder, Origin, Transition, Wanted};
 
@@ -183,6 +204,10 @@ mod tests {
         for (service, words) in [
             (on(PhaseKind::Waiting), "waits for db"),
             (web(PhaseKind::Waiting), ""),
+            (
+                Service { until_us: Some(8_200_000), ..web(PhaseKind::Waiting) },
+                "waits for less pressure, or its turn, 3.2s more at most",
+            ),
             (on(PhaseKind::Blocked), "requires db, which has failed"),
             (web(PhaseKind::Starting), "not ready yet"),
             (
@@ -241,6 +266,7 @@ mod tests {
             ending: None,
             limits: Vec::new(),
             memory_max: None,
+            pressure: None,
             receipt: None,
         }
     }
@@ -290,6 +316,16 @@ mod tests {
         ] {
             assert_eq!(headline(&why(service, chain), &clock()), words);
         }
+        let pressed = |until_us| Why {
+            pressure: Some(PressureLimit { resource: Resource::Memory, limit: 40 }),
+            ..why(Service { until_us, ..web(P::Waiting) }, vec![])
+        };
+        let past =
+            "web waits until the machine has less to do: its pressure of memory is past 40 % (`start_pressure`); ";
+        let at_most = format!("{past}for that it waits 3.2s more at most (`wait_max`)");
+        assert_eq!(headline(&pressed(Some(8_200_000)), &clock()), at_most);
+        let on = format!("{past}it waits as long as that is so (`wait_max`)");
+        assert_eq!(headline(&pressed(None), &clock()), on);
         let root = at_root(by_command(Verb::Start, "db"));
         let wanted = Some(Wanted { cause: pointing(CauseKind::Conflicts, "db"), root });
         let plan =

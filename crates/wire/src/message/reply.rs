@@ -1,6 +1,9 @@
 //! What is answered to each call.
 
 use serde::{Deserialize, Serialize};
+use verger_engine::life::Resource;
+
+use crate::word;
 
 use super::{Ending, Group, Receipt, ReceiptInShort, Service, TargetFailure, Transition, Verdict, Wanted};
 
@@ -66,9 +69,22 @@ pub struct Why {
     /// How much memory its plan lets it have, in bytes, if that is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
+    /// What the machine has too little of, where that keeps it from being started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<PressureLimit>,
     /// How its last stop went or goes, where that is still kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Box<Receipt>>,
+}
+
+/// What the machine has too little of, and from where on nothing is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PressureLimit {
+    /// Of what.
+    #[serde(with = "word")]
+    pub resource: Resource,
+    /// The plan's limit (`start_pressure`), in percent.
+    pub limit: u8,
 }
 
 /// The reply of `Receipt`.
