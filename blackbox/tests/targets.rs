@@ -452,3 +452,35 @@ fn one_of_several_is_enough_and_what_is_only_wanted_holds_nobody_up() {
     machine.wait_ready("map");
     machine.wait("gps", Phase::Failed);
 }
+
+#[test]
+fn who_waits_or_is_blocked_says_what_it_asks_of_the_other() {
+    let machine = Machine::start(
+        "[service.gps]
+         command = 'sleep 1000'
+         ready = 'notify'
+         [service.lidar]
+         command = 'sleep 1000'
+         ready = 'notify'
+         [service.locate]
+         command = 'sleep 1000'
+         any_of = ['gps', 'lidar']
+         [service.calibrate]
+         command = ['sh', '-c', 'exit 3']
+         restart = 'never'
+         success_exit_codes = [0, 3]
+         [service.drive]
+         command = 'sleep 1000'
+         requires = [{ service = 'calibrate', condition = 'exited:0' }]",
+    );
+    machine.wait("locate", Phase::Waiting);
+    machine.wait("drive", Phase::Blocked);
+    for (name, words) in [
+        ("locate", "locate waits for one of gps, lidar\n"),
+        ("drive", "drive is blocked: requires calibrate to end with status 0, and it exited with status 3\n"),
+    ] {
+        let said = cli(machine.runtime(), &["--instance", machine.instance(), "why", name]).stdout;
+        assert!(said.starts_with(words), "{said}");
+        assert!(!said.contains("failed"), "{said}");
+    }
+}

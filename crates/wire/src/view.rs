@@ -5,7 +5,9 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
-use verger_engine::image::{ActionView, ChangedPart, HandleView, Image, PROBE, ResourceLimit, SourceView};
+use verger_engine::image::{
+    ActionView, ChangedPart, Condition, EdgeKind, EdgeView, HandleView, Image, PROBE, ResourceLimit, SourceView,
+};
 use verger_engine::life::{
     self, Decider, GroupPhase, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure,
     TrialNews,
@@ -19,9 +21,9 @@ use crate::digest;
 use crate::message;
 use crate::message::{
     Actor, Cause, CauseKind, Change, Changes, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit,
-    Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan, PressureLimit,
-    Root, Service, Switched, Target, TargetChange, TargetFailureKind, Transition, Trial, Verdict, VerdictKind, Wanted,
-    Why, WrongState, signal_text,
+    Failure, FailureKind, Group, LastOrder, Need, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan,
+    PressureLimit, Root, Service, Switched, Target, TargetChange, TargetFailureKind, Transition, Trial, Verdict,
+    VerdictKind, Wanted, Why, WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -217,7 +219,7 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
     let root = engine.chain(slot).last().and_then(|(_, _, root)| root.map(|root| root.what));
     let about = root.map_or_else(Vec::new, |root| about(engine, &root));
     let memory_max = engine.description(slot).and_then(|service| service.memory_max());
-    let (ending, pressure) = (ending(engine, slot), pressure(engine, slot));
+    let (ending, need, pressure) = (ending(engine, slot), need(engine, slot), pressure(engine, slot));
     Some(Why {
         service,
         chain,
@@ -227,9 +229,26 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
         ending,
         limits: Vec::new(),
         memory_max,
+        need,
         pressure,
         receipt: None,
     })
+}
+
+/// What the service in a slot asks of the one that it waits for, where that is more than to be ready.
+fn need(engine: &Engine, slot: u32) -> Option<Need> {
+    let status = engine.status(slot)?;
+    let on = engine.name(status.on.filter(|_| matches!(status.phase, PhaseKind::Waiting | PhaseKind::Blocked))?);
+    let image = engine.images().get(engine.home(slot)?.image)?;
+    let edges = || engine.description(slot).into_iter().flat_map(|service| service.edges());
+    let name = |edge: EdgeView| image.service(edge.target).name();
+    let asked = edges().find(|edge| edge.kind != EdgeKind::After && name(*edge) == on)?;
+    let statuses = if let Condition::Exited(codes) = asked.condition { codes.iter().collect() } else { Vec::new() };
+    let any_of: Vec<String> = match asked.kind {
+        EdgeKind::AnyOf => edges().filter(|edge| edge.kind == EdgeKind::AnyOf).map(|it| name(it).to_owned()).collect(),
+        EdgeKind::Requires | EdgeKind::Wants | EdgeKind::After | EdgeKind::Conflicts => Vec::new(),
+    };
+    (!statuses.is_empty() || any_of.len() > 1).then_some(Need { statuses, any_of })
 }
 
 /// What the machine has too little of, where the service in a slot waits for that. Of those who wait only the first in the queue

@@ -2,7 +2,7 @@
 
 use verger_engine::life::{PhaseKind, Want};
 use verger_engine::runs::RunId;
-use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, OrderKind, OriginKind, PressureLimit, Service, Why};
+use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, Need, OrderKind, OriginKind, PressureLimit, Service, Why};
 
 use super::ends::{exit, failure, start_failure};
 use super::origin::{deed, origin};
@@ -105,6 +105,11 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
         return format!("{name} {}", under_pressure(service, limit, clock));
     }
     match service.phase {
+        PhaseKind::Waiting if let Some(need) = &why.need => format!("{name} {}", waits_for(service, need)),
+        PhaseKind::Blocked if let Some(how) = ended_otherwise(why) => {
+            let on = service.waits_for.as_deref().unwrap_or_default();
+            format!("{name} is blocked: requires {on} to {how}")
+        }
         PhaseKind::Waiting | PhaseKind::Held if !note.is_empty() => format!("{name} {note}"),
         PhaseKind::Waiting => format!("{name} waits"),
         PhaseKind::Held => format!("{name} is to be stopped{pid}"),
@@ -128,6 +133,39 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
             format!("{name} is down: nobody has asked for it")
         }
         PhaseKind::Down => with_reason(format!("{name} is down"), why),
+    }
+}
+
+/// For whom one waits, and what it asks of that one: `waits for one of left, right`.
+fn waits_for(service: &Service, Need { statuses, any_of }: &Need) -> String {
+    let on = service.waits_for.as_deref().unwrap_or("others");
+    let whom = if any_of.is_empty() { on.to_owned() } else { format!("one of {}", some_of(any_of)) };
+    let end = if statuses.is_empty() { String::new() } else { format!(" to end with {}", status(statuses)) };
+    format!("waits for {whom}{end}")
+}
+
+/// What was asked of an end, and how that was, where it was another one: `end with status 0, and it exited with status 3`.
+pub(crate) fn ended_otherwise(why: &Why) -> Option<String> {
+    let need = why.need.as_ref().filter(|need| !need.statuses.is_empty())?;
+    let end =
+        why.chain.iter().find(|link| Some(&link.service) == why.service.waits_for.as_ref())?.cause.exit.as_ref()?;
+    Some(format!("end with {}, and it {}", status(&need.statuses), exit(end)))
+}
+
+fn status(all: &[u8]) -> String {
+    let [first @ .., last] = all else { return "no status".to_owned() };
+    let first: Vec<String> = first.iter().map(u8::to_string).collect();
+    if first.is_empty() { format!("status {last}") } else { format!("status {} or {last}", first.join(", ")) }
+}
+
+/// So many names are told.
+const NAMED_MAX: usize = 8;
+
+fn some_of(names: &[String]) -> String {
+    let shown = names.get(..NAMED_MAX).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -266,6 +304,7 @@ mod tests {
             ending: None,
             limits: Vec::new(),
             memory_max: None,
+            need: None,
             pressure: None,
             receipt: None,
         }
@@ -324,8 +363,34 @@ mod tests {
             "web waits until the machine has less to do: its pressure of memory is past 40 % (`start_pressure`); ";
         let at_most = format!("{past}for that it waits 3.2s more at most (`wait_max`)");
         assert_eq!(headline(&pressed(Some(8_200_000)), &clock()), at_most);
-        let on = format!("{past}it waits as long as that is so (`wait_max`)");
-        assert_eq!(headline(&pressed(None), &clock()), on);
+        let no_end = format!("{past}it waits as long as that is so (`wait_max`)");
+        assert_eq!(headline(&pressed(None), &clock()), no_end);
+        let db_ended = moving(
+            P::Running,
+            P::Done,
+            Cause { exit: Some(exited(3)), ..Cause::plain(CauseKind::Exited) },
+            by_shutdown(None, None),
+        );
+        let db_ended = Transition { service: "db".to_owned(), ..db_ended };
+        let asks = |phase, statuses: &[u8], any_of: &[&str]| {
+            let any_of = any_of.iter().map(|name| (*name).to_owned()).collect();
+            let need = Some(Need { statuses: statuses.to_vec(), any_of });
+            headline(&Why { need, ..why(on(phase), vec![db_ended.clone()]) }, &clock())
+        };
+        for (told, words) in [
+            (asks(P::Waiting, &[], &["db", "sql"]), "web waits for one of db, sql"),
+            (asks(P::Waiting, &[0, 3], &[]), "web waits for db to end with status 0 or 3"),
+            (
+                asks(P::Blocked, &[0], &[]),
+                "web is blocked: requires db to end with status 0, and it exited with status 3",
+            ),
+            (
+                asks(P::Waiting, &[], &["a", "b", "c", "d", "e", "f", "g", "h", "i"]),
+                "web waits for one of a, b, c, d, e, f, g, h and 1 more",
+            ),
+        ] {
+            assert_eq!(told, words);
+        }
         let root = at_root(by_command(Verb::Start, "db"));
         let wanted = Some(Wanted { cause: pointing(CauseKind::Conflicts, "db"), root });
         let plan =

@@ -23,7 +23,7 @@ pub use error::{Error, Obstacle, WrongState};
 pub use group::{Group, Target, TargetFailure, TargetFailureKind};
 pub use receipt::{EndKnown, PROCESSES_MAX, Receipt, ReceiptInShort, SeenProcess, StopReason, StopStep, StopStepKind};
 pub use reply::{
-    Done, Groups, InterfaceDescription, Nothing, PressureLimit, ReceiptReply, Replaced, ServiceInfo, Services,
+    Done, Groups, InterfaceDescription, Need, Nothing, PressureLimit, ReceiptReply, Replaced, ServiceInfo, Services,
     Switched, WatchReply, Why,
 };
 pub use service::{
