@@ -461,6 +461,12 @@ pub fn target_name(group: &str, target: &str) -> String {
     if group.is_empty() { target.to_owned() } else { format!("{group}/{target}") }
 }
 
+/// What stands behind a target's name where not all of it is there: `, without camera, lidar`.
+pub fn without<S: AsRef<str>>(lacks: &[S]) -> String {
+    let names: Vec<&str> = lacks.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { String::new() } else { format!(", without {}", names.join(", ")) }
+}
+
 /// Everything that is shown of the group in a place.
 pub fn group(engine: &Engine, at: u32) -> Option<Group> {
     let status = engine.group_status(at)?;

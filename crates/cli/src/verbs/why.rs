@@ -83,7 +83,7 @@ fn group_told(group: &Group, absent: &[String], asked: &str, clock: &Clock, pain
     let headline = paint.tone(tone, format!("{of_another}{active} {words}"));
     let mut text = format!("{headline}, {}\n", clock.ago(group.since_us));
     if !group.lacks.is_empty() {
-        let now = format!("now{}", words::without(&group.lacks).trim_start_matches(','));
+        let now = format!("now{}", view::without(&group.lacks).trim_start_matches(','));
         text.push_str(&format!("{}\n", paint.tone(Tone::Uneasy, now)));
         absent.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     }

@@ -26,7 +26,7 @@ pub(crate) use note::{ended_otherwise, headline, next_step, note};
 pub(crate) use origin::{origin, rolled_back};
 pub(crate) use receipt::{end, no_receipt, receipt, receipt_in_short, step};
 pub(crate) use refusal::refusal;
-pub(crate) use target::{group_moved, target_failed, without};
+pub(crate) use target::{group_moved, target_failed};
 pub(crate) use time::{Clock, brief, exact, lasting};
 pub(crate) use transition::{Tone, last_resort, moved, recovery, tone};
 pub(crate) use wanted::{led_to_want, wanted};
