@@ -484,3 +484,24 @@ fn who_waits_or_is_blocked_says_what_it_asks_of_the_other() {
         assert!(!said.contains("failed"), "{said}");
     }
 }
+
+#[test]
+fn a_switch_that_is_refused_or_cancelled_says_so_also_as_json() {
+    let machine = Machine::start(&CAR.replace("restart = 'never'", "restart = 'never'\nready = 'notify'"));
+    machine.wait_ready("brake");
+    let (runtime, instance) = (machine.runtime(), machine.instance());
+    let verger = |words: &[&str]| cli(runtime, &[&["--instance", instance], words].concat());
+    let said = verger(&["switch", "--json", "nowhere"]);
+    let told: serde_json::Value = serde_json::from_str(&said.stdout).expect("it is JSON");
+    assert_eq!((said.code, &told["error"]["parameters"]["name"]), (Some(1), &serde_json::json!("nowhere")));
+    let cancelled = std::thread::scope(|scope| {
+        let first = scope.spawn(|| verger(&["switch", "drive"]));
+        machine.wait("camera", Phase::Starting);
+        assert_eq!(verger(&["switch", "safe"]).code, Some(0));
+        first.join().expect("it is answered")
+    });
+    assert_eq!(cancelled.code, Some(1));
+    let words = "the switch to drive was cancelled by a newer request to switch: uid ";
+    assert!(cancelled.stderr.contains(words), "{}", cancelled.stderr);
+    assert!(cancelled.stderr.contains(" asked to switch to safe\n"), "{}", cancelled.stderr);
+}
