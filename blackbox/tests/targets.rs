@@ -483,6 +483,9 @@ fn who_waits_or_is_blocked_says_what_it_asks_of_the_other() {
         assert!(said.starts_with(words), "{said}");
         assert!(!said.contains("failed"), "{said}");
     }
+    let status = cli(machine.runtime(), &["--instance", machine.instance(), "status"]).stdout;
+    assert!(status.contains("requires calibrate, which has ended otherwise than it asks"), "{status}");
+    machine.stderr().wait("drive: blocked: calibrate has ended otherwise than it asks", PATIENCE);
 }
 
 #[test]

@@ -300,7 +300,12 @@ impl<'s> Show<'s> {
 
     fn moved(&mut self, transition: &Transition, service: Option<&Service>) {
         self.note(&transition.service, transition.to);
-        let words = words::moved(transition, service);
+        let on = transition.cause.service.as_ref().filter(|_| transition.to == PhaseKind::Blocked);
+        let is_done = |on: &&String| self.phases.get(*on).is_some_and(|(_, phase)| *phase == PhaseKind::Done);
+        let words = match on.filter(is_done) {
+            Some(on) => format!("blocked: {}", words::ended_otherwise_than_asked(on)),
+            None => words::moved(transition, service),
+        };
         self.line(&Clock::here(), transition.at_us, &transition.service, transition.to, &words);
         let failure = service.filter(|it| it.phase == PhaseKind::Failed).and_then(|it| it.failure.as_ref());
         if let Some(failure) = failure {

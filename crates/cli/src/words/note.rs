@@ -74,6 +74,11 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     }
 }
 
+/// What keeps one from being started whose dependency has not failed: that one is done, and ended otherwise than the plan asks.
+pub(crate) fn ended_otherwise_than_asked(on: &str) -> String {
+    format!("requires {on}, which has ended otherwise than it asks")
+}
+
 /// What happens next to one that is being stopped, and when: `SIGKILL in 3.2s`.
 pub(crate) fn next_step(service: &Service, clock: &Clock) -> String {
     let left = service.until_us.map(|until| clock.until(until));
