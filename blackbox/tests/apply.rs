@@ -432,6 +432,15 @@ fn where_it_is_told_what_became_of_the_reason() {
 }
 
 #[test]
+fn a_time_to_confirm_is_some_time_and_has_an_end() {
+    let machine = house(&[]);
+    for (time, words) in [("0s", "nobody can confirm it within no time"), ("forever", "a trial has to end")] {
+        let said = with_plan(&machine, "apply", &other_web("'sleep 1002'"), &["--confirm", time]);
+        assert!(said.code == Some(2) && said.stderr.contains(words), "{said:?}");
+    }
+}
+
+#[test]
 fn what_nobody_confirms_is_rolled_back() {
     let machine = house(&[]);
     let (log, in_force) = (machine.show("log"), digest(&machine));

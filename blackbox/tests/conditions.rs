@@ -223,6 +223,10 @@ fn what_never_comes_true_blocks_the_service_when_the_time_is_over_and_says_why()
     let why = cli(machine.runtime(), &["--instance", machine.instance(), "why", "x"]);
     assert!(why.stdout.starts_with("x is blocked: requires x:path, which has failed\n"), "{}", why.stdout);
     assert!(why.stdout.contains("root: x:path exited with status 1"), "{}", why.stdout);
+    // The condition itself says what was looked at, for how long, and where the line above is to be found.
+    let why = cli(machine.runtime(), &["--instance", machine.instance(), "why", "x:path"]).stdout;
+    let looked = format!("\n  condition of x: path exists {}, every 50ms, within 400ms\n", never.display());
+    assert!(why.contains(&looked) && why.contains("where the standard error of x goes"), "{why}");
     // A start by hand looks again.
     machine.folder().write("never", "");
     machine.start_service("x").expect("it has come true");

@@ -103,6 +103,30 @@ fn comes_up_survives_and_ends(example: &str, in_order: bool) {
     assert_eq!(group_folders(&up.instance), Vec::<PathBuf>::new(), "{example}");
 }
 
+#[test]
+fn up_says_which_target_is_active_and_why_another_is_not() {
+    let (folder, instance) = Folder::new();
+    let plan = folder.write(
+        "car.toml",
+        "initial_target = 'drive'
+         fallback_target = 'safe'
+         [target.drive]
+         services = ['camera']
+         [target.safe]
+         services = ['brake']
+         [service.camera]
+         command = \"sh -c 'exit 3'\"
+         restart = 'never'
+         [service.brake]
+         command = 'sleep 1000'",
+    );
+    let mut up = Up::of(&plan, (folder, instance));
+    up.said.wait("drive   target has failed: camera is failed", PATIENCE);
+    up.said.wait("safe    target is active, as the fallback of drive", PATIENCE);
+    kill_process(Pid::from_child(&up.child), Signal::INT).unwrap();
+    assert!(up.child.wait().unwrap().success());
+}
+
 /// What a client has to say to a server.
 const REQUEST: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 

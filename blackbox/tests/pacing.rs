@@ -112,6 +112,8 @@ fn nothing_starts_while_the_machine_has_enough_to_do() {
             "start_pressure = { memory = 40, folder = '@@', wait_max = 'forever' }
              [service.x]
              command = 'sleep 1000'
+             [service.y]
+             command = 'sleep 1000'
              [service.alarm]
              command = 'sleep 1000'
              paced = false",
@@ -122,6 +124,11 @@ fn nothing_starts_while_the_machine_has_enough_to_do() {
     eventually("its cause", PATIENCE, || (cause(&machine, "x") == CauseKind::UnderPressure).then_some(()));
     let why = verger(&machine, &["why", "x"]);
     assert!(why.stdout.contains("the machine has enough to do (memory)"), "{}", why.stdout);
+    for name in ["x", "y"] {
+        let words = format!("{name} waits until the machine has less to do: its pressure of memory is past 40 %");
+        let why = verger(&machine, &["why", name]).stdout;
+        assert!(why.starts_with(&words), "who is first in the queue and who is not wait for the same: {why}");
+    }
     machine.stderr().wait("x: waiting: the machine has enough to do (memory)", PATIENCE);
     tell_pressure(machine.folder(), "40.00");
     machine.wait_ready("x");

@@ -452,3 +452,59 @@ fn one_of_several_is_enough_and_what_is_only_wanted_holds_nobody_up() {
     machine.wait_ready("map");
     machine.wait("gps", Phase::Failed);
 }
+
+#[test]
+fn who_waits_or_is_blocked_says_what_it_asks_of_the_other() {
+    let machine = Machine::start(
+        "[service.gps]
+         command = 'sleep 1000'
+         ready = 'notify'
+         [service.lidar]
+         command = 'sleep 1000'
+         ready = 'notify'
+         [service.locate]
+         command = 'sleep 1000'
+         any_of = ['gps', 'lidar']
+         [service.calibrate]
+         command = ['sh', '-c', 'exit 3']
+         restart = 'never'
+         success_exit_codes = [0, 3]
+         [service.drive]
+         command = 'sleep 1000'
+         requires = [{ service = 'calibrate', condition = 'exited:0' }]",
+    );
+    machine.wait("locate", Phase::Waiting);
+    machine.wait("drive", Phase::Blocked);
+    for (name, words) in [
+        ("locate", "locate waits for one of gps, lidar\n"),
+        ("drive", "drive is blocked: requires calibrate to end with status 0, and it exited with status 3\n"),
+    ] {
+        let said = cli(machine.runtime(), &["--instance", machine.instance(), "why", name]).stdout;
+        assert!(said.starts_with(words), "{said}");
+        assert!(!said.contains("failed"), "{said}");
+    }
+    let status = cli(machine.runtime(), &["--instance", machine.instance(), "status"]).stdout;
+    assert!(status.contains("requires calibrate, which has ended otherwise than it asks"), "{status}");
+    machine.stderr().wait("drive: blocked: calibrate has ended otherwise than it asks", PATIENCE);
+}
+
+#[test]
+fn a_switch_that_is_refused_or_cancelled_says_so_also_as_json() {
+    let machine = Machine::start(&CAR.replace("restart = 'never'", "restart = 'never'\nready = 'notify'"));
+    machine.wait_ready("brake");
+    let (runtime, instance) = (machine.runtime(), machine.instance());
+    let verger = |words: &[&str]| cli(runtime, &[&["--instance", instance], words].concat());
+    let said = verger(&["switch", "--json", "nowhere"]);
+    let told: serde_json::Value = serde_json::from_str(&said.stdout).expect("it is JSON");
+    assert_eq!((said.code, &told["error"]["parameters"]["name"]), (Some(1), &serde_json::json!("nowhere")));
+    let cancelled = std::thread::scope(|scope| {
+        let first = scope.spawn(|| verger(&["switch", "drive"]));
+        machine.wait("camera", Phase::Starting);
+        assert_eq!(verger(&["switch", "safe"]).code, Some(0));
+        first.join().expect("it is answered")
+    });
+    assert_eq!(cancelled.code, Some(1));
+    let words = "the switch to drive was cancelled by a newer request to switch: uid ";
+    assert!(cancelled.stderr.contains(words), "{}", cancelled.stderr);
+    assert!(cancelled.stderr.contains(" asked to switch to safe\n"), "{}", cancelled.stderr);
+}

@@ -25,10 +25,26 @@ pub(crate) fn unknown(typed: &str, services: &[Service]) -> Trouble {
         return Trouble::new(format!("no service matches `{typed}`")).hint("`verger status` lists all there are");
     }
     let trouble = Trouble::new(format!("there is no service `{typed}`"));
+    if let Some(hint) = instances_of(typed, services) {
+        return trouble.hint(hint);
+    }
     match verger_plan::nearest(typed, services.iter().map(|service| service.name.as_str())) {
         Some(near) => trouble.hint(format!("did you mean `{near}`?")),
         None => trouble.hint("`verger status` lists all there are"),
     }
+}
+
+/// So many instances are named.
+const NAMED_MAX: usize = 4;
+
+/// What the instances of a template are called, if that is what was typed.
+fn instances_of(typed: &str, services: &[Service]) -> Option<String> {
+    let template = format!("{}@", typed.strip_suffix('@').unwrap_or(typed));
+    let names = services.iter().map(|service| service.name.as_str());
+    let all: Vec<&str> = names.filter(|name| name.starts_with(&template) && !name.contains(':')).collect();
+    let more = if all.len() > NAMED_MAX { ", …" } else { "" };
+    let named = all.get(..NAMED_MAX).unwrap_or(&all).join(", ");
+    (!all.is_empty()).then(|| format!("its instances are {named}{more}; the pattern `{template}*` means all of them"))
 }
 
 /// Whether a pattern means a service, where something is done to it. What a service has beside it (`SERVICE:path`, `SERVICE:recovery`)
@@ -78,6 +94,17 @@ mod tests {
         ] {
             assert_eq!(means(pattern, name), meant, "{pattern} {name}");
         }
+    }
+
+    #[test]
+    fn who_names_a_template_is_told_its_instances() {
+        let services: Vec<Service> = ["cam@l", "cam@l:tcp", "cam@r", "w@1", "w@2", "w@3", "w@4", "w@5"]
+            .map(|name| Service { name: name.to_owned(), ..web(PhaseKind::Down) })
+            .into();
+        let told = |typed: &str| unknown(typed, &services).hints.join(" ");
+        let cameras = "its instances are cam@l, cam@r; the pattern `cam@*` means all of them";
+        assert_eq!((told("cam@").as_str(), told("cam").as_str()), (cameras, cameras));
+        assert_eq!(told("w@"), "its instances are w@1, w@2, w@3, w@4, …; the pattern `w@*` means all of them");
     }
 
     #[test]

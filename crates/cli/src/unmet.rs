@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{
-    Condition, ExitCodes, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
+    Condition, ExitCodes, Group, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
 };
 use verger_engine::time::Span;
 use verger_plan::{COMPLAINTS_MAX, Complaint, Reading, Severity};
@@ -49,6 +49,16 @@ fn started(plan: &Plan) -> BTreeSet<&str> {
     let named = plan.services.iter().flat_map(starts);
     let all = itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(needed).chain(named);
     all.chain(in_steps(plan)).collect()
+}
+
+/// What the target lists with which a group begins, and those that it includes.
+fn begins_with(group: &Group) -> impl Iterator<Item = &str> {
+    let target = |name: &str| group.targets.iter().find(|target| target.name == name);
+    let targets = reached([group.initial.as_str()].into_iter(), |name| {
+        target(name).into_iter().flat_map(|target| &target.includes).map(String::as_str)
+    });
+    let listed = move |name| target(name).into_iter().flat_map(|target| &target.services).map(String::as_str);
+    targets.into_iter().flat_map(listed)
 }
 
 /// Whom a step starts, or runs as its command: of a recovery set, or of a group's last resort.
@@ -203,7 +213,7 @@ impl Found<'_> {
             }
         }
         let itself = plan.services.iter().filter(|service| service.autostart).map(|service| service.name.as_str());
-        let from_the_start = reached(itself, |name| {
+        let from_the_start = reached(itself.chain(plan.groups.iter().flat_map(begins_with)), |name| {
             services.get(name).into_iter().copied().flat_map(needs).map(|(_, need)| need.service.as_str())
         });
         let mut dependents = BTreeMap::new();
@@ -506,6 +516,16 @@ mod tests {
             ["7:13: nothing starts service `b`: it has no autostart, and nobody requires or wants it"]
                 .map(|it| it.replace("7:", "6:"))
         );
+        let groups = |second: &str| {
+            let group = |name: &str, initial: &str, service: &str| {
+                format!(
+                    "[group.{name}]\ninitial_target = \"{initial}\"\n[group.{name}.target.on]\nservices = [\"{service}\"]\n"
+                )
+            };
+            format!("{two}{}{}", group("g", "on", "a"), group("h", second, "b"))
+        };
+        assert_eq!(found(&groups("on")), [words], "two groups begin with them");
+        assert_eq!(found(&groups("Off")), [""; 0]);
         let never = |further: &str| {
             let off = "autostart = false\n";
             format!(

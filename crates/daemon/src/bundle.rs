@@ -42,28 +42,33 @@ const DELETE_TIMEOUT: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
 pub(crate) fn main() -> u8 {
     let words: Vec<OsString> = std::env::args_os().skip(1).collect();
     let ([name, bundle], Some(folder)) = (&words[..], std::env::var_os(BUNDLES_VARIABLE)) else {
-        return say(NAME, "only a plan of this verger's own says what to run", 2);
+        return refuse(NAME, "only a plan of this verger's own says what to run", 2);
     };
     let name = name.to_string_lossy();
     if check_name(&name).is_err() {
-        return say(NAME, "its first word is no service's name", 2);
+        return refuse(NAME, "its first word is no service's name", 2);
     }
     match becoming(&name, Path::new(bundle), Path::new(&folder)) {
         Ok(mut crun) => {
             let why = crun.exec();
             match why.kind() == io::ErrorKind::NotFound {
-                true => say(&name, &format!("there is no `{RUNTIME}` on PATH"), 127),
-                false => say(&name, &format!("`{RUNTIME}` cannot be executed: {}", in_words(&why)), 126),
+                true => refuse(&name, &format!("there is no `{RUNTIME}` on PATH"), 127),
+                false => refuse(&name, &format!("`{RUNTIME}` cannot be executed: {}", in_words(&why)), 126),
             }
         }
-        Err(why) => say(&name, &why, 1),
+        Err(why) => refuse(&name, &why, 1),
     }
 }
 
-/// One line, in one piece: others write there too.
-fn say(name: &str, words: &str, status: u8) -> u8 {
-    let _nobody_reads = io::stderr().write_all(format!("{name}: {words}\n").as_bytes());
+/// Says why there is no `crun`; gives the exit status.
+fn refuse(name: &str, words: &str, status: u8) -> u8 {
+    say(name, words);
     status
+}
+
+/// One line, in one piece: others write there too.
+fn say(name: &str, words: &str) {
+    let _nobody_reads = io::stderr().write_all(format!("{name}: {words}\n").as_bytes());
 }
 
 fn in_words(error: &io::Error) -> String {
@@ -109,7 +114,7 @@ fn put_away(root: &Path) -> io::Result<()> {
             if matches!(ends, Ok(Ok(0))) {
                 let words =
                     format!("{}: `{RUNTIME} delete` took more than 10 s (a hook?), and was killed", id.display());
-                say(NAME, &words, 0);
+                say(NAME, &words);
                 let _it_may_end_just_now = child.kill();
             }
             let _it_has_said_why_not = child.wait();

@@ -69,8 +69,7 @@ pub(crate) fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log:
             let shown = (engine.group_status(group.slot), engine.group_description(group.slot));
             let (Some(status), Some(described)) = shown else { return };
             let name = view::target_name(described.name(), described.target(status.target).name());
-            let lacks = view::lacks(engine, group.slot);
-            let without = if lacks.is_empty() { String::new() } else { format!(", without {}", lacks.join(", ")) };
+            let without = view::without(&view::lacks(engine, group.slot));
             log.tell(format_args!("target {name}: {}{without}", status.phase));
             // With the names of all members, only where somebody hears them: what the switch starts comes after this.
             if control.has_onlookers()

@@ -69,6 +69,9 @@ pub(crate) fn transition(log: &mut Log, engine: &Engine, slot: u32, transition: 
             log.warn(format_args!("{name}: started though the machine has enough to do: it has waited long enough"));
         }
         (to, Cause::Awaits(link) | Cause::WithinReach(link)) => log.tell(format_args!("{name}: {to} for {}", on(link))),
+        (to, Cause::OutOfReach(link)) if engine.status(link.slot).is_some_and(|it| it.phase == PhaseKind::Done) => {
+            log.warn(format_args!("{name}: {to}: {} has ended otherwise than it asks", on(link)));
+        }
         (to, Cause::OutOfReach(link)) => log.warn(format_args!("{name}: {to}: {} has failed", on(link))),
         (to, Cause::HeldBy(link)) => log.tell(format_args!("{name}: {to} until {} has ended", on(link))),
         (PhaseKind::Done, cause @ Cause::Exited(_)) => log.tell(format_args!("{name}: done: {}", ended(cause))),

@@ -1,10 +1,12 @@
 //! From the plan to the image, and what the image's builder has to say in the words of a complaint.
 
-use verger_engine::image::{BuildError, Need, Origin, Plan, build};
+use std::collections::{BTreeMap, BTreeSet};
+
+use verger_engine::image::{BuildError, Need, Origin, Plan, Service, build};
 
 use crate::complaint::{Complaint, Findings, Said, Severity};
 use crate::places::Places;
-use crate::sources::Place;
+use crate::sources::{FileId, Place};
 
 /// Compiles a plan into an image.
 ///
@@ -32,17 +34,51 @@ pub fn compile(plan: &Plan) -> Result<Vec<u8>, Box<Complaint>> {
     })
 }
 
+/// Complains of conflicts with who is needed too: with all else that is wrong, since the builder sees plans only that are in order.
+pub(crate) fn check_conflicts(plan: &Plan, places: &Places, found: &mut Findings) {
+    let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
+    // Instances of one template say the same in the same place.
+    let mut told: BTreeSet<(FileId, u32)> = BTreeSet::new();
+    for service in &plan.services {
+        for name in &service.conflicts {
+            let other = services.get(name.as_str()).filter(|other| other.name != service.name);
+            let (one, other) = match other {
+                Some(_) if needs(service, name) => (&service.name, name),
+                Some(other) if needs(other, &service.name) => (name, &service.name),
+                Some(_) | None => continue,
+            };
+            let ways = ways(plan, places, one, other);
+            if ways.first().is_some_and(|(_, place)| told.insert((place.file, place.start))) {
+                complain_of_ways(BuildError::TwoWays { service: one.clone(), wanted: other.clone() }, &ways, found);
+            }
+        }
+    }
+}
+
+/// Whether a service is to come after another one, for whatever reason.
+fn needs(service: &Service, other: &str) -> bool {
+    let needs = service.requires.iter().chain(&service.wants).chain(&service.any_of);
+    needs.map(|need| &need.service).chain(&service.after).any(|name| name == other)
+}
+
+/// Says which two keys name the same service and do not go together; whether it could be said.
+fn complain_of_ways(error: BuildError, ways: &[(&str, Place)], found: &mut Findings) -> bool {
+    let [(key, place), (other_key, other), ..] = ways else { return false };
+    found.error(*place, || {
+        Said::new(error.to_string())
+            .also(*other, "the other way")
+            .hint(format!("`{key}` and `{other_key}` do not go together: leave it out of one of the two"))
+    });
+    true
+}
+
 /// Compiles a plan that seems to be in order, in case the builder knows better.
 pub(crate) fn check(plan: &Plan, places: &Places, found: &mut Findings) {
     let Err(error) = build(plan) else { return };
     if let BuildError::TwoWays { service, wanted } = &error
-        && let [(key, place), (other_key, other), ..] = ways(plan, places, service, wanted).as_slice()
+        && complain_of_ways(error.clone(), &ways(plan, places, service, wanted), found)
     {
-        return found.error(*place, || {
-            Said::new(error.to_string())
-                .also(*other, "the other way")
-                .hint(format!("`{key}` and `{other_key}` do not go together: leave it out of one of the two"))
-        });
+        return;
     }
     let place = service_of(&error).and_then(|name| places.service(name)).or_else(|| places.first());
     if let Some(place) = place {

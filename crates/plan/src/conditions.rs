@@ -224,10 +224,11 @@ pub(crate) fn probe(condition: &Condition, origin: Origin, service: &Service, na
         option("--on-success", format!("start {whom}"));
     }
     argv.extend(words.iter().cloned());
+    let how_long = times.map_or(String::new(), |(every, within)| format!(", every {every}, within {within}"));
     let asks_for_a_start = on_success.is_some() || matches!(on_failure, OnFailure::Start(_));
     Service {
         name: name.clone(),
-        description: format!("condition of {}: {}", service.name, words.join(" ")),
+        description: format!("condition of {}: {}{how_long}", service.name, words.join(" ")),
         origin,
         program: PROBE.to_owned(),
         argv,

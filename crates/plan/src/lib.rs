@@ -234,6 +234,9 @@ impl Work<'_> {
         };
         let Work { sources, mut found, places, notes: Notes { mut omitted, told }, fates, base: _, is_import: _ } =
             self;
+        if let Some(plan) = &plan {
+            compile::check_conflicts(plan, &places, &mut found);
+        }
         let plan = plan.filter(|_| found.errors() == 0);
         if let Some(plan) = &plan {
             compile::check(plan, &places, &mut found);

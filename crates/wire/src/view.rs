@@ -5,7 +5,9 @@
 use serde::ser::{Serialize, SerializeStruct, Serializer};
 use verger_engine::Engine;
 use verger_engine::causes::{self, Link, RootKind};
-use verger_engine::image::{ActionView, ChangedPart, HandleView, Image, PROBE, ResourceLimit, SourceView};
+use verger_engine::image::{
+    ActionView, ChangedPart, Condition, EdgeKind, EdgeView, HandleView, Image, PROBE, ResourceLimit, SourceView,
+};
 use verger_engine::life::{
     self, Decider, GroupPhase, Outcome, PhaseKind, PlanRefusal, RollBack, RollBackReason, Status, TargetFailure,
     TrialNews,
@@ -19,9 +21,9 @@ use crate::digest;
 use crate::message;
 use crate::message::{
     Actor, Cause, CauseKind, Change, Changes, DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Done, Ending, Error, Exit,
-    Failure, FailureKind, Group, LastOrder, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan, Root, Service,
-    Switched, Target, TargetChange, TargetFailureKind, Transition, Trial, Verdict, VerdictKind, Wanted, Why,
-    WrongState, signal_text,
+    Failure, FailureKind, Group, LastOrder, Need, Obstacle, OrderKind, Origin, OriginKind, PartChange, Plan,
+    PressureLimit, Root, Service, Switched, Target, TargetChange, TargetFailureKind, Transition, Trial, Verdict,
+    VerdictKind, Wanted, Why, WrongState, signal_text,
 };
 
 /// A moment in whole microseconds, rounded down.
@@ -217,8 +219,58 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
     let root = engine.chain(slot).last().and_then(|(_, _, root)| root.map(|root| root.what));
     let about = root.map_or_else(Vec::new, |root| about(engine, &root));
     let memory_max = engine.description(slot).and_then(|service| service.memory_max());
-    let ending = ending(engine, slot);
-    Some(Why { service, chain, wanted, history, about, ending, limits: Vec::new(), memory_max, receipt: None })
+    let (ending, need, pressure) = (ending(engine, slot), need(engine, slot), pressure(engine, slot));
+    Some(Why {
+        service,
+        chain,
+        wanted,
+        history,
+        about,
+        ending,
+        limits: Vec::new(),
+        memory_max,
+        need,
+        pressure,
+        receipt: None,
+    })
+}
+
+/// What the service in a slot asks of the one that it waits for, where that is more than to be ready.
+fn need(engine: &Engine, slot: u32) -> Option<Need> {
+    let status = engine.status(slot)?;
+    let on = engine.name(status.on.filter(|_| matches!(status.phase, PhaseKind::Waiting | PhaseKind::Blocked))?);
+    let image = engine.images().get(engine.home(slot)?.image)?;
+    let edges = || engine.description(slot).into_iter().flat_map(|service| service.edges());
+    let name = |edge: EdgeView| image.service(edge.target).name();
+    let asked = edges().find(|edge| edge.kind != EdgeKind::After && name(*edge) == on)?;
+    let statuses = if let Condition::Exited(codes) = asked.condition { codes.iter().collect() } else { Vec::new() };
+    let any_of: Vec<String> = match asked.kind {
+        EdgeKind::AnyOf => edges().filter(|edge| edge.kind == EdgeKind::AnyOf).map(|it| name(it).to_owned()).collect(),
+        EdgeKind::Requires | EdgeKind::Wants | EdgeKind::After | EdgeKind::Conflicts => Vec::new(),
+    };
+    (!statuses.is_empty() || any_of.len() > 1).then_some(Need { statuses, any_of })
+}
+
+/// What the machine has too little of, where the service in a slot waits for that. Of those who wait only the first in the queue
+/// has it as its cause; the others wait for the same.
+fn pressure(engine: &Engine, slot: u32) -> Option<PressureLimit> {
+    let queued = |status: &Status| {
+        let cause = engine.history(status.service.slot).next()?.1.cause;
+        let resource = if let causes::Cause::UnderPressure(resource) = cause { Some(resource) } else { None };
+        let is_queued = resource.is_some() || cause == causes::Cause::AwaitsTurn;
+        (is_queued && status.phase == PhaseKind::Waiting).then_some(resource)
+    };
+    let limits = engine.plan()?.start_pressure()?;
+    let status = engine.status(slot)?;
+    let own = queued(&status)?;
+    let has_waited = status.until == Moment::NEVER && limits.wait_max != Span::FOREVER;
+    let resource = own.or_else(|| engine.services().find_map(|other| queued(&other)?)).filter(|_| !has_waited)?;
+    let limit = match resource {
+        life::Resource::Memory => limits.memory,
+        life::Resource::Cpu => limits.cpu,
+        life::Resource::Io => limits.io,
+    };
+    Some(PressureLimit { resource, limit: limit? })
 }
 
 /// What the step of a start that failed was about, as the service is described now.
@@ -407,6 +459,12 @@ pub fn root(engine: &Engine, root: &causes::Root) -> Root {
 /// How a target is called from outside: `GROUP/TARGET`, or `TARGET` of the group that has no name.
 pub fn target_name(group: &str, target: &str) -> String {
     if group.is_empty() { target.to_owned() } else { format!("{group}/{target}") }
+}
+
+/// What stands behind a target's name where not all of it is there: `, without camera, lidar`.
+pub fn without<S: AsRef<str>>(lacks: &[S]) -> String {
+    let names: Vec<&str> = lacks.iter().map(AsRef::as_ref).collect();
+    if names.is_empty() { String::new() } else { format!(", without {}", names.join(", ")) }
 }
 
 /// Everything that is shown of the group in a place.

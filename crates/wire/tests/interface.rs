@@ -235,6 +235,9 @@ fn the_control_interface_says_what_the_types_say() {
     text.object("Origin", &samples::origin(true), &samples::origin(false));
     text.object("Root", &samples::root(true), &samples::root(false));
     text.object("Transition", &samples::transition(true), &samples::transition(false));
+    text.object("Need", &samples::need(), &samples::need());
+    let pressure = samples::pressure();
+    text.object("PressureLimit", &pressure, &pressure);
     let wanted = |full| Wanted { cause: samples::cause(full), root: samples::root(full) };
     text.object("Wanted", &wanted(true), &wanted(false));
     text.object("Ending", &samples::ending(true), &samples::ending(false));

@@ -50,7 +50,9 @@ impl Measured {
         let Measured { chart, begun_us } = self;
         let of_these = histories.filter(|history| history.first().is_some_and(|it| chart.find(&it.service).is_some()));
         let bars = of_these.flat_map(|history| bars(chart.what, history, *begun_us));
-        let earlier = together(bars.filter(|bar| bar.until_us <= *begun_us).collect());
+        // What is not done yet is cut off where this one begins, and must not be taken for one that was over then.
+        let is_earlier = |bar: &Bar| bar.ordered_us < *begun_us && bar.until_us <= *begun_us;
+        let earlier = together(bars.filter(is_earlier).collect());
         let last_of_each = |bars: Vec<Bar>| {
             // In the order in which they began: the last one stays.
             let each: BTreeMap<String, Bar> = bars.into_iter().map(|bar| (bar.service.clone(), bar)).collect();

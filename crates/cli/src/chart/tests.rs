@@ -185,6 +185,12 @@ fn a_crash_in_the_start_before_is_a_part_of_it_and_one_in_this_start_is_none_bef
 }
 
 #[test]
+fn a_start_that_is_not_over_is_not_the_one_before_itself() {
+    let unfinished = [history("db", &[(1_000, Starting, None)]), history("web", &[(1_000, Waiting, None)])];
+    assert_eq!(before(What::Start, &unfinished), None);
+}
+
+#[test]
 fn a_stop_goes_the_other_way() {
     let let_go = Some((CauseKind::LetGo, "nav"));
     let chart = measured(

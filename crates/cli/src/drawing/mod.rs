@@ -14,9 +14,8 @@ use serde_json::{Value, json};
 use verger_engine::image::{Condition, EdgeKind, Image, WhenDown};
 use verger_engine::life::{GroupPhase, PhaseKind};
 use verger_wire::message::Service;
-use verger_wire::view::target_name;
+use verger_wire::view::{self, target_name};
 
-use crate::words;
 use layers::Layers;
 pub(crate) use svg::escaped;
 
@@ -213,7 +212,7 @@ impl Graph {
 
     /// What the group of an active target is about, in words.
     fn about(&self, target: &Target) -> Option<String> {
-        Some(format!("{}{}", target.phase?.word(), words::without(&self.lacks(target))))
+        Some(format!("{}{}", target.phase?.word(), view::without(&self.lacks(target))))
     }
 
     /// The services of a target, in words.

@@ -37,6 +37,15 @@ pub(super) struct Plan {
     json: bool,
 }
 
+/// Nobody can say anything in no time, and a trial without an end would refuse every other change.
+fn time_to_confirm(text: &str) -> Result<Span, String> {
+    match duration(text)? {
+        Span::ZERO => Err("nobody can confirm it within no time; without `--confirm` it is kept by itself".to_owned()),
+        Span::FOREVER => Err("a trial has to end; give it a time, as 5m".to_owned()),
+        time => Ok(time),
+    }
+}
+
 /// Put another plan in force, on trial
 ///
 /// What it does not touch keeps its run, or stays down: who was stopped or has failed is not started by a plan that describes him as
@@ -49,7 +58,7 @@ pub(super) struct Apply {
     #[command(flatten)]
     what: What,
     /// Roll it back unless `verger confirm` follows within this time, once everything is up: 60s, 5m
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = time_to_confirm)]
     confirm: Option<Span>,
     /// Roll it back when not everything is up by then
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "2m")]

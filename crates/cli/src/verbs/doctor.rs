@@ -1,9 +1,13 @@
 //! `verger doctor`: what this machine gives, and what to do where something is missing.
 
+use std::os::unix::ffi::OsStringExt;
+
 use rustix::process::{Resource, getrlimit};
 use serde_json::json;
 use verger_client::{Absence, ClientError, Connection, Surroundings};
+use verger_engine::image::BUNDLE_RUNTIME;
 use verger_linux::reap;
+use verger_linux::spawn::{PATH_BYTES_MAX, resolve};
 use verger_wire::message::{Description, Finding, Level};
 
 use crate::launch::{self, Started};
@@ -29,7 +33,7 @@ impl Doctor {
         let (description, whose) = ask(setting)?;
         let mut findings = vec![kernel(), daemon(setting, &description, whose), runtime_folder()];
         findings.extend(description.findings.iter().cloned());
-        findings.extend([open_files(), processes()]);
+        findings.extend([open_files(), processes(), containers()]);
         if self.json {
             setting.terminal.say_json(&json!({
                 "findings": findings, "spawn": description.spawn, "containment": description.containment.word(),
@@ -154,6 +158,48 @@ fn processes() -> Finding {
     }
 }
 
+/// Where hierarchies of cgroups are mounted, of both versions where a machine has both.
+const CGROUPS: &str = "/sys/fs/cgroup";
+/// Where the one of version 2 is beside those of version 1.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// What services need that are a container (`bundle`).
+fn containers() -> Finding {
+    let path = std::env::var_os("PATH").map(OsStringExt::into_vec);
+    let mut buffer = [0; PATH_BYTES_MAX];
+    let program = resolve(BUNDLE_RUNTIME.as_bytes(), path.as_deref(), &mut buffer).ok();
+    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let controllers = std::fs::read_to_string(format!("{UNIFIED}/cgroup.controllers")).unwrap_or_default();
+    let program = program.map(|path| path.to_string_lossy().into_owned());
+    container_runtime(program.as_deref(), has_both_versions(&mounts) && !controllers.trim().is_empty())
+}
+
+fn container_runtime(program: Option<&str>, is_refused: bool) -> Finding {
+    let of = |level, text, hint| finding("containers", level, text, hint);
+    match program {
+        None => {
+            let text = format!("there is no `{BUNDLE_RUNTIME}` on PATH: services with a `bundle` cannot start");
+            of(Level::Note, text, Some("nothing else needs it; where there are to be some, install it"))
+        }
+        Some(path) if is_refused => {
+            let text = format!(
+                "{path} is there, and refuses this machine: cgroups of version 1 are mounted beside version 2, which has controllers"
+            );
+            of(Level::Note, text, Some("with version 2 alone below /sys/fs/cgroup services with a `bundle` can start"))
+        }
+        Some(path) => of(Level::Good, format!("services with a `bundle` are run by {path}"), None),
+    }
+}
+
+/// Whether hierarchies of both versions are mounted, by a text as `/proc/self/mounts` has it.
+fn has_both_versions(mounts: &str) -> bool {
+    let mounted = |kind: &str, place: &dyn Fn(&str) -> bool| {
+        let mut mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        mounts.any(|words| matches!(words[..], [_, at, is, ..] if is == kind && place(at)))
+    };
+    mounted("cgroup", &|at| at.starts_with(CGROUPS)) && mounted("cgroup2", &|at| at == UNIFIED)
+}
+
 fn told(findings: &[Finding], paint: Paint) -> String {
     let wide = |finding: &Finding| finding.topic.chars().count();
     let width = findings.iter().map(wide).max().unwrap_or(0);
@@ -187,8 +233,26 @@ mod tests {
     }
 
     #[test]
+    fn containers_need_their_program_and_one_version_of_cgroups() {
+        let one = "cgroup2 /sys/fs/cgroup cgroup2 rw,relatime 0 0\n";
+        let both = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n\
+                    cgroup2 /sys/fs/cgroup/unified cgroup2 rw,relatime 0 0\n";
+        let old = "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,cpu 0 0\n";
+        assert_eq!([one, both, old, ""].map(has_both_versions), [false, true, false, false]);
+        let said = |program, is_refused| {
+            let finding = container_runtime(program, is_refused);
+            (finding.level, finding.text.split(':').next().unwrap_or_default().to_owned())
+        };
+        assert_eq!(said(None, true), (Level::Note, "there is no `crun` on PATH".to_owned()));
+        let refused = (Level::Note, "/bin/crun is there, and refuses this machine".to_owned());
+        assert_eq!(said(Some("/bin/crun"), true), refused);
+        let good = (Level::Good, "services with a `bundle` are run by /bin/crun".to_owned());
+        assert_eq!(said(Some("/bin/crun"), false), good);
+    }
+
+    #[test]
     fn this_machine_is_described() {
-        for finding in [kernel(), open_files(), processes(), runtime_folder()] {
+        for finding in [kernel(), open_files(), processes(), runtime_folder(), containers()] {
             assert!(!finding.text.is_empty(), "{}", finding.topic);
         }
         assert!(kernel().text.starts_with("Linux "));

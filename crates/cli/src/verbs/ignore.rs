@@ -31,7 +31,8 @@ pub(super) struct Heed {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("whom").required(true).args(["names", "all"]))]
 struct Whom {
-    /// Services, by name or pattern (`cam-*`)
+    /// Services, by name or pattern (`cam-*`; `cam@*` means all instances of a template). A pattern without a `:` leaves out
+    /// what services have beside them: conditions and commands
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All of them; to supervise again, those that are ignored

@@ -55,7 +55,8 @@ pub(super) struct Restart {
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("whom").required(true).args(["names", "all"]))]
 struct Targets {
-    /// Services, by name or pattern (`cam-*`)
+    /// Services, by name or pattern (`cam-*`; `cam@*` means all instances of a template). A pattern without a `:` leaves out
+    /// what services have beside them: conditions and commands
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All: to start, those that the plan starts by itself; to restart, those that are wanted up; to stop, every one

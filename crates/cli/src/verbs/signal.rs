@@ -15,7 +15,8 @@ use crate::trouble::Trouble;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("whom").required(true).args(["names", "all"]))]
 pub(super) struct Signal {
-    /// Services, by name or pattern (`cam-*`)
+    /// Services, by name or pattern (`cam-*`; `cam@*` means all instances of a template). A pattern without a `:` leaves out
+    /// what services have beside them: conditions and commands
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// All that have a process

@@ -247,7 +247,7 @@ impl Teller<'_> {
                 (transition.service, format!("{phases:<PHASES$}  {moved}"))
             }
             Told::GroupMoved(group) => {
-                let without = words::without(&view::lacks(scene.engine, group));
+                let without = view::without(&view::lacks(scene.engine, group));
                 let Some((name, target, phase)) = group_words(scene.engine, group) else { return Ok(()) };
                 let words = format!("target {}: {phase}{without}", view::target_name(&name, &target));
                 if self.groups.insert(group, words.clone()).as_ref() == Some(&words) {
@@ -358,7 +358,7 @@ impl Teller<'_> {
                 let group = scene.engine.find_group(self.image.group(group).name()).map(|group| group.slot);
                 match group.and_then(|group| Some((group, group_words(scene.engine, group)?))) {
                     Some((group, (_, target, phase))) => {
-                        let without = words::without(&view::lacks(scene.engine, group));
+                        let without = view::without(&view::lacks(scene.engine, group));
                         format!("it is at {target}, {phase}{without}")
                     }
                     None => "there is no such group".to_owned(),

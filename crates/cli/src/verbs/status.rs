@@ -94,7 +94,7 @@ impl Status {
                     let clock = Clock::here();
                     setting.terminal.say(&drawn(
                         &picked,
-                        |it| seen.fate(it),
+                        |it| noted(it, &seen.services, seen.fate(it), &clock),
                         self.score,
                         &clock,
                         setting.terminal.out,
@@ -177,7 +177,7 @@ fn in_the_way(services: &[&Service], clock: &Clock) -> String {
 
 fn drawn(
     services: &[&Service],
-    fate: impl Fn(&Service) -> Option<Fate>,
+    note: impl Fn(&Service) -> String,
     with_score: bool,
     clock: &Clock,
     paint: Paint,
@@ -193,7 +193,7 @@ fn drawn(
                 Cell::maybe(since),
                 Cell::new(service.restarts.to_string()),
                 Cell::maybe(Some(service.containment.word()).filter(|_| service.containment != Containment::None)),
-                Cell::new(noted(service, fate(service), clock)),
+                Cell::new(note(service)),
             ];
             if with_score {
                 cells.insert(2, Cell::new(score::process_state(service).word()));
@@ -208,9 +208,13 @@ fn drawn(
     table(&heads, &rows, paint)
 }
 
-/// What the phase alone does not say, and what became of it if its daemon died.
-fn noted(service: &Service, fate: Option<Fate>, clock: &Clock) -> String {
-    let note = words::note(service, clock);
+/// What the phase alone does not say, and what became of it if its daemon died; `all` are the services beside it.
+fn noted(service: &Service, all: &[Service], fate: Option<Fate>, clock: &Clock) -> String {
+    let is_done = |on: &&String| all.iter().any(|it| it.name == **on && it.phase == PhaseKind::Done);
+    let note = match service.waits_for.as_ref().filter(|_| service.phase == PhaseKind::Blocked).filter(is_done) {
+        Some(on) => words::ended_otherwise_than_asked(on),
+        None => words::note(service, clock),
+    };
     match fate {
         None => note,
         Some(fate @ (Fate::Ending | Fate::Held | Fate::Loose)) if !note.is_empty() => {
@@ -237,7 +241,9 @@ mod tests {
         };
         let never = Service { name: "x".to_owned(), since_us: 0, ..web(PhaseKind::Down) };
         let held = Service { containment: Containment::Shim, ..web(PhaseKind::Running) };
-        let text = drawn(&[&resting, &held, &never], |_| None, false, &Clock::of(5_000_000, 0), Paint::PLAIN);
+        let clock = Clock::of(5_000_000, 0);
+        let note = |service: &Service| noted(service, &[], None, &clock);
+        let text = drawn(&[&resting, &held, &never], note, false, &clock, Paint::PLAIN);
         assert_eq!(
             text,
             "NAME  PHASE    PID   FOR  RESTARTS  HELD BY  NOTE\n\
@@ -245,7 +251,7 @@ mod tests {
              web   running  4711  4s   0         shim\n\
              x     down     -     -    0         -\n"
         );
-        let text = drawn(&[&resting, &held], |_| None, true, &Clock::of(5_000_000, 0), Paint::PLAIN);
+        let text = drawn(&[&resting, &held], note, true, &clock, Paint::PLAIN);
         assert_eq!(
             text,
             "NAME  PHASE    S-CORE    PID   FOR  RESTARTS  HELD BY  NOTE\n\
@@ -263,7 +269,12 @@ mod tests {
             (Service { last_exit: Some(exited(1)), ..web(PhaseKind::Down) }, Fate::Ended, "ended with the daemon"),
             (resting, Fate::Unstarted, "nobody is there to start it"),
         ] {
-            assert_eq!(noted(&service, Some(fate), &Clock::of(5_000_000, 0)), note);
+            assert_eq!(noted(&service, &[], Some(fate), &Clock::of(5_000_000, 0)), note);
         }
+        let blocked = Service { waits_for: Some("db".to_owned()), ..web(PhaseKind::Blocked) };
+        let db = |phase| [Service { name: "db".to_owned(), ..web(phase) }];
+        let note = |phase| noted(&blocked, &db(phase), None, &Clock::of(5_000_000, 0));
+        assert_eq!(note(PhaseKind::Done), "requires db, which has ended otherwise than it asks");
+        assert_eq!(note(PhaseKind::Failed), "requires db, which has failed");
     }
 }

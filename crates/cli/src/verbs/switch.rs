@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use verger_client::ClientError;
 use verger_engine::life::{GroupPhase, PhaseKind};
 use verger_engine::time::Span;
-use verger_wire::message::{CauseKind, Error, Group, Order, Switched};
+use verger_wire::message::{CauseKind, Error, Group, Order, Origin, OriginKind, Switched};
 use verger_wire::score::{self, Code};
+use verger_wire::view;
 
 use super::orders::duration;
 use super::why::absent;
@@ -81,6 +82,7 @@ impl Switch {
                     Some(Error::Timeout { name, phase, waits_for, cause }) => {
                         late(name, *phase, waits_for.as_deref(), *cause)
                     }
+                    Some(Error::Cancelled { name, by }) => cancelled(name, by),
                     Some(_) | None => reach::trouble(setting, None, &error),
                 });
             }
@@ -99,16 +101,17 @@ impl Switch {
             setting.terminal.say(&format!("{code} {}\n", code.number()))?;
         }
         let words = if already { "is active already" } else { "is active" };
-        setting.terminal.say(&format!("{target} {words}{}\n", words::without(&lacks)))?;
+        setting.terminal.say(&format!("{target} {words}{}\n", view::without(&lacks)))?;
         lacks.first().map_or(Ok(()), |first| {
             let hint = setting.terminal.out.hint("Hint:");
             setting.terminal.say(&format!("{hint} `verger why {first}` tells why {first} is not there\n"))
         })
     }
 
-    /// Says the code of a switch that has failed, and what the daemon answered, if it did.
+    /// Says the code of a switch that has failed, and as JSON what the daemon answered, if it did.
     fn tell_code(&self, setting: &Setting, code: Code, answer: Option<&Error>) -> Result<(), Trouble> {
         match (self.score, self.json, answer) {
+            (false, true, Some(error)) => setting.terminal.say_json(&json!({ "error": error })),
             (false, ..) => Ok(()),
             (true, false, _) => setting.terminal.say(&format!("{code} {}\n", code.number())),
             (true, true, Some(error)) => setting.terminal.say_json(&json!({ "error": error, "score": in_json(code) })),
@@ -138,6 +141,24 @@ fn late(target: &str, phase: PhaseKind, on: Option<&str>, cause: CauseKind) -> T
     let goes_on = if of_target { "" } else { "the work goes on; " };
     let more = on.map_or_else(String::new, |on| format!(", `verger why {on}` tells more of {on}"));
     Trouble::new(words).hint(format!("{goes_on}`verger targets` shows where its group is now{more}"))
+}
+
+/// Something else moved the group before the target was there.
+fn cancelled(target: &str, by: &Origin) -> Trouble {
+    let newer = match by.kind {
+        OriginKind::Switch => "a newer request to switch",
+        OriginKind::Plan | OriginKind::RolledBack => "another plan",
+        OriginKind::Shutdown => "the end of everything",
+        OriginKind::Command
+        | OriginKind::Condition
+        | OriginKind::Exited
+        | OriginKind::StartFailed
+        | OriginKind::Fault
+        | OriginKind::Revival
+        | OriginKind::TimedOut => "what happened meanwhile",
+    };
+    Trouble::new(format!("the switch to {target} was cancelled by {newer}: {}", words::origin(by, None)))
+        .hint("`verger targets` shows where its group is now")
 }
 
 impl Targets {
@@ -266,6 +287,19 @@ mod tests {
         ] {
             assert_eq!(told(on, cause), words);
         }
+    }
+
+    #[test]
+    fn a_cancelled_switch_says_what_cancelled_it() {
+        let by = verger_wire::message::Actor { uid: 0, pid: Some(812) };
+        let switch = Origin { by: Some(by), target: Some("car/park".to_owned()), ..Origin::plain(OriginKind::Switch) };
+        assert_eq!(
+            cancelled("car/drive", &switch).words,
+            "the switch to car/drive was cancelled by a newer request to switch: uid 0 (pid 812) asked to switch to car/park"
+        );
+        let plan = Origin::plain(OriginKind::Plan);
+        let words = "the switch to car/drive was cancelled by another plan: the plan was loaded";
+        assert_eq!(cancelled("car/drive", &plan).words, words);
     }
 
     #[test]

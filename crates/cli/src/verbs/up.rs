@@ -11,12 +11,13 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::PidfdFlags;
 use verger_client::{Address, ClientError, Connection, Watch, WatchEvent};
-use verger_engine::life::PhaseKind;
+use verger_engine::life::{GroupPhase, PhaseKind};
 use verger_engine::runs::{Ended, Pid};
 use verger_engine::time::Span;
 use verger_linux::signals::{self, SignalFd, SignalSet};
 use verger_linux::{process, reap};
-use verger_wire::message::{Service, Transition};
+use verger_wire::message::{Group, Service, TargetFailure, Transition};
+use verger_wire::view;
 
 use crate::launch::{self, Started};
 use crate::plans::{self, Where};
@@ -136,7 +137,13 @@ impl Company<'_> {
     fn show_what_came(&mut self, show: &mut Show<'_>) -> Result<(), Trouble> {
         while let Some(watch) = &mut self.watch {
             match watch.next_within(MOMENT) {
-                Ok(Some(event)) => show.event(event),
+                Ok(Some(event)) => {
+                    let is_anew = matches!(event, WatchEvent::Snapshot { .. });
+                    show.event(event);
+                    if is_anew {
+                        self.groups().iter().for_each(|group| show.group(group));
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Err(ClientError::Closed) => self.watch = self.watch_again(show)?,
                 Err(error) if self.is_ending() => {
@@ -152,6 +159,13 @@ impl Company<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where the groups are: a watch begins with the services only. It is a word more, so nothing is said where they cannot be had.
+    fn groups(&self) -> Vec<Group> {
+        let address = Address::find(&self.setting.instance);
+        let groups = address.map_err(ClientError::from).and_then(|address| Connection::open(&address)?.groups());
+        groups.unwrap_or_default()
     }
 
     /// Whether the daemon ends now.
@@ -207,11 +221,16 @@ struct Show<'s> {
     moving: usize,
     /// Whether it has been said that all is up.
     said_up: bool,
+    /// Since when a target is as it was told last.
+    groups: BTreeMap<String, (u64, GroupPhase)>,
+    /// The target of a group that has failed, until it is told where the group is then.
+    failed: BTreeMap<String, String>,
 }
 
 impl<'s> Show<'s> {
     fn new(setting: &'s Setting) -> Show<'s> {
-        Show { setting, width: 0, phases: BTreeMap::new(), moving: 0, said_up: false }
+        let (phases, groups, failed) = Default::default();
+        Show { setting, width: 0, phases, moving: 0, said_up: false, groups, failed }
     }
 
     fn say(&self, tone: Tone, words: &str) {
@@ -222,7 +241,9 @@ impl<'s> Show<'s> {
         match event {
             WatchEvent::Snapshot { services, lost } => self.snapshot(&services, lost),
             WatchEvent::Moved { transition, service } => self.moved(&transition, service.as_deref()),
-            WatchEvent::Stopped(_) | WatchEvent::Group(_) | WatchEvent::TargetFailed { .. } => {}
+            WatchEvent::Stopped(_) => {}
+            WatchEvent::Group(group) => self.group(&group),
+            WatchEvent::TargetFailed { target, failure } => self.target_failed(&target, &failure),
             WatchEvent::Changed(service) => self.note(&service.name, service.phase),
             WatchEvent::Gone(name) => {
                 let gone = self.phases.remove(&name);
@@ -279,7 +300,12 @@ impl<'s> Show<'s> {
 
     fn moved(&mut self, transition: &Transition, service: Option<&Service>) {
         self.note(&transition.service, transition.to);
-        let words = words::moved(transition, service);
+        let on = transition.cause.service.as_ref().filter(|_| transition.to == PhaseKind::Blocked);
+        let is_done = |on: &&String| self.phases.get(*on).is_some_and(|(_, phase)| *phase == PhaseKind::Done);
+        let words = match on.filter(is_done) {
+            Some(on) => format!("blocked: {}", words::ended_otherwise_than_asked(on)),
+            None => words::moved(transition, service),
+        };
         self.line(&Clock::here(), transition.at_us, &transition.service, transition.to, &words);
         let failure = service.filter(|it| it.phase == PhaseKind::Failed).and_then(|it| it.failure.as_ref());
         if let Some(failure) = failure {
@@ -288,6 +314,36 @@ impl<'s> Show<'s> {
             let hint = first.map_or(more, str::to_owned);
             self.setting.terminal.tell(&format!("{} {hint}", self.setting.terminal.err.hint("Hint:")));
         }
+    }
+
+    /// Where a group is now. What it goes through on its way is seen of its services.
+    fn group(&mut self, group: &Group) {
+        let target = view::target_name(&group.name, &group.target);
+        let is_settled = match group.phase {
+            GroupPhase::Complete | GroupPhase::Failed | GroupPhase::Resting => true,
+            GroupPhase::Stopping | GroupPhase::Starting => false,
+        };
+        let told = (group.since_us, group.phase);
+        if !is_settled || self.groups.insert(target.clone(), told) == Some(told) {
+            return;
+        }
+        let (tone, mut words) = words::group_moved(group);
+        if let Some(from) = self.failed.remove(&group.name).filter(|from| *from != target) {
+            words.push_str(&format!(", as the fallback of {from}"));
+        }
+        self.target(group.since_us, &target, tone, &words);
+    }
+
+    fn target_failed(&mut self, target: &str, failure: &TargetFailure) {
+        let group = target.split_once('/').map_or("", |(group, _)| group);
+        self.failed.insert(group.to_owned(), target.to_owned());
+        self.target(failure.at_us, target, Tone::Bad, &words::target_failed(failure));
+    }
+
+    fn target(&self, at_us: u64, name: &str, tone: Tone, words: &str) {
+        let paint = self.setting.terminal.err;
+        let (stamp, words) = (paint.faint(Clock::here().stamp(at_us)), paint.tone(tone, format!("target {words}")));
+        self.setting.terminal.tell(&format!("{stamp}  {name:<width$}  {words}", width = self.width));
     }
 
     fn line(&self, clock: &Clock, at_us: u64, name: &str, phase: PhaseKind, words: &str) {

@@ -83,7 +83,7 @@ fn group_told(group: &Group, absent: &[String], asked: &str, clock: &Clock, pain
     let headline = paint.tone(tone, format!("{of_another}{active} {words}"));
     let mut text = format!("{headline}, {}\n", clock.ago(group.since_us));
     if !group.lacks.is_empty() {
-        let now = format!("now{}", words::without(&group.lacks).trim_start_matches(','));
+        let now = format!("now{}", view::without(&group.lacks).trim_start_matches(','));
         text.push_str(&format!("{}\n", paint.tone(Tone::Uneasy, now)));
         absent.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
@@ -250,6 +250,9 @@ impl Story {
             None => headline,
         };
         let mut text = format!("{}\n", paint.tone(words::tone(why.service.phase), headline));
+        if !why.service.description.is_empty() {
+            text.push_str(&format!("  {}\n", why.service.description));
+        }
         if let Some(root) = why.chain.last().map(|link| &link.root) {
             let origin = words::origin(&root.what, None);
             text.push('\n');
@@ -290,6 +293,12 @@ impl Story {
     /// What a change was, in words.
     fn words(&self, link: &Transition, paint: Paint) -> String {
         let service = self.others.iter().chain([&self.why.service]).find(|service| service.name == link.service);
+        if link.service == self.why.service.name
+            && link.to == PhaseKind::Blocked
+            && let (Some(how), Some(on)) = (words::ended_otherwise(&self.why), &link.cause.service)
+        {
+            return paint.tone(words::tone(link.to), format!("blocked: it requires {on} to {how}"));
+        }
         paint.tone(words::tone(link.to), words::moved(link, service))
     }
 

@@ -73,9 +73,11 @@ fn failed(service: &Service) -> Vec<String> {
         FailureKind::NotReady => {
             Some("`ready` in the plan says how it tells, `start_timeout` how long it may take".to_owned())
         }
-        FailureKind::Exited => {
-            Some("`restart` in the plan says whether it is started again after such an end".to_owned())
-        }
+        FailureKind::Exited => match name.split_once(':') {
+            // What a service has beside it has no keys of its own, and says one line at its end.
+            Some((owner, _)) => Some(format!("what was not so it said where the standard error of {owner} goes")),
+            None => Some("`restart` in the plan says whether it is started again after such an end".to_owned()),
+        },
         FailureKind::Internal => {
             Some("this is a bug of verger: `verger record FILE` keeps what is needed to find it".to_owned())
         }
@@ -129,6 +131,8 @@ mod tests {
             ending: None,
             limits: Vec::new(),
             memory_max: Some(64 << 20),
+            need: None,
+            pressure: None,
             receipt: None,
         };
         assert_eq!(hints(&why), ["`memory_max` lets it have 64M of memory"]);
@@ -153,6 +157,11 @@ mod tests {
         };
         for (service, chain, words) in [
             (failed(plain(FailureKind::GaveUp)), vec![], "once that is mended: `verger start web`"),
+            (
+                Service { name: "web:tcp".to_owned(), ..failed(plain(FailureKind::Exited)) },
+                vec![],
+                "what was not so it said where the standard error of web goes\nonce that is mended: `verger start web:tcp`",
+            ),
             (
                 failed(refused),
                 vec![],
@@ -191,6 +200,8 @@ mod tests {
                 ending: None,
                 limits: Vec::new(),
                 memory_max: None,
+                need: None,
+                pressure: None,
                 receipt: None,
             };
             assert_eq!(hints(&why).join("\n"), words);

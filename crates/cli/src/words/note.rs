@@ -2,7 +2,7 @@
 
 use verger_engine::life::{PhaseKind, Want};
 use verger_engine::runs::RunId;
-use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, OrderKind, OriginKind, Service, Why};
+use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, Need, OrderKind, OriginKind, PressureLimit, Service, Why};
 
 use super::ends::{exit, failure, start_failure};
 use super::origin::{deed, origin};
@@ -26,7 +26,14 @@ pub(crate) fn note(service: &Service, clock: &Clock) -> String {
 fn phase_note(service: &Service, clock: &Clock) -> String {
     let on = service.waits_for.as_deref();
     match service.phase {
-        PhaseKind::Waiting => on.map_or_else(String::new, |on| format!("waits for {on}")),
+        PhaseKind::Waiting => match (on, service.until_us) {
+            (Some(on), _) => format!("waits for {on}"),
+            // Where nobody is waited for, only the wait for less pressure has an end.
+            (None, Some(until)) => {
+                format!("waits for less pressure, or its turn, {} more at most", brief(clock.until(until)))
+            }
+            (None, None) => String::new(),
+        },
         PhaseKind::Blocked => on.map_or_else(String::new, |on| format!("requires {on}, which has failed")),
         PhaseKind::Starting => match service.pid.filter(|_| service.awaits_debugger) {
             Some(pid) => format!("held for a debugger (gdb -p {pid}, or kill -CONT {pid})"),
@@ -67,6 +74,11 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     }
 }
 
+/// What keeps one from being started whose dependency has not failed: that one is done, and ended otherwise than the plan asks.
+pub(crate) fn ended_otherwise_than_asked(on: &str) -> String {
+    format!("requires {on}, which has ended otherwise than it asks")
+}
+
 /// What happens next to one that is being stopped, and when: `SIGKILL in 3.2s`.
 pub(crate) fn next_step(service: &Service, clock: &Clock) -> String {
     let left = service.until_us.map(|until| clock.until(until));
@@ -94,7 +106,15 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
     let (name, note) = (&service.name, note(service, clock));
     let pid = service.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
     let with_note = |words: String| if note.is_empty() { words } else { format!("{words}: {note}") };
+    if let Some(limit) = why.pressure {
+        return format!("{name} {}", under_pressure(service, limit, clock));
+    }
     match service.phase {
+        PhaseKind::Waiting if let Some(need) = &why.need => format!("{name} {}", waits_for(service, need)),
+        PhaseKind::Blocked if let Some(how) = ended_otherwise(why) => {
+            let on = service.waits_for.as_deref().unwrap_or_default();
+            format!("{name} is blocked: requires {on} to {how}")
+        }
         PhaseKind::Waiting | PhaseKind::Held if !note.is_empty() => format!("{name} {note}"),
         PhaseKind::Waiting => format!("{name} waits"),
         PhaseKind::Held => format!("{name} is to be stopped{pid}"),
@@ -118,6 +138,50 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
             format!("{name} is down: nobody has asked for it")
         }
         PhaseKind::Down => with_reason(format!("{name} is down"), why),
+    }
+}
+
+/// For whom one waits, and what it asks of that one: `waits for one of left, right`.
+fn waits_for(service: &Service, Need { statuses, any_of }: &Need) -> String {
+    let on = service.waits_for.as_deref().unwrap_or("others");
+    let whom = if any_of.is_empty() { on.to_owned() } else { format!("one of {}", some_of(any_of)) };
+    let end = if statuses.is_empty() { String::new() } else { format!(" to end with {}", status(statuses)) };
+    format!("waits for {whom}{end}")
+}
+
+/// What was asked of an end, and how that was, where it was another one: `end with status 0, and it exited with status 3`.
+pub(crate) fn ended_otherwise(why: &Why) -> Option<String> {
+    let need = why.need.as_ref().filter(|need| !need.statuses.is_empty())?;
+    let end =
+        why.chain.iter().find(|link| Some(&link.service) == why.service.waits_for.as_ref())?.cause.exit.as_ref()?;
+    Some(format!("end with {}, and it {}", status(&need.statuses), exit(end)))
+}
+
+fn status(all: &[u8]) -> String {
+    let [first @ .., last] = all else { return "no status".to_owned() };
+    let first: Vec<String> = first.iter().map(u8::to_string).collect();
+    if first.is_empty() { format!("status {last}") } else { format!("status {} or {last}", first.join(", ")) }
+}
+
+/// So many names are told.
+const NAMED_MAX: usize = 8;
+
+fn some_of(names: &[String]) -> String {
+    let shown = names.get(..NAMED_MAX).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// What keeps one from being started that could start, and for how long at most.
+fn under_pressure(service: &Service, PressureLimit { resource, limit }: PressureLimit, clock: &Clock) -> String {
+    let words = format!(
+        "waits until the machine has less to do: its pressure of {resource} is past {limit} % (`start_pressure`)"
+    );
+    match service.until_us {
+        Some(until) => format!("{words}; for that it waits {} more at most (`wait_max`)", brief(clock.until(until))),
+        None => format!("{words}; it waits as long as that is so (`wait_max`)"),
     }
 }
 
@@ -163,7 +227,7 @@ fn with_reason(words: String, why: &Why) -> String {
 mod tests {
     use super::super::samples::{at_root, by_command, by_shutdown, exited, moving, pointing, web};
     use super::*;
-    use verger_engine::life::Verb;
+    use verger_engine::life::{Resource, Verb};
     use verger_engine::runs::Step;
     use verger_wire::message::{Cause, Failure, FailureKind, LastOrder, Origin, Transition, Wanted};
 
@@ -183,6 +247,10 @@ mod tests {
         for (service, words) in [
             (on(PhaseKind::Waiting), "waits for db"),
             (web(PhaseKind::Waiting), ""),
+            (
+                Service { until_us: Some(8_200_000), ..web(PhaseKind::Waiting) },
+                "waits for less pressure, or its turn, 3.2s more at most",
+            ),
             (on(PhaseKind::Blocked), "requires db, which has failed"),
             (web(PhaseKind::Starting), "not ready yet"),
             (
@@ -241,6 +309,8 @@ mod tests {
             ending: None,
             limits: Vec::new(),
             memory_max: None,
+            need: None,
+            pressure: None,
             receipt: None,
         }
     }
@@ -289,6 +359,42 @@ mod tests {
             (web(P::Down), vec![], "web is down"),
         ] {
             assert_eq!(headline(&why(service, chain), &clock()), words);
+        }
+        let pressed = |until_us| Why {
+            pressure: Some(PressureLimit { resource: Resource::Memory, limit: 40 }),
+            ..why(Service { until_us, ..web(P::Waiting) }, vec![])
+        };
+        let past =
+            "web waits until the machine has less to do: its pressure of memory is past 40 % (`start_pressure`); ";
+        let at_most = format!("{past}for that it waits 3.2s more at most (`wait_max`)");
+        assert_eq!(headline(&pressed(Some(8_200_000)), &clock()), at_most);
+        let no_end = format!("{past}it waits as long as that is so (`wait_max`)");
+        assert_eq!(headline(&pressed(None), &clock()), no_end);
+        let db_ended = moving(
+            P::Running,
+            P::Done,
+            Cause { exit: Some(exited(3)), ..Cause::plain(CauseKind::Exited) },
+            by_shutdown(None, None),
+        );
+        let db_ended = Transition { service: "db".to_owned(), ..db_ended };
+        let asks = |phase, statuses: &[u8], any_of: &[&str]| {
+            let any_of = any_of.iter().map(|name| (*name).to_owned()).collect();
+            let need = Some(Need { statuses: statuses.to_vec(), any_of });
+            headline(&Why { need, ..why(on(phase), vec![db_ended.clone()]) }, &clock())
+        };
+        for (told, words) in [
+            (asks(P::Waiting, &[], &["db", "sql"]), "web waits for one of db, sql"),
+            (asks(P::Waiting, &[0, 3], &[]), "web waits for db to end with status 0 or 3"),
+            (
+                asks(P::Blocked, &[0], &[]),
+                "web is blocked: requires db to end with status 0, and it exited with status 3",
+            ),
+            (
+                asks(P::Waiting, &[], &["a", "b", "c", "d", "e", "f", "g", "h", "i"]),
+                "web waits for one of a, b, c, d, e, f, g, h and 1 more",
+            ),
+        ] {
+            assert_eq!(told, words);
         }
         let root = at_root(by_command(Verb::Start, "db"));
         let wanted = Some(Wanted { cause: pointing(CauseKind::Conflicts, "db"), root });

@@ -3,6 +3,7 @@
 use verger_engine::life::GroupPhase;
 use verger_engine::time::Span;
 use verger_wire::message::{Group, TargetFailure, TargetFailureKind};
+use verger_wire::view::without;
 
 use super::{Tone, brief, count};
 
@@ -25,12 +26,6 @@ pub(crate) fn group_moved(group: &Group) -> (Tone, String) {
             (Tone::Uneasy, format!("has failed {times}; {next}"))
         }
     }
-}
-
-/// `, without camera, lidar`: who of a target is not there; nothing, if all of it is.
-pub(crate) fn without<S: AsRef<str>>(lacks: &[S]) -> String {
-    let names: Vec<&str> = lacks.iter().map(AsRef::as_ref).collect();
-    if names.is_empty() { String::new() } else { format!(", without {}", names.join(", ")) }
 }
 
 /// How a target has failed.

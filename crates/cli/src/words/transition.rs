@@ -230,6 +230,10 @@ fn because(transition: &Transition) -> Option<String> {
     Some(match transition.cause.kind {
         CauseKind::Asked => return asked(transition),
         CauseKind::Needed => format!("{on} needs it"),
+        // The target that is left may list both: then the one that needs the other is only the last that kept it.
+        CauseKind::Unneeded if matches!(transition.root.what.kind, OriginKind::Switch | OriginKind::TimedOut) => {
+            format!("{}, and {on}, which needed it, goes too", origin(&transition.root.what, None))
+        }
         CauseKind::Unneeded => format!("{on} does not need it any more"),
         CauseKind::DownWith => format!("{on}, which it requires, goes down"),
         CauseKind::RestartedWith => format!("{on}, which it requires, is restarted"),
@@ -412,6 +416,12 @@ mod tests {
             (P::Stopping, plain(Asked), other(), "stopping: everything ends with db"),
             (P::Stopping, pointing(DownWith, "db"), stop(), "stopping: db, which it requires, goes down"),
             (P::Stopping, pointing(Unneeded, "api"), stop(), "stopping: api does not need it any more"),
+            (
+                P::Stopping,
+                pointing(Unneeded, "api"),
+                Origin { target: Some("park".to_owned()), ..Origin::plain(OriginKind::Switch) },
+                "stopping: somebody asked to switch to park, and api, which needed it, goes too",
+            ),
             (P::Stopping, pointing(RestartedWith, "db"), stop(), "stopping: db, which it requires, is restarted"),
             (P::Stopping, pointing(LetGo, "api"), stop(), "stopping: api has ended"),
             (P::Stopping, plain(Removed), plan(), "stopping: the plan no longer has it"),

@@ -23,7 +23,8 @@ pub(super) const KEYS: &[Key<Service>] = &[
               `camera@right` of it. A table `[service.\"camera@left\"]` does so too, and so does who names `camera@left` in `requires`, \
               `wants`, `any_of`, `brain`, a condition or a target; that one is not started by itself unless the template says \
               `autostart`. An instance has the template's keys, and its own go before them (variables, limits and descriptors one by one). \
-              In its values `%i` is the instance (`left`), `%n` the whole name, `%%` a percent sign. Who names `camera@` names all of them.",
+              In its values `%i` is the instance (`left`), `%n` the whole name, `%%` a percent sign. Who names `camera@` names all of them; \
+              on the command line `camera@*` does.",
         shape: Shape::Other {
             written: "array of strings",
             schema: strings_schema,
@@ -35,7 +36,8 @@ pub(super) const KEYS: &[Key<Service>] = &[
         aliases: &["numprocs", "count", "replica", "scale"],
         default: "",
         doc: "`3` makes the instances `1`, `2` and `3`: of `[service.worker]`, which then starts nothing itself, the services `worker@1` to \
-              `worker@3`; of a template beside those that it has. Who names `worker` or `worker@` names all of them.",
+              `worker@3`; of a template beside those that it has. Who names `worker` or `worker@` names all of them; on \
+              the command line `worker@*` does.",
         shape: Shape::Other {
             written: "integer from 1",
             schema: || json!({ "type": "integer", "minimum": 1, "maximum": SERVICES_MAX }),

@@ -37,6 +37,9 @@ use crate::near::{did_you_mean, nearest};
 use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 use crate::value::duration;
+
+/// A time that is longer than this was not meant, ten years.
+const LONGEST: Span = Span::from_secs(3_650 * 86_400);
 pub(crate) use share::MEMORY_MIN;
 
 pub(crate) use condition::{
@@ -291,7 +294,16 @@ impl<'a> Reader<'a> {
     pub(crate) fn duration(&mut self, node: &Node) -> Option<Span> {
         match &node.value {
             Value::Text(text) => match duration::parse(text) {
-                Ok(span) => return Some(span),
+                Ok(span) => {
+                    if span > LONGEST && span != Span::FOREVER {
+                        let (key, owner) = (self.key, &self.owner);
+                        self.found.warning(node.place, || {
+                            Said::new(format!("`{key}`{owner} is more than ten years"))
+                                .hint("what has no end is \"forever\"")
+                        });
+                    }
+                    return Some(span);
+                }
                 Err(flaw) => self.wrong(node, duration::LOOKS, flaw.hint(text)),
             },
             Value::Whole(number) => {

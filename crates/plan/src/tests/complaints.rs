@@ -752,6 +752,34 @@ fn two_ways_that_do_not_go_together() {
 }
 
 #[test]
+fn a_conflict_with_who_is_needed_is_told_with_what_else_is_wrong() {
+    check(
+        "[service.a]\ncommand = 'a'\nrequires = ['b']\nconflicts = ['b']\nrestart = 'sometimes'\n[service.b]\ncommand = 'b'",
+        &[
+            "x.toml:4:13: `a` names `b` in two ways that do not go together\n  x.toml:3:12: the other way\n  \
+             hint: `conflicts` and `requires` do not go together: leave it out of one of the two",
+            "x.toml:5:11: `restart` in service `a` is the string \"sometimes\", expected \"always\", \"on-failure\" or \"never\"",
+        ],
+    );
+    let twice = "[service.'a@']\ninstances = ['1', '2']\ncommand = 'a'\nrequires = ['b']\nconflicts = ['b']\n[service.b]\ncommand = 'b'";
+    check(
+        twice,
+        &["x.toml:5:13: `a@1` names `b` in two ways that do not go together\n  x.toml:4:12: the other way\n  \
+           hint: `conflicts` and `requires` do not go together: leave it out of one of the two"],
+    );
+}
+
+#[test]
+fn a_time_that_nobody_lives_to_see_is_warned_of() {
+    let plan = |time: &str| format!("[service.a]\ncommand = 'a'\nstart_timeout = '{time}'");
+    let words = "x.toml:3:17: warning: `start_timeout` in service `a` is more than ten years\n  hint: what has no end is \"forever\"";
+    check(&plan("99999d"), &[words]);
+    check(&plan("3651d"), &[words]);
+    check(&plan("3650d"), &[]);
+    check(&plan("forever"), &[]);
+}
+
+#[test]
 fn what_is_said_of_a_fallback_that_there_is_not() {
     let void = "has no effect: there is no fallback that could fail\n  hint: name one, fallback_target = \"…\", or leave it out";
     let services = "[service.x]\ncommand = 'x'\n";

@@ -227,7 +227,7 @@ fn a_probe_is_run_as_its_service_and_lives_its_own_life() {
     let (service, probe) = (&plan.services[0], &plan.services[1]);
     let expected = Service {
         name: "x:path".into(),
-        description: "condition of x: path exists /y".into(),
+        description: "condition of x: path exists /y, every 100ms, within 1m".into(),
         origin: probe.origin.clone(),
         program: "/proc/self/exe".into(),
         argv: probe.argv.clone(),

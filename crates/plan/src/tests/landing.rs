@@ -194,7 +194,7 @@ fn every_key_lands() {
     assert_eq!(
         *find("planner:path"),
         Service {
-            description: "condition of planner: path exists /dev/shm/bus".into(),
+            description: "condition of planner: path exists /dev/shm/bus, every 20ms, within 5s".into(),
             program: "/proc/self/exe".into(),
             requires: vec!["driver@left".into(), "bus".into()],
             ready: Ready::Exit,

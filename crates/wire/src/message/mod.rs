@@ -23,8 +23,8 @@ pub use error::{Error, Obstacle, WrongState};
 pub use group::{Group, Target, TargetFailure, TargetFailureKind};
 pub use receipt::{EndKnown, PROCESSES_MAX, Receipt, ReceiptInShort, SeenProcess, StopReason, StopStep, StopStepKind};
 pub use reply::{
-    Done, Groups, InterfaceDescription, Nothing, ReceiptReply, Replaced, ServiceInfo, Services, Switched, WatchReply,
-    Why,
+    Done, Groups, InterfaceDescription, Need, Nothing, PressureLimit, ReceiptReply, Replaced, ServiceInfo, Services,
+    Switched, WatchReply, Why,
 };
 pub use service::{
     DECIDED_BY_COMMAND, DECIDED_BY_LIFECYCLE, Exit, Failure, FailureKind, LastOrder, OrderKind, Service, signal_text,

@@ -1,6 +1,9 @@
 //! What is answered to each call.
 
 use serde::{Deserialize, Serialize};
+use verger_engine::life::Resource;
+
+use crate::word;
 
 use super::{Ending, Group, Receipt, ReceiptInShort, Service, TargetFailure, Transition, Verdict, Wanted};
 
@@ -66,9 +69,34 @@ pub struct Why {
     /// How much memory its plan lets it have, in bytes, if that is limited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_max: Option<u64>,
+    /// What it asks of the one that it waits for, or is blocked by, where that is more than to be ready.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub need: Option<Need>,
+    /// What the machine has too little of, where that keeps it from being started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<PressureLimit>,
     /// How its last stop went or goes, where that is still kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Box<Receipt>>,
+}
+
+/// What a service asks of another one, where that is more than to be ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Need {
+    /// It is to end with one of these statuses; of none nothing is asked.
+    pub statuses: Vec<u8>,
+    /// One of these is enough, where there are any.
+    pub any_of: Vec<String>,
+}
+
+/// What the machine has too little of, and from where on nothing is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PressureLimit {
+    /// Of what.
+    #[serde(with = "word")]
+    pub resource: Resource,
+    /// The plan's limit (`start_pressure`), in percent.
+    pub limit: u8,
 }
 
 /// The reply of `Receipt`.

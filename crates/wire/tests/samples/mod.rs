@@ -115,6 +115,14 @@ pub(crate) fn transition(full: bool) -> Transition {
     }
 }
 
+pub(crate) fn need() -> Need {
+    Need { statuses: vec![0, 3], any_of: vec!["left".to_owned(), "right".to_owned()] }
+}
+
+pub(crate) fn pressure() -> PressureLimit {
+    PressureLimit { resource: Resource::Memory, limit: 40 }
+}
+
 pub(crate) fn why(full: bool) -> Why {
     Why {
         service: service(full),
@@ -125,6 +133,8 @@ pub(crate) fn why(full: bool) -> Why {
         ending: full.then(|| ending(full)),
         limits: if full { vec!["cpu_max of web has no effect: no cpu controller here".to_owned()] } else { Vec::new() },
         memory_max: full.then_some(64 << 20),
+        need: full.then(need),
+        pressure: full.then(pressure),
         receipt: full.then(|| Box::new(receipt(full))),
     }
 }
