@@ -40,7 +40,6 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.number(image.digest());
             writer.byte(match scope {
                 Scope::Whole => 0,
-                Scope::Part => 1,
                 Scope::Found => 2,
             });
             save_actor(by, &mut writer);
@@ -152,7 +151,6 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             let image = image(digest).ok_or(ReadError::MissingImage { digest })?;
             let scope = match reader.byte()? {
                 0 => Scope::Whole,
-                1 => Scope::Part,
                 2 => Scope::Found,
                 _ => return Err(bad("a scope")),
             };

@@ -27,7 +27,7 @@ impl Untouched {
             // Refused.
             return;
         }
-        if let Event::Plan { scope: Scope::Part | Scope::Found, .. } = event {
+        if let Event::Plan { scope: Scope::Found, .. } = event {
             return self.forget();
         }
         let (event, slots) = ((engine.event_number() + 1, now), left_as_they_are(engine, image));

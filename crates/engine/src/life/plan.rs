@@ -12,14 +12,12 @@ use crate::images::{Home, ImageId, Images};
 use crate::runs::{RunId, Runs};
 use crate::time::Moment;
 
-/// What of the present services a new plan speaks for.
+/// What a plan finds. It speaks for all services: one that it does not have is to go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// All: a service that it does not have is to go.
+    /// A daemon that has its services, or none yet.
     Whole,
-    /// Only those that it has.
-    Part,
-    /// All, after the daemon's own end: what was so will be told ([`super::Found`]), and nothing is started before
+    /// One that comes back after its own end: what was so will be told ([`super::Found`]), and nothing is started before
     /// [`crate::Event::Resume`].
     Found,
 }
@@ -158,15 +156,9 @@ impl Life {
     /// Takes a plan whose image is held. Says how many services are to go.
     fn take_image(&mut self, runs: &mut Runs, id: ImageId, taking: Taking, root: RootId) -> u32 {
         let scope = taking.scope();
-        let mut removed = 0;
         self.describe_all(runs, id, taking, root);
-        // A part of a plan leaves the pace as it is.
-        if scope != Scope::Part {
-            self.pace_as(runs.images(), id);
-        }
-        if scope != Scope::Part {
-            removed = self.remove_others(Some(id));
-        }
+        self.pace_as(runs.images(), id);
+        let removed = self.remove_others(Some(id));
         self.put_in_force(runs, Some(id));
         self.order_names(runs.images());
         self.describe_groups(runs, id, taking, root);

@@ -90,34 +90,13 @@ impl Life {
                 }
             }
         }
-        match taking {
-            Taking::New(Scope::Part) => self.send_who_has_others_now(runs.images(), image, root),
-            // A part of a plan leaves the other groups.
-            Taking::New(Scope::Whole | Scope::Found) | Taking::Former => {
-                for at in 0..self.groups.places.len() as u32 {
-                    let home = self.groups.places[at as usize].home;
-                    if home.is_some_and(|home| home.image != image) {
-                        self.forget_group(runs, at);
-                    }
-                }
+        for at in 0..self.groups.places.len() as u32 {
+            let home = self.groups.places[at as usize].home;
+            if home.is_some_and(|home| home.image != image) {
+                self.forget_group(runs, at);
             }
         }
         self.learn_members(runs.images());
-    }
-
-    /// Groups that a part of a plan does not have, and some of whose members it has, set out too.
-    fn send_who_has_others_now(&mut self, images: &Images, image: ImageId, root: RootId) {
-        for at in 0..self.groups.places.len() as u32 {
-            let place = &self.groups.places[at as usize];
-            let target = place.target;
-            if let Some(home) = place.home.filter(|home| home.image != image)
-                && self.has_redescribed(images, home, target)
-                && place.phase != GroupPhase::Stopping
-            {
-                self.learn_who_comes(images, at, home, |_, _| false);
-                self.send_onward(at, root);
-            }
-        }
     }
 
     fn move_group(

@@ -8,7 +8,7 @@ use super::*;
 use crate::Event;
 use crate::desk::{Desk, service};
 use crate::image::{Plan, Ready, RestartPolicy, Service, StartPressure};
-use crate::life::{PhaseKind, Scope};
+use crate::life::PhaseKind;
 use crate::runs::Step;
 
 fn slow(name: &str) -> Service {
@@ -169,14 +169,6 @@ fn where_nothing_can_be_measured_nobody_waits() {
 fn a_measurement_that_never_comes_holds_nobody_for_ever() {
     let mut desk = desk(&under(1, vec![slow("a")]));
     desk.forget().pass(Span::from_secs(30)).says("changed a\na: waiting -> starting (turn)\nspawn a");
-}
-
-#[test]
-fn a_part_of_a_plan_leaves_the_pace_as_it_is() {
-    let mut desk = desk(&at_most(1, vec![slow("a")]));
-    let image = crate::desk::image(vec![slow("b")]);
-    desk.tell(Event::Plan { image, scope: Scope::Part, by: crate::causes::Actor::default() });
-    assert_eq!(desk.phases(), "a starting, b waiting");
 }
 
 /// However many wait, each has its turn, and never more than so many start.
