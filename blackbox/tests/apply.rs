@@ -336,7 +336,7 @@ fn phases(machine: &Machine) -> Vec<String> {
 fn who_has_failed_was_stopped_or_was_started_by_hand_is_left_so_by_a_plan_and_by_a_new_program_of_the_daemon() {
     let machine = Machine::start(SHIFT);
     machine.wait_ready("lead");
-    machine.wait("extra", |it| it.phase == Phase::Failed);
+    machine.wait("extra", Phase::Failed);
     machine.wait_ready("mate");
     machine.stop_service("mate").expect("it stops");
     machine.start_service("spare").expect("it starts");
