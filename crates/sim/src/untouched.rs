@@ -69,7 +69,9 @@ fn left_as_they_are(engine: &Engine, image: &Image) -> BTreeSet<u32> {
         old.zip(new).is_some_and(|(old, new)| changed_keys(&old, &new).next().is_none())
     };
     let parts = changed_parts(engine.plan(), image);
-    let mut left: BTreeSet<u32> = engine.services().map(|status| status.service.slot).collect();
+    // Who rests for a step, or for the target that one has switched to, goes on when the group is there, whoever has sent it.
+    let others = engine.services().filter(|status| !status.escalates);
+    let mut left: BTreeSet<u32> = others.map(|status| status.service.slot).collect();
     left.retain(|slot| is_as_before(engine.name(*slot)));
     for status in engine.groups() {
         let Some(old) = engine.group_description(status.group.slot) else { continue };

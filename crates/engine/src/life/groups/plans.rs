@@ -80,13 +80,7 @@ impl Life {
                 Some(at) => self.move_group(runs, at, (home, before), taking, root),
                 None => {
                     let at = self.settle_group(home, before.unwrap_or(initial), root);
-                    if taking != Taking::New(Scope::Found) {
-                        self.learn_who_comes(runs.images(), at, home, |life, slot| match taking {
-                            Taking::New(_) => !life.is_kept_down(slot),
-                            Taking::Former => life.is_missing(slot),
-                        });
-                        self.groups.mark_to_set_out(at);
-                    }
+                    self.begin_way(runs.images(), at, (home, before), taking);
                 }
             }
         }
@@ -97,6 +91,23 @@ impl Life {
             }
         }
         self.learn_members(runs.images());
+    }
+
+    /// A group that was not there sets out, unless it is to be told where it was.
+    fn begin_way(&mut self, images: &Images, at: u32, (home, before): (Home, Option<u32>), taking: Taking) {
+        match taking {
+            Taking::New(Scope::Found) => return,
+            Taking::New(Scope::Whole) => {
+                self.learn_who_comes(images, at, home, |life, slot| !life.is_kept_down(slot));
+            }
+            Taking::Former => {
+                let target = self.groups.places[at as usize].target;
+                self.groups.places[at as usize].course = Course::Onward;
+                self.ask_as_before_for_others(images, home, target, before.is_some());
+                self.learn_who_comes(images, at, home, Life::is_missing);
+            }
+        }
+        self.groups.mark_to_set_out(at);
     }
 
     fn move_group(

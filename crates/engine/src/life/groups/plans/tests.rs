@@ -116,6 +116,15 @@ fn what_is_rolled_back_leaves_who_was_stopped_and_who_was_started() {
 }
 
 #[test]
+fn a_group_that_a_change_has_removed_comes_back_as_it_was() {
+    let mut desk = at_work();
+    desk.apply_whole(&with(|plan| plan.groups.clear()), Some(Span::from_secs(60))).decide(false);
+    assert_eq!(desk.phases(), "extra failed, lead running, mate down, spare running");
+    assert!(!desk.said().contains("stop "), "nobody is moved");
+    assert_eq!(desk.engine.groups().map(|group| group.phase).collect::<Vec<_>>(), [GroupPhase::Complete]);
+}
+
+#[test]
 fn what_gave_way_to_a_change_comes_back_when_that_is_rolled_back() {
     let mut desk = Desk::new(Vec::new());
     desk.plan_whole(&plan()).spawned("extra").spawned("lead").spawned("mate").forget();
