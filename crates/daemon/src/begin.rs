@@ -13,7 +13,7 @@ use verger_engine::causes::Actor;
 use verger_engine::image::{
     ContainmentWish, IMAGE_BYTES_MAX, Image, Limits, Ready as Readiness, Right, needs_another_run,
 };
-use verger_engine::life::{Found, PhaseKind, Scope};
+use verger_engine::life::{Found, FoundGroup, PhaseKind, Scope};
 use verger_engine::runs::{Containment, Pid, RunId, RunRef};
 use verger_engine::time::{Moment, Span};
 use verger_engine::{Engine, Event};
@@ -319,7 +319,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     if let Some(image) = taken_back.filter(|_| !daemon.engine.is_closing()) {
         daemon.log.warn(format_args!("this daemon broke with a change on trial: the former plan is in force again"));
-        daemon.step(Event::Plan { image, scope: Scope::Whole, by });
+        daemon.step(Event::Plan { image, scope: Scope::Back, by });
     }
     if !is_hopeless {
         let _none_is_on_trial = std::fs::remove_file(daemon.folder.join(place::TRIAL_FILE));
@@ -600,7 +600,8 @@ fn find_groups(daemon: &mut Daemon, groups: &[GroupRecord]) {
         let Some(group) = daemon.engine.find_group(name) else { continue };
         let described = daemon.engine.group_description(group.slot);
         if let Some(target) = described.and_then(|group| group.find_target(record.target.as_str())) {
-            daemon.step(Event::FoundGroup { group, target, failures: record.failures, phase: record.phase });
+            let found = FoundGroup { target, phase: record.phase, since: record.since, failures: record.failures };
+            daemon.step(Event::FoundGroup { group, found });
         }
     }
 }

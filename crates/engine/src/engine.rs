@@ -55,8 +55,8 @@ impl Engine {
             Event::Decide(decide) => self.life.decide(&mut self.runs, &decide),
             Event::Command(request) => self.life.command(&mut self.runs, request),
             Event::Switch(request) => self.life.switch(&mut self.runs, &request),
-            Event::FoundGroup { group, target, failures, phase } => {
-                self.life.found_group(&mut self.runs, group, target, failures, phase);
+            Event::FoundGroup { group, found } => {
+                self.life.found_group(&mut self.runs, group, found);
             }
             Event::Shutdown { signal, by, patience } => self.life.shutdown(&mut self.runs, signal, by, patience),
             Event::Tick => self.ticking = true,

@@ -3,7 +3,7 @@
 use crate::budget::Patience;
 use crate::causes::Actor;
 use crate::image::Image;
-use crate::life::{Apply, Decide, FaultKind, Found, GroupId, GroupPhase, LifeEffect, Pressure, Request, Scope, Switch};
+use crate::life::{Apply, Decide, FaultKind, Found, FoundGroup, GroupId, LifeEffect, Pressure, Request, Scope, Switch};
 use crate::runs::{RunEffect, RunEvent, ServiceId};
 
 /// Something happened.
@@ -33,12 +33,8 @@ pub enum Event {
     FoundGroup {
         /// The group.
         group: GroupId,
-        /// The number of its target now.
-        target: u32,
-        /// How often its fallback had failed in a row.
-        failures: u32,
-        /// What it was about. What was to come after a rest has not been done; on its way down it had not asked for its target.
-        phase: GroupPhase,
+        /// What that is.
+        found: FoundGroup,
     },
     /// Everything is to end. What is ending already can only be made to end sooner.
     Shutdown {

@@ -12,7 +12,7 @@ use crate::codec::{ReadError, Reader, Sink, Writer};
 use crate::engine::Engine;
 use crate::event::Event;
 use crate::image::Image;
-use crate::life::{Apply, CommandId, Decide, FaultKind, GroupId, GroupPhase, Pressure, Scope, Switch};
+use crate::life::{Apply, CommandId, Decide, FaultKind, FoundGroup, GroupId, GroupPhase, Pressure, Scope, Switch};
 use crate::life::{restore_request, restore_service, save_request, save_service};
 use crate::runs::{
     Containment, Pid, RunEvent, RunId, RunRef, StartFailure, Usage, pack_exit, pack_failure, some_pid, unpack_exit,
@@ -41,6 +41,7 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.byte(match scope {
                 Scope::Whole => 0,
                 Scope::Found => 2,
+                Scope::Back => 3,
             });
             save_actor(by, &mut writer);
         }
@@ -95,12 +96,13 @@ pub fn record(before: Moment, now: Moment, event: &Event, sink: &mut dyn Sink) {
             writer.yes(decide.keep);
             save_actor(&decide.by, &mut writer);
         }
-        Event::FoundGroup { group, target, failures, phase } => {
+        Event::FoundGroup { group, found: FoundGroup { target, phase, since, failures } } => {
             writer.byte(18);
             save_group(*group, &mut writer);
             writer.small(*target);
             writer.small(*failures);
             writer.byte(phase.code());
+            writer.moment(*since);
         }
         Event::Pressure(pressure) => {
             writer.byte(21);
@@ -152,6 +154,7 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
             let scope = match reader.byte()? {
                 0 => Scope::Whole,
                 2 => Scope::Found,
+                3 => Scope::Back,
                 _ => return Err(bad("a scope")),
             };
             Event::Plan { image, scope, by: restore_actor(reader)? }
@@ -177,9 +180,12 @@ fn restore_event(reader: &mut Reader<'_>, image: &dyn Fn(u64) -> Option<Image>) 
         }),
         18 => Event::FoundGroup {
             group: restore_group(reader)?,
-            target: reader.small()?,
-            failures: reader.small()?,
-            phase: reader.coded(GroupPhase::from_code, "a phase of a group")?,
+            found: FoundGroup {
+                target: reader.small()?,
+                failures: reader.small()?,
+                phase: reader.coded(GroupPhase::from_code, "a phase of a group")?,
+                since: reader.moment()?,
+            },
         },
         19 => {
             let id = CommandId(reader.number()?);

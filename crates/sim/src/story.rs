@@ -13,7 +13,7 @@ use verger_engine::budget::Patience;
 use verger_engine::causes::{Actor, Root};
 use verger_engine::image::{Image, Plan};
 use verger_engine::life::{
-    Apply, CommandId, Decide, FaultKind, Found, GroupPhase, GroupStatus, LifeEffect, PhaseKind, Pressure, Request,
+    Apply, CommandId, Decide, FaultKind, Found, FoundGroup, GroupStatus, LifeEffect, PhaseKind, Pressure, Request,
     Scope, Status, Switch, TrialNews, Verb,
 };
 use verger_engine::runs::{RunEffect, RunEvent, RunId, RunRef, ServiceId};
@@ -605,22 +605,24 @@ impl Story {
         self.step(Event::Resume).map(drop)
     }
 
-    /// What is shown of groups: their names, their targets by name, failures of their fallbacks, and what they are about.
-    fn shown_groups(&self) -> Vec<(String, String, u32, GroupPhase)> {
+    /// What is shown of groups: their names, their targets by name, and what they are about.
+    fn shown_groups(&self) -> Vec<(String, String, FoundGroup)> {
         let named = |status: GroupStatus| {
             let group = self.engine.group_description(status.group.slot)?;
             let target = group.target(status.target).name().to_string();
-            Some((group.name().to_string(), target, status.failures, status.phase))
+            let (phase, since, failures) = (status.phase, status.since, status.failures);
+            let shown = FoundGroup { target: status.target, phase, since, failures };
+            Some((group.name().to_string(), target, shown))
         };
         self.engine.groups().filter_map(named).collect()
     }
 
-    fn find_groups(&mut self, shown: &[(String, String, u32, GroupPhase)]) -> Result<(), String> {
-        for (name, target, failures, phase) in shown {
+    fn find_groups(&mut self, shown: &[(String, String, FoundGroup)]) -> Result<(), String> {
+        for (name, target, shown) in shown {
             let Some(group) = self.engine.find_group(name) else { continue };
             let target = self.engine.group_description(group.slot).and_then(|group| group.find_target(target));
             if let Some(target) = target {
-                self.step(Event::FoundGroup { group, target, failures: *failures, phase: *phase })?;
+                self.step(Event::FoundGroup { group, found: FoundGroup { target, ..*shown } })?;
             }
         }
         Ok(())

@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use verger_engine::causes::{Cause, RootKind};
-use verger_engine::image::{ChangedPart, GroupView, Image, PartKind, changed_keys, changed_parts};
-use verger_engine::life::{Apply, GroupPhase, GroupStatus, Scope, Want};
+use verger_engine::image::{ChangedPart, EdgeKind, GroupView, Image, PartKind, changed_keys, changed_parts};
+use verger_engine::life::{Apply, GroupPhase, GroupStatus, Scope, Status, Want};
 use verger_engine::time::Moment;
 use verger_engine::{Engine, Event};
 
@@ -48,7 +48,15 @@ impl Untouched {
         let Some(status) = engine.status(slot).filter(|_| is_of_it) else { return Ok(()) };
         let is_left = match status.want {
             // Later, a switch may have asked for him no more, and a group on its way have kept him until now.
-            Want::Down => engine.event_number() == self.event.0 && self.asked.contains(&slot),
+            Want::Down => {
+                // Where some conflict, who comes may put one down, and who needs that one bring it up again, for a while.
+                let has_conflicts = |status: &Status| {
+                    let described = engine.description(status.service.slot);
+                    described.is_some_and(|it| it.edges().any(|edge| edge.kind == EdgeKind::Conflicts))
+                };
+                let is_now = engine.event_number() == root.event;
+                is_now && self.asked.contains(&slot) && !engine.services().any(|status| has_conflicts(&status))
+            }
             Want::Up | Want::Again => self.slots.contains(&slot),
         };
         match is_left {
@@ -68,7 +76,9 @@ fn left_as_they_are(engine: &Engine, image: &Image) -> BTreeSet<u32> {
         let new = image.find(name).map(|record| image.service(record));
         old.zip(new).is_some_and(|(old, new)| changed_keys(&old, &new).next().is_none())
     };
-    let parts = changed_parts(engine.plan(), image);
+    // What a target that has failed pulls may be shared by groups, and so be a member of none.
+    let any_is_other = engine.services().any(|status| !is_as_before(engine.name(status.service.slot)));
+    let may_help = any_is_other || changed_parts(engine.plan(), image).iter().any(is_about_groups);
     // Who rests for a step, or for the target that one has switched to, goes on when the group is there, whoever has sent it.
     let others = engine.services().filter(|status| !status.escalates);
     let mut left: BTreeSet<u32> = others.map(|status| status.service.slot).collect();
@@ -76,7 +86,7 @@ fn left_as_they_are(engine: &Engine, image: &Image) -> BTreeSet<u32> {
     for status in engine.groups() {
         let Some(old) = engine.group_description(status.group.slot) else { continue };
         let new = image.find_group(old.name()).map(|at| image.group(at));
-        let goes_on = new.and_then(|new| goes_on(&status, (&old, &new), &parts, is_as_before)).unwrap_or_default();
+        let goes_on = new.and_then(|new| goes_on(&status, (&old, &new), may_help, is_as_before)).unwrap_or_default();
         left.retain(|slot| {
             let name = engine.name(*slot);
             !members(&old).contains(name) || goes_on.contains(name)
@@ -99,7 +109,7 @@ fn left_as_they_are(engine: &Engine, image: &Image) -> BTreeSet<u32> {
 fn goes_on<'i>(
     status: &GroupStatus,
     (old, new): (&GroupView<'i>, &GroupView<'_>),
-    parts: &[ChangedPart],
+    may_help: bool,
     is_as_before: impl Fn(&str) -> bool,
 ) -> Option<BTreeSet<&'i str>> {
     let was = old.target(status.target);
@@ -112,7 +122,7 @@ fn goes_on<'i>(
     match status.phase {
         GroupPhase::Complete | GroupPhase::Starting => {}
         GroupPhase::Stopping if is_same => {}
-        GroupPhase::Failed | GroupPhase::Resting if is_same && !parts.iter().any(is_about_groups) => {}
+        GroupPhase::Failed | GroupPhase::Resting if is_same && !may_help => {}
         GroupPhase::Stopping | GroupPhase::Failed | GroupPhase::Resting => return None,
     }
     Some(members(old).into_iter().filter(|it| before.contains(it) == now.contains(it)).collect())

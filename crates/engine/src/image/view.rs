@@ -759,6 +759,16 @@ impl<'i> GroupView<'i> {
         (0..).map_while(move |at| group.last_step(at))
     }
 
+    /// How long it rests when its fallback has failed so often in a row: before it is tried again, or before a step of the last resort.
+    /// `None`: nothing comes after that.
+    pub fn rest_after(&self, failures: u32) -> Option<Span> {
+        let attempts = self.fallback_attempts();
+        if failures <= attempts {
+            return Some(self.fallback_delay().doubled(failures.saturating_sub(1)));
+        }
+        self.last_step(failures - attempts - 1).map(|step| step.wait())
+    }
+
     /// The step of its last resort with number `at`, from 0; `None` past the last.
     pub fn last_step(&self, at: u32) -> Option<StepView<'i>> {
         self.image.step(GroupRecord::last_resort(self.record), at)
@@ -807,6 +817,11 @@ impl<'i> TargetView<'i> {
     /// Whether it has a member of this name.
     pub(crate) fn has_named(&self, name: &str) -> bool {
         self.image.find(name).is_some_and(|member| self.has(member))
+    }
+
+    /// Whether it cannot be without the service of this name.
+    pub(crate) fn needs_named(&self, name: &str) -> bool {
+        self.image.find(name).is_some_and(|member| self.needs(member))
     }
 
     /// Whether it has this member.

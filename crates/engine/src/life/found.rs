@@ -105,7 +105,7 @@ impl Life {
         if self.mode == Mode::Finding {
             self.mode = Mode::Serving;
             let root = self.root(RootKind::Revival);
-            self.set_out_again(images, root);
+            self.go_on(images, root);
             self.part_those_in_conflict(root);
             self.roots.release(root);
         }
@@ -160,7 +160,7 @@ impl Life {
             _ => false,
         };
         if found.asked && self.slots[slot as usize].asked != Asked::Up {
-            self.ask_up(slot, Cause::Found, root);
+            self.ask_up_as_found(slot, root);
         } else if found.taken && !self.is_required(slot) {
             // Who can do without it had it wanted when that one was found.
             self.ask_down(slot, Cause::Found, root);

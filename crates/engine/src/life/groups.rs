@@ -14,6 +14,7 @@
 //! then its last resort (`resort.rs`). So every switch ends in some target, or in the end of everything.
 
 mod plans;
+pub use plans::FoundGroup;
 mod resort;
 #[cfg(test)]
 mod tests;
@@ -63,6 +64,8 @@ coded_enum! {
         /// Whom a plan has made a member of the target that it has. The others are as they are, also those that somebody has stopped
         /// and those that have failed.
         Onward = 1, "onward";
+        /// All of its first target. Of whatever else its targets have it lets go, whoever has started that.
+        First = 2, "first";
     }
 }
 
@@ -167,17 +170,8 @@ pub(super) struct Groups {
     /// How many of them are ripe.
     pub(super) ripe: u32,
     /// Where groups were before the change that is on trial.
-    pub(super) before: Vec<WasAt>,
-}
-
-/// Where a group was before the change that is on trial.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct WasAt {
-    /// Its record in the former plan.
-    pub(super) record: u32,
-    pub(super) target: u32,
-    /// The number of the event that had sent it there.
-    pub(super) sent: u64,
+    /// Their records in the former plan, and their targets.
+    pub(super) before: Vec<(u32, u32)>,
 }
 
 impl Groups {
@@ -251,8 +245,13 @@ impl Life {
             (GroupPhase::Complete, true) if !self.has_lost_members(runs.images(), home, request.target) => {
                 return answer(self, Outcome::AlreadyActive);
             }
-            (GroupPhase::Stopping | GroupPhase::Starting, true) => return answer(self, Outcome::AlreadySwitching),
-            (GroupPhase::Complete | GroupPhase::Failed | GroupPhase::Resting, true) | (_, false) => {}
+            // On the way of a plan it asks for nobody whom somebody has stopped; who asks for the target does.
+            (GroupPhase::Stopping | GroupPhase::Starting, true)
+                if place.course != Course::Onward || !self.has_lost_members(runs.images(), home, request.target) =>
+            {
+                return answer(self, Outcome::AlreadySwitching);
+            }
+            (_, true | false) => {}
         }
         let what = RootKind::Switch { group: at, target: request.target, by: request.by };
         let root = self.root(what);
@@ -557,7 +556,6 @@ impl Life {
             return self.roots.release(root);
         };
         let was_healthy = phase == GroupPhase::Complete && self.now.since(since) >= view.fallback_healthy_after();
-        let (attempts, delay) = (view.fallback_attempts(), view.fallback_delay());
         let place = &mut self.groups.places[at as usize];
         place.cause = Cause::Fallback;
         if was_healthy {
@@ -566,11 +564,9 @@ impl Life {
         if target == fallback {
             place.failures = place.failures.saturating_add(1);
             let nth = place.failures;
-            let step = view.last_step(nth.saturating_sub(attempts).saturating_sub(1));
-            match step.map(|step| step.wait()) {
-                _ if nth <= attempts => self.rest_group(runs.images(), at, home, delay.doubled(nth - 1), on, root),
-                Some(Span::ZERO) => self.take_last_step(runs, at, home, on, root),
-                Some(wait) => self.rest_group(runs.images(), at, home, wait, on, root),
+            match view.rest_after(nth) {
+                Some(Span::ZERO) if nth > view.fallback_attempts() => self.take_last_step(runs, at, home, on, root),
+                Some(rest) => self.rest_group(runs.images(), at, home, rest, on, root),
                 None => self.leave_failed(runs.images(), at, home, on, root),
             }
         } else {
@@ -696,29 +692,6 @@ impl Life {
     /// How many places for groups are in use, or were.
     pub(crate) fn group_places(&self) -> u32 {
         self.groups.places.len() as u32
-    }
-
-    /// What was known of a group before the daemon's own end. Ignored when not coming back.
-    pub(crate) fn found_group(
-        &mut self,
-        runs: &mut Runs,
-        group: GroupId,
-        target: u32,
-        failures: u32,
-        phase: GroupPhase,
-    ) {
-        let Some(place) = self.groups.places.get_mut(group.slot as usize) else { return };
-        let Some(home) = place.home.filter(|_| self.mode == Mode::Finding && place.generation == group.generation)
-        else {
-            return;
-        };
-        if target < group_view(runs.images(), home).target_count() {
-            place.target = target;
-            place.failures = failures;
-            place.course = Course::Onward;
-            // It sets out anew: the step that it rested for is put off, and whom it has not asked for yet it asks for.
-            place.phase = phase;
-        }
     }
 }
 

@@ -38,7 +38,7 @@ pub use closing::Haste;
 pub use command::{CommandId, Outcome, Request};
 pub use found::Found;
 pub(crate) use groups::group_view;
-pub use groups::{GroupId, GroupPhase, GroupStatus, Switch, TargetFailure};
+pub use groups::{FoundGroup, GroupId, GroupPhase, GroupStatus, Switch, TargetFailure};
 pub use pace::{Pressure, Resource};
 pub use phase::{Failure, FaultKind, LastOrder, PhaseKind, Verb, Want};
 pub use plan::{PlanRefusal, Scope};

@@ -20,6 +20,9 @@ pub enum Scope {
     /// One that comes back after its own end: what was so will be told ([`super::Found`]), and nothing is started before
     /// [`crate::Event::Resume`].
     Found,
+    /// One that broke with another plan on trial, which this one follows again: what was asked for before that is not known, so that
+    /// groups ask for all of their targets.
+    Back,
 }
 
 /// What the taking of a plan is.
@@ -168,6 +171,7 @@ impl Life {
         self.learn_sets(runs.images());
         self.rebuild_graph(runs.images());
         if scope != Scope::Found {
+            self.send_those_who_share(runs.images(), root);
             // What a target has or pulls from now on is not put down for having been pulled by others until now.
             self.keep_what_stays(runs.images());
         }

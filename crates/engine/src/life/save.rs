@@ -2,7 +2,7 @@
 
 use super::closing::Haste;
 use super::command::{Entry, EntryState, Remembered};
-use super::groups::{Caller, Course, Group, GroupPhase, TargetFailure, WasAt, group_view};
+use super::groups::{Caller, Course, Group, GroupPhase, TargetFailure, group_view};
 use super::pace::{Hold, Pressure, Resource};
 use super::phase::{Asked, Because, Failure, FaultKind, LastOrder, Phase, PhaseKind, Sequel, Verb, Want};
 use super::trial::{Trial, TrialStage};
@@ -221,8 +221,7 @@ impl Life {
         // It is ripe between steps while a group is on its way.
         writer.yes(trial.ripe);
         writer.small(self.groups.before.len() as u32);
-        for WasAt { record, target, sent } in &self.groups.before {
-            writer.number(*sent);
+        for (record, target) in &self.groups.before {
             writer.small(*record);
             writer.small(*target);
         }
@@ -249,8 +248,7 @@ impl Life {
             return Err(bad("the number of groups"));
         }
         for _ in 0..noted {
-            let (sent, record, target) = (reader.number()?, reader.small()?, reader.small()?);
-            self.groups.before.push(WasAt { record, target, sent });
+            self.groups.before.push((reader.small()?, reader.small()?));
         }
         self.timers.set(self.trial_key(), reader.moment()?);
         Ok(())

@@ -47,6 +47,16 @@ impl Life {
         }
     }
 
+    /// The same of one that was asked for before the daemon's own end: nobody gives way to it who had not then.
+    pub(super) fn ask_up_as_found(&mut self, slot: u32, root: RootId) {
+        self.slots[slot as usize].asked = Asked::Up;
+        self.slots[slot as usize].taken = false;
+        if self.slots[slot as usize].want == Want::Down {
+            self.raise(slot, Why { cause: Cause::Found, root });
+            self.raised.clear();
+        }
+    }
+
     /// Whether a service that is pulled stays down all the same: somebody stopped it, and who pulls it can do without. Who cannot
     /// takes that back.
     fn stays_down(&mut self, need: Neighbour) -> bool {

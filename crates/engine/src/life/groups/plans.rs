@@ -7,15 +7,28 @@
 //!
 //! A plan that is rolled back leaves behind what was so before it: its members are asked for unless somebody had stopped them.
 
-use super::super::phase::{Asked, Want};
+use super::super::phase::{Asked, Phase, Want};
 use super::super::plan::Taking;
-use super::super::{END, Life, Scope};
-use super::{Course, Group, GroupPhase, WasAt, group_view};
+use super::super::{END, Life, LifeEffect, Mode, Scope};
+use super::{Course, Group, GroupId, GroupPhase, group_view};
 use crate::causes::{Cause, RootId};
 use crate::image::{Image, TargetView, same_group, same_target};
 use crate::images::{Home, ImageId, Images};
 use crate::runs::Runs;
-use crate::time::Moment;
+use crate::time::{Moment, Span};
+
+/// What was known of a group before the daemon's own end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundGroup {
+    /// The number of its target now.
+    pub target: u32,
+    /// What it was about.
+    pub phase: GroupPhase,
+    /// Since when.
+    pub since: Moment,
+    /// How often its fallback had failed in a row.
+    pub failures: u32,
+}
 
 impl Life {
     /// How many groups there would be with those of an image.
@@ -32,13 +45,13 @@ impl Life {
             let place = &self.groups.places[at];
             let (course, sent, target, phase) = (place.course, place.root, place.target, place.phase);
             let Some(home) = place.home else { continue };
-            self.groups.before.push(WasAt { record: home.record, target, sent: self.event_of(sent) });
+            self.groups.before.push((home.record, target));
             if phase != GroupPhase::Stopping {
                 continue;
             }
             for record in group_view(images, home).target(target).members() {
                 let Some(slot) = self.slot_of(images, Home { record, ..home }) else { continue };
-                let comes = self.slots[slot as usize].comes || course == Course::There;
+                let comes = self.slots[slot as usize].comes || course != Course::Onward;
                 if comes && !self.was_stopped_after(slot, sent) {
                     self.slots[slot as usize].before.asked = Asked::Up;
                 }
@@ -49,17 +62,19 @@ impl Life {
     /// A group that somebody else than the change on trial has sent somewhere stays there when that one is rolled back.
     pub(in super::super) fn forget_targets_of_those_sent(&mut self, images: &Images, former: ImageId, change: RootId) {
         let mut before = core::mem::take(&mut self.groups.before);
-        before.retain(|was| {
-            let name = group_view(images, Home { image: former, record: was.record }).name();
-            let place = self.find_group(images, name).map(|at| &self.groups.places[at as usize]);
-            place.is_none_or(|place| place.root == change || self.event_of(place.root) == was.sent)
+        before.retain(|(record, target)| {
+            let was = group_view(images, Home { image: former, record: *record });
+            let Some(at) = self.find_group(images, was.name()) else { return true };
+            let place = &self.groups.places[at as usize];
+            let is = place.home.map(|home| group_view(images, home).target(place.target).name());
+            place.root == change || is == Some(was.target(*target).name())
         });
         self.groups.before = before;
     }
 
     /// Where the group that a record of the former plan describes was.
     fn target_before(&self, record: u32) -> Option<u32> {
-        self.groups.before.iter().find(|was| was.record == record).map(|was| was.target)
+        self.groups.before.iter().find(|(noted, _)| *noted == record).map(|(_, target)| *target)
     }
 
     /// Points every group of an image to it, in the place it has or in a new one; its target, by name, stays active. Those that have to
@@ -97,7 +112,7 @@ impl Life {
     fn begin_way(&mut self, images: &Images, at: u32, (home, before): (Home, Option<u32>), taking: Taking) {
         match taking {
             Taking::New(Scope::Found) => return,
-            Taking::New(Scope::Whole) => {
+            Taking::New(Scope::Whole | Scope::Back) => {
                 self.learn_who_comes(images, at, home, |life, slot| !life.is_kept_down(slot));
             }
             Taking::Former => {
@@ -166,12 +181,17 @@ impl Life {
             Taking::Former => self.ask_as_before_for_others(images, home, target, before.is_some()),
         }
         let comes = self.learn_who_comes(images, at, home, |life, slot| {
-            let is_new = !former.has_named(life.name(images, slot));
+            let name = life.name(images, slot);
+            // What it could do without it asks for as for a new one when it cannot any more.
+            let is_new = !former.has_named(name) || present.needs_named(name) && !former.needs_named(name);
             let here = &life.slots[slot as usize];
             match (taking, phase, course) {
-                (_, GroupPhase::Stopping, Course::There) if is_same => is_new || !life.was_stopped_after(slot, sent),
+                (_, GroupPhase::Stopping, Course::There | Course::First) if is_same => {
+                    is_new || !life.was_stopped_after(slot, sent)
+                }
                 (Taking::Former, ..) if before.is_some() => life.is_missing(slot),
-                (Taking::Former, ..) => is_new && !here.before.taken,
+                (Taking::Former, ..) => (is_new || !is_same) && !here.before.taken,
+                (Taking::New(Scope::Back), ..) => here.asked != Asked::Up,
                 (Taking::New(_), ..) if !is_same => true,
                 (Taking::New(_), ..) if is_new => !life.is_kept_down(slot),
                 (Taking::New(_), ..) if has_failed && differs => here.asked == Asked::Up,
@@ -208,8 +228,12 @@ impl Life {
         for record in (0..view.target_count()).flat_map(|target| view.target(target).members()) {
             let Some(slot) = self.slot_of(images, Home { record, ..home }) else { continue };
             let service = &mut self.slots[slot as usize];
-            let stays = is_as_before && service.before.asked == Asked::Up;
-            if service.asked == Asked::Up && !stays && !view.target(target).has(record) {
+            if view.target(target).has(record) || service.asked == Asked::Removed {
+                continue;
+            }
+            if is_as_before && service.before.asked == Asked::Up {
+                (service.asked, service.taken) = (Asked::Up, service.before.taken);
+            } else if service.asked == Asked::Up {
                 service.asked = Asked::Down;
             }
         }
@@ -265,7 +289,7 @@ impl Life {
             failures: 0,
             caller: None,
             answered: None,
-            course: Course::There,
+            course: Course::First,
             sets_out: false,
             // Of one that was forgotten in the same step, it is counted still.
             ripe: free.is_some_and(|at| self.groups.places[at].ripe),
@@ -325,23 +349,88 @@ impl Life {
         }
     }
 
-    /// Every group goes (again) to the target it has, after the daemon's own end: its way is not known any more. Who was asked for is
-    /// so still, who was stopped or has failed is so too. A group of which nothing is known begins, and lets go of whom it does not have.
-    pub(in super::super) fn set_out_again(&mut self, images: &Images, root: RootId) {
+    /// Groups that the plan leaves as they are, and whose target pulls somebody whom it describes otherwise and whom it shares with other
+    /// groups, set out too. The graph is that of the plan.
+    pub(in super::super) fn send_those_who_share(&mut self, images: &Images, root: RootId) {
+        if !self.slots.iter().any(|slot| slot.redescribed) {
+            return;
+        }
+        for at in 0..self.groups.places.len() as u32 {
+            let place = &self.groups.places[at as usize];
+            let (target, phase) = (place.target, place.phase);
+            let Some(home) = place.home.filter(|_| !place.sets_out && phase != GroupPhase::Stopping) else { continue };
+            self.walk_target(images, home, target);
+            let pulls_another = self.walk.iter().any(|slot| self.slots[*slot as usize].redescribed);
+            self.walk.clear();
+            if pulls_another {
+                let has_failed = matches!(phase, GroupPhase::Failed | GroupPhase::Resting);
+                self.learn_who_comes(images, at, home, |life, slot| {
+                    has_failed && life.slots[slot as usize].asked == Asked::Up
+                });
+                self.send_onward(at, root);
+            }
+        }
+    }
+
+    // ── after the daemon's own end ──────────────────────────────────────────────────────────────────────────────
+
+    /// What was known of a group before the daemon's own end. Ignored when not coming back.
+    pub(crate) fn found_group(&mut self, runs: &mut Runs, group: GroupId, found: FoundGroup) {
+        let Some(place) = self.groups.places.get_mut(group.slot as usize) else { return };
+        let is_here = self.mode == Mode::Finding && place.generation == group.generation;
+        let Some(home) = place.home.filter(|_| is_here) else { return };
+        let view = group_view(runs.images(), home);
+        if found.target >= view.target_count() {
+            return;
+        }
+        let now = self.now;
+        (place.target, place.failures, place.phase) = (found.target, found.failures, found.phase);
+        (place.since, place.course) = (found.since.min(now), Course::Onward);
+        place.until = match found.phase {
+            GroupPhase::Resting => (place.since + view.rest_after(found.failures).unwrap_or(Span::ZERO)).max(now),
+            GroupPhase::Starting => now + view.target(found.target).transition_timeout(),
+            GroupPhase::Stopping | GroupPhase::Complete | GroupPhase::Failed => Moment::NEVER,
+        };
+        self.set_group_timer(group.slot);
+        self.outbox.put(LifeEffect::GroupMoved { group });
+    }
+
+    /// Groups go on where they were when the daemon ended. One that was on its way down asks for whom nobody has stopped since; one of
+    /// which nothing is known goes to its first target, and leaves down who was stopped.
+    pub(in super::super) fn go_on(&mut self, images: &Images, root: RootId) {
         for at in 0..self.groups.places.len() as u32 {
             let place = &mut self.groups.places[at as usize];
             let Some(home) = place.home else { continue };
+            let (course, phase, since) = (place.course, place.phase, place.since);
             place.cause = Cause::Asked;
             self.goes_back_to(at, root);
-            let place = &self.groups.places[at as usize];
-            let has_asked = place.course == Course::Onward && place.phase != GroupPhase::Stopping;
+            self.groups.ripen(at);
+            if course == Course::Onward && phase != GroupPhase::Stopping {
+                self.look_everywhere(images, at, home);
+                continue;
+            }
             self.learn_who_comes(images, at, home, |life, slot| {
                 let service = &life.slots[slot as usize];
-                !has_asked && service.asked != Asked::Up && !service.taken
+                let stopped_at = life.roots.get(service.why.root).map_or(Moment(0), |root| root.at);
+                match course {
+                    Course::Onward => service.want != Want::Down || !service.taken || stopped_at <= since,
+                    Course::There | Course::First => service.asked != Asked::Up && !service.taken,
+                }
             });
             self.groups.mark_to_set_out(at);
         }
         self.let_go_all(images, root);
+    }
+
+    /// A group looks at all whom it needs: what has become of them while there was no daemon nobody has told it.
+    fn look_everywhere(&mut self, images: &Images, at: u32, home: Home) {
+        let target = group_view(images, home).target(self.groups.places[at as usize].target);
+        let has_failed =
+            |slot: &u32| matches!(self.slots[*slot as usize].phase, Phase::Failed(_) | Phase::Blocked { .. });
+        let mut slots = target.needed().filter_map(|record| self.slot_of(images, Home { record, ..home }));
+        let failed = slots.find(has_failed).unwrap_or(END);
+        let place = &mut self.groups.places[at as usize];
+        (place.failed, place.at) = (failed, target.needed_len().saturating_sub(1));
     }
 }
 

@@ -43,7 +43,7 @@ impl Life {
             let place = &mut self.groups.places[at as usize];
             let Some(home) = place.home.filter(|_| place.sets_out) else { continue };
             place.leaving = 0;
-            if core::mem::replace(&mut place.course, Course::Onward) == Course::There {
+            if core::mem::replace(&mut place.course, Course::Onward) == Course::First {
                 self.ask_no_more(images, at, home);
             }
         }
@@ -136,7 +136,7 @@ impl Life {
     }
 
     /// Collects the members of a target and what they pull into `self.walk`, marked.
-    fn walk_target(&mut self, images: &Images, home: Home, target: u32) {
+    pub(super) fn walk_target(&mut self, images: &Images, home: Home, target: u32) {
         self.walks += 1;
         debug_assert!(self.walk.is_empty());
         for member in group_view(images, home).target(target).members() {
@@ -274,7 +274,7 @@ impl Life {
         for number in 0..count {
             let member = group_view(runs.images(), home).target(target).member(number);
             let Some(slot) = self.slot_of(runs.images(), Home { record: member, ..home }) else { continue };
-            let comes = core::mem::take(&mut self.slots[slot as usize].comes) || course == Course::There;
+            let comes = core::mem::take(&mut self.slots[slot as usize].comes) || course != Course::Onward;
             if !comes || self.slots[slot as usize].asked == Asked::Removed || self.was_stopped_after(slot, root) {
                 continue;
             }
