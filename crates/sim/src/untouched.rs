@@ -115,8 +115,9 @@ fn goes_on<'i>(
     let was = old.target(status.target);
     let target = new.target(new.find_target(was.name())?);
     let (before, now) = (names(old, was.members()), names(new, target.members()));
+    let (needed, needs) = (names(old, was.needed()), names(new, target.needed()));
     let is_same = before == now
-        && names(old, was.needed()) == names(new, target.needed())
+        && needed == needs
         && was.transition_timeout() == target.transition_timeout()
         && now.iter().all(|name| is_as_before(name));
     match status.phase {
@@ -125,7 +126,9 @@ fn goes_on<'i>(
         GroupPhase::Failed | GroupPhase::Resting if is_same && !may_help => {}
         GroupPhase::Stopping | GroupPhase::Failed | GroupPhase::Resting => return None,
     }
-    Some(members(old).into_iter().filter(|it| before.contains(it) == now.contains(it)).collect())
+    // Who was only wanted and cannot be done without now comes as a new one does.
+    let stays = |it: &&str| before.contains(it) == now.contains(it) && needed.contains(it) == needs.contains(it);
+    Some(members(old).into_iter().filter(stays).collect())
 }
 
 /// Whether a difference may be one that gives a target that has failed another chance.

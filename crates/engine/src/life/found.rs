@@ -165,6 +165,12 @@ impl Life {
             // Who can do without it had it wanted when that one was found.
             self.ask_down(slot, Cause::Found, root);
         }
+        if self.slots[slot as usize].want == Want::Down && found.root.is_some() {
+            // Not because the plan does not start it.
+            let before = core::mem::replace(&mut self.slots[slot as usize].why, why);
+            self.roots.retain(why.root);
+            self.roots.release(before.root);
+        }
         match found.phase {
             PhaseKind::Running if run_lives => {
                 let service = &mut self.slots[slot as usize];

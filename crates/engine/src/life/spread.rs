@@ -68,6 +68,22 @@ impl Life {
         stays
     }
 
+    /// Who needs one of several cannot do without all of them: when somebody has stopped each, that is taken back.
+    fn take_back_one_of(&mut self, user: u32) {
+        let is_stopped =
+            |life: &Life, slot: u32| life.slots[slot as usize].taken && life.slots[slot as usize].want == Want::Down;
+        let mut several = self.graph.needs(user).iter().filter(|need| need.kind == EdgeKind::AnyOf).peekable();
+        if several.peek().is_none() || !several.all(|need| is_stopped(self, need.slot)) {
+            return;
+        }
+        for at in 0..self.graph.needs(user).len() {
+            let need = self.graph.needs(user).get(at);
+            if need.kind == EdgeKind::AnyOf {
+                self.slots[need.slot as usize].taken = false;
+            }
+        }
+    }
+
     /// Wants a service that was not wanted, and pulls what it needs. Whoever conflicts with one of those goes down.
     fn raise(&mut self, slot: u32, why: Why) {
         self.set_want(slot, Want::Up, why);
@@ -75,6 +91,7 @@ impl Life {
         self.walk.push(slot);
         while let Some(user) = self.walk.pop() {
             self.raised.push(user);
+            self.take_back_one_of(user);
             for at in 0..self.graph.needs(user).len() {
                 let need = self.graph.needs(user).get(at);
                 if !need.kind.pulls() {

@@ -400,6 +400,19 @@ fn of_several_it_is_the_one_that_came_that_was_waited_for() {
 }
 
 #[test]
+fn who_needs_one_of_several_brings_them_back_when_somebody_has_stopped_all() {
+    let user = with("user", |it| it.any_of = vec!["a".into(), "b".into()]);
+    let mut desk = Desk::new(vec![service("a"), service("b"), user]);
+    desk.spawned("a").spawned("b").spawned("user");
+    desk.stop("b").exits("b", 0).stop("user").exits("user", 0).start("user").spawned("user");
+    assert_eq!(desk.phases(), "a running, b down, user running", "one is there");
+    desk.stop("a").exits("a", 0);
+    assert_eq!(desk.phases(), "a down, b down, user running");
+    desk.stop("user").exits("user", 0).start("user").spawned("a").spawned("b").spawned("user");
+    assert_eq!(desk.phases(), "a running, b running, user running");
+}
+
+#[test]
 fn what_is_essential_and_blocked_ends_everything_as_badly_as_what_blocks_it() {
     let app = with("app", |s| (s.essential, s.requires) = (true, vec!["migrate".into()]));
     let migrate = with("migrate", |s| (s.ready, s.restart) = (Ready::Exit, RestartPolicy::Never));

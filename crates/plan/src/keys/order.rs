@@ -48,7 +48,9 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "any_of",
         aliases: &["requires_any", "one_of"],
         default: "[]",
-        doc: "As `requires`, but it is enough that one of them is so far; all of them are wanted with it.",
+        doc: "As `requires`, but it is enough that one of them is so far; all of them are wanted with it. One that somebody \
+                  has stopped stays so, unless that goes for all of them: a start of the service starts them then. A stop of the \
+                  last of them does not take it along (its `when_down` decides).",
         shape: Shape::Other {
             written: WRITTEN,
             schema: needs_schema,
