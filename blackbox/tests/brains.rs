@@ -502,7 +502,8 @@ fn a_daemon_that_becomes_another_keeps_who_was_taken_and_replaces_the_brain() {
     let court = Court::start(&format!("{A}\n[service.t]\ncommand = 'sleep 1000'\nbrain = 'boss'"));
     court.say_and_wait("service.start\ta\nservice.start\tt", "service.state\tt\tup");
     court.machine.stop_service("t").expect("it stops");
-    let (a, boss) = (court.machine.show("a"), court.machine.show("boss"));
+    // It was asked for before `t`, and may come up after it.
+    let (a, boss) = (court.machine.wait_ready("a"), court.machine.show("boss"));
     let _gone = court.machine.client().reexec(None);
     eventually("another brain is there", PATIENCE, || {
         let shown = court.machine.client().list(Some(&["boss"])).ok()?.pop()?;
