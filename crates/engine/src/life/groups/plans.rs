@@ -7,7 +7,7 @@
 //!
 //! A plan that is rolled back leaves behind what was so before it: its members are asked for unless somebody had stopped them.
 
-use super::super::phase::{Asked, Phase, Want};
+use super::super::phase::{Asked, Phase, Sequel, Want};
 use super::super::plan::Taking;
 use super::super::{END, Life, LifeEffect, Mode, Scope};
 use super::{Course, Group, GroupId, GroupPhase, group_view};
@@ -392,7 +392,25 @@ impl Life {
             GroupPhase::Stopping | GroupPhase::Complete | GroupPhase::Failed => Moment::NEVER,
         };
         self.set_group_timer(group.slot);
+        if found.phase != GroupPhase::Stopping {
+            self.begin_who_rests_for(group.slot);
+        }
         self.outbox.put(LifeEffect::GroupMoved { group });
+    }
+
+    /// Whoever was to begin with the target of a group begins now: that one is not on its way down.
+    fn begin_who_rests_for(&mut self, at: u32) {
+        let now = self.now;
+        for slot in 0..self.slots.len() as u32 {
+            let service = &mut self.slots[slot as usize];
+            if service.sequel == Sequel::Target(at)
+                && let Phase::Resting { until } = &mut service.phase
+            {
+                *until = now;
+                service.sequel = Sequel::Run;
+                self.timers.set(slot, now);
+            }
+        }
     }
 
     /// Groups go on where they were when the daemon ended. One that was on its way down asks for whom nobody has stopped since; one of
