@@ -32,17 +32,10 @@ impl Life {
     /// All groups that set out let go at once, so that none puts down what another one keeps. What a plan has taken out of a target
     /// is asked for no more already; a group that begins asks for nothing else than its target.
     pub(in super::super) fn let_go_all(&mut self, images: &Images, root: RootId) {
-        let sets_out = |life: &Life, at: u32| life.groups.places.get(at as usize).is_some_and(|place| place.sets_out);
-        for slot in 0..self.slots.len() {
-            if sets_out(self, self.slots[slot].leaves) {
-                self.slots[slot].leaves = END;
-            }
-        }
         self.keep_no_more();
         for at in 0..self.groups.places.len() as u32 {
             let place = &mut self.groups.places[at as usize];
             let Some(home) = place.home.filter(|_| place.sets_out) else { continue };
-            place.leaving = 0;
             if core::mem::replace(&mut place.course, Course::Onward) == Course::First {
                 self.ask_no_more(images, at, home);
             }
