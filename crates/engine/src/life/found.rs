@@ -194,7 +194,7 @@ impl Life {
                 let group = self.slots[slot as usize].group;
                 let (until, sequel) = match (found.escalates, found.until, group) {
                     (false, until, _) => (until, Sequel::Run),
-                    // It was to begin with a target. Every group sets out again when all has been found.
+                    // It was to begin with a target: with that of its own group, which is told later ([`Life::found_group`]).
                     (true, Moment::NEVER, END) => (self.now, Sequel::Run),
                     (true, Moment::NEVER, group) => (Moment::NEVER, Sequel::Target(group)),
                     (true, until, _) => (until, Sequel::Step),

@@ -13,12 +13,14 @@
 //! Where a target fails the group goes to its fallback; where that fails too, to it again after a rest, as often as the plan says;
 //! then its last resort (`resort.rs`). So every switch ends in some target, or in the end of everything.
 
+mod found;
 mod plans;
-pub use plans::FoundGroup;
 mod resort;
 #[cfg(test)]
 mod tests;
 mod way;
+
+pub use found::FoundGroup;
 
 use alloc::vec::Vec;
 
@@ -157,6 +159,7 @@ pub(super) struct Group {
     pub(super) caller: Option<Caller>,
     /// The answer to the last key.
     pub(super) answered: Option<(u128, Outcome)>,
+    /// Whom it asks for in the second phase.
     pub(super) course: Course,
     /// To set out for its target, by a plan: that is told one after the other, so that what a step says does not grow with their number.
     pub(super) sets_out: bool,
@@ -169,8 +172,7 @@ pub(super) struct Groups {
     pub(super) places: Vec<Group>,
     /// How many of them are ripe.
     pub(super) ripe: u32,
-    /// Where groups were before the change that is on trial.
-    /// Their records in the former plan, and their targets.
+    /// Where groups were before the change that is on trial: their records in the former plan, and their targets.
     pub(super) before: Vec<(u32, u32)>,
 }
 

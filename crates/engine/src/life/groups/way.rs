@@ -1,7 +1,7 @@
 //! The way of a group from one target to the next: what goes, what stays, what comes.
 //!
 //! Between the two phases what is up and stays is marked as asked for ([`Asked::Kept`]), since what pulled it may be what goes.
-//! Groups share what their members pull, and several can be between two phases at once (after a plan, all of them). So whoever
+//! Groups share what their members pull, and several can be between two phases at once (after a plan, say). So whoever
 //! lets go does it in three steps: what it asks for no more is marked so; all groups between two phases say what they keep; then
 //! whom nobody asks for, keeps or pulls goes down. And nobody asks for its target before all that set out have let go.
 
