@@ -177,8 +177,8 @@ impl Page {
         self.changed = true;
     }
 
-    /// A plan was taken: writes every service, with its name.
-    pub(crate) fn planned(&mut self, engine: &Engine) {
+    /// Writes every service, with its name, and which plan is in force.
+    pub(crate) fn put_all(&mut self, engine: &Engine) {
         self.writer.set_next_run(engine.next_run());
         for status in engine.services() {
             let slot = status.service.slot;

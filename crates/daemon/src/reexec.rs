@@ -181,7 +181,7 @@ impl Daemon {
         let Some(next) = self.next.take_if(|next| next.by <= self.now || self.world.starter.is_idle()) else { return };
         self.hear_world();
         // The next program goes by the board, and not all that is asked for has moved somebody.
-        self.page.planned(&self.engine);
+        self.page.put_all(&self.engine);
         self.send();
         self.recording.flush();
         self.log.flush_last();

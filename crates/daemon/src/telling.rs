@@ -53,7 +53,7 @@ pub(crate) fn tell(engine: &Engine, control: &mut Control, page: &mut Page, log:
             }
         }
         LifeEffect::Planned { added, changed, removed } => {
-            page.planned(engine);
+            page.put_all(engine);
             page.put_groups(engine);
             log.tell(format_args!("plan: {added} services new, {changed} changed, {removed} gone"));
             for status in engine.services() {

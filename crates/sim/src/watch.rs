@@ -32,8 +32,8 @@
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
 //! | I32 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 //! | I31 | no plan restarts a service whose run is as the plan says |
-//! | I33 | whom a plan describes as before, in a group that it describes as before, it neither starts nor stops |
 //! | I32 | what has no program runs nothing; it comes true only while somebody has set it, or all that it requires is there |
+//! | I33 | whom a plan describes as before, in a group that goes on, it neither starts nor stops (`untouched.rs`) |
 
 use std::collections::{BTreeMap, BTreeSet};
 

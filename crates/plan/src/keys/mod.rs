@@ -37,9 +37,6 @@ use crate::near::{did_you_mean, nearest};
 use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 use crate::value::duration;
-
-/// A time that is longer than this was not meant, ten years.
-const LONGEST: Span = Span::from_secs(3_650 * 86_400);
 pub(crate) use share::MEMORY_MIN;
 
 pub(crate) use condition::{
@@ -216,6 +213,9 @@ pub(crate) struct Reader<'a> {
     /// The path of what it runs in place of a command.
     pub(crate) bundle: Option<String>,
 }
+
+/// A time that is longer than this was not meant: ten years.
+const LONGEST: Span = Span::from_secs(3_650 * 86_400);
 
 impl<'a> Reader<'a> {
     pub(crate) fn new(owner: Owner, names: &'a Names, found: &'a mut Findings) -> Reader<'a> {
