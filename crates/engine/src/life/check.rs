@@ -78,6 +78,7 @@ impl Life {
         let pullers = self.graph.users(slot).iter();
         let pullers = pullers.filter(|user| user.kind.pulls() && wanted(user.slot)).count();
         hold!(!serving || pullers == here.pulled as usize, "{} require it, and {} are counted", pullers, here.pulled);
+        hold!(!here.asked.holds() || !here.taken, "{:?}, and kept down by somebody", here.asked);
         let should = here.asked.holds() || here.pulled > 0 && !here.taken;
         hold!(
             should == (here.want != Want::Down),

@@ -220,6 +220,8 @@ impl Life {
                             Taking::Former => service.before.asked == Asked::Up,
                         };
                         service.asked = if is_asked { Asked::Up } else { Asked::Down };
+                        // Who is asked for is not kept down: a switch that was under way takes a stop back.
+                        service.taken &= !is_asked;
                     }
                     self.move_home(runs, slot, home);
                     slot

@@ -9,7 +9,7 @@
 
 use super::super::phase::{Asked, Want};
 use super::super::plan::Taking;
-use super::super::{END, Life, Scope};
+use super::super::{AskedBefore, END, Life, Scope};
 use super::{Course, Group, GroupPhase, group_view};
 use crate::causes::{Cause, RootId};
 use crate::image::{Image, TargetView, same_group, same_target};
@@ -40,7 +40,7 @@ impl Life {
                 let Some(slot) = self.slot_of(images, Home { record, ..home }) else { continue };
                 let comes = self.slots[slot as usize].comes || course != Course::Onward;
                 if comes && !self.was_stopped_after(slot, sent) {
-                    self.slots[slot as usize].before.asked = Asked::Up;
+                    self.slots[slot as usize].before = AskedBefore { asked: Asked::Up, taken: false };
                 }
             }
         }
