@@ -592,6 +592,13 @@ impl Watch {
         let status = engine.status(slot).ok_or("I8: nobody moved")?;
         let description = engine.description(slot).ok_or("I8: nobody moved")?;
         self.phases.insert(slot, (transition.to, status.until));
+        let asks_with = |kind, another: Option<u32>| transition.to == kind && another.is_some();
+        if asks_with(PhaseKind::Done, description.on_success())
+            || asks_with(PhaseKind::Failed, description.on_failure())
+        {
+            // As a command does: see `asked`.
+            self.leaving.clear();
+        }
         self.in_turn(engine, slot, &transition)?;
         self.ladders.moved(engine, &status, &transition, now).map_err(|what| format!("I28, I29: {what}"))?;
         let late = transition.cause == Cause::NotReadyInTime && transition.to == PhaseKind::Stopping;
