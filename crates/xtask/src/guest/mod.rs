@@ -272,14 +272,15 @@ fn run(workspace: &Workspace, scenarios: &[&Scenario], suites: &[&'static str]) 
     Ok(tally)
 }
 
-/// Runs the black-box tests in a machine of two processors, as they run on a host of two.
+/// Runs the black-box tests in a machine of one processor: where there are two, a kernel that rewrites its own code (when the first
+/// cgroup gets a quota, say) now and then runs into a breakpoint that the emulator has kept from before, and panics ("Oops: int3").
 fn tests(workspace: &Workspace, kernel: &Path, programs: &Programs, suites: &[&'static str]) -> Result<Tally, Trouble> {
     let guest = Guest {
         kernel: PathBuf::from(kernel),
         files: blackbox::files(workspace, programs, suites)?,
         cmdline: String::new(),
         memory_mib: 1024,
-        processors: 2,
+        processors: 1,
         devices: Vec::new(),
         limit: blackbox::LIMIT,
     };
