@@ -190,7 +190,7 @@ impl Chronicle {
         let mut text = String::new();
         for event in told.events.iter().take(400) {
             let _infallible = match event {
-                WatchEvent::Snapshot { services, lost } => {
+                WatchEvent::Snapshot { services, lost, .. } => {
                     let phases: Vec<String> =
                         services.iter().take(20).map(|it| format!("{} {}", it.name, it.phase)).collect();
                     writeln!(text, "  all: {} (lost {lost:?})", phases.join(", "))

@@ -78,21 +78,28 @@ pub(crate) fn become_daemon(image: &[u8], instance: &str, budget: Option<Span>, 
 }
 
 /// A daemon that we have started, and that ends when our connection to it does.
-pub(crate) struct Started {
+pub(crate) struct Started<C> {
     pub(crate) pid: Pid,
-    pub(crate) connection: Connection,
+    pub(crate) connection: C,
 }
 
 /// Starts the daemon as our child, with a connection that it holds us by.
 ///
-/// Without an image it has no plan, and nothing to do but to answer.
+/// Without an image it has no plan, and nothing to do but to answer. What `first` says over the connection is there before the
+/// daemon is, so that it hears that before anything else happens.
 ///
 /// It gets a process group of its own, so that a Ctrl-C reaches it once, through us, however it was sent: the terminal signals
 /// a whole group, `kill` one process, and `timeout` both.
-pub(crate) fn start_daemon(image: Option<&[u8]>, instance: &str, budget: Option<Span>) -> Result<Started, Trouble> {
+pub(crate) fn start_daemon<C>(
+    image: Option<&[u8]>,
+    instance: &str,
+    budget: Option<Span>,
+    first: impl FnOnce(Connection) -> C,
+) -> Result<Started<C>, Trouble> {
     let program = find_daemon()?;
     let file = image.map(seal).transpose()?;
     let (ours, theirs) = UnixStream::pair().map_err(cannot("make a connection"))?;
+    let connection = first(Connection::over(ours));
     let (image, control) = (IMAGE.to_string(), CONTROL.to_string());
     let mut words = vec![DAEMON, "--control-fd", &control, "--end-with-caller", "--quiet", "--instance", instance];
     match file {
@@ -118,7 +125,7 @@ pub(crate) fn start_daemon(image: Option<&[u8]>, instance: &str, budget: Option<
     let what = format!("start {}", program.display());
     let mut spawner = Spawner::new(Way::IntoCgroup, descriptors.len()).map_err(cannot(&what))?;
     let spawned = spawner.spawn(&recipe).map_err(cannot(&what))?;
-    Ok(Started { pid: spawned.pid, connection: Connection::over(ours) })
+    Ok(Started { pid: spawned.pid, connection })
 }
 
 fn room(texts: &[CString]) -> PointerArray {

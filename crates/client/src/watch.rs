@@ -14,6 +14,8 @@ pub enum WatchEvent {
     Snapshot {
         /// The services.
         services: Vec<Service>,
+        /// All groups, where all services are watched.
+        groups: Vec<Group>,
         /// How many events were dropped before it, if that is why it comes.
         lost: Option<u64>,
     },
@@ -49,7 +51,7 @@ impl WatchEvent {
             return Some(WatchEvent::Moved { transition: Box::new(transition), service });
         }
         if let Some(services) = reply.services {
-            return Some(WatchEvent::Snapshot { services, lost: reply.lost });
+            return Some(WatchEvent::Snapshot { services, groups: reply.groups.unwrap_or_default(), lost: reply.lost });
         }
         let changed = service.map(WatchEvent::Changed);
         let stopped = || reply.receipt.map(WatchEvent::Stopped);

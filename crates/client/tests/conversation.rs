@@ -176,11 +176,12 @@ fn what_happens_is_told_until_the_end() {
         talk.say_more(&golden("Watch, a group has moved, continues"));
         talk.say_more(&golden("Watch, a target has failed, continues"));
         talk.say_more(&WatchReply { gone: Some("web".to_owned()), ..WatchReply::default() });
-        talk.say_more(&WatchReply { services: Some(Vec::new()), lost: Some(5), ..WatchReply::default() });
+        let group = golden("Watch, a group has moved, continues")["group"].take();
+        talk.say_more(&json!({ "services": [], "groups": [group], "lost": 5 }));
     });
     let mut watch = fake.connect().watch(Some(&["web"])).unwrap();
     let mut next = || watch.next().unwrap().unwrap();
-    assert_eq!(next(), WatchEvent::Snapshot { services: vec![service()], lost: None });
+    assert_eq!(next(), WatchEvent::Snapshot { services: vec![service()], groups: Vec::new(), lost: None });
     let WatchEvent::Moved { transition: seen, service: Some(now) } = next() else { panic!("a transition") };
     assert_eq!((serde_json::to_value(seen).unwrap(), *now), (transition, service()));
     assert_eq!(next(), WatchEvent::Changed(Box::new(service())));
@@ -189,7 +190,7 @@ fn what_happens_is_told_until_the_end() {
     let WatchEvent::TargetFailed { target, failure } = next() else { panic!("a target that has failed") };
     assert_eq!((target.as_str(), failure.service.as_deref()), ("car/drive", Some("camera")));
     assert_eq!(next(), WatchEvent::Gone("web".to_owned()));
-    assert_eq!(next(), WatchEvent::Snapshot { services: Vec::new(), lost: Some(5) });
+    assert_eq!(next(), WatchEvent::Snapshot { services: Vec::new(), groups: vec![*group], lost: Some(5) });
     assert!(watch.next().is_none() && watch.next().is_none());
     fake.end();
 }

@@ -84,7 +84,7 @@ impl Daemon {
             Call::Reexec { program } => return self.reexec(at, program.as_deref(), oneway),
             Call::Inject { kind, name } => self.inject(at, *kind, name.as_deref(), oneway)?,
             Call::Watch { names } => {
-                let listing = Listing::of(&self.engine, names.as_deref())?;
+                let listing = Listing::watched(&self.engine, names.as_deref())?;
                 if more {
                     let slots = names
                         .as_ref()

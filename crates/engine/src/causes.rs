@@ -166,6 +166,7 @@ impl Root {
             RootKind::TimedOut { group, target, on } => {
                 (11 | target << 16, 0, group, on.map_or(0, |on| u64::from(on) + 1))
             }
+            RootKind::NotReadyInTime { slot } => (12, 0, slot, 0),
         };
         [root.at.0, halves(kind | u32::from(detail) << 8, slot), value]
     }
@@ -197,6 +198,7 @@ impl Root {
             }
             9 => RootKind::RolledBack { reason: RollBackReason::from_code(detail)?, by },
             10 => RootKind::Condition { of: small.ok()?, slot },
+            12 => RootKind::NotReadyInTime { slot },
             _ => return None,
         };
         let root = Root { event: 0, at: Moment(at), what };
@@ -210,6 +212,7 @@ impl Root {
             RootKind::Command { verb, slot, by } => RootKind::Command { verb, slot: slot_now(slot)?, by },
             RootKind::Exited { slot, exit } => RootKind::Exited { slot: slot_now(slot)?, exit },
             RootKind::StartFailed { slot, failure } => RootKind::StartFailed { slot: slot_now(slot)?, failure },
+            RootKind::NotReadyInTime { slot } => RootKind::NotReadyInTime { slot: slot_now(slot)? },
             RootKind::Fault { slot, what } => RootKind::Fault { slot: slot_now(slot)?, what },
             RootKind::Condition { of, slot } => RootKind::Condition { of: slot_now(of)?, slot: slot_now(slot)? },
             RootKind::TimedOut { group, target, on } => RootKind::TimedOut { group, target, on: on.and_then(slot_now) },
@@ -270,6 +273,11 @@ pub enum RootKind {
         slot: u32,
         /// How.
         failure: StartFailure,
+    },
+    /// A service was not ready in time, or what it waits for by name has not come in time.
+    NotReadyInTime {
+        /// Which (its slot).
+        slot: u32,
     },
     /// Something inside verger was not as it must be.
     Fault {
@@ -402,6 +410,7 @@ impl Cause {
             | Cause::Redescribed
             | Cause::Exited(_)
             | Cause::StartFailed(_)
+            | Cause::NotReadyInTime
             | Cause::Removed
             | Cause::Fault(_)
             | Cause::Found => true,
@@ -419,7 +428,6 @@ impl Cause {
             | Cause::Recovery { .. }
             | Cause::Ready
             | Cause::Ended
-            | Cause::NotReadyInTime
             | Cause::Rested
             | Cause::Stuck(_)
             | Cause::AwaitsTurn
@@ -828,6 +836,10 @@ pub(crate) fn save_root_kind(what: &RootKind, writer: &mut Writer<'_>) {
             writer.yes(on.is_some());
             writer.small(on.unwrap_or(0));
         }
+        RootKind::NotReadyInTime { slot } => {
+            writer.byte(11);
+            writer.small(*slot);
+        }
     }
 }
 
@@ -866,6 +878,7 @@ pub(crate) fn restore_root_kind(reader: &mut Reader<'_>) -> Result<RootKind, Rea
             let on = reader.small()?;
             RootKind::TimedOut { group, target, on: some.then_some(on) }
         }
+        11 => RootKind::NotReadyInTime { slot: reader.small()? },
         _ => return Err(bad),
     })
 }
@@ -923,6 +936,7 @@ mod tests {
             RootKind::Condition { of: 9, slot: 7 },
             RootKind::TimedOut { group: 3, target: 1023, on: Some(9) },
             RootKind::TimedOut { group: 0, target: 0, on: None },
+            RootKind::NotReadyInTime { slot: 9 },
         ] {
             let root = Root { event: 0, at: Moment(77), what };
             let words = Root::pack(Some(&root));

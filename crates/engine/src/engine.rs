@@ -376,7 +376,7 @@ impl Engine {
 }
 
 /// The version of a saved state.
-const STATE_VERSION: u32 = 15;
+const STATE_VERSION: u32 = 16;
 
 /// What follows from one event, worked out as it is taken.
 #[derive(Debug)]

@@ -209,6 +209,7 @@ mod tests {
             autostart: true,
             essential: false,
             escalates: false,
+            late: false,
             ignored: false,
             set: None,
             decided_by: DECIDED_BY_LIFECYCLE.to_owned(),

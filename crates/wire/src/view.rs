@@ -65,6 +65,7 @@ fn shown(engine: &Engine, status: &Status) -> Service {
         autostart: described.is_some_and(|it| it.autostart()),
         essential: described.is_some_and(|it| it.essential()),
         escalates: status.escalates,
+        late: late(slot, status.phase, status.root.as_ref()),
         ignored: status.ignored,
         set: status.set,
         decided_by: decided_by(status.decider, brain.as_deref()),
@@ -102,11 +103,18 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
         autostart: false,
         essential: false,
         escalates: record.escalates,
+        late: late(entry.slot, record.phase, record.root.as_ref()),
         ignored: record.ignored,
         set: record.set,
         decided_by: decided_by(record.decider, brain.as_deref()),
         brain,
     }
+}
+
+/// Whether the one in this slot rests, or has failed, because it was not ready in time.
+fn late(slot: u32, phase: PhaseKind, root: Option<&causes::Root>) -> bool {
+    let is_over = matches!(phase, PhaseKind::Resting | PhaseKind::Failed);
+    is_over && root.is_some_and(|root| root.what == RootKind::NotReadyInTime { slot })
 }
 
 fn brain_slot(decider: Decider) -> Option<u32> {
@@ -138,6 +146,7 @@ fn name(engine: &Engine, slot: u32) -> Option<String> {
 pub struct Listing<'e> {
     engine: &'e Engine,
     slots: Option<Vec<u32>>,
+    with_groups: bool,
     lost: Option<u64>,
 }
 
@@ -152,12 +161,20 @@ impl<'e> Listing<'e> {
             None => Err(Error::NotFound { name: name.clone() }),
         };
         let slots = names.map(|names| names.iter().map(slot).collect::<Result<Vec<u32>, Error>>()).transpose()?;
-        Ok(Listing { engine, slots, lost: None })
+        Ok(Listing { engine, slots, with_groups: false, lost: None })
+    }
+
+    /// As [`Listing::of`], for who watches them: all of them come with the groups.
+    ///
+    /// # Errors
+    /// As [`Listing::of`].
+    pub fn watched(engine: &'e Engine, names: Option<&[String]>) -> Result<Listing<'e>, Error> {
+        Ok(Listing { with_groups: names.is_none(), ..Listing::of(engine, names)? })
     }
 
     /// The services in these slots that still live there, and how many replies of `Watch` were dropped before.
     pub fn after_loss(engine: &'e Engine, slots: Option<Vec<u32>>, lost: u64) -> Listing<'e> {
-        Listing { engine, slots, lost: Some(lost) }
+        Listing { engine, with_groups: slots.is_none(), slots, lost: Some(lost) }
     }
 }
 
@@ -175,8 +192,12 @@ impl Serialize for Listing<'_> {
             }
         }
 
-        let mut reply = serializer.serialize_struct("Services", 2)?;
+        let mut reply = serializer.serialize_struct("Services", 3)?;
         reply.serialize_field("services", &Shown(self))?;
+        match self.with_groups {
+            true => reply.serialize_field("groups", &groups(self.engine))?,
+            false => reply.skip_field("groups")?,
+        }
         match self.lost {
             Some(lost) => reply.serialize_field("lost", &lost)?,
             None => reply.skip_field("lost")?,
@@ -617,6 +638,9 @@ pub fn origin(engine: &Engine, what: &RootKind) -> Origin {
         RootKind::StartFailed { slot, failure } => {
             let (step, errno) = step_and_errno(failure);
             Origin { service: name(engine, slot), step, errno, ..Origin::plain(OriginKind::StartFailed) }
+        }
+        RootKind::NotReadyInTime { slot } => {
+            Origin { service: name(engine, slot), ..Origin::plain(OriginKind::NotReadyInTime) }
         }
         RootKind::Fault { slot, what } => {
             Origin { service: name(engine, slot), fault: Some(what), ..Origin::plain(OriginKind::Fault) }

@@ -260,6 +260,7 @@ fn fields(record: &Record) -> Value {
             }
             RootKind::Exited { slot, .. } => json!({ "at": at, "kind": "exited", "slot": slot }),
             RootKind::StartFailed { slot, .. } => json!({ "at": at, "kind": "start-failed", "slot": slot }),
+            RootKind::NotReadyInTime { slot } => json!({ "at": at, "kind": "not-ready-in-time", "slot": slot }),
             RootKind::Fault { slot, what } => json!({ "at": at, "kind": "fault", "slot": slot, "fault": what.word() }),
             RootKind::Revival => json!({ "at": at, "kind": "revival" }),
             RootKind::Switch { group, target, by } => {

@@ -114,7 +114,7 @@ fn a_service_is_shown_with_what_applies_and_nothing_else() {
     let mut expected = json!({
         "name": "web", "description": "", "want": "up", "phase": "waiting", "ready": false, "asked": true, "run": 0,
         "containment": "none", "awaits_debugger": false, "since_us": 1_001_000, "waits_for": "db", "restarts": 0, "failures": 0,
-        "last_order": { "kind": "stop" }, "autostart": true, "essential": true, "escalates": false, "ignored": false, "decided_by": "lifecycle",
+        "last_order": { "kind": "stop" }, "autostart": true, "essential": true, "escalates": false, "late": false, "ignored": false, "decided_by": "lifecycle",
     });
     assert_eq!(desk.shown("web"), expected);
 
@@ -241,6 +241,13 @@ fn lists_are_of_all_or_of_some() {
     let listing = view::Listing::after_loss(&desk.engine, Some(slots), 12);
     assert_eq!(names(listing), ("web".to_owned(), Some(json!(12))));
     assert!(view::service(&desk.engine, 7).is_none() && view::why(&desk.engine, 7).is_none());
+    // Who watches all of them is told of the groups too, also after a loss; who lists them is not.
+    let groups = |listing: view::Listing<'_>| serde_json::to_value(listing).unwrap().get("groups").cloned();
+    let none = Some(json!([]));
+    assert_eq!(groups(view::Listing::of(&desk.engine, None).unwrap()), None);
+    assert_eq!(groups(view::Listing::watched(&desk.engine, Some(&some(&["web"]))).unwrap()), None);
+    assert_eq!(groups(view::Listing::watched(&desk.engine, None).unwrap()), none);
+    assert_eq!(groups(view::Listing::after_loss(&desk.engine, None, 12)), none);
 }
 
 /// Every outcome, with what is said for it.

@@ -71,7 +71,7 @@ fn ask(setting: &Setting) -> Result<(Description, Whose), Trouble> {
 /// Starts a daemon without services, asks it, and ends it.
 fn try_out(setting: &Setting) -> Result<Description, Trouble> {
     let instance = format!("doctor-{}", std::process::id());
-    let Started { pid, mut connection } = launch::start_daemon(None, &instance, None)?;
+    let Started { pid, mut connection } = launch::start_daemon(None, &instance, None, |it| it)?;
     connection.set_patience(Some(reach::PATIENCE));
     let described = connection.describe().map_err(|error| reach::trouble(setting, None, &error));
     let _ends_with_us_anyway = connection.shutdown(true);

@@ -153,6 +153,7 @@ fn cancelled(target: &str, by: &Origin) -> Trouble {
         | OriginKind::Condition
         | OriginKind::Exited
         | OriginKind::StartFailed
+        | OriginKind::NotReadyInTime
         | OriginKind::Fault
         | OriginKind::Revival
         | OriginKind::TimedOut => "what happened meanwhile",

@@ -60,13 +60,15 @@ impl Up {
         plans::tell_not_applied(setting, ready.reading.as_ref());
         // Before there is a daemon: no signal may end us and leave it to find out.
         let signals = heed_signals()?;
-        let Started { pid, connection } = launch::start_daemon(Some(&ready.image), &setting.instance, self.budget)?;
+        // What a first service does may lead far before we get to run again: nothing of it is missed.
+        let watch = |connection: Connection| connection.watch(None);
+        let Started { pid, connection: watch } =
+            launch::start_daemon(Some(&ready.image), &setting.instance, self.budget, watch)?;
         let end = watch_end(pid)?;
         let mut show = Show::new(setting);
         let mut up = Company { setting, pid, signals, end, asked: 0, watch: None };
-        match connection.watch(None) {
+        match watch {
             Ok(watch) => up.watch = Some(watch),
-            Err(_) if up.is_ending() => show.say(Tone::Uneasy, ENDED_UNSEEN),
             Err(error) => setting.terminal.complain(&reach::trouble(setting, None, &error)),
         }
         up.stay(&mut show)?;
@@ -137,13 +139,7 @@ impl Company<'_> {
     fn show_what_came(&mut self, show: &mut Show<'_>) -> Result<(), Trouble> {
         while let Some(watch) = &mut self.watch {
             match watch.next_within(MOMENT) {
-                Ok(Some(event)) => {
-                    let is_anew = matches!(event, WatchEvent::Snapshot { .. });
-                    show.event(event);
-                    if is_anew {
-                        self.groups().iter().for_each(|group| show.group(group));
-                    }
-                }
+                Ok(Some(event)) => show.event(event),
                 Ok(None) => return Ok(()),
                 Err(ClientError::Closed) => self.watch = self.watch_again(show)?,
                 Err(error) if self.is_ending() => {
@@ -159,13 +155,6 @@ impl Company<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Where the groups are: a watch begins with the services only. It is a word more, so nothing is said where they cannot be had.
-    fn groups(&self) -> Vec<Group> {
-        let address = Address::find(&self.setting.instance);
-        let groups = address.map_err(ClientError::from).and_then(|address| Connection::open(&address)?.groups());
-        groups.unwrap_or_default()
     }
 
     /// Whether the daemon ends now.
@@ -239,7 +228,10 @@ impl<'s> Show<'s> {
 
     fn event(&mut self, event: WatchEvent) {
         match event {
-            WatchEvent::Snapshot { services, lost } => self.snapshot(&services, lost),
+            WatchEvent::Snapshot { services, groups, lost } => {
+                self.snapshot(&services, lost);
+                groups.iter().for_each(|group| self.group(group));
+            }
             WatchEvent::Moved { transition, service } => self.moved(&transition, service.as_deref()),
             WatchEvent::Stopped(_) => {}
             WatchEvent::Group(group) => self.group(&group),

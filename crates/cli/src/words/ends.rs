@@ -125,8 +125,7 @@ pub(crate) fn start_hint(step: Step, number: u16) -> Option<&'static str> {
 }
 
 /// Why there will be no run by itself: `gave up after 5 restarts: exited with status 1`.
-pub(super) fn failure(failure: &Failure, last: Option<&Exit>) -> String {
-    let last = last.map(exit);
+pub(super) fn failure(failure: &Failure, last: Option<String>) -> String {
     let after = |words: String| match &last {
         Some(last) => format!("{words}: {last}"),
         None => words,
@@ -173,7 +172,7 @@ mod tests {
             (plain(FailureKind::NotReady), Some(code(0)), "was not ready in time"),
             (internal, None, "fault of the daemon (injected)"),
         ] {
-            assert_eq!(failure(&is, last.as_ref()), words);
+            assert_eq!(failure(&is, last.as_ref().map(exit)), words);
         }
     }
 

@@ -4,7 +4,7 @@ use verger_engine::life::{PhaseKind, Want};
 use verger_engine::runs::RunId;
 use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, Need, OrderKind, OriginKind, PressureLimit, Service, Why};
 
-use super::ends::{exit, failure, start_failure};
+use super::ends::{NOT_READY, exit, failure, start_failure};
 use super::origin::{deed, origin};
 use super::time::{Clock, brief, lasting};
 use super::wanted::reason;
@@ -67,7 +67,7 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
             }
         }
         PhaseKind::Failed => match &service.failure {
-            Some(why) => failure(why, service.last_exit.as_ref()),
+            Some(why) => failure(why, last_end(service)),
             None => String::new(),
         },
         PhaseKind::Done | PhaseKind::Down => service.last_exit.as_ref().map_or_else(String::new, exit),
@@ -91,9 +91,11 @@ pub(crate) fn next_step(service: &Service, clock: &Clock) -> String {
 }
 
 /// How it last ended, or failed to start when it never ran.
-fn last_end(service: &Service) -> Option<String> {
+pub(super) fn last_end(service: &Service) -> Option<String> {
     let order = &service.last_order;
     match &service.last_exit {
+        // It was we who ended it.
+        _ if service.late => Some(NOT_READY.to_owned()),
         Some(how) => Some(exit(how)),
         None if order.kind == OrderKind::StartFailed => Some(start_failure(order.step, order.errno)),
         None => None,
@@ -212,6 +214,7 @@ fn with_reason(words: String, why: &Why) -> String {
             OriginKind::Shutdown
             | OriginKind::Exited
             | OriginKind::StartFailed
+            | OriginKind::NotReadyInTime
             | OriginKind::Fault
             | OriginKind::Revival
             | OriginKind::Switch
@@ -278,6 +281,10 @@ mod tests {
                 "exited with status 1, starts again in 1.2s",
             ),
             (
+                Service { until_us: Some(6_200_000), late: true, ..crashed(PhaseKind::Resting) },
+                "was not ready in time, starts again in 1.2s",
+            ),
+            (
                 Service { until_us: Some(5_050_000), last_order: refused, ..web(PhaseKind::Resting) },
                 "could not be started: step fork: Resource temporarily unavailable, starts again in 50ms",
             ),
@@ -285,6 +292,10 @@ mod tests {
             (
                 Service { escalates: true, ..web(PhaseKind::Resting) },
                 "starts again with the target that its recovery has switched to",
+            ),
+            (
+                Service { failure: Some(failure.clone()), late: true, ..crashed(PhaseKind::Failed) },
+                "gave up after 5 restarts: was not ready in time",
             ),
             (
                 Service { failure: Some(failure), ..crashed(PhaseKind::Failed) },

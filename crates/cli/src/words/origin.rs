@@ -53,6 +53,7 @@ pub(crate) fn origin(origin: &Origin, about: Option<&str>) -> String {
             None => format!("{service} ended"),
         },
         OriginKind::StartFailed => format!("{service} {}", start_failure(origin.step, origin.errno)),
+        OriginKind::NotReadyInTime => format!("{service} was not ready in time"),
         OriginKind::Fault => match origin.fault {
             Some(fault) => format!("a fault of the daemon at {service} ({fault})"),
             None => format!("a fault of the daemon at {service}"),
@@ -111,6 +112,7 @@ pub(super) fn deed(origin: &Origin) -> Option<String> {
             | OriginKind::Shutdown
             | OriginKind::Exited
             | OriginKind::StartFailed
+            | OriginKind::NotReadyInTime
             | OriginKind::Fault
             | OriginKind::Revival
             | OriginKind::Switch
@@ -148,6 +150,7 @@ mod tests {
             service: on.map(str::to_owned),
             ..Origin::plain(OriginKind::TimedOut)
         };
+        let about = |service: &str, kind| Origin { service: Some(service.to_owned()), ..Origin::plain(kind) };
         for (is, about, words) in [
             (Origin::plain(OriginKind::Plan), "web", "the plan was loaded"),
             (Origin { by: somebody, ..Origin::plain(OriginKind::Plan) }, "web", "uid 1000 (pid 7) loaded a plan"),
@@ -158,6 +161,8 @@ mod tests {
             (by_shutdown(None, Some(9)), "web", "uid 0 (pid 9) asked to end everything"),
             (root("db", exited(1)).what, "web", "db exited with status 1"),
             (failed, "web", "db could not be started: step exec: Permission denied"),
+            (about("lidar", OriginKind::NotReadyInTime), "web", "lidar was not ready in time"),
+            (about("web", OriginKind::NotReadyInTime), "web", "it was not ready in time"),
             (Origin::plain(OriginKind::Fault), "web", "a fault of the daemon at a service that is no more"),
             (Origin::plain(OriginKind::Revival), "web", "the daemon came back after its own end"),
             (asked(Some("nav:path")), "safe", "a condition of nav (nav:path) asked to start it"),

@@ -137,6 +137,7 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         autostart: true,
         essential: false,
         escalates: false,
+        late: false,
         ignored: false,
         set: None,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),

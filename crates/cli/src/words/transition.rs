@@ -7,6 +7,7 @@ use verger_engine::time::Span;
 use verger_wire::message::{Cause, CauseKind, OriginKind, Service, Transition};
 
 use super::ends::{NOT_READY, exit, failure, start_failure};
+use super::note::last_end;
 use super::origin::origin;
 use super::time::brief;
 
@@ -150,7 +151,7 @@ fn starting(transition: &Transition) -> String {
 
 fn failed(transition: &Transition, now: Option<&Service>) -> String {
     if let Some((why, now)) = now.and_then(|now| Some((now.failure.as_ref()?, now))) {
-        let words = failure(why, now.last_exit.as_ref());
+        let words = failure(why, last_end(now));
         return if transition.cause.kind == CauseKind::Found { format!("found failed: {words}") } else { words };
     }
     match ended(transition) {
@@ -309,10 +310,12 @@ fn asked(transition: &Transition) -> Option<String> {
         OriginKind::Command | OriginKind::Condition => Some(origin(root, Some(&transition.service))),
         OriginKind::Shutdown => Some("everything ends".to_owned()),
         // The end of an essential service is everybody's.
-        OriginKind::Exited | OriginKind::StartFailed | OriginKind::Fault => match &root.service {
-            Some(service) if *service != transition.service => Some(format!("everything ends with {service}")),
-            Some(_) | None => Some("everything ends".to_owned()),
-        },
+        OriginKind::Exited | OriginKind::StartFailed | OriginKind::NotReadyInTime | OriginKind::Fault => {
+            match &root.service {
+                Some(service) if *service != transition.service => Some(format!("everything ends with {service}")),
+                Some(_) | None => Some("everything ends".to_owned()),
+            }
+        }
         OriginKind::Switch | OriginKind::RolledBack | OriginKind::TimedOut => Some(origin(root, None)),
         OriginKind::Revival => None,
     }

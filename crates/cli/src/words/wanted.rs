@@ -106,6 +106,7 @@ pub(super) fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
                     | OriginKind::Shutdown
                     | OriginKind::Exited
                     | OriginKind::StartFailed
+                    | OriginKind::NotReadyInTime
                     | OriginKind::Fault
                     | OriginKind::Revival
                     | OriginKind::Switch

@@ -55,8 +55,10 @@ impl Life {
             Phase::Starting { alive_at, .. } if alive_at <= self.now => self.become_ready(slot),
             Phase::Starting { .. } => {
                 runs.end(slot, self.now);
+                let root = self.root(RootKind::NotReadyInTime { slot });
                 let why = Why { cause: Cause::NotReadyInTime, root };
                 self.move_to(slot, Phase::Stopping { because: Because::NotReady }, why);
+                self.roots.release(root);
             }
             Phase::Resting { .. } => match self.slots[slot as usize].sequel {
                 Sequel::Run => self.begin(runs, slot, Why { cause: Cause::Rested, root }),

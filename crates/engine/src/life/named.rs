@@ -136,9 +136,11 @@ impl Life {
 
     /// What it waited for has not come in time.
     pub(super) fn give_up_waiting(&mut self, runs: &Runs, slot: u32) {
-        let why = Why { cause: Cause::NotReadyInTime, root: self.latest_root(slot) };
+        let root = self.root(RootKind::NotReadyInTime { slot });
+        let why = Why { cause: Cause::NotReadyInTime, root };
         self.tell_trial_of_failure(slot);
         self.rest_in_peace(runs, slot, Phase::Failed(Failure::NotReady), why);
+        self.roots.release(root);
         self.something_follows(runs, slot, false);
     }
 

@@ -477,7 +477,7 @@ fn not_ready_in_time_counts_as_a_failure() {
          release a",
     );
     let why = desk.why("a");
-    assert!(why.ends_with("Plan { by: Actor { uid: 0, pid: 0 } }"), "{why}");
+    assert!(why.ends_with("NotReadyInTime { slot: 0 }"), "{why}");
 }
 
 #[test]

@@ -79,7 +79,7 @@ use verger_engine::time::{Moment, Span};
 /// What word 0 holds on a page that is whole.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"vergerbd");
 /// The version of this layout. A reader takes exactly its own.
-pub const VERSION: u32 = 8;
+pub const VERSION: u32 = 9;
 /// 64-bit words before the first record.
 pub const HEADER_WORDS: usize = 48;
 /// 64-bit words of a record.

@@ -179,6 +179,8 @@ spoken_enum! {
         Exited = "exited";
         /// A start failed.
         StartFailed = "start-failed";
+        /// A service was not ready in time, or what it waits for by name has not come in time.
+        NotReadyInTime = "not-ready-in-time";
         /// Something inside the daemon was not as it must be.
         Fault = "fault";
         /// The daemon came back after its own end.
@@ -208,7 +210,7 @@ pub struct Origin {
     /// Of `command`: what was asked.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "word::maybe")]
     pub verb: Option<Verb>,
-    /// Of `command`, `condition`, `exited`, `start_failed`, `fault`: at which service. Of `timed_out`: the one that was awaited.
+    /// Of `command`, `condition`, `exited`, `start_failed`, `not_ready_in_time`, `fault`: at which service. Of `timed_out`: the one that was awaited.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service: Option<String>,
     /// Of `condition`: which.

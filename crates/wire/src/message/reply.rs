@@ -118,6 +118,9 @@ pub struct WatchReply {
     /// All services that are watched, as they are now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub services: Option<Vec<Service>>,
+    /// Beside `services`, where all are watched: all groups, as they are now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<Group>>,
     /// How many replies were dropped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lost: Option<u64>,

@@ -599,6 +599,32 @@ fn a_transition_has_its_time() {
 }
 
 #[test]
+fn who_was_not_ready_in_time_is_what_the_fallback_goes_back_to() {
+    let mut plan = car();
+    plan.services[1].start_timeout = Span::from_secs(3);
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    comes_up(&mut desk, &["bus", "brake"]);
+    desk.switch("drive");
+    ended(&mut desk, "brake");
+    desk.spawned("camera").pass(Span::from_secs(3));
+    ended(&mut desk, "camera");
+    let status = desk.engine.group_status(0).unwrap();
+    let slot = desk.engine.find("camera").unwrap().slot;
+    let late = RootKind::NotReadyInTime { slot };
+    let target = desk.engine.group_description(0).and_then(|car| car.find_target("safe")).unwrap();
+    assert_eq!((status.target, status.root.map(|root| root.what)), (target, Some(late)));
+    // And so do those whom the fallback starts, and who had asked for the switch is nowhere in it.
+    let root_of = |name: &str| {
+        let slot = desk.engine.find(name).unwrap().slot;
+        let roots = desk.engine.chain(slot).filter_map(|(_, _, root)| root);
+        roots.map(|root| root.what).collect::<Vec<_>>()
+    };
+    assert!(root_of("brake").iter().all(|root| *root == late), "{:?}", root_of("brake"));
+    assert_eq!(root_of("camera").last(), Some(&late));
+}
+
+#[test]
 fn without_a_fallback_a_failure_is_what_a_group_goes_back_to() {
     let mut plan = car();
     plan.groups[0].targets[0].transition_timeout = Span::from_secs(5);

@@ -108,6 +108,13 @@ fn what_does_not_come_in_time_fails_and_is_tried_again_by_hand() {
         "nav:set: waiting -> failed (not-ready-in-time)
          nav: waiting -> blocked (out-of-reach nav:set)",
     );
+    // That is what all of it goes back to, and no longer the plan.
+    for name in ["nav:set", "nav"] {
+        let chain = desk.engine.chain(desk.engine.find(name).unwrap().slot);
+        let slot = desk.engine.find("nav:set").unwrap().slot;
+        let root = chain.last().and_then(|(_, _, root)| root.map(|root| root.what));
+        assert_eq!(root, Some(crate::causes::RootKind::NotReadyInTime { slot }), "{name}");
+    }
     // It comes too late by itself; who asks again has it.
     desk.ask(Verb::Set, "map");
     assert_eq!(desk.phases(), "map done, nav blocked, nav:set failed");
