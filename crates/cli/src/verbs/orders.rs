@@ -286,9 +286,24 @@ pub(super) fn report(
     }
     if as_json {
         setting.terminal.say_json(&json!({ "services": told }))?;
+    } else if names.is_empty() {
+        setting.terminal.tell(&nothing_to_do(verb));
     }
     let all_told = receipts.iter().all(Result::is_ok);
     if all_told && answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
+}
+
+/// That none of all was meant (`--all`): who that would have been.
+fn nothing_to_do(verb: life::Verb) -> String {
+    let whom = match verb {
+        life::Verb::Start => "the plan starts no service by itself (`verger switch` brings back what a target lists)",
+        life::Verb::Restart => "no service is wanted up",
+        life::Verb::Heed => "no service is ignored",
+        life::Verb::Stop | life::Verb::Signal | life::Verb::Ignore | life::Verb::Set | life::Verb::Clear => {
+            "there is no service"
+        }
+    };
+    format!("nothing was to be done: {whom}")
 }
 
 /// What came of one, as JSON.

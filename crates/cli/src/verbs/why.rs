@@ -295,9 +295,10 @@ impl Story {
         let service = self.others.iter().chain([&self.why.service]).find(|service| service.name == link.service);
         if link.service == self.why.service.name
             && link.to == PhaseKind::Blocked
-            && let (Some(how), Some(on)) = (words::ended_otherwise(&self.why), &link.cause.service)
+            && self.why.service.phase == PhaseKind::Blocked
+            && let Some(what) = words::blocked_by(&self.why)
         {
-            return paint.tone(words::tone(link.to), format!("blocked: it requires {on} to {how}"));
+            return paint.tone(words::tone(link.to), format!("blocked: it {what}"));
         }
         paint.tone(words::tone(link.to), words::moved(link, service))
     }

@@ -65,6 +65,12 @@ pub(crate) fn run_is_stuck(in_the_way: Option<u32>) -> Vec<String> {
 fn failed(service: &Service) -> Vec<String> {
     let name = &service.name;
     let again = format!("once that is mended: `verger start {name}`");
+    if service.ignored {
+        // Whatever its plan says of an end, it is not done while it is left alone.
+        return vec![format!(
+            "it is left alone (`verger ignore`): `verger heed {name}` starts it and looks after it again"
+        )];
+    }
     let Some(failure) = &service.failure else { return vec![again] };
     let first = match failure.kind {
         FailureKind::Start => {
@@ -161,6 +167,11 @@ mod tests {
                 Service { name: "web:tcp".to_owned(), ..failed(plain(FailureKind::Exited)) },
                 vec![],
                 "what was not so it said where the standard error of web goes\nonce that is mended: `verger start web:tcp`",
+            ),
+            (
+                Service { ignored: true, ..failed(plain(FailureKind::Exited)) },
+                vec![],
+                "it is left alone (`verger ignore`): `verger heed web` starts it and looks after it again",
             ),
             (
                 failed(refused),

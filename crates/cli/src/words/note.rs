@@ -27,6 +27,9 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     let on = service.waits_for.as_deref();
     match service.phase {
         PhaseKind::Waiting => match (on, service.until_us) {
+            (Some(on), Some(until)) if is_waiter(&service.name) => {
+                format!("waits for {on}, fails in {}", brief(clock.until(until)))
+            }
             (Some(on), _) => format!("waits for {on}"),
             // Where nobody is waited for, only the wait for less pressure has an end.
             (None, Some(until)) => {
@@ -74,6 +77,13 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     }
 }
 
+/// Whether it is who waits for a condition by name in the place of a service (`x:set`): its time ends the wait. Where another one waits,
+/// the time is when it may go on.
+fn is_waiter(name: &str) -> bool {
+    let beside = name.split_once(':').map(|(_, beside)| beside);
+    beside.is_some_and(|beside| beside == "set" || beside.starts_with("set."))
+}
+
 /// What keeps one from being started whose dependency has not failed: that one is done, and ended otherwise than the plan asks.
 pub(crate) fn ended_otherwise_than_asked(on: &str) -> String {
     format!("requires {on}, which has ended otherwise than it asks")
@@ -111,10 +121,7 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
     }
     match service.phase {
         PhaseKind::Waiting if let Some(need) = &why.need => format!("{name} {}", waits_for(service, need)),
-        PhaseKind::Blocked if let Some(how) = ended_otherwise(why) => {
-            let on = service.waits_for.as_deref().unwrap_or_default();
-            format!("{name} is blocked: requires {on} to {how}")
-        }
+        PhaseKind::Blocked if let Some(what) = blocked_by(why) => format!("{name} is blocked: {what}"),
         PhaseKind::Waiting | PhaseKind::Held if !note.is_empty() => format!("{name} {note}"),
         PhaseKind::Waiting => format!("{name} waits"),
         PhaseKind::Held => format!("{name} is to be stopped{pid}"),
@@ -149,8 +156,20 @@ fn waits_for(service: &Service, Need { statuses, any_of }: &Need) -> String {
     format!("waits for {whom}{end}")
 }
 
+/// What keeps a blocked one from being started, where that is more than one that has failed: `requires db to end with status 0, and it
+/// exited with status 3`, `requires one of left, right, and none of them is up`.
+pub(crate) fn blocked_by(why: &Why) -> Option<String> {
+    let on = why.service.waits_for.as_deref()?;
+    let any_of = why.need.as_ref().map_or(&[][..], |need| &need.any_of);
+    match (any_of, ended_otherwise(why)) {
+        ([], how) => how.map(|how| format!("requires {on} to {how}")),
+        (any_of, None) => Some(format!("requires one of {}, and none of them is up", some_of(any_of))),
+        (any_of, Some(how)) => Some(format!("requires one of {}; {on} was to {how}", some_of(any_of))),
+    }
+}
+
 /// What was asked of an end, and how that was, where it was another one: `end with status 0, and it exited with status 3`.
-pub(crate) fn ended_otherwise(why: &Why) -> Option<String> {
+fn ended_otherwise(why: &Why) -> Option<String> {
     let need = why.need.as_ref().filter(|need| !need.statuses.is_empty())?;
     let end =
         why.chain.iter().find(|link| Some(&link.service) == why.service.waits_for.as_ref())?.cause.exit.as_ref()?;
@@ -246,6 +265,11 @@ mod tests {
         let refused = LastOrder { kind: OrderKind::StartFailed, step: Some(Step::Fork), errno: Some(11) };
         for (service, words) in [
             (on(PhaseKind::Waiting), "waits for db"),
+            (Service { until_us: Some(8_200_000), ..on(PhaseKind::Waiting) }, "waits for db"),
+            (
+                Service { name: "web:set.2".to_owned(), until_us: Some(8_200_000), ..on(PhaseKind::Waiting) },
+                "waits for db, fails in 3.2s",
+            ),
             (web(PhaseKind::Waiting), ""),
             (
                 Service { until_us: Some(8_200_000), ..web(PhaseKind::Waiting) },
@@ -388,6 +412,11 @@ mod tests {
             (
                 asks(P::Blocked, &[0], &[]),
                 "web is blocked: requires db to end with status 0, and it exited with status 3",
+            ),
+            (asks(P::Blocked, &[], &["db", "sql"]), "web is blocked: requires one of db, sql, and none of them is up"),
+            (
+                asks(P::Blocked, &[0], &["db", "sql"]),
+                "web is blocked: requires one of db, sql; db was to end with status 0, and it exited with status 3",
             ),
             (
                 asks(P::Waiting, &[], &["a", "b", "c", "d", "e", "f", "g", "h", "i"]),

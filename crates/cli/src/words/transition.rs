@@ -247,7 +247,7 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::Fallback => format!("its group goes to the fallback: {}", origin(&transition.root.what, None)),
         CauseKind::AwaitsTurn => AWAITS_TURN.to_owned(),
         CauseKind::Unset => "nobody has set it".to_owned(),
-        CauseKind::Follows => format!("it is started after {on}"),
+        CauseKind::Follows => follows(&transition.cause),
         CauseKind::UnderPressure => under_pressure(transition),
         CauseKind::Turn => "it is its turn".to_owned(),
         CauseKind::WaitedOut => "it has waited long enough".to_owned(),
@@ -283,6 +283,16 @@ pub(crate) fn recovery(cause: &Cause) -> String {
         (Some(nth), None) => format!("{on} fails, and step {nth}{of} is taken"),
         (None, _) if of.is_empty() => format!("{on} fails, and is restarted with it"),
         (None, _) => format!("{on} fails, and all{of} that go with it are restarted"),
+    }
+}
+
+/// What a condition came to, after which its plan starts another: `nav:set has not come true in time`.
+pub(super) fn follows(cause: &Cause) -> String {
+    let on = cause.service.as_deref().unwrap_or("a condition that is no more");
+    match cause.came {
+        Some(true) => format!("{on} has come true"),
+        Some(false) => format!("{on} has not come true in time"),
+        None => format!("it is started after {on}"),
     }
 }
 

@@ -5,7 +5,7 @@ use verger_wire::message::{CauseKind, OriginKind, Wanted};
 
 use super::origin::origin;
 use super::time::Clock;
-use super::transition::{last_resort, recovery};
+use super::transition::{follows, last_resort, recovery};
 
 /// Who wanted it, and since when: `wanted up, 12.3 s ago, at 14:02:11: the plan starts it by itself`.
 pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, clock: &Clock) -> String {
@@ -28,7 +28,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         CauseKind::Unneeded => format!("is to end: {other} does not need it any more"),
         CauseKind::Needed => format!("is to start: {other} needs it"),
         CauseKind::Conflicts => format!("is to end: it conflicts with {other}, which is to start"),
-        CauseKind::Follows => format!("is to start after {other}"),
+        CauseKind::Follows => format!("is to start: {}", follows(&wanted.cause)),
         CauseKind::Recovery => format!("is to follow: {}", recovery(&wanted.cause)),
         CauseKind::Asked
         | CauseKind::Awaits
@@ -72,6 +72,9 @@ pub(super) fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
         CauseKind::Conflicts => format!("it conflicts with {other}, which was started"),
         CauseKind::Fallback => "its group is at the fallback".to_owned(),
         CauseKind::Redescribed => "the plan describes it otherwise now".to_owned(),
+        CauseKind::Follows if wanted.cause.came.is_some() => {
+            format!("{}, and the plan starts it then", follows(&wanted.cause))
+        }
         CauseKind::Follows => format!("the plan starts it after {other}"),
         CauseKind::Recovery => recovery(&wanted.cause),
         CauseKind::LastResort => last_resort(&wanted.cause),
@@ -168,6 +171,18 @@ mod tests {
                 pointing(CauseKind::Unneeded, "api"),
                 by_command(Verb::Stop, "api"),
                 "api does not need it any more (uid 0 (pid 812) asked to stop api)",
+            ),
+            (
+                Want::Up,
+                Cause { came: Some(false), ..pointing(CauseKind::Follows, "nav:set") },
+                by_command(Verb::Start, "nav"),
+                "nav:set has not come true in time, and the plan starts it then (uid 0 (pid 812) asked to start nav)",
+            ),
+            (
+                Want::Up,
+                Cause { came: Some(true), ..pointing(CauseKind::Follows, "nav:set") },
+                plan(),
+                "nav:set has come true, and the plan starts it then (the plan was loaded)",
             ),
             (Want::Down, Cause::plain(CauseKind::Removed), plan(), "the plan no longer has it"),
             (
