@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use verger_client::{ClientError, Connection};
 use verger_engine::life::{self, PhaseKind, Want};
 use verger_engine::time::Span;
-use verger_wire::message::{Call, Done, Error, Order, Receipt, ReceiptReply, Service};
+use verger_wire::message::{Call, Done, Error, Order, Receipt, ReceiptReply, Service, WrongState};
 
 use super::receipt::drawn;
 use super::stopped_with::{self, StoppedWith};
@@ -322,11 +322,21 @@ fn entry(name: &str, answer: &Result<Done, Error>, receipt: Option<&Result<Recei
     value
 }
 
-/// What was refused, with a name that may have been meant.
+/// What was refused, with a name that may have been meant, or how the one has ended that is in the way.
 fn refused(setting: &Setting, verb: life::Verb, error: &Error) -> Trouble {
-    let Error::NotFound { name } = error else { return words::refusal(Some(verb), error) };
-    match reach::connect(setting).map(|mut connection| connection.list(None)) {
-        Ok(Ok(services)) => names::unknown(name, &services),
-        Ok(Err(_)) | Err(_) => words::refusal(Some(verb), error),
-    }
+    let list = |names| reach::connect(setting).ok()?.list(names).ok();
+    let told = match error {
+        Error::NotFound { name } => list(None).map(|services| names::unknown(name, &services)),
+        Error::WrongState(WrongState { name, blocked_by: Some(on), .. }) => {
+            let is_done = |service: &Service| service.phase == PhaseKind::Done;
+            let done = list(Some(&[on.as_str()])).is_some_and(|services| services.iter().any(is_done));
+            done.then(|| {
+                let what = words::ended_otherwise_than_asked(on);
+                Trouble::new(format!("cannot {verb} `{name}`: it {what}"))
+                    .hint(format!("`verger why {name}` tells more"))
+            })
+        }
+        _ => None,
+    };
+    told.unwrap_or_else(|| words::refusal(Some(verb), error))
 }

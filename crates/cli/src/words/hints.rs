@@ -4,6 +4,7 @@ use verger_engine::life::{PhaseKind, Want};
 use verger_wire::message::{FailureKind, OriginKind, Service, Transition, Why};
 
 use super::ends::start_hint;
+use super::note::is_waiter;
 
 /// What to do, from the service and its chain. Each stands after `Hint: `.
 pub(crate) fn hints(why: &Why) -> Vec<String> {
@@ -68,7 +69,7 @@ fn failed(service: &Service) -> Vec<String> {
     if service.ignored {
         // Whatever its plan says of an end, it is not done while it is left alone.
         return vec![format!(
-            "it is left alone (`verger ignore`): `verger heed {name}` starts it and looks after it again"
+            "it is left alone (`verger ignore`): `verger heed {name}` starts it and supervises it again"
         )];
     }
     let Some(failure) = &service.failure else { return vec![again] };
@@ -76,6 +77,10 @@ fn failed(service: &Service) -> Vec<String> {
         FailureKind::Start => {
             failure.step.and_then(|step| start_hint(step, failure.errno.unwrap_or(0))).map(str::to_owned)
         }
+        FailureKind::NotReady if is_waiter(name) => Some(
+            "`within` in the plan says how long it waits for its condition, `verger condition set` says that that is so"
+                .to_owned(),
+        ),
         FailureKind::NotReady => {
             Some("`ready` in the plan says how it tells, `start_timeout` how long it may take".to_owned())
         }
@@ -171,7 +176,13 @@ mod tests {
             (
                 Service { ignored: true, ..failed(plain(FailureKind::Exited)) },
                 vec![],
-                "it is left alone (`verger ignore`): `verger heed web` starts it and looks after it again",
+                "it is left alone (`verger ignore`): `verger heed web` starts it and supervises it again",
+            ),
+            (
+                Service { name: "web:set".to_owned(), ..failed(plain(FailureKind::NotReady)) },
+                vec![],
+                "`within` in the plan says how long it waits for its condition, `verger condition set` says that that is so\n\
+                 once that is mended: `verger start web:set`",
             ),
             (
                 failed(refused),

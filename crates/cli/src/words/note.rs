@@ -2,9 +2,11 @@
 
 use verger_engine::life::{PhaseKind, Want};
 use verger_engine::runs::RunId;
-use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, Need, OrderKind, OriginKind, PressureLimit, Service, Why};
+use verger_wire::message::{
+    CauseKind, DECIDED_BY_COMMAND, FailureKind, Need, OrderKind, OriginKind, PressureLimit, Service, Why,
+};
 
-use super::ends::{exit, failure, start_failure};
+use super::ends::{NOT_COME, exit, failure, start_failure};
 use super::origin::{deed, origin};
 use super::time::{Clock, brief, lasting};
 use super::wanted::reason;
@@ -70,6 +72,7 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
             }
         }
         PhaseKind::Failed => match &service.failure {
+            Some(why) if why.kind == FailureKind::NotReady && is_waiter(&service.name) => NOT_COME.to_owned(),
             Some(why) => failure(why, service.last_exit.as_ref()),
             None => String::new(),
         },
@@ -79,7 +82,7 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
 
 /// Whether it is who waits for a condition by name in the place of a service (`x:set`): its time ends the wait. Where another one waits,
 /// the time is when it may go on.
-fn is_waiter(name: &str) -> bool {
+pub(super) fn is_waiter(name: &str) -> bool {
     let beside = name.split_once(':').map(|(_, beside)| beside);
     beside.is_some_and(|beside| beside == "set" || beside.starts_with("set."))
 }
@@ -248,7 +251,7 @@ mod tests {
     use super::*;
     use verger_engine::life::{Resource, Verb};
     use verger_engine::runs::Step;
-    use verger_wire::message::{Cause, Failure, FailureKind, LastOrder, Origin, Transition, Wanted};
+    use verger_wire::message::{Cause, Failure, LastOrder, Origin, Transition, Wanted};
 
     fn clock() -> Clock {
         Clock::of(5_000_000, 0)
@@ -309,6 +312,14 @@ mod tests {
             (
                 Service { escalates: true, ..web(PhaseKind::Resting) },
                 "starts again with the target that its recovery has switched to",
+            ),
+            (
+                Service {
+                    name: "web:set".to_owned(),
+                    failure: Some(Failure { kind: FailureKind::NotReady, ..failure.clone() }),
+                    ..web(PhaseKind::Failed)
+                },
+                "did not come true in time",
             ),
             (
                 Service { failure: Some(failure), ..crashed(PhaseKind::Failed) },

@@ -6,7 +6,8 @@ use verger_engine::life::{PhaseKind, Verb};
 use verger_engine::time::Span;
 use verger_wire::message::{Cause, CauseKind, OriginKind, Service, Transition};
 
-use super::ends::{NOT_READY, exit, failure, start_failure};
+use super::ends::{NOT_COME, NOT_READY, exit, failure, start_failure};
+use super::note::is_waiter;
 use super::origin::origin;
 use super::time::brief;
 
@@ -149,6 +150,9 @@ fn starting(transition: &Transition) -> String {
 }
 
 fn failed(transition: &Transition, now: Option<&Service>) -> String {
+    if transition.cause.kind == CauseKind::NotReadyInTime && is_waiter(&transition.service) {
+        return NOT_COME.to_owned();
+    }
     if let Some((why, now)) = now.and_then(|now| Some((now.failure.as_ref()?, now))) {
         let words = failure(why, now.last_exit.as_ref());
         return if transition.cause.kind == CauseKind::Found { format!("found failed: {words}") } else { words };
@@ -286,12 +290,12 @@ pub(crate) fn recovery(cause: &Cause) -> String {
     }
 }
 
-/// What a condition came to, after which its plan starts another: `nav:set has not come true in time`.
+/// What a condition came to, after which its plan starts another: `nav:set did not come true in time`.
 pub(super) fn follows(cause: &Cause) -> String {
     let on = cause.service.as_deref().unwrap_or("a condition that is no more");
     match cause.came {
         Some(true) => format!("{on} has come true"),
-        Some(false) => format!("{on} has not come true in time"),
+        Some(false) => format!("{on} {NOT_COME}"),
         None => format!("it is started after {on}"),
     }
 }
