@@ -325,18 +325,17 @@ fn entry(name: &str, answer: &Result<Done, Error>, receipt: Option<&Result<Recei
 /// What was refused, with a name that may have been meant, or how the one has ended that is in the way.
 fn refused(setting: &Setting, verb: life::Verb, error: &Error) -> Trouble {
     let list = |names| reach::connect(setting).ok()?.list(names).ok();
-    let told = match error {
-        Error::NotFound { name } => list(None).map(|services| names::unknown(name, &services)),
-        Error::WrongState(WrongState { name, blocked_by: Some(on), .. }) => {
-            let is_done = |service: &Service| service.phase == PhaseKind::Done;
-            let done = list(Some(&[on.as_str()])).is_some_and(|services| services.iter().any(is_done));
-            done.then(|| {
-                let what = words::ended_otherwise_than_asked(on);
-                Trouble::new(format!("cannot {verb} `{name}`: it {what}"))
-                    .hint(format!("`verger why {name}` tells more"))
-            })
-        }
-        _ => None,
-    };
-    told.unwrap_or_else(|| words::refusal(Some(verb), error))
+    if let Error::NotFound { name } = error
+        && let Some(services) = list(None)
+    {
+        return names::unknown(name, &services);
+    }
+    if let Error::WrongState(WrongState { name, blocked_by: Some(on), .. }) = error
+        && list(Some(&[on.as_str()])).is_some_and(|found| found.iter().any(|it| it.phase == PhaseKind::Done))
+    {
+        let what = words::ended_otherwise_than_asked(on);
+        return Trouble::new(format!("cannot {verb} `{name}`: it {what}"))
+            .hint(format!("`verger why {name}` tells more"));
+    }
+    words::refusal(Some(verb), error)
 }
