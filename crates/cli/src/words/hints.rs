@@ -49,10 +49,21 @@ fn hints_of_phase(why: &Why) -> Vec<String> {
             };
             vec![starts]
         }
+        // What it sees stays with it until then.
+        PhaseKind::Starting if let Some(owner) = looks_for(name) => {
+            vec![format!("once its time is over it says where the standard error of {owner} goes what was not so")]
+        }
         PhaseKind::Down | PhaseKind::Starting | PhaseKind::Running | PhaseKind::Stopping | PhaseKind::Done => {
             Vec::new()
         }
     }
+}
+
+/// For whom this one looks, if it is a condition that is looked at.
+fn looks_for(name: &str) -> Option<&str> {
+    let (owner, beside) = name.split_once(':')?;
+    let kind = beside.split('.').next()?;
+    ["path", "path_gone", "socket", "tcp", "http", "command", "variable"].contains(&kind).then_some(owner)
 }
 
 /// What to do about processes that were killed and are still there.
@@ -206,6 +217,13 @@ mod tests {
             (down.clone(), vec![link("web", CauseKind::DownWith, "db")], "`verger start web` starts db too"),
             (down, vec![], "`verger start web` starts it"),
             (web(PhaseKind::Running), vec![], ""),
+            (web(PhaseKind::Starting), vec![], ""),
+            (Service { name: "web:recovery".to_owned(), ..web(PhaseKind::Starting) }, vec![], ""),
+            (
+                Service { name: "web:http.2".to_owned(), ..web(PhaseKind::Starting) },
+                vec![],
+                "once its time is over it says where the standard error of web goes what was not so",
+            ),
             (
                 Service { in_the_way: Some(9), ..web(PhaseKind::Stuck) },
                 vec![],
