@@ -43,7 +43,9 @@ pub(crate) fn trouble(setting: &Setting, verb: Option<Verb>, error: &ClientError
                 .hints(aftermath::of_instance(setting).and_then(|left| left.how_to_end()))
         }
         ClientError::NotThere { path, why: Absence::Forbidden } => {
-            Trouble::new(format!("{} may not be connected to", path.display())).hint("try `sudo`")
+            Trouble::new(format!("{} may not be connected to", path.display()))
+                .hint("try `sudo`")
+                .hint(words::RIGHT_OF_A_SERVICE)
         }
         ClientError::Remote(error) => words::refusal(verb, error),
         ClientError::TimedOut { after } => Trouble::new(format!(
@@ -51,12 +53,52 @@ pub(crate) fn trouble(setting: &Setting, verb: Option<Verb>, error: &ClientError
             after.as_secs().max(1)
         ))
         .hint("`verger status` works without it, and tells whether it hangs"),
-        ClientError::Closed => Trouble::new(format!("the daemon of instance `{instance}` has closed the connection"))
-            .hint("`verger status` tells whether it has ended"),
+        ClientError::Closed => closed(setting),
         ClientError::Unknown { .. } | ClientError::Protocol { .. } | ClientError::Io { .. } => {
             Trouble::new(error.to_string())
         }
     }
+}
+
+/// How a daemon came to execute itself anew, in the same process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Anew {
+    /// Somebody asked for it (`verger reexec`).
+    InOrder,
+    /// It broke, and takes up its services again.
+    Broken,
+}
+
+impl Anew {
+    /// By its command line; `None` for one that is what it was at its start, or is not to be seen.
+    pub(crate) fn of(daemon: u32) -> Option<Anew> {
+        let line = std::fs::read(format!("/proc/{daemon}/cmdline")).ok()?;
+        Anew::of_words(line.split(|byte| *byte == 0))
+    }
+
+    fn of_words<'w>(mut words: impl Iterator<Item = &'w [u8]>) -> Option<Anew> {
+        words.find(|word| *word == b"--resume")?;
+        Some(if words.any(|word| word == b"--in-order") { Anew::InOrder } else { Anew::Broken })
+    }
+}
+
+/// It has closed the connection before it answered: it has ended, or executes itself anew.
+fn closed(setting: &Setting) -> Trouble {
+    let anew = address(setting).ok().and_then(|address| {
+        let mut connection = Connection::open(&address).ok()?;
+        connection.set_patience(Some(PATIENCE));
+        Anew::of(connection.describe().ok()?.pid)
+    });
+    let what = match anew {
+        None => {
+            let words = format!("the daemon of instance `{}` has closed the connection", setting.instance);
+            return Trouble::new(words).hint("`verger status` tells whether it has ended");
+        }
+        Some(Anew::InOrder) => "has become another program (`verger reexec`)",
+        Some(Anew::Broken) => "broke and has come back",
+    };
+    Trouble::new(format!("the daemon of instance `{}` {what} before it answered", setting.instance))
+        .hint("the work goes on; `verger status` and `verger targets` show how far it is")
 }
 
 fn bad_address(error: &AddressError) -> Trouble {
@@ -99,5 +141,22 @@ pub(crate) fn file(setting: &Setting, name: &str) -> Result<Vec<u8>, Trouble> {
                 .hint("a daemon that has ended in order takes it along; one that runs, or was killed, leaves it there"))
         }
         Err(error) => Err(cannot(&format!("read {}", path.display()))(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_daemon_that_executed_itself_anew_is_told_by_its_command_line() {
+        for (line, anew) in [
+            ("vergerd|--plan|--resume-later", None),
+            ("vergerd|--resume|--instance|default", Some(Anew::Broken)),
+            ("vergerd|--resume|--instance|default|--image-fd|7|--in-order", Some(Anew::InOrder)),
+            ("vergerd|--in-order", None),
+        ] {
+            assert_eq!(Anew::of_words(line.split('|').map(str::as_bytes)), anew, "{line}");
+        }
     }
 }

@@ -19,6 +19,8 @@ use verger_plan::glob;
 /// The services of an instance, and its daemon.
 pub(crate) struct Seen {
     pub(crate) services: Vec<Service>,
+    /// Those for whom some of them wait, where they are none of them themselves.
+    awaited: Vec<Service>,
     pub(crate) liveness: Liveness,
     /// What is left of a daemon that died.
     pub(crate) aftermath: Option<Aftermath>,
@@ -46,6 +48,11 @@ impl Seen {
             fields.insert("fate".to_owned(), json!(fate.word()));
         }
         value
+    }
+
+    /// One of the services, or one for whom one of them waits.
+    pub(crate) fn find(&self, name: &str) -> Option<&Service> {
+        self.services.iter().chain(&self.awaited).find(|service| service.name == name)
     }
 
     /// What became of a service when its daemon died.
@@ -85,10 +92,11 @@ fn named(setting: &Setting, board: &Board<Mapped>, typed: &[String]) -> Option<S
     let mut services: Vec<Service> = typed.iter().map(|name| one(board, name)).collect::<Option<_>>()?;
     services.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     services.dedup_by(|a, b| a.name == b.name);
+    let awaited = services.iter().filter_map(|service| one(board, service.waits_for.as_ref()?)).collect();
     let liveness = board.liveness();
     let aftermath = Aftermath::look(setting, board, liveness);
     let daemon = daemon(setting, board, liveness, aftermath.as_ref());
-    Some(Seen { services, liveness, aftermath, daemon, whole: false }.corrected())
+    Some(Seen { services, awaited, liveness, aftermath, daemon, whole: false }.corrected())
 }
 
 /// The board of the instance, or why it cannot be read.
@@ -106,7 +114,7 @@ pub(crate) fn on_board(setting: &Setting, board: &Board<Mapped>) -> Seen {
     let aftermath = Aftermath::look(setting, board, liveness);
     let daemon = daemon(setting, board, liveness, aftermath.as_ref());
     let services = entries.iter().map(|entry| recorded(entry, name)).collect();
-    Seen { services, liveness, aftermath, daemon, whole: false }.corrected()
+    Seen { services, awaited: Vec::new(), liveness, aftermath, daemon, whole: false }.corrected()
 }
 
 /// The service with this name, as the board shows it.
@@ -178,7 +186,7 @@ fn ask(setting: &Setting, why: &OpenError) -> Result<Seen, Trouble> {
         Value::Object(fields) => fields,
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => Map::new(),
     };
-    Ok(Seen { services, liveness: Liveness::Alive, aftermath: None, daemon, whole: true })
+    Ok(Seen { services, awaited: Vec::new(), liveness: Liveness::Alive, aftermath: None, daemon, whole: true })
 }
 
 /// What is to be said first about a daemon that is not as it should be.

@@ -162,6 +162,36 @@ fn verbs_wait_for_what_they_ask_for() {
 }
 
 #[test]
+fn where_nothing_is_to_be_done_that_is_said() {
+    let plan = "[target.drive]\nservices = [\"lidar\"]\n[service.lidar]\ncommand = \"sleep 1000\"\n";
+    let scene = Scene::begin("verbs-nothing", plan);
+    let nothing = |whom: &str| (0, String::new(), format!("nothing was to be done: {whom}\n"));
+    let by_itself = "the plan starts no service by itself (`verger switch` brings back what a target lists)";
+    assert_eq!(scene.ask(&["stop", "--all"]).1, "lidar stopped\n");
+    assert_eq!(scene.ask(&["start", "--all"]), nothing(by_itself));
+    assert_eq!(scene.ask(&["restart", "--all"]), nothing("no service is wanted up"));
+    assert_eq!(scene.ask(&["heed", "--all"]), nothing("no service is ignored"));
+    assert_eq!(json(&scene.ask(&["start", "--all", "--json"]).1), serde_json::json!({ "services": [] }));
+}
+
+/// One that is done has not failed, though it ended otherwise than another one asks.
+#[test]
+fn who_is_in_the_way_and_has_not_failed_is_told_as_it_is() {
+    let plan = "[service.db]\ncommand = \"sh -c 'exit 3'\"\nready = \"exit\"\nsuccess_exit_codes = [0, 3]\n\
+                [service.web]\ncommand = \"sleep 1000\"\nrequires = [{ service = \"db\", condition = \"exited:0\" }]\n";
+    let scene = Scene::begin("verbs-otherwise", plan);
+    scene.until("web", |web| web.phase == PhaseKind::Blocked);
+    let requires = "requires db, which has ended otherwise than it asks";
+    for names in [&["status"][..], &["status", "web"]] {
+        let said = scene.ask(names).1;
+        assert!(said.contains(requires), "{said}");
+    }
+    let words = scene.ask(&["start", "web"]).2;
+    let refused = format!("Error: cannot start `web`: it {requires}\nHint: `verger why web` tells more\n");
+    assert_eq!(words, refused);
+}
+
+#[test]
 fn a_stop_tells_whom_it_took_along() {
     let plan = "[service.db]\ncommand = \"sleep 1000\"\nrequires = [\"disk\"]\n\n[service.api]\ncommand = \"sleep 1000\"\n\
                 requires = [\"db\"]\n\n[service.web]\ncommand = \"sleep 1000\"\nrequires = [\"api\"]\n\n\
@@ -559,6 +589,29 @@ fn up_shows_what_happens_and_ends_in_order() {
     up.until("db   down: was ended by SIGTERM");
     let (status, rest) = up.end();
     assert_eq!((status, rest.as_str()), (Some(0), "hello\n"));
+}
+
+/// A daemon that was asked to become another program has not broken; who waited for its answer is told where to look.
+#[test]
+fn a_daemon_that_was_replaced_has_not_broken() {
+    let scene = Scene::empty("verbs-replaced");
+    let plan = "[target.drive]\nservices = [\"lidar\"]\n\
+                [service.lidar]\ncommand = \"sleep 1000\"\nready = \"fd\"\nstart_timeout = \"1h\"\n\
+                [service.web]\ncommand = \"sleep 1000\"\n";
+    let mut up = Up::begin(&scene, plan);
+    up.until("web    running (pid ");
+    let switch = scene.verger(&["switch", "drive"]).stderr(Stdio::piped()).spawn().unwrap();
+    up.until("lidar  starting");
+    assert_eq!(scene.ask(&["reexec"]).0, 0);
+    up.until("the daemon has become another program, as it was asked to; its services are as they were");
+    let (status, _, words) = scene::answer(&switch.wait_with_output().unwrap());
+    let cut = "has become another program (`verger reexec`) before it answered\n\
+               Hint: the work goes on; `verger status` and `verger targets` show how far it is\n";
+    assert!(status == 1 && words.ends_with(cut), "{words}");
+    assert!(scene.ask(&["targets"]).1.contains("(starting; waits for lidar)"), "the switch goes on");
+    up.signal(Signal::TERM);
+    up.until("lidar  down");
+    assert_eq!(up.end().0, Some(0));
 }
 
 #[test]

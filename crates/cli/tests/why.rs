@@ -136,6 +136,99 @@ fn who_a_condition_has_started() {
 }
 
 #[test]
+fn who_a_condition_by_name_has_started_that_did_not_come() {
+    let plan = "[service.nav]\ncommand = \"sleep 1000\"\n\
+                conditions = [{ set = \"map\", within = \"1s\", on_failure = \"start safe\" }, { set = \"tiles\", within = \"2h\" }]\n\
+                [service.safe]\ncommand = \"sleep 1000\"\nautostart = false\n";
+    let scene = Scene::begin("why-named", plan);
+    let told = why(&scene, "nav:set.2");
+    // How long is left, and what then.
+    assert!(told.starts_with("nav:set.2 waits for tiles, fails in "), "{told}");
+    assert!(told.contains("\n  condition of nav: set tiles, within 2h\n"), "{told}");
+    scene.until("safe", |safe| safe.ready);
+    says!(why(&scene, "safe"), @r"
+    safe is running (pid [PID]), ready for [TIME]
+
+     [AGO]  safe     running (pid [PID])
+     [AGO]  safe     starting: nav:set did not come true in time
+     [AGO]  nav:set  did not come true in time
+    root: nav:set did not come true in time, [AGO]
+
+    wanted up since [AGO]: nav:set did not come true in time, and the plan starts it then
+    ");
+    says!(why(&scene, "nav:set"), @r"
+    nav:set has failed: did not come true in time
+      condition of nav: set map, within 1s
+
+     [AGO]  nav:set  did not come true in time
+    root: nav:set did not come true in time, [AGO]
+
+    before that:
+     [AGO]  nav:set  waits for map
+
+    wanted up since [AGO]: nav needs it (the plan was loaded)
+    Hint: `within` in the plan says how long it waits for its condition, `verger condition set` says that that is so
+    Hint: once that is mended: `verger start nav:set`
+    ");
+}
+
+#[test]
+fn none_of_several_is_up() {
+    let plan = "[service.left]\ncommand = \"false\"\nready = \"exit\"\nrestart = \"never\"\n\
+                [service.right]\ncommand = \"false\"\nready = \"exit\"\nrestart = \"never\"\n\
+                [service.web]\ncommand = \"sleep 1000\"\nany_of = [\"left\", \"right\"]\n";
+    let scene = Scene::begin("why-any", plan);
+    scene.until("web", |web| web.phase == PhaseKind::Blocked);
+    let told = why(&scene, "web");
+    assert!(told.starts_with("web is blocked: requires one of left, right, and none of them is up\n"), "{told}");
+    assert!(told.contains("blocked: it requires one of left, right, and none of them is up\n"), "{told}");
+}
+
+#[test]
+fn stopped_until_what_it_requires_is_back() {
+    let plan = "[service.db]\ncommand = \"sleep 1000\"\nrestart_delay = \"1h\"\n\
+                [service.web]\ncommand = \"sleep 1000\"\nrequires = [{ service = \"db\", when_down = \"stop\" }]\n";
+    let scene = Scene::begin("why-until", plan);
+    scene.until("web", |web| web.ready);
+    assert_eq!(scene.ask(&["signal", "-s", "KILL", "db"]).0, 0);
+    scene.until("web", |web| web.phase == PhaseKind::Waiting);
+    says!(why(&scene, "web"), @r"
+    web waits for db
+
+     [AGO]  web  waits for db
+     [AGO]  db   was ended by SIGKILL; starts again in [REST]
+    root: db was ended by SIGKILL, [AGO]
+
+    wanted up once db is up again, since [AGO]: it requires db, which went down (db was ended by SIGKILL)
+
+    [RECEIPT]
+    Hint: `verger why db` tells about db
+    ");
+}
+
+#[test]
+fn failed_and_left_alone() {
+    let scene = Scene::begin("why-ignored", "[service.web]\ncommand = \"sleep 1000\"\n");
+    scene.until("web", |web| web.ready);
+    assert_eq!(scene.ask(&["ignore", "web"]).0, 0);
+    assert_eq!(scene.ask(&["signal", "-s", "KILL", "web"]).0, 0);
+    scene.until("web", |web| web.phase == PhaseKind::Failed);
+    says!(why(&scene, "web"), @r"
+    web has failed: was ended by SIGKILL; ignored
+
+     [AGO]  web  was ended by SIGKILL
+    root: web was ended by SIGKILL, [AGO]
+
+    before that:
+     [AGO]  web  running
+     [AGO]  web  starting
+
+    wanted up since [AGO]: the plan starts it by itself
+    Hint: it is left alone (`verger ignore`): `verger heed web` starts it and supervises it again
+    ");
+}
+
+#[test]
 fn crashed_and_resting() {
     let scene = Scene::begin(
         "why-crash",

@@ -188,14 +188,15 @@ pub(crate) fn land(
 /// Who waits for a condition by name in the place of a service: nothing is run for it.
 fn waiter(condition: &Condition, origin: Origin, service: &Service) -> Service {
     let Condition { name, words, times, on_failure, on_success, .. } = condition;
+    let within = times.map_or(Span::FOREVER, |(_, within)| within);
     let on_failure = match on_failure {
         OnFailure::Start(whom) => whom.clone(),
         OnFailure::Fail | OnFailure::Continue => String::new(),
     };
     Service {
-        description: format!("condition of {}: {}", service.name, words.join(" ")),
+        description: format!("condition of {}: {}, within {within}", service.name, words.join(" ")),
         ready: Ready::Needs,
-        start_timeout: times.map_or(Span::FOREVER, |(_, within)| within),
+        start_timeout: within,
         on_success: on_success.clone().unwrap_or_default(),
         on_failure,
         // Who lives on has waited for it.

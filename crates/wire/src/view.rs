@@ -404,6 +404,8 @@ pub fn cause(engine: &Engine, cause: &causes::Cause) -> Cause {
         said.set = engine.group_description(group).map(|group| group.name().to_owned());
         said.taken = Some(u32::from(step));
         said.action = last_step_in_words(engine, group, u32::from(step) - 1);
+    } else if let causes::Cause::Follows(of) = *cause {
+        said.came = engine.transition(of).map(|(transition, _)| transition.to == PhaseKind::Done);
     }
     said
 }

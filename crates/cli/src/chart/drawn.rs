@@ -43,7 +43,9 @@ impl Chart {
         let (last, before) = self.critical.split_last()?;
         let done = self.what.done();
         let at = time(self.find(last)?.done_us?);
-        let waited: Vec<&str> = before.iter().rev().map(String::as_str).collect();
+        let first = self.critical.first().and_then(|first| self.find(first));
+        let turn = first.filter(|first| first.waited_for_turn).map(|_| "its turn");
+        let waited: Vec<&str> = before.iter().rev().map(String::as_str).chain(turn).collect();
         let chain = match waited.as_slice() {
             [] => "it waited for nobody".to_owned(),
             names => format!("it waited for {}", names.join(", which waited for ")),

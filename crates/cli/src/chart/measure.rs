@@ -150,7 +150,8 @@ fn bar(what: What, history: &[Transition], now_us: u64) -> Option<(Bar, usize)> 
     if what == What::Start && last.to == PhaseKind::Blocked && !inside(last.from) {
         let (service, ordered_us, missed) = (last.service.clone(), last.at_us, Some(Missed::Blocked));
         let until_us = ordered_us;
-        let bar = Bar { service, ordered_us, turn_us: None, done_us: None, until_us, missed, waited_for: None };
+        let (turn_us, done_us, waited_for, waited_for_turn) = (None, None, None, false);
+        let bar = Bar { service, ordered_us, turn_us, done_us, until_us, missed, waited_for, waited_for_turn };
         return Some((bar, 1));
     }
     // The newest transition into it; from there back to the one that was the first.
@@ -178,6 +179,7 @@ fn bar(what: What, history: &[Transition], now_us: u64) -> Option<(Bar, usize)> 
         until_us: after.map_or(now_us.max(first.at_us), |it| it.at_us),
         missed: after.and_then(|it| missed(what, it.to)),
         waited_for: turn.copied().filter(pointed).and_then(|it| it.cause.service.clone()),
+        waited_for_turn: turn.is_some_and(|it| matches!(it.cause.kind, CauseKind::Turn | CauseKind::WaitedOut)),
     };
     Some((bar, newest + length))
 }

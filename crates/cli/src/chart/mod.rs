@@ -48,6 +48,9 @@ pub(crate) struct Bar {
     pub(crate) missed: Option<Missed>,
     /// The last that it waited for.
     pub(crate) waited_for: Option<String>,
+    /// What it waited for last was nobody, but its turn: others started first, or the machine had enough to do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) waited_for_turn: bool,
 }
 
 /// How a service is that was to start, and by itself will not be ready.

@@ -73,6 +73,29 @@ fn a_start_and_its_critical_path() {
     assert_eq!(svg, include_str!("golden/start.svg"));
 }
 
+/// `max_starting` lets one start after the other: that is not to wait for nobody.
+#[test]
+fn who_waited_for_its_turn_is_said_to() {
+    let waits = (0, Waiting, None);
+    let its_turn = |at_ms| (at_ms, Starting, Some((CauseKind::Turn, "")));
+    let first = history("first", &[(0, Starting, None), (100, Running, None)]);
+    let second = history("second", &[waits, its_turn(100), (200, Running, None)]);
+    let path = |histories: &[Vec<Transition>]| {
+        let text = measured(What::Start, histories).text(None, Paint::PLAIN);
+        text.lines().last().unwrap_or_default().to_owned()
+    };
+    let (two, three) = (
+        [first.clone(), second.clone()],
+        history("third", &[waits, (200, Starting, Some((CauseKind::Arrived, "second"))), (300, Running, None)]),
+    );
+    assert_eq!(path(&two), "second was last, ready after 200.000ms: it waited for its turn");
+    assert_eq!(
+        path(&[first.clone(), second, three]),
+        "third was last, ready after 300.000ms: it waited for second, which waited for its turn"
+    );
+    assert_eq!(path(&[first]), "first was last, ready after 100.000ms: it waited for nobody");
+}
+
 #[test]
 fn what_is_kept_is_what_was_measured() {
     let chart = start(300);

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use verger_client::{ClientError, Connection};
 use verger_engine::life::{self, PhaseKind, Want};
 use verger_engine::time::Span;
-use verger_wire::message::{Call, Done, Error, Order, Receipt, ReceiptReply, Service};
+use verger_wire::message::{Call, Done, Error, Order, Receipt, ReceiptReply, Service, WrongState};
 
 use super::receipt::drawn;
 use super::stopped_with::{self, StoppedWith};
@@ -286,9 +286,24 @@ pub(super) fn report(
     }
     if as_json {
         setting.terminal.say_json(&json!({ "services": told }))?;
+    } else if names.is_empty() {
+        setting.terminal.tell(&nothing_to_do(verb));
     }
     let all_told = receipts.iter().all(Result::is_ok);
     if all_told && answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
+}
+
+/// That none of all was meant (`--all`): who that would have been.
+fn nothing_to_do(verb: life::Verb) -> String {
+    let whom = match verb {
+        life::Verb::Start => "the plan starts no service by itself (`verger switch` brings back what a target lists)",
+        life::Verb::Restart => "no service is wanted up",
+        life::Verb::Heed => "no service is ignored",
+        life::Verb::Stop | life::Verb::Signal | life::Verb::Ignore | life::Verb::Set | life::Verb::Clear => {
+            "there is no service"
+        }
+    };
+    format!("nothing was to be done: {whom}")
 }
 
 /// What came of one, as JSON.
@@ -307,11 +322,20 @@ fn entry(name: &str, answer: &Result<Done, Error>, receipt: Option<&Result<Recei
     value
 }
 
-/// What was refused, with a name that may have been meant.
+/// What was refused, with a name that may have been meant, or how the one has ended that is in the way.
 fn refused(setting: &Setting, verb: life::Verb, error: &Error) -> Trouble {
-    let Error::NotFound { name } = error else { return words::refusal(Some(verb), error) };
-    match reach::connect(setting).map(|mut connection| connection.list(None)) {
-        Ok(Ok(services)) => names::unknown(name, &services),
-        Ok(Err(_)) | Err(_) => words::refusal(Some(verb), error),
+    let list = |names| reach::connect(setting).ok()?.list(names).ok();
+    if let Error::NotFound { name } = error
+        && let Some(services) = list(None)
+    {
+        return names::unknown(name, &services);
     }
+    if let Error::WrongState(WrongState { name, blocked_by: Some(on), .. }) = error
+        && list(Some(&[on.as_str()])).is_some_and(|found| found.iter().any(|it| it.phase == PhaseKind::Done))
+    {
+        let what = words::ended_otherwise_than_asked(on);
+        return Trouble::new(format!("cannot {verb} `{name}`: it {what}"))
+            .hint(format!("`verger why {name}` tells more"));
+    }
+    words::refusal(Some(verb), error)
 }

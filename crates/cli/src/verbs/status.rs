@@ -94,7 +94,7 @@ impl Status {
                     let clock = Clock::here();
                     setting.terminal.say(&drawn(
                         &picked,
-                        |it| noted(it, &seen.services, seen.fate(it), &clock),
+                        |it| noted(it, |on| seen.find(on), seen.fate(it), &clock),
                         self.score,
                         &clock,
                         setting.terminal.out,
@@ -208,9 +208,14 @@ fn drawn(
     table(&heads, &rows, paint)
 }
 
-/// What the phase alone does not say, and what became of it if its daemon died; `all` are the services beside it.
-fn noted(service: &Service, all: &[Service], fate: Option<Fate>, clock: &Clock) -> String {
-    let is_done = |on: &&String| all.iter().any(|it| it.name == **on && it.phase == PhaseKind::Done);
+/// What the phase alone does not say, and what became of it if its daemon died; `find` knows the services beside it.
+fn noted<'s>(
+    service: &Service,
+    find: impl Fn(&str) -> Option<&'s Service>,
+    fate: Option<Fate>,
+    clock: &Clock,
+) -> String {
+    let is_done = |on: &&String| find(on).is_some_and(|it| it.phase == PhaseKind::Done);
     let note = match service.waits_for.as_ref().filter(|_| service.phase == PhaseKind::Blocked).filter(is_done) {
         Some(on) => words::ended_otherwise_than_asked(on),
         None => words::note(service, clock),
@@ -242,7 +247,7 @@ mod tests {
         let never = Service { name: "x".to_owned(), since_us: 0, ..web(PhaseKind::Down) };
         let held = Service { containment: Containment::Shim, ..web(PhaseKind::Running) };
         let clock = Clock::of(5_000_000, 0);
-        let note = |service: &Service| noted(service, &[], None, &clock);
+        let note = |service: &Service| noted(service, |_| None, None, &clock);
         let text = drawn(&[&resting, &held, &never], note, false, &clock, Paint::PLAIN);
         assert_eq!(
             text,
@@ -269,11 +274,13 @@ mod tests {
             (Service { last_exit: Some(exited(1)), ..web(PhaseKind::Down) }, Fate::Ended, "ended with the daemon"),
             (resting, Fate::Unstarted, "nobody is there to start it"),
         ] {
-            assert_eq!(noted(&service, &[], Some(fate), &Clock::of(5_000_000, 0)), note);
+            assert_eq!(noted(&service, |_| None, Some(fate), &Clock::of(5_000_000, 0)), note);
         }
         let blocked = Service { waits_for: Some("db".to_owned()), ..web(PhaseKind::Blocked) };
-        let db = |phase| [Service { name: "db".to_owned(), ..web(phase) }];
-        let note = |phase| noted(&blocked, &db(phase), None, &Clock::of(5_000_000, 0));
+        let note = |phase| {
+            let db = Service { name: "db".to_owned(), ..web(phase) };
+            noted(&blocked, |name| Some(&db).filter(|db| db.name == name), None, &Clock::of(5_000_000, 0))
+        };
         assert_eq!(note(PhaseKind::Done), "requires db, which has ended otherwise than it asks");
         assert_eq!(note(PhaseKind::Failed), "requires db, which has failed");
     }

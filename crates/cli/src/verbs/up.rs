@@ -21,7 +21,7 @@ use verger_wire::view;
 
 use crate::launch::{self, Started};
 use crate::plans::{self, Where};
-use crate::reach;
+use crate::reach::{self, Anew};
 use crate::setting::Setting;
 use crate::trouble::{FAILED, Trouble, cannot};
 use crate::words::{self, Clock, Tone};
@@ -163,7 +163,7 @@ impl Company<'_> {
         poll(&mut end, Some(&ENDING)).is_ok_and(|ready| ready > 0)
     }
 
-    /// The connection has ended: with the daemon, or because the daemon broke and took up its services again.
+    /// The connection has ended: with the daemon, or because the daemon executed itself anew and took up its services again.
     fn watch_again(&self, show: &mut Show<'_>) -> Result<Option<Watch>, Trouble> {
         if self.is_ending() {
             return Ok(None);
@@ -172,7 +172,11 @@ impl Company<'_> {
         let again = address.map_err(ClientError::from).and_then(|address| Connection::open(&address)?.watch(None));
         match again {
             Ok(watch) => {
-                show.say(Tone::Uneasy, "the daemon broke and has come back; its services are as they were");
+                let (tone, what) = match Anew::of(self.pid.0) {
+                    Some(Anew::InOrder) => (Tone::Faint, "the daemon has become another program, as it was asked to"),
+                    Some(Anew::Broken) | None => (Tone::Uneasy, "the daemon broke and has come back"),
+                };
+                show.say(tone, &format!("{what}; its services are as they were"));
                 Ok(Some(watch))
             }
             Err(error) => {

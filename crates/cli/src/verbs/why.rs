@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use verger_client::{Absence, ClientError, Connection};
 use verger_engine::life::PhaseKind;
-use verger_wire::message::{CauseKind, Error, Group, Receipt, Service, Target, Transition, Why as Answer};
+use verger_wire::message::{CauseKind, Error, Group, Receipt, Service, Target, Transition, Wanted, Why as Answer};
 use verger_wire::view;
 
 use super::receipt::drawn;
@@ -271,7 +271,7 @@ impl Story {
             text.push_str(&format!("\n{NOT_KEPT}\n"));
         }
         if let Some(wanted) = &why.wanted {
-            let wanted = words::wanted(&why.service.name, why.service.want, wanted, clock);
+            let wanted = words::wanted(&why.service.name, why.service.want, wanted, followed_at(why, wanted), clock);
             text.push_str(&format!("\n{wanted}\n"));
         }
         for line in &why.limits {
@@ -295,9 +295,10 @@ impl Story {
         let service = self.others.iter().chain([&self.why.service]).find(|service| service.name == link.service);
         if link.service == self.why.service.name
             && link.to == PhaseKind::Blocked
-            && let (Some(how), Some(on)) = (words::ended_otherwise(&self.why), &link.cause.service)
+            && self.why.service.phase == PhaseKind::Blocked
+            && let Some(what) = words::blocked_by(&self.why)
         {
-            return paint.tone(words::tone(link.to), format!("blocked: it requires {on} to {how}"));
+            return paint.tone(words::tone(link.to), format!("blocked: it {what}"));
         }
         paint.tone(words::tone(link.to), words::moved(link, service))
     }
@@ -324,6 +325,13 @@ impl Story {
         };
         lines.iter().zip(&times).map(line).collect()
     }
+}
+
+/// When a condition came true, or had not in time, that a service is wanted because of: long after what that goes back to.
+fn followed_at(why: &Answer, wanted: &Wanted) -> Option<u64> {
+    let cause = Some(&wanted.cause).filter(|cause| cause.kind == CauseKind::Follows)?;
+    let led = |link: &&Transition| cause.service.as_ref() == Some(&link.service) && cause.number == Some(link.number);
+    why.chain.iter().find(led).map(|link| link.at_us)
 }
 
 /// What led there, where the service's own past is part of the answer: how often it tried, how it ended each time.

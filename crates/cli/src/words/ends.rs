@@ -148,6 +148,9 @@ pub(super) fn failure(failure: &Failure, last: Option<String>) -> String {
 /// What is said of one that was not ready in time.
 pub(super) const NOT_READY: &str = "was not ready in time";
 
+/// The same of a condition that somebody sets, or who waits for it: there is no program that could be ready.
+pub(super) const NOT_COME: &str = "did not come true in time";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use verger_engine::life::{PhaseKind, Want};
 use verger_wire::message::{FailureKind, OriginKind, Service, Transition, Why};
 
 use super::ends::start_hint;
+use super::note::is_waiter;
 
 /// What to do, from the service and its chain. Each stands after `Hint: `.
 pub(crate) fn hints(why: &Why) -> Vec<String> {
@@ -48,10 +49,21 @@ fn hints_of_phase(why: &Why) -> Vec<String> {
             };
             vec![starts]
         }
+        // What it sees stays with it until then.
+        PhaseKind::Starting if let Some(owner) = looks_for(name) => {
+            vec![format!("once its time is over it says where the standard error of {owner} goes what was not so")]
+        }
         PhaseKind::Down | PhaseKind::Starting | PhaseKind::Running | PhaseKind::Stopping | PhaseKind::Done => {
             Vec::new()
         }
     }
+}
+
+/// For whom this one looks, if it is a condition that is looked at.
+fn looks_for(name: &str) -> Option<&str> {
+    let (owner, beside) = name.split_once(':')?;
+    let kind = beside.split('.').next()?;
+    ["path", "path_gone", "socket", "tcp", "http", "command", "variable"].contains(&kind).then_some(owner)
 }
 
 /// What to do about processes that were killed and are still there.
@@ -65,11 +77,21 @@ pub(crate) fn run_is_stuck(in_the_way: Option<u32>) -> Vec<String> {
 fn failed(service: &Service) -> Vec<String> {
     let name = &service.name;
     let again = format!("once that is mended: `verger start {name}`");
+    if service.ignored {
+        // Whatever its plan says of an end, it is not done while it is left alone.
+        return vec![format!(
+            "it is left alone (`verger ignore`): `verger heed {name}` starts it and supervises it again"
+        )];
+    }
     let Some(failure) = &service.failure else { return vec![again] };
     let first = match failure.kind {
         FailureKind::Start => {
             failure.step.and_then(|step| start_hint(step, failure.errno.unwrap_or(0))).map(str::to_owned)
         }
+        FailureKind::NotReady if is_waiter(name) => Some(
+            "`within` in the plan says how long it waits for its condition, `verger condition set` says that that is so"
+                .to_owned(),
+        ),
         FailureKind::NotReady => {
             Some("`ready` in the plan says how it tells, `start_timeout` how long it may take".to_owned())
         }
@@ -163,6 +185,17 @@ mod tests {
                 "what was not so it said where the standard error of web goes\nonce that is mended: `verger start web:tcp`",
             ),
             (
+                Service { ignored: true, ..failed(plain(FailureKind::Exited)) },
+                vec![],
+                "it is left alone (`verger ignore`): `verger heed web` starts it and supervises it again",
+            ),
+            (
+                Service { name: "web:set".to_owned(), ..failed(plain(FailureKind::NotReady)) },
+                vec![],
+                "`within` in the plan says how long it waits for its condition, `verger condition set` says that that is so\n\
+                 once that is mended: `verger start web:set`",
+            ),
+            (
                 failed(refused),
                 vec![],
                 "make the program executable (`chmod +x`) and its folders open to the service's user\n\
@@ -184,6 +217,13 @@ mod tests {
             (down.clone(), vec![link("web", CauseKind::DownWith, "db")], "`verger start web` starts db too"),
             (down, vec![], "`verger start web` starts it"),
             (web(PhaseKind::Running), vec![], ""),
+            (web(PhaseKind::Starting), vec![], ""),
+            (Service { name: "web:recovery".to_owned(), ..web(PhaseKind::Starting) }, vec![], ""),
+            (
+                Service { name: "web:http.2".to_owned(), ..web(PhaseKind::Starting) },
+                vec![],
+                "once its time is over it says where the standard error of web goes what was not so",
+            ),
             (
                 Service { in_the_way: Some(9), ..web(PhaseKind::Stuck) },
                 vec![],

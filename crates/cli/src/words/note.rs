@@ -2,9 +2,11 @@
 
 use verger_engine::life::{PhaseKind, Want};
 use verger_engine::runs::RunId;
-use verger_wire::message::{CauseKind, DECIDED_BY_COMMAND, Need, OrderKind, OriginKind, PressureLimit, Service, Why};
+use verger_wire::message::{
+    CauseKind, DECIDED_BY_COMMAND, FailureKind, Need, OrderKind, OriginKind, PressureLimit, Service, Why,
+};
 
-use super::ends::{NOT_READY, exit, failure, start_failure};
+use super::ends::{NOT_COME, NOT_READY, exit, failure, start_failure};
 use super::origin::{deed, origin};
 use super::time::{Clock, brief, lasting};
 use super::wanted::reason;
@@ -27,6 +29,9 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     let on = service.waits_for.as_deref();
     match service.phase {
         PhaseKind::Waiting => match (on, service.until_us) {
+            (Some(on), Some(until)) if is_waiter(&service.name) => {
+                format!("waits for {on}, fails in {}", brief(clock.until(until)))
+            }
             (Some(on), _) => format!("waits for {on}"),
             // Where nobody is waited for, only the wait for less pressure has an end.
             (None, Some(until)) => {
@@ -67,11 +72,19 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
             }
         }
         PhaseKind::Failed => match &service.failure {
+            Some(why) if why.kind == FailureKind::NotReady && is_waiter(&service.name) => NOT_COME.to_owned(),
             Some(why) => failure(why, last_end(service)),
             None => String::new(),
         },
         PhaseKind::Done | PhaseKind::Down => service.last_exit.as_ref().map_or_else(String::new, exit),
     }
+}
+
+/// Whether it is who waits for a condition by name in the place of a service (`x:set`): its time ends the wait. Where another one waits,
+/// the time is when it may go on.
+pub(super) fn is_waiter(name: &str) -> bool {
+    let beside = name.split_once(':').map(|(_, beside)| beside);
+    beside.is_some_and(|beside| beside == "set" || beside.starts_with("set."))
 }
 
 /// What keeps one from being started whose dependency has not failed: that one is done, and ended otherwise than the plan asks.
@@ -113,10 +126,7 @@ pub(crate) fn headline(why: &Why, clock: &Clock) -> String {
     }
     match service.phase {
         PhaseKind::Waiting if let Some(need) = &why.need => format!("{name} {}", waits_for(service, need)),
-        PhaseKind::Blocked if let Some(how) = ended_otherwise(why) => {
-            let on = service.waits_for.as_deref().unwrap_or_default();
-            format!("{name} is blocked: requires {on} to {how}")
-        }
+        PhaseKind::Blocked if let Some(what) = blocked_by(why) => format!("{name} is blocked: {what}"),
         PhaseKind::Waiting | PhaseKind::Held if !note.is_empty() => format!("{name} {note}"),
         PhaseKind::Waiting => format!("{name} waits"),
         PhaseKind::Held => format!("{name} is to be stopped{pid}"),
@@ -151,8 +161,20 @@ fn waits_for(service: &Service, Need { statuses, any_of }: &Need) -> String {
     format!("waits for {whom}{end}")
 }
 
+/// What keeps a blocked one from being started, where that is more than one that has failed: `requires db to end with status 0, and it
+/// exited with status 3`, `requires one of left, right, and none of them is up`.
+pub(crate) fn blocked_by(why: &Why) -> Option<String> {
+    let on = why.service.waits_for.as_deref()?;
+    let any_of = why.need.as_ref().map_or(&[][..], |need| &need.any_of);
+    match (any_of, ended_otherwise(why)) {
+        ([], how) => how.map(|how| format!("requires {on} to {how}")),
+        (any_of, None) => Some(format!("requires one of {}, and none of them is up", some_of(any_of))),
+        (any_of, Some(how)) => Some(format!("requires one of {}; {on} was to {how}", some_of(any_of))),
+    }
+}
+
 /// What was asked of an end, and how that was, where it was another one: `end with status 0, and it exited with status 3`.
-pub(crate) fn ended_otherwise(why: &Why) -> Option<String> {
+fn ended_otherwise(why: &Why) -> Option<String> {
     let need = why.need.as_ref().filter(|need| !need.statuses.is_empty())?;
     let end =
         why.chain.iter().find(|link| Some(&link.service) == why.service.waits_for.as_ref())?.cause.exit.as_ref()?;
@@ -232,7 +254,7 @@ mod tests {
     use super::*;
     use verger_engine::life::{Resource, Verb};
     use verger_engine::runs::Step;
-    use verger_wire::message::{Cause, Failure, FailureKind, LastOrder, Origin, Transition, Wanted};
+    use verger_wire::message::{Cause, Failure, LastOrder, Origin, Transition, Wanted};
 
     fn clock() -> Clock {
         Clock::of(5_000_000, 0)
@@ -249,6 +271,11 @@ mod tests {
         let refused = LastOrder { kind: OrderKind::StartFailed, step: Some(Step::Fork), errno: Some(11) };
         for (service, words) in [
             (on(PhaseKind::Waiting), "waits for db"),
+            (Service { until_us: Some(8_200_000), ..on(PhaseKind::Waiting) }, "waits for db"),
+            (
+                Service { name: "web:set.2".to_owned(), until_us: Some(8_200_000), ..on(PhaseKind::Waiting) },
+                "waits for db, fails in 3.2s",
+            ),
             (web(PhaseKind::Waiting), ""),
             (
                 Service { until_us: Some(8_200_000), ..web(PhaseKind::Waiting) },
@@ -296,6 +323,14 @@ mod tests {
             (
                 Service { failure: Some(failure.clone()), late: true, ..crashed(PhaseKind::Failed) },
                 "gave up after 5 restarts: was not ready in time",
+            ),
+            (
+                Service {
+                    name: "web:set".to_owned(),
+                    failure: Some(Failure { kind: FailureKind::NotReady, ..failure.clone() }),
+                    ..web(PhaseKind::Failed)
+                },
+                "did not come true in time",
             ),
             (
                 Service { failure: Some(failure), ..crashed(PhaseKind::Failed) },
@@ -399,6 +434,11 @@ mod tests {
             (
                 asks(P::Blocked, &[0], &[]),
                 "web is blocked: requires db to end with status 0, and it exited with status 3",
+            ),
+            (asks(P::Blocked, &[], &["db", "sql"]), "web is blocked: requires one of db, sql, and none of them is up"),
+            (
+                asks(P::Blocked, &[0], &["db", "sql"]),
+                "web is blocked: requires one of db, sql; db was to end with status 0, and it exited with status 3",
             ),
             (
                 asks(P::Waiting, &[], &["a", "b", "c", "d", "e", "f", "g", "h", "i"]),

@@ -3,7 +3,8 @@
 use verger_engine::life::{RollBackReason, Verb};
 use verger_wire::message::{Actor, Origin, OriginKind};
 
-use super::ends::{exit, start_failure};
+use super::ends::{NOT_COME, NOT_READY, exit, start_failure};
+use super::note::is_waiter;
 
 /// `uid 0 (pid 812)`.
 pub(super) fn actor(actor: Option<&Actor>) -> String {
@@ -53,7 +54,10 @@ pub(crate) fn origin(origin: &Origin, about: Option<&str>) -> String {
             None => format!("{service} ended"),
         },
         OriginKind::StartFailed => format!("{service} {}", start_failure(origin.step, origin.errno)),
-        OriginKind::NotReadyInTime => format!("{service} was not ready in time"),
+        OriginKind::NotReadyInTime if origin.service.as_deref().is_some_and(is_waiter) => {
+            format!("{service} {NOT_COME}")
+        }
+        OriginKind::NotReadyInTime => format!("{service} {NOT_READY}"),
         OriginKind::Fault => match origin.fault {
             Some(fault) => format!("a fault of the daemon at {service} ({fault})"),
             None => format!("a fault of the daemon at {service}"),
@@ -162,6 +166,7 @@ mod tests {
             (root("db", exited(1)).what, "web", "db exited with status 1"),
             (failed, "web", "db could not be started: step exec: Permission denied"),
             (about("lidar", OriginKind::NotReadyInTime), "web", "lidar was not ready in time"),
+            (about("nav:set", OriginKind::NotReadyInTime), "nav", "nav:set did not come true in time"),
             (about("web", OriginKind::NotReadyInTime), "web", "it was not ready in time"),
             (Origin::plain(OriginKind::Fault), "web", "a fault of the daemon at a service that is no more"),
             (Origin::plain(OriginKind::Revival), "web", "the daemon came back after its own end"),

@@ -8,6 +8,9 @@ use super::hints::run_is_stuck;
 use super::origin::origin;
 use crate::trouble::Trouble;
 
+/// Who has no right as a user may have it as a service, over the connection that it inherits.
+pub(crate) const RIGHT_OF_A_SERVICE: &str = "a program of a service has the right that `control` in its plan gives it";
+
 /// The words for what a daemon answered to a verb for a service; without a verb, to a question.
 pub(crate) fn refusal(verb: Option<Verb>, error: &Error) -> Trouble {
     let cannot = |name: &str| match verb {
@@ -19,9 +22,9 @@ pub(crate) fn refusal(verb: Option<Verb>, error: &Error) -> Trouble {
         Error::NotFound { name } => {
             Trouble::new(format!("there is no service `{name}`")).hint("`verger status` lists all there are")
         }
-        Error::Refused { right } => Trouble::new(format!("the right to {right} is needed")).hint(
-            "root and the daemon's own user hold all rights (try `sudo`), but not in a service that the plan restricts",
-        ),
+        Error::Refused { right } => Trouble::new(format!("the right to {right} is needed"))
+            .hint("root and the daemon's own user hold all rights (try `sudo`), but not in a service that the plan restricts")
+            .hint(RIGHT_OF_A_SERVICE),
         Error::WrongState(wrong) => wrong_state(cannot(&wrong.name), wrong),
         Error::Invalid { field, expected } => Trouble::new(format!("`{field}` should be {expected}")),
         Error::Busy => Trouble::new("as many commands are waiting as there is room for")
@@ -184,7 +187,8 @@ mod tests {
                 Verb::Stop,
                 Error::Refused { right: Right::Operate },
                 "the right to operate is needed\n\
-                 Hint: root and the daemon's own user hold all rights (try `sudo`), but not in a service that the plan restricts",
+                 Hint: root and the daemon's own user hold all rights (try `sudo`), but not in a service that the plan restricts\n\
+                 Hint: a program of a service has the right that `control` in its plan gives it",
             ),
         ] {
             assert_eq!(told(Some(verb), &error), words);

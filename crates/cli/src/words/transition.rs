@@ -6,8 +6,8 @@ use verger_engine::life::{PhaseKind, Verb};
 use verger_engine::time::Span;
 use verger_wire::message::{Cause, CauseKind, OriginKind, Service, Transition};
 
-use super::ends::{NOT_READY, exit, failure, start_failure};
-use super::note::last_end;
+use super::ends::{NOT_COME, NOT_READY, exit, failure, start_failure};
+use super::note::{is_waiter, last_end};
 use super::origin::origin;
 use super::time::brief;
 
@@ -150,6 +150,9 @@ fn starting(transition: &Transition) -> String {
 }
 
 fn failed(transition: &Transition, now: Option<&Service>) -> String {
+    if transition.cause.kind == CauseKind::NotReadyInTime && is_waiter(&transition.service) {
+        return NOT_COME.to_owned();
+    }
     if let Some((why, now)) = now.and_then(|now| Some((now.failure.as_ref()?, now))) {
         let words = failure(why, last_end(now));
         return if transition.cause.kind == CauseKind::Found { format!("found failed: {words}") } else { words };
@@ -248,7 +251,7 @@ fn because(transition: &Transition) -> Option<String> {
         CauseKind::Fallback => format!("its group goes to the fallback: {}", origin(&transition.root.what, None)),
         CauseKind::AwaitsTurn => AWAITS_TURN.to_owned(),
         CauseKind::Unset => "nobody has set it".to_owned(),
-        CauseKind::Follows => format!("it is started after {on}"),
+        CauseKind::Follows => follows(&transition.cause),
         CauseKind::UnderPressure => under_pressure(transition),
         CauseKind::Turn => "it is its turn".to_owned(),
         CauseKind::WaitedOut => "it has waited long enough".to_owned(),
@@ -284,6 +287,16 @@ pub(crate) fn recovery(cause: &Cause) -> String {
         (Some(nth), None) => format!("{on} fails, and step {nth}{of} is taken"),
         (None, _) if of.is_empty() => format!("{on} fails, and is restarted with it"),
         (None, _) => format!("{on} fails, and all{of} that go with it are restarted"),
+    }
+}
+
+/// What a condition came to, after which its plan starts another: `nav:set did not come true in time`.
+pub(super) fn follows(cause: &Cause) -> String {
+    let on = cause.service.as_deref().unwrap_or("a condition that is no more");
+    match cause.came {
+        Some(true) => format!("{on} has come true"),
+        Some(false) => format!("{on} {NOT_COME}"),
+        None => format!("it is started after {on}"),
     }
 }
 

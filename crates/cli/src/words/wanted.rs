@@ -5,18 +5,24 @@ use verger_wire::message::{CauseKind, OriginKind, Wanted};
 
 use super::origin::origin;
 use super::time::Clock;
-use super::transition::{last_resort, recovery};
+use super::transition::{follows, last_resort, recovery};
 
-/// Who wanted it, and since when: `wanted up, 12.3 s ago, at 14:02:11: the plan starts it by itself`.
-pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, clock: &Clock) -> String {
-    let what = match want {
-        Want::Down => "wanted down",
-        Want::Up => "wanted up",
-        Want::Again => "wanted down, then up",
+/// Who wanted it, and since when: `wanted up since 12.3 s ago, at 14:02:11: the plan starts it by itself`. `since_us`: when it was led
+/// to, where that is known to be later than the outside event that it goes back to.
+pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, since_us: Option<u64>, clock: &Clock) -> String {
+    let what = match (want, wanted.cause.service.as_deref()) {
+        (Want::Down, _) => "wanted down".to_owned(),
+        // It was stopped with the other one, and only until that is back.
+        (Want::Up, Some(other)) if wanted.cause.kind == CauseKind::DownWith => {
+            format!("wanted up once {other} is up again,")
+        }
+        (Want::Up, _) => "wanted up".to_owned(),
+        (Want::Again, _) => "wanted down, then up".to_owned(),
     };
     // What was found so may be older than what its newest change went back to.
     let or_longer = if wanted.cause.kind == CauseKind::Found { ", or longer" } else { "" };
-    format!("{what} since {}{or_longer}: {}", clock.ago(wanted.root.at_us), reason(name, want, wanted))
+    let since = clock.ago(since_us.unwrap_or(wanted.root.at_us));
+    format!("{what} since {since}{or_longer}: {}", reason(name, want, wanted))
 }
 
 /// What led to the want of a service, where that was another one: `is to end: db, which it requires, goes down`; and which.
@@ -28,7 +34,7 @@ pub(crate) fn led_to_want(wanted: &Wanted) -> Option<(String, &str)> {
         CauseKind::Unneeded => format!("is to end: {other} does not need it any more"),
         CauseKind::Needed => format!("is to start: {other} needs it"),
         CauseKind::Conflicts => format!("is to end: it conflicts with {other}, which is to start"),
-        CauseKind::Follows => format!("is to start after {other}"),
+        CauseKind::Follows => format!("is to start: {}", follows(&wanted.cause)),
         CauseKind::Recovery => format!("is to follow: {}", recovery(&wanted.cause)),
         CauseKind::Asked
         | CauseKind::Awaits
@@ -67,11 +73,15 @@ pub(super) fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
     let because = match wanted.cause.kind {
         CauseKind::Needed => format!("{other} needs it"),
         CauseKind::Unneeded => format!("{other} does not need it any more"),
+        CauseKind::DownWith if want == Want::Up => format!("it requires {other}, which went down"),
         CauseKind::DownWith => format!("it requires {other}, which goes down"),
         CauseKind::RestartedWith => format!("it requires {other}, which is restarted"),
         CauseKind::Conflicts => format!("it conflicts with {other}, which was started"),
         CauseKind::Fallback => "its group is at the fallback".to_owned(),
         CauseKind::Redescribed => "the plan describes it otherwise now".to_owned(),
+        CauseKind::Follows if wanted.cause.came.is_some() => {
+            format!("{}, and the plan starts it then", follows(&wanted.cause))
+        }
         CauseKind::Follows => format!("the plan starts it after {other}"),
         CauseKind::Recovery => recovery(&wanted.cause),
         CauseKind::LastResort => last_resort(&wanted.cause),
@@ -118,15 +128,16 @@ pub(super) fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
             };
         }
     };
-    format!("{because} ({})", origin(root, Some(name)))
+    let root = origin(root, Some(name));
+    if because.starts_with(&root) { because } else { format!("{because} ({root})") }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{at_root, by_command, by_shutdown, pointing};
+    use super::super::samples::{at_root, by_command, by_shutdown, exited, pointing, root};
     use super::*;
     use verger_engine::life::Verb;
-    use verger_wire::message::{Cause, Origin};
+    use verger_wire::message::{Cause, Origin, Root};
 
     #[test]
     fn a_want_because_of_another_names_it() {
@@ -140,6 +151,22 @@ mod tests {
             let is = Wanted { cause: pointing(kind, "db"), root: at_root(by_command(Verb::Stop, "db")) };
             assert_eq!(led_to_want(&is), words.map(|words| (words.to_owned(), "db")));
         }
+    }
+
+    #[test]
+    fn who_was_stopped_until_another_is_back_is_not_just_wanted_up() {
+        let root = Root { at_us: 1_000_000, ..root("db", exited(1)) };
+        let is = Wanted { cause: pointing(CauseKind::DownWith, "db"), root };
+        let clock = Clock::of(5_000_000, 0);
+        let told = |want, since_us| wanted("web", want, &is, since_us, &clock);
+        assert_eq!(
+            told(Want::Up, None),
+            "wanted up once db is up again, since 4.0 s ago, at 00:00:01: it requires db, which went down (db exited with status 1)"
+        );
+        assert_eq!(
+            told(Want::Down, Some(3_000_000)),
+            "wanted down since 2.0 s ago, at 00:00:03: it requires db, which goes down (db exited with status 1)"
+        );
     }
 
     #[test]
@@ -169,6 +196,18 @@ mod tests {
                 pointing(CauseKind::Unneeded, "api"),
                 by_command(Verb::Stop, "api"),
                 "api does not need it any more (uid 0 (pid 812) asked to stop api)",
+            ),
+            (
+                Want::Up,
+                Cause { came: Some(false), ..pointing(CauseKind::Follows, "nav:set") },
+                by_command(Verb::Start, "nav"),
+                "nav:set did not come true in time, and the plan starts it then (uid 0 (pid 812) asked to start nav)",
+            ),
+            (
+                Want::Up,
+                Cause { came: Some(true), ..pointing(CauseKind::Follows, "nav:set") },
+                plan(),
+                "nav:set has come true, and the plan starts it then (the plan was loaded)",
             ),
             (Want::Down, Cause::plain(CauseKind::Removed), plan(), "the plan no longer has it"),
             (

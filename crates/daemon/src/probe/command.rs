@@ -13,7 +13,7 @@ use verger_linux::signals::{SignalFd, SignalSet, set_mask};
 use verger_linux::{clock, machine, process, reap};
 use verger_wire::place::CONTROL_VARIABLE;
 
-use super::deadline;
+use super::{deadline, said};
 
 const SIGCHLD: u8 = 17;
 const SIGKILL: u8 = 9;
@@ -53,7 +53,7 @@ impl Commands {
                 (None, Some(signal)) => format!("`{shown}` was ended by signal {signal}"),
                 (None, None) => format!("`{shown}` failed"),
             }),
-            None => Err(format!("`{shown}` took longer than {timeout}")),
+            None => Err(format!("`{shown}` took longer than {}", said(timeout))),
         }
     }
 

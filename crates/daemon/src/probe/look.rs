@@ -11,7 +11,7 @@ use verger_engine::time::{Moment, Span};
 use verger_linux::clock;
 
 use super::command::Commands;
-use super::{deadline, length};
+use super::{deadline, length, said};
 
 /// An answer's first line is not longer than this, bytes: `HTTP/1.1 200 ` and a phrase.
 const STATUS_LINE_MAX: usize = 1024;
@@ -132,7 +132,7 @@ fn tcp(address: SocketAddr, timeout: Span) -> Result<TcpStream, String> {
         if why.kind() == ErrorKind::ConnectionRefused {
             format!("nobody listens at {address}")
         } else if why.kind() == ErrorKind::TimedOut {
-            format!("{address} does not answer within {timeout}")
+            format!("{address} does not answer within {}", said(timeout))
         } else {
             format!("{address} takes no connection: {why}")
         }
@@ -146,7 +146,7 @@ fn http(address: SocketAddr, path: &str, timeout: Span) -> Result<(), String> {
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: verger\r\nConnection: close\r\n\r\n");
     let failed = |why: std::io::Error| {
         if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-            format!("{} does not answer within {timeout}", url())
+            format!("{} does not answer within {}", url(), said(timeout))
         } else {
             format!("{} does not answer: {why}", url())
         }

@@ -100,6 +100,11 @@ fn length(span: Span) -> Duration {
     Duration::from_nanos(span.0)
 }
 
+/// A length of time that was worked out, as it is said: nobody reads nanoseconds.
+fn said(span: Span) -> Span {
+    span.in_millis().max(Span::from_millis(1))
+}
+
 /// When a look that may take so long has to be over.
 fn deadline(timeout: Span) -> Moment {
     clock::now() + timeout
@@ -161,6 +166,13 @@ mod tests {
             look: Look::Tcp(([127, 0, 0, 1], 80).into()),
         };
         assert_eq!(asked(words), Ok(expected));
+    }
+
+    #[test]
+    fn a_time_is_said_in_milliseconds() {
+        for (nanoseconds, words) in [(55_952_259, "55ms"), (2_000_000_000, "2s"), (300, "1ms"), (u64::MAX, "forever")] {
+            assert_eq!(said(Span(nanoseconds)).to_string(), words);
+        }
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "autostart",
         aliases: &["enabled", "auto_start", "start"],
         default: "true",
-        doc: "Whether it is wanted as soon as the plan is loaded. What a target lists or pulls is not, unless it says so: its target decides.",
+        doc: "Whether it is wanted as soon as the plan is loaded. One that a target lists is not, since its target decides: `true` is refused there. One that a target only pulls is not either, unless it says so.",
         shape: Shape::Flag(|service, flag| service.autostart = flag),
     },
     Key {

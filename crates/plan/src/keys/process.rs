@@ -102,7 +102,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         name: "inherit_environment",
         aliases: &["clear_env", "clear_environment", "pass_environment"],
         default: "true",
-        doc: "Whether the daemon's own environment is passed on, with HOME, USER, LOGNAME and SHELL as the entry of `user` has them (a number without an entry gets none of them, but for the daemon's own). If not, a service gets what `environment` says and what verger itself speaks through (NOTIFY_SOCKET, VERGER_CONTROL, LISTEN_FDS and its like), and nothing else.",
+        doc: "Whether the daemon's own environment is passed on, with HOME, USER, LOGNAME and SHELL as the entry of `user` has them (a number without an entry gets none of them, but for the daemon's own). If not, a service gets what `environment` says and what verger itself speaks through (NOTIFY_SOCKET, VERGER_CONTROL, LISTEN_FDS and its like), and nothing else. What is about the daemon alone is not passed on: a service that is to find the daemon in another place than the standard one has VERGER_RUNTIME_DIR in its `environment`.",
         shape: Shape::Flag(|service, flag| service.inherit_environment = flag),
     },
     Key {

@@ -107,9 +107,9 @@ fn who_waits_for_what_somebody_sets_has_no_program() {
         assert_eq!((named, named.origin.line), (&expected, line));
     }
     let db = Need { service: "db".into(), condition: Condition::Healthy, when_down: WhenDown::Keep };
-    let waiter = |nth: &str, named: &str, within, on_success: &str, on_failure: &str| Service {
+    let waiter = |nth: &str, named: &str, within: Span, on_success: &str, on_failure: &str| Service {
         name: format!("x:set{nth}"),
-        description: format!("condition of x: set {named}"),
+        description: format!("condition of x: set {named}, within {within}"),
         origin: find(&format!("x:set{nth}")).origin.clone(),
         ready: Ready::Needs,
         restart: RestartPolicy::Never,

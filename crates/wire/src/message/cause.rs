@@ -117,6 +117,9 @@ pub struct Cause {
     /// Of `recovery` and `last_resort`: what that step does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<String>,
+    /// Of `follows`: whether the condition has come true, or has not in time; absent where that is kept no longer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub came: Option<bool>,
 }
 
 impl Cause {
@@ -135,6 +138,7 @@ impl Cause {
             set: None,
             taken: None,
             action: None,
+            came: None,
         }
     }
 }

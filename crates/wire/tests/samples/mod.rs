@@ -75,6 +75,7 @@ pub(crate) fn cause(full: bool) -> Cause {
         set: full.then(|| "drivers".to_owned()),
         taken: full.then_some(2),
         action: full.then(|| "switch to safe".to_owned()),
+        came: full.then_some(false),
     }
 }
 
