@@ -192,6 +192,8 @@ pub(crate) enum Sort {
 pub(crate) struct Edge {
     pub(crate) to: String,
     pub(crate) place: Place,
+    /// Which of them it is.
+    pub(crate) key: &'static str,
 }
 
 /// What reading a key needs beside its value, and what it gives beside what lands in the plan.

@@ -212,6 +212,12 @@ fn dependencies() {
         "requires = ['x']",
         &["x.toml:3:13: `requires` in service `x` names the service itself\n  hint: a service cannot wait for itself"],
     );
+    check(
+        "[service.x]\ncommand = 'x'\nrequires = [{ service = 'db', condition = 'exited:300' }]\n[service.db]\ncommand = 'x'",
+        &[
+            "x.toml:3:43: `requires` in service `x` holds the string \"exited:300\", expected \"started\", \"ready\", \"healthy\", \"completed\" or \"exited:STATUS,…\"\n  hint: a status is a number from 0 to 255: \"exited:0,3\"",
+        ],
+    );
     check_line(
         "requires = [5]",
         &["x.toml:3:13: `requires` in service `x` holds the number 5, expected names of services"],
@@ -220,17 +226,25 @@ fn dependencies() {
 
 #[test]
 fn circles() {
-    let hint = "\n  hint: none of them could ever start; take one of these out of `requires` or `after`";
+    let hint = "\n  hint: none of them could ever start; take one of these out of";
     let services = |edges: &[(&str, &str)]| -> String {
         edges.iter().map(|(name, edges)| format!("[service.{name}]\ncommand = 'x'\n{edges}\n")).collect()
     };
     check(
         &services(&[("a", "requires = ['b']"), ("b", "after = ['a']")]),
-        &[&format!("x.toml:3:13: the services wait for each other in a circle: a -> b -> a{hint}")],
+        &[&format!(
+            "x.toml:3:13: the services wait for each other in a circle: a -> b -> a{hint} `requires` or `after`"
+        )],
+    );
+    check(
+        &services(&[("a", "wants = ['b']"), ("b", "wants = ['a']")]),
+        &[&format!("x.toml:3:10: the services wait for each other in a circle: a -> b -> a{hint} `wants`")],
     );
     check(
         &services(&[("z", ""), ("c", "after = ['z', 'a']"), ("b", "requires = ['c']"), ("a", "requires = ['z', 'b']")]),
-        &[&format!("x.toml:6:15: the services wait for each other in a circle: c -> a -> b -> c{hint}")],
+        &[&format!(
+            "x.toml:6:15: the services wait for each other in a circle: c -> a -> b -> c{hint} `after` or `requires`"
+        )],
     );
     let long: Vec<(String, String)> =
         (0..20).map(|at| (format!("s{at}"), format!("after = ['s{}']", (at + 1) % 20))).collect();
@@ -238,7 +252,7 @@ fn circles() {
     check(
         &services(&long),
         &[&format!(
-            "x.toml:3:10: the services wait for each other in a circle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> … (10 more) … -> s16 -> s17 -> s18 -> s19 -> s0{hint}"
+            "x.toml:3:10: the services wait for each other in a circle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> … (10 more) … -> s16 -> s17 -> s18 -> s19 -> s0{hint} `after`"
         )],
     );
 }
