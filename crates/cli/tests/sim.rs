@@ -59,6 +59,11 @@ fn what_is_not_understood_is_told_with_line_column_and_hint() {
     for (scenario, said) in [
         ("\nat 2s crash camra\n", "FILE:2:13: the plan has no service `camra`, expected a service of the plan"),
         ("at 2s crash camra\n", "Hint: did you mean `camera`?"),
+        (
+            "at 2s crash nobody\n",
+            "FILE:1:13: the plan has no service `nobody`, expected a service of the plan\n  at 2s crash nobody\n              ^^^^^^\n\
+             Hint: there are: battery, brake, bus, calibrate, camera, clock, diagnosis, driver, …\n",
+        ),
         ("at 2x crash camera\n", "FILE:1:4: `2x` is not a length of time, expected a length of time like"),
         ("crash camera\n", "FILE:1:1: it does not say when, expected `at TIME`"),
         ("at 2s\n", "FILE:1:6: the line ends here, expected what happens"),

@@ -7,8 +7,8 @@ use crate::sources::Place;
 /// A service as far as the order of starting goes.
 pub(crate) struct Waiting<'p> {
     pub(crate) name: &'p str,
-    /// Whom it waits for, as numbers of other services, and where it says so.
-    pub(crate) edges: Vec<(usize, Place)>,
+    /// Whom it waits for, as numbers of other services, and where and by which key it says so.
+    pub(crate) edges: Vec<(usize, Place, &'static str)>,
 }
 
 /// Looks the names in the edges up; names that nobody has were complained of before.
@@ -16,19 +16,19 @@ pub(crate) fn waiting<'p>(services: impl Iterator<Item = (&'p str, &'p [Edge])> 
     let numbers: std::collections::BTreeMap<&str, usize> = services.clone().map(|(name, _)| name).zip(0..).collect();
     services
         .map(|(name, edges)| {
-            let edges = edges.iter().filter_map(|edge| Some((*numbers.get(edge.to.as_str())?, edge.place))).collect();
-            Waiting { name, edges }
+            let edges = edges.iter().filter_map(|edge| Some((*numbers.get(edge.to.as_str())?, edge.place, edge.key)));
+            Waiting { name, edges: edges.collect() }
         })
         .collect()
 }
 
 /// Complains of circles, at one of their edges.
 pub(crate) fn complain(services: &[Waiting<'_>], found: &mut Findings) {
-    let hint = "none of them could ever start; take one of these out of `requires` or `after`";
+    let hint = "none of them could ever start; take one of these out";
     complain_as(services, "the services wait for each other in a circle", hint, found);
 }
 
-/// The same in other words, which the names follow.
+/// The same in other words, which the names follow; the keys that make the circle follow the hint.
 pub(crate) fn complain_as(services: &[Waiting<'_>], message: &str, hint: &str, found: &mut Findings) {
     for circle in circles(services) {
         let Some(place) = edge_place(services, &circle) else { continue };
@@ -43,16 +43,32 @@ pub(crate) fn complain_as(services: &[Waiting<'_>], message: &str, hint: &str, f
                     format!("{} -> … ({} more) … -> {}", first.join(" -> "), many - 11, last.join(" -> "))
                 }
             };
-            Said::new(format!("{message}: {words}")).hint(hint)
+            Said::new(format!("{message}: {words}")).hint(format!("{hint} of {}", keys(services, &circle)))
         });
     }
+}
+
+/// The keys by which the services of a circle name each other: ``requires` or `after``.
+fn keys(services: &[Waiting<'_>], circle: &[usize]) -> String {
+    let mut keys: Vec<&str> = Vec::new();
+    let next = circle.iter().cycle().skip(1);
+    for (service, next) in circle.iter().zip(next) {
+        let edges = services.get(*service).map_or(&[][..], |service| &service.edges);
+        for (_, _, key) in edges.iter().filter(|(to, ..)| to == next) {
+            if !keys.contains(key) {
+                keys.push(key);
+            }
+        }
+    }
+    let keys: Vec<String> = keys.into_iter().map(|key| format!("`{key}`")).collect();
+    keys.join(" or ")
 }
 
 /// Where the first service of a circle names the second.
 fn edge_place(services: &[Waiting<'_>], circle: &[usize]) -> Option<Place> {
     let first = services.get(*circle.first()?)?;
     let second = circle.get(1).or(circle.first())?;
-    first.edges.iter().find(|(to, _)| to == second).map(|(_, place)| *place)
+    first.edges.iter().find(|(to, ..)| to == second).map(|(_, place, _)| *place)
 }
 
 /// A service on the way of the walk.
@@ -88,7 +104,7 @@ fn circles(services: &[Waiting<'_>]) -> Vec<Vec<usize>> {
                 path.push(Step { service, next: 0, told: path.last().and_then(|step| step.told) });
             }
             let Some(step) = path.last_mut() else { break };
-            let Some((to, _)) = services.get(step.service).and_then(|service| service.edges.get(step.next)) else {
+            let Some((to, ..)) = services.get(step.service).and_then(|service| service.edges.get(step.next)) else {
                 if let Some(seen) = seen.get_mut(step.service) {
                     *seen = Seen::Done;
                 }
@@ -123,7 +139,10 @@ mod tests {
 
     fn graph(edges: &[&[usize]]) -> Vec<Waiting<'static>> {
         let place = Place::new(FileId(0), 0..1);
-        edges.iter().map(|to| Waiting { name: "x", edges: to.iter().map(|to| (*to, place)).collect() }).collect()
+        edges
+            .iter()
+            .map(|to| Waiting { name: "x", edges: to.iter().map(|to| (*to, place, "after")).collect() })
+            .collect()
     }
 
     #[test]

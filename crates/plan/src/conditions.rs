@@ -160,7 +160,7 @@ pub(crate) fn land(
         if let Some(name) = condition.awaits().filter(|name| !is_one(name)) {
             probe.requires.retain(|need| need.service != name);
             probe.requires.push(name.into());
-            edges.push(Edge { to: name.to_owned(), place: condition.place });
+            edges.push(Edge { to: name.to_owned(), place: condition.place, key: "conditions" });
         }
         let keys: BTreeMap<_, _> = SHARED.iter().filter_map(|key| Some((*key, *reader.given.get(key)?))).collect();
         places.add(&condition.name, condition.place, keys);
@@ -172,7 +172,7 @@ pub(crate) fn land(
     conditions.sort_by_key(|condition| condition.awaits().is_some());
     for condition in conditions {
         starts.extend(condition.starts);
-        reader.edges.push(Edge { to: condition.name.clone(), place: condition.place });
+        reader.edges.push(Edge { to: condition.name.clone(), place: condition.place, key: "conditions" });
         // Where it starts all the same, it waits for the answer only.
         let needs = match condition.on_failure {
             OnFailure::Continue => &mut service.wants,
@@ -298,7 +298,7 @@ pub(crate) fn check(plan: &Plan, starts: &[Edge], found: &mut Findings) {
         return;
     }
     let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
-    for Edge { to: name, place } in starts {
+    for Edge { to: name, place, .. } in starts {
         let Some(service) = services.get(name.as_str()) else { continue };
         if !service.brain.is_empty() {
             found.error(*place, || {

@@ -292,12 +292,13 @@ pub(crate) fn check_entry_name(kind: &str, entry: &Entry, found: &mut Findings) 
         found.error(entry.key_place, || {
             let said = Said::new(format!("`{}` is no name for a {kind}: {flaw}", quoted(&entry.key)));
             match flaw {
-                NameFlaw::BadByte(_) => said.hint_if(
+                NameFlaw::BadByte(_) | NameFlaw::BadStart(_) => said.hint_if(
                     Some(crate::names::mapped(&entry.key))
                         .filter(|name| check_name(name).is_ok())
                         .map(|name| format!("`{name}` would be one")),
                 ),
-                NameFlaw::Empty | NameFlaw::TooLong | NameFlaw::BadStart(_) => said,
+                NameFlaw::Empty => said.hint("give it one, of letters, digits and . _ @ : + -"),
+                NameFlaw::TooLong => said,
             }
         });
     }

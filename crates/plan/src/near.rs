@@ -1,6 +1,13 @@
 //! Which of the known words somebody may have meant.
 
+use verger_engine::names::check_name;
+
 use crate::complaint::quoted;
+
+/// What else is to be done about a name in a list that nobody has.
+pub(crate) const TAKE_NAME_OUT: &str = "take the name out";
+/// What else is to be done about the one name that there is, when nobody has it.
+pub(crate) const NAME_ANOTHER: &str = "name another service";
 
 /// A word longer than this is not a slip of the fingers for one of ours.
 const WORD_MAX: usize = 64;
@@ -32,13 +39,26 @@ pub(crate) fn did_you_mean<'w>(wrong: &str, known: impl IntoIterator<Item = &'w 
     nearest(wrong, known).map(|word| format!("did you mean `{}`?", quoted(word)))
 }
 
-/// The same for the name of a service; where none is near, what would make it one.
-pub(crate) fn near_or_new<'w>(wrong: &str, known: impl IntoIterator<Item = &'w str>) -> String {
+/// The same for the name of a service; where none is near, what would make it one, or `otherwise`.
+pub(crate) fn near_or_new<'w>(wrong: &str, known: impl IntoIterator<Item = &'w str>, otherwise: &str) -> String {
     did_you_mean(wrong, known).unwrap_or_else(|| {
+        if let Err(flaw) = check_name(wrong) {
+            return format!("it is no name for one: {flaw}");
+        }
         let is_bare = wrong.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
         let key = if is_bare { quoted(wrong) } else { format!("\"{}\"", quoted(wrong)) };
-        format!("add [service.{key}], or take the name out")
+        format!("add [service.{key}], or {otherwise}")
     })
+}
+
+/// The same; where none is near, which there are. `None` where there is nothing that could be meant.
+pub(crate) fn near_or_there_are<'w>(
+    wrong: &str,
+    things: &str,
+    known: impl IntoIterator<Item = &'w str> + Clone,
+) -> Option<String> {
+    let is_any = known.clone().into_iter().next().is_some();
+    did_you_mean(wrong, known.clone()).or_else(|| is_any.then(|| there_are(things, known)))
 }
 
 /// `the targets are `drive`, `Off``; of many the first.
@@ -51,6 +71,15 @@ pub(crate) fn there_are<'w>(things: &str, known: impl IntoIterator<Item = &'w st
         names.push("…".to_owned());
     }
     format!("the {things} are {}", names.join(", "))
+}
+
+/// `the keys are `uid`, `gid``: all of them, so it is for tables that have few.
+pub(crate) fn keys_are<'w>(known: impl IntoIterator<Item = &'w str>) -> String {
+    let known: Vec<String> = known.into_iter().map(|name| format!("`{name}`")).collect();
+    match known.as_slice() {
+        [only] => format!("the only key is {only}"),
+        _ => format!("the keys are {}", known.join(", ")),
+    }
 }
 
 fn plain(word: &str) -> Option<Vec<char>> {

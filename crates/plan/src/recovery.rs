@@ -17,7 +17,7 @@ use crate::keys::{
     read_table,
 };
 use crate::native::{check_entry_name, tables};
-use crate::near::did_you_mean;
+use crate::near::{NAME_ANOTHER, TAKE_NAME_OUT, near_or_new, near_or_there_are};
 use crate::places::Places;
 use crate::sources::{Place, Sources};
 use crate::targets;
@@ -141,6 +141,7 @@ pub(crate) fn read(root: &Table, names: &Names, found: &mut Findings) -> Vec<Wri
         } else if draft.services.is_empty() {
             found.error(table.get("services").map_or(entry.key_place, |node| node.place), || {
                 Said::new(format!("recovery set `{}` lists no services", quoted(&entry.key)))
+                    .hint("write services = [\"NAME\", …]")
             });
         }
         let within = table.get("give_up_within").map(|node| node.place);
@@ -181,7 +182,9 @@ pub(crate) fn land(
             let service = plan.services.iter().find(|it| it.name == *name);
             match service {
                 None if names.incomplete || names.services.contains_key(name) => {}
-                None => found.error(*place, || no_such_service(format!("{described} lists"), name, names)),
+                None => {
+                    found.error(*place, || no_such_service(format!("{described} lists"), name, names, TAKE_NAME_OUT));
+                }
                 Some(service) if !service.brain.is_empty() => found.error(*place, || {
                     Said::new(format!("{described} lists `{}`, which has a brain", quoted(name)))
                         .hint("its brain decides what comes after its end")
@@ -313,9 +316,12 @@ fn land_command(
     plan.services.push(command);
 }
 
-fn no_such_service(what: String, name: &str, names: &Names) -> Said {
-    Said::new(format!("{what} `{}`, and there is no such service", quoted(name)))
-        .hint_if(did_you_mean(name, names.services.keys().map(String::as_str)))
+fn no_such_service(what: String, name: &str, names: &Names, otherwise: &str) -> Said {
+    Said::new(format!("{what} `{}`, and there is no such service", quoted(name))).hint(near_or_new(
+        name,
+        names.services.keys().map(String::as_str),
+        otherwise,
+    ))
 }
 
 /// `GROUP/TARGET`, or `TARGET` of the group without a name.
@@ -382,17 +388,18 @@ fn check_switch(
         if !names.incomplete {
             let all = plan.groups.iter().flat_map(|group| {
                 let prefix = if group.name.is_empty() { String::new() } else { format!("{}/", group.name) };
-                group.targets.iter().map(move |target| format!("{prefix}{}", target.name))
+                let targets: BTreeSet<&str> = group.targets.iter().map(|it| it.name.as_str()).chain([OFF]).collect();
+                targets.into_iter().map(move |target| format!("{prefix}{target}"))
             });
             let all: Vec<String> = all.collect();
             let other_group = all.iter().find(|it| it.rsplit_once('/').is_some_and(|(_, of)| of == target));
             let hint = match other_group {
-                Some(full) => Some(format!("write switch = \"{full}\"")),
-                None => did_you_mean(name, all.iter().map(String::as_str)),
+                Some(full) => format!("write switch = \"{full}\""),
+                None => near_or_there_are(name, "targets", all.iter().map(String::as_str))
+                    .unwrap_or_else(|| "the plan has no targets: one is [target.NAME]".to_owned()),
             };
             found.error(step.at, || {
-                Said::new(format!("{described} switches to `{}`, and there is no such target", quoted(name)))
-                    .hint_if(hint)
+                Said::new(format!("{described} switches to `{}`, and there is no such target", quoted(name))).hint(hint)
             });
         }
         return;
@@ -417,7 +424,7 @@ fn check_start(
 ) {
     let Some(service) = plan.services.iter().find(|it| it.name == name) else {
         if !names.incomplete && !names.services.contains_key(name) {
-            found.error(step.at, || no_such_service(format!("{described} starts"), name, names));
+            found.error(step.at, || no_such_service(format!("{described} starts"), name, names, NAME_ANOTHER));
         }
         return;
     };

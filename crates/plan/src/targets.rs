@@ -7,7 +7,7 @@ use verger_engine::image::{Group, OFF, Plan, Service, Target};
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::{GROUP, Names, Owner, Reader, Step, TARGET, TargetDraft, read_table};
 use crate::native::{check_entry_name, tables};
-use crate::near::{did_you_mean, near_or_new, there_are};
+use crate::near::{TAKE_NAME_OUT, did_you_mean, near_or_new, there_are};
 use crate::places::Places;
 use crate::sources::Place;
 use crate::tree::{Node, Table};
@@ -66,7 +66,7 @@ fn read_targets(table: &Table, group: &mut Group, names: &Names, found: &mut Fin
             if !names.incomplete {
                 found.error(*place, || {
                     Said::new(format!("target `{target}` lists `{}`, and there is no such service", quoted(name)))
-                        .hint(near_or_new(name, names.services.keys().map(String::as_str)))
+                        .hint(near_or_new(name, names.services.keys().map(String::as_str), TAKE_NAME_OUT))
                 });
             }
         }

@@ -10,7 +10,7 @@ use verger_engine::time::Span;
 
 use super::{Edge, Group, Key, Owner, Reader, Shape, alternatives, process, read_table};
 use crate::complaint::{Said, quoted};
-use crate::near::did_you_mean;
+use crate::near::{NAME_ANOTHER, did_you_mean, near_or_new};
 use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 use crate::value::listen;
@@ -388,7 +388,7 @@ fn complete(kind: &'static str, name: String, place: Place, draft: Draft, reader
     };
     let starts = [("on_failure", of_failure), ("on_success", on_success.as_ref())];
     let starts =
-        starts.iter().filter_map(|(key, name)| Some(Edge { to: (*name)?.clone(), place: given(reader, key)? }));
+        starts.iter().filter_map(|(key, name)| Some(Edge { to: (*name)?.clone(), place: given(reader, key)?, key }));
     let starts = starts.collect();
     Condition { name, place, words, times, timeout, on_failure, on_success, starts }
 }
@@ -560,7 +560,7 @@ fn started(word: &str, node: &Node, reader: &mut Reader<'_>, expected: &str) -> 
             let (key, owner) = (reader.key, &reader.owner);
             reader.found.error(node.place, || {
                 Said::new(format!("`{key}`{owner} names `{}`, and there is no such service", quoted(name)))
-                    .hint_if(did_you_mean(name, names.services.keys().map(String::as_str)))
+                    .hint(near_or_new(name, names.services.keys().map(String::as_str), NAME_ANOTHER))
             });
         }
         return None;

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 use verger_engine::image::{SERVICES_MAX, Service};
-use verger_engine::names::check_name;
+use verger_engine::names::{NameFlaw, check_name};
 
 use super::{Key, Owner, Reader, Shape, strings_schema};
 use crate::complaint::{Said, quoted};
+use crate::names::mapped;
 use crate::sources::Place;
-use crate::tree::{Node, Value};
+use crate::tree::{Node, TAKE_ONE_OUT, Value};
 
 /// The keys that say what is made of a template. They are read before all others, by [`crate::instances`].
 pub(crate) const OF_TEMPLATES: [&str; 2] = ["instances", "replicas"];
@@ -69,7 +70,9 @@ pub(crate) fn listed(prefix: &str, node: &Node, reader: &mut Reader<'_>) -> Vec<
         if let Some(first) = seen.insert(instance, item.place) {
             let (key, owner) = (reader.key, &reader.owner);
             reader.found.error(item.place, || {
-                Said::new(format!("`{key}`{owner} lists `{}` twice", quoted(instance))).also(first, "first here")
+                Said::new(format!("`{key}`{owner} lists `{}` twice", quoted(instance)))
+                    .also(first, "first here")
+                    .hint(TAKE_ONE_OUT)
             });
         } else if is_instance(prefix, instance, item.place, reader) {
             listed.push((instance.clone(), item.place));
@@ -80,14 +83,18 @@ pub(crate) fn listed(prefix: &str, node: &Node, reader: &mut Reader<'_>) -> Vec<
 
 /// Whether something can be an instance; what is wrong with it is said.
 fn is_instance(prefix: &str, instance: &str, place: Place, reader: &mut Reader<'_>) -> bool {
-    let flaw = match instance {
-        "" => Some("it is empty".to_owned()),
-        _ => check_name(&format!("{prefix}{instance}")).err().map(|flaw| flaw.to_string()),
+    let name = format!("{prefix}{instance}");
+    let (flaw, hint) = match check_name(&name) {
+        _ if instance.is_empty() => ("it is empty".to_owned(), Some("leave it out".to_owned())),
+        Ok(()) => return true,
+        Err(flaw) => {
+            let name = Some(mapped(&name)).filter(|_| matches!(flaw, NameFlaw::BadByte(_)));
+            let instance = name.as_ref().and_then(|name| name.strip_prefix(prefix));
+            (flaw.to_string(), instance.map(|instance| format!("`{instance}` would be one")))
+        }
     };
-    if let Some(flaw) = &flaw {
-        reader.bad(place, &format!("has `{}`, which is no instance: {flaw}", quoted(instance)), None);
-    }
-    flaw.is_none()
+    reader.bad(place, &format!("has `{}`, which is no instance: {flaw}", quoted(instance)), hint);
+    false
 }
 
 /// How many replicas a template has. `prefix`: what their names begin with.

@@ -33,7 +33,7 @@ use verger_engine::image::Service;
 use verger_engine::time::Span;
 
 use crate::complaint::{Findings, Said, quoted};
-use crate::near::{did_you_mean, nearest};
+use crate::near::{did_you_mean, keys_are, nearest};
 use crate::sources::Place;
 use crate::tree::{Node, Table, Value};
 use crate::value::duration;
@@ -187,11 +187,13 @@ pub(crate) enum Sort {
     Socket,
 }
 
-/// A name in `requires` or `after`.
+/// A name in `requires`, `after` or another key of its kind.
 #[derive(Clone, Debug)]
 pub(crate) struct Edge {
     pub(crate) to: String,
     pub(crate) place: Place,
+    /// Which key it is.
+    pub(crate) key: &'static str,
 }
 
 /// What reading a key needs beside its value, and what it gives beside what lands in the plan.
@@ -214,6 +216,10 @@ pub(crate) struct Reader<'a> {
     pub(crate) bundle: Option<String>,
 }
 
+/// What to do about a time below 0.
+const NONE_BELOW: &str = "no time is below 0; what has no end is \"forever\"";
+/// Where something is to happen within less than this, it never does.
+const SHORTEST: Span = Span::from_millis(1);
 /// A time that is longer than this was not meant: ten years.
 const LONGEST: Span = Span::from_secs(3_650 * 86_400);
 
@@ -304,11 +310,20 @@ impl<'a> Reader<'a> {
                     }
                     return Some(span);
                 }
-                Err(flaw) => self.wrong(node, duration::LOOKS, flaw.hint(text)),
+                Err(flaw) => {
+                    let below = text.starts_with('-').then(|| NONE_BELOW.to_owned());
+                    self.wrong(node, duration::LOOKS, below.or_else(|| flaw.hint(text)));
+                }
             },
             Value::Whole(number) => {
-                let hint = (*number >= 0).then(|| format!("a number needs its unit: \"{number}s\", \"{number}ms\""));
-                self.wrong(node, duration::LOOKS, hint);
+                let hint = match number {
+                    ..0 => NONE_BELOW.to_owned(),
+                    _ => format!("a number needs its unit: \"{number}s\", \"{number}ms\""),
+                };
+                self.wrong(node, duration::LOOKS, Some(hint));
+            }
+            Value::Number(text) if text.starts_with('-') => {
+                self.wrong(node, duration::LOOKS, Some(NONE_BELOW.to_owned()));
             }
             _ => self.wrong(node, duration::LOOKS, None),
         }
@@ -321,6 +336,13 @@ impl<'a> Reader<'a> {
         if span == Span::ZERO {
             self.bad(node.place, "is no time at all", Some("\"forever\" has no limit".to_owned()));
             return None;
+        }
+        if span < SHORTEST {
+            let (key, owner) = (self.key, &self.owner);
+            self.found.warning(node.place, || {
+                Said::new(format!("`{key}`{owner} is {span}, in which nothing starts"))
+                    .hint("a millisecond is \"1ms\", a second \"1s\"")
+            });
         }
         Some(span)
     }
@@ -381,25 +403,30 @@ pub(crate) fn read_table<T>(
                 let owner = &reader.owner;
                 reader.found.error(entry.key_place, || {
                     Said::new(format!("unknown key `{}`{owner}", quoted(&entry.key)))
-                        .hint_if(unknown_hint(groups, &entry.key, owner))
+                        .hint(unknown_hint(groups, &entry.key, owner))
                 });
             }
         }
     }
 }
 
-fn unknown_hint<T>(groups: &'static [Group<T>], wrong: &str, owner: &Owner) -> Option<String> {
+/// Of more keys than so many it is only said where they can be read about.
+const KEYS_SHOWN_MAX: usize = 16;
+
+fn unknown_hint<T>(groups: &'static [Group<T>], wrong: &str, owner: &Owner) -> String {
     let keys = || groups.iter().flat_map(|group| group.keys);
     if let Some(key) = keys().find(|key| key.aliases.iter().any(|alias| alias.eq_ignore_ascii_case(wrong))) {
-        return Some(format!("that is `{}` here", key.name));
+        return format!("that is `{}` here", key.name);
     }
     if let Some(name) = nearest(wrong, keys().map(|key| key.name)) {
-        return Some(format!("did you mean `{name}`?"));
+        return format!("did you mean `{name}`?");
     }
-    let belongs = |name, what: &str| Some(format!("`{name}` belongs to {what}"));
-    if *owner == Owner::Plan {
-        let of_service = SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name);
-        return belongs(nearest(wrong, of_service)?, "a service: it stands below a line [service.NAME]");
+    let belongs = |name, what: &str| format!("`{name}` belongs to {what}");
+    let of_service = SERVICE.iter().flat_map(|group| group.keys).map(|key| key.name);
+    if *owner == Owner::Plan
+        && let Some(name) = nearest(wrong, of_service)
+    {
+        return belongs(name, "a service: it stands below a line [service.NAME]");
     }
     if let Owner::Target(target) = owner
         && let Some(name) = meant(target::SETTINGS, wrong)
@@ -411,9 +438,13 @@ fn unknown_hint<T>(groups: &'static [Group<T>], wrong: &str, owner: &Owner) -> O
         };
         return belongs(name, &format!("the group: it stands at the top of the plan, or below [group.NAME]{example}"));
     }
-    let of_plan = || PLAN.iter().flat_map(|group| group.keys);
-    let name = of_plan().find(|key| key.name == wrong)?.name;
-    belongs(name, "the plan: it stands at its top, in TOML before the first line in brackets")
+    if let Some(key) = PLAN.iter().flat_map(|group| group.keys).find(|key| key.name == wrong) {
+        return belongs(key.name, "the plan: it stands at its top, in TOML before the first line in brackets");
+    }
+    if keys().count() > KEYS_SHOWN_MAX {
+        return "docs/plan.md lists the keys that there are".to_owned();
+    }
+    keys_are(keys().map(|key| key.name))
 }
 
 /// The key that goes by this name elsewhere, or by nearly this name here.

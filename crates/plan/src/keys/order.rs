@@ -8,7 +8,7 @@ use verger_engine::names::check_name;
 
 use super::{Edge, Key, Owner, Reader, Shape, alternatives, strings_schema};
 use crate::complaint::{Said, quoted};
-use crate::near::{did_you_mean, near_or_new};
+use crate::near::{TAKE_NAME_OUT, did_you_mean, near_or_new};
 use crate::tree::{Node, Value};
 
 /// What stands where needs do.
@@ -175,6 +175,7 @@ fn read_condition(node: &Node, reader: &mut Reader<'_>) -> Condition {
     let words = ["started", "ready", "healthy", "completed", "exited:STATUS,…"];
     let hint = match text {
         "exited" => Some("say with which status: \"exited:0\"".to_owned()),
+        _ if text.starts_with("exited:") => Some("a status is a number from 0 to 255: \"exited:0,3\"".to_owned()),
         _ => did_you_mean(text, words),
     };
     reader.wrong(node, &alternatives(&words), hint);
@@ -217,7 +218,8 @@ fn known_names(item: &Node, reader: &mut Reader<'_>, waits: bool) -> Vec<String>
         let others = set.iter().filter(|name| !matches!(&reader.owner, Owner::Service(owner) if owner == *name));
         let others: Vec<String> = others.cloned().collect();
         if waits {
-            let edge = |to: &String| Edge { to: to.clone(), place: item.place };
+            let key = reader.key;
+            let edge = |to: &String| Edge { to: to.clone(), place: item.place, key };
             reader.edges.extend(others.iter().map(edge));
         }
         return others;
@@ -227,7 +229,8 @@ fn known_names(item: &Node, reader: &mut Reader<'_>, waits: bool) -> Vec<String>
         reader.bad(item.place, "names the service itself", Some(hint.to_owned()));
     } else if names_of_plan.services.contains_key(name) {
         if waits {
-            reader.edges.push(Edge { to: name.to_owned(), place: item.place });
+            let key = reader.key;
+            reader.edges.push(Edge { to: name.to_owned(), place: item.place, key });
         }
         return vec![name.to_owned()];
     } else if !names_of_plan.incomplete {
@@ -239,7 +242,7 @@ fn known_names(item: &Node, reader: &mut Reader<'_>, waits: bool) -> Vec<String>
                 (Ok(()), Some((template, instance))) if names_of_plan.is_template(template) => {
                     Some(format!("list \"{instance}\" among the `instances` of `{template}@`: `{key}` makes none"))
                 }
-                _ => Some(near_or_new(name, known.map(String::as_str))),
+                _ => Some(near_or_new(name, known.map(String::as_str), TAKE_NAME_OUT)),
             };
             Said::new(format!("`{key}`{owner} names `{}`, and there is no such service", quoted(name))).hint_if(hint)
         });

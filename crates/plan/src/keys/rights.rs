@@ -10,6 +10,9 @@ use crate::tree::{Node, Value};
 use crate::value::capabilities::{CAPABILITIES, bit};
 use crate::value::label;
 
+/// Where the capabilities are listed, and how they are written here.
+const LISTED: &str = "capabilities(7) lists them; CAP_NET_ADMIN is \"net_admin\" here";
+
 /// The largest user or group number; the one above means "unchanged" to the kernel.
 const ID_MAX: u32 = u32::MAX - 1;
 
@@ -205,7 +208,7 @@ fn read_capabilities(service: &mut Service, node: &Node, reader: &mut Reader<'_>
                 reader.found.error(item.place, || {
                     let bare = name.strip_prefix("CAP_").or(name.strip_prefix("cap_")).unwrap_or(name);
                     Said::new(format!("`{key}`{owner}: `{}` is not a capability", quoted(name)))
-                        .hint_if(did_you_mean(bare, CAPABILITIES))
+                        .hint(did_you_mean(bare, CAPABILITIES).unwrap_or_else(|| LISTED.to_owned()))
                 });
             }
         }

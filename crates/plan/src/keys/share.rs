@@ -275,7 +275,9 @@ fn read_limits(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
             Value::Table(both) => match reader.fields(both, ["soft", "hard"]) {
                 [Some(soft), Some(hard)] => (read_amount(soft, reader), read_amount(hard, reader)),
                 _ => {
-                    reader.bad(entry.node.place, &format!("gives only one of soft and hard for `{}`", entry.key), None);
+                    let hint = format!("give both; a number alone is both: {} = N", entry.key);
+                    let words = format!("gives only one of soft and hard for `{}`", entry.key);
+                    reader.bad(entry.node.place, &words, Some(hint));
                     continue;
                 }
             },
@@ -286,7 +288,8 @@ fn read_limits(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
         };
         let (Some(soft), Some(hard)) = (soft, hard) else { continue };
         if soft > hard {
-            reader.bad(entry.node.place, &format!("has a soft `{}` above the hard one", entry.key), None);
+            let hint = "the soft one holds, and a process can raise it up to the hard one".to_owned();
+            reader.bad(entry.node.place, &format!("has a soft `{}` above the hard one", entry.key), Some(hint));
             continue;
         }
         service.resource_limits.push(ResourceLimit { resource, soft, hard });

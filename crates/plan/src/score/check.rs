@@ -6,7 +6,7 @@ use super::shape::{Key, Kind, Of, Shape};
 use crate::complaint::{Findings, Said, quoted};
 use crate::fidelity::{Fate, Told};
 use crate::names::mapped;
-use crate::near::did_you_mean;
+use crate::near::{did_you_mean, keys_are};
 use crate::not_applied::Omitted;
 use crate::sources::Place;
 use crate::tree::{Entry, Node, Table, Value};
@@ -23,7 +23,7 @@ pub(crate) struct Notes {
 /// Checks a whole file.
 pub(super) fn check(root: &Table, whole: Place, shape: &'static Shape, notes: &mut Notes, found: &mut Findings) {
     let thing = "the configuration".to_owned();
-    Checker { notes, found, path: String::new(), thing, part: None, service: None, in_manager: false }
+    Checker { notes, found, whole: shape, path: String::new(), thing, part: None, service: None, in_manager: false }
         .table(root, whole, shape);
 }
 
@@ -31,6 +31,8 @@ pub(super) fn check(root: &Table, whole: Place, shape: &'static Shape, notes: &m
 struct Checker<'a> {
     notes: &'a mut Notes,
     found: &'a mut Findings,
+    /// What the whole file may hold.
+    whole: &'static Shape,
     /// The way from the top, `components.camera`.
     path: String,
     /// What has a name and is around: `component `camera``.
@@ -55,10 +57,10 @@ impl Checker<'_> {
     fn table(&mut self, table: &Table, place: Place, shape: &'static Shape) {
         for entry in table.entries() {
             let Some(key) = shape.key(&entry.key) else {
-                let owner = self.owner();
+                let (owner, whole) = (self.owner(), self.whole);
                 self.found.error(entry.key_place, || {
                     Said::new(format!("unknown key `{}` in {owner}", quoted(&entry.key)))
-                        .hint_if(did_you_mean(&entry.key, shape.keys.iter().map(|key| key.name)))
+                        .hint(unknown(&entry.key, shape, whole))
                 });
                 continue;
             };
@@ -71,7 +73,9 @@ impl Checker<'_> {
         }
         for key in shape.keys.iter().filter(|key| key.required && table.entry(key.name).is_none()) {
             let owner = self.owner();
-            self.found.error(place, || Said::new(format!("{owner} has no `{}`", key.name)));
+            self.found.error(place, || {
+                Said::new(format!("{owner} has no `{}`", key.name)).hint(format!("write {}", key.example()))
+            });
         }
     }
 
@@ -234,6 +238,21 @@ impl Checker<'_> {
         });
         false
     }
+}
+
+/// What to do about a key that is not known where it stands: its right name, its place, or which keys there are.
+fn unknown(wrong: &str, shape: &'static Shape, whole: &'static Shape) -> String {
+    let known = || shape.keys.iter().map(|key| key.name);
+    if let Some(hint) = did_you_mean(wrong, known()) {
+        return hint;
+    }
+    if let Some(holder) = shape.holder(wrong).or_else(|| whole.holder(wrong)) {
+        return format!("`{wrong}` belongs to {holder}");
+    }
+    if whole.key(wrong).is_some() {
+        return format!("`{wrong}` belongs to the configuration: it stands at its top");
+    }
+    keys_are(known())
 }
 
 /// Whether a value is what holds without it.

@@ -75,6 +75,18 @@ pub(crate) struct Part {
     pub(crate) whole_as_imported: Place,
 }
 
+impl Part {
+    /// Where a key is missing that no file has at its top: where the first is imported, else where its own keys begin.
+    fn top(&self) -> Place {
+        if self.whole_as_imported == self.whole { self.first_key() } else { self.whole_as_imported }
+    }
+
+    /// Where its keys begin; its whole, if it has none.
+    fn first_key(&self) -> Place {
+        self.root.entries().first().map_or(self.whole, |entry| entry.key_place)
+    }
+}
+
 /// Reads the files of a configuration that is S-CORE's. `whole`: the first, or what imports them all.
 pub(crate) fn read(
     file: File,
@@ -84,15 +96,16 @@ pub(crate) fn read(
     notes: &mut Notes,
     found: &mut Findings,
 ) -> (Plan, Places) {
+    let top = parts.first().map_or(whole, Part::top);
     match file {
         File::Today => {
             let joined = today::join(parts, notes, found);
-            check::check(&joined.root, whole, &today::CONFIGURATION, notes, found);
+            check::check(&joined.root, top, &today::CONFIGURATION, notes, found);
             today::land(&joined, whole, sources, found)
         }
         File::Seed => {
             let root = seed::join(parts, notes, found);
-            check::check(&root, whole, &seed::CONFIGURATION, notes, found);
+            check::check(&root, top, &seed::CONFIGURATION, notes, found);
             seed::land(&root, whole, sources, found)
         }
         File::Health => {

@@ -89,7 +89,61 @@ pub(super) const fn not(why: &'static str) -> Of {
 /// A key whose parts have fates of their own.
 pub(super) const PARTS: Of = Of::All(Fate::Kept, "");
 
+impl Key {
+    /// The key as it would be written, with the least that it takes: `"sgid": N`.
+    pub(super) fn example(&self) -> String {
+        format!("\"{}\": {}", self.name, self.kind.example())
+    }
+}
+
+impl Kind {
+    fn example(&self) -> String {
+        match self {
+            Kind::Text => "\"…\"".to_owned(),
+            Kind::Name => "\"NAME\"".to_owned(),
+            Kind::FullPath => "\"/PATH\"".to_owned(),
+            Kind::Flag => "true".to_owned(),
+            Kind::Whole(..) | Kind::Seconds { .. } => "N".to_owned(),
+            Kind::Exactly(only, _) => only.to_string(),
+            Kind::WholeText(..) => "\"N\"".to_owned(),
+            Kind::Word(words) | Kind::AnyCase(words) | Kind::Enum(words) => {
+                format!("\"{}\"", words.first().copied().unwrap_or_default())
+            }
+            Kind::List(_) | Kind::Some(_) => "[…]".to_owned(),
+            Kind::Object(shape) => {
+                let inner: Vec<String> = shape.keys.iter().filter(|key| key.required).map(Key::example).collect();
+                if inner.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", inner.join(", ")) }
+            }
+            Kind::Named(_) | Kind::Texts => "{}".to_owned(),
+        }
+    }
+
+    /// The shape of the objects that it holds, if it holds any.
+    fn objects(&self) -> Option<&'static Shape> {
+        match self {
+            Kind::Object(shape) | Kind::Named(shape) => Some(shape),
+            Kind::List(of) | Kind::Some(of) => of.objects(),
+            _ => None,
+        }
+    }
+}
+
 impl Shape {
+    /// What has a key of this name: a thing, or a part of one. Things come first: what else there is, as `defaults`, has what they have.
+    pub(super) fn holder(&'static self, name: &str) -> Option<String> {
+        let is_things = |key: &&Key| !matches!(key.kind, Kind::Object(_));
+        let things = self.keys.iter().filter(is_things);
+        things.chain(self.keys.iter().filter(|key| !is_things(key))).find_map(|Key { name: part, kind, .. }| {
+            let inner = kind.objects()?;
+            match inner.key(name) {
+                Some(_) if inner.what.is_empty() => Some(format!("`{part}`")),
+                Some(_) if inner.what.ends_with('`') => Some(inner.what.to_owned()),
+                Some(_) => Some(format!("a {}", inner.what)),
+                None => inner.holder(name),
+            }
+        })
+    }
+
     pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
         self.keys.iter().find(|key| key.name == name)
     }

@@ -24,7 +24,19 @@ fn unknown_keys() {
         "cwd = '/'",
         &["x.toml:3:1: unknown key `cwd` in service `x`\n  hint: that is `working_directory` here"],
     );
-    check_line("colour = 'red'", &["x.toml:3:1: unknown key `colour` in service `x`"]);
+    check_line(
+        "colour = 'red'",
+        &["x.toml:3:1: unknown key `colour` in service `x`\n  hint: docs/plan.md lists the keys that there are"],
+    );
+    check(
+        "{\"colour\": 1, \"service\": {\"x\": {\"command\": \"x\"}},\n\"target\": {\"t\": {\"colour\": 1}},\n\"handle\": {\"h\": {\"file\": \"/h\", \"colour\": 1}}}",
+        &[
+            "x.json:1:2: unknown key `colour`\n  hint: docs/plan.md lists the keys that there are",
+            "x.json:2:18: unknown key `colour` in target `t`\n  hint: the keys are `description`, `services`, `includes`, `transition_timeout`",
+            "x.json:3:12: warning: nobody uses handle `h`",
+            "x.json:3:32: unknown key `colour` in handle `h`\n  hint: the keys are `file`, `pipe`, `memory`, `listen`, `mode`, `backlog`",
+        ],
+    );
     check_line(
         "scheduling = { polcy = 'idle' }",
         &[
@@ -65,7 +77,10 @@ fn unknown_keys() {
     );
     check(
         &format!("[service.x]\ncommand = 'x'\n{} = 1", "k".repeat(100)),
-        &[&format!("x.toml:3:1: unknown key `{}…` in service `x`", "k".repeat(60))],
+        &[&format!(
+            "x.toml:3:1: unknown key `{}…` in service `x`\n  hint: docs/plan.md lists the keys that there are",
+            "k".repeat(60)
+        )],
     );
 }
 
@@ -180,8 +195,8 @@ fn names_of_services_and_handles() {
     check(
         "[service.-x]\ncommand = 'x'\n[service.'']\ncommand = 'x'",
         &[
-            "x.toml:1:10: `-x` is no name for a service: a name does not begin with `-`",
-            "x.toml:3:10: `` is no name for a service: a name needs at least one character",
+            "x.toml:1:10: `-x` is no name for a service: a name does not begin with `-`\n  hint: `_x` would be one",
+            "x.toml:3:10: `` is no name for a service: a name needs at least one character\n  hint: give it one, of letters, digits and . _ @ : + -",
         ],
     );
     check(
@@ -212,6 +227,12 @@ fn dependencies() {
         "requires = ['x']",
         &["x.toml:3:13: `requires` in service `x` names the service itself\n  hint: a service cannot wait for itself"],
     );
+    check(
+        "[service.x]\ncommand = 'x'\nrequires = [{ service = 'db', condition = 'exited:300' }]\n[service.db]\ncommand = 'x'",
+        &[
+            "x.toml:3:43: `requires` in service `x` holds the string \"exited:300\", expected \"started\", \"ready\", \"healthy\", \"completed\" or \"exited:STATUS,…\"\n  hint: a status is a number from 0 to 255: \"exited:0,3\"",
+        ],
+    );
     check_line(
         "requires = [5]",
         &["x.toml:3:13: `requires` in service `x` holds the number 5, expected names of services"],
@@ -220,17 +241,25 @@ fn dependencies() {
 
 #[test]
 fn circles() {
-    let hint = "\n  hint: none of them could ever start; take one of these out of `requires` or `after`";
+    let hint = "\n  hint: none of them could ever start; take one of these out of";
     let services = |edges: &[(&str, &str)]| -> String {
         edges.iter().map(|(name, edges)| format!("[service.{name}]\ncommand = 'x'\n{edges}\n")).collect()
     };
     check(
         &services(&[("a", "requires = ['b']"), ("b", "after = ['a']")]),
-        &[&format!("x.toml:3:13: the services wait for each other in a circle: a -> b -> a{hint}")],
+        &[&format!(
+            "x.toml:3:13: the services wait for each other in a circle: a -> b -> a{hint} `requires` or `after`"
+        )],
+    );
+    check(
+        &services(&[("a", "wants = ['b']"), ("b", "wants = ['a']")]),
+        &[&format!("x.toml:3:10: the services wait for each other in a circle: a -> b -> a{hint} `wants`")],
     );
     check(
         &services(&[("z", ""), ("c", "after = ['z', 'a']"), ("b", "requires = ['c']"), ("a", "requires = ['z', 'b']")]),
-        &[&format!("x.toml:6:15: the services wait for each other in a circle: c -> a -> b -> c{hint}")],
+        &[&format!(
+            "x.toml:6:15: the services wait for each other in a circle: c -> a -> b -> c{hint} `after` or `requires`"
+        )],
     );
     let long: Vec<(String, String)> =
         (0..20).map(|at| (format!("s{at}"), format!("after = ['s{}']", (at + 1) % 20))).collect();
@@ -238,7 +267,7 @@ fn circles() {
     check(
         &services(&long),
         &[&format!(
-            "x.toml:3:10: the services wait for each other in a circle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> … (10 more) … -> s16 -> s17 -> s18 -> s19 -> s0{hint}"
+            "x.toml:3:10: the services wait for each other in a circle: s0 -> s1 -> s2 -> s3 -> s4 -> s5 -> … (10 more) … -> s16 -> s17 -> s18 -> s19 -> s0{hint} `after`"
         )],
     );
 }
@@ -246,6 +275,7 @@ fn circles() {
 #[test]
 fn durations() {
     let looks = "expected a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"";
+    let below = "\n  hint: no time is below 0; what has no end is \"forever\"";
     check_line(
         "restart_delay = 5",
         &[&format!(
@@ -270,7 +300,15 @@ fn durations() {
     );
     check_line(
         "give_up_within = -1",
-        &[&format!("x.toml:3:18: `give_up_within` in service `x` is the number -1, {looks}")],
+        &[&format!("x.toml:3:18: `give_up_within` in service `x` is the number -1, {looks}{below}")],
+    );
+    check_line(
+        "stuck_after = '-5s'",
+        &[&format!("x.toml:3:15: `stuck_after` in service `x` is the string \"-5s\", {looks}{below}")],
+    );
+    check_line(
+        "stuck_after = -1.5",
+        &[&format!("x.toml:3:15: `stuck_after` in service `x` is the number -1.5, {looks}{below}")],
     );
     check_line(
         "ready = { alive_for = 2 }",
@@ -645,9 +683,9 @@ fn numbers_and_words() {
         "limits = { nofil = 5, nofile = { soft = 5, hard = 1 }, core = -1, cpu = { soft = 1 } }",
         &[
             "x.toml:3:12: unknown limit `nofil` in service `x`\n  hint: did you mean `nofile`?",
-            "x.toml:3:32: `limits` in service `x` has a soft `nofile` above the hard one",
+            "x.toml:3:32: `limits` in service `x` has a soft `nofile` above the hard one\n  hint: the soft one holds, and a process can raise it up to the hard one",
             "x.toml:3:63: `limits` in service `x` holds the number -1, expected a number from 0, or \"unlimited\"",
-            "x.toml:3:73: `limits` in service `x` gives only one of soft and hard for `cpu`",
+            "x.toml:3:73: `limits` in service `x` gives only one of soft and hard for `cpu`\n  hint: give both; a number alone is both: cpu = N",
         ],
     );
     check_line(
@@ -666,6 +704,12 @@ fn numbers_and_words() {
         &[
             "x.toml:3:17: `capabilities` in service `x`: `net_admi` is not a capability\n  hint: did you mean `net_admin`?",
             "x.toml:3:29: `capabilities` in service `x` holds the number 5, expected names like \"net_admin\"",
+        ],
+    );
+    check_line(
+        "capabilities = ['fly']",
+        &[
+            "x.toml:3:17: `capabilities` in service `x`: `fly` is not a capability\n  hint: capabilities(7) lists them; CAP_NET_ADMIN is \"net_admin\" here",
         ],
     );
     check_line(
@@ -777,6 +821,22 @@ fn a_time_that_nobody_lives_to_see_is_warned_of() {
     check(&plan("3651d"), &[words]);
     check(&plan("3650d"), &[]);
     check(&plan("forever"), &[]);
+}
+
+#[test]
+fn a_time_in_which_nothing_starts_is_warned_of() {
+    let hint = "in which nothing starts\n  hint: a millisecond is \"1ms\", a second \"1s\"";
+    for time in ["1ns", "1us", "999us"] {
+        check_line(
+            &format!("start_timeout = '{time}'"),
+            &[&format!("x.toml:3:17: warning: `start_timeout` in service `x` is {time}, {hint}")],
+        );
+    }
+    check_line("start_timeout = '1ms'", &[]);
+    check(
+        "[service.x]\ncommand = 'x'\n[target.t]\nservices = ['x']\ntransition_timeout = '5us'",
+        &[&format!("x.toml:5:22: warning: `transition_timeout` in target `t` is 5us, {hint}")],
+    );
 }
 
 #[test]

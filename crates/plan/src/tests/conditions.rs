@@ -478,6 +478,16 @@ fn what_happens_then() {
             "43: `on_failure` in condition `x:path` names `lmp`, and there is no such service\n  hint: did you mean `lamp`?",
         ),
         (
+            "{ path = '/x', on_failure = 'start nope' }",
+            "43: `on_failure` in condition `x:path` names `nope`, and there is no such service\n  \
+             hint: add [service.nope], or name another service",
+        ),
+        (
+            "{ path = '/x', on_failure = 'start no pe' }",
+            "43: `on_failure` in condition `x:path` names `no pe`, and there is no such service\n  \
+             hint: it is no name for one: a name holds only letters, digits and . _ @ : + -, not byte 0x20",
+        ),
+        (
             "{ path = '/x', on_success = 'start x' }",
             "43: `on_success` in condition `x:path` names the service itself\n  hint: it starts by itself when its conditions have come true",
         ),
@@ -535,7 +545,7 @@ fn where_conditions_cannot_be() {
         "[service.x]\ncommand = 'x'\nconditions = [{ path = '/x' }]\nrequires = ['y']\n[service.y]\ncommand = 'y'\nrequires = ['x:path']\n",
         &[
             "x.toml:4:13: the services wait for each other in a circle: x:path -> y -> x:path\n  hint: none of them could ever \
-             start; take one of these out of `requires` or `after`",
+             start; take one of these out of `requires`",
         ],
     );
 }

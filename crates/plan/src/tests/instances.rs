@@ -136,10 +136,10 @@ fn what_is_wrong_with_templates_is_told() {
         &[
             "x.toml:2:20: `command` in service `camera@left` has `%H`, which stands for nothing, expected %i (the instance), %n \
              (its whole name) or %% (a percent sign)\n  hint: write `%%H` for the characters themselves",
-            "x.toml:3:31: `instances` in service `camera@` lists `left` twice\n  x.toml:3:14: first here",
-            "x.toml:3:39: `instances` in service `camera@` has ``, which is no instance: it is empty",
+            "x.toml:3:31: `instances` in service `camera@` lists `left` twice\n  x.toml:3:14: first here\n  hint: take one of them out",
+            "x.toml:3:39: `instances` in service `camera@` has ``, which is no instance: it is empty\n  hint: leave it out",
             "x.toml:3:43: `instances` in service `camera@` has `a b`, which is no instance: a name holds only letters, digits \
-             and . _ @ : + -, not byte 0x20",
+             and . _ @ : + -, not byte 0x20\n  hint: `a_b` would be one",
             "x.toml:3:50: `instances` in service `camera@` holds the number 3, expected strings only\n  hint: write \"3\"",
             "x.toml:4:8: `nice` in service `camera@left` is the string \"x\", expected an integer from -20 to 19",
         ],

@@ -116,7 +116,7 @@ fn nesting_is_bounded() {
     // As deep as may be: only the key itself is complained of.
     let text =
         format!("{{\"a\":{}{}, \"service\": {{\"x\": {{\"command\": \"x\"}}}}}}", "[".repeat(63), "]".repeat(63));
-    check(&text, &["x.json:1:2: unknown key `a`"]);
+    check(&text, &["x.json:1:2: unknown key `a`\n  hint: docs/plan.md lists the keys that there are"]);
 }
 
 #[test]
@@ -131,7 +131,10 @@ fn fifty_complaints_are_enough() {
     let reading = reading(&format!("[service.x]\ncommand = 'x'\n{}", keys.concat()));
     let said = said(&reading);
     assert_eq!(said.len(), 51);
-    assert_eq!(said[0], "x.toml:3:1: unknown key `k0` in service `x`");
+    assert_eq!(
+        said[0],
+        "x.toml:3:1: unknown key `k0` in service `x`\n  hint: docs/plan.md lists the keys that there are"
+    );
     assert_eq!(said[50], "x.toml:53:1: and 950 more");
     assert!(reading.complaints.iter().all(|complaint| complaint.severity == Severity::Error));
 }

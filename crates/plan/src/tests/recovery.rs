@@ -20,10 +20,19 @@ fn who_is_in_a_set() {
         "[recovery.s]",
         &["x.toml:9:11: recovery set `s` has no services\n  hint: write services = [\"NAME\", …]"],
     );
-    check_two("[recovery.s]\nservices = []", &["x.toml:10:12: recovery set `s` lists no services"]);
+    check_two(
+        "[recovery.s]\nservices = []",
+        &["x.toml:10:12: recovery set `s` lists no services\n  hint: write services = [\"NAME\", …]"],
+    );
     check_two(
         "[recovery.s]\nservices = ['a', 'bb']",
         &["x.toml:10:18: recovery set `s` lists `bb`, and there is no such service\n  hint: did you mean `b`?"],
+    );
+    check_two(
+        "[recovery.s]\nservices = ['a', 'nope']",
+        &[
+            "x.toml:10:18: recovery set `s` lists `nope`, and there is no such service\n  hint: add [service.nope], or take the name out",
+        ],
     );
     check_two(
         "[recovery.s]\nservices = ['a']\n[recovery.t]\nservices = ['b', 'a']",
@@ -54,7 +63,7 @@ fn who_is_in_a_set() {
         "[recovery.s]\nservices = ['a']\ngive_up_after = -1\ngive_up_within = '-3s'",
         &[
             "x.toml:11:17: `give_up_after` in recovery set `s` is the number -1, expected an integer from 0 to 4294967295",
-            "x.toml:12:18: `give_up_within` in recovery set `s` is the string \"-3s\", expected a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"",
+            "x.toml:12:18: `give_up_within` in recovery set `s` is the string \"-3s\", expected a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"\n  hint: no time is below 0; what has no end is \"forever\"",
         ],
     );
     check(
@@ -139,6 +148,18 @@ fn where_a_step_leads() {
             "x.toml:11:21: recovery set `s` switches to `rest`, and there is no such target\n  hint: write switch = \"g/rest\"",
         ],
     );
+    check_two(
+        &in_a("switch = 'nowhere'"),
+        &[
+            "x.toml:11:21: recovery set `s` switches to `nowhere`, and there is no such target\n  hint: the targets are `Off`, `drive`, `safe`, `g/Off`, `g/rest`",
+        ],
+    );
+    check_two(
+        "recovery = [{ switch = 'nowhere' }]\ngive_up_after = 3",
+        &[
+            "x.toml:9:24: `recovery` of service `c` switches to `nowhere`, and there is no such target\n  hint: the plan has no targets: one is [target.NAME]",
+        ],
+    );
     check_two(&in_a("switch = 'g/rest'"), &[]);
     check_two(&in_a("switch = 'Off'"), &[]);
     check_two(
@@ -150,6 +171,12 @@ fn where_a_step_leads() {
     check_two(
         &in_a("start = 'cc'"),
         &["x.toml:11:20: recovery set `s` starts `cc`, and there is no such service\n  hint: did you mean `c`?"],
+    );
+    check_two(
+        &in_a("start = 'nope'"),
+        &[
+            "x.toml:11:20: recovery set `s` starts `nope`, and there is no such service\n  hint: add [service.nope], or name another service",
+        ],
     );
     check_two(
         &in_a("start = 'a'"),

@@ -362,11 +362,22 @@ impl<'t> Line<'t> {
         let word = self.next("a service of the plan")?;
         let Some(service) = self.image.find(word) else {
             let names: Vec<&str> = self.image.services().map(|it| it.name()).collect();
-            let near = (self.near)(word, &names).map(|near| format!("did you mean `{near}`?"));
+            let hint = self.near_or_all(word, &names);
             let flaw = self.back().flaw(format!("the plan has no service `{word}`"), "a service of the plan");
-            return Err(Flaw { hint: near, ..flaw });
+            return Err(Flaw { hint, ..flaw });
         };
         Ok(service)
+    }
+
+    /// Which of some names was meant by a word, or which there are; of many the first.
+    fn near_or_all(&self, word: &str, names: &[&str]) -> Option<String> {
+        const SHOWN_MAX: usize = 8;
+        if let Some(near) = (self.near)(word, names) {
+            return Some(format!("did you mean `{near}`?"));
+        }
+        let more = if names.len() > SHOWN_MAX { ", …" } else { "" };
+        let shown = names.get(..SHOWN_MAX).unwrap_or(names).join(", ");
+        (!names.is_empty()).then(|| format!("there are: {shown}{more}"))
     }
 
     fn target(&mut self) -> Result<(u32, u32), Flaw> {
@@ -385,11 +396,8 @@ impl<'t> Line<'t> {
         let view = self.image.group(at);
         let Some(number) = view.find_target(target) else {
             let names: Vec<&str> = (0..view.target_count()).map(|at| view.target(at).name()).collect();
-            let hint = match (self.near)(target, &names) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("there are: {}", names.join(", ")),
-            };
-            return Err(self.back().flaw(format!("there is no target `{word}`"), expected).hint(hint));
+            let hint = self.near_or_all(target, &names);
+            return Err(Flaw { hint, ..self.back().flaw(format!("there is no target `{word}`"), expected) });
         };
         Ok((at, number))
     }

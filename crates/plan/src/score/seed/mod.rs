@@ -21,7 +21,7 @@ use super::landing::{Landed, Landing, Names, cpus, items, memory_max, origin, sc
 use super::{Notes, Part, without_prefix};
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::Edge;
-use crate::near::did_you_mean;
+use crate::near::{did_you_mean, near_or_there_are};
 use crate::places::Places;
 use crate::sources::{Place, Sources};
 use crate::tree::{self, Entry, Node, RENAME_ONE, Table, Value};
@@ -32,11 +32,19 @@ const STARTUP: &str = "Startup";
 /// The state after a failure, where the group does not say.
 const RECOVERY: &str = "Recovery";
 
+/// The key of dependencies.
+const DEPENDENCY: &str = "executionDependency";
+/// What to do about a dependency on nobody.
+const TAKE_OUT: &str = "take it out of `executionDependency`";
+/// What to do about a state that is none.
+const DECLARE: &str = "declare it in `modeDeclaration`, also when nothing runs in it";
+
 /// Makes one table of the files: the process groups and processes of all. Each says itself which version it is.
 pub(super) fn join(parts: Vec<Part>, notes: &mut Notes, found: &mut Findings) -> Table {
     let mut parts = parts.into_iter();
     let mut all = parts.next().map_or_else(Table::default, |part| without_prefix(&part.root, found));
     for part in parts {
+        let first_key = part.first_key();
         let (mut own, mut shared) = (Table::default(), Table::default());
         for entry in without_prefix(&part.root, found).into_entries() {
             let known = all.entry_mut(&entry.key).map(|known| &mut known.node.value);
@@ -50,7 +58,7 @@ pub(super) fn join(parts: Vec<Part>, notes: &mut Notes, found: &mut Findings) ->
                 }
             }
         }
-        check::check(&own, part.whole, &FURTHER, notes, found);
+        check::check(&own, first_key, &FURTHER, notes, found);
         tree::join(&mut all, shared, &mut Vec::new(), |_| false, found);
     }
     all
@@ -213,7 +221,7 @@ impl Groups {
             ));
             match did_you_mean(state, known) {
                 Some(hint) => said.hint(hint),
-                None => said.hint("declare it in `modeDeclaration`, also when nothing runs in it"),
+                None => said.hint(DECLARE),
             }
         });
     }
@@ -314,8 +322,14 @@ impl Instance<'_> {
             let Some((full, place)) = text(state, "stateName").filter(|(text, _)| !text.is_empty()) else { continue };
             let Some((group, number)) = groups.states.get(full).copied() else {
                 found.error(place, || {
+                    let known = groups.states.keys().map(String::as_str);
+                    let bare = |known: &&str| known.rsplit_once('/').is_some_and(|(_, state)| state == full);
+                    let hint = match known.clone().find(bare) {
+                        Some(known) => Some(format!("write `{}`: a state is named with its group", quoted(known))),
+                        None => near_or_there_are(full, "states", known),
+                    };
                     Said::new(format!("process `{process}` is to run in `{}`, which is no state", quoted(full)))
-                        .hint_if(did_you_mean(full, groups.states.keys().map(String::as_str)))
+                        .hint(hint.unwrap_or_else(|| DECLARE.to_owned()))
                 });
                 continue;
             };
@@ -328,6 +342,7 @@ impl Instance<'_> {
                         quoted(machine),
                         quoted(full)
                     ))
+                    .hint("leave `stateMachine_name` out: the state names its group")
                 });
             }
             match first {
@@ -382,10 +397,13 @@ fn service(
     let reports = enum_of(process.table.get("executable_reportingBehavior"), &REPORTS) == 0;
     let milliseconds = |key: &str| number_in(config, key).and_then(|number| u64::try_from(number).ok());
     let enter = milliseconds("enterTimeoutValue");
-    if reports && enter.unwrap_or(0) == 0 {
+    // What is no time at all has been complained of.
+    // Of what is no number of milliseconds nothing more is said.
+    if reports && config.get("enterTimeoutValue").is_none_or(|node| matches!(node.value, Value::Whole(0))) {
         found.error(config.get("enterTimeoutValue").map_or(instance.place, |node| node.place), || {
             Said::new(format!("{owner} is to report at once: its `enterTimeoutValue` is 0 or not there"))
                 .expected("milliseconds in which it can have reported that it is running")
+                .hint("write \"enterTimeoutValue\": 1000")
         });
     }
     let exit = milliseconds("exitTimeoutValue");
@@ -491,7 +509,7 @@ impl Graph<'_> {
     ) {
         let target_words = quoted(target);
         if target == instance.process.name {
-            return found.error(place, || Said::new(format!("{owner} depends on itself")));
+            return found.error(place, || Said::new(format!("{owner} depends on itself")).hint(TAKE_OUT));
         }
         let Some(numbers) = self.by_process.get(target) else {
             let bare = target.trim_start_matches('/');
@@ -500,7 +518,9 @@ impl Graph<'_> {
                 if self.by_process.contains_key(bare) {
                     said.hint(format!("`{}` is one: an identifier has no slash before it", quoted(bare)))
                 } else {
-                    said.hint_if(did_you_mean(target, self.by_process.keys().copied()))
+                    let known = self.by_process.keys().copied().filter(|known| *known != instance.process.name);
+                    let near = near_or_there_are(target, "other processes", known);
+                    said.hint(near.unwrap_or_else(|| format!("add it to `Process`, or {TAKE_OUT}")))
                 }
             });
         };
@@ -547,7 +567,7 @@ impl Graph<'_> {
                 });
                 for (_, name) in several {
                     needs.after.push((*name).clone());
-                    needs.edges.push(Edge { to: (*name).clone(), place });
+                    needs.edges.push(Edge { to: (*name).clone(), place, key: DEPENDENCY });
                 }
                 return;
             }
@@ -579,7 +599,7 @@ impl Graph<'_> {
             (false, false) => Condition::Ready,
         };
         needs.requires.push(Need { service: name.clone(), condition, when_down: WhenDown::Keep });
-        needs.edges.push(Edge { to: name.clone(), place });
+        needs.edges.push(Edge { to: name.clone(), place, key: DEPENDENCY });
     }
 
     /// What a state is called.

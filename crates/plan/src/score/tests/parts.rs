@@ -84,23 +84,26 @@ fn what_several_files_cannot_be_is_told_with_its_place() {
     check(
         &[ALL, MACHINE, ("nav.json", &NAV.1.replace("\"schema_version\": 1,", "\"initial_run_target\": \"Map\","))],
         &[
-            "nav.json: the configuration has no `schema_version`",
+            "nav.json:1:3: the configuration has no `schema_version`\n  hint: write \"schema_version\": 1",
             "nav.json:1:3: `initial_run_target` is given twice\n  machine.json:1:24: first here\n  hint: take one of them out",
         ],
     );
     check(
         &[ALL, ("machine.json", NAV.1), ("nav.json", "{ \"schema_version\": 1 }")],
         &[
-            "all.toml: the configuration has no `initial_run_target`",
-            "all.toml: the configuration has no `fallback_run_target`",
-            "machine.json:3:101: component `planner` depends on `camera`, which is no component",
+            "all.toml:1:12: the configuration has no `initial_run_target`\n  hint: write \"initial_run_target\": \"NAME\"",
+            "all.toml:1:12: the configuration has no `fallback_run_target`\n  \
+             hint: write \"fallback_run_target\": { \"depends_on\": […] }",
+            "machine.json:3:101: component `planner` depends on `camera`, which is no component\n  \
+             hint: the other components are `map`",
         ],
     );
     check(
         &[ALL, MACHINE, ("nav.json", "{ \"versionMajor\": 7, \"Process\": [] }")],
         &[
             "all.toml:1:28: `nav.json` is of another format of S-CORE's, expected files of one format\n  all.toml:1:12: than this one",
-            "machine.json:5:58: run target `Drive` depends on `planner`, which is no component or run target",
+            "machine.json:5:58: run target `Drive` depends on `planner`, which is no component or run target\n  \
+             hint: the other components and run targets are `camera`",
         ],
     );
     check(

@@ -157,7 +157,8 @@ fn times_are_milliseconds() {
     assert_eq!(
         with("\"enterTimeoutValue\": 0, \"exitTimeoutValue\": 0"),
         "c.json:2:83: process `a` is to report at once: its `enterTimeoutValue` is 0 or not there, \
-         expected milliseconds in which it can have reported that it is running"
+         expected milliseconds in which it can have reported that it is running\n  \
+         hint: write \"enterTimeoutValue\": 1000"
     );
     assert!(with("\"exitTimeoutValue\": 1").contains("c.json:2:17: process `a` is to report at once"));
     assert_eq!(
@@ -167,7 +168,9 @@ fn times_are_milliseconds() {
     );
     for value in ["-1", "1.5", "4294967296", "\"1000\""] {
         let said = with(&format!("\"enterTimeoutValue\": {value}, \"exitTimeoutValue\": 1"));
-        assert!(said.contains("expected an integer from 0 to 4294967295"), "{said}");
+        assert!(said.ends_with("expected an integer from 0 to 4294967295"), "{said}");
+        // Which time it would be nobody knows.
+        assert_eq!(said.matches("enterTimeoutValue").count(), 1, "{said}");
     }
     // A native process has nothing to report; 0 is to be killed at once.
     let native = process("a", "\"executable_reportingBehavior\": 1", &format!("\"exitTimeoutValue\": 0, {IN_STARTUP}"));
@@ -260,7 +263,19 @@ fn dependencies() {
         "process `a` depends on `/b`, which is no process\n  hint: `b` is one: an identifier has no slash before it",
     );
     complains(&[usual("a", "", &dependency("bee", "Running")), usual("been", "", "")], "hint: did you mean `been`?");
-    complains(&[usual("a", "", &dependency("a", "Running"))], "process `a` depends on itself");
+    complains(
+        &[usual("a", "", &dependency("lidar", "Running")), usual("b", "", ""), usual("c", "", "")],
+        "process `a` depends on `lidar`, which is no process\n  hint: the other processes are `b`, `c`",
+    );
+    complains(
+        &[usual("a", "", &dependency("lidar", "Running"))],
+        "process `a` depends on `lidar`, which is no process\n  \
+         hint: add it to `Process`, or take it out of `executionDependency`",
+    );
+    complains(
+        &[usual("a", "", &dependency("a", "Running"))],
+        "process `a` depends on itself\n  hint: take it out of `executionDependency`",
+    );
     complains(
         &[usual("a", "", &dependency("b", "Terminated")), b()],
         "process `a` waits for the end of `b`, which is not to end by itself",
@@ -273,7 +288,8 @@ fn dependencies() {
     );
     complains(
         &[usual("a", "", &dependency("b", "Running")), usual("b", "", &dependency("a", "Running"))],
-        "the processes depend on each other in a circle: a -> b -> a",
+        "the processes depend on each other in a circle: a -> b -> a\n  \
+         hint: none of them could ever start; take one of these out of `executionDependency`",
     );
     let twice = "\"executionDependency\": [{ \"stateName\": \"Running\", \"targetProcess_identifier\": \"b\" }, \
                  { \"stateName\": \"Terminated\", \"targetProcess_identifier\": \"b\" }]";
@@ -352,7 +368,22 @@ fn states() {
     );
     complains(
         &[with("{ \"stateName\": \"MainPG/Drive\", \"stateMachine_name\": \"Other\" }")],
-        "`stateMachine_name` is `Other`, and `MainPG/Drive` is no state of it",
+        "`stateMachine_name` is `Other`, and `MainPG/Drive` is no state of it\n  \
+         hint: leave `stateMachine_name` out: the state names its group",
+    );
+    complains(
+        &[with("{ \"stateName\": \"Cameras/Standby\" }")],
+        "process `a` is to run in `Cameras/Standby`, which is no state\n  hint: the states are `MainPG/Drive`, `MainPG/Off`, \
+         `MainPG/Recovery`, `MainPG/Startup`, `Other/Off`, `Other/On`",
+    );
+    complains(
+        &[with("{ \"stateName\": \"Drive\" }")],
+        "process `a` is to run in `Drive`, which is no state\n  hint: write `MainPG/Drive`: a state is named with its group",
+    );
+    check(
+        &format!("{{ \"versionMajor\": 7, \"ModeGroup\": [], \"Process\": [\n{}] }}", usual("a", "", "")),
+        &["c.json:2:162: process `a` is to run in `MainPG/Startup`, which is no state\n  \
+           hint: declare it in `modeDeclaration`, also when nothing runs in it"],
     );
     complains(
         &[with("{ \"stateName\": \"MainPG/Drive\" }, { \"stateName\": \"Other/On\" }")],
@@ -477,10 +508,27 @@ fn what_has_no_effect_is_told() {
 
 #[test]
 fn unknown_keys_are_refused_everywhere() {
-    complains(&[usual("a", "\"umask\": 1", "")], "unknown key `umask` in process `a`");
+    complains(
+        &[usual("a", "\"umask\": 1", "")],
+        "unknown key `umask` in process `a`\n  hint: the keys are `identifier`, `path`, `uid`, `gid`, `sgids`, \
+         `numberOfRestartAttempts`, `executable_reportingBehavior`, `functionClusterAffiliation`, `coremask`, \
+         `securityPolicyDetails`, `startupConfig`",
+    );
     complains(&[usual("a", "", "\"enterTimeout\": 1")], "unknown key `enterTimeout` in `startupConfig` of process `a`");
-    complains(&[usual("a", "\"sgids\": [{ \"gid\": 1 }]", "")], "unknown key `gid` in `sgids` of process `a`");
-    complains(&["{}".to_owned()], "an unnamed process has no `identifier`");
+    complains(
+        &[usual("a", "\"sgids\": [{ \"gid\": 1 }]", "")],
+        "unknown key `gid` in `sgids` of process `a`\n  hint: did you mean `sgid`?",
+    );
+    complains(
+        &[usual("a", "", "\"uid\": 1")],
+        "unknown key `uid` in `startupConfig` of process `a`\n  hint: `uid` belongs to a process",
+    );
+    complains(
+        &[usual("a", "\"memoryUsage\": 1", "")],
+        "unknown key `memoryUsage` in process `a`\n  hint: `memoryUsage` belongs to `startupConfig`",
+    );
+    complains(&["{}".to_owned()], "an unnamed process has no `identifier`\n  hint: write \"identifier\": \"NAME\"");
+    complains(&["{}".to_owned()], "an unnamed process has no `startupConfig`\n  hint: write \"startupConfig\": […]");
     complains(
         &[usual("a", "", "").replace("/opt/a/a", "a")],
         "`path` of process `a` is the string \"a\", expected a full path",

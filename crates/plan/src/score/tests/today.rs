@@ -354,7 +354,8 @@ fn run_targets() {
 fn the_generators_own_checks() {
     check(
         "{ \"schema_version\": 1, \"initial_run_target\": \"Off\" }",
-        &["c.json: the configuration has no `fallback_run_target`"],
+        &["c.json:1:3: the configuration has no `fallback_run_target`\n  \
+           hint: write \"fallback_run_target\": { \"depends_on\": […] }"],
     );
     check(
         "{ \"schema_version\": 2, \"initial_run_target\": \"Off\", \"fallback_run_target\": { \"depends_on\": [] } }",
@@ -365,7 +366,8 @@ fn the_generators_own_checks() {
         &[
             "c.json:3:18: `fallback_run_target` is a reserved name\n  \
              hint: the fallback stands at the top of the file, and nothing else is called like it",
-            "c.json:3:45: `a` is both a component and a run target\n  c.json:2:17: the component",
+            "c.json:3:45: `a` is both a component and a run target\n  c.json:2:17: the component\n  \
+             hint: give one of them another name, or take one out",
         ],
     );
     check(
@@ -380,8 +382,10 @@ fn the_generators_own_checks() {
     check(
         &around("\"run_targets\": { \"x\": { \"recovery_action\": { \"restart\": {} } } }"),
         &[
-            "c.json:3:44: `recovery_action` of run target `x` has no `switch_run_target`",
-            "c.json:3:46: unknown key `restart` in `recovery_action` of run target `x`",
+            "c.json:3:44: `recovery_action` of run target `x` has no `switch_run_target`\n  \
+             hint: write \"switch_run_target\": {}",
+            "c.json:3:46: unknown key `restart` in `recovery_action` of run target `x`\n  \
+             hint: `restart` belongs to `ready_recovery_action`",
         ],
     );
     check(
@@ -395,7 +399,7 @@ fn the_generators_own_checks() {
     check(
         &file(&[binary("a", "\"b\""), binary("b", "\"a\"")].join(",\n")),
         &["c.json:2:85: the components depend on each other in a circle: a -> b -> a\n  \
-           hint: none of them could ever start; take one of these out"],
+           hint: none of them could ever start; take one of these out of `depends_on`"],
     );
     // A diamond is none.
     let diamond = [binary("a", "\"b\", \"c\""), binary("b", "\"d\""), binary("c", "\"d\""), binary("d", "")];
@@ -404,10 +408,25 @@ fn the_generators_own_checks() {
         &file(&[binary("a", "\"camra\", \"a\", \"fallback_run_target\""), binary("camera", "")].join(",\n")),
         &[
             "c.json:2:85: component `a` depends on `camra`, which is no component\n  hint: did you mean `camera`?",
-            "c.json:2:94: component `a` depends on itself",
+            "c.json:2:94: component `a` depends on itself\n  hint: take it out of `depends_on`",
             "c.json:2:99: component `a` depends on `fallback_run_target`, which is no component\n  \
              hint: it is a run target, and components depend on components only",
         ],
+    );
+    check(
+        &file(&[binary("a", "\"lidar\""), binary("camera", ""), binary("map", "")].join(",\n")),
+        &["c.json:2:85: component `a` depends on `lidar`, which is no component\n  \
+           hint: the other components are `camera`, `map`"],
+    );
+    check(
+        &file(&binary("a", "\"aa\"")),
+        &["c.json:2:85: component `a` depends on `aa`, which is no component\n  \
+           hint: add it to `components`, or take it out of `depends_on`"],
+    );
+    check(
+        &around("\"run_targets\": { \"x\": { \"depends_on\": [\"lidar\"] }, \"y\": {} }"),
+        &["c.json:3:40: run target `x` depends on `lidar`, which is no component or run target\n  \
+           hint: the other components and run targets are `a`, `b`, `y`"],
     );
 }
 
@@ -425,6 +444,11 @@ fn where_it_begins_is_a_run_target() {
     check(
         &text("Statup"),
         &["c.json:1:46: `initial_run_target` is `Statup`, which is no run target\n  hint: did you mean `Startup`?"],
+    );
+    check(
+        &text("Drive"),
+        &["c.json:1:46: `initial_run_target` is `Drive`, which is no run target\n  \
+           hint: the run targets are `Off`, `Startup`, `fallback_run_target`"],
     );
 }
 
@@ -461,22 +485,42 @@ fn unknown_keys_are_refused_everywhere() {
             around("\"compnents\": {}"),
             "unknown key `compnents` in the configuration\n  hint: did you mean `components`?",
         ),
-        (around("\"defaults\": { \"sandbox\": {} }"), "unknown key `sandbox` in `defaults`"),
+        (
+            around("\"defaults\": { \"sandbox\": {} }"),
+            "unknown key `sandbox` in `defaults`\n  hint: `sandbox` belongs to `deployment_config`",
+        ),
         (
             around("\"defaults\": { \"deployment_config\": { \"uid\": 1 } }"),
-            "unknown key `uid` in `deployment_config` of `defaults`",
+            "unknown key `uid` in `deployment_config` of `defaults`\n  hint: `uid` belongs to `sandbox`",
         ),
-        (around("\"run_targets\": { \"x\": { \"services\": [] } }"), "unknown key `services` in run target `x`"),
+        (
+            around("\"run_targets\": { \"x\": { \"services\": [] } }"),
+            "unknown key `services` in run target `x`\n  \
+             hint: the keys are `description`, `depends_on`, `transition_timeout`, `recovery_action`",
+        ),
+        (
+            around("\"run_targets\": { \"x\": { \"schema_version\": 1 } }"),
+            "unknown key `schema_version` in run target `x`\n  \
+             hint: `schema_version` belongs to the configuration: it stands at its top",
+        ),
+        (
+            around("\"transition_timeout\": 1"),
+            "unknown key `transition_timeout` in the configuration\n  hint: `transition_timeout` belongs to a run target",
+        ),
         (
             around("\"alive_supervision\": { \"cycle\": 1 }"),
-            "unknown key `cycle` in `alive_supervision` of the configuration",
+            "unknown key `cycle` in `alive_supervision` of the configuration\n  hint: the only key is `evaluation_cycle`",
         ),
         (
             with("\"binary_name\": \"a\", \"type\": 1", ""),
-            "unknown key `type` in `component_properties` of component `a`",
+            "unknown key `type` in `component_properties` of component `a`\n  hint: the keys are `binary_name`, \
+             `application_profile`, `depends_on`, `process_arguments`, `ready_condition`",
         ),
         (with("\"binary_name\": \"a\"", "\"shutdown_time\": 1"), "hint: did you mean `shutdown_timeout`?"),
-        (file("\"a\": { \"binary_name\": \"a\" }"), "unknown key `binary_name` in component `a`"),
+        (
+            file("\"a\": { \"binary_name\": \"a\" }"),
+            "unknown key `binary_name` in component `a`\n  hint: `binary_name` belongs to `component_properties`",
+        ),
         (file("\"a\": 5"), "component `a` is the number 5, expected an object"),
         (around("\"run_targets\": []"), "`run_targets` of the configuration is an array, expected an object"),
     ] {

@@ -26,14 +26,19 @@ use crate::circle::{self, Waiting};
 use crate::complaint::{Findings, Said, quoted};
 use crate::conditions::probe;
 use crate::keys::{self as keys_of_plan, Edge};
-use crate::near::did_you_mean;
+use crate::near::near_or_there_are;
 use crate::places::Places;
 use crate::sources::{FileId, Place, Sources};
 use crate::targets::warn_of_fallback;
-use crate::tree::{self, Entry, Node, TAKE_ONE_OUT, Table, Value};
+use crate::tree::{self, Entry, Node, RENAME_ONE, TAKE_ONE_OUT, Table, Value};
 
 /// What is not merged but replaced.
 const REPLACED: [&str; 3] = ["ready_recovery_action", "recovery_action", "ready_condition"];
+
+/// The key of dependencies.
+const DEPENDS_ON: &str = "depends_on";
+/// What to do about a name that is none.
+const TAKE_OUT: &str = "take it out of `depends_on`";
 
 /// The standard defaults.
 const READY_TIMEOUT: Span = Span::from_millis(500);
@@ -67,11 +72,12 @@ pub(super) fn join(parts: Vec<Part>, notes: &mut Notes, found: &mut Findings) ->
             continue;
         }
         let (mut own, mut shared) = (Table::default(), Table::default());
+        let first_key = part.first_key();
         for entry in part.root.into_entries() {
             let table = if FURTHER.key(&entry.key).is_some() { &mut own } else { &mut shared };
             table.replace(entry);
         }
-        check::check(&own, part.whole, &FURTHER, notes, found);
+        check::check(&own, first_key, &FURTHER, notes, found);
         let is_joined = |way: &[&str]| matches!(way, ["components" | "run_targets"]);
         tree::join(&mut joined.root, shared, &mut Vec::new(), is_joined, found);
     }
@@ -211,7 +217,7 @@ impl<'t> File<'t> {
         let probe = probe(&condition, origin(place, self.sources), &of.service, &keys_of_plan::Names::default());
         let condition = if self.brief.contains(entry.key.as_str()) { Condition::Started } else { Condition::Ready };
         let need = Need { service: of.service.name.clone(), condition, when_down: WhenDown::Keep };
-        let edges = vec![Edge { to: need.service.clone(), place }];
+        let edges = vec![Edge { to: need.service.clone(), place, key: "ready_condition" }];
         let service = Service { requires: vec![need], start_retries: Some(0), ..probe };
         Some(Landed { service, place, keys: BTreeMap::new(), edges })
     }
@@ -230,6 +236,7 @@ impl<'t> File<'t> {
                 found.error(target.key_place, || {
                     Said::new(format!("`{name}` is both a component and a run target"))
                         .also(entry.key_place, "the component")
+                        .hint(RENAME_ONE)
                 });
             }
         }
@@ -376,7 +383,7 @@ impl<'t> File<'t> {
         for node in items(properties, &["depends_on"]) {
             let Some(name) = node.as_text() else { continue };
             if name == own {
-                found.error(node.place, || Said::new(format!("{owner} depends on itself")));
+                found.error(node.place, || Said::new(format!("{owner} depends on itself")).hint(TAKE_OUT));
             } else if let Some(first) = seen.insert(name, node.place) {
                 found.warning(node.place, || {
                     Said::new(format!("{owner} depends on `{}` twice", quoted(name)))
@@ -388,20 +395,21 @@ impl<'t> File<'t> {
                 // Who has done its work is as good a ground as who is at it.
                 let condition = if self.brief.contains(name) { Condition::Started } else { Condition::Ready };
                 needs.push(Need { service: to.clone(), condition, when_down: WhenDown::Keep });
-                edges.push(Edge { to: to.clone(), place: node.place });
+                edges.push(Edge { to: to.clone(), place: node.place, key: DEPENDS_ON });
                 if let Some(probe) = self.probes.get(name) {
                     needs.push(probe.as_str().into());
-                    edges.push(Edge { to: probe.clone(), place: node.place });
+                    edges.push(Edge { to: probe.clone(), place: node.place, key: DEPENDS_ON });
                 }
             } else {
                 let is_target = self.run_targets.entry(name).is_some() || name == FALLBACK;
                 found.error(node.place, || {
                     let names = self.components.entries().iter().map(|entry| entry.key.as_str());
+                    let near = near_or_there_are(name, "other components", names.filter(|name| *name != own));
                     let said = Said::new(format!("{owner} depends on `{}`, which is no component", quoted(name)));
                     if is_target {
                         said.hint("it is a run target, and components depend on components only")
                     } else {
-                        said.hint_if(did_you_mean(name, names))
+                        said.hint(near.unwrap_or_else(|| format!("add it to `components`, or {TAKE_OUT}")))
                     }
                 });
             }
@@ -464,7 +472,7 @@ impl<'t> File<'t> {
         circles.push((FALLBACK, edges));
         let waiting: Vec<Waiting<'_>> = circle::waiting(circles.iter().map(|(name, edges)| (*name, edges.as_slice())));
         let words = "the run targets include each other in a circle";
-        circle::complain_as(&waiting, words, "take one of these out of `depends_on`", found);
+        circle::complain_as(&waiting, words, "take one of these out", found);
         if let Some(node) = root.get("initial_run_target")
             && let Some(name) = node.as_text()
         {
@@ -472,8 +480,9 @@ impl<'t> File<'t> {
                 Some(ours) => group.initial = ours.clone(),
                 None if [OFF, FALLBACK].contains(&name) => group.initial = name.to_owned(),
                 None => found.error(node.place, || {
+                    let known: BTreeSet<&str> = known.keys().copied().chain([OFF, FALLBACK]).collect();
                     Said::new(format!("`initial_run_target` is `{}`, which is no run target", quoted(name)))
-                        .hint_if(did_you_mean(name, known.keys().copied()))
+                        .hint_if(near_or_there_are(name, "run targets", known))
                 }),
             }
         }
@@ -510,7 +519,7 @@ impl<'t> File<'t> {
                 target.services.extend(self.probes.get(member).cloned());
             } else if let Some(other) = targets.get(member) {
                 target.includes.push(other.clone());
-                edges.push(Edge { to: other.clone(), place: node.place });
+                edges.push(Edge { to: other.clone(), place: node.place, key: DEPENDS_ON });
             } else if self.components.entry(member).is_none() && self.run_targets.entry(member).is_none() {
                 found.error(node.place, || {
                     let said = Said::new(format!(
@@ -520,7 +529,12 @@ impl<'t> File<'t> {
                     if member == FALLBACK {
                         said.hint("the fallback is entered after a failure, and belongs to no other target")
                     } else {
-                        said.hint_if(did_you_mean(member, ours.keys().chain(targets.keys()).copied()))
+                        let others = targets.iter().filter(|(_, ours)| *ours != name).map(|(other, _)| *other);
+                        let names: BTreeSet<&str> = ours.keys().copied().chain(others).collect();
+                        let near = near_or_there_are(member, "other components and run targets", names);
+                        said.hint(
+                            near.unwrap_or_else(|| format!("add it to `components` or `run_targets`, or {TAKE_OUT}")),
+                        )
                     }
                 });
             }
