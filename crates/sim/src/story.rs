@@ -442,7 +442,9 @@ impl Story {
             deadline: if self.rng.chance(700) { Moment::NEVER } else { self.now + patience },
             key,
         };
-        self.watch.asked_to_switch(switch);
+        let described = self.engine.group_description(group.slot).filter(|group| switch.target < group.target_count());
+        let target = described.map_or_else(String::new, |group| group.target(switch.target).name().to_owned());
+        self.watch.asked_to_switch(switch, target);
         self.step(Event::Switch(switch)).map(drop)
     }
 

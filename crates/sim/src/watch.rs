@@ -79,7 +79,8 @@ pub struct Watch {
     /// Runs that were said to be executed, to stand still for a debugger, and not to have gone on since.
     standing: BTreeSet<RunId>,
     commands: BTreeMap<CommandId, Request>,
-    switches: BTreeMap<CommandId, Switch>,
+    /// Who asked for a target, and what it is called.
+    switches: BTreeMap<CommandId, (Switch, String)>,
     /// Who brought a plan on trial or said what is to become of it, and has heard nothing yet.
     deciders: BTreeSet<CommandId>,
     trial: Option<OnTrial>,
@@ -260,8 +261,8 @@ impl Watch {
     }
 
     /// Somebody has asked for another target.
-    pub fn asked_to_switch(&mut self, switch: Switch) {
-        self.switches.insert(switch.id, switch);
+    pub fn asked_to_switch(&mut self, switch: Switch, target: String) {
+        self.switches.insert(switch.id, (switch, target));
     }
 
     /// The daemon is gone, and with it whoever waited for an answer, and the phases that were.
@@ -802,8 +803,8 @@ impl Watch {
     }
 
     fn answer(&mut self, engine: &Engine, id: CommandId, outcome: Outcome, now: Moment) -> Result<(), String> {
-        if let Some(switch) = self.switches.remove(&id) {
-            return switch_answer(engine, &switch, outcome, now);
+        if let Some((switch, target)) = self.switches.remove(&id) {
+            return switch_answer(engine, &switch, &target, outcome, now);
         }
         let request =
             self.commands.remove(&id).ok_or_else(|| format!("I5: an answer to {id:?}, which nobody waits for"))?;
@@ -985,13 +986,16 @@ fn check_grace(engine: &Engine, run: RunRef, signal: u8, share: Share, now: Mome
 }
 
 /// What an answer to a switch has to be true of.
-fn switch_answer(engine: &Engine, switch: &Switch, outcome: Outcome, now: Moment) -> Result<(), String> {
+fn switch_answer(engine: &Engine, switch: &Switch, target: &str, outcome: Outcome, now: Moment) -> Result<(), String> {
     let status = engine.group_status(switch.group.slot).filter(|status| status.group == switch.group);
     match (outcome, status) {
         (Outcome::TimedOut { .. }, _) => hold!(now >= switch.deadline, "I22", "a switch timed out too early"),
         (Outcome::Switched | Outcome::AlreadyActive, Some(status)) if switch.key == 0 => {
             let there = status.phase == GroupPhase::Complete;
             hold!(there, "I22", "a switch is answered {outcome:?}, and the group is {}", status.phase);
+            let described = engine.images().get(status.home.image).map(|image| image.group(status.home.record));
+            let is_at = described.map(|group| group.target(status.target).name().to_owned());
+            hold!(is_at.as_deref() == Some(target), "I22", "a switch to {target} is answered {outcome:?} at {is_at:?}");
             let needed = needed(engine, &status);
             let missing = needed.iter().filter_map(|slot| engine.status(*slot)).find(|member| {
                 let is_missing = !matches!(member.phase, PhaseKind::Running | PhaseKind::Done);

@@ -111,9 +111,9 @@ pub fn recorded(entry: &Entry, name: impl Fn(u32) -> Option<String>) -> Service 
     }
 }
 
-/// Whether the one in this slot rests, or has failed, because it was not ready in time.
+/// Whether the one in this slot rests, has failed or was put down because it was not ready in time.
 fn late(slot: u32, phase: PhaseKind, root: Option<&causes::Root>) -> bool {
-    let is_over = matches!(phase, PhaseKind::Resting | PhaseKind::Failed);
+    let is_over = matches!(phase, PhaseKind::Resting | PhaseKind::Failed | PhaseKind::Down);
     is_over && root.is_some_and(|root| root.what == RootKind::NotReadyInTime { slot })
 }
 

@@ -76,6 +76,7 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
             Some(why) => failure(why, last_end(service)),
             None => String::new(),
         },
+        PhaseKind::Down if service.late => NOT_READY.to_owned(),
         PhaseKind::Done | PhaseKind::Down => service.last_exit.as_ref().map_or_else(String::new, exit),
     }
 }
@@ -339,6 +340,7 @@ mod tests {
             (web(PhaseKind::Failed), ""),
             (crashed(PhaseKind::Done), "exited with status 1"),
             (crashed(PhaseKind::Down), "exited with status 1"),
+            (Service { late: true, ..crashed(PhaseKind::Down) }, "was not ready in time"),
             (web(PhaseKind::Down), ""),
         ] {
             assert_eq!(note(&service, &clock()), words);

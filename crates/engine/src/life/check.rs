@@ -241,6 +241,8 @@ impl Life {
                 let is_ending = slot.phase.kind().is_live() && slot.want == Want::Down;
                 hold!(is_ending, "a group waits for the end of one that is wanted {} and {:?}", slot.want, slot.phase);
             }
+            let told = group.caller.is_none_or(|caller| !caller.overtaken);
+            hold!(told, "who waits for a switch that a plan has cancelled was not told");
             let patience = group.caller.map_or(Moment::NEVER, |caller| caller.deadline);
             let due = group.until.min(patience);
             hold!(self.timers.get(self.group_key(at)) == due, "a group has another deadline");

@@ -132,6 +132,8 @@ pub(super) struct Caller {
     pub(super) id: CommandId,
     pub(super) key: u128,
     pub(super) deadline: Moment,
+    /// A plan has sent the group elsewhere: that is told when it sets out, in the same event.
+    pub(super) overtaken: bool,
 }
 
 /// One place for a group.
@@ -229,7 +231,7 @@ impl Life {
         if self.mode != Mode::Serving {
             return answer(self, Outcome::ShuttingDown);
         }
-        let caller = Caller { id: request.id, key: request.key, deadline: request.deadline };
+        let caller = Caller { id: request.id, key: request.key, deadline: request.deadline, overtaken: false };
         if request.key != 0 {
             if let Some((_, outcome)) = place.answered.filter(|(key, _)| *key == request.key) {
                 return answer(self, outcome);
@@ -406,6 +408,10 @@ impl Life {
             return true;
         }
         if sets_out {
+            if self.groups.places[at as usize].caller.is_some_and(|caller| caller.overtaken) {
+                let by = self.roots.get(root).map_or(RootKind::Revival, |root| root.what);
+                self.answer_switch(at, Outcome::Cancelled { by });
+            }
             // What it lets go of has gone with what the others do.
             self.put_step_off(runs.images(), at);
             self.head_for(runs.images(), at, home, target, root);

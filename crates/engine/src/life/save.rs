@@ -552,7 +552,10 @@ fn restore_group(reader: &mut Reader<'_>, runs: &Runs) -> Result<Group, ReadErro
         failed,
         failures,
         caller: match reader.yes()? {
-            true => Some(Caller { id: CommandId(reader.number()?), key: reader.wide()?, deadline: reader.moment()? }),
+            true => {
+                let (id, key, deadline) = (CommandId(reader.number()?), reader.wide()?, reader.moment()?);
+                Some(Caller { id, key, deadline, overtaken: false })
+            }
             false => None,
         },
         answered: if reader.yes()? { Some((reader.wide()?, restore_outcome(reader)?)) } else { None },

@@ -126,6 +126,9 @@ impl Life {
         let view = group_view(runs.images(), home);
         let same = view.find_target(group_view(runs.images(), described).target(was).name());
         place.target = before.or(same).unwrap_or(view.initial());
+        if let Some(caller) = &mut place.caller {
+            caller.overtaken |= same != Some(place.target);
+        }
         if self.learn_way(runs.images(), at, (described, was), (home, before), taking) {
             self.send_onward(at, root);
         }

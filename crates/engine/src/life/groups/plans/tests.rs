@@ -156,6 +156,37 @@ fn who_has_failed_of_a_change_is_tried_again_when_that_is_rolled_back() {
     assert_eq!(desk.phases(), "base running, user running");
 }
 
+#[test]
+fn who_waits_for_a_target_that_a_plan_has_no_more_is_told_so() {
+    let without_night = |plan: &mut Plan| drop(plan.groups[0].targets.remove(1));
+    // While what goes goes, and while what comes comes.
+    for is_arriving in [false, true] {
+        let mut desk = at_work();
+        if is_arriving {
+            desk.stop("spare").exits("spare", 0);
+        }
+        desk.switch("night");
+        if is_arriving {
+            desk.exits("lead", 0);
+        }
+        desk.forget().plan_whole(&with(without_night));
+        let said = desk.said();
+        assert!(said.contains(": Cancelled { by: Plan {"), "{said}");
+        assert!(groups(&desk).starts_with("/work "), "{}", groups(&desk));
+    }
+    // Who has asked for what a change brought hears that it was rolled back.
+    let mut desk = at_work();
+    desk.apply_whole(&with(|plan| plan.groups[0].targets.push(target("test", &["mate"]))), Some(Span::from_secs(60)));
+    desk.switch("test").forget().decide(false);
+    let said = desk.said();
+    assert!(said.contains(": Cancelled { by: RolledBack {"), "{said}");
+    // Where the target stays, so does the wait for it.
+    let mut desk = at_work();
+    desk.switch("night").forget().plan_whole(&with(another_mate)).exits("lead", 0);
+    let said = desk.said();
+    assert!(said.ends_with(": Switched") && !said.contains("Cancelled"), "{said}");
+}
+
 pub(in super::super) fn groups(desk: &Desk) -> String {
     let words = desk.engine.groups().map(|status| {
         let view = desk.engine.group_description(status.group.slot).unwrap();
