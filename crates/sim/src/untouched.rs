@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use verger_engine::causes::{Cause, RootKind};
+use verger_engine::causes::{Cause, Root, RootKind};
 use verger_engine::image::{ChangedPart, EdgeKind, GroupView, Image, PartKind, changed_keys, changed_parts};
 use verger_engine::life::{Apply, GroupPhase, GroupStatus, Scope, Status, Want};
 use verger_engine::time::Moment;
@@ -39,7 +39,7 @@ impl Untouched {
     /// A service has moved. Rolled back, the plan has touched nobody else than those that it had touched.
     pub(crate) fn moved(&self, engine: &Engine, slot: u32, touched: Option<&BTreeSet<u32>>) -> Result<(), String> {
         let Some((cause, Some(root))) = engine.why_wanted(slot) else { return Ok(()) };
-        let is_taken = matches!(root.what, RootKind::Plan { .. }) && (root.event, root.at) == self.event;
+        let is_taken = self.has_brought(root);
         let is_since = root.at >= self.event.1 && root.event > self.event.0;
         let is_taken_back = matches!(root.what, RootKind::RolledBack { .. }) && is_since;
         let is_of_it = is_taken || is_taken_back && touched.is_some_and(|touched| !touched.contains(&slot));
@@ -63,6 +63,11 @@ impl Untouched {
             true => Err(format!("wanted {} because of a plan that leaves it as it is", status.want)),
             false => Ok(()),
         }
+    }
+
+    /// Whether this is the plan that was taken last.
+    pub(crate) fn has_brought(&self, root: &Root) -> bool {
+        matches!(root.what, RootKind::Plan { .. }) && (root.event, root.at) == self.event
     }
 
     pub(crate) fn forget(&mut self) {

@@ -586,6 +586,10 @@ impl Watch {
             );
         }
 
+        // Who goes in the very step that takes the change back has been touched by it, too.
+        if let Some(trial) = self.trial.as_mut().filter(|_| self.untouched.has_brought(root)) {
+            trial.touched.insert(slot);
+        }
         // Somebody who asks for things during a trial may have led a group elsewhere.
         let touched = self.trial.as_ref().filter(|trial| trial.seen && !trial.disturbed).map(|trial| &trial.touched);
         let is_left = self.untouched.moved(engine, slot, touched);
