@@ -86,7 +86,7 @@ pub(crate) struct Started<C> {
 /// Starts the daemon as our child, with a connection that it holds us by.
 ///
 /// Without an image it has no plan, and nothing to do but to answer. What `first` says over the connection is there before the
-/// daemon is, so that it hears that before anything else happens.
+/// daemon is, so that it hears that before it hears of anything that comes of its plan.
 ///
 /// It gets a process group of its own, so that a Ctrl-C reaches it once, through us, however it was sent: the terminal signals
 /// a whole group, `kill` one process, and `timeout` both.

@@ -89,16 +89,21 @@ fn closed(setting: &Setting) -> Trouble {
         connection.set_patience(Some(PATIENCE));
         Anew::of(connection.describe().ok()?.pid)
     });
-    let what = match anew {
+    let (what, hint) = match anew {
         None => {
             let words = format!("the daemon of instance `{}` has closed the connection", setting.instance);
             return Trouble::new(words).hint("`verger status` tells whether it has ended");
         }
-        Some(Anew::InOrder) => "has become another program (`verger reexec`)",
-        Some(Anew::Broken) => "broke and has come back",
+        Some(Anew::InOrder) => (
+            "has become another program (`verger reexec`)",
+            "the work goes on; `verger status` and `verger targets` show how far it is",
+        ),
+        Some(Anew::Broken) => (
+            "broke and has come back",
+            "`verger status` and `verger targets` show what is so now; a change on trial has been taken back",
+        ),
     };
-    Trouble::new(format!("the daemon of instance `{}` {what} before it answered", setting.instance))
-        .hint("the work goes on; `verger status` and `verger targets` show how far it is")
+    Trouble::new(format!("the daemon of instance `{}` {what} before it answered", setting.instance)).hint(hint)
 }
 
 fn bad_address(error: &AddressError) -> Trouble {

@@ -271,7 +271,7 @@ impl Story {
             text.push_str(&format!("\n{NOT_KEPT}\n"));
         }
         if let Some(wanted) = &why.wanted {
-            let wanted = words::wanted(&why.service.name, why.service.want, wanted, followed_at(why, wanted), clock);
+            let wanted = words::wanted(&why.service, wanted, followed_at(why, wanted), clock);
             text.push_str(&format!("\n{wanted}\n"));
         }
         for line in &why.limits {

@@ -30,7 +30,7 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     match service.phase {
         PhaseKind::Waiting => match (on, service.until_us) {
             (Some(on), Some(until)) if is_waiter(&service.name) => {
-                format!("waits for {on}, fails in {}", brief(clock.until(until)))
+                format!("waits for {on}, {} more at most", brief(clock.until(until)))
             }
             (Some(on), _) => format!("waits for {on}"),
             // Where nobody is waited for, only the wait for less pressure has an end.
@@ -275,7 +275,7 @@ mod tests {
             (Service { until_us: Some(8_200_000), ..on(PhaseKind::Waiting) }, "waits for db"),
             (
                 Service { name: "web:set.2".to_owned(), until_us: Some(8_200_000), ..on(PhaseKind::Waiting) },
-                "waits for db, fails in 3.2s",
+                "waits for db, 3.2s more at most",
             ),
             (web(PhaseKind::Waiting), ""),
             (

@@ -1,7 +1,7 @@
 //! Why a service is wanted as it is.
 
-use verger_engine::life::Want;
-use verger_wire::message::{CauseKind, OriginKind, Wanted};
+use verger_engine::life::{PhaseKind, Want};
+use verger_wire::message::{CauseKind, OriginKind, Service, Wanted};
 
 use super::origin::origin;
 use super::time::Clock;
@@ -9,11 +9,13 @@ use super::transition::{follows, last_resort, recovery};
 
 /// Who wanted it, and since when: `wanted up since 12.3 s ago, at 14:02:11: the plan starts it by itself`. `since_us`: when it was led
 /// to, where that is known to be later than the outside event that it goes back to.
-pub(crate) fn wanted(name: &str, want: Want, wanted: &Wanted, since_us: Option<u64>, clock: &Clock) -> String {
+pub(crate) fn wanted(service: &Service, wanted: &Wanted, since_us: Option<u64>, clock: &Clock) -> String {
+    let (name, want) = (service.name.as_str(), service.want);
+    let waits = matches!(service.phase, PhaseKind::Waiting | PhaseKind::Blocked | PhaseKind::Down);
     let what = match (want, wanted.cause.service.as_deref()) {
         (Want::Down, _) => "wanted down".to_owned(),
         // It was stopped with the other one, and only until that is back.
-        (Want::Up, Some(other)) if wanted.cause.kind == CauseKind::DownWith => {
+        (Want::Up, Some(other)) if wanted.cause.kind == CauseKind::DownWith && waits => {
             format!("wanted up once {other} is up again,")
         }
         (Want::Up, _) => "wanted up".to_owned(),
@@ -134,7 +136,7 @@ pub(super) fn reason(name: &str, want: Want, wanted: &Wanted) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{at_root, by_command, by_shutdown, exited, pointing, root};
+    use super::super::samples::{at_root, by_command, by_shutdown, exited, pointing, root, web};
     use super::*;
     use verger_engine::life::Verb;
     use verger_wire::message::{Cause, Origin, Root};
@@ -158,13 +160,18 @@ mod tests {
         let root = Root { at_us: 1_000_000, ..root("db", exited(1)) };
         let is = Wanted { cause: pointing(CauseKind::DownWith, "db"), root };
         let clock = Clock::of(5_000_000, 0);
-        let told = |want, since_us| wanted("web", want, &is, since_us, &clock);
+        let told = |phase, want, since_us| wanted(&Service { want, ..web(phase) }, &is, since_us, &clock);
         assert_eq!(
-            told(Want::Up, None),
+            told(PhaseKind::Waiting, Want::Up, None),
             "wanted up once db is up again, since 4.0 s ago, at 00:00:01: it requires db, which went down (db exited with status 1)"
         );
+        // It is back, and that is why it was begun anew.
         assert_eq!(
-            told(Want::Down, Some(3_000_000)),
+            told(PhaseKind::Running, Want::Up, None),
+            "wanted up since 4.0 s ago, at 00:00:01: it requires db, which went down (db exited with status 1)"
+        );
+        assert_eq!(
+            told(PhaseKind::Stopping, Want::Down, Some(3_000_000)),
             "wanted down since 2.0 s ago, at 00:00:03: it requires db, which goes down (db exited with status 1)"
         );
     }

@@ -184,7 +184,7 @@ pub struct Service {
     pub essential: bool,
     /// Of `resting`: whether a step of its recovery set is taken at `until_us`, and not a restart.
     pub escalates: bool,
-    /// Of `resting`, `failed` and `down`: whether its last run was not ready in time, and was ended for that.
+    /// Of `resting`, `failed` and `down`: whether it is so because it was not ready in time; whoever moves it since is the reason then.
     pub late: bool,
     /// Whether somebody said that its end leads to nothing.
     pub ignored: bool,

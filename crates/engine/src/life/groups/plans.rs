@@ -127,7 +127,9 @@ impl Life {
         let same = view.find_target(group_view(runs.images(), described).target(was).name());
         place.target = before.or(same).unwrap_or(view.initial());
         if let Some(caller) = &mut place.caller {
-            caller.overtaken |= same != Some(place.target);
+            // Taken and taken back in one event: the group goes on to where it was sent.
+            let is_as_before = caller.overtaken && before.is_some();
+            caller.overtaken = !is_as_before && (caller.overtaken || same != Some(place.target));
         }
         if self.learn_way(runs.images(), at, (described, was), (home, before), taking) {
             self.send_onward(at, root);

@@ -180,6 +180,19 @@ fn who_waits_for_a_target_that_a_plan_has_no_more_is_told_so() {
     desk.switch("test").forget().decide(false);
     let said = desk.said();
     assert!(said.contains(": Cancelled { by: RolledBack {"), "{said}");
+    // Taken back in the event that brought it, a change has cancelled nothing.
+    let dead = |plan: &mut Plan| plan.services.push(Service { restart: RestartPolicy::Never, ..service("dead") });
+    let blocked = with(|plan| {
+        dead(plan);
+        without_night(plan);
+        plan.services.push(Service { requires: vec!["dead".into()], ..service("web") });
+    });
+    let mut desk = at_work();
+    desk.plan_whole(&with(dead)).exits("dead", 1).switch("night").forget().apply_whole(&blocked, None);
+    let said = desk.said();
+    assert!(said.contains("rolled back") && !said.contains("Cancelled"), "{said}");
+    let said = desk.forget().exits("lead", 0).exits("spare", 0).spawned("spare").said();
+    assert!(said.ends_with(": Switched") && groups(&desk).starts_with("/night "), "{said}");
     // Where the target stays, so does the wait for it.
     let mut desk = at_work();
     desk.switch("night").forget().plan_whole(&with(another_mate)).exits("lead", 0);
