@@ -586,9 +586,15 @@ impl Watch {
             );
         }
 
-        // Who goes in the very step that takes the change back has been touched by it, too.
-        if let Some(trial) = self.trial.as_mut().filter(|_| self.untouched.has_brought(root)) {
-            trial.touched.insert(slot);
+        if let Some(trial) = &mut self.trial {
+            // Who goes in the very step that takes the change back has been touched by it, too. And where a group has gone to its
+            // fallback by itself meanwhile, it has let go of some who were asked for before the change.
+            match self.untouched.has_brought(root) {
+                true => {
+                    trial.touched.insert(slot);
+                }
+                false => trial.disturbed |= transition.cause == Cause::Fallback,
+            }
         }
         // Somebody who asks for things during a trial may have led a group elsewhere.
         let touched = self.trial.as_ref().filter(|trial| trial.seen && !trial.disturbed).map(|trial| &trial.touched);
