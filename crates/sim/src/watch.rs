@@ -33,6 +33,7 @@
 //! | I32 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 //! | I31 | no plan restarts a service whose run is as the plan says |
 //! | I32 | what has no program runs nothing; it comes true only while somebody has set it, or all that it requires is there |
+//! | I34 | who is to be stopped with what it needs goes when that goes unasked, but for who needs one of several and has another |
 //! | I33 | whom a plan describes as before, in a group that goes on, it neither starts nor stops (`untouched.rs`) |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -615,6 +616,9 @@ impl Watch {
         let late = transition.cause == Cause::NotReadyInTime && transition.to == PhaseKind::Stopping;
         let stands = self.standing.contains(&status.run);
         hold!(!(late && stands), "I32", "{name} is held for a debugger, and not ready in time");
+        if transition.from == PhaseKind::Running && status.want == Want::Up && !status.ignored {
+            stops_with(engine, slot, Cause::DownWith(*link))?;
+        }
         match transition.to {
             PhaseKind::Resting => {
                 let rest = status.until.since(now);
@@ -1044,6 +1048,30 @@ fn comes_true(engine: &Engine, slot: u32) -> Result<(), String> {
     let lacks = needs(engine, slot).into_iter().find(|edge| edge.kind == EdgeKind::Requires && !is_met(engine, edge));
     let lacks = lacks.map(|edge| engine.name(edge.target));
     hold!(lacks.is_none(), "I32", "{name} has come true, and {lacks:?}, which it requires, has not");
+    Ok(())
+}
+
+/// A service has gone unasked: whether those go with it that are to, and only those.
+fn stops_with(engine: &Engine, slot: u32, with_it: Cause) -> Result<(), String> {
+    let gone = engine.name(slot);
+    for user in engine.services().filter(|user| matches!(user.phase, PhaseKind::Starting | PhaseKind::Running)) {
+        let at = user.service.slot;
+        let (name, needs) = (engine.name(at), needs(engine, at));
+        let Some(edge) = needs.iter().find(|edge| edge.target == slot) else { continue };
+        let is_another = |edge: &&EdgeView| edge.kind == EdgeKind::AnyOf && edge.target != slot;
+        // Of an end nobody runs on.
+        let lasts = |edge: &&EdgeView| !matches!(edge.condition, Condition::Exited(_));
+        let is_there = |edge: &EdgeView| match edge.condition {
+            Condition::Healthy => is_met(engine, &EdgeView { condition: Condition::Ready, ..*edge }),
+            _ => is_met(engine, edge),
+        };
+        let another = needs.iter().filter(is_another).filter(lasts).find(|edge| is_there(edge));
+        let another = another.filter(|_| edge.kind == EdgeKind::AnyOf).map(|edge| engine.name(edge.target));
+        let stops = edge.when_down == WhenDown::Stop && edge.kind.pulls() && another.is_none();
+        hold!(!stops || user.want != Want::Up, "I34", "{name} runs on, and {gone} has gone, with which it is stopped");
+        let goes = engine.why_wanted(at).is_some_and(|(cause, _)| cause == with_it);
+        hold!(!goes || another.is_none(), "I34", "{name} is stopped with {gone}, and {another:?} is there");
+    }
     Ok(())
 }
 

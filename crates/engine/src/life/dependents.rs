@@ -1,12 +1,14 @@
 //! What happens to dependents when a service goes down unasked, and when it is back: as each edge says.
 //!
 //! `keep`: nothing. `stop`: they are stopped at once, those first that depend on them in that way, and wait for it as at any
-//! start. `restart`: they run on, and are restarted when it is ready again.
+//! start; who needs one of several runs on while another of those is there. `restart`: they run on, and are restarted when it
+//! is ready again.
 
+use super::graph::Neighbour;
 use super::phase::{PhaseKind, Want};
 use super::{Life, Why};
 use crate::causes::{Cause, RootId};
-use crate::image::WhenDown;
+use crate::image::{EdgeKind, WhenDown};
 
 impl Life {
     /// A service has moved.
@@ -21,14 +23,27 @@ impl Life {
     }
 
     fn stop_dependents(&mut self, slot: u32, root: RootId) {
-        let users = self.walk_users(slot, |life, user| user.when_down == WhenDown::Stop && life.is_up(user.slot));
+        let stops = |edge: &Neighbour| edge.when_down == WhenDown::Stop;
+        let users = self.walk_users(slot, |life, user| {
+            let goes_too = if user.kind == EdgeKind::AnyOf { life.has_none_left(user.slot) } else { stops(&user) };
+            goes_too && life.is_up(user.slot)
+        });
         for at in 1..users {
             let here = self.walk[at];
-            let cause =
-                Cause::DownWith(self.journal.latest(self.marked_need(here, |edge| edge.when_down == WhenDown::Stop)));
+            let cause = Cause::DownWith(self.journal.latest(self.marked_need(here, stops)));
             self.set_want(here, Want::Again, Why { cause, root });
         }
         self.walk.clear();
+    }
+
+    /// Whether one that is to stop a service goes in the present walk, and none is left of those that it needs one of.
+    fn has_none_left(&self, slot: u32) -> bool {
+        let goes = |need: &Neighbour| self.slots[need.slot as usize].mark == self.walks;
+        let needs = self.graph.needs(slot);
+        let mut any_of = needs.iter().filter(|need| need.kind == EdgeKind::AnyOf);
+        let is_stopped =
+            needs.iter().any(|need| need.kind == EdgeKind::AnyOf && need.when_down == WhenDown::Stop && goes(&need));
+        is_stopped && !any_of.any(|need| !goes(&need) && self.is_there(need))
     }
 
     /// Restarts those that have run since before the present run of the service was begun.

@@ -117,16 +117,27 @@ impl Life {
         let service = &self.slots[need.slot as usize];
         let wanted = service.want == Want::Up;
         match need.condition {
-            ConditionKind::Ready => self.is_ready_for(need),
-            ConditionKind::Started => {
-                wanted && (service.spawned && service.phase.kind().is_live() || service.phase == Phase::Done)
-            }
-            ConditionKind::Healthy => self.is_ready_for(need) && self.now >= self.healthy_at(images, need.slot),
-            ConditionKind::Completed => wanted && service.phase == Phase::Done,
+            ConditionKind::Started | ConditionKind::Ready | ConditionKind::Completed => self.is_there(need),
+            ConditionKind::Healthy => self.is_there(need) && self.now >= self.healthy_at(images, need.slot),
             ConditionKind::Exited => {
                 let is_over = matches!(service.phase, Phase::Done | Phase::Failed(_));
                 wanted && is_over && self.awaited_codes(images, slot, need).contains_end_of(service)
             }
+        }
+    }
+
+    /// Whether a need is there for who runs already: for how long it has been so decides about starts only. Of an end, which is no
+    /// ground to run on, nothing is said here.
+    pub(super) fn is_there(&self, need: Neighbour) -> bool {
+        let service = &self.slots[need.slot as usize];
+        let wanted = service.want == Want::Up;
+        match need.condition {
+            ConditionKind::Ready | ConditionKind::Healthy => self.is_ready_for(need),
+            ConditionKind::Started => {
+                wanted && (service.spawned && service.phase.kind().is_live() || service.phase == Phase::Done)
+            }
+            ConditionKind::Completed => wanted && service.phase == Phase::Done,
+            ConditionKind::Exited => false,
         }
     }
 

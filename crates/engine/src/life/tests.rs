@@ -413,6 +413,56 @@ fn who_needs_one_of_several_brings_them_back_when_somebody_has_stopped_all() {
 }
 
 #[test]
+fn who_needs_one_of_several_runs_on_while_one_is_there() {
+    let rests = |name: &str| with(name, |it| it.restart_delay = Span::from_secs(3));
+    let needs = |when_down: [WhenDown; 2]| {
+        let need = |(name, when_down): (&str, WhenDown)| Need { when_down, ..Need::from(name) };
+        let any_of = ["a", "b"].into_iter().zip(when_down).map(need).collect::<Vec<_>>();
+        let log = Need { when_down: WhenDown::Stop, ..Need::from("user") };
+        let mut desk = Desk::new(vec![
+            rests("a"),
+            rests("b"),
+            with("user", |it| it.any_of = any_of),
+            with("log", |it| it.requires = vec![log]),
+        ]);
+        desk.spawned("a").spawned("b").spawned("user").spawned("log");
+        desk
+    };
+    let mut desk = needs([WhenDown::Stop; 2]);
+    desk.exits("a", 1);
+    assert_eq!(desk.phases(), "a resting, b running, log running, user running", "one is left");
+    desk.forget().exits("b", 1);
+    let said = desk.said();
+    assert!(said.contains("log: running -> stopping (down-with user)"), "{said}");
+    desk.exits("log", 0).exits("user", 0);
+    assert_eq!(desk.phases(), "a resting, b resting, log waiting, user waiting");
+    desk.pass(Span::from_secs(3)).spawned("a").spawned("user").spawned("log");
+    assert_eq!(desk.phases(), "a running, b starting, log running, user running", "one is enough");
+
+    // Each edge says what its own end leads to: the last that goes decides.
+    let mut desk = needs([WhenDown::Stop, WhenDown::Keep]);
+    desk.exits("a", 1).exits("b", 1);
+    assert_eq!(desk.phases(), "a resting, b resting, log running, user running");
+    let mut desk = needs([WhenDown::Stop, WhenDown::Keep]);
+    desk.exits("b", 1).exits("a", 1);
+    assert_eq!(desk.phases(), "a resting, b resting, log stopping, user held", "it goes when log has gone");
+
+    // One that is stopped with the same need is not left, whichever is looked at first.
+    for stops in [["a", "b"], ["b", "a"]] {
+        let goes_with = |name: &str| Need { when_down: WhenDown::Stop, ..Need::from(name) };
+        let [first, second] = stops;
+        let mut desk = Desk::new(vec![
+            rests("db"),
+            with(first, |it| it.requires = vec![goes_with("db")]),
+            with(second, |it| it.requires = vec![goes_with("db")]),
+            with("user", |it| it.any_of = vec![goes_with("a"), "b".into()]),
+        ]);
+        desk.spawned("db").spawned("a").spawned("b").spawned("user").exits("db", 1);
+        assert_eq!(desk.phases(), "a held, b held, db resting, user stopping");
+    }
+}
+
+#[test]
 fn what_is_essential_and_blocked_ends_everything_as_badly_as_what_blocks_it() {
     let app = with("app", |s| (s.essential, s.requires) = (true, vec!["migrate".into()]));
     let migrate = with("migrate", |s| (s.ready, s.restart) = (Ready::Exit, RestartPolicy::Never));
