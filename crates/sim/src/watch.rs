@@ -30,7 +30,7 @@
 //! | I28 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
 //! | I29 | who is ignored is never restarted by itself, nor with others |
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
-//! | I32 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
+//! | I35 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 //! | I31 | no plan restarts a service whose run is as the plan says |
 //! | I32 | what has no program runs nothing; it comes true only while somebody has set it, or all that it requires is there |
 //! | I34 | who is to be stopped with what it needs goes when that goes unasked, but for who needs one of several and has another |
@@ -615,7 +615,7 @@ impl Watch {
         self.ladders.moved(engine, &status, &transition, now).map_err(|what| format!("I28, I29: {what}"))?;
         let late = transition.cause == Cause::NotReadyInTime && transition.to == PhaseKind::Stopping;
         let stands = self.standing.contains(&status.run);
-        hold!(!(late && stands), "I32", "{name} is held for a debugger, and not ready in time");
+        hold!(!(late && stands), "I35", "{name} is held for a debugger, and not ready in time");
         if transition.from == PhaseKind::Running && status.want == Want::Up && !status.ignored {
             stops_with(engine, slot, Cause::DownWith(*link))?;
         }
@@ -922,7 +922,7 @@ impl Watch {
                 );
                 hold!(
                     !starting || !stands || status.awaits_debugger && status.until == Moment::NEVER,
-                    "I32",
+                    "I35",
                     "{} stands still for a debugger, and is shown as {status:?}",
                     engine.name(slot)
                 );
@@ -939,7 +939,7 @@ impl Watch {
                         _ => Moment::NEVER,
                     };
                     let until = ready_by.min(alive_at);
-                    hold!(status.until == until, "I32", "{name} goes on, and has until {:?}", status.until);
+                    hold!(status.until == until, "I35", "{name} goes on, and has until {:?}", status.until);
                 }
             }
             RunEvent::Ready { .. } => {
