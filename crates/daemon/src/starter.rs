@@ -14,8 +14,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use verger_engine::runs::{Containment, Pid, RunRef, StartFailure, Step};
 use verger_engine::time::{Moment, Span};
 use verger_linux::clock;
@@ -135,7 +135,11 @@ struct Shared {
     queue: Mutex<Queue>,
     available: Condvar,
     done: Mutex<VecDeque<Done>>,
+    /// The end of a pipe that becomes readable when a worker has done something.
     wake: OwnedFd,
+    /// The end it writes to. Not an eventfd: who writes to a pipe is taken to sleep soon, so that the kernel puts the loop on its
+    /// processor, and not behind the program that was just started.
+    bell: OwnedFd,
 }
 
 impl Shared {
@@ -148,6 +152,11 @@ impl Shared {
         if sleeps {
             self.available.notify_one();
         }
+    }
+
+    /// Wakes the loop. A pipe that is full has woken it already.
+    fn ring(&self) {
+        let _rung = rustix::io::write(&self.bell, &[1]);
     }
 }
 
@@ -185,12 +194,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Starter {
     /// Makes the first workers. `room`: as many starts can wait at once.
     pub(crate) fn new(ground: Ground, room: usize) -> Result<Starter, Errno> {
+        let (wake, bell) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
         let shared = Arc::new(Shared {
             ground,
             queue: Mutex::new(Queue { jobs: VecDeque::with_capacity(room), tries_shims: false, idle: 0 }),
             available: Condvar::new(),
             done: Mutex::new(VecDeque::with_capacity(room)),
-            wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
+            wake,
+            bell,
         });
         let mut starter = Starter { shared, workers: Vec::with_capacity(WORKERS_MAX), hire_again_at: Moment(0) };
         for _ in 0..WORKERS {
@@ -221,8 +232,8 @@ impl Starter {
 
     /// Notes that what was done will be looked at now.
     pub(crate) fn calm(&self) {
-        let mut count = [0; 8];
-        let _nothing_new = rustix::io::read(&self.shared.wake, &mut count);
+        let mut rings = [0; 256];
+        let _nothing_new = rustix::io::read(&self.shared.wake, &mut rings);
     }
 
     /// Takes the next thing that was done.
@@ -355,7 +366,7 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
             shared.ground.shims.find();
             worker.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
             worker.doing.store(Doing::NoChild as u8, Ordering::Release);
-            let _never_full = rustix::io::write(&shared.wake, &1u64.to_ne_bytes());
+            shared.ring();
             continue;
         };
         let run = job.run;
@@ -368,6 +379,6 @@ fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
         // Only now: from here on the pid is known through what was done.
         worker.doing.store(Doing::NoChild as u8, Ordering::Release);
         // After that, always: a dead child that was left alone because of us is looked at again then.
-        let _never_full = rustix::io::write(&shared.wake, &1u64.to_ne_bytes());
+        shared.ring();
     }
 }
