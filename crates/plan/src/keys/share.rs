@@ -288,7 +288,10 @@ fn read_limits(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
         };
         let (Some(soft), Some(hard)) = (soft, hard) else { continue };
         if soft > hard {
-            let hint = "the soft one holds, and a process can raise it up to the hard one".to_owned();
+            let (low, high) = (resources::written(hard), resources::written(soft));
+            let hint = format!(
+                "the soft one holds, and a process can raise it up to the hard one: write {{ soft = {low}, hard = {high} }}"
+            );
             reader.bad(entry.node.place, &format!("has a soft `{}` above the hard one", entry.key), Some(hint));
             continue;
         }

@@ -701,9 +701,15 @@ fn numbers_and_words() {
         "limits = { nofil = 5, nofile = { soft = 5, hard = 1 }, core = -1, cpu = { soft = 1 } }",
         &[
             "x.toml:3:12: unknown limit `nofil` in service `x`\n  hint: did you mean `nofile`?",
-            "x.toml:3:32: `limits` in service `x` has a soft `nofile` above the hard one\n  hint: the soft one holds, and a process can raise it up to the hard one",
+            "x.toml:3:32: `limits` in service `x` has a soft `nofile` above the hard one\n  hint: the soft one holds, and a process can raise it up to the hard one: write { soft = 1, hard = 5 }",
             "x.toml:3:63: `limits` in service `x` holds the number -1, expected an integer from 0 to 18446744073709551615, or \"unlimited\"\n  hint: no limit is \"unlimited\"",
             "x.toml:3:73: `limits` in service `x` gives only one of soft and hard for `cpu`\n  hint: give both; a number alone is both: cpu = N",
+        ],
+    );
+    check_line(
+        "limits = { nofile = { soft = 'unlimited', hard = 1024 } }",
+        &[
+            "x.toml:3:21: `limits` in service `x` has a soft `nofile` above the hard one\n  hint: the soft one holds, and a process can raise it up to the hard one: write { soft = 1024, hard = \"unlimited\" }",
         ],
     );
     check_line(
