@@ -172,6 +172,10 @@ fn where_nothing_is_to_be_done_that_is_said() {
     assert_eq!(scene.ask(&["restart", "--all"]), nothing("no service is wanted up"));
     assert_eq!(scene.ask(&["heed", "--all"]), nothing("no service is ignored"));
     assert_eq!(json(&scene.ask(&["start", "--all", "--json"]).1), serde_json::json!({ "services": [] }));
+    // Where there are no targets, none are spoken of.
+    let alone = "[service.lidar]\ncommand = \"sleep 1000\"\nautostart = false\n";
+    let scene = Scene::begin("verbs-nothing-alone", alone);
+    assert_eq!(scene.ask(&["start", "--all"]), nothing("the plan starts no service by itself"));
 }
 
 /// One that is done has not failed, though it ended otherwise than another one asks.

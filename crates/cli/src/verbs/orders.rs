@@ -287,16 +287,21 @@ pub(super) fn report(
     if as_json {
         setting.terminal.say_json(&json!({ "services": told }))?;
     } else if names.is_empty() {
-        setting.terminal.tell(&nothing_to_do(verb));
+        setting.terminal.tell(&nothing_to_do(setting, verb));
     }
     let all_told = receipts.iter().all(Result::is_ok);
     if all_told && answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
 }
 
 /// That none of all was meant (`--all`): who that would have been.
-fn nothing_to_do(verb: life::Verb) -> String {
+fn nothing_to_do(setting: &Setting, verb: life::Verb) -> String {
+    let has_targets =
+        || reach::connect(setting).ok().and_then(|mut it| it.groups().ok()).is_some_and(|groups| !groups.is_empty());
     let whom = match verb {
-        life::Verb::Start => "the plan starts no service by itself (`verger switch` brings back what a target lists)",
+        life::Verb::Start if has_targets() => {
+            "the plan starts no service by itself (`verger switch` brings back what a target lists)"
+        }
+        life::Verb::Start => "the plan starts no service by itself",
         life::Verb::Restart => "no service is wanted up",
         life::Verb::Heed => "no service is ignored",
         life::Verb::Stop | life::Verb::Signal | life::Verb::Ignore | life::Verb::Set | life::Verb::Clear => {

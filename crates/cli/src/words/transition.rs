@@ -150,7 +150,7 @@ fn starting(transition: &Transition) -> String {
 }
 
 fn failed(transition: &Transition, now: Option<&Service>) -> String {
-    if transition.cause.kind == CauseKind::NotReadyInTime && is_waiter(&transition.service) {
+    if transition.cause.kind == CauseKind::NotReadyInTime && is_waiter(&transition.service, transition.run) {
         return NOT_COME.to_owned();
     }
     if let Some((why, now)) = now.and_then(|now| Some((now.failure.as_ref()?, now))) {
@@ -467,6 +467,16 @@ mod tests {
         for (to, cause, root, words) in table {
             let transition = moving(PhaseKind::Running, to, cause, root);
             assert_eq!(moved(&transition, None), words);
+        }
+    }
+
+    /// Its name alone does not make one who waits for a condition: somebody's own service can be called so, and has a run.
+    #[test]
+    fn who_waits_for_a_condition_has_no_run() {
+        for (run, words) in [(0, "did not come true in time"), (5, "was not ready in time; not started again")] {
+            let cause = plain(CauseKind::NotReadyInTime);
+            let moving = moving(PhaseKind::Waiting, PhaseKind::Failed, cause, plan());
+            assert_eq!(moved(&Transition { service: "web:set".to_owned(), run, ..moving }, None), words);
         }
     }
 
