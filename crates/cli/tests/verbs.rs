@@ -196,6 +196,26 @@ fn who_is_in_the_way_and_has_not_failed_is_told_as_it_is() {
 }
 
 #[test]
+fn of_several_that_would_do_all_are_named() {
+    let plan = "[service.left]\ncommand = \"sleep 1000\"\nready = \"notify\"\n\
+                [service.right]\ncommand = \"sleep 1000\"\nready = \"notify\"\n\
+                [service.nav]\ncommand = \"sleep 1000\"\nany_of = [\"left\", \"right\"]\n\
+                [service.bad]\ncommand = \"false\"\nrestart = \"never\"\n\
+                [service.worse]\ncommand = \"false\"\nrestart = \"never\"\n\
+                [service.arm]\ncommand = \"sleep 1000\"\nany_of = [\"bad\", \"worse\"]\nautostart = false\n";
+    let plan = plan.replace("\"false\"\n", "\"false\"\nready = \"notify\"\n");
+    let scene = Scene::begin("verbs-any-of", &plan);
+    let words = scene.ask(&["start", "nav", "--timeout", "10ms"]).2;
+    let waits = "Error: cannot start `nav`: the time is over, and it still waits for one of left, right\n\
+                 Hint: the work goes on; `verger why nav` tells more\n";
+    assert_eq!(words, waits);
+    let words = scene.ask(&["start", "arm"]).2;
+    let lacks = "Error: cannot start `arm`: it requires one of bad, worse, and none of them is up\n\
+                 Hint: `verger why arm` tells more\n";
+    assert_eq!(words, lacks);
+}
+
+#[test]
 fn a_stop_tells_whom_it_took_along() {
     let plan = "[service.db]\ncommand = \"sleep 1000\"\nrequires = [\"disk\"]\n\n[service.api]\ncommand = \"sleep 1000\"\n\
                 requires = [\"db\"]\n\n[service.web]\ncommand = \"sleep 1000\"\nrequires = [\"api\"]\n\n\

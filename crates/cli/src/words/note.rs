@@ -181,6 +181,12 @@ pub(crate) fn blocked_by(why: &Why) -> Option<String> {
     }
 }
 
+/// The same, and whom one waits for, where any of several would do; the board and a refusal name only the last of them.
+pub(crate) fn lacks_one_of(why: &Why) -> Option<String> {
+    let need = why.need.as_ref().filter(|need| !need.any_of.is_empty())?;
+    if why.service.phase == PhaseKind::Waiting { Some(waits_for(&why.service, need)) } else { blocked_by(why) }
+}
+
 /// What was asked of an end, and how that was, where it was another one: `end with status 0, and it exited with status 3`.
 fn ended_otherwise(why: &Why) -> Option<String> {
     let need = why.need.as_ref().filter(|need| !need.statuses.is_empty())?;
