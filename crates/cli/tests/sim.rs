@@ -81,7 +81,11 @@ fn what_is_not_understood_is_told_with_line_column_and_hint() {
         ("repeat every 1m from 9s until 8s crash camera\n", "FILE:1:31: it would end before it begins"),
         ("expect camera after gps\n", "FILE:1:15: `after` is no phase"),
         ("at 3s switch drivee\n", "FILE:1:14: there is no target `drivee`"),
-        ("at 3s switch arms/out\n", "FILE:1:14: the plan has no group `arms`"),
+        (
+            "at 3s switch legs/out\n",
+            "FILE:1:14: the plan has no group `legs`, expected a target of the plan: TARGET or GROUP/TARGET\n  at 3s switch legs/out\n               ^^^^^^^^\n\
+             Hint: there are: Off, drive, safe, standby\n",
+        ),
         ("expect camera runing\n", "FILE:1:15: `runing` is no phase"),
         ("until 3s\nuntil 4s\n", "FILE:2:7: `until` stands here a second time"),
         ("at forever crash camera\n", "FILE:1:4: `forever` does not come"),

@@ -172,6 +172,10 @@ fn where_nothing_is_to_be_done_that_is_said() {
     assert_eq!(scene.ask(&["restart", "--all"]), nothing("no service is wanted up"));
     assert_eq!(scene.ask(&["heed", "--all"]), nothing("no service is ignored"));
     assert_eq!(json(&scene.ask(&["start", "--all", "--json"]).1), serde_json::json!({ "services": [] }));
+    // Where there are no targets, none are spoken of.
+    let alone = "[service.lidar]\ncommand = \"sleep 1000\"\nautostart = false\n";
+    let scene = Scene::begin("verbs-nothing-alone", alone);
+    assert_eq!(scene.ask(&["start", "--all"]), nothing("the plan starts no service by itself"));
 }
 
 /// One that is done has not failed, though it ended otherwise than another one asks.
@@ -189,6 +193,26 @@ fn who_is_in_the_way_and_has_not_failed_is_told_as_it_is() {
     let words = scene.ask(&["start", "web"]).2;
     let refused = format!("Error: cannot start `web`: it {requires}\nHint: `verger why web` tells more\n");
     assert_eq!(words, refused);
+}
+
+#[test]
+fn of_several_that_would_do_all_are_named() {
+    let plan = "[service.left]\ncommand = \"sleep 1000\"\nready = \"notify\"\n\
+                [service.right]\ncommand = \"sleep 1000\"\nready = \"notify\"\n\
+                [service.nav]\ncommand = \"sleep 1000\"\nany_of = [\"left\", \"right\"]\n\
+                [service.bad]\ncommand = \"false\"\nrestart = \"never\"\n\
+                [service.worse]\ncommand = \"false\"\nrestart = \"never\"\n\
+                [service.arm]\ncommand = \"sleep 1000\"\nany_of = [\"bad\", \"worse\"]\nautostart = false\n";
+    let plan = plan.replace("\"false\"\n", "\"false\"\nready = \"notify\"\n");
+    let scene = Scene::begin("verbs-any-of", &plan);
+    let words = scene.ask(&["start", "nav", "--timeout", "10ms"]).2;
+    let waits = "Error: cannot start `nav`: the time is over, and it still waits for one of left, right\n\
+                 Hint: the work goes on; `verger why nav` tells more\n";
+    assert_eq!(words, waits);
+    let words = scene.ask(&["start", "arm"]).2;
+    let lacks = "Error: cannot start `arm`: it requires one of bad, worse, and none of them is up\n\
+                 Hint: `verger why arm` tells more\n";
+    assert_eq!(words, lacks);
 }
 
 #[test]

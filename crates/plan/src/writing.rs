@@ -26,7 +26,7 @@ use crate::bundles;
 use crate::keys::{LAST_RESORTS, TIMEOUT};
 use crate::targets::listed;
 use crate::value::capabilities::CAPABILITIES;
-use crate::value::resources::RESOURCES;
+use crate::value::resources::{RESOURCES, written};
 use crate::value::size;
 
 /// A plan as TOML in verger's own format. Read again it is the same, but for where things stand.
@@ -416,10 +416,9 @@ fn write_service(service: &Service, commands: &Commands<'_>, waiters: &Waiters<'
 fn limit(limit: &ResourceLimit) -> Option<(&'static str, String)> {
     let ResourceLimit { resource, soft, hard } = *limit;
     let (name, _) = RESOURCES.get(usize::from(resource))?;
-    let amount = |bytes: u64| if bytes == u64::MAX { quoted("unlimited") } else { bytes.to_string() };
     let both = match soft == hard {
-        true => amount(soft),
-        false => format!("{{ soft = {}, hard = {} }}", amount(soft), amount(hard)),
+        true => written(soft),
+        false => format!("{{ soft = {}, hard = {} }}", written(soft), written(hard)),
     };
     Some((name, both))
 }

@@ -287,16 +287,21 @@ pub(super) fn report(
     if as_json {
         setting.terminal.say_json(&json!({ "services": told }))?;
     } else if names.is_empty() {
-        setting.terminal.tell(&nothing_to_do(verb));
+        setting.terminal.tell(&nothing_to_do(setting, verb));
     }
     let all_told = receipts.iter().all(Result::is_ok);
     if all_told && answers.iter().all(Result::is_ok) { Ok(()) } else { Err(Trouble::said(FAILED)) }
 }
 
 /// That none of all was meant (`--all`): who that would have been.
-fn nothing_to_do(verb: life::Verb) -> String {
+fn nothing_to_do(setting: &Setting, verb: life::Verb) -> String {
+    let has_targets =
+        || reach::connect(setting).ok().and_then(|mut it| it.groups().ok()).is_some_and(|groups| !groups.is_empty());
     let whom = match verb {
-        life::Verb::Start => "the plan starts no service by itself (`verger switch` brings back what a target lists)",
+        life::Verb::Start if has_targets() => {
+            "the plan starts no service by itself (`verger switch` brings back what a target lists)"
+        }
+        life::Verb::Start => "the plan starts no service by itself",
         life::Verb::Restart => "no service is wanted up",
         life::Verb::Heed => "no service is ignored",
         life::Verb::Stop | life::Verb::Signal | life::Verb::Ignore | life::Verb::Set | life::Verb::Clear => {
@@ -322,13 +327,26 @@ fn entry(name: &str, answer: &Result<Done, Error>, receipt: Option<&Result<Recei
     value
 }
 
-/// What was refused, with a name that may have been meant, or how the one has ended that is in the way.
+/// What was refused, with a name that may have been meant, who would do beside the one that is in the way, or how that one has ended.
 fn refused(setting: &Setting, verb: life::Verb, error: &Error) -> Trouble {
     let list = |names| reach::connect(setting).ok()?.list(names).ok();
     if let Error::NotFound { name } = error
         && let Some(services) = list(None)
     {
         return names::unknown(name, &services);
+    }
+    let lacks_one_of = |name: &str| words::lacks_one_of(&reach::connect(setting).ok()?.why(name).ok()?);
+    if let Error::Timeout { name, waits_for: Some(_), .. } = error
+        && let Some(what) = lacks_one_of(name)
+    {
+        return Trouble::new(format!("cannot {verb} `{name}`: the time is over, and it still {what}"))
+            .hint(format!("the work goes on; `verger why {name}` tells more"));
+    }
+    if let Error::WrongState(WrongState { name, blocked_by: Some(_), .. }) = error
+        && let Some(what) = lacks_one_of(name)
+    {
+        return Trouble::new(format!("cannot {verb} `{name}`: it {what}"))
+            .hint(format!("`verger why {name}` tells more"));
     }
     if let Error::WrongState(WrongState { name, blocked_by: Some(on), .. }) = error
         && list(Some(&[on.as_str()])).is_some_and(|found| found.iter().any(|it| it.phase == PhaseKind::Done))

@@ -50,7 +50,7 @@ fn hints_of_phase(why: &Why) -> Vec<String> {
             vec![starts]
         }
         // What it sees stays with it until then.
-        PhaseKind::Starting if let Some(owner) = looks_for(name) => {
+        PhaseKind::Starting if let Some(owner) = looks_for(service) => {
             vec![format!("once its time is over it says where the standard error of {owner} goes what was not so")]
         }
         PhaseKind::Down | PhaseKind::Starting | PhaseKind::Running | PhaseKind::Stopping | PhaseKind::Done => {
@@ -59,11 +59,11 @@ fn hints_of_phase(why: &Why) -> Vec<String> {
     }
 }
 
-/// For whom this one looks, if it is a condition that is looked at.
-fn looks_for(name: &str) -> Option<&str> {
-    let (owner, beside) = name.split_once(':')?;
-    let kind = beside.split('.').next()?;
-    ["path", "path_gone", "socket", "tcp", "http", "command", "variable"].contains(&kind).then_some(owner)
+/// For whom this one looks, if it is a condition that is looked at. Somebody's own service can be called like one, but is not described so.
+fn looks_for(service: &Service) -> Option<&str> {
+    let (owner, _) = service.name.split_once(':')?;
+    let (named, _) = service.description.strip_prefix("condition of ")?.split_once(": ")?;
+    (named == owner).then_some(owner)
 }
 
 /// What to do about processes that were killed and are still there.
@@ -88,16 +88,17 @@ fn failed(service: &Service) -> Vec<String> {
         FailureKind::Start => {
             failure.step.and_then(|step| start_hint(step, failure.errno.unwrap_or(0))).map(str::to_owned)
         }
-        FailureKind::NotReady if is_waiter(name) => Some(
+        FailureKind::NotReady if is_waiter(name, service.run) => Some(
             "`within` in the plan says how long it waits for its condition, `verger condition set` says that that is so"
                 .to_owned(),
         ),
         FailureKind::NotReady => {
             Some("`ready` in the plan says how it tells, `start_timeout` how long it may take".to_owned())
         }
-        FailureKind::Exited => match name.split_once(':') {
-            // What a service has beside it has no keys of its own, and says one line at its end.
-            Some((owner, _)) => Some(format!("what was not so it said where the standard error of {owner} goes")),
+        FailureKind::Exited => match looks_for(service) {
+            Some(owner) => Some(format!("what was not so it said where the standard error of {owner} goes")),
+            // A step has no keys of its own.
+            None if service.description.starts_with("step of recovery: ") => None,
             None => Some("`restart` in the plan says whether it is started again after such an end".to_owned()),
         },
         FailureKind::Internal => {
@@ -168,6 +169,10 @@ mod tests {
     fn there_is_a_hint_where_there_is_something_to_do() {
         let plain = |kind| Failure { kind, restarts: None, step: None, errno: None, fault: None };
         let failed = |failure| Service { failure: Some(failure), ..web(PhaseKind::Failed) };
+        let looking = |name: &str, service| {
+            let (name, description) = (name.to_owned(), "condition of web: tcp [::1]:80, within 1m".to_owned());
+            Service { name, description, ..service }
+        };
         let refused = Failure { step: Some(Step::Exec), errno: Some(13), ..plain(FailureKind::Start) };
         let down = Service { want: Want::Down, ..web(PhaseKind::Down) };
         let chain = || {
@@ -180,9 +185,24 @@ mod tests {
         for (service, chain, words) in [
             (failed(plain(FailureKind::GaveUp)), vec![], "once that is mended: `verger start web`"),
             (
-                Service { name: "web:tcp".to_owned(), ..failed(plain(FailureKind::Exited)) },
+                looking("web:tcp", failed(plain(FailureKind::Exited))),
                 vec![],
                 "what was not so it said where the standard error of web goes\nonce that is mended: `verger start web:tcp`",
+            ),
+            (
+                Service { name: "web:tcp".to_owned(), ..failed(plain(FailureKind::Exited)) },
+                vec![],
+                "`restart` in the plan says whether it is started again after such an end\n\
+                 once that is mended: `verger start web:tcp`",
+            ),
+            (
+                Service {
+                    name: "web:recovery".to_owned(),
+                    description: "step of recovery: mend web".to_owned(),
+                    ..failed(plain(FailureKind::Exited))
+                },
+                vec![],
+                "once that is mended: `verger start web:recovery`",
             ),
             (
                 Service { ignored: true, ..failed(plain(FailureKind::Exited)) },
@@ -191,6 +211,12 @@ mod tests {
             ),
             (
                 Service { name: "web:set".to_owned(), ..failed(plain(FailureKind::NotReady)) },
+                vec![],
+                "`ready` in the plan says how it tells, `start_timeout` how long it may take\n\
+                 once that is mended: `verger start web:set`",
+            ),
+            (
+                Service { name: "web:set".to_owned(), run: 0, ..failed(plain(FailureKind::NotReady)) },
                 vec![],
                 "`within` in the plan says how long it waits for its condition, `verger condition set` says that that is so\n\
                  once that is mended: `verger start web:set`",
@@ -218,9 +244,9 @@ mod tests {
             (down, vec![], "`verger start web` starts it"),
             (web(PhaseKind::Running), vec![], ""),
             (web(PhaseKind::Starting), vec![], ""),
-            (Service { name: "web:recovery".to_owned(), ..web(PhaseKind::Starting) }, vec![], ""),
+            (Service { name: "web:path".to_owned(), ..web(PhaseKind::Starting) }, vec![], ""),
             (
-                Service { name: "web:http.2".to_owned(), ..web(PhaseKind::Starting) },
+                looking("web:http.2", web(PhaseKind::Starting)),
                 vec![],
                 "once its time is over it says where the standard error of web goes what was not so",
             ),

@@ -22,7 +22,7 @@ mod wanted;
 pub(crate) use ending::ending;
 pub(crate) use ends::{errno, exit, start_hint};
 pub(crate) use hints::hints;
-pub(crate) use note::{blocked_by, ended_otherwise_than_asked, headline, next_step, note};
+pub(crate) use note::{blocked_by, ended_otherwise_than_asked, headline, lacks_one_of, next_step, note};
 pub(crate) use origin::{origin, rolled_back};
 pub(crate) use receipt::{end, no_receipt, receipt, receipt_in_short, step};
 pub(crate) use refusal::{RIGHT_OF_A_SERVICE, refusal};

@@ -29,7 +29,7 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
     let on = service.waits_for.as_deref();
     match service.phase {
         PhaseKind::Waiting => match (on, service.until_us) {
-            (Some(on), Some(until)) if is_waiter(&service.name) => {
+            (Some(on), Some(until)) if is_waiter(&service.name, service.run) => {
                 format!("waits for {on}, {} more at most", brief(clock.until(until)))
             }
             (Some(on), _) => format!("waits for {on}"),
@@ -72,7 +72,9 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
             }
         }
         PhaseKind::Failed => match &service.failure {
-            Some(why) if why.kind == FailureKind::NotReady && is_waiter(&service.name) => NOT_COME.to_owned(),
+            Some(why) if why.kind == FailureKind::NotReady && is_waiter(&service.name, service.run) => {
+                NOT_COME.to_owned()
+            }
             Some(why) => failure(why, last_end(service)),
             None => String::new(),
         },
@@ -82,8 +84,13 @@ fn phase_note(service: &Service, clock: &Clock) -> String {
 }
 
 /// Whether it is who waits for a condition by name in the place of a service (`x:set`): its time ends the wait. Where another one waits,
-/// the time is when it may go on.
-pub(super) fn is_waiter(name: &str) -> bool {
+/// the time is when it may go on. Somebody's own service can be called so too, but has a run before it has a time or is late.
+pub(super) fn is_waiter(name: &str, run: u64) -> bool {
+    run == 0 && is_waiters_name(name)
+}
+
+/// Whether such a one is called so.
+pub(super) fn is_waiters_name(name: &str) -> bool {
     let beside = name.split_once(':').map(|(_, beside)| beside);
     beside.is_some_and(|beside| beside == "set" || beside.starts_with("set."))
 }
@@ -172,6 +179,12 @@ pub(crate) fn blocked_by(why: &Why) -> Option<String> {
         (any_of, None) => Some(format!("requires one of {}, and none of them is up", some_of(any_of))),
         (any_of, Some(how)) => Some(format!("requires one of {}; {on} was to {how}", some_of(any_of))),
     }
+}
+
+/// The same, and whom one waits for, where any of several would do; the board and a refusal name only the last of them.
+pub(crate) fn lacks_one_of(why: &Why) -> Option<String> {
+    let need = why.need.as_ref().filter(|need| !need.any_of.is_empty())?;
+    if why.service.phase == PhaseKind::Waiting { Some(waits_for(&why.service, need)) } else { blocked_by(why) }
 }
 
 /// What was asked of an end, and how that was, where it was another one: `end with status 0, and it exited with status 3`.
@@ -274,8 +287,13 @@ mod tests {
             (on(PhaseKind::Waiting), "waits for db"),
             (Service { until_us: Some(8_200_000), ..on(PhaseKind::Waiting) }, "waits for db"),
             (
-                Service { name: "web:set.2".to_owned(), until_us: Some(8_200_000), ..on(PhaseKind::Waiting) },
+                Service { name: "web:set.2".to_owned(), run: 0, until_us: Some(8_200_000), ..on(PhaseKind::Waiting) },
                 "waits for db, 3.2s more at most",
+            ),
+            // Somebody's own, called so.
+            (
+                Service { name: "web:set".to_owned(), until_us: Some(8_200_000), ..on(PhaseKind::Waiting) },
+                "waits for db",
             ),
             (web(PhaseKind::Waiting), ""),
             (
@@ -328,10 +346,19 @@ mod tests {
             (
                 Service {
                     name: "web:set".to_owned(),
+                    run: 0,
                     failure: Some(Failure { kind: FailureKind::NotReady, ..failure.clone() }),
                     ..web(PhaseKind::Failed)
                 },
                 "did not come true in time",
+            ),
+            (
+                Service {
+                    name: "web:set".to_owned(),
+                    failure: Some(Failure { kind: FailureKind::NotReady, ..failure.clone() }),
+                    ..web(PhaseKind::Failed)
+                },
+                "was not ready in time",
             ),
             (
                 Service { failure: Some(failure), ..crashed(PhaseKind::Failed) },

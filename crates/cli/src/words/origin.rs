@@ -4,7 +4,7 @@ use verger_engine::life::{RollBackReason, Verb};
 use verger_wire::message::{Actor, Origin, OriginKind};
 
 use super::ends::{NOT_COME, NOT_READY, exit, start_failure};
-use super::note::is_waiter;
+use super::note::is_waiters_name;
 
 /// `uid 0 (pid 812)`.
 pub(super) fn actor(actor: Option<&Actor>) -> String {
@@ -54,7 +54,7 @@ pub(crate) fn origin(origin: &Origin, about: Option<&str>) -> String {
             None => format!("{service} ended"),
         },
         OriginKind::StartFailed => format!("{service} {}", start_failure(origin.step, origin.errno)),
-        OriginKind::NotReadyInTime if origin.service.as_deref().is_some_and(is_waiter) => {
+        OriginKind::NotReadyInTime if origin.service.as_deref().is_some_and(is_waiters_name) => {
             format!("{service} {NOT_COME}")
         }
         OriginKind::NotReadyInTime => format!("{service} {NOT_READY}"),

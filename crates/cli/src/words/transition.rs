@@ -150,16 +150,25 @@ fn starting(transition: &Transition) -> String {
 }
 
 fn failed(transition: &Transition, now: Option<&Service>) -> String {
-    if transition.cause.kind == CauseKind::NotReadyInTime && is_waiter(&transition.service) {
+    let kind = transition.cause.kind;
+    if kind == CauseKind::NotReadyInTime && is_waiter(&transition.service, transition.run) {
         return NOT_COME.to_owned();
     }
     if let Some((why, now)) = now.and_then(|now| Some((now.failure.as_ref()?, now))) {
         let words = failure(why, last_end(now));
-        return if transition.cause.kind == CauseKind::Found { format!("found failed: {words}") } else { words };
+        return if kind == CauseKind::Found {
+            format!("found failed: {words}")
+        } else if kind == CauseKind::Recovery {
+            // A step that leaves it so: `withhold_watchdog`.
+            format!("{words}; {}", recovery(&transition.cause))
+        } else {
+            words
+        };
     }
     match ended(transition) {
-        Some(how) if transition.cause.kind == CauseKind::StartFailed => how,
+        Some(how) if kind == CauseKind::StartFailed => how,
         Some(how) => format!("{how}; not started again"),
+        None if kind == CauseKind::Recovery => with_reason("failed", transition),
         None => "found failed".to_owned(),
     }
 }
@@ -394,6 +403,11 @@ mod tests {
         Cause { step: Some(Step::Exec), errno: Some(2), ..plain(CauseKind::StartFailed) }
     }
 
+    fn step() -> Cause {
+        let (set, action) = (Some("web".to_owned()), Some("withhold the watchdog".to_owned()));
+        Cause { set, action, taken: Some(2), ..pointing(CauseKind::Recovery, "web") }
+    }
+
     fn fault() -> Cause {
         Cause { fault: Some(FaultKind::Injected), ..plain(CauseKind::Fault) }
     }
@@ -457,6 +471,7 @@ mod tests {
             (P::Failed, plain(NotReadyInTime), plan(), "was not ready in time; not started again"),
             (P::Failed, refused(), plan(), "could not be started: step exec: No such file or directory"),
             (P::Failed, fault(), plan(), "fault of the daemon (injected); not started again"),
+            (P::Failed, step(), plan(), "failed: web fails, and step 2 is taken: withhold the watchdog"),
             (P::Failed, plain(Found), plan(), "found failed"),
             (P::Down, plain(Ended), stop(), "down"),
             (P::Down, plain(Asked), stop(), "down: uid 0 (pid 812) asked to stop it"),
@@ -470,18 +485,31 @@ mod tests {
         }
     }
 
+    /// Its name alone does not make one who waits for a condition: somebody's own service can be called so, and has a run.
+    #[test]
+    fn who_waits_for_a_condition_has_no_run() {
+        for (run, words) in [(0, "did not come true in time"), (5, "was not ready in time; not started again")] {
+            let cause = plain(CauseKind::NotReadyInTime);
+            let moving = moving(PhaseKind::Waiting, PhaseKind::Failed, cause, plan());
+            assert_eq!(moved(&Transition { service: "web:set".to_owned(), run, ..moving }, None), words);
+        }
+    }
+
     #[test]
     fn the_service_at_hand_adds_what_the_transition_does_not_know() {
         let gave_up = Failure { kind: FailureKind::GaveUp, restarts: Some(5), step: None, errno: None, fault: None };
         let resting = Service { until_us: Some(1_200_000), ..web(PhaseKind::Resting) };
         let last = Service { escalates: true, ..resting.clone() };
+        let exit = Failure { kind: FailureKind::Exited, restarts: None, ..gave_up.clone() };
         let failed = Service { failure: Some(gave_up), last_exit: Some(exited(1)), ..web(PhaseKind::Failed) };
+        let lasting = Service { failure: Some(exit), ..failed.clone() };
         let ended = Service { last_exit: Some(exited(0)), ..web(PhaseKind::Down) };
         for (cause, now, words) in [
             (plain(CauseKind::Ready), web(PhaseKind::Running), "running (pid 4711)"),
             (crash(), resting, "exited with status 1; starts again in 200ms"),
             (crash(), last, "exited with status 1; the next step of its recovery in 200ms"),
             (crash(), failed, "gave up after 5 restarts: exited with status 1"),
+            (step(), lasting, "exited with status 1; web fails, and step 2 is taken: withhold the watchdog"),
             (plain(CauseKind::Ended), ended, "down: exited with status 0"),
         ] {
             let transition = moving(PhaseKind::Starting, now.phase, cause, plan());

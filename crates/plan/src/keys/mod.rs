@@ -310,10 +310,7 @@ impl<'a> Reader<'a> {
                     }
                     return Some(span);
                 }
-                Err(flaw) => {
-                    let below = text.starts_with('-').then(|| NONE_BELOW.to_owned());
-                    self.wrong(node, duration::LOOKS, below.or_else(|| flaw.hint(text)));
-                }
+                Err(flaw) => self.wrong(node, duration::LOOKS, no_time_hint(text, flaw)),
             },
             Value::Whole(number) => {
                 let hint = match number {
@@ -346,6 +343,11 @@ impl<'a> Reader<'a> {
         }
         Some(span)
     }
+}
+
+/// What to do about a text that is no duration.
+fn no_time_hint(text: &str, flaw: duration::Flaw) -> Option<String> {
+    if text.starts_with('-') { Some(NONE_BELOW.to_owned()) } else { flaw.hint(text) }
 }
 
 /// Nine permission bits, in octal.

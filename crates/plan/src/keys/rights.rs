@@ -177,12 +177,8 @@ fn read_identity(node: &Node, reader: &mut Reader<'_>) -> Option<String> {
     match &node.value {
         Value::Text(text) => Some(text.clone()),
         Value::Whole(number) if (0..=i128::from(ID_MAX)).contains(number) => Some(number.to_string()),
-        Value::Whole(_) => {
-            reader.wrong(node, &format!("a name, or a number from 0 to {ID_MAX}"), None);
-            None
-        }
         _ => {
-            reader.wrong(node, "a name or a number", None);
+            reader.wrong(node, &format!("a name, or a number from 0 to {ID_MAX}"), None);
             None
         }
     }

@@ -288,7 +288,10 @@ fn read_limits(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
         };
         let (Some(soft), Some(hard)) = (soft, hard) else { continue };
         if soft > hard {
-            let hint = "the soft one holds, and a process can raise it up to the hard one".to_owned();
+            let (low, high) = (resources::written(hard), resources::written(soft));
+            let hint = format!(
+                "the soft one holds, and a process can raise it up to the hard one: write {{ soft = {low}, hard = {high} }}"
+            );
             reader.bad(entry.node.place, &format!("has a soft `{}` above the hard one", entry.key), Some(hint));
             continue;
         }
@@ -297,6 +300,7 @@ fn read_limits(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
 }
 
 fn read_memory_max(service: &mut Service, node: &Node, reader: &mut Reader<'_>) {
+    let looks = format!("bytes from {MEMORY_MIN}, or a size like \"512M\"");
     let bytes = match &node.value {
         Value::Whole(number) => u64::try_from(*number).ok(),
         Value::Text(text) => size::parse(text),
@@ -305,12 +309,20 @@ fn read_memory_max(service: &mut Service, node: &Node, reader: &mut Reader<'_>) 
     match bytes {
         Some(bytes) if bytes >= MEMORY_MIN => service.memory_max = Some(bytes),
         Some(bytes) => {
-            let hint = format!("a number alone is bytes; write \"{}M\" for mebibytes", bytes.max(1));
-            reader.bad(node.place, &format!("is {bytes} bytes, in which nothing runs"), Some(hint));
+            let (key, owner) = (reader.key, &reader.owner);
+            reader.found.error(node.place, || {
+                Said::new(format!("`{key}`{owner} is {bytes} bytes, in which nothing runs"))
+                    .expected(&looks)
+                    .hint(format!("a number alone is bytes; write \"{}M\" for mebibytes", bytes.max(1)))
+            });
         }
         None => {
-            let hint = node.as_text().map(|_| "the units are K, M, G and T, of 1024 each: \"512M\", \"2G\"".to_owned());
-            reader.wrong(node, size::LOOKS, hint);
+            let hint = match &node.value {
+                Value::Text(_) => Some("the units are K, M, G and T, of 1024 each: \"512M\", \"2G\""),
+                Value::Whole(_) => Some("without the key there is no limit"),
+                _ => None,
+            };
+            reader.wrong(node, &looks, hint.map(str::to_owned));
         }
     }
 }
@@ -322,7 +334,12 @@ fn read_amount(node: &Node, reader: &mut Reader<'_>) -> Option<u64> {
         _ => None,
     };
     if amount.is_none() {
-        reader.wrong(node, "a number from 0, or \"unlimited\"", None);
+        let hint = match &node.value {
+            Value::Whole(_) => Some("no limit is \"unlimited\"".to_owned()),
+            Value::Text(text) => text.parse::<u64>().ok().map(|number| format!("write {number}, without quotes")),
+            _ => None,
+        };
+        reader.wrong(node, &format!("an integer from 0 to {}, or \"unlimited\"", u64::MAX), hint);
     }
     amount
 }

@@ -5,7 +5,7 @@ use verger_engine::image::{STOP_STEPS_MAX, Service, StopStep};
 use verger_engine::runs::{signal_name, signal_number};
 use verger_engine::time::Span;
 
-use super::{Key, Reader, Shape};
+use super::{Key, Reader, Shape, no_time_hint};
 use crate::complaint::{Said, quoted};
 use crate::near::did_you_mean;
 use crate::tree::{Node, Value};
@@ -91,7 +91,7 @@ fn read_step(node: &Node, reader: &mut Reader<'_>) -> Option<StopStep> {
             reader.found.error(node.place, || {
                 Said::new(format!("`{key}`{owner}: \"{}\" is not a duration", quoted(time)))
                     .expected(duration::LOOKS)
-                    .hint_if(flaw.hint(time))
+                    .hint_if(no_time_hint(time, flaw))
             });
             None
         }

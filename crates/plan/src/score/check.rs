@@ -243,11 +243,13 @@ impl Checker<'_> {
 /// What to do about a key that is not known where it stands: its right name, its place, or which keys there are.
 fn unknown(wrong: &str, shape: &'static Shape, whole: &'static Shape) -> String {
     let known = || shape.keys.iter().map(|key| key.name);
-    if let Some(hint) = did_you_mean(wrong, known()) {
+    let belongs = |holder| format!("`{wrong}` belongs to {holder}");
+    // The very name, further inside, is nearer than one that is only like it.
+    if let Some(hint) = shape.holder(wrong).map(belongs).or_else(|| did_you_mean(wrong, known())) {
         return hint;
     }
-    if let Some(holder) = shape.holder(wrong).or_else(|| whole.holder(wrong)) {
-        return format!("`{wrong}` belongs to {holder}");
+    if let Some(hint) = whole.holder(wrong).map(belongs) {
+        return hint;
     }
     if whole.key(wrong).is_some() {
         return format!("`{wrong}` belongs to the configuration: it stands at its top");

@@ -3,6 +3,7 @@
 use verger_engine::image::RestartPolicy;
 
 use super::*;
+use crate::keys::{Group, HANDLE, LIMITS, PLAN, SERVICE, Shape};
 
 #[test]
 fn a_terminal_that_is_none() {
@@ -117,7 +118,9 @@ fn wrong_types() {
     );
     check_line(
         "groups = [1.5]",
-        &["x.toml:3:11: `groups` in service `x` holds the number 1.5, expected a name or a number"],
+        &[
+            "x.toml:3:11: `groups` in service `x` holds the number 1.5, expected a name, or a number from 0 to 4294967294",
+        ],
     );
     check_line(
         "ready = true",
@@ -342,6 +345,13 @@ fn stopping() {
         &[
             "x.toml:3:8: `stop` in service `x`: \"5\" is not a duration, expected a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"\n  \
          hint: a number needs its unit: \"5s\", \"5ms\"",
+        ],
+    );
+    check_line(
+        "stop = ['TERM -5s', 'KILL']",
+        &[
+            "x.toml:3:9: `stop` in service `x`: \"-5s\" is not a duration, expected a duration like \"200ms\", \"1.5s\", \"1h30m\" or \"forever\"\n  \
+         hint: no time is below 0; what has no end is \"forever\"",
         ],
     );
     check_line("stop = 15", &[&format!("x.toml:3:8: `stop` in service `x` is the number 15, {looks}")]);
@@ -603,15 +613,23 @@ fn numbers_and_words() {
     check_line(
         "memory_max = 512",
         &[
-            "x.toml:3:14: `memory_max` in service `x` is 512 bytes, in which nothing runs\n  hint: a number alone is bytes; write \"512M\" for mebibytes",
+            "x.toml:3:14: `memory_max` in service `x` is 512 bytes, in which nothing runs, expected bytes from 4096, or a size like \"512M\"\n  hint: a number alone is bytes; write \"512M\" for mebibytes",
         ],
     );
     check_line(
         "memory_max = '512MB'",
         &[
-            "x.toml:3:14: `memory_max` in service `x` is the string \"512MB\", expected bytes, or a size like \"512M\"\n  hint: the units are K, M, G and T, of 1024 each: \"512M\", \"2G\"",
+            "x.toml:3:14: `memory_max` in service `x` is the string \"512MB\", expected bytes from 4096, or a size like \"512M\"\n  hint: the units are K, M, G and T, of 1024 each: \"512M\", \"2G\"",
         ],
     );
+    for number in ["-5", "18446744073709551616"] {
+        check_line(
+            &format!("memory_max = {number}"),
+            &[&format!(
+                "x.toml:3:14: `memory_max` in service `x` is the number {number}, expected bytes from 4096, or a size like \"512M\"\n  hint: without the key there is no limit"
+            )],
+        );
+    }
     check_line(
         "cpu_max = 0",
         &["x.toml:3:11: `cpu_max` in service `x` is the number 0, expected an integer from 1 to 819200"],
@@ -683,9 +701,22 @@ fn numbers_and_words() {
         "limits = { nofil = 5, nofile = { soft = 5, hard = 1 }, core = -1, cpu = { soft = 1 } }",
         &[
             "x.toml:3:12: unknown limit `nofil` in service `x`\n  hint: did you mean `nofile`?",
-            "x.toml:3:32: `limits` in service `x` has a soft `nofile` above the hard one\n  hint: the soft one holds, and a process can raise it up to the hard one",
-            "x.toml:3:63: `limits` in service `x` holds the number -1, expected a number from 0, or \"unlimited\"",
+            "x.toml:3:32: `limits` in service `x` has a soft `nofile` above the hard one\n  hint: the soft one holds, and a process can raise it up to the hard one: write { soft = 1, hard = 5 }",
+            "x.toml:3:63: `limits` in service `x` holds the number -1, expected an integer from 0 to 18446744073709551615, or \"unlimited\"\n  hint: no limit is \"unlimited\"",
             "x.toml:3:73: `limits` in service `x` gives only one of soft and hard for `cpu`\n  hint: give both; a number alone is both: cpu = N",
+        ],
+    );
+    check_line(
+        "limits = { nofile = { soft = 'unlimited', hard = 1024 } }",
+        &[
+            "x.toml:3:21: `limits` in service `x` has a soft `nofile` above the hard one\n  hint: the soft one holds, and a process can raise it up to the hard one: write { soft = 1024, hard = \"unlimited\" }",
+        ],
+    );
+    check_line(
+        "limits = { core = '0', cpu = 18446744073709551616 }",
+        &[
+            "x.toml:3:19: `limits` in service `x` holds the string \"0\", expected an integer from 0 to 18446744073709551615, or \"unlimited\"\n  hint: write 0, without quotes",
+            "x.toml:3:30: `limits` in service `x` holds the number 18446744073709551616, expected an integer from 0 to 18446744073709551615, or \"unlimited\"\n  hint: no limit is \"unlimited\"",
         ],
     );
     check_line(
@@ -744,6 +775,42 @@ fn numbers_and_words() {
         "limits.images = 0\n[service.x]\ncommand = 'x'",
         &["x.toml:1:17: `images` in [limits] is the number 0, expected an integer from 1 to 64"],
     );
+}
+
+/// Checks that each integer key of a table, below its least and above its greatest, is answered with both.
+#[track_caller]
+fn check_ranges<T>(groups: &[Group<T>], before: &str, after: &str) {
+    let mut count = 0;
+    for key in groups.iter().flat_map(|group| group.keys) {
+        let Shape::Whole { min, max, .. } = key.shape else { continue };
+        count += 1;
+        for number in [i128::from(min) - 1, i128::from(max) + 1] {
+            let text = format!("{before}\n{} = {number}\n{after}", key.name);
+            let said = said(&reading(&text)).join("\n");
+            let range = format!("is the number {number}, expected an integer from {min} to {max}");
+            assert!(said.contains(&range), "{text}: {said}");
+        }
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn an_integer_out_of_its_range_is_answered_with_the_range() {
+    let service = "[service.x]\ncommand = 'x'";
+    check_ranges(SERVICE, service, "");
+    check_ranges(PLAN, "", service);
+    check_ranges(LIMITS, "[limits]", service);
+    check_ranges(HANDLE, "[handle.h]\nlisten = 'tcp:80'", service);
+    for (line, range) in [
+        ("scheduling = { policy = 'fifo', priority = 100 }", "a priority from 1 to 99"),
+        ("success_exit_codes = [256]", "exit statuses from 0 to 255"),
+        ("groups = [-1]", "a name, or a number from 0 to 4294967294"),
+        ("umask = '1000'", "an octal string like \"027\", up to \"777\""),
+        ("replicas = 0", "an integer from 1 to 100000"),
+    ] {
+        let said = said(&reading(&format!("{service}\n{line}"))).join("\n");
+        assert!(said.contains(&format!("expected {range}")), "{said}");
+    }
 }
 
 #[test]

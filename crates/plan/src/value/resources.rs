@@ -25,6 +25,11 @@ pub(crate) fn number(name: &str) -> Option<u8> {
     RESOURCES.iter().position(|(known, _)| *known == name).map(|at| at as u8)
 }
 
+/// A limit as it stands in a plan.
+pub(crate) fn written(limit: u64) -> String {
+    if limit == u64::MAX { "\"unlimited\"".to_owned() } else { limit.to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use verger_engine::runs::Step;

@@ -1,8 +1,5 @@
 //! Amounts of memory: a number of bytes, or a number and a unit of 1024 bytes or a power of that.
 
-/// How it is written, for complaints.
-pub(crate) const LOOKS: &str = "bytes, or a size like \"512M\"";
-
 /// The units: a letter as the kernel and systemd have it, or with `iB` after it.
 const UNITS: [(char, u32); 4] = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
 

@@ -389,8 +389,15 @@ impl<'t> Line<'t> {
                 "" => "the plan has no targets of its own".to_owned(),
                 group => format!("the plan has no group `{group}`"),
             };
-            let groups: Vec<&str> = (0..self.image.group_count()).map(|at| self.image.group(at).name()).collect();
-            let hint = (self.near)(group, &groups).map(|near| format!("did you mean `{near}/{target}`?"));
+            let groups = || (0..self.image.group_count()).map(|at| self.image.group(at));
+            let names: Vec<&str> = groups().map(|view| view.name()).collect();
+            let near = (self.near)(group, &names).map(|near| format!("did you mean `{near}/{target}`?"));
+            let written: Vec<String> = groups()
+                .flat_map(|view| (0..view.target_count()).map(move |at| (view.name(), view.target(at).name())))
+                .map(|(group, target)| if group.is_empty() { target.to_owned() } else { format!("{group}/{target}") })
+                .collect();
+            let written: Vec<&str> = written.iter().map(String::as_str).collect();
+            let hint = near.or_else(|| self.near_or_all(word, &written));
             return Err(Flaw { hint, ..self.back().flaw(message, expected) });
         };
         let view = self.image.group(at);

@@ -519,6 +519,7 @@ fn unknown_keys_are_refused_everywhere() {
         &[usual("a", "\"sgids\": [{ \"gid\": 1 }]", "")],
         "unknown key `gid` in `sgids` of process `a`\n  hint: did you mean `sgid`?",
     );
+    complains(&[usual("a", "\"sgid\": 1", "")], "unknown key `sgid` in process `a`\n  hint: `sgid` belongs to `sgids`");
     complains(
         &[usual("a", "", "\"uid\": 1")],
         "unknown key `uid` in `startupConfig` of process `a`\n  hint: `uid` belongs to a process",
