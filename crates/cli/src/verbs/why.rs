@@ -253,6 +253,9 @@ impl Story {
         if !why.service.description.is_empty() {
             text.push_str(&format!("  {}\n", why.service.description));
         }
+        if let Some(look) = &why.last_look {
+            text.push_str(&format!("  {}\n", words::last_look(look, clock)));
+        }
         if let Some(root) = why.chain.last().map(|link| &link.root) {
             let origin = words::origin(&root.what, None);
             text.push('\n');

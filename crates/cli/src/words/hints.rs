@@ -155,6 +155,7 @@ mod tests {
             memory_max: Some(64 << 20),
             need: None,
             pressure: None,
+            last_look: None,
             receipt: None,
         };
         assert_eq!(hints(&why), ["`memory_max` lets it have 64M of memory"]);
@@ -242,6 +243,7 @@ mod tests {
                 memory_max: None,
                 need: None,
                 pressure: None,
+                last_look: None,
                 receipt: None,
             };
             assert_eq!(hints(&why).join("\n"), words);
