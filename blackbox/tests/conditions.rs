@@ -349,6 +349,9 @@ fn why_says_what_the_last_look_saw_and_that_changes_with_it() {
             let _heard = client.write_all(answer.as_bytes());
         }
     });
+    // Who waits for it is told the same.
+    let why = told(&machine, &["why", "x"]);
+    assert!(why.contains("\n  x:http: the last look, ") && why.contains(": connection refused\n"), "{why}");
     let ill = saw(&machine, "x:http", "answered 503, 200 to 399 was expected");
     assert_eq!((&ill["kind"], &ill["status"]), (&"answered".into(), &503.into()));
     // It goes on looking: the moment is that of the last one.

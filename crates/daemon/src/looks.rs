@@ -110,7 +110,12 @@ impl Saw {
             LookKind::Ended if number > SIGNALS => look.signal = Some(signal_text((number - SIGNALS) as u8)),
             LookKind::Ended => look.status = Some(number as u16),
             LookKind::TooLong => look.after_ms = Some(number.into()),
-            _ => {}
+            LookKind::So
+            | LookKind::StillThere
+            | LookKind::NotTaken
+            | LookKind::NotHttp
+            | LookKind::NotSet
+            | LookKind::OtherValue => {}
         }
         look
     }
