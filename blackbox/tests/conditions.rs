@@ -435,6 +435,29 @@ fn nothing_is_said_of_a_look_that_another_run_or_an_earlier_program_of_the_daemo
     saw(&machine, "x:path", "no such file or directory");
 }
 
+#[test]
+fn a_look_at_what_a_plan_does_not_ask_for_any_more_is_not_told() {
+    let machine = Machine::start(&with("{ path = '@@' }"));
+    machine.wait_ready("x");
+    machine.stop_service("x").expect("it can be stopped");
+    machine.wait("x:path", Phase::Down);
+    let apply = |path: &str, other: &str| {
+        let plan = format!("{}[service.{other}]\ncommand = 'sleep 1000'\n", with(&format!("{{ path = '{path}' }}")));
+        machine.folder().write("next.toml", plan.replace("[service.x]", "[service.x]\nautostart = false").as_str());
+        let next = machine.folder().join("next.toml");
+        told(&machine, &["apply", next.to_str().expect("it is text")]);
+        let x = machine.show("x:path");
+        assert_eq!((x.phase, x.run), (Phase::Down, 1), "{x:?}");
+        told(&machine, &["why", "x:path"])
+    };
+    // Another service beside it changes nothing about it.
+    let folder = machine.folder().path().display().to_string();
+    let why = apply(&folder, "one");
+    assert!(why.contains(": it is so\n"), "{why}");
+    let why = apply("/nowhere", "two");
+    assert!(why.contains("path exists /nowhere") && !why.contains("the last look"), "{why}");
+}
+
 // ---- what happens then ----
 
 #[test]
