@@ -442,7 +442,10 @@ fn a_look_at_what_a_plan_does_not_ask_for_any_more_is_not_told() {
     machine.stop_service("x").expect("it can be stopped");
     machine.wait("x:path", Phase::Down);
     let apply = |path: &str, other: &str| {
-        let plan = format!("{}[service.{other}]\ncommand = 'sleep 1000'\n", with(&format!("{{ path = '{path}' }}")));
+        let plan = format!(
+            "{}[service.{other}]\ncommand = 'sleep 1000'\nhealthy_after = '10ms'\n",
+            with(&format!("{{ path = '{path}' }}"))
+        );
         machine.folder().write("next.toml", plan.replace("[service.x]", "[service.x]\nautostart = false").as_str());
         let next = machine.folder().join("next.toml");
         told(&machine, &["apply", next.to_str().expect("it is text")]);
