@@ -319,6 +319,148 @@ fn a_command_that_hangs_is_ended_with_all_it_started_before_the_next_look() {
     assert_eq!(left.count(), 0, "{brood}");
 }
 
+// ---- what the last look saw ----
+
+/// Waits until `verger why` says so of a condition, in a line of its own, and gives the same as JSON.
+#[track_caller]
+fn saw(machine: &Machine, name: &str, words: &str) -> serde_json::Value {
+    let line =
+        |text: &str| text.lines().any(|it| it.starts_with("  the last look, ") && it.ends_with(&format!(": {words}")));
+    eventually(&format!("{name} saw: {words}"), PATIENCE, || Some(told(machine, &["why", name])).filter(|it| line(it)));
+    let json = told(machine, &["why", "--json", name]);
+    serde_json::from_str::<serde_json::Value>(&json).expect("it is JSON")["last_look"].clone()
+}
+
+#[test]
+fn why_says_what_the_last_look_saw_and_that_changes_with_it() {
+    let (socket, port) = closed_port();
+    let machine =
+        Machine::start(&with(&format!("{{ http = 'http://127.0.0.1:{port}/', every = '20ms', within = 'forever' }}")));
+    let refused = saw(&machine, "x:http", "connection refused");
+    assert_eq!((&refused["kind"], &refused["errno"]), (&"refused".into(), &111.into()));
+    rustix::net::listen(&socket, 8).expect("it can listen");
+    let listener = TcpListener::from(socket);
+    let answer = std::sync::Arc::new(std::sync::Mutex::new("HTTP/1.1 503 Ill\r\n\r\n"));
+    let given = std::sync::Arc::clone(&answer);
+    std::thread::spawn(move || {
+        while let Ok((mut client, _)) = listener.accept() {
+            let _request = client.read(&mut [0; 1024]);
+            let answer = *given.lock().expect("nobody panics");
+            let _heard = client.write_all(answer.as_bytes());
+        }
+    });
+    // Who waits for it is told the same.
+    let why = told(&machine, &["why", "x"]);
+    assert!(why.contains("\n  x:http: the last look, ") && why.contains(": connection refused\n"), "{why}");
+    let ill = saw(&machine, "x:http", "answered 503, 200 to 399 was expected");
+    assert_eq!((&ill["kind"], &ill["status"]), (&"answered".into(), &503.into()));
+    // It goes on looking: the moment is that of the last one.
+    let later = saw(&machine, "x:http", "answered 503, 200 to 399 was expected");
+    assert!(later["at_us"].as_u64() > refused["at_us"].as_u64(), "{refused} {later}");
+    *answer.lock().expect("nobody panics") = "220 mail.example ESMTP\r\n";
+    saw(&machine, "x:http", "what answered does not speak HTTP");
+    *answer.lock().expect("nobody panics") = "HTTP/1.1 200 Well\r\n\r\n";
+    machine.wait_ready("x");
+    assert_eq!(saw(&machine, "x:http", "it is so")["kind"], "so");
+    // Of what is no condition there is none.
+    assert!(!told(&machine, &["why", "--json", "x"]).contains("last_look"));
+}
+
+#[test]
+fn every_kind_of_condition_tells_its_last_look_also_when_its_time_is_over() {
+    let silent = TcpListener::bind("127.0.0.1:0").expect("it can listen");
+    let silent_port = silent.local_addr().expect("it has one").port();
+    let plan = format!(
+        "[defaults]
+         autostart = false
+         [service.path]
+         command = 'x'
+         conditions = [{{ path = '@@/never', within = '100ms' }}]
+         [service.gone]
+         command = 'x'
+         conditions = [{{ path_gone = '@@', within = '100ms' }}]
+         [service.socket]
+         command = 'x'
+         conditions = [{{ socket = '@@/image', within = '100ms' }}]
+         [service.http]
+         command = 'x'
+         conditions = [{{ http = 'http://127.0.0.1:{silent_port}/', every = '50ms', within = '50ms', timeout = '50ms' }}]
+         [service.command]
+         command = 'x'
+         conditions = [{{ command = ['sh', '-c', 'exit 2'], within = '100ms' }}]
+         [service.killed]
+         command = 'x'
+         conditions = [{{ command = ['sh', '-c', 'kill -9 $$'], within = '100ms' }}]
+         [service.missing]
+         command = 'x'
+         conditions = [{{ command = 'no-such-program-anywhere', within = '100ms' }}]
+         [service.variable]
+         command = 'x'
+         conditions = [{{ variable = 'NOBODY_SETS_THIS' }}]",
+    );
+    let machine = Machine::start(&plan);
+    for (name, condition, words) in [
+        ("path", "path:path", "no such file or directory"),
+        ("gone", "gone:path_gone", "it is still there"),
+        ("socket", "socket:socket", "connection refused"),
+        ("command", "command:command", "the command ended with status 2"),
+        ("killed", "killed:command", "the command was ended by SIGKILL"),
+        ("missing", "missing:command", "the command cannot be run: no such file or directory"),
+        ("variable", "variable:variable", "the variable is not set"),
+    ] {
+        machine.start_service(name).expect_err("its condition does not come true");
+        assert_eq!(machine.show(condition).phase, Phase::Failed);
+        saw(&machine, condition, words);
+    }
+    // It has what is left of the time, which nobody knows to the millisecond.
+    machine.start_service("http").expect_err("nobody answers");
+    let told = told(&machine, &["why", "http:http"]);
+    assert!(told.contains(": it took longer than ") && told.contains("ms\n"), "{told}");
+}
+
+#[test]
+fn nothing_is_said_of_a_look_that_another_run_or_an_earlier_program_of_the_daemon_was_told() {
+    let machine = Machine::start(&with("{ path = '@@/it', every = '20ms', within = 'forever' }"));
+    saw(&machine, "x:path", "no such file or directory");
+    // The probe goes on, and says what it sees to a file that nobody has any more.
+    let before = probe(&machine, "x:path");
+    told(&machine, &["reexec"]);
+    assert_eq!(machine.show("x:path").pid, before.pid);
+    assert!(!told(&machine, &["why", "x:path"]).contains("the last look"));
+    // Its next run tells again.
+    machine.stop_service("x").expect("it can be stopped");
+    eventually("it is down", PATIENCE, || Some(machine.show("x:path")).filter(|it| it.phase == Phase::Down));
+    let order = Order { timeout_ms: Some(1), ..Order::new("x") };
+    let _waits = machine.client().start(&order);
+    saw(&machine, "x:path", "no such file or directory");
+}
+
+#[test]
+fn a_look_at_what_a_plan_does_not_ask_for_any_more_is_not_told() {
+    let machine = Machine::start(&with("{ path = '@@' }"));
+    machine.wait_ready("x");
+    machine.stop_service("x").expect("it can be stopped");
+    machine.wait("x:path", Phase::Down);
+    let apply = |path: &str, other: &str| {
+        let plan = format!(
+            "{}[service.{other}]\ncommand = 'sleep 1000'\nhealthy_after = '10ms'\n",
+            with(&format!("{{ path = '{path}' }}"))
+        );
+        machine.folder().write("next.toml", plan.replace("[service.x]", "[service.x]\nautostart = false").as_str());
+        let next = machine.folder().join("next.toml");
+        told(&machine, &["apply", next.to_str().expect("it is text")]);
+        let x = machine.show("x:path");
+        assert_eq!((x.phase, x.run), (Phase::Down, 1), "{x:?}");
+        told(&machine, &["why", "x:path"])
+    };
+    // Another service beside it changes nothing about it.
+    let folder = machine.folder().path().display().to_string();
+    let why = apply(&folder, "one");
+    assert!(why.contains(": it is so\n"), "{why}");
+    let why = apply("/nowhere", "two");
+    assert!(why.contains("path exists /nowhere") && !why.contains("the last look"), "{why}");
+}
+
 // ---- what happens then ----
 
 #[test]

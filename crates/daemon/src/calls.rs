@@ -106,6 +106,7 @@ impl Daemon {
                 self.world.settle_receipts();
                 why.limits = self.world.lacks(&self.engine, service.slot);
                 why.receipt = self.world.receipts().receipt(&self.engine, service, None).ok().map(Box::new);
+                why.last_look = self.world.looks().last(&self.engine, service.slot).map(Box::new);
                 self.reply(at, oneway, &why);
             }
             Call::Receipt { name, run } => {

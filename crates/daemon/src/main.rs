@@ -29,6 +29,7 @@ mod leftovers;
 mod limits;
 mod listening;
 mod log;
+mod looks;
 mod mend;
 mod notify;
 mod options;

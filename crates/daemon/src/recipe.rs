@@ -410,7 +410,7 @@ fn open(name: &str, flags: OFlags, buffer: &mut [u8]) -> Result<OwnedFd, Errno> 
 type Wired<'w> = ([(u32, BorrowedFd<'w>); DESCRIPTORS], usize, Option<u32>);
 
 /// Says what sits on which number: the plan's descriptors, the readiness pipe, the control connection (on the first number
-/// that is free). Gives also the control connection's number.
+/// that is free), and after that where a probe says what it saw. Gives also the control connection's number.
 fn wire<'w>(
     service: &ServiceView<'_>,
     job: &'w Job,
@@ -450,6 +450,10 @@ fn wire<'w>(
     let control = job.control.as_ref().map(|_| highest + 1);
     if let (Some(number), Some(fd)) = (control, &job.control) {
         add(number, fd.as_fd())?;
+    }
+    // A probe finds it by what it is.
+    if let Some(fd) = &job.look {
+        add(highest + 1 + u32::from(control.is_some()), fd.as_fd())?;
     }
     Ok((wired, count, control))
 }

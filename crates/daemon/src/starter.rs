@@ -51,6 +51,8 @@ pub(crate) struct Job {
     pub(crate) control: Option<OwnedFd>,
     /// The program's end of the lines by which it is a brain.
     pub(crate) lines: Option<OwnedFd>,
+    /// Where the probe of a condition says what it saw.
+    pub(crate) look: Option<Arc<OwnedFd>>,
     /// Whether the program is told the notify socket of its run.
     pub(crate) notify: bool,
     /// What its further arguments are read from, as it was when the start was ordered.

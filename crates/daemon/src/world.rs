@@ -41,6 +41,7 @@ use crate::leftovers::Doomed;
 use crate::limits;
 use crate::listening::SocketFile;
 use crate::log::Log;
+use crate::looks::Looks;
 use crate::notify::NotifyFolder;
 use crate::pids::Pids;
 use crate::poll::{Poll, Token};
@@ -143,6 +144,8 @@ pub(crate) struct World {
     spoilt: Vec<adopted::Spoilt>,
     /// How each stop went.
     receipts: Book,
+    /// What conditions saw.
+    looks: Looks,
     /// The plans that the engine holds.
     held: Vec<(ImageId, Arc<Held>)>,
     /// What the engine has to hear.
@@ -190,6 +193,7 @@ impl World {
             adoptions: BTreeMap::new(),
             spoilt: Vec::new(),
             receipts: Book::new(services),
+            looks: Looks::new(),
             held: Vec::new(),
             told: VecDeque::with_capacity(4 * services as usize + 16),
             limits_told: BTreeSet::new(),
@@ -233,6 +237,7 @@ impl World {
         drop(former);
         self.hold_handles();
         self.tell_limits(engine, log);
+        self.looks.planned(engine);
     }
 
     /// Tells what services do not have of their limits, once.
@@ -404,8 +409,9 @@ impl World {
         }
         let service = image.service(home.record);
         let arguments = service.arguments_from().map(|handle| held.handles.get(handle, 1));
+        let look = self.looks.begin(run, &service);
         let (ready, control, lines) = (None, None, None);
-        let mut job = Job { run, held, record: home.record, ready, control, lines, notify: false, arguments };
+        let mut job = Job { run, held, record: home.record, ready, control, lines, look, notify: false, arguments };
         let prepared = match service.ready() {
             Ready::Notify => self.listen(poll, run).map(|()| job.notify = true),
             Ready::Fd(number) => self.pipe(poll, slot).map(|end| job.ready = Some((number, end))),
@@ -916,6 +922,11 @@ impl World {
         &self.receipts
     }
 
+    /// What conditions saw when they looked last.
+    pub(crate) fn looks(&self) -> &Looks {
+        &self.looks
+    }
+
     /// Looks again for ends on receipts that were not known at once, if there are any.
     pub(crate) fn settle_receipts(&mut self) {
         if self.receipts.late_at() != Moment::NEVER {
@@ -935,6 +946,7 @@ impl World {
         let Some(living) = self.living(run) else { return };
         let had_socket = living.notify.is_some();
         self.living[run.service.slot as usize] = None;
+        self.looks.end(run.service.slot);
         self.holding.update(run.service.slot, None);
         if had_socket {
             self.notify.remove(run.run);

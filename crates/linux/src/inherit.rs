@@ -2,7 +2,7 @@
 
 #![expect(unsafe_code, reason = "an open descriptor is known by nothing but its number")]
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::sync::Mutex;
@@ -19,6 +19,14 @@ static TAKING: Mutex<()> = Mutex::new(());
 /// `EBADF`: nothing is open there. `EBUSY`: it is close-on-exec, so whoever started us did not leave it open for us, or it has been
 /// taken over before and has an owner.
 pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
+    inherited_if(number, |_| true)
+}
+
+/// The same, if it is what is looked for; else it stays as it is, and may be taken over as something else.
+///
+/// # Errors
+/// As [`inherited`]. `ENODEV`: it is something else.
+pub fn inherited_if(number: RawFd, is: impl FnOnce(BorrowedFd<'_>) -> bool) -> Result<OwnedFd, Errno> {
     if number < 0 {
         return Err(Errno::BADF);
     }
@@ -28,6 +36,10 @@ pub fn inherited(number: RawFd) -> Result<OwnedFd, Errno> {
     let flags = raw::check(unsafe { raw::syscall2(libc::SYS_fcntl, number as usize, libc::F_GETFD as usize) })?;
     if flags & libc::FD_CLOEXEC as usize != 0 {
         return Err(Errno::BUSY);
+    }
+    // SAFETY: it is open, and by the caller's word nobody else in this process has it to close.
+    if !is(unsafe { BorrowedFd::borrow_raw(number) }) {
+        return Err(Errno::NODEV);
     }
     // SAFETY: numbers only.
     let marked =
@@ -81,5 +93,19 @@ mod tests {
         assert!(opened.iter().all(|number| inherited(*number).is_err_and(|errno| errno == Errno::BUSY)));
         assert_eq!(taken.len(), 40);
         assert_eq!(inherited(-1).unwrap_err(), Errno::BADF);
+    }
+
+    #[test]
+    fn what_is_something_else_stays_as_it_is() {
+        let file = std::fs::File::open("/dev/null").unwrap();
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+        let number = std::os::fd::IntoRawFd::into_raw_fd(file);
+        let mut looked_at = None;
+        let not_it = inherited_if(number, |file| {
+            looked_at = Some(file.as_raw_fd());
+            false
+        });
+        assert_eq!((not_it.unwrap_err(), looked_at), (Errno::NODEV, Some(number)));
+        assert_eq!(inherited_if(number, |_| true).unwrap().as_raw_fd(), number);
     }
 }

@@ -46,5 +46,5 @@ pub mod spawn;
 pub mod start;
 pub mod users;
 
-pub use inherit::{inherited, pass_on, put_over};
+pub use inherit::{inherited, inherited_if, pass_on, put_over};
 pub use rustix::io::Errno;

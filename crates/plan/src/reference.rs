@@ -9,7 +9,7 @@ pub(crate) const OF_CONDITIONS: &str = "Each condition asks for one thing: one o
     `command`, `variable` and `set`; all of a service must come true. `every` goes with all but `variable` and `set`, `within` with \
     all but `variable`, `timeout` with `tcp`, `http` and `command`. What is `set` is looked at by nobody. The others see the machine as the service would: they run as it does, and have its \
     variables but those that a run gets of its own (`NOTIFY_SOCKET`, `LISTEN_FDS`, `VERGER_CONTROL`). A scenario of `verger sim` \
-    says whether it is so: `at 5s camera:path true`.";
+    says whether it is so: `at 5s camera:path true`. `verger why camera:path` says what the last look saw.";
 
 /// What holds for all steps.
 pub(crate) const OF_STEPS: &str = "Each step does one thing: one of `switch`, `stop`, `start`, `command`, `withhold_watchdog`, `end` \

@@ -252,6 +252,7 @@ pub fn why(engine: &Engine, slot: u32) -> Option<Why> {
         memory_max,
         need,
         pressure,
+        last_look: None,
         receipt: None,
     })
 }

@@ -238,6 +238,8 @@ fn the_control_interface_says_what_the_types_say() {
     text.object("Need", &samples::need(), &samples::need());
     let pressure = samples::pressure();
     text.object("PressureLimit", &pressure, &pressure);
+    text.words::<LookKind>("LookKind");
+    text.object("LastLook", &samples::last_look(true), &samples::last_look(false));
     let wanted = |full| Wanted { cause: samples::cause(full), root: samples::root(full) };
     text.object("Wanted", &wanted(true), &wanted(false));
     text.object("Ending", &samples::ending(true), &samples::ending(false));

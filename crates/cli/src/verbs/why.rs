@@ -7,7 +7,9 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 use verger_client::{Absence, ClientError, Connection};
 use verger_engine::life::PhaseKind;
-use verger_wire::message::{CauseKind, Error, Group, Receipt, Service, Target, Transition, Wanted, Why as Answer};
+use verger_wire::message::{
+    CauseKind, Error, Group, LastLook, Receipt, Service, Target, Transition, Wanted, Why as Answer,
+};
 use verger_wire::view;
 
 use super::receipt::drawn;
@@ -108,6 +110,8 @@ struct Story {
     why: Answer,
     /// The other services on the chain, as they are.
     others: Vec<Service>,
+    /// A condition of its own that it waits for, or is blocked by, and what that one's last look saw.
+    looked: Option<(String, LastLook)>,
     /// Beyond the chain: who is wanted down because of whom.
     wants: Vec<Led>,
     /// What is left of the daemon, if that died.
@@ -150,6 +154,16 @@ fn others(why: &Answer) -> Vec<&str> {
     names.into_iter().filter(|name| *name != why.service.name).collect()
 }
 
+/// What the last look saw of the condition of its own that a service waits for, or is blocked by.
+fn looked(why: &Answer, ask: impl FnOnce(&str) -> Option<Answer>) -> Option<(String, LastLook)> {
+    let condition = why.service.waits_for.as_deref()?;
+    let is_own = condition.strip_prefix(&why.service.name).is_some_and(|rest| rest.starts_with(':'));
+    if !is_own {
+        return None;
+    }
+    Some((condition.to_owned(), *ask(condition)?.last_look?))
+}
+
 /// Why a daemon does not answer, though its recording may.
 #[derive(Clone, Copy, Debug)]
 enum Silence {
@@ -172,7 +186,8 @@ fn ask(setting: &Setting, name: &str) -> Result<Result<Found, Silence>, Trouble>
             // One of them may be no more: then its line says a little less.
             let others = connection.list(Some(&others(&why)[..])).unwrap_or_default();
             let wants = wants(&why, &mut |name| connection.why(name).ok());
-            let story = Story { why, others, wants, left: None, clock: Clock::here() };
+            let looked = looked(&why, |name| connection.why(name).ok());
+            let story = Story { why, others, looked, wants, left: None, clock: Clock::here() };
             Ok(Ok(Found::Service(Box::new(story))))
         }
         // No service is called as GROUP/TARGET is.
@@ -222,7 +237,7 @@ fn remember(setting: &Setting, name: &str, silence: Silence) -> Result<Story, Tr
                 false => Clock::of(view::micros(at), Clock::here().offset_us()),
             };
             left.iter().for_each(|left| left.correct(&mut answer.service));
-            Ok(Story { why: answer, others, wants, left, clock })
+            Ok(Story { why: answer, others, looked: None, wants, left, clock })
         }
         None => Err(Trouble::new(format!("there is no service `{name}` in the recording"))),
     }
@@ -252,6 +267,12 @@ impl Story {
         let mut text = format!("{}\n", paint.tone(words::tone(why.service.phase), headline));
         if !why.service.description.is_empty() {
             text.push_str(&format!("  {}\n", why.service.description));
+        }
+        if let Some(look) = &why.last_look {
+            text.push_str(&format!("  {}\n", words::last_look(look, clock)));
+        }
+        if let Some((condition, look)) = &self.looked {
+            text.push_str(&format!("  {condition}: {}\n", words::last_look(look, clock)));
         }
         if let Some(root) = why.chain.last().map(|link| &link.root) {
             let origin = words::origin(&root.what, None);

@@ -49,8 +49,11 @@ fn hints_of_phase(why: &Why) -> Vec<String> {
             };
             vec![starts]
         }
-        // What it sees stays with it until then.
-        PhaseKind::Starting if let Some(owner) = looks_for(service) => {
+        // Where what it saw last is not known, that stays with it until then.
+        PhaseKind::Starting
+            if let Some(owner) = looks_for(service)
+                && why.last_look.is_none() =>
+        {
             vec![format!("once its time is over it says where the standard error of {owner} goes what was not so")]
         }
         PhaseKind::Down | PhaseKind::Starting | PhaseKind::Running | PhaseKind::Stopping | PhaseKind::Done => {
@@ -134,7 +137,7 @@ mod tests {
     use super::*;
     use verger_engine::life::Verb;
     use verger_engine::runs::Step;
-    use verger_wire::message::{CauseKind, Exit, Failure};
+    use verger_wire::message::{CauseKind, Exit, Failure, LastLook, LookKind};
 
     fn link(service: &str, kind: CauseKind, to: &str) -> Transition {
         let link = moving(PhaseKind::Running, PhaseKind::Down, pointing(kind, to), by_command(Verb::Stop, "db"));
@@ -156,6 +159,7 @@ mod tests {
             memory_max: Some(64 << 20),
             need: None,
             pressure: None,
+            last_look: None,
             receipt: None,
         };
         assert_eq!(hints(&why), ["`memory_max` lets it have 64M of memory"]);
@@ -268,9 +272,39 @@ mod tests {
                 memory_max: None,
                 need: None,
                 pressure: None,
+                last_look: None,
                 receipt: None,
             };
             assert_eq!(hints(&why).join("\n"), words);
         }
+    }
+
+    #[test]
+    fn what_the_last_look_saw_need_not_be_looked_up() {
+        let probe = Service { name: "web:http".to_owned(), ..web(PhaseKind::Starting) };
+        let look = LastLook {
+            at_us: 1,
+            kind: LookKind::Refused,
+            errno: Some(111),
+            status: None,
+            signal: None,
+            after_ms: None,
+        };
+        let why = Why {
+            service: probe,
+            chain: Vec::new(),
+            wanted: None,
+            history: Vec::new(),
+            about: Vec::new(),
+            ending: None,
+            limits: Vec::new(),
+            memory_max: None,
+            need: None,
+            pressure: None,
+            last_look: Some(Box::new(look)),
+            receipt: None,
+        };
+        assert_eq!(hints(&why), Vec::<String>::new());
+        assert_eq!(hints(&Why { last_look: None, ..why }).len(), 1);
     }
 }

@@ -8,6 +8,7 @@
 mod ending;
 mod ends;
 mod hints;
+mod look;
 mod note;
 mod origin;
 mod receipt;
@@ -22,6 +23,7 @@ mod wanted;
 pub(crate) use ending::ending;
 pub(crate) use ends::{errno, exit, start_hint};
 pub(crate) use hints::hints;
+pub(crate) use look::last_look;
 pub(crate) use note::{blocked_by, ended_otherwise_than_asked, headline, lacks_one_of, next_step, note};
 pub(crate) use origin::{origin, rolled_back};
 pub(crate) use receipt::{end, no_receipt, receipt, receipt_in_short, step};

@@ -386,6 +386,7 @@ mod tests {
             memory_max: None,
             need: None,
             pressure: None,
+            last_look: None,
             receipt: None,
         }
     }

@@ -13,7 +13,8 @@ use verger_linux::signals::{SignalFd, SignalSet, set_mask};
 use verger_linux::{clock, machine, process, reap};
 use verger_wire::place::CONTROL_VARIABLE;
 
-use super::{deadline, said};
+use super::{Not, deadline, said};
+use crate::looks::Saw;
 
 const SIGCHLD: u8 = 17;
 const SIGKILL: u8 = 9;
@@ -33,9 +34,10 @@ impl Commands {
     }
 
     /// Runs a command; it is so when it ends in time with status 0.
-    pub(super) fn run(&mut self, words: &[String], timeout: Span) -> Result<(), String> {
+    pub(super) fn run(&mut self, words: &[String], timeout: Span) -> Result<(), Not> {
         let shown = words.join(" ");
-        let Some((program, arguments)) = words.split_first() else { return Err("there is no command".to_owned()) };
+        let none = || Not::new(Saw::not_run(Errno::NOENT), "there is no command".to_owned());
+        let (program, arguments) = words.split_first().ok_or_else(none)?;
         let mut command = Command::new(program);
         command.args(arguments).env_remove(CONTROL_VARIABLE);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -43,17 +45,23 @@ impl Commands {
         let blocked = set_mask(SignalSet::NONE);
         let made = command.spawn();
         set_mask(blocked);
-        let mut child = made.map_err(|why| format!("`{shown}` cannot be run: {why}"))?;
+        let mut child = made.map_err(|why| {
+            let errno = Errno::from_io_error(&why).unwrap_or(Errno::INVAL);
+            Not::new(Saw::not_run(errno), format!("`{shown}` cannot be run: {why}"))
+        })?;
         let outcome = self.wait(&mut child, timeout);
         end_all(&mut child);
         match outcome {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(match (status.code(), status.signal()) {
-                (Some(code), _) => format!("`{shown}` ended with status {code}"),
-                (None, Some(signal)) => format!("`{shown}` was ended by signal {signal}"),
-                (None, None) => format!("`{shown}` failed"),
+                // What has exited has a code; a status is a byte, a signal less.
+                (Some(code), _) => Not::new(Saw::ended(code as u8), format!("`{shown}` ended with status {code}")),
+                (None, signal) => {
+                    let signal = signal.unwrap_or(0);
+                    Not::new(Saw::ended_by(signal as u8), format!("`{shown}` was ended by signal {signal}"))
+                }
             }),
-            None => Err(format!("`{shown}` took longer than {}", said(timeout))),
+            None => Err(Not::new(Saw::too_long(timeout), format!("`{shown}` took longer than {}", said(timeout)))),
         }
     }
 

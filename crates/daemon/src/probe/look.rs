@@ -1,4 +1,4 @@
-//! One look at what a condition asks for: it is so, or what is not, in words.
+//! One look at what a condition asks for: it is so, or what is not.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -9,9 +9,11 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use verger_engine::time::{Moment, Span};
 use verger_linux::clock;
+use verger_wire::message::LookKind;
 
 use super::command::Commands;
-use super::{deadline, length, said};
+use super::{Not, deadline, length, said};
+use crate::looks::Saw;
 
 /// An answer's first line is not longer than this, bytes: `HTTP/1.1 200 ` and a phrase.
 const STATUS_LINE_MAX: usize = 1024;
@@ -66,7 +68,7 @@ impl Looks {
     }
 
     /// Looks once. It takes no longer than `timeout` where somebody else has to answer.
-    pub(super) fn look(&mut self, look: &Look, timeout: Span) -> Result<(), String> {
+    pub(super) fn look(&mut self, look: &Look, timeout: Span) -> Result<(), Not> {
         match look {
             Look::Exists(path) => exists(path),
             Look::Gone(path) => gone(path),
@@ -76,7 +78,8 @@ impl Looks {
             Look::Command(words) => {
                 let commands = match self.commands.take() {
                     Some(commands) => commands,
-                    None => Commands::new().map_err(|errno| format!("no command can be run: {errno}"))?,
+                    None => Commands::new()
+                        .map_err(|errno| Not::new(Saw::not_run(errno), format!("no command can be run: {errno}")))?,
                 };
                 self.commands.insert(commands).run(words, timeout)
             }
@@ -85,20 +88,25 @@ impl Looks {
     }
 }
 
-fn exists(path: &Path) -> Result<(), String> {
+fn exists(path: &Path) -> Result<(), Not> {
     match std::fs::metadata(path) {
         Ok(_) => Ok(()),
-        Err(why) if is_absence(&why) => Err(format!("{} is not there", path.display())),
-        Err(why) => Err(format!("{} cannot be looked at: {why}", path.display())),
+        Err(why) if is_absence(&why) => Err(refused(&why, format!("{} is not there", path.display()))),
+        Err(why) => Err(refused(&why, format!("{} cannot be looked at: {why}", path.display()))),
     }
 }
 
+/// The kernel said no. What says it without a number, says that the words cannot be what they are to be.
+fn refused(why: &std::io::Error, words: String) -> Not {
+    Not::new(Saw::refused(Errno::from_io_error(why).unwrap_or(Errno::INVAL)), words)
+}
+
 /// A link that leads nowhere is there: many a lock is one.
-fn gone(path: &Path) -> Result<(), String> {
+fn gone(path: &Path) -> Result<(), Not> {
     match std::fs::symlink_metadata(path) {
-        Ok(_) => Err(format!("{} is still there", path.display())),
+        Ok(_) => Err(Not::new(Saw::plain(LookKind::StillThere), format!("{} is still there", path.display()))),
         Err(why) if is_absence(&why) => Ok(()),
-        Err(why) => Err(format!("{} cannot be looked at: {why}", path.display())),
+        Err(why) => Err(refused(&why, format!("{} cannot be looked at: {why}", path.display()))),
     }
 }
 
@@ -106,7 +114,7 @@ fn is_absence(why: &std::io::Error) -> bool {
     matches!(why.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory)
 }
 
-fn unix(path: &str) -> Result<(), String> {
+fn unix(path: &str) -> Result<(), Not> {
     let connected = || {
         let address = match path.strip_prefix('@') {
             Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes())?,
@@ -118,37 +126,38 @@ fn unix(path: &str) -> Result<(), String> {
         connect(&socket, &address)
     };
     connected().map_err(|errno| match errno {
-        Errno::NOENT | Errno::NOTDIR => format!("{path} is not there"),
-        Errno::CONNREFUSED => format!("nobody listens at {path}"),
-        Errno::AGAIN => format!("nobody takes those who wait at {path}"),
-        other => format!("{path} takes no connection: {other}"),
+        Errno::NOENT | Errno::NOTDIR => Not::new(Saw::refused(errno), format!("{path} is not there")),
+        Errno::CONNREFUSED => Not::new(Saw::refused(errno), format!("nobody listens at {path}")),
+        Errno::AGAIN => Not::new(Saw::plain(LookKind::NotTaken), format!("nobody takes those who wait at {path}")),
+        other => Not::new(Saw::refused(other), format!("{path} takes no connection: {other}")),
     })
 }
 
-fn tcp(address: SocketAddr, timeout: Span) -> Result<TcpStream, String> {
+fn tcp(address: SocketAddr, timeout: Span) -> Result<TcpStream, Not> {
     // No time at all is refused by the library.
     let timeout = timeout.max(Span::from_micros(1));
     TcpStream::connect_timeout(&address, length(timeout)).map_err(|why| {
         if why.kind() == ErrorKind::ConnectionRefused {
-            format!("nobody listens at {address}")
-        } else if why.kind() == ErrorKind::TimedOut {
-            format!("{address} does not answer within {}", said(timeout))
+            refused(&why, format!("nobody listens at {address}"))
+        // Before that the kernel may have given up by itself.
+        } else if why.kind() == ErrorKind::TimedOut && why.raw_os_error().is_none() {
+            Not::new(Saw::too_long(timeout), format!("{address} does not answer within {}", said(timeout)))
         } else {
-            format!("{address} takes no connection: {why}")
+            refused(&why, format!("{address} takes no connection: {why}"))
         }
     })
 }
 
-fn http(address: SocketAddr, path: &str, timeout: Span) -> Result<(), String> {
+fn http(address: SocketAddr, path: &str, timeout: Span) -> Result<(), Not> {
     let url = || format!("http://{address}{path}");
     let until = deadline(timeout);
     let mut stream = tcp(address, timeout)?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nUser-Agent: verger\r\nConnection: close\r\n\r\n");
     let failed = |why: std::io::Error| {
-        if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
-            format!("{} does not answer within {}", url(), said(timeout))
+        if why.kind() == ErrorKind::WouldBlock {
+            Not::new(Saw::too_long(timeout), format!("{} does not answer within {}", url(), said(timeout)))
         } else {
-            format!("{} does not answer: {why}", url())
+            refused(&why, format!("{} does not answer: {why}", url()))
         }
     };
     stream.set_write_timeout(Some(length(left(until)))).map_err(failed)?;
@@ -167,8 +176,8 @@ fn http(address: SocketAddr, path: &str, timeout: Span) -> Result<(), String> {
     }
     match status(&line[..filled]) {
         Some(200..=399) => Ok(()),
-        Some(status) => Err(format!("{} answers with {status}", url())),
-        None => Err(format!("what answers at {} does not speak HTTP", url())),
+        Some(status) => Err(Not::new(Saw::answered(status), format!("{} answers with {status}", url()))),
+        None => Err(Not::new(Saw::plain(LookKind::NotHttp), format!("what answers at {} does not speak HTTP", url()))),
     }
 }
 
@@ -186,11 +195,12 @@ fn status(line: &[u8]) -> Option<u16> {
     std::str::from_utf8(number).ok()?.parse().ok().filter(|number| ends && (100..=599).contains(number))
 }
 
-fn variable(name: &str, value: Option<&str>) -> Result<(), String> {
+fn variable(name: &str, value: Option<&str>) -> Result<(), Not> {
     match (std::env::var_os(name), value) {
-        (None, _) => Err(format!("the variable {name} is not set")),
+        (None, _) => Err(Not::new(Saw::plain(LookKind::NotSet), format!("the variable {name} is not set"))),
         (Some(is), Some(value)) if is != value => {
-            Err(format!("the variable {name} is \"{}\", not \"{value}\"", is.display()))
+            let words = format!("the variable {name} is \"{}\", not \"{value}\"", is.display());
+            Err(Not::new(Saw::plain(LookKind::OtherValue), words))
         }
         (Some(_), _) => Ok(()),
     }

@@ -19,6 +19,7 @@ use verger_engine::duration::parse as duration;
 use verger_engine::time::{Moment, Span};
 use verger_linux::clock;
 
+use crate::looks::{Note, Saw};
 use look::Look;
 
 /// What the process is called, and told by.
@@ -55,7 +56,8 @@ pub(crate) fn main() -> u8 {
     let _shown_only = rustix::thread::set_name(c"verger-probe");
     // Before anything else is opened: the number still means what the daemon meant.
     let daemon = ask::connection();
-    let outcome = wait_for(&asked);
+    let note = Note::given();
+    let outcome = wait_for(&asked, note.as_ref());
     if let Err(why) = &outcome {
         let waited = if asked.within == Span::ZERO { String::new() } else { format!("; waited {}", asked.within) };
         say(&asked.name, &format!("{why}{waited}"));
@@ -75,18 +77,22 @@ fn say(name: &str, words: &str) {
 }
 
 /// Looks at once, then at every interval, and for the last time when the time is over; gives what is not so then.
-fn wait_for(asked: &Asked) -> Result<(), String> {
+fn wait_for(asked: &Asked, note: Option<&Note>) -> Result<(), String> {
     let mut looks = look::Looks::new();
     let until = clock::now() + asked.within;
     loop {
         let begun = clock::now();
         // A look that would take longer than there is time is no reason to wait longer. The last one has its time too.
         let left = if begun < until { until.since(begun) } else { asked.every };
-        let why = match looks.look(&asked.look, asked.timeout.min(left)) {
-            Ok(()) => return Ok(()),
-            Err(why) => why,
-        };
+        let outcome = looks.look(&asked.look, asked.timeout.min(left));
         let now = clock::now();
+        if let Some(note) = note {
+            note.down(now, outcome.as_ref().map_or_else(|not| not.saw, |()| Saw::SO));
+        }
+        let why = match outcome {
+            Ok(()) => return Ok(()),
+            Err(not) => not.words,
+        };
         if now >= until {
             return Err(why);
         }
@@ -98,6 +104,19 @@ fn wait_for(asked: &Asked) -> Result<(), String> {
 /// A length of time as the system takes it.
 fn length(span: Span) -> Duration {
     Duration::from_nanos(span.0)
+}
+
+/// It is not so: in a number for the daemon, and in words.
+#[derive(Debug, PartialEq, Eq)]
+struct Not {
+    saw: Saw,
+    words: String,
+}
+
+impl Not {
+    fn new(saw: Saw, words: String) -> Not {
+        Not { saw, words }
+    }
 }
 
 /// A length of time that was worked out, as it is said: nobody reads nanoseconds.

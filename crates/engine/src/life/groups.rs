@@ -286,14 +286,21 @@ impl Life {
         }
         let by = self.roots.get(why.root).map_or(RootKind::Revival, |root| root.what);
         self.answer_switch(at, Outcome::Cancelled { by });
-        // Two last resorts that switch each other's groups come to an end, too.
-        if let Cause::LastResort { .. } = why.cause {
-            self.put_step_off(runs.images(), at);
-        } else {
+        // Neither steps that lead groups to and fro nor last resorts that do go on without an end: what is counted stays, unless it has
+        // been well for long enough.
+        self.put_step_off(runs.images(), at);
+        if self.has_been_well(runs.images(), at) {
             self.groups.places[at as usize].failures = 0;
         }
         self.groups.places[at as usize].cause = why.cause;
         self.enter(runs, at, target, why.root);
+    }
+
+    /// Whether the group has been at its target long enough for what failed before to count no more.
+    fn has_been_well(&self, images: &Images, at: u32) -> bool {
+        let place = &self.groups.places[at as usize];
+        let healthy_after = place.home.map_or(Span::ZERO, |home| group_view(images, home).fallback_healthy_after());
+        place.phase == GroupPhase::Complete && self.now.since(place.since) >= healthy_after
     }
 
     /// A group that rests before a step of its last resort sets out for a target instead: that step comes when the fallback fails
@@ -528,7 +535,8 @@ impl Life {
     fn target_failed(&mut self, runs: &mut Runs, at: u32, home: Home, what: TargetFailure) {
         let group = self.group_id(at);
         let place = &self.groups.places[at as usize];
-        let (target, phase, since) = (place.target, place.phase, place.since);
+        let (target, phase) = (place.target, place.phase);
+        let was_well = self.has_been_well(runs.images(), at);
         // Where a change on trial has sent it, that one is told: it is taken back with it. Once it is there, what becomes of somebody whom
         // the change has not touched is none of its doing.
         let (sent, on_trial) = (place.root, self.trial.as_ref().map(|trial| trial.root));
@@ -563,10 +571,9 @@ impl Life {
             self.leave_failed(runs.images(), at, home, on, root);
             return self.roots.release(root);
         };
-        let was_healthy = phase == GroupPhase::Complete && self.now.since(since) >= view.fallback_healthy_after();
         let place = &mut self.groups.places[at as usize];
         place.cause = Cause::Fallback;
-        if was_healthy {
+        if was_well {
             place.failures = 0;
         }
         if target == fallback {

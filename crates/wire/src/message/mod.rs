@@ -11,6 +11,7 @@ mod daemon;
 mod error;
 mod fields;
 mod group;
+mod look;
 mod receipt;
 mod reply;
 mod service;
@@ -21,6 +22,7 @@ pub use change::{Change, Changes, PartChange, TargetChange, Trial, Verdict, Verd
 pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
 pub use group::{Group, Target, TargetFailure, TargetFailureKind};
+pub use look::{LastLook, LookKind};
 pub use receipt::{EndKnown, PROCESSES_MAX, Receipt, ReceiptInShort, SeenProcess, StopReason, StopStep, StopStepKind};
 pub use reply::{
     Done, Groups, InterfaceDescription, Need, Nothing, PressureLimit, ReceiptReply, Replaced, ServiceInfo, Services,

@@ -5,7 +5,7 @@ use verger_engine::life::Resource;
 
 use crate::word;
 
-use super::{Ending, Group, Receipt, ReceiptInShort, Service, TargetFailure, Transition, Verdict, Wanted};
+use super::{Ending, Group, LastLook, Receipt, ReceiptInShort, Service, TargetFailure, Transition, Verdict, Wanted};
 
 /// The reply of methods that give nothing back, to be read. (It is written by [`crate::frame::write_nothing`].)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,9 @@ pub struct Why {
     /// What the machine has too little of, where that keeps it from being started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pressure: Option<PressureLimit>,
+    /// Of a condition that is looked at: what its last look saw, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_look: Option<Box<LastLook>>,
     /// How its last stop went or goes, where that is still kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub receipt: Option<Box<Receipt>>,

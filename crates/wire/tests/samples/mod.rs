@@ -125,6 +125,17 @@ pub(crate) fn pressure() -> PressureLimit {
     PressureLimit { resource: Resource::Memory, limit: 40 }
 }
 
+pub(crate) fn last_look(full: bool) -> LastLook {
+    LastLook {
+        at_us: 1_700_000,
+        kind: LookKind::Answered,
+        errno: full.then_some(111),
+        status: full.then_some(503),
+        signal: full.then(|| "SIGKILL".to_owned()),
+        after_ms: full.then_some(5_000),
+    }
+}
+
 pub(crate) fn why(full: bool) -> Why {
     Why {
         service: service(full),
@@ -137,6 +148,7 @@ pub(crate) fn why(full: bool) -> Why {
         memory_max: full.then_some(64 << 20),
         need: full.then(need),
         pressure: full.then(pressure),
+        last_look: full.then(|| Box::new(last_look(full))),
         receipt: full.then(|| Box::new(receipt(full))),
     }
 }
