@@ -1,5 +1,6 @@
 //! Stories of groups: switches, cancels, failures, fallbacks, plans that change.
 
+use alloc::format;
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -9,8 +10,8 @@ use crate::desk::{Desk, service};
 use crate::event::Event;
 use crate::image::Image;
 use crate::image::{
-    Condition, ExitCodes, Group as PlanGroup, Need, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
-    Target, WhenDown, plan_of,
+    Condition, ExitCodes, Group as PlanGroup, Need, Plan, Ready, Recovery, RecoveryAction, RecoveryStep, RestartPolicy,
+    Service, Target, WhenDown, plan_of,
 };
 use crate::life::Scope;
 use crate::life::Verb;
@@ -314,6 +315,45 @@ fn a_fallback_that_was_complete_for_long_begins_to_count_anew() {
         comes_up(&mut desk, &["brake"]);
         assert!(desk.said().ends_with("safe complete"));
     }
+}
+
+#[test]
+fn steps_that_lead_a_group_to_and_fro_come_to_its_last_resort() {
+    let set = Recovery {
+        name: "brake".into(),
+        services: vec!["brake".into()],
+        steps: vec![step(0, RecoveryAction::Switch { group: String::new(), target: "drive".into() })],
+        ..Recovery::default()
+    };
+    let group = PlanGroup {
+        targets: vec![target("drive", &["motor"]), target("safe", &["brake"])],
+        initial: "drive".into(),
+        fallback: "safe".into(),
+        fallback_attempts: 2,
+        last_resort: vec![step(0, RecoveryAction::End)],
+        ..PlanGroup::default()
+    };
+    let plan = Plan {
+        services: vec![member("motor", &[]), member("brake", &[])],
+        groups: vec![group],
+        recovery: vec![set],
+        ..Plan::default()
+    };
+    let mut desk = Desk::new(vec![]);
+    desk.plan_whole(&plan);
+    let mut rounds = 0;
+    while !desk.said().contains("last resort") {
+        let name = if desk.phases().contains("motor starting") { "motor" } else { "brake" };
+        if desk.phases().contains(&format!("{name} starting")) {
+            desk.spawned(name).ready(name).exits(name, 1);
+        } else {
+            desk.pass(Span::from_secs(60));
+        }
+        rounds += 1;
+        assert!(rounds < 30, "{}", desk.said());
+    }
+    assert!(rounds > 9, "it was tried: {rounds}");
+    assert!(desk.said().ends_with("ended 1"), "{}", desk.said());
 }
 
 #[test]
