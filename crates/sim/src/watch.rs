@@ -1063,7 +1063,7 @@ fn stops_with(engine: &Engine, slot: u32, with_it: Cause) -> Result<(), String> 
         let lasts = |edge: &&EdgeView| !matches!(edge.condition, Condition::Exited(_));
         let is_there = |edge: &EdgeView| match edge.condition {
             Condition::Healthy => is_met(engine, &EdgeView { condition: Condition::Ready, ..*edge }),
-            _ => is_met(engine, edge),
+            Condition::Started | Condition::Ready | Condition::Completed | Condition::Exited(_) => is_met(engine, edge),
         };
         let another = needs.iter().filter(is_another).filter(lasts).find(|edge| is_there(edge));
         let another = another.filter(|_| edge.kind == EdgeKind::AnyOf).map(|edge| engine.name(edge.target));
