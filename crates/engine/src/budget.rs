@@ -11,13 +11,14 @@
 //!
 //! Integers only: the same plan and budget give the same graces on every machine, and in every replay.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::iter;
 
 use crate::causes::Actor;
 use crate::codec::{ReadError, Reader, Writer};
-use crate::image::{Image, ServiceView};
+use crate::image::{EdgeKind, EdgeView, Image, ServiceView};
 use crate::time::{Moment, Span};
 
 /// How much time an end of everything is given.
@@ -195,7 +196,7 @@ impl Budget {
 /// Finds the longest chain of ends: dependents end before what they need.
 ///
 /// Keeps its memory; it is touched only when a chain is sought. O(services + edges).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Longest {
     /// Of each service: when it has ended, in nanoseconds, if everything begins to end at 0. (Plain numbers, as zeros take no
     /// pages that nobody uses.)
@@ -294,12 +295,20 @@ pub struct PlannedStop {
 
 /// What the end of a plan takes within a budget; [`Span::FOREVER`] is no limit.
 ///
-/// One-shots have done their work when what needs them runs: no chain leads through them.
+/// One-shots have done their work when what needs them runs: a chain leads through them, and they take no time in it.
 pub fn planned_end(image: &Image, budget: Span) -> PlannedEnd {
     let one_shot = |at: u32| image.service(at).ready().is_one_shot();
     let needs = |at: u32| {
-        let edges = image.service(at).edges();
-        edges.filter_map(move |edge| (edge.kind.orders() && !one_shot(edge.target)).then_some(edge.target))
+        let (mut needs, mut seen) = (Vec::new(), BTreeSet::new());
+        let mut ordered: Vec<EdgeView> = image.service(at).edges().filter(|edge| edge.kind.orders()).collect();
+        while let Some(edge) = ordered.pop() {
+            if !one_shot(edge.target) {
+                needs.push(edge.target);
+            } else if edge.kind == EdgeKind::Requires && seen.insert(edge.target) {
+                ordered.extend(image.service(edge.target).edges().filter(|edge| edge.kind.orders()));
+            }
+        }
+        needs.into_iter()
     };
     let usable = usable(budget);
     let mut longest = Longest::new(image.len());
@@ -408,7 +417,7 @@ mod tests {
         let end = planned_end(&image, Span::FOREVER);
         let named =
             |end: &PlannedEnd| -> Vec<_> { end.chain.iter().map(|it| image.service(it.service).name()).collect() };
-        assert_eq!(named(&end), ["migrate", "db"], "nothing waits for a one-shot's users");
+        assert_eq!(named(&end), ["migrate", "db"], "a one-shot that runs has no users yet");
         assert_eq!((end.needed, end.chain[1].share), (Span::from_secs(110), Span::from_secs(10)));
         let end = planned_end(&image, Span::from_secs(20));
         assert_eq!((named(&end), end.needed), (alloc::vec!["migrate", "db"], Span::from_secs(110)));

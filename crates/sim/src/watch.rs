@@ -715,9 +715,13 @@ impl Watch {
         Ok(())
     }
 
+    /// Nobody who goes first is still there: those that need it, and those that require who needed it and has no end of its own.
     fn check_stop_order(&self, engine: &Engine, slot: u32) -> Result<(), String> {
-        for user in self.users.get(&slot).into_iter().flatten() {
-            let Some(status) = engine.status(*user) else { continue };
+        let users = |slot: u32| self.users.get(&slot).into_iter().flatten().copied();
+        let mut before: Vec<u32> = users(slot).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(user) = before.pop() {
+            let Some(status) = engine.status(user).filter(|_| seen.insert(user)) else { continue };
             let goes_first = match status.phase {
                 PhaseKind::Starting | PhaseKind::Running => status.want != Want::Up,
                 PhaseKind::Held | PhaseKind::Stopping => true,
@@ -729,7 +733,16 @@ impl Watch {
                 | PhaseKind::Done
                 | PhaseKind::Failed => false,
             };
-            hold!(!goes_first, "I4", "{} is ended while {} is {}", engine.name(slot), engine.name(*user), status.phase);
+            hold!(!goes_first, "I4", "{} is ended while {} is {}", engine.name(slot), engine.name(user), status.phase);
+            let has_no_end = |phase| matches!(phase, PhaseKind::Resting | PhaseKind::Done | PhaseKind::Failed);
+            let was = engine.history(user).next().map(|(_, transition, _)| transition.from);
+            let just_left = status.phase == PhaseKind::Down && was.is_some_and(has_no_end);
+            if status.want == Want::Down && (has_no_end(status.phase) || just_left) {
+                let requires = |of: &u32| {
+                    needs(engine, *of).iter().any(|edge| edge.target == user && edge.kind == EdgeKind::Requires)
+                };
+                before.extend(users(user).filter(requires));
+            }
         }
         Ok(())
     }

@@ -2,8 +2,10 @@
 //!
 //! What can be seen only from outside (two runs at once, order of starts and stops, answers) the simulator asserts itself.
 
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use super::closing::Haste;
 use super::command::EntryState;
@@ -103,7 +105,7 @@ impl Life {
             }
             (_, Phase::Held { on, .. }) => {
                 let uses = self.graph.users(slot).iter().any(|user| user.slot == on);
-                uses && self.goes_first(on)
+                (uses || self.is_beyond(slot, on)) && self.goes_first(on)
             }
             (Want::Up, _) => true,
             (Want::Down | Want::Again, Phase::Stopping { .. } | Phase::Stuck { .. }) => true,
@@ -119,6 +121,24 @@ impl Life {
             });
         hold!(opponent.is_none(), "it runs on with {opponent:?}, which it conflicts with");
         Ok(())
+    }
+
+    /// Whether somebody is to end before a service, though only who has no end of its own is between them.
+    fn is_beyond(&self, slot: u32, on: u32) -> bool {
+        let mut between: Vec<u32> =
+            self.graph.users(slot).iter().filter(|it| it.kind.orders()).map(|it| it.slot).collect();
+        let mut seen = BTreeSet::new();
+        while let Some(here) = between.pop() {
+            if !self.is_bridge(here) || !seen.insert(here) {
+                continue;
+            }
+            let users = || self.graph.users(here).iter().filter(|user| user.kind == EdgeKind::Requires);
+            if users().any(|user| user.slot == on) {
+                return true;
+            }
+            between.extend(users().map(|user| user.slot));
+        }
+        false
     }
 
     /// Whether a need is a reason to wait, or to be blocked.

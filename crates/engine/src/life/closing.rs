@@ -10,7 +10,7 @@ use crate::budget::{Budget, Patience, Scale, counted, usable};
 use crate::causes::{Actor, Cause, RootId, RootKind};
 use crate::code::coded_enum;
 use crate::runs::Runs;
-use crate::time::Moment;
+use crate::time::{Moment, Span};
 
 coded_enum! {
     /// How an end is being made.
@@ -81,16 +81,20 @@ impl Life {
         self.timers.set(self.end_key(), new.kill_at());
 
         let (usable, now, slots) = (usable(new.within), self.now, self.slots.len() as u32);
+        let mut longest = core::mem::take(&mut self.longest);
         // Nobody waits for one that is stuck.
         let waited_for = |slot: u32| !matches!(self.slots[slot as usize].phase, Phase::Stuck { .. });
         let graces = |slot: u32| runs.graces_left(slot, now).filter(|_| waited_for(slot));
+        // Who has no end of its own takes no time, and what it needs waits all the same.
+        let passed = |slot: u32| self.is_bridge(slot).then_some(Span::ZERO);
         let needs = |slot: u32| self.graph.needs(slot).iter().filter(|need| need.kind.orders()).map(|need| need.slot);
-        let Some((last, sum)) = self.longest.find(slots, needs, |slot| Some(counted(graces(slot)?, usable))) else {
-            return;
-        };
-        let scale = Scale::new(usable, sum);
+        let counted = |slot: u32| graces(slot).map(|graces| counted(graces, usable)).or_else(|| passed(slot));
+        let found = longest.find(slots, needs, counted);
         // What is told is the chain that takes longest, whatever its graces count.
-        let told = self.longest.find(slots, needs, graces);
+        let told = longest.find(slots, needs, |slot| graces(slot).or_else(|| passed(slot)));
+        self.longest = longest;
+        let Some((last, sum)) = found else { return };
+        let scale = Scale::new(usable, sum);
         let (last, needed) = told.unwrap_or((last, sum));
         self.last_of_longest = last;
         let left = scale.of_chain(self.longest.back_from(last).filter_map(graces));

@@ -30,7 +30,10 @@ impl Life {
         });
         for at in 1..users {
             let here = self.walk[at];
-            let cause = Cause::DownWith(self.journal.latest(self.marked_need(here, stops)));
+            // One of several that it can do without is no reason.
+            let has_none_left = self.has_none_left(here);
+            let need = self.marked_need(here, |edge| stops(edge) && (edge.kind != EdgeKind::AnyOf || has_none_left));
+            let cause = Cause::DownWith(self.journal.latest(need));
             self.set_want(here, Want::Again, Why { cause, root });
         }
         self.walk.clear();

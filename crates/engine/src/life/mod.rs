@@ -532,6 +532,7 @@ impl Life {
                 self.ripen(need);
             }
         }
+        self.ripen_those_beyond(slot);
     }
 
     fn ripen_waiting(&mut self, slot: u32) {

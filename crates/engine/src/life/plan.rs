@@ -326,9 +326,11 @@ impl Life {
         removed
     }
 
-    /// A service that the plan no longer has, and that is down, is forgotten; while a change is on trial it may come back.
+    /// A service that the plan no longer has, and that is down, is forgotten; while a change is on trial it may come back, and while what
+    /// required it ends, what it needs waits for that.
     pub(super) fn forget_if_removed(&mut self, runs: &mut Runs, slot: u32) {
-        if self.slots[slot as usize].asked != Asked::Removed || self.trial.is_some() {
+        let is_removed = self.slots[slot as usize].asked == Asked::Removed;
+        if !is_removed || self.trial.is_some() || self.is_needed_between(slot) {
             return;
         }
         self.outbox.put(LifeEffect::Forgotten { service: self.id(slot) });

@@ -6,7 +6,8 @@
 
 use super::closing::Haste;
 use super::graph::{LAST, Neighbour};
-use super::phase::{Because, FaultKind, Phase, PhaseKind, Want};
+use super::phase::{Asked, Because, FaultKind, Phase, PhaseKind, Want};
+use super::spread::is_required;
 use super::{Life, Why};
 use crate::causes::Cause;
 use crate::runs::Runs;
@@ -170,7 +171,7 @@ impl Life {
     /// Ends its run, or waits until those that depend on it have ended.
     fn leave(&mut self, runs: &mut Runs, slot: u32, why: Why) {
         match self.still_up(slot, LAST) {
-            Some((edge, user)) => self.hold_for(slot, edge, user),
+            Some((edge, on)) => self.hold_for(slot, edge, on),
             None => self.stop(runs, slot, why),
         }
     }
@@ -178,7 +179,7 @@ impl Life {
     /// The dependent it was held by has moved: it goes on from there.
     fn hold_on(&mut self, runs: &mut Runs, slot: u32, on: u32, edge: u32) {
         match self.still_up(slot, edge) {
-            Some((edge, user)) => self.hold_for(slot, edge, user),
+            Some((edge, on)) => self.hold_for(slot, edge, on),
             None => {
                 let cause = match self.haste() {
                     Haste::NoOrder => Cause::OutOfTime,
@@ -198,19 +199,118 @@ impl Life {
         self.move_to(slot, Phase::Stopping { because: Because::Asked }, why);
     }
 
-    fn hold_for(&mut self, slot: u32, edge: u32, user: Neighbour) {
-        let on = user.slot;
+    fn hold_for(&mut self, slot: u32, edge: u32, on: u32) {
         let cause = Cause::HeldBy(self.journal.latest(on));
         let root = self.slots[slot as usize].why.root;
         self.move_to(slot, Phase::Held { on, edge }, Why { cause, root });
     }
 
-    /// One dependent that has to end before a service may; looked for from an edge.
-    fn still_up(&self, slot: u32, edge: u32) -> Option<(u32, Neighbour)> {
+    /// One dependent that has to end before a service may, and the edge that leads there; looked for from an edge.
+    fn still_up(&mut self, slot: u32, edge: u32) -> Option<(u32, u32)> {
         if self.haste() == Haste::NoOrder {
             return None;
         }
-        self.graph.users(slot).find_from(edge, |user| user.kind.orders() && self.goes_first(user.slot))
+        let users = self.graph.users(slot);
+        let direct = users.find_from(edge, |user| user.kind.orders() && self.goes_first(user.slot));
+        match direct {
+            Some((edge, user)) => Some((edge, user.slot)),
+            None => Some((LAST, self.still_up_beyond(slot)?)),
+        }
+    }
+
+    /// One that has to end before a service may, though between the two is only who had done its work, or had failed, when it was
+    /// asked down: it has no end that could be waited for, but what requires it has.
+    fn still_up_beyond(&mut self, slot: u32) -> Option<u32> {
+        if !self.graph.users(slot).iter().any(|user| user.kind.orders() && self.is_bridge(user.slot)) {
+            return None;
+        }
+        self.first_beyond(slot, false)
+    }
+
+    /// Whether who is down without an end of its own still stands between what it needs and one that goes first.
+    pub(super) fn is_needed_between(&mut self, slot: u32) -> bool {
+        self.is_bridge(slot) && self.first_beyond(slot, true).is_some()
+    }
+
+    /// Somebody who goes first, from a service on; `between`: it is itself one between the two.
+    fn first_beyond(&mut self, slot: u32, between: bool) -> Option<u32> {
+        self.walks += 1;
+        debug_assert!(self.walk.is_empty());
+        self.mark(slot);
+        let (mut at, mut found) = (0, None);
+        while let (Some(here), None) = (self.walk.get(at).copied(), found) {
+            let direct = at == 0 && !between;
+            at += 1;
+            for edge in 0..self.graph.users(here).len() {
+                let user = self.graph.users(here).get(edge);
+                let counts = if direct { user.kind.orders() } else { is_required(&user) };
+                if counts && !direct && self.goes_first(user.slot) {
+                    found = Some(user.slot);
+                    break;
+                }
+                if counts && self.is_bridge(user.slot) {
+                    self.mark(user.slot);
+                }
+            }
+        }
+        self.walk.clear();
+        found
+    }
+
+    /// Who is held by one that has moved, with nobody between the two but who has no end of its own, looks again.
+    pub(super) fn ripen_those_beyond(&mut self, slot: u32) {
+        let is_between = |life: &Life, need: Neighbour| is_required(&need) && life.is_bridge(need.slot);
+        if !self.graph.needs(slot).iter().any(|need| is_between(self, need)) {
+            return;
+        }
+        self.walks += 1;
+        debug_assert!(self.walk.is_empty());
+        self.mark(slot);
+        let mut at = 0;
+        while let Some(here) = self.walk.get(at).copied() {
+            at += 1;
+            for edge in 0..self.graph.needs(here).len() {
+                let need = self.graph.needs(here).get(edge);
+                if matches!(self.slots[need.slot as usize].phase, Phase::Held { on, .. } if on == slot) {
+                    self.ripen(need.slot);
+                }
+                if is_between(self, need) {
+                    self.mark(need.slot);
+                    if self.slots[need.slot as usize].asked == Asked::Removed {
+                        // Nobody may need it between any more: then it is forgotten.
+                        self.ripen(need.slot);
+                    }
+                }
+            }
+        }
+        self.walk.clear();
+    }
+
+    /// One without an end of its own is wanted otherwise: what it needs may be held by nobody any more. (What a chain of such needs is
+    /// wanted otherwise with it.)
+    pub(super) fn ripen_held_beyond(&mut self, slot: u32) {
+        if !self.is_bridge(slot) {
+            return;
+        }
+        for at in 0..self.graph.needs(slot).len() {
+            let need = self.graph.needs(slot).get(at).slot;
+            if let Phase::Held { .. } = self.slots[need as usize].phase {
+                self.ripen(need);
+            }
+        }
+    }
+
+    /// Whether a service is down, or about to be, without an end of its own: what it needs waits for those that require it.
+    pub(super) fn is_bridge(&self, slot: u32) -> bool {
+        let had_no_run = |kind| matches!(kind, PhaseKind::Done | PhaseKind::Failed | PhaseKind::Resting);
+        let service = &self.slots[slot as usize];
+        service.want == Want::Down
+            && match service.phase.kind() {
+                PhaseKind::Down => {
+                    self.journal.get(self.journal.latest(slot)).is_some_and(|last| had_no_run(last.from))
+                }
+                kind => had_no_run(kind),
+            }
     }
 
     /// Whether a service has a run that is on its way down. One that stays up is not waited for (only order binds it), and

@@ -14,10 +14,11 @@ use crate::runs::Runs;
 impl Life {
     /// Sets what is wanted of a service, and why. Says whether that is a change.
     pub(super) fn set_want(&mut self, slot: u32, want: Want, why: Why) -> bool {
-        let service = &mut self.slots[slot as usize];
-        if service.want == want {
+        if self.slots[slot as usize].want == want {
             return false;
         }
+        self.ripen_held_beyond(slot);
+        let service = &mut self.slots[slot as usize];
         service.want = want;
         let before = core::mem::replace(&mut service.why, why);
         self.roots.retain(why.root);
@@ -328,6 +329,15 @@ impl Life {
         self.walk.len()
     }
 
+    pub(super) fn mark(&mut self, slot: u32) {
+        let walks = self.walks;
+        let service = &mut self.slots[slot as usize];
+        if service.mark != walks {
+            service.mark = walks;
+            self.walk.push(slot);
+        }
+    }
+
     /// The first service that this one needs in some way and that the last walk has been through.
     pub(super) fn marked_need(&self, slot: u32, so: impl Fn(&Neighbour) -> bool) -> u32 {
         let mut needs = self.graph.needs(slot).iter();
@@ -405,6 +415,6 @@ impl Life {
     }
 }
 
-fn is_required(need: &Neighbour) -> bool {
+pub(super) fn is_required(need: &Neighbour) -> bool {
     need.kind == EdgeKind::Requires
 }

@@ -412,6 +412,45 @@ fn who_needs_one_of_several_brings_them_back_when_somebody_has_stopped_all() {
     assert_eq!(desk.phases(), "a running, b running, user running");
 }
 
+/// `app` requires `migrate`, which has done its work and requires `db`.
+#[test]
+fn what_a_finished_one_shot_needs_ends_after_who_requires_the_one_shot() {
+    let services = || {
+        let migrate = with("migrate", |it| (it.ready, it.requires) = (Ready::Exit, vec!["db".into()]));
+        let second = with("second", |it| (it.ready, it.requires) = (Ready::Exit, vec!["migrate".into()]));
+        vec![service("db"), migrate, second, with("app", |it| it.requires = vec!["second".into()])]
+    };
+    let up = || {
+        let mut desk = Desk::new(services());
+        desk.spawned("db").spawned("migrate").exits("migrate", 0).spawned("second").exits("second", 0);
+        desk.spawned("app").forget();
+        desk
+    };
+    let order = |mut desk: Desk| {
+        assert_eq!(desk.phases(), "app stopping, db held, migrate down, second down");
+        desk.forget().exits("app", 0);
+        assert!(desk.said().contains("db: held -> stopping (let-go app)"), "{}", desk.phases());
+    };
+    let mut desk = up();
+    desk.stop("db");
+    order(desk);
+    let mut desk = up();
+    desk.shutdown();
+    order(desk);
+    // Who stays up, or needs it in another way, holds nobody.
+    let mut desk = up();
+    desk.stop("app").exits("app", 0).stop("db");
+    assert_eq!(desk.phases(), "app down, db stopping, migrate down, second down");
+    // One that rests in between: nothing of it ends either.
+    let mut desk = Desk::new(vec![
+        service("db"),
+        with("cache", |it| (it.requires, it.restart_delay) = (vec!["db".into()], Span::from_secs(9))),
+        with("app", |it| it.requires = vec!["cache".into()]),
+    ]);
+    desk.spawned("db").spawned("cache").spawned("app").exits("cache", 1).shutdown();
+    assert_eq!(desk.phases(), "app stopping, cache down, db held");
+}
+
 #[test]
 fn who_needs_one_of_several_runs_on_while_one_is_there() {
     let rests = |name: &str| with(name, |it| it.restart_delay = Span::from_secs(3));

@@ -168,15 +168,6 @@ impl Life {
         Some((is_between(place), Why { cause: place.cause, root: place.root }))
     }
 
-    fn mark(&mut self, slot: u32) {
-        let walks = self.walks;
-        let service = &mut self.slots[slot as usize];
-        if service.mark != walks {
-            service.mark = walks;
-            self.walk.push(slot);
-        }
-    }
-
     /// Does not ask any more for those members that its target neither has nor pulls.
     fn ask_no_more(&mut self, images: &Images, group: u32, home: Home) {
         self.each_other(images, group, home, &mut |life, slot| {

@@ -202,9 +202,7 @@ fn who_follows_starts_when_all_else_is_done_and_answered() {
          spawn nav
          answer 1: Done { run: RunId(0) }
          drive: down -> waiting (awaits db)
-         db: running -> stopping (conflicts drive)
-         census db Asked
-         stop db 15 Main
+         db: running -> held (held-by nav)
          nav:set: done -> down (down-with db)
          nav: starting -> stopping (down-with nav:set)
          census nav Asked
