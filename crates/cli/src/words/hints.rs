@@ -281,7 +281,8 @@ mod tests {
 
     #[test]
     fn what_the_last_look_saw_need_not_be_looked_up() {
-        let probe = Service { name: "web:http".to_owned(), ..web(PhaseKind::Starting) };
+        let description = "condition of web: http://[::1]/, within 1m".to_owned();
+        let probe = Service { name: "web:http".to_owned(), description, ..web(PhaseKind::Starting) };
         let look = LastLook {
             at_us: 1,
             kind: LookKind::Refused,
