@@ -48,17 +48,19 @@ fn live(tree: &Tree, way: Way, name: &str, script: &str) -> Life {
 
 #[test]
 fn a_tree_is_one_daemons_as_long_as_a_copy_of_its_descriptors_is_open() {
-    let tree = Tree::new("locked");
+    require_root();
     let instance = format!("test-locked-{}", std::process::id());
+    let tree = Plain::open(&instance).unwrap();
     assert_eq!((tree.lock(), tree.lock()), (Ok(true), Ok(true)), "who has it has it");
     let other = Plain::open(&instance).unwrap();
     assert_eq!(other.lock(), Ok(false));
     let [base, root] = tree.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
     let handed_over = Plain::of_descriptors(&instance, base, root).unwrap();
-    assert_eq!(handed_over.lock(), Ok(true), "with a copy comes the lock");
+    drop(tree);
+    assert_eq!((other.lock(), handed_over.lock()), (Ok(false), Ok(true)), "with a copy comes the lock");
     // Whoever opened it before its holder removed it has nothing.
     handed_over.dismantle().unwrap();
-    drop((tree, handed_over));
+    drop(handed_over);
     assert_eq!(other.lock(), Err(Errno::NOENT));
     let again = Plain::open(&instance).unwrap();
     assert_eq!(again.lock(), Ok(true));
