@@ -389,6 +389,30 @@ fn there_is_one_daemon_of_an_instance() {
 }
 
 #[test]
+fn two_of_one_name_in_two_runtime_folders_do_not_share_a_cgroup() {
+    let plan = "[service.a]\ncommand = 'sleep 1000'\n[service.b]\ncommand = 'sleep 1000'";
+    let mut first = Setup::plan(plan).env("VERGER_CONTAINMENT", "cgroup").start();
+    let before = ["a", "b"].map(|name| essence(&first.wait_ready(name)));
+    let mut second = Setup::plan(plan).instance(first.instance()).bare().launch();
+    second.somebody_goes_on();
+    assert_eq!(second.wait_end().code(), Some(1));
+    assert!(second.stderr().closed_within(PATIENCE));
+    let said = second.stderr().text();
+    let cgroup = format!("/verger.{} is in use by another instance `{0}`", first.instance());
+    assert!(said.starts_with("Error: the cgroup /") && said.contains(&cgroup), "{said}");
+    assert!(said.contains("VERGER_RUNTIME_DIR") && said.contains("Hint: `--instance NAME`"), "{said}");
+    assert_eq!(["a", "b"].map(|name| essence(&first.wait_ready(name))), before);
+    // The tree is still there for what begins later.
+    first.stop_service("a").expect("it stops");
+    first.start_service("a").expect("it starts");
+    // The name is free once the first has ended.
+    assert_eq!(first.end().code(), Some(0));
+    let mut third = Setup::plan(plan).instance(first.instance()).start();
+    third.wait_ready("a");
+    assert_eq!(third.end().code(), Some(0));
+}
+
+#[test]
 fn daemons_of_two_instances_do_not_meet() {
     let first = Machine::start("[service.a]\ncommand = 'sleep 1000'");
     let mut second = Setup::plan("[service.a]\ncommand = 'sleep 1000'").runtime(first.runtime()).start();

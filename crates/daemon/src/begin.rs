@@ -136,7 +136,8 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
     }
     let open_files = raise_open_files();
     let mut tie = Tie::of(folder.as_fd()).map_err(while_doing("cannot make the pipe that shims hold"))?;
-    let Held { tree, controllers, way, shims, auto } = containment(options, init, &mut inheritance, &mut findings);
+    let Held { tree, controllers, way, shims, auto } =
+        containment(options, init, &mut inheritance, &mut log, &mut findings)?;
     let before = left.as_ref().map_or(&[][..], |left| &left.entries);
     let is_there = |pid: Pid, started| started != 0 && folder::is_there(pid.0, Some(started));
     let survivors = match options.resume {
@@ -412,15 +413,77 @@ struct Held {
     auto: Containment,
 }
 
+/// How long somebody who is on his way out is given to let go of the tree.
+const TREE_PATIENCE: Span = Span::from_secs(1);
+
+/// The instance's cgroup tree, held against all others, or why there is none.
+///
+/// # Errors
+/// Another daemon has it: one of the same name, with another runtime folder.
+fn take_tree(
+    options: &Options,
+    inheritance: &mut Inheritance,
+    log: &mut Log,
+) -> Result<Result<Tree, Unavailable>, Trouble> {
+    let until = clock::now() + TREE_PATIENCE;
+    // The one that the daemon before us had is where those are that outlived it. With it comes its lock.
+    let mut former =
+        inheritance.take_tree().and_then(|[base, root]| Tree::of_descriptors(&options.instance, base, root).ok());
+    let mut is_former = former.is_some();
+    loop {
+        let tree = match former.take().map_or_else(|| Tree::open(&options.instance), Ok) {
+            Ok(tree) => tree,
+            Err(why) => return Ok(Err(why)),
+        };
+        match tree.lock() {
+            Ok(true) => return Ok(Ok(tree)),
+            Ok(false) if options.resume && is_former => {
+                // Its runs are ours all the same: to end now would end them.
+                let path = String::from_utf8_lossy(tree.path()).into_owned();
+                log.warn(format_args!("the cgroup {path} is in use by another daemon of this name too"));
+                return Ok(Ok(tree));
+            }
+            Ok(false) if clock::now() >= until => {
+                let (path, name) = (String::from_utf8_lossy(tree.path()), &options.instance);
+                let words = format!(
+                    "the cgroup {path} is in use by another instance `{name}`, which has another {}",
+                    place::RUNTIME_DIR_VARIABLE
+                );
+                return Err(
+                    Trouble::new(words).hint("`--instance NAME` gives this one a name, and a cgroup, of its own")
+                );
+            }
+            Err(Errno::NOENT) if clock::now() >= until => return Ok(Err(Unavailable::Make(Errno::NOENT))),
+            Ok(false) if is_former => {
+                former = Some(tree);
+                folder::wait_a_moment();
+            }
+            // Looked for anew: its holder may be about to remove it.
+            Ok(false) | Err(Errno::NOENT) => {
+                is_former = false;
+                folder::wait_a_moment();
+            }
+            Err(Errno::ROFS) => return Ok(Err(Unavailable::ReadOnly)),
+            Err(errno) => return Ok(Err(Unavailable::Make(errno))),
+        }
+    }
+}
+
 /// Finds out how processes are to be made, and what can hold them: each is tried once, shims where they are needed.
-fn containment(options: &Options, init: Init, inheritance: &mut Inheritance, findings: &mut Vec<Finding>) -> Held {
+///
+/// # Errors
+/// As [`take_tree`].
+fn containment(
+    options: &Options,
+    init: Init,
+    inheritance: &mut Inheritance,
+    log: &mut Log,
+    findings: &mut Vec<Finding>,
+) -> Result<Held, Trouble> {
     let is_forced = std::env::var_os("VERGER_SPAWN").is_some_and(|way| way == "fork");
     let wanted = if is_forced { Way::Fork } else { Way::IntoCgroup };
     let mut spawner = Spawner::new(wanted, 4);
-    // The one that the daemon before us had is where those are that outlived it.
-    let former =
-        inheritance.take_tree().and_then(|[base, root]| Tree::of_descriptors(&options.instance, base, root).ok());
-    let found = former.map_or_else(|| Tree::open(&options.instance), Ok).and_then(|tree| {
+    let found = take_tree(options, inheritance, log)?.and_then(|tree| {
         let spawner = spawner.as_mut().map_err(|errno| Unavailable::Make(*errno))?;
         contain::probe(&tree, spawner).map(|way| (tree, way))
     });
@@ -460,7 +523,7 @@ fn containment(options: &Options, init: Init, inheritance: &mut Inheritance, fin
             best
         }
     };
-    Held { tree, controllers, way, shims, auto }
+    Ok(Held { tree, controllers, way, shims, auto })
 }
 
 /// Controllers tell more (an end for want of memory) and set limits. Without them everything else works.

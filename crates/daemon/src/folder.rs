@@ -200,7 +200,7 @@ fn lock(path: &Path, instance: &str, resume: bool, inheritance: &mut Inheritance
             return Err(Trouble::new(words).hint("`verger status` shows it; `--instance NAME` makes another one"));
         }
         // Its daemon has died and its keeper is still ending what it left, or is on its own way out.
-        wait_a_moment(&file);
+        wait_a_moment();
     }
 }
 
@@ -209,8 +209,8 @@ fn is_still_there(file: &OwnedFd, name: &Path) -> bool {
     matches!((held, there), (Ok(held), Ok(there)) if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino))
 }
 
-/// Waits until the lock may be free: nothing tells, so a little at a time.
-fn wait_a_moment(_: &OwnedFd) {
+/// Waits until a lock may be free: nothing tells, so a little at a time.
+pub(crate) fn wait_a_moment() {
     let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
     let _over = rustix::event::poll(&mut [], Some(&moment));
 }

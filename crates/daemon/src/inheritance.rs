@@ -51,8 +51,7 @@ impl Inheritance {
             (words[0], words[1])
         };
         if form != u64::from(FORM) {
-            // Its descriptors close again. Who survived is found by the board and the cgroups.
-            given.things.retain(|(label, _)| matches!(label.kind, Kind::Lock | Kind::Keeper | Kind::Handover));
+            // What it holds of runs is not asked for. Who survived is found by the board and the cgroups, whose lock it has.
             return Some(given);
         }
         for _ in 0..labels {

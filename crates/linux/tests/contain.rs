@@ -47,6 +47,32 @@ fn live(tree: &Tree, way: Way, name: &str, script: &str) -> Life {
 }
 
 #[test]
+fn a_tree_is_one_daemons_as_long_as_a_copy_of_its_descriptors_is_open() {
+    require_root();
+    let instance = format!("test-locked-{}", std::process::id());
+    let tree = Plain::open(&instance).unwrap();
+    assert_eq!((tree.lock(), tree.lock()), (Ok(true), Ok(true)), "who has it has it");
+    let other = Plain::open(&instance).unwrap();
+    assert_eq!(other.lock(), Ok(false));
+    let [base, root] = tree.descriptors().map(|fd| fd.try_clone_to_owned().unwrap());
+    let handed_over = Plain::of_descriptors(&instance, base, root).unwrap();
+    drop(tree);
+    assert_eq!((other.lock(), handed_over.lock()), (Ok(false), Ok(true)), "with a copy comes the lock");
+    // Whoever opened it before its holder removed it has nothing.
+    handed_over.dismantle().unwrap();
+    drop(handed_over);
+    assert_eq!(other.lock(), Err(Errno::NOENT));
+    let again = Plain::open(&instance).unwrap();
+    assert_eq!(again.lock(), Ok(true));
+    // And takes nothing from the one that has the name now.
+    other.dismantle().unwrap();
+    let run = RunName::new("x", RunId(1));
+    drop(again.make(&run).unwrap());
+    again.remove(&run).unwrap();
+    again.dismantle().unwrap();
+}
+
+#[test]
 fn a_cgroup_that_cannot_be_opened_is_not_left() {
     require_root();
     alone("a_cgroup_that_cannot_be_opened_is_not_left", || {

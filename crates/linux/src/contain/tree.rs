@@ -17,7 +17,9 @@ use core::mem::MaybeUninit;
 use core::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fstat, mkdirat, statat, unlinkat};
+use rustix::fs::{
+    Access, AtFlags, FileType, FlockOperation, Mode, OFlags, RawDir, accessat, flock, fstat, mkdirat, statat, unlinkat,
+};
 use verger_engine::runs::{Pid, RunId};
 
 use super::mount::{self, Own, Unavailable};
@@ -215,6 +217,38 @@ impl Tree {
         let path = mount::path_of(root.as_fd()).ok_or(Errno::NOENT)?;
         let name = Text::<128>::new().push(b"verger.").push(instance.as_bytes());
         Ok(Tree { base, root, name, path: path.into_boxed_slice() })
+    }
+
+    /// Takes the tree for this daemon alone, and says whether it could: the lock belongs to the open directory, and lives as long
+    /// as anybody has a copy of that descriptor. Whoever has a copy has the lock already. Two instances of one name would else take
+    /// each other's runs for leftovers.
+    ///
+    /// # Errors
+    /// `ENOENT`: it has been removed; `EACCES`, `EROFS`: it is not ours to work in, and not locked.
+    pub fn lock(&self) -> Result<bool, Errno> {
+        // Anybody who can read may lock: whoever could do nothing with it must not keep others out.
+        if let Err(errno @ (Errno::ACCESS | Errno::PERM | Errno::ROFS)) =
+            accessat(&self.root, c".", Access::WRITE_OK, AtFlags::empty())
+        {
+            return Err(errno);
+        }
+        match flock(&self.root, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) if self.is_there()? => Ok(true),
+            // Whoever had it removed it when it was open here already.
+            Ok(()) => Err(Errno::NOENT),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Whether the directory that is open here is the one of that name.
+    fn is_there(&self) -> Result<bool, Errno> {
+        let held = fstat(&self.root)?;
+        match statat(&self.base, self.name.c_str()?, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(named) => Ok((named.st_dev, named.st_ino) == (held.st_dev, held.st_ino)),
+            Err(Errno::NOENT | Errno::NODEV) => Ok(false),
+            Err(errno) => Err(errno),
+        }
     }
 
     /// The descriptors it works through: for a process that keeps nothing else.
@@ -433,11 +467,14 @@ impl Tree {
     }
 
     /// Gives the whole tree up: whoever sits in its leaf goes back to where we were, and it is removed. Nothing of it is left
-    /// there.
+    /// there. If somebody has removed it, and another has its name now, that one stays.
     ///
     /// # Errors
     /// `EBUSY`: a run is left in it, or somebody else's controllers keep us from going back.
     pub fn dismantle(&self) -> Result<(), Errno> {
+        if !self.is_there()? {
+            return Ok(());
+        }
         self.empty_leaf()?;
         remove_directory(self.root.as_fd(), LEAF)?;
         remove_directory(self.base.as_fd(), self.name.c_str()?)
