@@ -41,7 +41,9 @@ pub fn reference() -> String {
     section(&mut text, "Steps of recovery: `recovery = [{ … }]` of a service, `steps = [{ … }]` of a set", STEP);
     let _ = write!(text, "\n{OF_STEPS}\n");
     section(&mut text, "Handles: `[handle.NAME]`", HANDLE);
-    text.push_str("\nA handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.\n");
+    text.push_str(
+        "\nA handle has one of `file`, `pipe`, `memory` and `listen`; `mode` and `backlog` go with `listen`.\n",
+    );
     section(&mut text, "Room: `[limits]`", LIMITS);
     text
 }
