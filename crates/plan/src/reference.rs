@@ -14,7 +14,7 @@ pub(crate) const OF_CONDITIONS: &str = "Each condition asks for one thing: one o
 /// What holds for all steps.
 pub(crate) const OF_STEPS: &str = "Each step does one thing: one of `switch`, `stop`, `start`, `command`, `withhold_watchdog`, `end` \
     and `reboot`; `timeout` goes with `command`. Only after `switch` and `command` is the service tried again, so only those can \
-    be followed by another step. A service that is `essential` ends everything after its last step, as `end` does.";
+    be followed by another step. After `stop`, and `start` of another, it is left so: no fallback comes for it. A service that is `essential` ends everything after its last step, as `end` does.";
 
 /// Every key of a native plan: what stands there, what holds without it, what it is for.
 pub fn reference() -> String {
