@@ -328,7 +328,10 @@ fn refused(setting: &Setting, verb: life::Verb, error: &Error) -> Trouble {
     if let Error::NotFound { name } = error
         && let Some(services) = list(None)
     {
-        return names::unknown(name, &services);
+        return match verb {
+            life::Verb::Set | life::Verb::Clear => names::unknown_condition(name, &services),
+            _ => names::unknown(name, &services),
+        };
     }
     if let Error::WrongState(WrongState { name, blocked_by: Some(on), .. }) = error
         && list(Some(&[on.as_str()])).is_some_and(|found| found.iter().any(|it| it.phase == PhaseKind::Done))
