@@ -328,10 +328,9 @@ fn refused(setting: &Setting, verb: life::Verb, error: &Error) -> Trouble {
     if let Error::NotFound { name } = error
         && let Some(services) = list(None)
     {
-        return match verb {
-            life::Verb::Set | life::Verb::Clear => names::unknown_condition(name, &services),
-            _ => names::unknown(name, &services),
-        };
+        let is_of_conditions = matches!(verb, life::Verb::Set | life::Verb::Clear);
+        let unknown = if is_of_conditions { names::unknown_condition } else { names::unknown };
+        return unknown(name, &services);
     }
     if let Error::WrongState(WrongState { name, blocked_by: Some(on), .. }) = error
         && list(Some(&[on.as_str()])).is_some_and(|found| found.iter().any(|it| it.phase == PhaseKind::Done))
