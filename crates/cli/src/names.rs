@@ -34,6 +34,23 @@ pub(crate) fn unknown(typed: &str, services: &[Service]) -> Trouble {
     }
 }
 
+/// There is no such condition, nor a service of that name; which conditions there are.
+pub(crate) fn unknown_condition(typed: &str, services: &[Service]) -> Trouble {
+    let trouble = Trouble::new(format!("there is no condition `{typed}`"));
+    let all: Vec<&str> = services.iter().filter(|it| it.set.is_some()).map(|it| it.name.as_str()).collect();
+    if let Some(near) = verger_plan::nearest(typed, all.iter().copied()) {
+        return trouble.hint(format!("did you mean `{near}`?"));
+    }
+    match all.get(..NAMED_MAX) {
+        _ if all.is_empty() => {
+            trouble.hint("the plan has none: `conditions = [{ set = \"NAME\" }]` in a service makes one")
+        }
+        None => trouble.hint(format!("the plan has {}", all.join(", "))),
+        Some(few) if few.len() == all.len() => trouble.hint(format!("the plan has {}", all.join(", "))),
+        Some(few) => trouble.hint(format!("the plan has {}, …", few.join(", "))),
+    }
+}
+
 /// So many instances are named.
 const NAMED_MAX: usize = 4;
 

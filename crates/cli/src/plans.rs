@@ -27,7 +27,7 @@ use crate::words;
 /// The file name that means standard input.
 pub(crate) const STANDARD_INPUT: &str = "-";
 /// What it is called in complaints.
-const SHOWN_INPUT: &str = "<standard input>";
+pub(crate) const SHOWN_INPUT: &str = "<standard input>";
 
 /// The machine's files.
 struct Disk;
@@ -124,7 +124,7 @@ pub(crate) fn fates(path: &str) -> (Reading, Vec<KeyFate>) {
     }
 }
 
-fn standard_input() -> Vec<u8> {
+pub(crate) fn standard_input() -> Vec<u8> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(FILE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes);
     if read.is_ok() { bytes } else { Vec::new() }

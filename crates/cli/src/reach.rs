@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use verger_client::{Absence, Address, AddressError, ClientError, Connection, Surroundings};
 use verger_engine::life::Verb;
+use verger_wire::place;
 
 use crate::aftermath;
 use crate::setting::Setting;
@@ -22,13 +23,27 @@ pub(crate) fn address(setting: &Setting) -> Result<Address, Trouble> {
 /// it is a right that its user may not have at the socket. Where it cannot be had any more, whoever passed the variable on did
 /// not pass the descriptor.
 pub(crate) fn connect(setting: &Setting) -> Result<Connection, Trouble> {
-    let opened = match Connection::inherited() {
+    let inherited = Connection::inherited();
+    let not_had = inherited.is_err();
+    let opened = match inherited {
         Ok(Some(inherited)) => Ok(inherited),
         Ok(None) | Err(_) => Connection::open(&address(setting)?),
     };
-    let mut connection = opened.map_err(|error| trouble(setting, None, &error))?;
+    let mut connection = opened.map_err(|error| {
+        let trouble = trouble(setting, None, &error);
+        if not_had { trouble.hint(not_passed_on()) } else { trouble }
+    })?;
     connection.set_patience(Some(PATIENCE));
     Ok(connection)
+}
+
+/// What to do where the connection that a service was given did not come with its variable.
+fn not_passed_on() -> String {
+    let (name, number) = (place::CONTROL_VARIABLE, std::env::var(place::CONTROL_VARIABLE).unwrap_or_default());
+    format!(
+        "{name} is `{number}`, and that descriptor is closed here or no socket: whoever ran this must pass it on \
+         (`pass_fds` of Python's subprocess)"
+    )
 }
 
 /// What went wrong between us and the daemon, or what it answered (to a verb, if it was one).

@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 fn robot() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/robot")
@@ -385,4 +386,21 @@ fn what_makes_no_sense_of_a_condition_is_told_with_a_hint() {
         assert_eq!((status, out.as_str()), (2, ""), "{scenario}: {err}");
         assert!(err.contains(said) && err.contains(hint), "{scenario}: {err}");
     }
+}
+
+#[test]
+fn a_scenario_comes_from_standard_input_too() {
+    let told = |scenario: &str| {
+        let mut sim = Command::new(env!("CARGO_BIN_EXE_verger"));
+        sim.arg("sim").arg(robot().join("robot.toml")).arg("-").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut sim = sim.stderr(Stdio::piped()).spawn().unwrap();
+        sim.stdin.take().unwrap().write_all(scenario.as_bytes()).unwrap();
+        let output = sim.wait_with_output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(told("until 1s\n"), (0, String::new()));
+    let (status, words) = told("at 1s fly\n");
+    assert!(status == 2 && words.contains("<standard input>:1:"), "{status} {words}");
+    let (status, _, words) = sim(&["-", "-"]);
+    assert!(status == 2 && words.contains("cannot both come from standard input"), "{words}");
 }

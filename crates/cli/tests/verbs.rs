@@ -1009,3 +1009,38 @@ fn import_tells_what_becomes_of_each_key() {
     assert_eq!(status, 1);
     assert!(words.contains("cannot be read: no such file"), "{words}");
 }
+
+#[test]
+fn the_instance_is_free_when_a_shutdown_is_over() {
+    let plan = "[service.a]\ncommand = \"sleep 1000\"\n";
+    let mut scene = Scene::begin("verbs-again", plan);
+    for _ in 0..10 {
+        let (status, _, words) = scene.ask(&["shutdown"]);
+        assert_eq!((status, words.as_str()), (0, ""));
+        // It has not been reaped: its own end was waited for.
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", scene.pid())).unwrap();
+        assert!(stat.contains(") Z "), "{stat}");
+        assert!(scene.end().success());
+        scene.start(plan);
+    }
+}
+
+#[test]
+fn a_condition_that_is_not_there_is_told_with_those_that_are() {
+    let scene = Scene::begin("verbs-no-condition", "[service.a]\ncommand = \"a\"\nconditions = [{ set = \"map\" }]\n");
+    let (status, _, words) = scene.ask(&["condition", "set", "gogo"]);
+    assert_eq!((status, words.as_str()), (1, "Error: there is no condition `gogo`\nHint: the plan has map\n"));
+    let (_, _, words) = scene.ask(&["condition", "clear", "mpa"]);
+    assert_eq!(words, "Error: there is no condition `mpa`\nHint: did you mean `map`?\n");
+}
+
+#[test]
+fn a_connection_that_was_not_passed_on_is_told() {
+    let scene = Scene::empty("verbs-closed");
+    let (status, _, words) = scene::answer(&scene.verger(&["stop", "a"]).env("VERGER_CONTROL", "77").output().unwrap());
+    assert_eq!(status, 1);
+    assert!(
+        words.contains("is running") && words.contains("VERGER_CONTROL is `77`, and that descriptor is closed"),
+        "{words}"
+    );
+}

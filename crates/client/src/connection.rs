@@ -95,6 +95,12 @@ impl Connection {
         Ok(Some(Connection::over(UnixStream::from(own_descriptor(number)?))))
     }
 
+    /// The process at the other end, as this one sees it; `None` where it cannot be seen (another pid namespace). It is who
+    /// began to listen, or who made the connection that this process inherited.
+    pub fn peer(&self) -> Option<u32> {
+        Some(verger_linux::channel::peer(&self.stream).ok()?.pid?.0)
+    }
+
     /// Bounds every wait for an answer from now on; `None` is no bound. A verb's own `timeout_ms` bounds how long the
     /// daemon lets *it* wait, and the answer to it comes a little later: give some more here.
     pub fn set_patience(&mut self, patience: Option<Duration>) {

@@ -14,7 +14,7 @@ pub(crate) const OF_CONDITIONS: &str = "Each condition asks for one thing: one o
 /// What holds for all steps.
 pub(crate) const OF_STEPS: &str = "Each step does one thing: one of `switch`, `stop`, `start`, `command`, `withhold_watchdog`, `end` \
     and `reboot`; `timeout` goes with `command`. Only after `switch` and `command` is the service tried again, so only those can \
-    be followed by another step. A service that is `essential` ends everything after its last step, as `end` does.";
+    be followed by another step. After `stop`, and `start` of another, it is left so: no fallback comes for it. A service that is `essential` ends everything after its last step, as `end` does.";
 
 /// Every key of a native plan: what stands there, what holds without it, what it is for.
 pub fn reference() -> String {
@@ -41,7 +41,9 @@ pub fn reference() -> String {
     section(&mut text, "Steps of recovery: `recovery = [{ … }]` of a service, `steps = [{ … }]` of a set", STEP);
     let _ = write!(text, "\n{OF_STEPS}\n");
     section(&mut text, "Handles: `[handle.NAME]`", HANDLE);
-    text.push_str("\nA handle has one of `file`, `pipe` and `listen`; `mode` and `backlog` go with `listen`.\n");
+    text.push_str(
+        "\nA handle has one of `file`, `pipe`, `memory` and `listen`; `mode` and `backlog` go with `listen`.\n",
+    );
     section(&mut text, "Room: `[limits]`", LIMITS);
     text
 }

@@ -333,7 +333,9 @@ fn refused(setting: &Setting, verb: life::Verb, error: &Error) -> Trouble {
     if let Error::NotFound { name } = error
         && let Some(services) = list(None)
     {
-        return names::unknown(name, &services);
+        let is_of_conditions = matches!(verb, life::Verb::Set | life::Verb::Clear);
+        let unknown = if is_of_conditions { names::unknown_condition } else { names::unknown };
+        return unknown(name, &services);
     }
     let lacks_one_of = |name: &str| words::lacks_one_of(&reach::connect(setting).ok()?.why(name).ok()?);
     if let Error::Timeout { name, waits_for: Some(_), .. } = error

@@ -69,7 +69,7 @@ use crate::words::{self, Clock, Tone};
 pub(super) struct Sim {
     /// The plan: TOML, JSON, an AOS configuration, or compiled
     plan: String,
-    /// The scenario; none means that nothing happens to the plan
+    /// The scenario, `-` for standard input; none means that nothing happens to the plan
     scenario: Option<String>,
     /// Print each change and the outcome as a line of JSON
     #[arg(long)]
@@ -81,6 +81,11 @@ pub(super) struct Sim {
 
 impl Sim {
     pub(super) fn carry_out(self, setting: &Setting) -> Result<(), Trouble> {
+        if self.plan == plans::STANDARD_INPUT && self.scenario.as_deref() == Some(plans::STANDARD_INPUT) {
+            return Err(Trouble::new("plan and scenario cannot both come from standard input")
+                .hint("write one of them into a file")
+                .with_status(USAGE));
+        }
         let ready = plans::ready(setting, &self.plan, Where::Elsewhere, None).map_err(|it| it.with_status(USAGE))?;
         let image = Image::verify(Arc::new(ready.image))
             .map_err(|error| Trouble::new(format!("{}: {error}", self.plan)).with_status(USAGE))?;
@@ -102,12 +107,22 @@ impl Sim {
     }
 
     fn path(&self) -> &str {
-        self.scenario.as_deref().unwrap_or_default()
+        match self.scenario.as_deref() {
+            Some(plans::STANDARD_INPUT) => plans::SHOWN_INPUT,
+            path => path.unwrap_or_default(),
+        }
     }
 
     fn read(&self, setting: &Setting, image: &Image) -> Result<Scenario, Trouble> {
-        let Some(path) = &self.scenario else { return Ok(Scenario { statements: Vec::new(), until: None }) };
-        let text = std::fs::read(path).map_err(cannot(&format!("read {path}"))).map_err(|it| it.with_status(USAGE))?;
+        if self.scenario.is_none() {
+            return Ok(Scenario { statements: Vec::new(), until: None });
+        }
+        let path = self.path();
+        let text = if path == plans::SHOWN_INPUT {
+            plans::standard_input()
+        } else {
+            std::fs::read(path).map_err(cannot(&format!("read {path}"))).map_err(|it| it.with_status(USAGE))?
+        };
         let text = String::from_utf8(text)
             .map_err(|_| Trouble::new(format!("{path} is no text in UTF-8")).with_status(USAGE))?;
         scenario::read(&text, image, near).map_err(|flaws| misread(setting, path, &text, flaws))

@@ -35,7 +35,7 @@ use verger_engine::time::Span;
 use crate::complaint::{Findings, Said, quoted};
 use crate::near::{did_you_mean, keys_are, nearest};
 use crate::sources::Place;
-use crate::tree::{Node, Table, Value};
+use crate::tree::{Node, TAKE_ONE_OUT, Table, Value};
 use crate::value::duration;
 pub(crate) use share::MEMORY_MIN;
 
@@ -269,6 +269,22 @@ impl<'a> Reader<'a> {
     pub(crate) fn bad(&mut self, place: Place, words: &str, hint: Option<String>) {
         let (key, owner) = (self.key, &self.owner);
         self.found.error(place, || Said::new(format!("`{key}`{owner} {words}")).hint_if(hint));
+    }
+
+    /// Complains of a name that one list has twice. `seen`: where those before it stand. Instances that a template's name
+    /// stands for may be named beside it.
+    pub(crate) fn once<'n>(&mut self, name: &'n str, place: Place, seen: &mut BTreeMap<&'n str, Place>) -> bool {
+        let Some(first) = seen.get(name).copied() else {
+            seen.insert(name, place);
+            return true;
+        };
+        let (key, owner) = (self.key, &self.owner);
+        self.found.error(place, || {
+            Said::new(format!("`{key}`{owner} names `{}` twice", quoted(name)))
+                .also(first, "first here")
+                .hint(TAKE_ONE_OUT)
+        });
+        false
     }
 
     /// The items of an array.

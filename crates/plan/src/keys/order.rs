@@ -120,6 +120,7 @@ fn read_needs(node: &Node, reader: &mut Reader<'_>) -> Vec<Need> {
     let mut needs: Vec<Need> = Vec::new();
     // Where each is in the list.
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut written = BTreeMap::new();
     for item in reader.items(node, "an array of service names").unwrap_or(&[]) {
         let (names, condition, when_down) = match &item.value {
             Value::Table(table) => match reader.fields(table, ["service", "condition", "when_down"]) {
@@ -133,6 +134,7 @@ fn read_needs(node: &Node, reader: &mut Reader<'_>) -> Vec<Need> {
                     continue;
                 }
             },
+            Value::Text(name) if !reader.once(name, item.place, &mut written) => continue,
             _ => (known_names(item, reader, true), Condition::Ready, WhenDown::Keep),
         };
         for service in names {
@@ -193,8 +195,11 @@ fn read_when_down(node: &Node, reader: &mut Reader<'_>) -> WhenDown {
 
 fn read_names(node: &Node, reader: &mut Reader<'_>, waits: bool) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut written) = (BTreeSet::new(), BTreeMap::new());
     for item in reader.items(node, "an array of service names").unwrap_or(&[]) {
+        if item.as_text().is_some_and(|name| !reader.once(name, item.place, &mut written)) {
+            continue;
+        }
         let new = known_names(item, reader, waits).into_iter().filter(|name| seen.insert(name.clone()));
         names.extend(new);
     }

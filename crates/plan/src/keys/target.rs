@@ -1,6 +1,6 @@
 //! The keys of groups and of their targets.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 use verger_engine::image::{self, Plan, RecoveryAction, RecoveryStep};
@@ -215,13 +215,14 @@ pub(crate) const TARGET: &[Group<TargetDraft>] = &[Group {
 /// Names, each once. `sets`: a template's stands for all its instances.
 pub(super) fn read_names(node: &Node, reader: &mut Reader<'_>, expected: &str, sets: bool) -> Vec<(String, Place)> {
     let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut written = BTreeMap::new();
     let mut names: Vec<(String, Place)> = Vec::new();
     for item in reader.items(node, &format!("an array of {expected}")).unwrap_or(&[]) {
         let Some(name) = item.as_text() else {
             reader.wrong(item, expected, None);
             continue;
         };
-        if !seen.insert(name.to_owned()) {
+        if !reader.once(name, item.place, &mut written) || !seen.insert(name.to_owned()) {
             continue;
         }
         let Some(set) = reader.names.sets.get(name).filter(|_| sets) else {

@@ -284,7 +284,11 @@ fn expected(kind: &'static Kind, value: &Value) -> (String, Option<String>) {
         Kind::WholeText(min, max) => (
             format!("a string with an integer from {min} to {max}"),
             match value {
-                Value::Whole(number) => Some(format!("write \"{number}\"")),
+                Value::Whole(number) if (*min..=*max).contains(number) => Some(format!("write \"{number}\"")),
+                // A mask of bits is the one that ends there.
+                _ if *max == i128::MAX => {
+                    Some("a bit of it is a CPU, and one must be set: \"1\" is the first".to_owned())
+                }
                 _ => None,
             },
         ),

@@ -155,9 +155,16 @@ pub(super) fn memory_max(bytes: i128) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX).max(MEMORY_MIN)
 }
 
-/// What they may have of CPU time, in percent of one CPU: no more than all CPUs have.
-pub(super) fn cpu_max(percent: i128) -> u32 {
-    u32::try_from(percent).unwrap_or(u32::MAX).clamp(1, CPU_PERCENT_MAX)
+/// What they may have of CPU time, in percent of one CPU: no more than all CPUs have, and that is said.
+pub(super) fn cpu_max(percent: i128, place: Place, owner: &str, found: &mut Findings) -> u32 {
+    let taken = u32::try_from(percent).unwrap_or(u32::MAX).clamp(1, CPU_PERCENT_MAX);
+    if i128::from(taken) != percent {
+        found.warning(place, || {
+            Said::new(format!("`max_cpu_usage` of {owner} is {percent}, and is taken for {taken}"))
+                .hint("it is per cent of one CPU, and no more is possible; leave it out for no limit")
+        });
+    }
+    taken
 }
 
 /// A policy with its priority, taken to the nearest that the policy has.

@@ -863,6 +863,26 @@ fn two_ways_that_do_not_go_together() {
 }
 
 #[test]
+fn no_list_names_one_twice() {
+    let ends = "[service.b]\ncommand = 'b'\n[service.c]\ncommand = 'c'";
+    for key in ["requires", "wants", "any_of", "after", "conflicts"] {
+        let (from, to) = (key.len() + 5, key.len() + 15);
+        check(
+            &format!("[service.a]\ncommand = 'a'\n{key} = ['b', 'c', 'b']\n{ends}"),
+            &[&format!(
+                "x.toml:3:{to}: `{key}` in service `a` names `b` twice\n  x.toml:3:{from}: first here\n  hint: take one of them out"
+            )],
+        );
+    }
+    check(
+        &format!("[target.t]\nservices = ['b', 'b']\n{ends}"),
+        &[
+            "x.toml:2:18: `services` in target `t` names `b` twice\n  x.toml:2:13: first here\n  hint: take one of them out",
+        ],
+    );
+}
+
+#[test]
 fn a_conflict_with_who_is_needed_is_told_with_what_else_is_wrong() {
     check(
         "[service.a]\ncommand = 'a'\nrequires = ['b']\nconflicts = ['b']\nrestart = 'sometimes'\n[service.b]\ncommand = 'b'",

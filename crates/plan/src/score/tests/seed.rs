@@ -212,6 +212,11 @@ fn rights_and_shares() {
     for mask in ["\"0\"", "\"0x3\"", "\"\"", "\"-1\"", "3"] {
         complains(&[usual("a", &format!("\"coremask\": {mask}"), "")], "`coremask` of process `a` is");
     }
+    // A number is only to be quoted where it would do then.
+    let said = |mask: &str| said(&reading(&file(&usual("a", &format!("\"coremask\": {mask}"), ""))));
+    assert!(said("3")[0].ends_with("hint: write \"3\""), "{:?}", said("3"));
+    assert!(!said("0")[0].contains("write \"0\""), "{:?}", said("0"));
+    assert!(said("0")[0].contains("a bit of it is a CPU, and one must be set: \"1\" is the first"), "{:?}", said("0"));
     assert_eq!(a("", "\"memoryUsage\": 0").memory_max, None);
     assert_eq!(a("", "\"memoryUsage\": 1").memory_max, Some(4096), "a page");
     complains(&[usual("a", "", "\"memoryUsage\": -5")], "is the number -5, expected an integer from 0");

@@ -259,6 +259,10 @@ fn the_sandbox() {
         ("\"scheduling_policy\": \"SCHED_FIFO\"", "warning: the priority of component `a` is 0, and is taken for 1"),
         ("\"scheduling_priority\": 7", "warning: the priority of component `a` is 7, and is taken for 0"),
         ("\"max_memory_usage\": 0", "expected an integer from 1"),
+        (
+            "\"max_cpu_usage\": 100000000",
+            "warning: `max_cpu_usage` of component `a` is 100000000, and is taken for 819200\n  hint: it is per cent of one CPU",
+        ),
         ("\"max_cpu_usage\": 0.5", "is the number 0.5, expected an integer from 1"),
         ("\"umask\": 7", "unknown key `umask` in `sandbox` of component `a`"),
     ] {

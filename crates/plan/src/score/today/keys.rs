@@ -1,8 +1,10 @@
 //! The keys of today's format, `schema_version` 1: times are seconds, memory is bytes.
 
+use verger_engine::image::CPU_PERCENT_MAX;
+
 use crate::fidelity::Fate;
-use crate::score::shape::{Kind, PARTS, Shape, kept, key, must, near, not};
-use crate::tree::Node;
+use crate::score::shape::{Kind, Of, PARTS, Shape, kept, key, must, near, not};
+use crate::tree::{Node, Value};
 
 /// The name that the target after a failure has, and no other.
 pub(in crate::score) const FALLBACK: &str = "fallback_run_target";
@@ -218,10 +220,16 @@ static SANDBOX: Shape = Shape {
         key(
             "max_cpu_usage",
             Kind::Whole(1, u32::MAX as i128),
-            kept(
-                "`cpu_max`: per cent of one CPU, of all its processes together (the original takes them for seconds); without a cpu \
-                 controller it has no effect, which is said",
-            ),
+            Of::Each(|node| {
+                let kept = "`cpu_max`: per cent of one CPU, of all its processes together (the original takes them for seconds); \
+                             without a cpu controller it has no effect, which is said";
+                match node.value {
+                    Value::Whole(percent) if percent > i128::from(CPU_PERCENT_MAX) => {
+                        (Fate::Approximated, "`cpu_max`: taken for the most that there is, with a warning")
+                    }
+                    _ => (Fate::Kept, kept),
+                }
+            }),
         ),
     ],
 };

@@ -323,6 +323,8 @@ impl<'t> File<'t> {
         };
         let policy = policy.and_then(Node::as_text).unwrap_or("SCHED_OTHER");
         let memory = whole(at(&deployment, &["sandbox", "max_memory_usage"]));
+        let percent = at(&deployment, &["sandbox", "max_cpu_usage"]);
+        let percent = whole(percent).zip(percent.map(|node| node.place));
         let groups = items(&deployment, &["sandbox", "supplementary_group_ids"]);
         let restart = |key: &str| at(&deployment, &["ready_recovery_action", "restart", key]);
         let given = deployment.get("environmental_variables").and_then(Node::as_table).map_or(&[][..], Table::entries);
@@ -342,7 +344,7 @@ impl<'t> File<'t> {
             scheduling: Some(scheduling(policy, priority, place, &owner, found)),
             resource_limits: memory.iter().map(|bytes| limit(RLIMIT_DATA, *bytes)).collect(),
             memory_max: memory.map(memory_max),
-            cpu_max: whole(at(&deployment, &["sandbox", "max_cpu_usage"])).map(cpu_max),
+            cpu_max: percent.map(|(percent, place)| cpu_max(percent, place, &owner, found)),
             control: (kind == "State_Manager").then_some(Right::Operate),
             requires,
             ready,
