@@ -156,9 +156,13 @@ impl Shared {
         }
     }
 
-    /// Wakes the loop. A pipe that is full has woken it already.
+    /// Wakes the loop. A pipe that is full has woken it already; one that there is no page for just now would have the loop never hear of
+    /// what was done, so that is tried until there is.
     fn ring(&self) {
-        let _rung = rustix::io::write(&self.bell, &[1]);
+        while !matches!(rustix::io::write(&self.bell, &[1]), Ok(_) | Err(Errno::AGAIN)) {
+            let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
+            let _over = rustix::event::poll(&mut [], Some(&moment));
+        }
     }
 }
 

@@ -1078,7 +1078,9 @@ fn stops_with(engine: &Engine, slot: u32, with_it: Cause) -> Result<(), String> 
             Condition::Healthy => is_met(engine, &EdgeView { condition: Condition::Ready, ..*edge }),
             Condition::Started | Condition::Ready | Condition::Completed | Condition::Exited(_) => is_met(engine, edge),
         };
-        let another = needs.iter().filter(is_another).filter(lasts).find(|edge| is_there(edge));
+        // Nor on one that is only starting.
+        let starts = |edge: &&EdgeView| engine.status(edge.target).is_some_and(|it| it.phase == PhaseKind::Starting);
+        let another = needs.iter().filter(is_another).filter(lasts).find(|edge| is_there(edge) && !starts(edge));
         let another = another.filter(|_| edge.kind == EdgeKind::AnyOf).map(|edge| engine.name(edge.target));
         let stops = edge.when_down == WhenDown::Stop && edge.kind.pulls() && another.is_none();
         hold!(!stops || user.want != Want::Up, "I34", "{name} runs on, and {gone} has gone, with which it is stopped");

@@ -46,7 +46,10 @@ impl Life {
         let mut any_of = needs.iter().filter(|need| need.kind == EdgeKind::AnyOf);
         let is_stopped =
             needs.iter().any(|need| need.kind == EdgeKind::AnyOf && need.when_down == WhenDown::Stop && goes(&need));
-        is_stopped && !any_of.any(|need| !goes(&need) && self.is_there(need))
+        // One that is only starting is no ground to run on: it may never come.
+        let is_up =
+            |need: Neighbour| self.is_there(need) && self.slots[need.slot as usize].phase.kind() != PhaseKind::Starting;
+        is_stopped && !any_of.any(|need| !goes(&need) && is_up(need))
     }
 
     /// Restarts those that have run since before the present run of the service was begun.

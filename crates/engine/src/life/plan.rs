@@ -333,6 +333,7 @@ impl Life {
         if !is_removed || self.trial.is_some() || self.is_needed_between(slot) {
             return;
         }
+        self.ripen_those_below(slot);
         self.outbox.put(LifeEffect::Forgotten { service: self.id(slot) });
         self.answer_all(slot, Outcome::NotFound);
         self.nothing_follows(slot);

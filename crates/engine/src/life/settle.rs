@@ -227,9 +227,11 @@ impl Life {
         self.first_beyond(slot, false)
     }
 
-    /// Whether who is down without an end of its own still stands between what it needs and one that goes first.
+    /// Whether who is down without an end of its own still stands between what it needs and one that goes first. (A condition by name does
+    /// not: what was said of it goes with it.)
     pub(super) fn is_needed_between(&mut self, slot: u32) -> bool {
-        self.is_bridge(slot) && self.first_beyond(slot, true).is_some()
+        let is_bare = self.slots[slot as usize].bare.is_some();
+        !is_bare && self.is_bridge(slot) && self.first_beyond(slot, true).is_some()
     }
 
     /// Somebody who goes first, from a service on; `between`: it is itself one between the two.
@@ -259,8 +261,22 @@ impl Life {
 
     /// Who is held by one that has moved, with nobody between the two but who has no end of its own, looks again.
     pub(super) fn ripen_those_beyond(&mut self, slot: u32) {
+        self.ripen_held(slot, |on| on == slot);
+    }
+
+    /// One is forgotten: who is held by somebody beyond it may be so no more.
+    pub(super) fn ripen_those_below(&mut self, slot: u32) {
+        if self.is_bridge(slot) {
+            self.ripen_held(slot, |_| true);
+        }
+    }
+
+    fn ripen_held(&mut self, slot: u32, so: impl Fn(u32) -> bool) {
         let is_between = |life: &Life, need: Neighbour| is_required(&need) && life.is_bridge(need.slot);
-        if !self.graph.needs(slot).iter().any(|need| is_between(self, need)) {
+        let is_below = |life: &Life, need: Neighbour| {
+            is_between(life, need) || matches!(life.slots[need.slot as usize].phase, Phase::Held { on, .. } if so(on))
+        };
+        if !self.graph.needs(slot).iter().any(|need| is_below(self, need)) {
             return;
         }
         self.walks += 1;
@@ -271,7 +287,7 @@ impl Life {
             at += 1;
             for edge in 0..self.graph.needs(here).len() {
                 let need = self.graph.needs(here).get(edge);
-                if matches!(self.slots[need.slot as usize].phase, Phase::Held { on, .. } if on == slot) {
+                if matches!(self.slots[need.slot as usize].phase, Phase::Held { on, .. } if so(on)) {
                     self.ripen(need.slot);
                 }
                 if is_between(self, need) {

@@ -486,6 +486,16 @@ fn who_needs_one_of_several_runs_on_while_one_is_there() {
     desk.exits("b", 1).exits("a", 1);
     assert_eq!(desk.phases(), "a resting, b resting, log stopping, user held", "it goes when log has gone");
 
+    // Nor is one left that is only starting.
+    let any_of = vec![
+        Need { when_down: WhenDown::Stop, ..Need::from("a") },
+        Need { condition: crate::image::Condition::Started, ..Need::from("b") },
+    ];
+    let late = with("b", |it| it.ready = Ready::Notify);
+    let mut desk = Desk::new(vec![rests("a"), late, with("user", |it| it.any_of = any_of)]);
+    desk.spawned("a").spawned("b").spawned("user").exits("a", 1);
+    assert_eq!(desk.phases(), "a resting, b starting, user stopping");
+
     // One that is stopped with the same need is not left, whichever is looked at first.
     for stops in [["a", "b"], ["b", "a"]] {
         let goes_with = |name: &str| Need { when_down: WhenDown::Stop, ..Need::from(name) };

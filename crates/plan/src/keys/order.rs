@@ -50,7 +50,7 @@ pub(super) const KEYS: &[Key<Service>] = &[
         default: "[]",
         doc: "As `requires`, but it is enough that one of them is so far; all of them are wanted with it. One that somebody \
                   has stopped stays so, unless that goes for all of them: a start of the service starts them then. A stop of the \
-                  last of them does not take it along. With `when_down = \"stop\"` it goes down with the last of them that was there.",
+                  last of them does not take it along. When the last of them that was up goes down unasked, the `when_down` of that one decides.",
         shape: Shape::Other {
             written: WRITTEN,
             schema: needs_schema,
