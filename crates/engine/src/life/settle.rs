@@ -318,15 +318,11 @@ impl Life {
 
     /// Whether a service is down, or about to be, without an end of its own: what it needs waits for those that require it.
     pub(super) fn is_bridge(&self, slot: u32) -> bool {
-        let had_no_run = |kind| matches!(kind, PhaseKind::Done | PhaseKind::Failed | PhaseKind::Resting);
         let service = &self.slots[slot as usize];
-        service.want == Want::Down
-            && match service.phase.kind() {
-                PhaseKind::Down => {
-                    self.journal.get(self.journal.latest(slot)).is_some_and(|last| had_no_run(last.from))
-                }
-                kind => had_no_run(kind),
-            }
+        let is_down = service.phase == Phase::Down;
+        let last = || self.journal.get(self.journal.latest(slot)).map(|last| last.from);
+        let kind = if is_down { last() } else { Some(service.phase.kind()) };
+        service.want == Want::Down && matches!(kind, Some(PhaseKind::Done | PhaseKind::Failed | PhaseKind::Resting))
     }
 
     /// Whether a service has a run that is on its way down. One that stays up is not waited for (only order binds it), and
