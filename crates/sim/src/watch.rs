@@ -1072,15 +1072,16 @@ fn stops_with(engine: &Engine, slot: u32, with_it: Cause) -> Result<(), String> 
         let (name, needs) = (engine.name(at), needs(engine, at));
         let Some(edge) = needs.iter().find(|edge| edge.target == slot) else { continue };
         let is_another = |edge: &&EdgeView| edge.kind == EdgeKind::AnyOf && edge.target != slot;
-        // Of an end nobody runs on.
-        let lasts = |edge: &&EdgeView| !matches!(edge.condition, Condition::Exited(_));
-        let is_there = |edge: &EdgeView| match edge.condition {
-            Condition::Healthy => is_met(engine, &EdgeView { condition: Condition::Ready, ..*edge }),
-            Condition::Started | Condition::Ready | Condition::Completed | Condition::Exited(_) => is_met(engine, edge),
+        // Of one that starts or stops, or of an end, nobody runs on.
+        let is_there = |edge: &&EdgeView| {
+            let lasts = !matches!(edge.condition, Condition::Exited(_));
+            let is_up = engine.status(edge.target);
+            let is_up = is_up.is_some_and(|it| matches!(it.phase, PhaseKind::Running | PhaseKind::Done));
+            let healthy = edge.condition == Condition::Healthy;
+            let condition = if healthy { Condition::Ready } else { edge.condition };
+            lasts && is_up && is_met(engine, &EdgeView { condition, ..**edge })
         };
-        // Nor on one that is only starting.
-        let starts = |edge: &&EdgeView| engine.status(edge.target).is_some_and(|it| it.phase == PhaseKind::Starting);
-        let another = needs.iter().filter(is_another).filter(lasts).find(|edge| is_there(edge) && !starts(edge));
+        let another = needs.iter().filter(is_another).find(is_there);
         let another = another.filter(|_| edge.kind == EdgeKind::AnyOf).map(|edge| engine.name(edge.target));
         let stops = edge.when_down == WhenDown::Stop && edge.kind.pulls() && another.is_none();
         hold!(!stops || user.want != Want::Up, "I34", "{name} runs on, and {gone} has gone, with which it is stopped");

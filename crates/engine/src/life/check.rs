@@ -129,7 +129,7 @@ impl Life {
             self.graph.users(slot).iter().filter(|it| it.kind.orders()).map(|it| it.slot).collect();
         let mut seen = BTreeSet::new();
         while let Some(here) = between.pop() {
-            if !self.is_bridge(here) || !seen.insert(here) {
+            if !self.is_between(here) || !seen.insert(here) {
                 continue;
             }
             let users = || self.graph.users(here).iter().filter(|user| user.kind == EdgeKind::Requires);

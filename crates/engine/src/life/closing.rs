@@ -86,7 +86,7 @@ impl Life {
         let waited_for = |slot: u32| !matches!(self.slots[slot as usize].phase, Phase::Stuck { .. });
         let graces = |slot: u32| runs.graces_left(slot, now).filter(|_| waited_for(slot));
         // Who has no end of its own takes no time, and what it needs waits all the same.
-        let passed = |slot: u32| self.is_bridge(slot).then_some(Span::ZERO);
+        let passed = |slot: u32| self.is_between(slot).then_some(Span::ZERO);
         let needs = |slot: u32| self.graph.needs(slot).iter().filter(|need| need.kind.orders()).map(|need| need.slot);
         let counted = |slot: u32| graces(slot).map(|graces| counted(graces, usable)).or_else(|| passed(slot));
         let found = longest.find(slots, needs, counted);

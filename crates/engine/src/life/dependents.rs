@@ -25,8 +25,8 @@ impl Life {
     fn stop_dependents(&mut self, slot: u32, root: RootId) {
         let stops = |edge: &Neighbour| edge.when_down == WhenDown::Stop;
         let users = self.walk_users(slot, |life, user| {
-            let goes_too = if user.kind == EdgeKind::AnyOf { life.has_none_left(user.slot) } else { stops(&user) };
-            goes_too && life.is_up(user.slot)
+            let is_any_of = user.kind == EdgeKind::AnyOf;
+            life.is_up(user.slot) && if is_any_of { life.has_none_left(user.slot) } else { stops(&user) }
         });
         for at in 1..users {
             let here = self.walk[at];
@@ -46,10 +46,7 @@ impl Life {
         let mut any_of = needs.iter().filter(|need| need.kind == EdgeKind::AnyOf);
         let is_stopped =
             needs.iter().any(|need| need.kind == EdgeKind::AnyOf && need.when_down == WhenDown::Stop && goes(&need));
-        // One that is only starting is no ground to run on: it may never come.
-        let is_up =
-            |need: Neighbour| self.is_there(need) && self.slots[need.slot as usize].phase.kind() != PhaseKind::Starting;
-        is_stopped && !any_of.any(|need| !goes(&need) && is_up(need))
+        is_stopped && !any_of.any(|need| !goes(&need) && self.is_there(need))
     }
 
     /// Restarts those that have run since before the present run of the service was begun.

@@ -8,6 +8,7 @@
 //! Nothing here takes memory after it was made. What a step has to say comes out one decision at a time ([`Life::proceed`]),
 //! so the room for effects does not grow with the number of services.
 
+mod between;
 #[cfg(any(test, feature = "checks"))]
 mod check;
 mod closing;
@@ -524,15 +525,7 @@ impl Life {
     /// Whoever waits for a service, or is held by it, looks again.
     fn ripen_neighbours(&mut self, slot: u32) {
         self.ripen_waiting(slot);
-        for at in 0..self.graph.needs(slot).len() {
-            let need = self.graph.needs(slot).get(at).slot;
-            if let Phase::Held { on, .. } = self.slots[need as usize].phase
-                && on == slot
-            {
-                self.ripen(need);
-            }
-        }
-        self.ripen_those_beyond(slot);
+        self.ripen_held_by(slot);
     }
 
     fn ripen_waiting(&mut self, slot: u32) {

@@ -117,8 +117,12 @@ impl Life {
         let service = &self.slots[need.slot as usize];
         let wanted = service.want == Want::Up;
         match need.condition {
-            ConditionKind::Started | ConditionKind::Ready | ConditionKind::Completed => self.is_there(need),
-            ConditionKind::Healthy => self.is_there(need) && self.now >= self.healthy_at(images, need.slot),
+            ConditionKind::Ready => self.is_ready_for(need),
+            ConditionKind::Started => {
+                wanted && (service.spawned && service.phase.kind().is_live() || service.phase == Phase::Done)
+            }
+            ConditionKind::Healthy => self.is_ready_for(need) && self.now >= self.healthy_at(images, need.slot),
+            ConditionKind::Completed => wanted && service.phase == Phase::Done,
             ConditionKind::Exited => {
                 let is_over = matches!(service.phase, Phase::Done | Phase::Failed(_));
                 wanted && is_over && self.awaited_codes(images, slot, need).contains_end_of(service)
@@ -126,19 +130,17 @@ impl Life {
         }
     }
 
-    /// Whether a need is there for who runs already: for how long it has been so decides about starts only. Of an end, which is no
-    /// ground to run on, nothing is said here.
+    /// Whether a need is there for who runs already: it is up, and no more is asked of it than that. One that only starts, or stops, is no
+    /// ground to run on, and neither is an end; for how long it has been up decides about starts.
     pub(super) fn is_there(&self, need: Neighbour) -> bool {
         let service = &self.slots[need.slot as usize];
-        let wanted = service.want == Want::Up;
-        match need.condition {
+        let is_so = match need.condition {
             ConditionKind::Ready | ConditionKind::Healthy => self.is_ready_for(need),
-            ConditionKind::Started => {
-                wanted && (service.spawned && service.phase.kind().is_live() || service.phase == Phase::Done)
-            }
-            ConditionKind::Completed => wanted && service.phase == Phase::Done,
+            ConditionKind::Started => matches!(service.phase, Phase::Running | Phase::Done),
+            ConditionKind::Completed => service.phase == Phase::Done,
             ConditionKind::Exited => false,
-        }
+        };
+        is_so && service.want == Want::Up
     }
 
     /// When a service that is ready counts as healthy.

@@ -333,7 +333,7 @@ impl Life {
         if !is_removed || self.trial.is_some() || self.is_needed_between(slot) {
             return;
         }
-        self.ripen_those_below(slot);
+        self.ripen_held_beyond(slot);
         self.outbox.put(LifeEffect::Forgotten { service: self.id(slot) });
         self.answer_all(slot, Outcome::NotFound);
         self.nothing_follows(slot);

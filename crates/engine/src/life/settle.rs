@@ -6,8 +6,7 @@
 
 use super::closing::Haste;
 use super::graph::{LAST, Neighbour};
-use super::phase::{Asked, Because, FaultKind, Phase, PhaseKind, Want};
-use super::spread::is_required;
+use super::phase::{Because, FaultKind, Phase, PhaseKind, Want};
 use super::{Life, Why};
 use crate::causes::Cause;
 use crate::runs::Runs;
@@ -205,7 +204,8 @@ impl Life {
         self.move_to(slot, Phase::Held { on, edge }, Why { cause, root });
     }
 
-    /// One dependent that has to end before a service may, and the edge that leads there; looked for from an edge.
+    /// One that has to end before a service may, and the edge that leads there; looked for from an edge. It is a dependent, or requires
+    /// one that has no end of its own (see `between`).
     fn still_up(&mut self, slot: u32, edge: u32) -> Option<(u32, u32)> {
         if self.haste() == Haste::NoOrder {
             return None;
@@ -214,115 +214,8 @@ impl Life {
         let direct = users.find_from(edge, |user| user.kind.orders() && self.goes_first(user.slot));
         match direct {
             Some((edge, user)) => Some((edge, user.slot)),
-            None => Some((LAST, self.still_up_beyond(slot)?)),
+            None => Some((LAST, self.first_beyond(slot)?)),
         }
-    }
-
-    /// One that has to end before a service may, though between the two is only who had done its work, or had failed, when it was
-    /// asked down: it has no end that could be waited for, but what requires it has.
-    fn still_up_beyond(&mut self, slot: u32) -> Option<u32> {
-        if !self.graph.users(slot).iter().any(|user| user.kind.orders() && self.is_bridge(user.slot)) {
-            return None;
-        }
-        self.first_beyond(slot, false)
-    }
-
-    /// Whether who is down without an end of its own still stands between what it needs and one that goes first. (A condition by name does
-    /// not: what was said of it goes with it.)
-    pub(super) fn is_needed_between(&mut self, slot: u32) -> bool {
-        let is_bare = self.slots[slot as usize].bare.is_some();
-        !is_bare && self.is_bridge(slot) && self.first_beyond(slot, true).is_some()
-    }
-
-    /// Somebody who goes first, from a service on; `between`: it is itself one between the two.
-    fn first_beyond(&mut self, slot: u32, between: bool) -> Option<u32> {
-        self.walks += 1;
-        debug_assert!(self.walk.is_empty());
-        self.mark(slot);
-        let (mut at, mut found) = (0, None);
-        while let (Some(here), None) = (self.walk.get(at).copied(), found) {
-            let direct = at == 0 && !between;
-            at += 1;
-            for edge in 0..self.graph.users(here).len() {
-                let user = self.graph.users(here).get(edge);
-                let counts = if direct { user.kind.orders() } else { is_required(&user) };
-                if counts && !direct && self.goes_first(user.slot) {
-                    found = Some(user.slot);
-                    break;
-                }
-                if counts && self.is_bridge(user.slot) {
-                    self.mark(user.slot);
-                }
-            }
-        }
-        self.walk.clear();
-        found
-    }
-
-    /// Who is held by one that has moved, with nobody between the two but who has no end of its own, looks again.
-    pub(super) fn ripen_those_beyond(&mut self, slot: u32) {
-        self.ripen_held(slot, |on| on == slot);
-    }
-
-    /// One is forgotten: who is held by somebody beyond it may be so no more.
-    pub(super) fn ripen_those_below(&mut self, slot: u32) {
-        if self.is_bridge(slot) {
-            self.ripen_held(slot, |_| true);
-        }
-    }
-
-    fn ripen_held(&mut self, slot: u32, so: impl Fn(u32) -> bool) {
-        let is_between = |life: &Life, need: Neighbour| is_required(&need) && life.is_bridge(need.slot);
-        let is_below = |life: &Life, need: Neighbour| {
-            is_between(life, need) || matches!(life.slots[need.slot as usize].phase, Phase::Held { on, .. } if so(on))
-        };
-        if !self.graph.needs(slot).iter().any(|need| is_below(self, need)) {
-            return;
-        }
-        self.walks += 1;
-        debug_assert!(self.walk.is_empty());
-        self.mark(slot);
-        let mut at = 0;
-        while let Some(here) = self.walk.get(at).copied() {
-            at += 1;
-            for edge in 0..self.graph.needs(here).len() {
-                let need = self.graph.needs(here).get(edge);
-                if matches!(self.slots[need.slot as usize].phase, Phase::Held { on, .. } if so(on)) {
-                    self.ripen(need.slot);
-                }
-                if is_between(self, need) {
-                    self.mark(need.slot);
-                    if self.slots[need.slot as usize].asked == Asked::Removed {
-                        // Nobody may need it between any more: then it is forgotten.
-                        self.ripen(need.slot);
-                    }
-                }
-            }
-        }
-        self.walk.clear();
-    }
-
-    /// One without an end of its own is wanted otherwise: what it needs may be held by nobody any more. (What a chain of such needs is
-    /// wanted otherwise with it.)
-    pub(super) fn ripen_held_beyond(&mut self, slot: u32) {
-        if !self.is_bridge(slot) {
-            return;
-        }
-        for at in 0..self.graph.needs(slot).len() {
-            let need = self.graph.needs(slot).get(at).slot;
-            if let Phase::Held { .. } = self.slots[need as usize].phase {
-                self.ripen(need);
-            }
-        }
-    }
-
-    /// Whether a service is down, or about to be, without an end of its own: what it needs waits for those that require it.
-    pub(super) fn is_bridge(&self, slot: u32) -> bool {
-        let service = &self.slots[slot as usize];
-        let is_down = service.phase == Phase::Down;
-        let last = || self.journal.get(self.journal.latest(slot)).map(|last| last.from);
-        let kind = if is_down { last() } else { Some(service.phase.kind()) };
-        service.want == Want::Down && matches!(kind, Some(PhaseKind::Done | PhaseKind::Failed | PhaseKind::Resting))
     }
 
     /// Whether a service has a run that is on its way down. One that stays up is not waited for (only order binds it), and

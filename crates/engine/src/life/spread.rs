@@ -17,7 +17,7 @@ impl Life {
         if self.slots[slot as usize].want == want {
             return false;
         }
-        self.ripen_held_beyond(slot);
+        self.ripen_held_needs(slot);
         let service = &mut self.slots[slot as usize];
         service.want = want;
         let before = core::mem::replace(&mut service.why, why);
@@ -329,6 +329,7 @@ impl Life {
         self.walk.len()
     }
 
+    /// Puts a service into `self.walk`, if the present walk has not been there.
     pub(super) fn mark(&mut self, slot: u32) {
         let walks = self.walks;
         let service = &mut self.slots[slot as usize];
