@@ -429,8 +429,8 @@ fn take_tree(
     // The one that the daemon before us had is where those are that outlived it. With it comes its lock.
     let mut former =
         inheritance.take_tree().and_then(|[base, root]| Tree::of_descriptors(&options.instance, base, root).ok());
-    let mut is_former = former.is_some();
     loop {
+        let is_former = former.is_some();
         let tree = match former.take().map_or_else(|| Tree::open(&options.instance), Ok) {
             Ok(tree) => tree,
             Err(why) => return Ok(Err(why)),
@@ -454,18 +454,13 @@ fn take_tree(
                 );
             }
             Err(Errno::NOENT) if clock::now() >= until => return Ok(Err(Unavailable::Make(Errno::NOENT))),
-            Ok(false) if is_former => {
-                former = Some(tree);
-                folder::wait_a_moment();
-            }
-            // Looked for anew: its holder may be about to remove it.
-            Ok(false) | Err(Errno::NOENT) => {
-                is_former = false;
-                folder::wait_a_moment();
-            }
+            Ok(false) => former = is_former.then_some(tree),
+            // Looked for anew: its holder has just removed it.
+            Err(Errno::NOENT) => {}
             Err(Errno::ROFS) => return Ok(Err(Unavailable::ReadOnly)),
             Err(errno) => return Ok(Err(Unavailable::Make(errno))),
         }
+        folder::wait_a_moment();
     }
 }
 

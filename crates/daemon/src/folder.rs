@@ -209,7 +209,7 @@ fn is_still_there(file: &OwnedFd, name: &Path) -> bool {
     matches!((held, there), (Ok(held), Ok(there)) if (held.st_dev, held.st_ino) == (there.st_dev, there.st_ino))
 }
 
-/// Waits until a lock may be free: nothing tells, so a little at a time.
+/// Waits until a lock may be free, or memory: nothing tells, so a little at a time.
 pub(crate) fn wait_a_moment() {
     let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
     let _over = rustix::event::poll(&mut [], Some(&moment));

@@ -23,6 +23,7 @@ use verger_linux::contain::Tree;
 use verger_linux::spawn::{InFlight, Spawner, Way};
 
 use crate::environment::Environment;
+use crate::folder;
 use crate::handles::Held;
 use crate::leftovers::Tie;
 use crate::limits::Controllers;
@@ -160,8 +161,7 @@ impl Shared {
     /// what was done, so that is tried until there is.
     fn ring(&self) {
         while !matches!(rustix::io::write(&self.bell, &[1]), Ok(_) | Err(Errno::AGAIN)) {
-            let moment = rustix::event::Timespec { tv_sec: 0, tv_nsec: 1_000_000 };
-            let _over = rustix::event::poll(&mut [], Some(&moment));
+            folder::wait_a_moment();
         }
     }
 }
