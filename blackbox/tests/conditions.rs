@@ -441,12 +441,15 @@ fn a_look_at_what_a_plan_does_not_ask_for_any_more_is_not_told() {
     machine.wait_ready("x");
     machine.stop_service("x").expect("it can be stopped");
     machine.wait("x:path", Phase::Down);
-    let apply = |path: &str, other: &str| {
+    let apply = |path: &str, other: &str, more: &str| {
         let plan = format!(
             "{}[service.{other}]\ncommand = 'sleep 1000'\nhealthy_after = '10ms'\n",
             with(&format!("{{ path = '{path}' }}"))
         );
-        machine.folder().write("next.toml", plan.replace("[service.x]", "[service.x]\nautostart = false").as_str());
+        machine.folder().write(
+            "next.toml",
+            plan.replace("[service.x]", &format!("[service.x]\nautostart = false\n{more}")).as_str(),
+        );
         let next = machine.folder().join("next.toml");
         told(&machine, &["apply", next.to_str().expect("it is text")]);
         let x = machine.show("x:path");
@@ -455,10 +458,15 @@ fn a_look_at_what_a_plan_does_not_ask_for_any_more_is_not_told() {
     };
     // Another service beside it changes nothing about it.
     let folder = machine.folder().path().display().to_string();
-    let why = apply(&folder, "one");
+    let why = apply(&folder, "one", "");
     assert!(why.contains(": it is so\n"), "{why}");
-    let why = apply("/nowhere", "two");
+    let why = apply("/nowhere", "two", "");
     assert!(why.contains("path exists /nowhere") && !why.contains("the last look"), "{why}");
+    // Nor what was seen with other variables, or as somebody else.
+    let why = apply(&folder, "three", "environment = { X = '1' }");
+    assert!(!why.contains("the last look"), "{why}");
+    let why = apply(&folder, "four", "");
+    assert!(why.contains(": it is so\n"), "{why}");
 }
 
 // ---- what happens then ----

@@ -2,7 +2,8 @@
 //!
 //! A probe looks in a process of its own, as often as its plan says, and nobody in the loop is to be woken for it. So each run of
 //! a probe inherits a few words of memory of its own, into which it stores what it saw: a moment, a kind and a number. (No variable
-//! names them, since it sees the variables that its service will see: it knows them by their seals and their length.) The daemon reads them when somebody asks, and once more when the run is over; from then on it needs the file no more.
+//! names them, since it sees the variables that its service will see: it knows them by their seals and their length.) The daemon reads
+//! them when somebody asks, and once more when the run is over; from then on it needs the file no more.
 //! What is in the words is what a process of the service's user says: a kind that is none, and a number that cannot be, are no look.
 //!
 //! *Not here:* how it is looked (`probe/`).
@@ -221,10 +222,12 @@ impl Looks {
     }
 }
 
-/// The words that a probe is told, as a number.
+/// The words that a probe is told, and as whom and where it looks, as a number.
 fn looked_at(service: &ServiceView<'_>) -> u64 {
     let mut hasher = DefaultHasher::new();
-    service.argv().for_each(|word| word.hash(&mut hasher));
+    service.argv().chain(service.environment()).for_each(|word| word.hash(&mut hasher));
+    (service.user(), service.group(), service.working_directory_with_nul()).hash(&mut hasher);
+    service.groups().into_iter().flatten().for_each(|group| group.hash(&mut hasher));
     hasher.finish()
 }
 
