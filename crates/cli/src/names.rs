@@ -41,27 +41,27 @@ pub(crate) fn unknown_condition(typed: &str, services: &[Service]) -> Trouble {
     if let Some(near) = verger_plan::nearest(typed, all.iter().copied()) {
         return trouble.hint(format!("did you mean `{near}`?"));
     }
-    match all.get(..NAMED_MAX) {
-        _ if all.is_empty() => {
-            trouble.hint("the plan has none: `conditions = [{ set = \"NAME\" }]` in a service makes one")
-        }
-        None => trouble.hint(format!("the plan has {}", all.join(", "))),
-        Some(few) if few.len() == all.len() => trouble.hint(format!("the plan has {}", all.join(", "))),
-        Some(few) => trouble.hint(format!("the plan has {}, …", few.join(", "))),
+    if all.is_empty() {
+        return trouble.hint("the plan has none: `conditions = [{ set = \"NAME\" }]` in a service makes one");
     }
+    trouble.hint(format!("the plan has {}", few(&all)))
 }
 
-/// So many instances are named.
+/// So many are named where there may be many.
 const NAMED_MAX: usize = 4;
+
+/// The first of them, in a row.
+fn few(all: &[&str]) -> String {
+    let more = if all.len() > NAMED_MAX { ", …" } else { "" };
+    format!("{}{more}", all.get(..NAMED_MAX).unwrap_or(all).join(", "))
+}
 
 /// What the instances of a template are called, if that is what was typed.
 fn instances_of(typed: &str, services: &[Service]) -> Option<String> {
     let template = format!("{}@", typed.strip_suffix('@').unwrap_or(typed));
     let names = services.iter().map(|service| service.name.as_str());
     let all: Vec<&str> = names.filter(|name| name.starts_with(&template) && !name.contains(':')).collect();
-    let more = if all.len() > NAMED_MAX { ", …" } else { "" };
-    let named = all.get(..NAMED_MAX).unwrap_or(&all).join(", ");
-    (!all.is_empty()).then(|| format!("its instances are {named}{more}; the pattern `{template}*` means all of them"))
+    (!all.is_empty()).then(|| format!("its instances are {}; the pattern `{template}*` means all of them", few(&all)))
 }
 
 /// Whether a pattern means a service, where something is done to it. What a service has beside it (`SERVICE:path`, `SERVICE:recovery`)

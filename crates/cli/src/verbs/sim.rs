@@ -114,14 +114,13 @@ impl Sim {
     }
 
     fn read(&self, setting: &Setting, image: &Image) -> Result<Scenario, Trouble> {
-        if self.scenario.is_none() {
-            return Ok(Scenario { statements: Vec::new(), until: None });
-        }
         let path = self.path();
-        let text = if path == plans::SHOWN_INPUT {
-            plans::standard_input()
-        } else {
-            std::fs::read(path).map_err(cannot(&format!("read {path}"))).map_err(|it| it.with_status(USAGE))?
+        let text = match self.scenario.as_deref() {
+            None => return Ok(Scenario { statements: Vec::new(), until: None }),
+            Some(plans::STANDARD_INPUT) => plans::standard_input(),
+            Some(path) => {
+                std::fs::read(path).map_err(cannot(&format!("read {path}"))).map_err(|it| it.with_status(USAGE))?
+            }
         };
         let text = String::from_utf8(text)
             .map_err(|_| Trouble::new(format!("{path} is no text in UTF-8")).with_status(USAGE))?;

@@ -133,7 +133,7 @@ fn is_ending(why: &Why) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{by_command, moving, pointing, web};
+    use super::super::samples::{by_command, moving, pointing, web, why};
     use super::*;
     use verger_engine::life::Verb;
     use verger_engine::runs::Step;
@@ -148,20 +148,7 @@ mod tests {
     fn who_ended_for_want_of_memory_has_a_limit() {
         let exit = Exit { code: None, signal: Some("SIGKILL".to_owned()), core_dumped: false, out_of_memory: true };
         let service = Service { last_exit: Some(exit), ..web(PhaseKind::Running) };
-        let mut why = Why {
-            service,
-            history: Vec::new(),
-            chain: Vec::new(),
-            wanted: None,
-            about: Vec::new(),
-            ending: None,
-            limits: Vec::new(),
-            memory_max: Some(64 << 20),
-            need: None,
-            pressure: None,
-            last_look: None,
-            receipt: None,
-        };
+        let mut why = Why { memory_max: Some(64 << 20), ..why(service, vec![]) };
         assert_eq!(hints(&why), ["`memory_max` lets it have 64M of memory"]);
         why.memory_max = Some(5000);
         assert_eq!(hints(&why), ["`memory_max` lets it have 5000 bytes of memory"]);
@@ -261,20 +248,7 @@ mod tests {
                  `cat /proc/9/wchan` and `grep TracerPid /proc/9/status` tell which",
             ),
         ] {
-            let why = Why {
-                service,
-                history: chain.clone(),
-                chain,
-                wanted: None,
-                about: Vec::new(),
-                ending: None,
-                limits: Vec::new(),
-                memory_max: None,
-                need: None,
-                pressure: None,
-                last_look: None,
-                receipt: None,
-            };
+            let why = why(service, chain);
             assert_eq!(hints(&why).join("\n"), words);
         }
     }
@@ -291,20 +265,7 @@ mod tests {
             signal: None,
             after_ms: None,
         };
-        let why = Why {
-            service: probe,
-            chain: Vec::new(),
-            wanted: None,
-            history: Vec::new(),
-            about: Vec::new(),
-            ending: None,
-            limits: Vec::new(),
-            memory_max: None,
-            need: None,
-            pressure: None,
-            last_look: Some(Box::new(look)),
-            receipt: None,
-        };
+        let why = Why { last_look: Some(Box::new(look)), ..why(probe, vec![]) };
         assert_eq!(hints(&why), Vec::<String>::new());
         assert_eq!(hints(&Why { last_look: None, ..why }).len(), 1);
     }

@@ -264,7 +264,7 @@ fn with_reason(words: String, why: &Why) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{at_root, by_command, by_shutdown, exited, moving, pointing, web};
+    use super::super::samples::{at_root, by_command, by_shutdown, exited, moving, pointing, web, why};
     use super::*;
     use verger_engine::life::{Resource, Verb};
     use verger_engine::runs::Step;
@@ -371,23 +371,6 @@ mod tests {
             (web(PhaseKind::Down), ""),
         ] {
             assert_eq!(note(&service, &clock()), words);
-        }
-    }
-
-    fn why(service: Service, chain: Vec<Transition>) -> Why {
-        Why {
-            service,
-            history: chain.clone(),
-            chain,
-            wanted: None,
-            about: Vec::new(),
-            ending: None,
-            limits: Vec::new(),
-            memory_max: None,
-            need: None,
-            pressure: None,
-            last_look: None,
-            receipt: None,
         }
     }
 

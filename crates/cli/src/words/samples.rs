@@ -4,7 +4,7 @@ use verger_engine::life::{GroupPhase, PhaseKind, Verb, Want};
 use verger_engine::runs::Containment;
 use verger_wire::message::{
     Actor, Cause, CauseKind, DECIDED_BY_LIFECYCLE, EndKnown, Exit, Group, LastOrder, OrderKind, Origin, OriginKind,
-    Receipt, Root, SeenProcess, Service, StopReason, StopStep, StopStepKind, Target, Transition,
+    Receipt, Root, SeenProcess, Service, StopReason, StopStep, StopStepKind, Target, Transition, Why,
 };
 
 pub(crate) fn exited(code: u8) -> Exit {
@@ -142,5 +142,23 @@ pub(crate) fn web(phase: PhaseKind) -> Service {
         set: None,
         decided_by: DECIDED_BY_LIFECYCLE.to_owned(),
         brain: None,
+    }
+}
+
+/// What is told of a service, and nothing beside the chain.
+pub(crate) fn why(service: Service, chain: Vec<Transition>) -> Why {
+    Why {
+        service,
+        history: chain.clone(),
+        chain,
+        wanted: None,
+        about: Vec::new(),
+        ending: None,
+        limits: Vec::new(),
+        memory_max: None,
+        need: None,
+        pressure: None,
+        last_look: None,
+        receipt: None,
     }
 }
