@@ -14,6 +14,7 @@ mod ladders;
 pub mod plans;
 pub mod rehearsal;
 pub mod rng;
+mod stops;
 pub mod story;
 mod untouched;
 pub mod watch;

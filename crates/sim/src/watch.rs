@@ -30,11 +30,11 @@
 //! | I28 | no more restarts in a window than the set allows, and its members begin only when those restarted with them have ended |
 //! | I29 | who is ignored is never restarted by itself, nor with others |
 //! | I30 | a trial ends with one answer to who waits for it; rolled back, the former plan is in force, and who was not touched kept its run |
-//! | I35 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 //! | I31 | no plan restarts a service whose run is as the plan says |
 //! | I32 | what has no program runs nothing; it comes true only while somebody has set it, or all that it requires is there |
-//! | I34 | who is to be stopped with what it needs goes when that goes unasked, but for who needs one of several and has another |
 //! | I33 | whom a plan describes as before, in a group that goes on, it neither starts nor stops (`untouched.rs`) |
+//! | I34 | who is to be stopped with what it needs goes when that goes unasked, but for who needs one of several and has another (`stops.rs`) |
+//! | I35 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -50,6 +50,7 @@ use verger_engine::time::{Moment, Span};
 use verger_engine::{Effect, Engine, Event};
 
 use crate::ladders::{self, Ladders};
+use crate::stops;
 use crate::untouched::Untouched;
 use crate::world::World;
 
@@ -61,6 +62,7 @@ macro_rules! hold {
         }
     };
 }
+pub(crate) use hold;
 
 /// Why a service is wanted as it is: the cause, and the event it goes back to.
 type Why = Option<(Cause, Option<Root>)>;
@@ -617,7 +619,7 @@ impl Watch {
         let stands = self.standing.contains(&status.run);
         hold!(!(late && stands), "I35", "{name} is held for a debugger, and not ready in time");
         if transition.from == PhaseKind::Running && status.want == Want::Up && !status.ignored {
-            stops_with(engine, slot, Cause::DownWith(*link))?;
+            stops::with_it(engine, slot, Cause::DownWith(*link))?;
         }
         match transition.to {
             PhaseKind::Resting => {
@@ -682,7 +684,7 @@ impl Watch {
                 hold!(lives || told || seen, "I10", "{name} is called stuck, and is gone");
             }
             PhaseKind::Stopping if is_asked(transition.cause) => {
-                self.check_stop_order(engine, slot)?;
+                stops::in_order(engine, &self.users, slot)?;
                 self.ends_for_a_plan(engine, slot, transition.cause, root.what)?;
                 if let (RootKind::Switch { group, target, .. }, Cause::Asked | Cause::Unneeded(_)) =
                     (root.what, transition.cause)
@@ -711,38 +713,6 @@ impl Watch {
             | PhaseKind::Running
             | PhaseKind::Held
             | PhaseKind::Done => {}
-        }
-        Ok(())
-    }
-
-    /// Nobody who goes first is still there: those that need it, and those that require who needed it and has no end of its own.
-    fn check_stop_order(&self, engine: &Engine, slot: u32) -> Result<(), String> {
-        let users = |slot: u32| self.users.get(&slot).into_iter().flatten().copied();
-        let mut before: Vec<u32> = users(slot).collect();
-        let mut seen = BTreeSet::new();
-        while let Some(user) = before.pop() {
-            let Some(status) = engine.status(user).filter(|_| seen.insert(user)) else { continue };
-            let goes_first = match status.phase {
-                PhaseKind::Starting | PhaseKind::Running => status.want != Want::Up,
-                PhaseKind::Held | PhaseKind::Stopping => true,
-                PhaseKind::Down
-                | PhaseKind::Waiting
-                | PhaseKind::Blocked
-                | PhaseKind::Stuck
-                | PhaseKind::Resting
-                | PhaseKind::Done
-                | PhaseKind::Failed => false,
-            };
-            hold!(!goes_first, "I4", "{} is ended while {} is {}", engine.name(slot), engine.name(user), status.phase);
-            let has_no_end = |phase| matches!(phase, PhaseKind::Resting | PhaseKind::Done | PhaseKind::Failed);
-            let was = engine.history(user).next().map(|(_, transition, _)| transition.from);
-            let just_left = status.phase == PhaseKind::Down && was.is_some_and(has_no_end);
-            if status.want == Want::Down && (has_no_end(status.phase) || just_left) {
-                let requires = |of: &u32| {
-                    needs(engine, *of).iter().any(|edge| edge.target == user && edge.kind == EdgeKind::Requires)
-                };
-                before.extend(users(user).filter(requires));
-            }
         }
         Ok(())
     }
@@ -1064,35 +1034,8 @@ fn comes_true(engine: &Engine, slot: u32) -> Result<(), String> {
     Ok(())
 }
 
-/// A service has gone unasked: whether those go with it that are to, and only those.
-fn stops_with(engine: &Engine, slot: u32, with_it: Cause) -> Result<(), String> {
-    let gone = engine.name(slot);
-    for user in engine.services().filter(|user| matches!(user.phase, PhaseKind::Starting | PhaseKind::Running)) {
-        let at = user.service.slot;
-        let (name, needs) = (engine.name(at), needs(engine, at));
-        let Some(edge) = needs.iter().find(|edge| edge.target == slot) else { continue };
-        let is_another = |edge: &&EdgeView| edge.kind == EdgeKind::AnyOf && edge.target != slot;
-        // Of one that starts or stops, or of an end, nobody runs on.
-        let is_there = |edge: &&EdgeView| {
-            let lasts = !matches!(edge.condition, Condition::Exited(_));
-            let is_up = engine.status(edge.target);
-            let is_up = is_up.is_some_and(|it| matches!(it.phase, PhaseKind::Running | PhaseKind::Done));
-            let healthy = edge.condition == Condition::Healthy;
-            let condition = if healthy { Condition::Ready } else { edge.condition };
-            lasts && is_up && is_met(engine, &EdgeView { condition, ..**edge })
-        };
-        let another = needs.iter().filter(is_another).find(is_there);
-        let another = another.filter(|_| edge.kind == EdgeKind::AnyOf).map(|edge| engine.name(edge.target));
-        let stops = edge.when_down == WhenDown::Stop && edge.kind.pulls() && another.is_none();
-        hold!(!stops || user.want != Want::Up, "I34", "{name} runs on, and {gone} has gone, with which it is stopped");
-        let goes = engine.why_wanted(at).is_some_and(|(cause, _)| cause == with_it);
-        hold!(!goes || another.is_none(), "I34", "{name} is stopped with {gone}, and {another:?} is there");
-    }
-    Ok(())
-}
-
 /// Whether a need is as far as an edge says, from what is shown of it.
-fn is_met(engine: &Engine, edge: &EdgeView) -> bool {
+pub(crate) fn is_met(engine: &Engine, edge: &EdgeView) -> bool {
     let Some(need) = engine.status(edge.target) else { return false };
     let wanted = need.want == Want::Up;
     let is_over = matches!(need.phase, PhaseKind::Done | PhaseKind::Failed);
@@ -1116,7 +1059,7 @@ fn is_met(engine: &Engine, edge: &EdgeView) -> bool {
 }
 
 /// What a service needs, from its description in force; targets by slot.
-fn needs(engine: &Engine, slot: u32) -> Vec<EdgeView> {
+pub(crate) fn needs(engine: &Engine, slot: u32) -> Vec<EdgeView> {
     let described = || {
         let home = engine.home(slot)?;
         let image = engine.images().get(home.image)?;
