@@ -11,6 +11,7 @@ pub(crate) mod memory;
 mod noise;
 mod oci;
 mod parts;
+mod ranges;
 mod recovery;
 
 use verger_engine::image::{Plan, Service};
