@@ -646,7 +646,10 @@ impl Watch {
                 hold!(found || status.escalates || rest > Span::ZERO, "I7", "{name} rests for no time");
             }
             PhaseKind::Starting if transition.from == PhaseKind::Resting && transition.cause == Cause::Rested => {
-                hold!(now >= until, "I7", "{name} got up {} early", until.since(now));
+                // One that was found to rest for a target, whose group turns out not to be on its way down, has no time to rest.
+                let before = engine.history(slot).nth(1).map(|(_, transition, _)| transition.cause);
+                let began_with_its_group = until == Moment::NEVER && before == Some(Cause::Found);
+                hold!(now >= until || began_with_its_group, "I7", "{name} got up {} early", until.since(now));
             }
             PhaseKind::Starting
                 if transition.from == PhaseKind::Resting
