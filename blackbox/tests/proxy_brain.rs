@@ -79,18 +79,21 @@ fn a_brain_that_is_killed_again_and_again_leaves_the_same_behind() {
     }
     wait_settled(&mut proxy);
     wait_settled(&mut twin);
-    let web = state(&mut proxy, "web").1;
     assert_eq!(essence(&mut proxy), essence(&mut twin));
 
     // What it needs goes: it goes too, and both come back, with nobody's failure counted.
-    for proxy in [&mut proxy, &mut twin] {
+    let both = [&mut proxy, &mut twin].map(|proxy| {
         let (_, db) = state(proxy, "db");
+        let (_, web) = state(proxy, "web");
         db.expect("it runs").signal(Signal::KILL);
-    }
-    eventually("it has another process", 4 * PATIENCE, || {
-        let (state, now) = state(&mut proxy, "web");
-        (state == "up" && now != web).then_some(())
+        (proxy, web)
     });
+    for (proxy, web) in both {
+        eventually("it has another process", 4 * PATIENCE, || {
+            let (state, now) = state(proxy, "web");
+            (state == "up" && now != web).then_some(())
+        });
+    }
     wait_settled(&mut proxy);
     wait_settled(&mut twin);
     assert_eq!(essence(&mut proxy), essence(&mut twin));
