@@ -375,7 +375,7 @@ fn what_has_to_be_confirmed_waits_and_is_kept_when_it_is() {
     wait_web(&machine, "1002");
     assert_eq!(machine.show("log").run, log.run);
     for verb in ["confirm", "rollback"] {
-        assert_refused(&say(&machine, &[verb]), &["no change of the plan is on trial"]);
+        assert_refused(&say(&machine, &[verb]), &["no change of the plan is on trial", "the last one was kept"]);
     }
 }
 
@@ -452,6 +452,10 @@ fn what_nobody_confirms_is_rolled_back() {
     assert_eq!(digest(&machine), in_force);
     let why = say(&machine, &["why", "web"]);
     assert!(why.stdout.contains("nobody said in time that it is good"), "{why:?}");
+    // Who comes too late is told why.
+    let late =
+        ["no change of the plan is on trial", "the last one was rolled back", "nobody said in time that it is good"];
+    assert_refused(&say(&machine, &["confirm"]), &late);
 }
 
 #[test]

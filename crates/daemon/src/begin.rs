@@ -234,6 +234,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         keeper_again_at: Moment::NEVER,
         again,
         candidate: None,
+        last_trial: None,
         describing: Vec::new(),
         asking: None,
         next: None,

@@ -15,7 +15,7 @@ use verger_engine::preview::NoPreview;
 use verger_engine::time::Span;
 use verger_engine::{Engine, Event};
 use verger_linux::memory::{self, Mapping};
-use verger_wire::message::{Changes, Error, Verdict, WatchReply};
+use verger_wire::message::{Changes, Error, LastTrial, Verdict, WatchReply};
 use verger_wire::{place, view};
 
 use crate::daemon::Daemon;
@@ -103,12 +103,19 @@ impl Daemon {
             let mut bytes = Vec::new();
             match &verdict {
                 Ok(verdict) => verger_wire::frame::write_reply(&mut bytes, verdict, false),
+                Err(Error::Trial { on_trial: false, .. }) => {
+                    let last = self.last_trial.clone().map(Box::new);
+                    verger_wire::frame::write_error(&mut bytes, &Error::Trial { on_trial: false, last });
+                }
                 Err(error) => verger_wire::frame::write_error(&mut bytes, error),
             }
             self.control.keep_promise(command, bytes);
         }
         if !is_first {
             return;
+        }
+        if let (Ok(verdict), TrialNews::Kept | TrialNews::RolledBack(_)) = (verdict, news) {
+            self.last_trial = Some(LastTrial { at_us: view::micros(self.now), verdict });
         }
         let trial = self.folder.join(place::TRIAL_FILE);
         match news {

@@ -17,7 +17,7 @@ use verger_linux::process::PidFd;
 use verger_linux::signals::SignalFd;
 use verger_linux::{clock, machine};
 use verger_wire::board::State;
-use verger_wire::message::{Finding, Level, WatchReply};
+use verger_wire::message::{Finding, LastTrial, Level, WatchReply};
 use verger_wire::view::Listing;
 
 use crate::brains::{Brains, Wish};
@@ -61,6 +61,8 @@ pub(crate) struct Daemon {
     pub(crate) again: Again,
     /// The file of the plan that is on trial: once it is kept, this daemon comes back with it.
     pub(crate) candidate: Option<OwnedFd>,
+    /// What became of the last one.
+    pub(crate) last_trial: Option<LastTrial>,
     /// Who asked what this daemon is about, and is answered when it is known what it can have.
     pub(crate) describing: Vec<CommandId>,
     /// A program that is to take our place is being asked whether it can.

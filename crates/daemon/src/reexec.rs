@@ -130,7 +130,7 @@ impl Daemon {
         }
         // The next life begins with the plan that is kept: whoever tries another one says first what becomes of it.
         if self.engine.trial().is_some() {
-            return Err(Error::Trial { on_trial: true });
+            return Err(Error::Trial { on_trial: true, last: None });
         }
         let invalid = |expected: String| Error::Invalid { field: "program".into(), expected };
         let path = program.map(PathBuf::from).or_else(own_path);

@@ -1,10 +1,13 @@
 //! What a plan leaves as it is: whom it describes as before, in a group that it describes as before, nobody asks for and nobody takes
-//! down because of it. Looked at from outside, so that the engine does not mark its own work.
+//! down because of it. And whom it brings into a group that was there, it asks for only in the group's target. Looked at from outside, so
+//! that the engine does not mark its own work.
 
 use std::collections::BTreeSet;
 
 use verger_engine::causes::{Cause, Root, RootKind};
-use verger_engine::image::{ChangedPart, EdgeKind, GroupView, Image, PartKind, changed_keys, changed_parts};
+use verger_engine::image::{
+    ActionView, ChangedPart, EdgeKind, GroupView, Image, PartKind, StepView, changed_keys, changed_parts,
+};
 use verger_engine::life::{Apply, GroupPhase, GroupStatus, Scope, Status, Want};
 use verger_engine::time::Moment;
 use verger_engine::{Engine, Event};
@@ -17,6 +20,8 @@ pub(crate) struct Untouched {
     slots: BTreeSet<u32>,
     /// Those of them that somebody asks for; who was only pulled goes with who pulled him.
     asked: BTreeSet<u32>,
+    /// The image, until it is taken or refused, and whom it brings into groups that are there.
+    brings: Option<(u64, Vec<Brought>)>,
 }
 
 impl Untouched {
@@ -33,7 +38,28 @@ impl Untouched {
         let (event, slots) = ((engine.event_number() + 1, now), left_as_they_are(engine, image));
         let is_asked = |slot: &u32| engine.status(*slot).is_some_and(|status| status.asked);
         let asked = slots.iter().copied().filter(is_asked).collect();
-        *self = Untouched { event, slots, asked };
+        *self = Untouched { event, slots, asked, brings: Some((image.digest(), brought_in(engine, image))) };
+    }
+
+    /// The event has been heard: says who is asked for because nobody has told him that he belongs to a target now.
+    pub(crate) fn heard(&mut self, engine: &Engine) -> Result<(), String> {
+        let Some((image, brings)) = self.brings.take() else { return Ok(()) };
+        if engine.plan().is_none_or(|plan| plan.digest() != image) {
+            return Ok(());
+        }
+        for (group, slot, target) in brings {
+            let is_asked = engine.status(slot).is_some_and(|status| status.asked);
+            let described = engine.group_status(group).zip(engine.group_description(group));
+            let (Some((status, described)), true) = (described, is_asked) else { continue };
+            let now = described.target(status.target);
+            let name = engine.name(slot);
+            // A fallback has led it elsewhere at once, or somebody else has started the one that came.
+            let is_another = now.name() != target || is_started_by_another(described.image(), name);
+            if !is_another && !names(&described, now.members()).contains(name) {
+                return Err(format!("{name} is asked for, and has come into a group that is elsewhere"));
+            }
+        }
+        Ok(())
     }
 
     /// A service has moved. Rolled back, the plan has touched nobody else than those that it had touched.
@@ -107,6 +133,37 @@ fn left_as_they_are(engine: &Engine, image: &Image) -> BTreeSet<u32> {
         });
     }
     left
+}
+
+/// A group, the slot of one who comes into it, and the target where the group is.
+type Brought = (u32, u32, String);
+
+/// Who is there, and comes into a group that is there and does not have him.
+fn brought_in(engine: &Engine, image: &Image) -> Vec<Brought> {
+    let mut brought = Vec::new();
+    for new in (0..image.group_count()).map(|at| image.group(at)) {
+        let Some(group) = engine.find_group(new.name()) else { continue };
+        let described = engine.group_status(group.slot).zip(engine.group_description(group.slot));
+        let Some((status, old)) = described else { continue };
+        let target = old.target(status.target).name();
+        let (were, are) = (members(&old), members(&new));
+        let come = are.difference(&were).filter_map(|name| engine.find(name));
+        brought.extend(come.map(|service| (group.slot, service.slot, target.to_owned())));
+    }
+    brought
+}
+
+/// Whether what becomes of somebody else may start this one.
+fn is_started_by_another(image: &Image, name: &str) -> bool {
+    let starts =
+        |step: StepView<'_>| matches!(step.action(), ActionView::Start(other) if image.find(name) == Some(other));
+    let services = (0..image.len()).map(|at| image.service(at));
+    let mut after = services.flat_map(|service| [service.on_success(), service.on_failure()]).flatten();
+    let mut sets = (0..image.recovery_count()).map(|at| image.recovery(at));
+    let mut groups = (0..image.group_count()).map(|at| image.group(at));
+    after.any(|other| image.find(name) == Some(other))
+        || sets.any(|set| (0..).map_while(|at| set.step(at)).any(starts))
+        || groups.any(|group| group.last_resort().any(starts))
 }
 
 /// Of a group that goes on at the target it had: its members, but for those that come to the target or leave it. `None`: it begins, goes

@@ -35,6 +35,7 @@
 //! | I33 | whom a plan describes as before, in a group that goes on, it neither starts nor stops (`untouched.rs`) |
 //! | I34 | who is to be stopped with what it needs goes when that goes unasked, but for who needs one of several and has another (`stops.rs`) |
 //! | I35 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
+//! | I36 | whom a plan brings into a group that is elsewhere, nobody asks for any more (`untouched.rs`) |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -852,6 +853,7 @@ impl Watch {
         tick: bool,
         now: Moment,
     ) -> Result<(), String> {
+        self.untouched.heard(engine).map_err(|what| format!("I36: {what}"))?;
         for at in std::mem::take(&mut self.moved) {
             if engine.group_status(at).is_none_or(|group| group.phase != GroupPhase::Stopping) {
                 ladders::group_arrived(engine, at).map_err(|what| format!("I27: {what}"))?;

@@ -318,7 +318,7 @@ mod tests {
             ),
             (Err(Error::Refused { right: Right::Operate }), 1, "kGeneralError"),
             (Err(Error::Busy), 1, "kGeneralError"),
-            (Err(Error::Trial { on_trial: true }), 1, "kGeneralError"),
+            (Err(Error::Trial { on_trial: true, last: None }), 1, "kGeneralError"),
             (Err(Error::Limit { which: text() }), 1, "kGeneralError"),
             (Err(Error::Internal { text: text() }), 1, "kGeneralError"),
             (Err(Error::MethodNotFound { method: text() }), 3, "kCommunicationError"),

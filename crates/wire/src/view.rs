@@ -763,7 +763,7 @@ pub fn verdict(engine: &Engine, news: &TrialNews) -> Result<Verdict, Error> {
         },
         TrialNews::Interrupted => Verdict::plain(VerdictKind::Interrupted),
         TrialNews::Refused(refusal) => return Err(refused_plan(&refusal)),
-        TrialNews::NothingOnTrial => return Err(Error::Trial { on_trial: false }),
+        TrialNews::NothingOnTrial => return Err(Error::Trial { on_trial: false, last: None }),
     })
 }
 
@@ -778,7 +778,7 @@ pub fn refused_plan(refusal: &PlanRefusal) -> Error {
         PlanRefusal::ShuttingDown => {
             Error::WrongState(WrongState::plain("", PhaseKind::Stopping, Obstacle::ShuttingDown))
         }
-        PlanRefusal::OnTrial => Error::Trial { on_trial: true },
+        PlanRefusal::OnTrial => Error::Trial { on_trial: true, last: None },
         PlanRefusal::Stale { .. } => Error::Stale,
     }
 }

@@ -262,6 +262,7 @@ fn the_control_interface_says_what_the_types_say() {
     text.object("PartChange", &samples::part_change(true), &samples::part_change(false));
     text.object("TargetChange", &samples::target_change(true), &samples::target_change(false));
     text.object("Verdict", &samples::verdict(true), &samples::verdict(false));
+    text.object("LastTrial", &samples::last_trial(), &samples::last_trial());
     text.object("Trial", &samples::trial(true), &samples::trial(false));
     text.object("Plan", &samples::plan(), &samples::plan());
     text.object("Finding", &samples::finding(true), &samples::finding(false));

@@ -20,7 +20,7 @@ use crate::reach;
 use crate::setting::Setting;
 use crate::trouble::{FAILED, Trouble};
 use crate::waiting::Waiting;
-use crate::words::{self, Tone};
+use crate::words::{self, Clock, Tone};
 
 /// Show what another plan would do, and why
 ///
@@ -228,7 +228,11 @@ fn told(setting: &Setting, verdict: Verdict, json: bool) -> Result<(), Trouble> 
     let outcome = match verdict.verdict {
         VerdictKind::Kept => Ok("the plan is in force\n".to_owned()),
         VerdictKind::Arrived => {
-            Ok("everything is up; `verger confirm` keeps it, `verger rollback` takes it back\n".to_owned())
+            let within = verdict.until_us.map(|until| Clock::here().until(until));
+            let within = within.map_or_else(String::new, |left| format!(" within {}", words::brief(left)));
+            Ok(format!(
+                "everything is up so far: `verger confirm`{within} keeps it; a failure until then takes it back, as does `verger rollback`\n"
+            ))
         }
         VerdictKind::Interrupted => Err(Trouble::new("everything is ending")),
         VerdictKind::RolledBack => {

@@ -1,15 +1,30 @@
 //! What a daemon answers instead of doing it, and what to do then.
 
 use verger_engine::life::Verb;
-use verger_wire::message::{Error, Obstacle, WrongState};
+use verger_wire::message::{Error, LastTrial, Obstacle, VerdictKind, WrongState};
 
+use super::Clock;
 use super::ends::{failure, start_hint};
 use super::hints::run_is_stuck;
-use super::origin::origin;
+use super::origin::{origin, rolled_back};
 use crate::trouble::Trouble;
 
 /// Who has no right as a user may have it as a service, over the connection that it inherits.
 pub(crate) const RIGHT_OF_A_SERVICE: &str = "a program of a service has the right that `control` in its plan gives it";
+
+/// What became of the last change on trial: `the last one was rolled back 12.3 s ago, at 14:02:11: something that it touched has failed
+/// (web)`.
+fn last_trial(LastTrial { at_us, verdict }: &LastTrial, clock: &Clock) -> String {
+    let ago = clock.ago(*at_us);
+    match verdict.verdict {
+        VerdictKind::RolledBack => {
+            let why = verdict.reason.map_or("", rolled_back);
+            let of = verdict.service.as_ref().map_or_else(String::new, |name| format!(" ({name})"));
+            format!("the last one was rolled back {ago}: {why}{of}")
+        }
+        VerdictKind::Kept | VerdictKind::Arrived | VerdictKind::Interrupted => format!("the last one was kept {ago}"),
+    }
+}
 
 /// The words for what a daemon answered to a verb for a service; without a verb, to a question.
 pub(crate) fn refusal(verb: Option<Verb>, error: &Error) -> Trouble {
@@ -38,9 +53,15 @@ pub(crate) fn refusal(verb: Option<Verb>, error: &Error) -> Trouble {
             Trouble::new(format!("{}the opposite happened meanwhile", cannot(name))).detail(origin(by, None))
         }
         Error::Stale => Trouble::new("what it was to act on has changed meanwhile").hint("try again"),
-        Error::Trial { on_trial: true } => Trouble::new("a change of the plan is on trial")
+        Error::Trial { on_trial: true, .. } => Trouble::new("a change of the plan is on trial")
             .hint("keep it with `verger confirm`, or take it back with `verger rollback`"),
-        Error::Trial { on_trial: false } => Trouble::new("no change of the plan is on trial"),
+        Error::Trial { on_trial: false, last } => {
+            let trouble = Trouble::new("no change of the plan is on trial");
+            match last {
+                Some(last) => trouble.detail(last_trial(last, &Clock::here())),
+                None => trouble,
+            }
+        }
         Error::Limit { which } => Trouble::new(format!("the limit of {which} is reached")).hint("try again later"),
         Error::Internal { text } => Trouble::new(format!("a fault of the daemon: {text}"))
             .hint("this is a bug of verger: `verger record FILE` keeps what is needed to find it"),

@@ -21,7 +21,7 @@ pub enum Scope {
     /// [`crate::Event::Resume`].
     Found,
     /// One that broke with another plan on trial, which this one follows again: what was asked for before that is not known, so that
-    /// groups ask for all of their targets.
+    /// groups ask for all of their targets, and who started by itself and did not with the other does.
     Back,
 }
 
@@ -213,7 +213,12 @@ impl Life {
             let autostart = taking != Taking::New(Scope::Found) && runs.images().service(home).autostart();
             let slot = match found {
                 Some(slot) => {
+                    let was = runs.images().service(self.slots[slot as usize].home.unwrap_or(home)).autostart();
                     let service = &mut self.slots[slot as usize];
+                    if taking == Taking::New(Scope::Back) && autostart && !was && service.asked == Asked::Down {
+                        // The change on trial had brought it into a group that is elsewhere.
+                        service.asked = Asked::Up;
+                    }
                     if service.asked == Asked::Removed {
                         let is_asked = match taking {
                             Taking::New(_) => autostart,

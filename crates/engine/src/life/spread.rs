@@ -401,6 +401,7 @@ impl Life {
                 }
                 (false, Want::Up | Want::Again) => {
                     self.set_want(slot, Want::Down, Why { cause, root });
+                    self.await_in_its_group(slot);
                 }
                 (true, Want::Up | Want::Again) | (false, Want::Down) => {}
             }

@@ -117,6 +117,15 @@ impl Verdict {
     }
 }
 
+/// What became of the last change that was on trial.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastTrial {
+    /// When it was over, in microseconds of `CLOCK_MONOTONIC`.
+    pub at_us: u64,
+    /// `kept` or `rolled-back`.
+    pub verdict: Verdict,
+}
+
 /// The change that is on trial.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trial {

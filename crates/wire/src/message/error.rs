@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use verger_engine::image::Right;
 use verger_engine::life::PhaseKind;
 
-use super::{CauseKind, Failure, Origin};
+use super::{CauseKind, Failure, LastTrial, Origin};
 use crate::word::{self, spoken_enum};
 
 spoken_enum! {
@@ -142,6 +142,9 @@ pub enum Error {
     Trial {
         /// Whether one is.
         on_trial: bool,
+        /// None is: what became of the last one that this daemon had.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        last: Option<Box<LastTrial>>,
     },
     /// A limit that was fixed at the start is reached.
     #[serde(rename = "io.verger.Control.Limit")]
@@ -216,8 +219,8 @@ impl fmt::Display for Error {
             Error::Timeout { name, phase, .. } => write!(f, "`{name}` was still {phase} when the time was over"),
             Error::Cancelled { name, by } => write!(f, "`{name}` was asked for the opposite ({})", by.kind),
             Error::Stale => f.write_str("it has changed meanwhile"),
-            Error::Trial { on_trial: true } => f.write_str("a change of the plan is on trial"),
-            Error::Trial { on_trial: false } => f.write_str("no change of the plan is on trial"),
+            Error::Trial { on_trial: true, .. } => f.write_str("a change of the plan is on trial"),
+            Error::Trial { on_trial: false, .. } => f.write_str("no change of the plan is on trial"),
             Error::Limit { which } => write!(f, "the limit of {which} is reached"),
             Error::Internal { text } => write!(f, "a fault of the daemon: {text}"),
             Error::InterfaceNotFound { interface } => write!(f, "there is no interface {interface}"),

@@ -18,7 +18,7 @@ mod service;
 
 pub use call::{Asked, Breakage, Call, KEY_BYTES_MAX, NAMES_MAX, Order, Unreadable, key_number, read_call};
 pub use cause::{Actor, Cause, CauseKind, Ending, Origin, OriginKind, Root, Transition, Wanted};
-pub use change::{Change, Changes, PartChange, TargetChange, Trial, Verdict, VerdictKind};
+pub use change::{Change, Changes, LastTrial, PartChange, TargetChange, Trial, Verdict, VerdictKind};
 pub use daemon::{Description, Finding, Level, Plan, State};
 pub use error::{Error, Obstacle, WrongState};
 pub use group::{Group, Target, TargetFailure, TargetFailureKind};

@@ -346,6 +346,10 @@ pub(crate) fn info() -> ServiceInfo {
     }
 }
 
+pub(crate) fn last_trial() -> LastTrial {
+    LastTrial { at_us: 12_000_000, verdict: verdict(true) }
+}
+
 /// One of each of our own errors.
 pub(crate) fn errors(full: bool) -> Vec<Error> {
     let name = || "web".to_owned();
@@ -372,7 +376,7 @@ pub(crate) fn errors(full: bool) -> Vec<Error> {
         },
         Error::Cancelled { name: name(), by: Box::new(origin(full)) },
         Error::Stale,
-        Error::Trial { on_trial: true },
+        Error::Trial { on_trial: !full, last: full.then(|| Box::new(last_trial())) },
         Error::Limit { which: "connections".to_owned() },
         Error::Internal { text: "the board is torn".to_owned() },
     ]

@@ -12,7 +12,7 @@ use super::super::plan::Taking;
 use super::super::{AskedBefore, END, Life, Scope};
 use super::{Course, Group, GroupPhase, group_view};
 use crate::causes::{Cause, RootId};
-use crate::image::{Image, TargetView, same_group, same_target};
+use crate::image::{GroupView, Image, TargetView, same_group, same_target};
 use crate::images::{Home, ImageId, Images};
 use crate::runs::Runs;
 use crate::time::Moment;
@@ -160,14 +160,16 @@ impl Life {
         let (former, present) = (old.target(was), new.target(target));
         let has_failed = matches!(phase, GroupPhase::Failed | GroupPhase::Resting);
         let is_same = former.name() == present.name();
+        let goes = matches!(taking, Taking::New(_)) && self.ask_no_more_for_newcomers(images, &old, (home, target));
         let differs = !is_same
             || !same_target(&former, &present)
             || has_failed && !same_group(&old, &new)
             || self.has_redescribed(images, home, target);
         if phase == GroupPhase::Stopping && !differs {
-            // It asks for its target when what goes has gone.
+            // It asks for its target when what goes has gone, with whom the plan has brought into it.
             return false;
         }
+        let differs = differs || goes;
         match taking {
             Taking::New(_) => self.ask_no_more_for_former(images, (described, was), &present),
             Taking::Former => self.ask_as_before_for_others(images, home, target, before.is_some()),
@@ -199,6 +201,22 @@ impl Life {
         let members = group_view(images, home).target(target).members();
         let mut slots = members.filter_map(|record| self.slot_of(images, Home { record, ..home }));
         slots.any(|slot| self.slots[slot as usize].redescribed)
+    }
+
+    /// Whom a plan makes a member of a group, of other targets than the active one, is not asked for any more; says whether there are any.
+    fn ask_no_more_for_newcomers(&mut self, images: &Images, old: &GroupView<'_>, (home, target): (Home, u32)) -> bool {
+        let view = group_view(images, home);
+        let had = |name: &str| (0..old.target_count()).any(|target| old.target(target).has_named(name));
+        let mut any = false;
+        for record in (0..view.target_count()).flat_map(|target| view.target(target).members()) {
+            let Some(slot) = self.slot_of(images, Home { record, ..home }) else { continue };
+            let is_asked = self.slots[slot as usize].asked == Asked::Up;
+            if is_asked && !view.target(target).has(record) && !had(self.name(images, slot)) {
+                self.slots[slot as usize].asked = Asked::Down;
+                any = true;
+            }
+        }
+        any
     }
 
     /// Whom a target had and has no more is not asked for because of it.

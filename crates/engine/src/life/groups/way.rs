@@ -246,6 +246,15 @@ impl Life {
         }
     }
 
+    /// A plan puts a service down. Where its group is in its first phase, and goes on with that, it waits for this one, too.
+    pub(in super::super) fn await_in_its_group(&mut self, slot: u32) {
+        let group = self.slots[slot as usize].group;
+        let place = self.groups.places.get(group as usize);
+        if place.is_some_and(|place| place.home.is_some() && place.phase == GroupPhase::Stopping && !place.sets_out) {
+            self.wait_for_end(slot, group);
+        }
+    }
+
     /// Asks for what the target has, or for what a plan has brought to it: the second phase.
     pub(super) fn ask_for_target(&mut self, runs: &mut Runs, at: u32, home: Home) {
         let (target, root, course) = {

@@ -179,6 +179,27 @@ fn a_daemon_that_comes_back_in_a_trial_what_gave_way_comes_back() {
 }
 
 #[test]
+fn a_daemon_that_comes_back_in_a_trial_who_came_into_a_group_runs_by_itself_again() {
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&with_tool(|_| ()))
+        .spawned("extra")
+        .spawned("lead")
+        .spawned("mate")
+        .spawned("tool")
+        .spawned("meter");
+    let former = desk.engine.plan().unwrap().clone();
+    let at_night = with_tool(|plan| {
+        plan.services[4].autostart = false;
+        plan.groups[0].targets[1].services.push("tool".into());
+    });
+    desk.apply_whole(&at_night, Some(Span::from_secs(60))).exits("tool", 0);
+    assert_eq!(desk.phases(), "extra running, lead running, mate running, meter running, spare down, tool down");
+    let mut reborn = reborn(&desk);
+    reborn.tell(Event::Plan { image: former, scope: Scope::Back, by: Actor::default() }).spawned("tool");
+    assert_eq!(reborn.phases(), "extra running, lead running, mate running, meter running, spare down, tool running");
+}
+
+#[test]
 fn a_daemon_that_comes_back_with_one_that_waits_for_its_opponent_leaves_that_one() {
     let services = |conflicts: &[&str]| {
         vec![service("x"), Service { conflicts: conflicts.iter().map(|it| (*it).into()).collect(), ..service("y") }]

@@ -347,3 +347,80 @@ fn switched_in_a_trial_to_a_target_of_the_change_and_rolled_back_on_the_way_all_
         ("/work complete 0", "extra running, lead running, mate running, spare down")
     );
 }
+
+/// `tool` and `meter` start by themselves, and no target has them.
+pub(in super::super) fn with_tool(change: impl FnOnce(&mut Plan)) -> Plan {
+    with(|plan| {
+        plan.services.extend([service("tool"), service("meter")]);
+        change(plan);
+    })
+}
+
+#[test]
+fn who_comes_into_a_group_that_is_elsewhere_goes() {
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&with_tool(|_| ()));
+    for name in ["extra", "lead", "mate", "tool", "meter"] {
+        desk.spawned(name);
+    }
+    desk.forget();
+    let at_night = with_tool(|plan| {
+        plan.services[4].autostart = false;
+        plan.groups[0].targets[1].services.push("tool".into());
+    });
+    desk.plan_whole(&at_night).says(
+        "planned +0 ~1 -0
+         tool: running -> stopping (asked)
+         census tool Asked
+         stop tool 15 Main
+         work stopping",
+    );
+    desk.exits("tool", 0);
+    assert!(desk.said().ends_with("work starting\nwork complete"), "{}", desk.said());
+    let at_work = "extra running, lead running, mate running, meter running, spare down, tool down";
+    assert_eq!(desk.phases(), at_work);
+    // One that somebody wants who stays is only pulled.
+    let for_meter = with_tool(|plan| {
+        plan.services[5].requires.push("tool".into());
+        plan.services[4].autostart = false;
+        plan.groups[0].targets[1].services.push("tool".into());
+    });
+    desk.plan_whole(&with_tool(|plan| plan.services[5].requires.push("tool".into())));
+    desk.spawned("tool").exits("meter", 0).spawned("meter").forget();
+    desk.plan_whole(&for_meter);
+    assert!(!desk.said().contains("stop "), "{}", desk.said());
+}
+
+#[test]
+fn who_went_because_a_change_brought_him_into_a_group_comes_back_with_the_former_plan() {
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&with_tool(|_| ()));
+    for name in ["extra", "lead", "mate", "tool", "meter"] {
+        desk.spawned(name);
+    }
+    let at_night = with_tool(|plan| {
+        plan.services[4].autostart = false;
+        plan.groups[0].targets[1].services.push("tool".into());
+    });
+    desk.apply_whole(&at_night, Some(Span::from_secs(60))).exits("tool", 0).decide(false).spawned("tool");
+    let all = "extra running, lead running, mate running, meter running, spare down, tool running";
+    assert_eq!(desk.phases(), all);
+}
+
+#[test]
+fn a_switch_waits_for_whom_a_plan_brings_into_another_target_meanwhile() {
+    let mut desk = Desk::new(Vec::new());
+    desk.plan_whole(&with_tool(|_| ()));
+    for name in ["extra", "lead", "mate", "tool", "meter"] {
+        desk.spawned(name);
+    }
+    desk.switch("night").forget();
+    let at_work = with_tool(|plan| {
+        plan.services[4].autostart = false;
+        plan.groups[0].targets[0].services.push("tool".into());
+    });
+    desk.plan_whole(&at_work).exits("lead", 0).exits("extra", 0).exits("mate", 0);
+    assert_eq!(desk.phases(), "extra down, lead down, mate down, meter running, spare down, tool stopping");
+    desk.exits("tool", 0).spawned("spare");
+    assert!(desk.why("spare").contains("Switch"), "{}", desk.why("spare"));
+}
