@@ -40,8 +40,8 @@ pub(crate) fn in_order(engine: &Engine, users: &BTreeMap<u32, Vec<u32>>, slot: u
     Ok(())
 }
 
-/// A service has gone unasked: whether those go with it that are to, and only those.
-pub(crate) fn with_it(engine: &Engine, slot: u32, with_it: Cause) -> Result<(), String> {
+/// A service has gone unasked that was ready, or started and no more: whether those go with it that are to, and only those.
+pub(crate) fn with_it(engine: &Engine, (slot, was): (u32, Condition), with_it: Cause) -> Result<(), String> {
     let gone = engine.name(slot);
     for user in engine.services().filter(|user| matches!(user.phase, PhaseKind::Starting | PhaseKind::Running)) {
         let at = user.service.slot;
@@ -59,10 +59,12 @@ pub(crate) fn with_it(engine: &Engine, slot: u32, with_it: Cause) -> Result<(), 
         };
         let another = needs.iter().filter(is_another).find(is_there);
         let another = another.filter(|_| edge.kind == EdgeKind::AnyOf).map(|edge| engine.name(edge.target));
-        let stops = edge.when_down == WhenDown::Stop && edge.kind.pulls() && another.is_none();
+        let was_met = was == Condition::Ready || edge.condition == Condition::Started;
+        let stops = edge.when_down == WhenDown::Stop && edge.kind.pulls() && another.is_none() && was_met;
         hold!(!stops || user.want != Want::Up, "I34", "{name} runs on, and {gone} has gone, with which it is stopped");
         let goes = engine.why_wanted(at).is_some_and(|(cause, _)| cause == with_it);
         hold!(!goes || another.is_none(), "I34", "{name} is stopped with {gone}, and {another:?} is there");
+        hold!(!goes || was_met, "I34", "{name} is stopped with {gone}, of which it wants more than there was");
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What a plan leaves as it is: whom it describes as before, in a group that it describes as before, nobody asks for and nobody takes
-//! down because of it. And whom it brings into a group that was there, it asks for only in the group's target. Looked at from outside, so
-//! that the engine does not mark its own work.
+//! down because of it. Whom it brings into a group that was there, it asks for only in the group's target, and who starts by itself
+//! from then on, it asks for. Looked at from outside, so that the engine does not mark its own work.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use verger_engine::causes::{Cause, Root, RootKind};
 use verger_engine::image::{
     ActionView, ChangedPart, EdgeKind, GroupView, Image, PartKind, StepView, changed_keys, changed_parts,
 };
-use verger_engine::life::{Apply, GroupPhase, GroupStatus, Scope, Status, Want};
+use verger_engine::life::{Apply, GroupPhase, GroupStatus, Scope, Want};
 use verger_engine::time::Moment;
 use verger_engine::{Engine, Event};
 
@@ -20,8 +20,8 @@ pub(crate) struct Untouched {
     slots: BTreeSet<u32>,
     /// Those of them that somebody asks for; who was only pulled goes with who pulled him.
     asked: BTreeSet<u32>,
-    /// The image, until it is taken or refused, and whom it brings into groups that are there.
-    brings: Option<(u64, Vec<Brought>)>,
+    /// Until it is taken or refused.
+    brings: Option<Brings>,
 }
 
 impl Untouched {
@@ -38,16 +38,24 @@ impl Untouched {
         let (event, slots) = ((engine.event_number() + 1, now), left_as_they_are(engine, image));
         let is_asked = |slot: &u32| engine.status(*slot).is_some_and(|status| status.asked);
         let asked = slots.iter().copied().filter(is_asked).collect();
-        *self = Untouched { event, slots, asked, brings: Some((image.digest(), brought_in(engine, image))) };
+        let brings =
+            Brings { image: image.digest(), into_groups: brought_in(engine, image), begin: begin(engine, image) };
+        *self = Untouched { event, slots, asked, brings: Some(brings) };
     }
 
-    /// The event has been heard: says who is asked for because nobody has told him that he belongs to a target now.
+    /// The event has been heard: says who is asked for because nobody has told him that he belongs to a target now, and who is not and
+    /// should.
     pub(crate) fn heard(&mut self, engine: &Engine) -> Result<(), String> {
-        let Some((image, brings)) = self.brings.take() else { return Ok(()) };
+        let Some(Brings { image, into_groups, begin }) = self.brings.take() else { return Ok(()) };
         if engine.plan().is_none_or(|plan| plan.digest() != image) {
             return Ok(());
         }
-        for (group, slot, target) in brings {
+        // Who conflicts with somebody may have to give way.
+        let is_left = |slot: &u32| engine.status(*slot).is_some_and(|status| !status.asked) && !has_conflicts(engine);
+        if let Some(slot) = begin.into_iter().find(is_left) {
+            return Err(format!("{} starts by itself now, and is not asked for", engine.name(slot)));
+        }
+        for (group, slot, target) in into_groups {
             let is_asked = engine.status(slot).is_some_and(|status| status.asked);
             let described = engine.group_status(group).zip(engine.group_description(group));
             let (Some((status, described)), true) = (described, is_asked) else { continue };
@@ -76,12 +84,8 @@ impl Untouched {
             // Later, a switch may have asked for him no more, and a group on its way have kept him until now.
             Want::Down => {
                 // Where some conflict, who comes may put one down, and who needs that one bring it up again, for a while.
-                let has_conflicts = |status: &Status| {
-                    let described = engine.description(status.service.slot);
-                    described.is_some_and(|it| it.edges().any(|edge| edge.kind == EdgeKind::Conflicts))
-                };
                 let is_now = engine.event_number() == root.event;
-                is_now && self.asked.contains(&slot) && !engine.services().any(|status| has_conflicts(&status))
+                is_now && self.asked.contains(&slot) && !has_conflicts(engine)
             }
             Want::Up | Want::Again => self.slots.contains(&slot),
         };
@@ -133,6 +137,32 @@ fn left_as_they_are(engine: &Engine, image: &Image) -> BTreeSet<u32> {
         });
     }
     left
+}
+
+/// What a plan brings.
+#[derive(Clone, Debug)]
+struct Brings {
+    image: u64,
+    into_groups: Vec<Brought>,
+    /// Who starts by itself with it, did not before, and was not stopped by somebody.
+    begin: Vec<u32>,
+}
+
+fn begin(engine: &Engine, image: &Image) -> Vec<u32> {
+    let here = engine.services().filter(|status| !status.taken).map(|status| status.service.slot);
+    let begins = |slot: &u32| {
+        let old = engine.description(*slot);
+        let new = image.find(engine.name(*slot)).map(|record| image.service(record));
+        old.zip(new).is_some_and(|(old, new)| new.autostart() && !old.autostart())
+    };
+    here.filter(begins).collect()
+}
+
+fn has_conflicts(engine: &Engine) -> bool {
+    engine.services().any(|status| {
+        let described = engine.description(status.service.slot);
+        described.is_some_and(|it| it.edges().any(|edge| edge.kind == EdgeKind::Conflicts))
+    })
 }
 
 /// A group, the slot of one who comes into it, and the target where the group is.

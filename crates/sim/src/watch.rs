@@ -35,7 +35,8 @@
 //! | I33 | whom a plan describes as before, in a group that goes on, it neither starts nor stops (`untouched.rs`) |
 //! | I34 | who is to be stopped with what it needs goes when that goes unasked, but for who needs one of several and has another (`stops.rs`) |
 //! | I35 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
-//! | I36 | whom a plan brings into a group that is elsewhere, nobody asks for any more (`untouched.rs`) |
+//! | I36 | whom a plan brings into a group that is elsewhere, nobody asks for any more; who starts by itself with it and did not before is |
+//! |     | asked for, unless somebody has stopped it (`untouched.rs`) |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -619,8 +620,15 @@ impl Watch {
         let late = transition.cause == Cause::NotReadyInTime && transition.to == PhaseKind::Stopping;
         let stands = self.standing.contains(&status.run);
         hold!(!(late && stands), "I35", "{name} is held for a debugger, and not ready in time");
-        if transition.from == PhaseKind::Running && status.want == Want::Up && !status.ignored {
-            stops::with_it(engine, slot, Cause::DownWith(*link))?;
+        let was = match (transition.from, transition.to) {
+            (PhaseKind::Running, _) => Some(Condition::Ready),
+            (PhaseKind::Starting, PhaseKind::Resting | PhaseKind::Failed | PhaseKind::Stopping | PhaseKind::Held) => {
+                Some(Condition::Started)
+            }
+            _ => None,
+        };
+        if let Some(was) = was.filter(|_| status.want == Want::Up && !status.ignored) {
+            stops::with_it(engine, (slot, was), Cause::DownWith(*link))?;
         }
         match transition.to {
             PhaseKind::Resting => {

@@ -21,7 +21,7 @@ pub enum Scope {
     /// [`crate::Event::Resume`].
     Found,
     /// One that broke with another plan on trial, which this one follows again: what was asked for before that is not known, so that
-    /// groups ask for all of their targets, and who started by itself and did not with the other does.
+    /// groups ask for all of their targets.
     Back,
 }
 
@@ -215,8 +215,9 @@ impl Life {
                 Some(slot) => {
                     let was = runs.images().service(self.slots[slot as usize].home.unwrap_or(home)).autostart();
                     let service = &mut self.slots[slot as usize];
-                    if taking == Taking::New(Scope::Back) && autostart && !was && service.asked == Asked::Down {
-                        // The change on trial had brought it into a group that is elsewhere.
+                    let begins = matches!(taking, Taking::New(_)) && autostart && !was;
+                    if begins && service.asked == Asked::Down && !service.taken {
+                        // From now on it starts by itself; who was stopped by somebody stays so.
                         service.asked = Asked::Up;
                     }
                     if service.asked == Asked::Removed {

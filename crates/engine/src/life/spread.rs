@@ -151,7 +151,7 @@ impl Life {
 
     /// Asks for a service to be down, and for all that require it: they cannot be up without it.
     pub(super) fn ask_down(&mut self, slot: u32, cause: Cause, root: RootId) {
-        let users = self.walk_users(slot, |life, user| {
+        let users = self.walk_users(slot, |life, _, user| {
             user.kind == EdgeKind::Requires && life.slots[user.slot as usize].want != Want::Down
         });
         for at in 0..users {
@@ -222,7 +222,7 @@ impl Life {
 
     /// A service that is wanted goes down and comes up again, and so do all running services that require it.
     pub(super) fn again_with_users(&mut self, slot: u32, cause: Cause, root: RootId) {
-        let users = self.walk_users(slot, |life, user| {
+        let users = self.walk_users(slot, |life, _, user| {
             let service = &life.slots[user.slot as usize];
             let goes_too = service.want != Want::Down && service.phase.kind().is_live();
             user.kind == EdgeKind::Requires && goes_too
@@ -307,8 +307,9 @@ impl Life {
         self.set_want(here, Want::Again, Why { cause, root });
     }
 
-    /// Collects a service and those that depend on it, directly or not, as far as `so` holds, into `self.walk`; each once.
-    pub(super) fn walk_users(&mut self, slot: u32, so: impl Fn(&Life, Neighbour) -> bool) -> usize {
+    /// Collects a service and those that depend on it, directly or not, as far as `so` holds of one and of who needs it, into
+    /// `self.walk`; each once.
+    pub(super) fn walk_users(&mut self, slot: u32, so: impl Fn(&Life, u32, Neighbour) -> bool) -> usize {
         self.walks += 1;
         debug_assert!(self.walk.is_empty());
         self.walk.push(slot);
@@ -320,7 +321,7 @@ impl Life {
             for edge in 0..self.graph.users(here).len() {
                 let user = self.graph.users(here).get(edge);
                 let unseen = self.slots[user.slot as usize].mark != self.walks;
-                if unseen && so(self, user) {
+                if unseen && so(self, here, user) {
                     self.slots[user.slot as usize].mark = self.walks;
                     self.walk.push(user.slot);
                 }

@@ -512,6 +512,40 @@ fn who_needs_one_of_several_runs_on_while_one_is_there() {
 }
 
 #[test]
+fn who_starts_by_itself_with_another_plan_starts_but_where_somebody_has_stopped_it() {
+    let idle = |name: &str| with(name, |it| it.autostart = false);
+    let mut desk = Desk::new(vec![idle("tool"), idle("meter"), service("log")]);
+    desk.spawned("log").start("meter").spawned("meter").stop("meter").exits("meter", 0).forget();
+    desk.plan(vec![service("tool"), service("meter"), service("log")]).says(
+        "planned +0 ~2 -0
+         tool: down -> starting (asked)
+         spawn tool",
+    );
+    desk.spawned("tool");
+    assert_eq!(desk.phases(), "log running, meter down, tool running");
+    // The other way round, what runs goes on.
+    desk.forget().plan(vec![idle("tool"), service("meter"), service("log")]).says("planned +0 ~1 -0");
+}
+
+#[test]
+fn what_ends_before_it_was_ready_takes_along_who_wanted_only_that_it_was_started() {
+    let need = |condition| Need { when_down: WhenDown::Stop, condition, ..Need::from("db") };
+    let mut db = with("db", |it| (it.ready, it.restart_delay) = (Ready::Notify, Span::from_secs(3)));
+    db.start_timeout = Span::from_secs(10);
+    let early = with("early", |it| it.requires = vec![need(crate::image::Condition::Started)]);
+    let late = with("late", |it| it.requires = vec![need(crate::image::Condition::Ready)]);
+    let keeps = Need { when_down: WhenDown::Keep, ..need(crate::image::Condition::Started) };
+    let mut desk = Desk::new(vec![db, early, late, with("stays", |it| it.requires = vec![keeps])]);
+    desk.spawned("db").spawned("early").spawned("stays").exits("db", 1);
+    assert_eq!(desk.phases(), "db resting, early stopping, late waiting, stays running");
+    desk.exits("early", 0).pass(Span::from_secs(3)).spawned("db").spawned("early");
+    assert_eq!(desk.phases(), "db starting, early running, late waiting, stays running");
+    // Not ready in time is no other end.
+    desk.pass(Span::from_secs(10));
+    assert_eq!(desk.phases(), "db stopping, early stopping, late waiting, stays running");
+}
+
+#[test]
 fn what_is_essential_and_blocked_ends_everything_as_badly_as_what_blocks_it() {
     let app = with("app", |s| (s.essential, s.requires) = (true, vec!["migrate".into()]));
     let migrate = with("migrate", |s| (s.ready, s.restart) = (Ready::Exit, RestartPolicy::Never));
