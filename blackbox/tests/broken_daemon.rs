@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
-use verger_blackbox::message::{Breakage, CauseKind, Description, FailureKind};
+use verger_blackbox::message::{Breakage, CauseKind, Description, Exit, FailureKind};
 use verger_blackbox::{Machine, PATIENCE, Phase, Process, Service, Setup, eventually, group_folders, processes_of};
 use verger_client::page::Liveness;
 use verger_client::{Board, Connection};
@@ -30,10 +30,13 @@ fn back(machine: &Machine) -> Description {
     eventually("it answers again", PATIENCE, || Connection::to_path(&path).ok()?.describe().ok())
 }
 
+type Essence = (String, Phase, bool, u64, Option<u32>, Option<u64>, u32, u32, Option<Exit>);
+
 /// What it is that must not change when the daemon breaks.
-fn essence(service: &Service) -> (String, Phase, bool, u64, Option<u32>, Option<u64>, u32, u32) {
+fn essence(service: &Service) -> Essence {
     let it = service;
-    (it.name.clone(), it.phase, it.ready, it.run, it.pid, it.start_us, it.restarts, it.failures)
+    let run = (it.run, it.pid, it.start_us);
+    (it.name.clone(), it.phase, it.ready, run.0, run.1, run.2, it.restarts, it.failures, it.last_exit.clone())
 }
 
 fn all(machine: &Machine) -> Vec<Service> {

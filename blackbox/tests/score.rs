@@ -330,6 +330,41 @@ fn a_process_of_the_seed_has_the_seeds_defaults() {
     machine.wait("a", Phase::Failed);
 }
 
+/// One executable: two components, and a process with two startup configs in one state.
+#[test]
+fn one_executable_runs_several_times_each_with_its_own_arguments() {
+    let machine = today(&[("one", native(SLEEP, &["1001"], "", ROOT)), ("two", native(SLEEP, &["1002"], "", ROOT))]);
+    for name in ["one", "two"] {
+        machine.start_service(name).expect("it starts");
+    }
+    let check = |machine: &Machine, names: [&str; 2]| {
+        let [one, two] = names.map(|name| machine.main_process(name));
+        assert_ne!(one.0, two.0);
+        for (process, argument) in [(one, "1001"), (two, "1002")] {
+            assert_eq!(process.arguments(), ["/bin/sleep", argument]);
+        }
+    };
+    check(&machine, ["one", "two"]);
+    let config = |name: &str, argument: &str| {
+        format!(
+            "{{ \"identifier\": \"{name}\", \"exitTimeoutValue\": 1000, \"processArgument\": [{{ \"argument\": \"{argument}\" }}], \
+             \"processGroupStateDependency\": [{{ \"stateName\": \"MainPG/Startup\" }}] }}"
+        )
+    };
+    let machine = Setup::score(&format!(
+        "{{ \"versionMajor\": 7, \"Process\": [{{ \"identifier\": \"a\", \"path\": \"/bin/sleep\", {SEEDS_NATIVE} \"startupConfig\": \
+         [{}, {}] }}], \"ModeGroup\": [{{ \"identifier\": \"MainPG\", \"recoveryMode_name\": \"MainPG/Startup\", \
+         \"modeDeclaration\": [{{ \"identifier\": \"MainPG/Startup\" }}] }}] }}",
+        config("one", "1001"),
+        config("two", "1002")
+    ))
+    .start();
+    for name in ["a@one", "a@two"] {
+        machine.wait_ready(name);
+    }
+    check(&machine, ["a@one", "a@two"]);
+}
+
 // ---- targets ----
 
 /// Today's format: what it begins in, its run targets, its fallback and its components, all native.

@@ -293,6 +293,32 @@ fn what_a_component_depends_on_begins_before_it_and_ends_after_it() {
 }
 
 #[test]
+fn who_depends_on_several_waits_for_the_last_of_them() {
+    let late = "while [ ! -e @@/go ]; do /bin/sleep 0.01; done; exec PROBE notify READY=1 hold";
+    for format in BOTH {
+        let machine = robot(
+            format,
+            &["Startup"],
+            &[
+                part("a", Kind::Native, RESTS, &["Startup"]).needs(&["b", "late", "c"]),
+                part("b", Kind::Native, RESTS, &["Startup"]),
+                part("c", Kind::Native, RESTS, &["Startup"]),
+                part("late", Kind::Reporting, late, &["Startup"]),
+            ],
+        );
+        for name in ["b", "c"] {
+            machine.wait_ready(name);
+        }
+        machine.wait("late", Phase::Starting);
+        let waits = machine.wait("a", Phase::Waiting);
+        assert_eq!((waits.waits_for.as_deref(), waits.run), (Some("late"), 0), "{format:?}");
+        machine.folder().write("go", "");
+        wait_active(&machine, &format.target("Startup"));
+        assert!(times(&machine, Phase::Running)["late"] <= times(&machine, Phase::Starting)["a"], "{format:?}");
+    }
+}
+
+#[test]
 fn a_run_target_brings_what_its_members_and_its_run_targets_need() {
     let parts = [
         part("a", Kind::Reporting, &notes("a"), &[]).needs(&["b"]),

@@ -625,7 +625,10 @@ fn it_becomes_another_program_and_nothing_else_changes() {
     machine.wait_ready("writer");
     let started = |it: &Service| it.phase == Phase::Starting && it.pid.is_some();
     eventually("it is being started", PATIENCE, || Some(machine.show("late")).filter(|it| started(it)));
-    let before: Vec<_> = all(&machine).iter().map(essence).collect();
+    let exits = || -> Vec<_> { all(&machine).into_iter().map(|it| (it.name, it.last_exit)).collect() };
+    let (before, ends): (Vec<_>, _) = (all(&machine).iter().map(essence).collect(), exits());
+    let stopped = ends.iter().find(|it| it.0 == "stopped").and_then(|it| it.1.as_ref()?.signal.as_deref());
+    assert_eq!(stopped, Some("SIGTERM"));
     let pid = machine.process();
     // From where it lies; then from elsewhere; and more often than it may break.
     let copy = machine.folder().join("vergerd-next");
@@ -636,6 +639,7 @@ fn it_becomes_another_program_and_nothing_else_changes() {
         assert_eq!(said.code, Some(0), "{said:?}");
         assert!(said.stdout.contains("->") && said.stdout.contains(&pid.0.to_string()), "{said:?}");
         assert_eq!(all(&machine).iter().map(essence).collect::<Vec<_>>(), before);
+        assert_eq!(exits(), ends, "how each ended is not forgotten");
         assert_eq!(machine.client().describe().expect("it answers").pid, pid.0);
     }
     assert_eq!(pid.program().display().to_string(), copy);

@@ -3,7 +3,7 @@
 //! So nothing else has to know of conditions: the order of starting, the causes, `why`, the containment and the end of
 //! everything are those of services. What the probe is told is read by `vergerd` (`crates/daemon/src/probe.rs`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{
     Descriptor, Hold, Need, Origin, PROBE, Plan, Ready, RestartPolicy, Right, SERVICES_MAX, Service, Source, StopStep,
@@ -128,7 +128,7 @@ pub(crate) fn land(
     reader: &mut Reader<'_>,
     sources: &Sources,
     places: &mut Places,
-    starts: &mut Vec<Edge>,
+    starts: &mut Vec<(String, Edge)>,
 ) -> Vec<(Service, Vec<Edge>)> {
     let mut conditions = std::mem::take(&mut reader.conditions);
     // Also one that stands in the plan as the service that it became: see `writing`.
@@ -171,7 +171,7 @@ pub(crate) fn land(
     made.sort_by_key(|(service, _)| service.ready.has_program());
     conditions.sort_by_key(|condition| condition.awaits().is_some());
     for condition in conditions {
-        starts.extend(condition.starts);
+        starts.extend(condition.starts.into_iter().map(|edge| (condition.name.clone(), edge)));
         reader.edges.push(Edge { to: condition.name.clone(), place: condition.place, key: "conditions" });
         // Where it starts all the same, it waits for the answer only.
         let needs = match condition.on_failure {
@@ -292,13 +292,14 @@ fn descriptors(service: &Service, names: &Names) -> Vec<Descriptor> {
     both.cloned().collect()
 }
 
-/// Complains of conditions that start who cannot be started.
-pub(crate) fn check(plan: &Plan, starts: &[Edge], found: &mut Findings) {
+/// Complains of conditions that start who cannot be started. `starts`: whom a condition starts, after its own name.
+pub(crate) fn check(plan: &Plan, starts: &[(String, Edge)], found: &mut Findings) {
     if starts.is_empty() {
         return;
     }
     let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
-    for Edge { to: name, place, .. } in starts {
+    let mut required: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (condition, Edge { to: name, place, key }) in starts {
         let Some(service) = services.get(name.as_str()) else { continue };
         if !service.brain.is_empty() {
             found.error(*place, || {
@@ -306,6 +307,27 @@ pub(crate) fn check(plan: &Plan, starts: &[Edge], found: &mut Findings) {
                 Said::new(format!("a condition starts `{name}`, and a brain decides about that"))
                     .hint(format!("let `{brain}` look, or let the lifecycle lead `{name}`"))
             });
+            continue;
+        }
+        // One that has come true is there for whoever is started then.
+        let needs = required.entry(&service.name).or_insert_with(|| all_required(&services, service));
+        if *key == "on_failure" && needs.contains(condition.as_str()) {
+            found.error(*place, || {
+                let (name, condition) = (quoted(name), quoted(condition));
+                Said::new(format!("`{condition}` starts `{name}` when it has failed, and `{name}` needs it"))
+                    .hint("start one that does without it")
+            });
         }
     }
+}
+
+/// All that must be there before a service starts.
+fn all_required<'p>(services: &BTreeMap<&'p str, &'p Service>, service: &'p Service) -> BTreeSet<&'p str> {
+    let mut next = vec![service];
+    let mut all = BTreeSet::new();
+    while let Some(here) = next.pop() {
+        let names = here.requires.iter().map(|need| need.service.as_str());
+        next.extend(names.filter(|name| all.insert(*name)).filter_map(|name| services.get(name)));
+    }
+    all
 }

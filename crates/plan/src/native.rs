@@ -105,7 +105,7 @@ pub(crate) fn read(
     let mut places = Places::default();
     let mut edges: Vec<Vec<Edge>> = Vec::with_capacity(drafts.len() + conditions);
     let mut edge_count = 0;
-    let mut starts = Vec::new();
+    let mut starts: Vec<(String, Edge)> = Vec::new();
     let mut room = Room::default();
     for draft in &unused {
         look_at_unused(draft, &mut names, &mut made, &mut used_handles, found);
@@ -538,4 +538,22 @@ fn check_together(service: &Service, reader: &mut Reader<'_>, about: impl Fn(&[&
                 .hint("give `working_directory`, or the whole path")
         });
     }
+    let own = &service.working_directory;
+    if !own.is_empty()
+        && !own.starts_with('/')
+        && about(&["working_directory"])
+        && let Some(place) = place(reader, &["working_directory"])
+    {
+        let said = relative_folder(own);
+        reader.found.warning(place, || said);
+    }
+}
+
+/// A working directory that is another one wherever the daemon is started.
+pub(crate) fn relative_folder(path: &str) -> Said {
+    Said::new(format!(
+        "the working directory `{}` is looked for in whatever directory the daemon runs in",
+        quoted(path)
+    ))
+    .hint("write the whole path")
 }

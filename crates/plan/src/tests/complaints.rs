@@ -969,6 +969,12 @@ fn keys_that_make_no_sense_together_are_warned_of() {
             "x.toml:2:11: warning: `bin/x` is looked for in whatever directory the daemon runs in\n  hint: give `working_directory`, or the whole path",
         ],
     );
+    check_line(
+        "working_directory = 'data'",
+        &[
+            "x.toml:3:21: warning: the working directory `data` is looked for in whatever directory the daemon runs in\n  hint: write the whole path",
+        ],
+    );
     // What is wrong among the defaults is said once, not in every service.
     check(
         "[defaults]\nrestart_delay = '10s'\nrestart_delay_max = '5s'\nnice = 'x'\n[service.x]\ncommand = 'x'\n[service.y]\ncommand = 'y'",

@@ -34,6 +34,28 @@ fn check_condition(condition: &str, complaints: &[&str]) {
     check(&plan_with(condition), complaints);
 }
 
+/// Who is started because it has failed is not to need it, be it by way of another.
+#[test]
+fn who_is_started_after_a_failure_does_without_it() {
+    let text = |key: &str, needs: &str| {
+        format!(
+            "[service.x]\ncommand = 'x'\nconditions = [{{ path = '/x', {key} = 'start lamp' }}]\n[service.lamp]\ncommand = 'y'\n\
+             {needs}autostart = false\n[service.between]\ncommand = 'z'\nrequires = ['x']"
+        )
+    };
+    check(
+        &text("on_failure", "requires = ['between']\n"),
+        &[
+            "x.toml:3:43: `x:path` starts `lamp` when it has failed, and `lamp` needs it\n  hint: start one that does without it",
+        ],
+    );
+    for (key, needs) in
+        [("on_success", "requires = ['between']\n"), ("on_failure", "wants = ['between']\n"), ("on_failure", "")]
+    {
+        plan(&text(key, needs));
+    }
+}
+
 #[test]
 fn every_form_becomes_what_a_probe_is_told() {
     for (condition, expected) in [

@@ -369,10 +369,13 @@ impl Instance<'_> {
             ("uid", &["user"]),
             ("gid", &["group"]),
             ("sgids", &["groups"]),
+            ("coremask", &["cpu_affinity"]),
         ] {
             places.extend(native.iter().filter_map(|native| Some((*native, table.get(key)?.place))));
         }
-        places.extend(self.config.get("exitTimeoutValue").map(|node| ("stop", node.place)));
+        for (key, native) in [("exitTimeoutValue", "stop"), ("memoryUsage", "memory_max")] {
+            places.extend(self.config.get(key).map(|node| (native, node.place)));
+        }
         places
     }
 }
@@ -576,12 +579,18 @@ impl Graph<'_> {
         let alone: Vec<&str> =
             instance.states.difference(&other.states).filter_map(|state| self.state(instance, *state)).collect();
         if !alone.is_empty() {
+            let group = instance.group.and_then(|group| self.groups.groups.get(group));
+            let is_fallback = group.is_some_and(|group| alone.contains(&group.fallback.as_str()));
             found.warning(place, || {
                 Said::new(format!(
                     "`{target_words}` is not in {}, and is started there for {owner}",
                     quoted(&alone.join(", "))
                 ))
-                .hint("name the state in its `processGroupStateDependency`, or take the dependency out")
+                .hint(if is_fallback {
+                    "the group goes there when something has failed: if it is that one, the fallback has not helped"
+                } else {
+                    "name the state in its `processGroupStateDependency`, or take the dependency out"
+                })
             });
         }
         let ends = enum_of(other.config.get("terminationBehavior"), &ENDS) == 1;

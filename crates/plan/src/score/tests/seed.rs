@@ -222,6 +222,14 @@ fn rights_and_shares() {
     complains(&[usual("a", "", "\"memoryUsage\": -5")], "is the number -5, expected an integer from 0");
 }
 
+/// What this machine lacks is told where the file asks for it, and not where the process begins.
+#[test]
+fn limits_are_told_where_they_stand() {
+    let reading = reading(&file(&usual("a", "\"coremask\": \"4\"", "\"memoryUsage\": 8192")));
+    let at = |key: &str| reading.places.key("a", key).map(|place| &reading.sources.text(place.file)[place.span()]);
+    assert_eq!((at("memory_max"), at("cpu_affinity")), (Some("8192"), Some("\"4\"")));
+}
+
 #[test]
 fn arguments_and_variables_are_not_dropped() {
     let arguments: Vec<String> = (0..30).map(|number| format!("{{ \"argument\": \"{number}\" }}")).collect();
@@ -302,7 +310,14 @@ fn dependencies() {
     let drive = "\"processGroupStateDependency\": [{ \"stateName\": \"MainPG/Drive\" }]";
     complains(
         &[usual("a", "", &dependency("b", "Running")), process("b", "", &format!("{TIMES}, {drive}"))],
-        "warning: `b` is not in Startup, and is started there for process `a`",
+        "warning: `b` is not in Startup, and is started there for process `a`\n  \
+         hint: name the state in its `processGroupStateDependency`, or take the dependency out",
+    );
+    let recovery = "\"processGroupStateDependency\": [{ \"stateName\": \"MainPG/Recovery\" }]";
+    complains(
+        &[process("a", "", &format!("{TIMES}, {recovery}, {}", dependency("b", "Running"))), usual("b", "", "")],
+        "warning: `b` is not in Recovery, and is started there for process `a`\n  \
+         hint: the group goes there when something has failed: if it is that one, the fallback has not helped",
     );
 }
 

@@ -290,6 +290,25 @@ fn the_program() {
             "c.json:2:106: `bin_dir` of `deployment_config` of component `a` is the string \"opt\", expected a full path, from `/` on",
         ],
     );
+    check(
+        &with("\"binary_name\": \"a\"", "\"working_dir\": \"opt\""),
+        &[
+            "c.json:2:110: warning: the working directory `opt` is looked for in whatever directory the daemon runs in\n  \
+           hint: write the whole path",
+        ],
+    );
+    // In the defaults it is said once.
+    let defaults = "\"defaults\": { \"deployment_config\": { \"working_dir\": \"opt\" } }";
+    assert_eq!(said(&reading(&around(defaults))).len(), 1);
+}
+
+/// What this machine lacks is told where the file asks for it, and not where the component begins.
+#[test]
+fn limits_are_told_where_they_stand() {
+    let text = with("\"binary_name\": \"a\"", "\"sandbox\": { \"max_memory_usage\": 8192, \"max_cpu_usage\": 50 }");
+    let reading = reading(&text);
+    let at = |key: &str| reading.places.key("a", key).map(|place| &reading.sources.text(place.file)[place.span()]);
+    assert_eq!((at("memory_max"), at("cpu_max")), (Some("8192"), Some("50")));
 }
 
 #[test]

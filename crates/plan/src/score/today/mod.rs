@@ -26,6 +26,7 @@ use crate::circle::{self, Waiting};
 use crate::complaint::{Findings, Said, quoted};
 use crate::conditions::probe;
 use crate::keys::{self as keys_of_plan, Edge};
+use crate::native::relative_folder;
 use crate::near::near_or_there_are;
 use crate::places::Places;
 use crate::sources::{FileId, Place, Sources};
@@ -248,12 +249,13 @@ impl<'t> File<'t> {
         }
     }
 
-    /// Checks ready conditions and recovery actions where they stand: each is given whole.
+    /// Checks ready conditions, recovery actions and working directories where they stand: each is given whole.
     fn check_actions(&self, found: &mut Findings) {
         for defaults in self.defaults.values() {
             let under = |part| self.under(defaults.key_place, part);
             check_ready(under("component_properties"), "`defaults`", found);
             check_recovery(under("deployment_config"), "`defaults`", found);
+            check_folder(under("deployment_config"), found);
             check_recovery(under("run_target"), "`defaults`", found);
         }
         for (entry, table) in tables(self.components) {
@@ -263,6 +265,7 @@ impl<'t> File<'t> {
             }
             if let Some(deployment) = table.get("deployment_config").and_then(Node::as_table) {
                 check_recovery(deployment, &owner, found);
+                check_folder(deployment, found);
             }
         }
         for (entry, table) in tables(self.run_targets) {
@@ -368,6 +371,9 @@ impl<'t> File<'t> {
             note(native, at(&deployment, &["sandbox", key]));
         }
         note(&["stop"], deployment.get("shutdown_timeout"));
+        for (native, key) in [(&["memory_max"][..], "max_memory_usage"), (&["cpu_max"], "max_cpu_usage")] {
+            note(native, at(&deployment, &["sandbox", key]));
+        }
         Some(Landed { service, place: entry.key_place, keys, edges })
     }
 
@@ -586,6 +592,14 @@ fn check_ready(properties: &Table, owner: &str, found: &mut Findings) {
                 .also(first.key_place, "the other one")
         }),
         (None, Some(_)) | (Some(_), None) => {}
+    }
+}
+
+/// A component is to begin in the same place wherever verger is started.
+fn check_folder(deployment: &Table, found: &mut Findings) {
+    let Some(node) = deployment.get("working_dir") else { return };
+    if let Some(path) = node.as_text().filter(|path| !path.is_empty() && !path.starts_with('/')) {
+        found.warning(node.place, || relative_folder(path));
     }
 }
 
