@@ -144,7 +144,11 @@ impl Engine {
             (Some(old), Some(new)) => told_keys(old, new).collect(),
             (None, _) | (_, None) => Vec::new(),
         };
-        let is_wanted = after.want != Want::Down || copy.is_next_in_its_group(slot);
+        let is_next = copy.is_next_in_its_group(slot);
+        let is_wanted = after.want != Want::Down || is_next;
+        // It ends already, for a switch that would not have started it again.
+        let turns_back = is_next && !before.is_some_and(|before| self.is_next_in_its_group(before.service.slot));
+        let turns_back = turns_back && after.want == Want::Down;
         let moves = copy.is_touched(slot);
         let act = match (before.is_some(), new.is_some()) {
             (false, _) if is_wanted => Act::Start,
@@ -153,7 +157,7 @@ impl Engine {
             (true, false) => Act::Remove,
             (true, true) if was_live && !is_wanted && moves => Act::Stop,
             (true, true) if was_live && is_wanted && moves && waits_for.is_some() => Act::Stop,
-            (true, true) if was_live && is_wanted && moves => Act::Restart,
+            (true, true) if was_live && is_wanted && (moves || turns_back) => Act::Restart,
             (true, true) if !was_live && is_wanted && (moves || after.want == Want::Down) => Act::Start,
             (true, true) if !keys.is_empty() => Act::Update,
             (true, true) => return None,
@@ -279,6 +283,36 @@ mod tests {
              restart sim (redescribed) nice,conflicts\n\
              update web requires"
         );
+    }
+
+    #[test]
+    fn who_ends_for_a_switch_that_the_plan_turns_back_has_another_run() {
+        let target = |name: &str, members: &[&str]| Target {
+            name: name.into(),
+            services: members.iter().map(|it| (*it).into()).collect(),
+            ..Target::default()
+        };
+        let plan = |targets: Vec<Target>| {
+            let services = ["a", "s", "z"].map(|name| Service { autostart: false, ..service(name) });
+            let group = Group { targets, initial: "x".into(), ..Group::default() };
+            Plan { services: services.into(), groups: vec![group], ..Plan::default() }
+        };
+        let x = || target("x", &["a", "s"]);
+        let told = |desk: &Desk, plan: &Plan| {
+            let image = Image::verify(Arc::new(build(plan).unwrap())).unwrap();
+            let preview = desk.engine.preview(&image, None).unwrap();
+            let touches = preview.touches.iter();
+            touches.map(|it| format!("{} {}", it.act, preview.engine.name(it.slot))).collect::<Vec<_>>().join(", ")
+        };
+        let mut desk = Desk::new(Vec::new());
+        desk.plan_whole(&plan(vec![x(), target("y", &["a", "z"])])).spawned("a").spawned("s").switch("y");
+        assert_eq!(desk.phases(), "a running, s stopping, z down");
+        assert_eq!(told(&desk, &plan(vec![x()])), "restart s");
+        // What the switch does by itself is not the plan's.
+        desk.switch("x");
+        assert_eq!(told(&desk, &plan(vec![x()])), "");
+        desk.plan_whole(&plan(vec![x()])).exits("s", 0).spawned("s");
+        assert_eq!(desk.phases(), "a running, s running, z down");
     }
 
     #[test]

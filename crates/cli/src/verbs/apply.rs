@@ -365,7 +365,7 @@ fn why(change: &Change, lists: &Lists) -> String {
         },
         (Act::Start, _) => "the plan asks for it".to_owned(),
         (Act::Stop, _) => lists.why_not_asked_for(&change.service),
-        (Act::Restart, _) => String::new(),
+        (Act::Restart, _) => "it ends already, and the plan asks for it".to_owned(),
     };
     let because = match (&change.waits_for, change.act) {
         (None, _) => because,

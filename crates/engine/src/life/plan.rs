@@ -216,7 +216,7 @@ impl Life {
                     let was = runs.images().service(self.slots[slot as usize].home.unwrap_or(home)).autostart();
                     let service = &mut self.slots[slot as usize];
                     let begins = matches!(taking, Taking::New(_)) && autostart && !was;
-                    if begins && service.asked == Asked::Down && !service.taken {
+                    if begins && matches!(service.asked, Asked::Down | Asked::Kept) && !service.taken {
                         // From now on it starts by itself; who was stopped by somebody stays so.
                         service.asked = Asked::Up;
                     }
