@@ -2,19 +2,21 @@
 //! short for what is to happen in them. For `check`: a plan runs with all of it, and is probably not the one that was
 //! meant.
 
+mod to_and_fro;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{
     Condition, ExitCodes, Group, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
 };
 use verger_engine::time::Span;
-use verger_plan::{COMPLAINTS_MAX, Complaint, Reading, Severity};
+use verger_plan::{COMPLAINTS_MAX, Complaint, Place, Reading, Severity};
 
 /// Every warning of that kind about a plan, in the order of its services; as many as there is room for beside the
 /// others.
 pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
     let Some(plan) = &reading.plan else { return Vec::new() };
-    let mut found = Found { reading, complaints: Vec::new() };
+    let mut found = Found { reading, told: BTreeSet::new(), complaints: Vec::new() };
     let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
     let started = started(plan);
     for service in &plan.services {
@@ -29,6 +31,7 @@ pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
         }
     }
     found.never_together(plan, &services);
+    found.to_and_fro(plan);
     found.late_targets(plan, &services);
     found.late_commands(plan, &services);
     found.complaints.truncate(COMPLAINTS_MAX.saturating_sub(reading.complaints.len()));
@@ -100,16 +103,25 @@ fn command(step: &RecoveryStep) -> Option<&str> {
 
 /// Whom a condition starts: from what its probe is told, or, where somebody sets it, from what waits for that.
 fn starts(condition: &Service) -> impl Iterator<Item = &str> {
-    let told = condition.argv.windows(2).filter_map(|pair| match pair {
-        [option, value] if option == "--on-success" || option == "--on-failure" => value.strip_prefix("start "),
+    actions(condition).map(|(_, name)| name)
+}
+
+/// The same, each with the key that says so.
+fn actions(condition: &Service) -> impl Iterator<Item = (&'static str, &str)> {
+    let argv = if condition.program == PROBE { condition.argv.as_slice() } else { &[] };
+    let told = argv.windows(2).filter_map(|pair| match pair {
+        [option, value] if option == "--on-success" => Some(("on_success", value.strip_prefix("start ")?)),
+        [option, value] if option == "--on-failure" => Some(("on_failure", value.strip_prefix("start ")?)),
         _ => None,
     });
-    let follows = [&condition.on_success, &condition.on_failure].into_iter().map(String::as_str);
-    told.chain(follows.filter(|name| !name.is_empty()))
+    let follows = [("on_success", condition.on_success.as_str()), ("on_failure", condition.on_failure.as_str())];
+    told.chain(follows.into_iter().filter(|(_, name)| !name.is_empty()))
 }
 
 struct Found<'r> {
     reading: &'r Reading,
+    /// Where something was said that instances of one template have in common.
+    told: BTreeSet<Place>,
     complaints: Vec<Complaint>,
 }
 
@@ -131,6 +143,16 @@ impl Found<'_> {
             hint: Some(hint),
             also: None,
         });
+    }
+
+    /// The same, but of one place once.
+    fn warn_once(&mut self, service: &Service, keys: &[&str], message: String, hint: String) {
+        let places = &self.reading.places;
+        let place =
+            keys.iter().find_map(|key| places.key(&service.name, key)).or_else(|| places.service(&service.name));
+        if place.is_none_or(|place| self.told.insert(place)) {
+            self.warn(service, keys, message, hint);
+        }
     }
 
     fn unreachable(&mut self, service: &Service, started: &BTreeSet<&str>) {
@@ -336,6 +358,13 @@ fn looked_up(probe: &Service) -> Option<(&str, Option<&str>)> {
     }
 }
 
+/// Whether a condition on a variable is so, where its environment says it.
+fn variable_is_so(probe: &Service) -> Option<bool> {
+    let (variable, value) = looked_up(probe)?;
+    let set = probe.environment.iter().rev().find(|(name, _)| name == variable);
+    set.map(|(_, set)| value.is_none_or(|value| value == set))
+}
+
 /// What the probe of a condition looks at: a kind, and the words that belong to it.
 pub(crate) fn look(probe: &Service) -> Option<&[String]> {
     let mut words = probe.argv.get(1..).filter(|_| probe.program == PROBE)?;
@@ -434,7 +463,7 @@ fn own(service: &Service) -> Span {
 mod tests {
     use super::*;
 
-    fn found(plan: &str) -> Vec<String> {
+    pub(super) fn found(plan: &str) -> Vec<String> {
         let reading = verger_plan::read_bytes("x.toml", plan.as_bytes(), &verger_plan::NoFiles);
         assert!(reading.plan.is_some(), "{:?}", reading.complaints);
         complaints(&reading).iter().map(|it| format!("{}:{}: {}", it.line, it.column, it.message)).collect()
