@@ -7,7 +7,7 @@ mod to_and_fro;
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{
-    Condition, ExitCodes, Group, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
+    Condition, ExitCodes, Group, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service, Target,
 };
 use verger_engine::time::Span;
 use verger_plan::{COMPLAINTS_MAX, Complaint, Place, Reading, Severity};
@@ -62,6 +62,33 @@ fn begins_with(group: &Group) -> impl Iterator<Item = &str> {
     });
     let listed = move |name| target(name).into_iter().flat_map(|target| &target.services).map(String::as_str);
     targets.into_iter().flat_map(listed)
+}
+
+/// Two targets of different groups that need a service each, of which one is stopped for the other: the target that lacks its own then,
+/// and has a fallback to expect, and the one that has its own. Each service is given with all that requires it.
+fn between_groups(plan: &Plan, loser: &BTreeSet<&str>, winner: &BTreeSet<&str>) -> Option<(String, String)> {
+    if plan.groups.iter().all(|group| group.fallback.is_empty()) {
+        return None;
+    }
+    let with = |some: &BTreeSet<&str>| {
+        let needs = |target: &Target| target.services.iter().any(|name| some.contains(name.as_str()));
+        let targets = plan.groups.iter().flat_map(|group| group.targets.iter().map(move |target| (group, target)));
+        targets.filter(|(_, target)| needs(target)).collect::<Vec<(&Group, &Target)>>()
+    };
+    let expects = |(group, target): &&(&Group, &Target)| !group.fallback.is_empty() && group.fallback != target.name;
+    let winners = with(winner);
+    with(loser).iter().filter(expects).find_map(|lacks| {
+        let has = winners.iter().find(|has| has.0.name != lacks.0.name)?;
+        Some((shown(lacks), shown(has)))
+    })
+}
+
+/// `TARGET` or `GROUP/TARGET`.
+fn shown((group, target): &(&Group, &Target)) -> String {
+    match group.name.as_str() {
+        "" => target.name.clone(),
+        name => format!("{name}/{}", target.name),
+    }
 }
 
 /// Whom a step starts, or runs as its command: of a recovery set, or of a group's last resort.
@@ -234,10 +261,12 @@ impl Found<'_> {
                 who_requires.entry(&need.service).or_default().push(&service.name);
             }
         }
+        let pulled =
+            |name| services.get(name).into_iter().copied().flat_map(needs).map(|(_, need)| need.service.as_str());
         let itself = plan.services.iter().filter(|service| service.autostart).map(|service| service.name.as_str());
-        let from_the_start = reached(itself.chain(plan.groups.iter().flat_map(begins_with)), |name| {
-            services.get(name).into_iter().copied().flat_map(needs).map(|(_, need)| need.service.as_str())
-        });
+        let by_itself = reached(itself, pulled);
+        let by_targets = reached(plan.groups.iter().flat_map(begins_with), pulled);
+        let begins = |name| by_itself.contains(name) || by_targets.contains(name);
         let mut dependents = BTreeMap::new();
         for (one, other) in pairs {
             for name in [one, other] {
@@ -256,17 +285,42 @@ impl Found<'_> {
                     format!("service `{}` can never start: it requires `{one}`, which conflicts with `{other}`, which it requires too", service.name),
                     "take one of the two out, or what requires it".to_owned(),
                 );
-            } else if from_the_start.contains(one)
-                && from_the_start.contains(other)
-                && let Some(service) =
-                    [one, other].iter().filter_map(|name| services.get(name)).find(|it| !it.conflicts.is_empty())
-            {
-                self.warn(
-                    service,
-                    &["conflicts"],
-                    format!("`{one}` conflicts with `{other}`, and the plan starts both: one of them waits for ever"),
-                    "write autostart = false in one of them, or in what pulls it".to_owned(),
+                continue;
+            }
+            let says_so = |it: &&&Service| it.conflicts.iter().any(|name| name == one || name == other);
+            let Some(service) = [one, other].iter().filter_map(|name| services.get(name)).find(says_so) else {
+                continue;
+            };
+            let described = format!("`{one}` conflicts with `{other}`");
+            if begins(one) && begins(other) {
+                let (then, hint) = match (by_targets.contains(one), by_targets.contains(other)) {
+                    (false, false) => {
+                        ("one of them waits for ever", "write autostart = false in one of them, or in what pulls it")
+                    }
+                    (true, true) => (
+                        "one of them is stopped for the other, and its target stays active without it",
+                        "let one of the two groups begin with another target, or put both targets into one group",
+                    ),
+                    _ => (
+                        "one of them is stopped for the other",
+                        "write autostart = false in one of them, or let the group begin with another target",
+                    ),
+                };
+                let message = format!("{described}, and the plan starts both: {then}");
+                self.warn_once(service, &["conflicts"], message, hint.to_owned());
+                continue;
+            }
+            let either = [(one, of_one, other, of_other), (other, of_other, one, of_one)];
+            let between = either.into_iter().find_map(|(lost, of_lost, kept, of_kept)| {
+                between_groups(plan, of_lost, of_kept).map(|(lacks, has)| (lost, lacks, kept, has))
+            });
+            if let Some((lost, lacks, kept, has)) = between {
+                let message = format!(
+                    "{described}, and targets of two groups need them: while `{has}` has `{kept}`, `{lacks}` stays active without \
+                     `{lost}`, and its group's fallback does not come"
                 );
+                let hint = "put the two targets into one group: then a switch leaves one for the other";
+                self.warn_once(service, &["conflicts"], message, hint.to_owned());
             }
         }
     }
@@ -553,6 +607,8 @@ mod tests {
             };
             format!("{two}{}{}", group("g", "on", "a"), group("h", second, "b"))
         };
+        let words = "3:13: `a` conflicts with `b`, and the plan starts both: one of them is stopped for the other, and its target \
+                     stays active without it";
         assert_eq!(found(&groups("on")), [words], "two groups begin with them");
         assert_eq!(found(&groups("Off")), [""; 0]);
         let never = |further: &str| {
@@ -570,6 +626,37 @@ mod tests {
         );
         assert!(!said.iter().any(|it| it.contains("service `c` can never")), "{said:?}");
         assert!(!found(&never("")).iter().any(|it| it.contains("never start")));
+    }
+
+    #[test]
+    fn who_conflicts_with_what_a_target_of_another_group_needs() {
+        let plan = |group: &str, lines: &str| {
+            format!(
+                "[group.g]\n{group}\n[group.g.target.on]\nservices = ['a@x']\n[group.g.target.safe]\n\
+                 [group.h.target.on]\nservices = ['b']\n[service.'a@']\ncommand = 'a'\nrequires = ['c@%i']\n\
+                 [service.'c@']\ncommand = 'c'\n[service.b]\ncommand = 'b'\n{lines}\n"
+            )
+        };
+        let fallback = "initial_target = 'on'\nfallback_target = 'safe'";
+        let words = "16:13: `b` conflicts with `c@x`, and targets of two groups need them: while `h/on` has `b`, `g/on` stays \
+                     active without `c@x`, and its group's fallback does not come";
+        assert_eq!(found(&plan(fallback, "conflicts = ['c@x']")), [words]);
+        assert_eq!(found(&plan(fallback, "conflicts = ['c@']")), [words]);
+        assert_eq!(found(&plan("initial_target = 'on'\n", "conflicts = ['c@']")), [""; 0], "nobody expects a fallback");
+        let both = "conflicts = ['c@']\n[group.h]\ninitial_target = 'on'";
+        let said = found(&plan(fallback, both));
+        assert!(matches!(said.as_slice(), [one] if one.contains("the plan starts both")), "{said:?}");
+        let wanted = plan(fallback, "conflicts = ['c@']").replace("requires", "wants");
+        assert_eq!(found(&wanted), [""; 0], "a target is complete without what is only wanted");
+    }
+
+    #[test]
+    fn of_instances_in_conflict_the_first_is_told() {
+        let plan = "[service.'w@']\ncommand = 'w'\nreplicas = 3\n[service.r]\ncommand = 'r'\nconflicts = ['w@']\n";
+        assert_eq!(
+            found(plan),
+            ["6:13: `r` conflicts with `w@1`, and the plan starts both: one of them waits for ever"]
+        );
     }
 
     #[test]
