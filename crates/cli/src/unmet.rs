@@ -56,12 +56,18 @@ fn started(plan: &Plan) -> BTreeSet<&str> {
 
 /// What the target lists with which a group begins, and those that it includes.
 fn begins_with(group: &Group) -> impl Iterator<Item = &str> {
-    let target = |name: &str| group.targets.iter().find(|target| target.name == name);
-    let targets = reached([group.initial.as_str()].into_iter(), |name| {
-        target(name).into_iter().flat_map(|target| &target.includes).map(String::as_str)
+    listed(group, &group.initial)
+}
+
+/// What a target lists, and those that it includes.
+fn listed<'p>(group: &'p Group, target: &'p str) -> impl Iterator<Item = &'p str> {
+    let target_of = |name: &str| group.targets.iter().find(|target| target.name == name);
+    let targets = reached([target].into_iter(), |name| {
+        target_of(name).into_iter().flat_map(|target| &target.includes).map(String::as_str)
     });
-    let listed = move |name| target(name).into_iter().flat_map(|target| &target.services).map(String::as_str);
-    targets.into_iter().flat_map(listed)
+    targets
+        .into_iter()
+        .flat_map(move |name| target_of(name).into_iter().flat_map(|target| &target.services).map(String::as_str))
 }
 
 /// Two targets of different groups that need a service each, of which one is stopped for the other: the target that lacks its own then,
@@ -339,26 +345,51 @@ impl Found<'_> {
 
     /// Targets that take longer than a switch to them may.
     fn late_targets(&mut self, plan: &Plan, services: &BTreeMap<&str, &Service>) {
-        let mut known = BTreeMap::new();
+        let pulled =
+            |name| services.get(name).into_iter().copied().flat_map(needs).map(|(_, need)| need.service.as_str());
+        let itself = plan.services.iter().filter(|service| service.autostart).map(|service| service.name.as_str());
+        let begun = itself.chain(plan.groups.iter().flat_map(begins_with)).collect::<Vec<_>>();
         for group in &plan.groups {
             for target in group.targets.iter().filter(|target| target.transition_timeout != Span::FOREVER) {
-                let members = target.services.iter().filter_map(|name| services.get(name.as_str()));
-                let ready = members.map(|service| (earliest(service, services, &mut known), service));
+                // Whoever may be up when it is switched to takes no time.
+                let others = group.targets.iter().filter(|it| it.name != target.name).flat_map(|it| &it.services);
+                let there = match group.initial == target.name {
+                    true => BTreeSet::new(),
+                    false => reached(begun.iter().copied().chain(others.map(String::as_str)), pulled),
+                };
+                let required = |name| services.get(name).into_iter().flat_map(|it| &it.requires);
+                let members = listed(group, &target.name).collect::<BTreeSet<_>>();
+                let coming = reached(members.iter().copied(), |name| required(name).map(|need| need.service.as_str()));
+                let mut switch = Switch { services, coming, there, known: BTreeMap::new() };
+                let members = members.into_iter().filter_map(|name| services.get(name));
+                let ready = members.map(|service| (switch.earliest(service), service));
                 let Some((takes, last)) = ready.max_by_key(|(takes, _)| *takes) else { continue };
-                let limit = target.transition_timeout;
+                let (name, limit) = (&target.name, target.transition_timeout);
+                let in_turn = switch.in_turn(plan.max_starting);
                 if takes > limit {
                     self.warn(
                         last,
                         &["ready"],
                         format!(
-                            "target `{}` is never reached: a switch to it may take {limit}, and `{}` is ready after \
-                             {takes} at the earliest",
-                            target.name, last.name
+                            "target `{name}` is never reached: a switch to it may take {limit}, and `{}` is ready after {takes} at the \
+                             earliest",
+                            last.name
                         ),
                         format!(
                             "give it a longer `transition_timeout`, or the services that it waits for a shorter {}",
                             takes_time(last, services)
                         ),
+                    );
+                } else if in_turn > limit {
+                    self.warn(
+                        last,
+                        &["ready"],
+                        format!(
+                            "target `{name}` is never reached: a switch to it may take {limit}, and with `max_starting` = {} its \
+                             services are ready after {in_turn} at the earliest",
+                            plan.max_starting
+                        ),
+                        "give it a longer `transition_timeout`, or let more services start at once".to_owned(),
                     );
                 }
             }
@@ -445,7 +476,9 @@ fn never(condition: Condition, other: &Service) -> Option<(String, String)> {
     };
     match condition {
         Condition::Healthy if other.healthy_after == Span::FOREVER => unhealthy(),
-        Condition::Completed | Condition::Exited(_) if again(RestartPolicy::Always) => restarted(),
+        // Who was given up has failed, however the last run ended.
+        Condition::Completed if other.restart == RestartPolicy::Always => restarted(),
+        Condition::Exited(_) if again(RestartPolicy::Always) => restarted(),
         Condition::Completed if other.success.iter().next().is_none() => Some((
             format!("no end of `{name}` is a success"),
             format!("name one in `success_exit_codes` of service `{name}`"),
@@ -460,35 +493,70 @@ fn never(condition: Condition, other: &Service) -> Option<(String, String)> {
     }
 }
 
-/// How long after its order a service is ready at the earliest, if all it requires is down; what has no time of its
-/// own counts as ready at once. Plans have no circles here.
-fn earliest<'p>(
-    service: &'p Service,
-    services: &BTreeMap<&'p str, &'p Service>,
-    known: &mut BTreeMap<&'p str, Span>,
-) -> Span {
-    // Without recursion: chains may be as long as plans.
-    let mut path = vec![service];
-    while let Some(here) = path.last().copied() {
-        let required = here.requires.iter().filter_map(|need| Some((need, *services.get(need.service.as_str())?)));
-        let missing = required.clone().find(|(_, other)| !known.contains_key(other.name.as_str()));
-        if let Some((_, other)) = missing {
-            path.push(other);
-            continue;
+/// A switch to a target, as far as it takes time that somebody wrote down.
+struct Switch<'a, 'p> {
+    services: &'a BTreeMap<&'p str, &'p Service>,
+    /// The services that the target needs.
+    coming: BTreeSet<&'p str>,
+    /// Those that may be up before it.
+    there: BTreeSet<&'p str>,
+    known: BTreeMap<&'p str, Span>,
+}
+
+impl<'p> Switch<'_, 'p> {
+    /// How long after its order a service is ready at the earliest; what has no time of its own counts as ready at once. Plans have no
+    /// circles here.
+    fn earliest(&mut self, service: &'p Service) -> Span {
+        // Without recursion: chains may be as long as plans.
+        let mut path = vec![service];
+        while let Some(here) = path.last().copied() {
+            let needs = here.requires.iter().chain(&here.any_of).map(|need| need.service.as_str());
+            let names = needs.chain(here.after.iter().map(String::as_str).filter(|name| self.coming.contains(name)));
+            let mut others = names.filter_map(|name| self.services.get(name).copied());
+            match others.find(|other| !self.known.contains_key(other.name.as_str())) {
+                Some(_) if self.there.contains(here.name.as_str()) => {}
+                Some(other) => {
+                    path.push(other);
+                    continue;
+                }
+                None => {}
+            }
+            let takes = self.takes(here);
+            self.known.insert(&here.name, takes);
+            path.pop();
         }
-        let after = |(need, other): (&Need, &Service)| {
-            let ready = known.get(other.name.as_str()).map_or(0, |span| span.0);
-            match need.condition {
+        self.known.get(service.name.as_str()).copied().unwrap_or(Span::ZERO)
+    }
+
+    /// The same, when it is known of all that it waits for.
+    fn takes(&self, service: &Service) -> Span {
+        if self.there.contains(service.name.as_str()) {
+            return Span::ZERO;
+        }
+        let begins = |need: &Need| {
+            let name = need.service.as_str();
+            let other = self.services.get(name).filter(|_| !self.there.contains(name));
+            let ready = self.known.get(name).map_or(0, |span| span.0);
+            other.map_or(0, |other| match need.condition {
                 Condition::Started => ready.saturating_sub(own(other).0),
                 Condition::Healthy => ready.saturating_add(other.healthy_after.0),
                 Condition::Ready | Condition::Completed | Condition::Exited(_) => ready,
-            }
+            })
         };
-        let begins = required.map(after).max().unwrap_or(0);
-        known.insert(&here.name, Span(begins.saturating_add(own(here).0)));
-        path.pop();
+        let ready = |name: &String| self.known.get(name.as_str()).map_or(0, |span| span.0);
+        let after = service.after.iter().filter(|name| self.coming.contains(name.as_str())).map(ready);
+        let one_of = service.any_of.iter().map(begins).min();
+        let begins = service.requires.iter().map(begins).chain(after).chain(one_of).max().unwrap_or(0);
+        Span(begins.saturating_add(own(service).0))
     }
-    known.get(service.name.as_str()).copied().unwrap_or(Span::ZERO)
+
+    /// How long all of them take at the least, where only so many are started at once.
+    fn in_turn(&self, max_starting: u32) -> Span {
+        let coming = self.coming.iter().filter(|name| !self.there.contains(*name));
+        let paced = coming.filter_map(|name| self.services.get(name)).filter(|service| service.paced);
+        let sum = paced.fold(0u64, |sum, service| sum.saturating_add(own(service).0));
+        Span(sum.checked_div(u64::from(max_starting)).unwrap_or(0))
+    }
 }
 
 /// The keys that make a service, and what it requires, ready so late.
@@ -566,6 +634,8 @@ mod tests {
         let says = |condition: &str, other: &str| found(&plan(condition, other)).join("\n");
         let never = "3:12: service `a` waits for `b` to be completed, which it never is: ";
         assert_eq!(says("completed", ""), format!("{never}`b` is started again whenever it ends"));
+        assert_eq!(says("completed", "give_up_after = 3"), says("completed", ""));
+        assert_eq!(says("exited:3", "give_up_after = 3"), "");
         assert_eq!(says("completed", "restart = \"never\""), "");
         let none = "restart = \"never\"\nsuccess_exit_codes = []";
         assert_eq!(says("completed", none), format!("{never}no end of `b` is a success"));
@@ -725,6 +795,39 @@ mod tests {
         assert_eq!(found(&plan("5s", "ready")), [""; 0]);
         assert_eq!(found(&plan("4s", "started")), [""; 0]);
     }
+
+    #[test]
+    fn a_target_that_takes_longer_by_other_ways() {
+        let slow = |name: &str, lines: &str| {
+            format!("[service.{name}]\ncommand = 'x'\nready = {{ alive_for = '2s' }}\n{lines}\n")
+        };
+        let says = |top: &str, limit: &str, of_a: &str, of_b: &str, more: &str| {
+            let target = format!("{top}\n[target.t]\n{more}\ntransition_timeout = '{limit}'\n");
+            found(&(target + &slow("a", of_a) + &slow("b", of_b))).join("\n")
+        };
+        let begins = "initial_target = 't'";
+        let late = |takes: &str| format!("is ready after {takes} at the earliest");
+        let (any_of, after, lists_a) = ("any_of = ['b']", "after = ['b']", "services = ['a']");
+        assert!(says(begins, "3s", any_of, "", lists_a).ends_with(&late("4s")));
+        assert_eq!(says(begins, "4s", any_of, "", lists_a), "");
+        let both = "services = ['a', 'b']";
+        assert!(says(begins, "3s", after, "", both).ends_with(&late("4s")));
+        assert_eq!(says(begins, "3s", after, "", lists_a), "", "an order alone starts nobody");
+        let included = says(&format!("{begins}\n[target.u]\nservices = ['a']"), "1s", "", "", "includes = ['u']");
+        assert!(included.ends_with(&late("2s")), "{included}");
+        // Who is up already takes no time.
+        let requires = "requires = [{ service = 'b', condition = 'healthy' }]";
+        assert_eq!(says("", "3s", requires, "autostart = true", lists_a), "", "b is there from the start");
+        assert!(says("", "3s", requires, "", lists_a).ends_with(&late("14s")));
+        assert_eq!(says("[target.u]\nservices = ['a']", "1s", "", "", "includes = ['u']"), "", "u comes first");
+        // Two at once are ready after two seconds.
+        let pace = |limit: u8| format!("max_starting = {limit}\n{begins}");
+        let words = "with `max_starting` = 1 its services are ready after 4s at the earliest";
+        assert!(says(&pace(1), "3s", "", "", both).ends_with(words));
+        assert_eq!(says(&pace(2), "3s", "", "", both), "");
+        assert_eq!(says(&pace(1), "3s", "paced = false", "", both), "");
+    }
+
     #[test]
     fn a_last_resort_whose_command_outlasts_the_fallback() {
         let plan = |limit: &str, step: &str| {
