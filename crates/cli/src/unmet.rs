@@ -18,9 +18,12 @@ pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
     let Some(plan) = &reading.plan else { return Vec::new() };
     let mut found = Found { reading, told: BTreeSet::new(), complaints: Vec::new() };
     let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
-    let started = started(plan);
+    let unreachable: BTreeMap<&str, Option<&str>> =
+        unreachable(plan).into_iter().map(|(service, who)| (service.name.as_str(), who)).collect();
     for service in &plan.services {
-        found.unreachable(service, &started);
+        if let Some(who) = unreachable.get(service.name.as_str()) {
+            found.unreachable(service, *who);
+        }
         found.too_short(service);
         found.never_gives_up(service);
         found.not_in_environment(service);
@@ -44,14 +47,44 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &Need)> {
     lists.into_iter().flat_map(|(key, needs)| needs.iter().map(move |need| (key, need)))
 }
 
-/// The services that something other than a person starts: the plan, a target, a brain, a condition, a step, or who needs them.
-fn started(plan: &Plan) -> BTreeSet<&str> {
+/// The services that nobody but a person starts, each with who would, if that comes only by way of the service itself.
+fn unreachable(plan: &Plan) -> Vec<(&Service, Option<&str>)> {
     let itself = plan.services.iter().filter(|service| service.autostart || !service.brain.is_empty());
     let listed = plan.groups.iter().flat_map(|group| &group.targets).flat_map(|target| &target.services);
-    let needed = plan.services.iter().flat_map(needs).map(|(_, need)| need.service.as_str());
-    let named = plan.services.iter().flat_map(starts);
-    let all = itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(needed).chain(named);
-    all.chain(in_steps(plan)).collect()
+    let last = plan.groups.iter().flat_map(|group| &group.last_resort).filter_map(starts_in_step);
+    let begun = itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(last);
+    let begun: BTreeSet<&str> = begun.collect();
+    // Whom each one brings: who it needs, and whom a condition and a step starts.
+    let mut brings: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for service in &plan.services {
+        let brought = needs(service).map(|(_, need)| need.service.as_str()).chain(starts(service));
+        brings.entry(&service.name).or_default().extend(brought);
+    }
+    for set in &plan.recovery {
+        for member in &set.services {
+            brings.entry(member).or_default().extend(set.steps.iter().filter_map(starts_in_step));
+        }
+    }
+    let by = |name: &str| brings.get(name).into_iter().flatten().copied();
+    let named: BTreeSet<&str> = brings.values().flatten().copied().collect();
+    let (mut known, alone) =
+        (begun.clone(), |it: &&Service| !begun.contains(it.name.as_str()) && !named.contains(it.name.as_str()));
+    let mut found: Vec<(&Service, Option<&str>)> = plan.services.iter().filter(alone).map(|it| (it, None)).collect();
+    known.extend(found.iter().map(|(service, _)| service.name.as_str()));
+    known = reached(known.into_iter(), by);
+    // Those that are left bring each other. What belongs to a condition is told by its service.
+    for service in plan.services.iter().filter(|it| it.ready.has_program() && it.program != PROBE) {
+        if known.contains(service.name.as_str()) {
+            continue;
+        }
+        let brought = reached(by(&service.name), by);
+        if brought.contains(service.name.as_str()) {
+            let who = brought.iter().copied().find(|who| by(who).any(|name| name == service.name));
+            found.push((service, who));
+            known.extend(brought);
+        }
+    }
+    found
 }
 
 /// What the target lists with which a group begins, and those that it includes.
@@ -97,18 +130,16 @@ fn shown((group, target): &(&Group, &Target)) -> String {
     }
 }
 
-/// Whom a step starts, or runs as its command: of a recovery set, or of a group's last resort.
-fn in_steps(plan: &Plan) -> impl Iterator<Item = &str> {
-    let started = steps(plan).filter_map(|step| match &step.action {
-        RecoveryAction::Start { service } => Some(service.as_str()),
-        RecoveryAction::Command { .. }
-        | RecoveryAction::Switch { .. }
+/// Whom a step starts, or runs as its command.
+fn starts_in_step(step: &RecoveryStep) -> Option<&str> {
+    match &step.action {
+        RecoveryAction::Start { service } | RecoveryAction::Command { service } => Some(service.as_str()),
+        RecoveryAction::Switch { .. }
         | RecoveryAction::Stop
         | RecoveryAction::WithholdWatchdog
         | RecoveryAction::End
         | RecoveryAction::Reboot => None,
-    });
-    started.chain(steps(plan).filter_map(command))
+    }
 }
 
 /// The services that are commands of steps.
@@ -188,18 +219,18 @@ impl Found<'_> {
         }
     }
 
-    fn unreachable(&mut self, service: &Service, started: &BTreeSet<&str>) {
+    fn unreachable(&mut self, service: &Service, who: Option<&str>) {
         let name = &service.name;
-        if !started.contains(name.as_str()) {
-            self.warn(
-                service,
-                &["autostart"],
-                format!("nothing starts service `{name}`: it has no autostart, and nobody requires or wants it"),
-                format!(
-                    "if it is meant for `verger start {name}`, all is well; else let a service or a target name it"
-                ),
-            );
-        }
+        let why = match who {
+            None => "nobody requires or wants it".to_owned(),
+            Some(who) => format!("`{who}`, which would, comes only by way of `{name}` itself"),
+        };
+        self.warn(
+            service,
+            &["autostart"],
+            format!("nothing starts service `{name}`: it has no autostart, and {why}"),
+            format!("if it is meant for `verger start {name}`, all is well; else let a service or a target name it"),
+        );
     }
 
     fn too_short(&mut self, service: &Service) {
@@ -611,6 +642,28 @@ mod tests {
             );
             assert_eq!(found(&told), [""; 0], "{key}");
         }
+    }
+
+    #[test]
+    fn services_that_only_start_each_other() {
+        let plan = |autostart: bool| {
+            let service = |name: &str, other: &str, lines: &str| {
+                format!(
+                    "[service.{name}]\ncommand = 'x'\nconditions = [{{ path = '/{name}', on_success = 'start {other}' }}]\n{lines}\n"
+                )
+            };
+            let off = "autostart = false";
+            let more = "[service.w]\ncommand = 'w'\nautostart = false\n";
+            let first = format!("autostart = {autostart}\nwants = ['w']");
+            more.to_owned() + &service("a", "b", &first) + &service("b", "a", off)
+        };
+        assert_eq!(found(&plan(true)), [""; 0]);
+        assert_eq!(
+            found(&plan(false)),
+            [
+                "7:13: nothing starts service `a`: it has no autostart, and `b:path`, which would, comes only by way of `a` itself"
+            ]
+        );
     }
 
     #[test]
