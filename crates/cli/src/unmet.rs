@@ -10,7 +10,7 @@ use verger_engine::image::{
     Condition, ExitCodes, Group, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service, Target,
 };
 use verger_engine::time::Span;
-use verger_plan::{COMPLAINTS_MAX, Complaint, Place, Reading, Severity};
+use verger_plan::{COMPLAINTS_MAX, Complaint, Format, Place, Reading, Severity};
 
 /// Every warning of that kind about a plan, in the order of its services; as many as there is room for beside the
 /// others.
@@ -34,7 +34,7 @@ pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
         }
     }
     found.never_together(plan, &services);
-    found.to_and_fro(plan);
+    found.endless_starts(plan);
     found.late_targets(plan, &services);
     found.late_commands(plan, &services);
     found.complaints.truncate(COMPLAINTS_MAX.saturating_sub(reading.complaints.len()));
@@ -103,20 +103,27 @@ fn listed<'p>(group: &'p Group, target: &'p str) -> impl Iterator<Item = &'p str
         .flat_map(move |name| target_of(name).into_iter().flat_map(|target| &target.services).map(String::as_str))
 }
 
+/// The targets that list each service, with their groups.
+type Listing<'p> = BTreeMap<&'p str, Vec<(&'p Group, &'p Target)>>;
+
+fn listing(plan: &Plan) -> Listing<'_> {
+    let mut listing = Listing::new();
+    for group in &plan.groups {
+        for target in &group.targets {
+            for name in &target.services {
+                listing.entry(name).or_default().push((group, target));
+            }
+        }
+    }
+    listing
+}
+
 /// Two targets of different groups that need a service each, of which one is stopped for the other: the target that lacks its own then,
 /// and has a fallback to expect, and the one that has its own. Each service is given with all that requires it.
-fn between_groups(plan: &Plan, loser: &BTreeSet<&str>, winner: &BTreeSet<&str>) -> Option<(String, String)> {
-    if plan.groups.iter().all(|group| group.fallback.is_empty()) {
-        return None;
-    }
-    let with = |some: &BTreeSet<&str>| {
-        let needs = |target: &Target| target.services.iter().any(|name| some.contains(name.as_str()));
-        let targets = plan.groups.iter().flat_map(|group| group.targets.iter().map(move |target| (group, target)));
-        targets.filter(|(_, target)| needs(target)).collect::<Vec<(&Group, &Target)>>()
-    };
+fn between_groups(listing: &Listing<'_>, loser: &BTreeSet<&str>, winner: &BTreeSet<&str>) -> Option<(String, String)> {
+    let winners: Vec<_> = winner.iter().filter_map(|name| listing.get(name)).flatten().collect();
     let expects = |(group, target): &&(&Group, &Target)| !group.fallback.is_empty() && group.fallback != target.name;
-    let winners = with(winner);
-    with(loser).iter().filter(expects).find_map(|lacks| {
+    loser.iter().filter_map(|name| listing.get(name)).flatten().filter(expects).find_map(|lacks| {
         let has = winners.iter().find(|has| has.0.name != lacks.0.name)?;
         Some((shown(lacks), shown(has)))
     })
@@ -220,16 +227,31 @@ impl Found<'_> {
     }
 
     fn unreachable(&mut self, service: &Service, who: Option<&str>) {
+        let Reading { places, sources, complaints, format, .. } = self.reading;
         let name = &service.name;
-        let why = match who {
-            None => "nobody requires or wants it".to_owned(),
-            Some(who) => format!("`{who}`, which would, comes only by way of `{name}` itself"),
+        let place = places.service(name);
+        let is_told = |it: &Complaint, at: Place| it.span == at.span() && it.file == sources.name(at.file);
+        // A process of S-CORE's that is in no state.
+        if place.is_some_and(|at| complaints.iter().any(|it| is_told(it, at))) {
+            return;
+        }
+        let (why, let_it) = match (who, format) {
+            (Some(who), _) => (
+                format!("it has no autostart, and `{who}`, which would, comes only by way of `{name}` itself"),
+                "let a service or a target name it",
+            ),
+            (None, Format::ScoreJson) => {
+                ("no run target and no component depends on it".to_owned(), "name it in the `depends_on` of one")
+            }
+            (None, _) => {
+                ("it has no autostart, and nobody requires or wants it".to_owned(), "let a service or a target name it")
+            }
         };
         self.warn(
             service,
             &["autostart"],
-            format!("nothing starts service `{name}`: it has no autostart, and {why}"),
-            format!("if it is meant for `verger start {name}`, all is well; else let a service or a target name it"),
+            format!("nothing starts service `{name}`: {why}"),
+            format!("if it is meant for `verger start {name}`, all is well; else {let_it}"),
         );
     }
 
@@ -304,6 +326,7 @@ impl Found<'_> {
         let by_itself = reached(itself, pulled);
         let by_targets = reached(plan.groups.iter().flat_map(begins_with), pulled);
         let begins = |name| by_itself.contains(name) || by_targets.contains(name);
+        let listing = listing(plan);
         let mut dependents = BTreeMap::new();
         for (one, other) in pairs {
             for name in [one, other] {
@@ -349,7 +372,7 @@ impl Found<'_> {
             }
             let either = [(one, of_one, other, of_other), (other, of_other, one, of_one)];
             let between = either.into_iter().find_map(|(lost, of_lost, kept, of_kept)| {
-                between_groups(plan, of_lost, of_kept).map(|(lacks, has)| (lost, lacks, kept, has))
+                between_groups(&listing, of_lost, of_kept).map(|(lacks, has)| (lost, lacks, kept, has))
             });
             if let Some((lost, lacks, kept, has)) = between {
                 let message = format!(
@@ -642,6 +665,26 @@ mod tests {
             );
             assert_eq!(found(&told), [""; 0], "{key}");
         }
+    }
+
+    #[test]
+    fn a_component_that_nobody_depends_on_and_a_process_in_no_state() {
+        let component = r#"{ "component_properties": { "binary_name": "x", "application_profile": { "application_type": "Native" } } }"#;
+        let today = format!(
+            r#"{{ "schema_version": 1, "initial_run_target": "Run", "components": {{ "a": {component},
+               "b": {component} }}, "run_targets": {{ "Run": {{ "depends_on": ["a"], "transition_timeout": 5,
+               "recovery_action": {{ "switch_run_target": {{ "run_target": "fallback_run_target" }} }} }} }},
+               "fallback_run_target": {{ "depends_on": [], "transition_timeout": 5 }} }}"#
+        );
+        let words = "nothing starts service `b`: no run target and no component depends on it";
+        assert!(matches!(found(&today).as_slice(), [one] if one.ends_with(words)), "{:?}", found(&today));
+        let seed = r#"{ "versionMajor": 7, "versionMinor": 0, "Process": [{ "identifier": "a", "path": "/a", "startupConfig": [{
+            "identifier": "x", "enterTimeoutValue": 1, "exitTimeoutValue": 1, "processGroupStateDependency": [] }] }],
+            "ModeGroup": [{ "identifier": "G", "initialMode_name": "Off", "recoveryMode_name": "G/Off",
+            "modeDeclaration": [{ "identifier": "G/Off" }] }] }"#;
+        let reading = verger_plan::read_bytes("x.json", seed.as_bytes(), &verger_plan::NoFiles);
+        assert!(reading.complaints.iter().any(|it| it.message.contains("is in no state")), "{:?}", reading.complaints);
+        assert_eq!(found(seed), [""; 0]);
     }
 
     #[test]

@@ -14,6 +14,9 @@ const NAMED_MAX: usize = 6;
 /// How many services are looked at for all circles together: plans may be large, and a circle that somebody wrote is short.
 const LOOKS_MAX: usize = 2_000_000;
 
+/// So often it is asked which starts of a circle last, one of which makes another last.
+const ROUNDS_MAX: usize = 16;
+
 /// What happens to a service, upon which another one is started.
 #[derive(Clone, Copy)]
 struct Event<'p> {
@@ -156,7 +159,12 @@ impl<'p> Starts<'p> {
         for set in sets {
             let started = set.steps.iter().find_map(|step| match &step.action {
                 RecoveryAction::Start { service } => Some(service.as_str()),
-                _ => None,
+                RecoveryAction::Command { .. }
+                | RecoveryAction::Switch { .. }
+                | RecoveryAction::Stop
+                | RecoveryAction::WithholdWatchdog
+                | RecoveryAction::End
+                | RecoveryAction::Reboot => None,
             });
             let Some(name) = started else { continue };
             for member in set.services.iter().filter_map(|name| starts.services.get(name.as_str()).copied()) {
@@ -253,43 +261,43 @@ impl<'p> Starts<'p> {
                 return false;
             }
         }
+        let came: Vec<&str> =
+            circle.iter().filter(|event| matches!(event.kind, Kind::CameTrue)).map(Event::owner).collect();
+        if came.is_empty() {
+            return true;
+        }
         // What has come true is looked at again only after its service has been down. A start of the circle takes that one down, and
         // does so again only if whom it starts has been down too.
-        let mut ends: Vec<(Event<'p>, BTreeSet<&str>)> = Vec::with_capacity(circle.len());
-        for event in circle {
-            ends.push((*event, self.with_it(event.starts, true)));
-        }
-        loop {
-            let starting = ends.iter().map(|(event, _)| event.starts).collect::<Vec<_>>();
-            let lasting: Vec<bool> = starting.iter().map(|name| self.goes_down(name, &ends)).collect();
-            let mut lasting = lasting.into_iter();
-            let before = ends.len();
-            ends.retain(|_| lasting.next().unwrap_or(false));
-            if ends.len() == before {
-                break;
+        let mut lasting = circle.to_vec();
+        for _ in 0..ROUNDS_MAX {
+            let down = self.taken_down(&lasting);
+            let before = lasting.len();
+            lasting.retain(|event| !self.with_it(event.starts, false).is_disjoint(&down));
+            if lasting.len() == before {
+                return came.iter().all(|owner| !self.with_it(owner, false).is_disjoint(&down));
             }
         }
-        let came = circle.iter().filter(|event| matches!(event.kind, Kind::CameTrue));
-        came.map(Event::owner).all(|owner| self.goes_down(owner, &ends))
+        false
     }
 
-    /// Whether one of some events takes a service down: who comes up conflicts with something it requires, or a step stops that.
-    fn goes_down(&mut self, name: &'p str, events: &[(Event<'p>, BTreeSet<&str>)]) -> bool {
-        let needed = self.with_it(name, false);
-        events.iter().any(|(event, raised)| {
-            let is_stopped = match event.kind {
-                Kind::Failed(set) => set.services.iter().any(|name| needed.contains(name.as_str())),
-                Kind::CameTrue | Kind::DidNotCome => false,
-            };
-            let mut opponents = needed.iter().filter_map(|it| self.conflicts.get(it)).flatten();
-            is_stopped || opponents.any(|it| raised.contains(it))
-        })
+    /// Whom some events take down: those in conflict with who comes up, and those that a step stops.
+    fn taken_down(&mut self, events: &[Event<'p>]) -> BTreeSet<&'p str> {
+        let mut down = BTreeSet::new();
+        for event in events {
+            for raised in self.with_it(event.starts, true) {
+                down.extend(self.conflicts.get(raised).into_iter().flatten());
+            }
+            if let Kind::Failed(set) = event.kind {
+                down.extend(set.services.iter().map(String::as_str));
+            }
+        }
+        down
     }
 }
 
 impl Found<'_> {
     /// Conditions whose actions start each other without end.
-    pub(super) fn to_and_fro(&mut self, plan: &Plan) {
+    pub(super) fn endless_starts(&mut self, plan: &Plan) {
         let mut starts = Starts::new(plan);
         let mut told: BTreeSet<(&str, &str)> = BTreeSet::new();
         for first in 0..starts.events.len() {
