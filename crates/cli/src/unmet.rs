@@ -2,23 +2,28 @@
 //! short for what is to happen in them. For `check`: a plan runs with all of it, and is probably not the one that was
 //! meant.
 
+mod to_and_fro;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{
-    Condition, ExitCodes, Group, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
+    Condition, ExitCodes, Group, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service, Target,
 };
 use verger_engine::time::Span;
-use verger_plan::{COMPLAINTS_MAX, Complaint, Reading, Severity};
+use verger_plan::{COMPLAINTS_MAX, Complaint, Format, Place, Reading, Severity};
 
 /// Every warning of that kind about a plan, in the order of its services; as many as there is room for beside the
 /// others.
 pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
     let Some(plan) = &reading.plan else { return Vec::new() };
-    let mut found = Found { reading, complaints: Vec::new() };
+    let mut found = Found { reading, told: BTreeSet::new(), complaints: Vec::new() };
     let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
-    let started = started(plan);
+    let unreachable: BTreeMap<&str, Option<&str>> =
+        unreachable(plan).into_iter().map(|(service, who)| (service.name.as_str(), who)).collect();
     for service in &plan.services {
-        found.unreachable(service, &started);
+        if let Some(who) = unreachable.get(service.name.as_str()) {
+            found.unreachable(service, *who);
+        }
         found.too_short(service);
         found.never_gives_up(service);
         found.not_in_environment(service);
@@ -29,6 +34,7 @@ pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
         }
     }
     found.never_together(plan, &services);
+    found.endless_starts(plan);
     found.late_targets(plan, &services);
     found.late_commands(plan, &services);
     found.complaints.truncate(COMPLAINTS_MAX.saturating_sub(reading.complaints.len()));
@@ -41,38 +47,106 @@ fn needs(service: &Service) -> impl Iterator<Item = (&'static str, &Need)> {
     lists.into_iter().flat_map(|(key, needs)| needs.iter().map(move |need| (key, need)))
 }
 
-/// The services that something other than a person starts: the plan, a target, a brain, a condition, a step, or who needs them.
-fn started(plan: &Plan) -> BTreeSet<&str> {
+/// The services that nobody but a person starts, each with who would, if that comes only by way of the service itself.
+fn unreachable(plan: &Plan) -> Vec<(&Service, Option<&str>)> {
     let itself = plan.services.iter().filter(|service| service.autostart || !service.brain.is_empty());
     let listed = plan.groups.iter().flat_map(|group| &group.targets).flat_map(|target| &target.services);
-    let needed = plan.services.iter().flat_map(needs).map(|(_, need)| need.service.as_str());
-    let named = plan.services.iter().flat_map(starts);
-    let all = itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(needed).chain(named);
-    all.chain(in_steps(plan)).collect()
+    let last = plan.groups.iter().flat_map(|group| &group.last_resort).filter_map(starts_in_step);
+    let begun = itself.map(|service| service.name.as_str()).chain(listed.map(String::as_str)).chain(last);
+    let begun: BTreeSet<&str> = begun.collect();
+    // Whom each one brings: who it needs, and whom a condition and a step starts.
+    let mut brings: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for service in &plan.services {
+        let brought = needs(service).map(|(_, need)| need.service.as_str()).chain(starts(service));
+        brings.entry(&service.name).or_default().extend(brought);
+    }
+    for set in &plan.recovery {
+        for member in &set.services {
+            brings.entry(member).or_default().extend(set.steps.iter().filter_map(starts_in_step));
+        }
+    }
+    let by = |name: &str| brings.get(name).into_iter().flatten().copied();
+    let named: BTreeSet<&str> = brings.values().flatten().copied().collect();
+    let (mut known, alone) =
+        (begun.clone(), |it: &&Service| !begun.contains(it.name.as_str()) && !named.contains(it.name.as_str()));
+    let mut found: Vec<(&Service, Option<&str>)> = plan.services.iter().filter(alone).map(|it| (it, None)).collect();
+    known.extend(found.iter().map(|(service, _)| service.name.as_str()));
+    known = reached(known.into_iter(), by);
+    // Those that are left bring each other. What belongs to a condition is told by its service.
+    for service in plan.services.iter().filter(|it| it.ready.has_program() && it.program != PROBE) {
+        if known.contains(service.name.as_str()) {
+            continue;
+        }
+        let brought = reached(by(&service.name), by);
+        if brought.contains(service.name.as_str()) {
+            let who = brought.iter().copied().find(|who| by(who).any(|name| name == service.name));
+            found.push((service, who));
+            known.extend(brought);
+        }
+    }
+    found
 }
 
 /// What the target lists with which a group begins, and those that it includes.
 fn begins_with(group: &Group) -> impl Iterator<Item = &str> {
-    let target = |name: &str| group.targets.iter().find(|target| target.name == name);
-    let targets = reached([group.initial.as_str()].into_iter(), |name| {
-        target(name).into_iter().flat_map(|target| &target.includes).map(String::as_str)
-    });
-    let listed = move |name| target(name).into_iter().flat_map(|target| &target.services).map(String::as_str);
-    targets.into_iter().flat_map(listed)
+    listed(group, &group.initial)
 }
 
-/// Whom a step starts, or runs as its command: of a recovery set, or of a group's last resort.
-fn in_steps(plan: &Plan) -> impl Iterator<Item = &str> {
-    let started = steps(plan).filter_map(|step| match &step.action {
-        RecoveryAction::Start { service } => Some(service.as_str()),
-        RecoveryAction::Command { .. }
-        | RecoveryAction::Switch { .. }
+/// What a target lists, and those that it includes.
+fn listed<'p>(group: &'p Group, target: &'p str) -> impl Iterator<Item = &'p str> {
+    let target_of = |name: &str| group.targets.iter().find(|target| target.name == name);
+    let targets = reached([target].into_iter(), |name| {
+        target_of(name).into_iter().flat_map(|target| &target.includes).map(String::as_str)
+    });
+    targets
+        .into_iter()
+        .flat_map(move |name| target_of(name).into_iter().flat_map(|target| &target.services).map(String::as_str))
+}
+
+/// The targets that list each service, with their groups.
+type Listing<'p> = BTreeMap<&'p str, Vec<(&'p Group, &'p Target)>>;
+
+fn listing(plan: &Plan) -> Listing<'_> {
+    let mut listing = Listing::new();
+    for group in &plan.groups {
+        for target in &group.targets {
+            for name in &target.services {
+                listing.entry(name).or_default().push((group, target));
+            }
+        }
+    }
+    listing
+}
+
+/// Two targets of different groups that need a service each, of which one is stopped for the other: the target that lacks its own then,
+/// and has a fallback to expect, and the one that has its own. Each service is given with all that requires it.
+fn between_groups(listing: &Listing<'_>, loser: &BTreeSet<&str>, winner: &BTreeSet<&str>) -> Option<(String, String)> {
+    let winners: Vec<_> = winner.iter().filter_map(|name| listing.get(name)).flatten().collect();
+    let expects = |(group, target): &&(&Group, &Target)| !group.fallback.is_empty() && group.fallback != target.name;
+    loser.iter().filter_map(|name| listing.get(name)).flatten().filter(expects).find_map(|lacks| {
+        let has = winners.iter().find(|has| has.0.name != lacks.0.name)?;
+        Some((shown(lacks), shown(has)))
+    })
+}
+
+/// `TARGET` or `GROUP/TARGET`.
+fn shown((group, target): &(&Group, &Target)) -> String {
+    match group.name.as_str() {
+        "" => target.name.clone(),
+        name => format!("{name}/{}", target.name),
+    }
+}
+
+/// Whom a step starts, or runs as its command.
+fn starts_in_step(step: &RecoveryStep) -> Option<&str> {
+    match &step.action {
+        RecoveryAction::Start { service } | RecoveryAction::Command { service } => Some(service.as_str()),
+        RecoveryAction::Switch { .. }
         | RecoveryAction::Stop
         | RecoveryAction::WithholdWatchdog
         | RecoveryAction::End
         | RecoveryAction::Reboot => None,
-    });
-    started.chain(steps(plan).filter_map(command))
+    }
 }
 
 /// The services that are commands of steps.
@@ -100,16 +174,25 @@ fn command(step: &RecoveryStep) -> Option<&str> {
 
 /// Whom a condition starts: from what its probe is told, or, where somebody sets it, from what waits for that.
 fn starts(condition: &Service) -> impl Iterator<Item = &str> {
-    let told = condition.argv.windows(2).filter_map(|pair| match pair {
-        [option, value] if option == "--on-success" || option == "--on-failure" => value.strip_prefix("start "),
+    actions(condition).map(|(_, name)| name)
+}
+
+/// The same, each with the key that says so.
+fn actions(condition: &Service) -> impl Iterator<Item = (&'static str, &str)> {
+    let argv = if condition.program == PROBE { condition.argv.as_slice() } else { &[] };
+    let told = argv.windows(2).filter_map(|pair| match pair {
+        [option, value] if option == "--on-success" => Some(("on_success", value.strip_prefix("start ")?)),
+        [option, value] if option == "--on-failure" => Some(("on_failure", value.strip_prefix("start ")?)),
         _ => None,
     });
-    let follows = [&condition.on_success, &condition.on_failure].into_iter().map(String::as_str);
-    told.chain(follows.filter(|name| !name.is_empty()))
+    let follows = [("on_success", condition.on_success.as_str()), ("on_failure", condition.on_failure.as_str())];
+    told.chain(follows.into_iter().filter(|(_, name)| !name.is_empty()))
 }
 
 struct Found<'r> {
     reading: &'r Reading,
+    /// Where something was said that instances of one template have in common.
+    told: BTreeSet<Place>,
     complaints: Vec<Complaint>,
 }
 
@@ -133,18 +216,43 @@ impl Found<'_> {
         });
     }
 
-    fn unreachable(&mut self, service: &Service, started: &BTreeSet<&str>) {
-        let name = &service.name;
-        if !started.contains(name.as_str()) {
-            self.warn(
-                service,
-                &["autostart"],
-                format!("nothing starts service `{name}`: it has no autostart, and nobody requires or wants it"),
-                format!(
-                    "if it is meant for `verger start {name}`, all is well; else let a service or a target name it"
-                ),
-            );
+    /// The same, but of one place once.
+    fn warn_once(&mut self, service: &Service, keys: &[&str], message: String, hint: String) {
+        let places = &self.reading.places;
+        let place =
+            keys.iter().find_map(|key| places.key(&service.name, key)).or_else(|| places.service(&service.name));
+        if place.is_none_or(|place| self.told.insert(place)) {
+            self.warn(service, keys, message, hint);
         }
+    }
+
+    fn unreachable(&mut self, service: &Service, who: Option<&str>) {
+        let Reading { places, sources, complaints, format, .. } = self.reading;
+        let name = &service.name;
+        let place = places.service(name);
+        let is_told = |it: &Complaint, at: Place| it.span == at.span() && it.file == sources.name(at.file);
+        // A process of S-CORE's that is in no state.
+        if place.is_some_and(|at| complaints.iter().any(|it| is_told(it, at))) {
+            return;
+        }
+        let (why, let_it) = match (who, format) {
+            (Some(who), _) => (
+                format!("it has no autostart, and `{who}`, which would, comes only by way of `{name}` itself"),
+                "let a service or a target name it",
+            ),
+            (None, Format::ScoreJson) => {
+                ("no run target and no component depends on it".to_owned(), "name it in the `depends_on` of one")
+            }
+            (None, _) => {
+                ("it has no autostart, and nobody requires or wants it".to_owned(), "let a service or a target name it")
+            }
+        };
+        self.warn(
+            service,
+            &["autostart"],
+            format!("nothing starts service `{name}`: {why}"),
+            format!("if it is meant for `verger start {name}`, all is well; else {let_it}"),
+        );
     }
 
     fn too_short(&mut self, service: &Service) {
@@ -212,10 +320,13 @@ impl Found<'_> {
                 who_requires.entry(&need.service).or_default().push(&service.name);
             }
         }
+        let pulled =
+            |name| services.get(name).into_iter().copied().flat_map(needs).map(|(_, need)| need.service.as_str());
         let itself = plan.services.iter().filter(|service| service.autostart).map(|service| service.name.as_str());
-        let from_the_start = reached(itself.chain(plan.groups.iter().flat_map(begins_with)), |name| {
-            services.get(name).into_iter().copied().flat_map(needs).map(|(_, need)| need.service.as_str())
-        });
+        let by_itself = reached(itself, pulled);
+        let by_targets = reached(plan.groups.iter().flat_map(begins_with), pulled);
+        let begins = |name| by_itself.contains(name) || by_targets.contains(name);
+        let listing = listing(plan);
         let mut dependents = BTreeMap::new();
         for (one, other) in pairs {
             for name in [one, other] {
@@ -234,17 +345,42 @@ impl Found<'_> {
                     format!("service `{}` can never start: it requires `{one}`, which conflicts with `{other}`, which it requires too", service.name),
                     "take one of the two out, or what requires it".to_owned(),
                 );
-            } else if from_the_start.contains(one)
-                && from_the_start.contains(other)
-                && let Some(service) =
-                    [one, other].iter().filter_map(|name| services.get(name)).find(|it| !it.conflicts.is_empty())
-            {
-                self.warn(
-                    service,
-                    &["conflicts"],
-                    format!("`{one}` conflicts with `{other}`, and the plan starts both: one of them waits for ever"),
-                    "write autostart = false in one of them, or in what pulls it".to_owned(),
+                continue;
+            }
+            let says_so = |it: &&&Service| it.conflicts.iter().any(|name| name == one || name == other);
+            let Some(service) = [one, other].iter().filter_map(|name| services.get(name)).find(says_so) else {
+                continue;
+            };
+            let described = format!("`{one}` conflicts with `{other}`");
+            if begins(one) && begins(other) {
+                let (then, hint) = match (by_targets.contains(one), by_targets.contains(other)) {
+                    (false, false) => {
+                        ("one of them waits for ever", "write autostart = false in one of them, or in what pulls it")
+                    }
+                    (true, true) => (
+                        "one of them is stopped for the other, and its target stays active without it",
+                        "let one of the two groups begin with another target, or put both targets into one group",
+                    ),
+                    _ => (
+                        "one of them is stopped for the other",
+                        "write autostart = false in one of them, or let the group begin with another target",
+                    ),
+                };
+                let message = format!("{described}, and the plan starts both: {then}");
+                self.warn_once(service, &["conflicts"], message, hint.to_owned());
+                continue;
+            }
+            let either = [(one, of_one, other, of_other), (other, of_other, one, of_one)];
+            let between = either.into_iter().find_map(|(lost, of_lost, kept, of_kept)| {
+                between_groups(&listing, of_lost, of_kept).map(|(lacks, has)| (lost, lacks, kept, has))
+            });
+            if let Some((lost, lacks, kept, has)) = between {
+                let message = format!(
+                    "{described}, and targets of two groups need them: while `{has}` has `{kept}`, `{lacks}` stays active without \
+                     `{lost}`, and its group's fallback does not come"
                 );
+                let hint = "put the two targets into one group: then a switch leaves one for the other";
+                self.warn_once(service, &["conflicts"], message, hint.to_owned());
             }
         }
     }
@@ -263,26 +399,51 @@ impl Found<'_> {
 
     /// Targets that take longer than a switch to them may.
     fn late_targets(&mut self, plan: &Plan, services: &BTreeMap<&str, &Service>) {
-        let mut known = BTreeMap::new();
+        let pulled =
+            |name| services.get(name).into_iter().copied().flat_map(needs).map(|(_, need)| need.service.as_str());
+        let itself = plan.services.iter().filter(|service| service.autostart).map(|service| service.name.as_str());
+        let begun = itself.chain(plan.groups.iter().flat_map(begins_with)).collect::<Vec<_>>();
         for group in &plan.groups {
             for target in group.targets.iter().filter(|target| target.transition_timeout != Span::FOREVER) {
-                let members = target.services.iter().filter_map(|name| services.get(name.as_str()));
-                let ready = members.map(|service| (earliest(service, services, &mut known), service));
+                // Whoever may be up when it is switched to takes no time.
+                let others = group.targets.iter().filter(|it| it.name != target.name).flat_map(|it| &it.services);
+                let there = match group.initial == target.name {
+                    true => BTreeSet::new(),
+                    false => reached(begun.iter().copied().chain(others.map(String::as_str)), pulled),
+                };
+                let required = |name| services.get(name).into_iter().flat_map(|it| &it.requires);
+                let members = listed(group, &target.name).collect::<BTreeSet<_>>();
+                let coming = reached(members.iter().copied(), |name| required(name).map(|need| need.service.as_str()));
+                let mut switch = Switch { services, coming, there, known: BTreeMap::new() };
+                let members = members.into_iter().filter_map(|name| services.get(name));
+                let ready = members.map(|service| (switch.earliest(service), service));
                 let Some((takes, last)) = ready.max_by_key(|(takes, _)| *takes) else { continue };
-                let limit = target.transition_timeout;
+                let (name, limit) = (&target.name, target.transition_timeout);
+                let in_turn = switch.in_turn(plan.max_starting);
                 if takes > limit {
                     self.warn(
                         last,
                         &["ready"],
                         format!(
-                            "target `{}` is never reached: a switch to it may take {limit}, and `{}` is ready after \
-                             {takes} at the earliest",
-                            target.name, last.name
+                            "target `{name}` is never reached: a switch to it may take {limit}, and `{}` is ready after {takes} at the \
+                             earliest",
+                            last.name
                         ),
                         format!(
                             "give it a longer `transition_timeout`, or the services that it waits for a shorter {}",
                             takes_time(last, services)
                         ),
+                    );
+                } else if in_turn > limit {
+                    self.warn(
+                        last,
+                        &["ready"],
+                        format!(
+                            "target `{name}` is never reached: a switch to it may take {limit}, and with `max_starting` = {} its \
+                             services are ready after {in_turn} at the earliest",
+                            plan.max_starting
+                        ),
+                        "give it a longer `transition_timeout`, or let more services start at once".to_owned(),
                     );
                 }
             }
@@ -336,6 +497,13 @@ fn looked_up(probe: &Service) -> Option<(&str, Option<&str>)> {
     }
 }
 
+/// Whether a condition on a variable is so, where its environment says it.
+fn variable_is_so(probe: &Service) -> Option<bool> {
+    let (variable, value) = looked_up(probe)?;
+    let set = probe.environment.iter().rev().find(|(name, _)| name == variable);
+    set.map(|(_, set)| value.is_none_or(|value| value == set))
+}
+
 /// What the probe of a condition looks at: a kind, and the words that belong to it.
 pub(crate) fn look(probe: &Service) -> Option<&[String]> {
     let mut words = probe.argv.get(1..).filter(|_| probe.program == PROBE)?;
@@ -362,7 +530,9 @@ fn never(condition: Condition, other: &Service) -> Option<(String, String)> {
     };
     match condition {
         Condition::Healthy if other.healthy_after == Span::FOREVER => unhealthy(),
-        Condition::Completed | Condition::Exited(_) if again(RestartPolicy::Always) => restarted(),
+        // Who was given up has failed, however the last run ended.
+        Condition::Completed if other.restart == RestartPolicy::Always => restarted(),
+        Condition::Exited(_) if again(RestartPolicy::Always) => restarted(),
         Condition::Completed if other.success.iter().next().is_none() => Some((
             format!("no end of `{name}` is a success"),
             format!("name one in `success_exit_codes` of service `{name}`"),
@@ -377,35 +547,70 @@ fn never(condition: Condition, other: &Service) -> Option<(String, String)> {
     }
 }
 
-/// How long after its order a service is ready at the earliest, if all it requires is down; what has no time of its
-/// own counts as ready at once. Plans have no circles here.
-fn earliest<'p>(
-    service: &'p Service,
-    services: &BTreeMap<&'p str, &'p Service>,
-    known: &mut BTreeMap<&'p str, Span>,
-) -> Span {
-    // Without recursion: chains may be as long as plans.
-    let mut path = vec![service];
-    while let Some(here) = path.last().copied() {
-        let required = here.requires.iter().filter_map(|need| Some((need, *services.get(need.service.as_str())?)));
-        let missing = required.clone().find(|(_, other)| !known.contains_key(other.name.as_str()));
-        if let Some((_, other)) = missing {
-            path.push(other);
-            continue;
+/// A switch to a target, as far as it takes time that somebody wrote down.
+struct Switch<'a, 'p> {
+    services: &'a BTreeMap<&'p str, &'p Service>,
+    /// The services that the target needs.
+    coming: BTreeSet<&'p str>,
+    /// Those that may be up before it.
+    there: BTreeSet<&'p str>,
+    known: BTreeMap<&'p str, Span>,
+}
+
+impl<'p> Switch<'_, 'p> {
+    /// How long after its order a service is ready at the earliest; what has no time of its own counts as ready at once. Plans have no
+    /// circles here.
+    fn earliest(&mut self, service: &'p Service) -> Span {
+        // Without recursion: chains may be as long as plans.
+        let mut path = vec![service];
+        while let Some(here) = path.last().copied() {
+            let needs = here.requires.iter().chain(&here.any_of).map(|need| need.service.as_str());
+            let names = needs.chain(here.after.iter().map(String::as_str).filter(|name| self.coming.contains(name)));
+            let mut others = names.filter_map(|name| self.services.get(name).copied());
+            match others.find(|other| !self.known.contains_key(other.name.as_str())) {
+                Some(_) if self.there.contains(here.name.as_str()) => {}
+                Some(other) => {
+                    path.push(other);
+                    continue;
+                }
+                None => {}
+            }
+            let takes = self.takes(here);
+            self.known.insert(&here.name, takes);
+            path.pop();
         }
-        let after = |(need, other): (&Need, &Service)| {
-            let ready = known.get(other.name.as_str()).map_or(0, |span| span.0);
-            match need.condition {
+        self.known.get(service.name.as_str()).copied().unwrap_or(Span::ZERO)
+    }
+
+    /// The same, when it is known of all that it waits for.
+    fn takes(&self, service: &Service) -> Span {
+        if self.there.contains(service.name.as_str()) {
+            return Span::ZERO;
+        }
+        let begins = |need: &Need| {
+            let name = need.service.as_str();
+            let other = self.services.get(name).filter(|_| !self.there.contains(name));
+            let ready = self.known.get(name).map_or(0, |span| span.0);
+            other.map_or(0, |other| match need.condition {
                 Condition::Started => ready.saturating_sub(own(other).0),
                 Condition::Healthy => ready.saturating_add(other.healthy_after.0),
                 Condition::Ready | Condition::Completed | Condition::Exited(_) => ready,
-            }
+            })
         };
-        let begins = required.map(after).max().unwrap_or(0);
-        known.insert(&here.name, Span(begins.saturating_add(own(here).0)));
-        path.pop();
+        let ready = |name: &String| self.known.get(name.as_str()).map_or(0, |span| span.0);
+        let after = service.after.iter().filter(|name| self.coming.contains(name.as_str())).map(ready);
+        let one_of = service.any_of.iter().map(begins).min();
+        let begins = service.requires.iter().map(begins).chain(after).chain(one_of).max().unwrap_or(0);
+        Span(begins.saturating_add(own(service).0))
     }
-    known.get(service.name.as_str()).copied().unwrap_or(Span::ZERO)
+
+    /// How long all of them take at the least, where only so many are started at once.
+    fn in_turn(&self, max_starting: u32) -> Span {
+        let coming = self.coming.iter().filter(|name| !self.there.contains(*name));
+        let paced = coming.filter_map(|name| self.services.get(name)).filter(|service| service.paced);
+        let sum = paced.fold(0u64, |sum, service| sum.saturating_add(own(service).0));
+        Span(sum.checked_div(u64::from(max_starting)).unwrap_or(0))
+    }
 }
 
 /// The keys that make a service, and what it requires, ready so late.
@@ -434,7 +639,7 @@ fn own(service: &Service) -> Span {
 mod tests {
     use super::*;
 
-    fn found(plan: &str) -> Vec<String> {
+    pub(super) fn found(plan: &str) -> Vec<String> {
         let reading = verger_plan::read_bytes("x.toml", plan.as_bytes(), &verger_plan::NoFiles);
         assert!(reading.plan.is_some(), "{:?}", reading.complaints);
         complaints(&reading).iter().map(|it| format!("{}:{}: {}", it.line, it.column, it.message)).collect()
@@ -463,6 +668,48 @@ mod tests {
     }
 
     #[test]
+    fn a_component_that_nobody_depends_on_and_a_process_in_no_state() {
+        let component = r#"{ "component_properties": { "binary_name": "x", "application_profile": { "application_type": "Native" } } }"#;
+        let today = format!(
+            r#"{{ "schema_version": 1, "initial_run_target": "Run", "components": {{ "a": {component},
+               "b": {component} }}, "run_targets": {{ "Run": {{ "depends_on": ["a"], "transition_timeout": 5,
+               "recovery_action": {{ "switch_run_target": {{ "run_target": "fallback_run_target" }} }} }} }},
+               "fallback_run_target": {{ "depends_on": [], "transition_timeout": 5 }} }}"#
+        );
+        let words = "nothing starts service `b`: no run target and no component depends on it";
+        assert!(matches!(found(&today).as_slice(), [one] if one.ends_with(words)), "{:?}", found(&today));
+        let seed = r#"{ "versionMajor": 7, "versionMinor": 0, "Process": [{ "identifier": "a", "path": "/a", "startupConfig": [{
+            "identifier": "x", "enterTimeoutValue": 1, "exitTimeoutValue": 1, "processGroupStateDependency": [] }] }],
+            "ModeGroup": [{ "identifier": "G", "initialMode_name": "Off", "recoveryMode_name": "G/Off",
+            "modeDeclaration": [{ "identifier": "G/Off" }] }] }"#;
+        let reading = verger_plan::read_bytes("x.json", seed.as_bytes(), &verger_plan::NoFiles);
+        assert!(reading.complaints.iter().any(|it| it.message.contains("is in no state")), "{:?}", reading.complaints);
+        assert_eq!(found(seed), [""; 0]);
+    }
+
+    #[test]
+    fn services_that_only_start_each_other() {
+        let plan = |autostart: bool| {
+            let service = |name: &str, other: &str, lines: &str| {
+                format!(
+                    "[service.{name}]\ncommand = 'x'\nconditions = [{{ path = '/{name}', on_success = 'start {other}' }}]\n{lines}\n"
+                )
+            };
+            let off = "autostart = false";
+            let more = "[service.w]\ncommand = 'w'\nautostart = false\n";
+            let first = format!("autostart = {autostart}\nwants = ['w']");
+            more.to_owned() + &service("a", "b", &first) + &service("b", "a", off)
+        };
+        assert_eq!(found(&plan(true)), [""; 0]);
+        assert_eq!(
+            found(&plan(false)),
+            [
+                "7:13: nothing starts service `a`: it has no autostart, and `b:path`, which would, comes only by way of `a` itself"
+            ]
+        );
+    }
+
+    #[test]
     fn a_start_that_is_shorter_than_what_it_waits_for() {
         let plan = |limit: &str| {
             format!("[service.a]\ncommand = \"a\"\nready = {{ alive_for = \"5s\" }}\nstart_timeout = \"{limit}\"\n")
@@ -483,6 +730,8 @@ mod tests {
         let says = |condition: &str, other: &str| found(&plan(condition, other)).join("\n");
         let never = "3:12: service `a` waits for `b` to be completed, which it never is: ";
         assert_eq!(says("completed", ""), format!("{never}`b` is started again whenever it ends"));
+        assert_eq!(says("completed", "give_up_after = 3"), says("completed", ""));
+        assert_eq!(says("exited:3", "give_up_after = 3"), "");
         assert_eq!(says("completed", "restart = \"never\""), "");
         let none = "restart = \"never\"\nsuccess_exit_codes = []";
         assert_eq!(says("completed", none), format!("{never}no end of `b` is a success"));
@@ -524,6 +773,8 @@ mod tests {
             };
             format!("{two}{}{}", group("g", "on", "a"), group("h", second, "b"))
         };
+        let words = "3:13: `a` conflicts with `b`, and the plan starts both: one of them is stopped for the other, and its target \
+                     stays active without it";
         assert_eq!(found(&groups("on")), [words], "two groups begin with them");
         assert_eq!(found(&groups("Off")), [""; 0]);
         let never = |further: &str| {
@@ -541,6 +792,37 @@ mod tests {
         );
         assert!(!said.iter().any(|it| it.contains("service `c` can never")), "{said:?}");
         assert!(!found(&never("")).iter().any(|it| it.contains("never start")));
+    }
+
+    #[test]
+    fn who_conflicts_with_what_a_target_of_another_group_needs() {
+        let plan = |group: &str, lines: &str| {
+            format!(
+                "[group.g]\n{group}\n[group.g.target.on]\nservices = ['a@x']\n[group.g.target.safe]\n\
+                 [group.h.target.on]\nservices = ['b']\n[service.'a@']\ncommand = 'a'\nrequires = ['c@%i']\n\
+                 [service.'c@']\ncommand = 'c'\n[service.b]\ncommand = 'b'\n{lines}\n"
+            )
+        };
+        let fallback = "initial_target = 'on'\nfallback_target = 'safe'";
+        let words = "16:13: `b` conflicts with `c@x`, and targets of two groups need them: while `h/on` has `b`, `g/on` stays \
+                     active without `c@x`, and its group's fallback does not come";
+        assert_eq!(found(&plan(fallback, "conflicts = ['c@x']")), [words]);
+        assert_eq!(found(&plan(fallback, "conflicts = ['c@']")), [words]);
+        assert_eq!(found(&plan("initial_target = 'on'\n", "conflicts = ['c@']")), [""; 0], "nobody expects a fallback");
+        let both = "conflicts = ['c@']\n[group.h]\ninitial_target = 'on'";
+        let said = found(&plan(fallback, both));
+        assert!(matches!(said.as_slice(), [one] if one.contains("the plan starts both")), "{said:?}");
+        let wanted = plan(fallback, "conflicts = ['c@']").replace("requires", "wants");
+        assert_eq!(found(&wanted), [""; 0], "a target is complete without what is only wanted");
+    }
+
+    #[test]
+    fn of_instances_in_conflict_the_first_is_told() {
+        let plan = "[service.'w@']\ncommand = 'w'\nreplicas = 3\n[service.r]\ncommand = 'r'\nconflicts = ['w@']\n";
+        assert_eq!(
+            found(plan),
+            ["6:13: `r` conflicts with `w@1`, and the plan starts both: one of them waits for ever"]
+        );
     }
 
     #[test]
@@ -609,6 +891,39 @@ mod tests {
         assert_eq!(found(&plan("5s", "ready")), [""; 0]);
         assert_eq!(found(&plan("4s", "started")), [""; 0]);
     }
+
+    #[test]
+    fn a_target_that_takes_longer_by_other_ways() {
+        let slow = |name: &str, lines: &str| {
+            format!("[service.{name}]\ncommand = 'x'\nready = {{ alive_for = '2s' }}\n{lines}\n")
+        };
+        let says = |top: &str, limit: &str, of_a: &str, of_b: &str, more: &str| {
+            let target = format!("{top}\n[target.t]\n{more}\ntransition_timeout = '{limit}'\n");
+            found(&(target + &slow("a", of_a) + &slow("b", of_b))).join("\n")
+        };
+        let begins = "initial_target = 't'";
+        let late = |takes: &str| format!("is ready after {takes} at the earliest");
+        let (any_of, after, lists_a) = ("any_of = ['b']", "after = ['b']", "services = ['a']");
+        assert!(says(begins, "3s", any_of, "", lists_a).ends_with(&late("4s")));
+        assert_eq!(says(begins, "4s", any_of, "", lists_a), "");
+        let both = "services = ['a', 'b']";
+        assert!(says(begins, "3s", after, "", both).ends_with(&late("4s")));
+        assert_eq!(says(begins, "3s", after, "", lists_a), "", "an order alone starts nobody");
+        let included = says(&format!("{begins}\n[target.u]\nservices = ['a']"), "1s", "", "", "includes = ['u']");
+        assert!(included.ends_with(&late("2s")), "{included}");
+        // Who is up already takes no time.
+        let requires = "requires = [{ service = 'b', condition = 'healthy' }]";
+        assert_eq!(says("", "3s", requires, "autostart = true", lists_a), "", "b is there from the start");
+        assert!(says("", "3s", requires, "", lists_a).ends_with(&late("14s")));
+        assert_eq!(says("[target.u]\nservices = ['a']", "1s", "", "", "includes = ['u']"), "", "u comes first");
+        // Two at once are ready after two seconds.
+        let pace = |limit: u8| format!("max_starting = {limit}\n{begins}");
+        let words = "with `max_starting` = 1 its services are ready after 4s at the earliest";
+        assert!(says(&pace(1), "3s", "", "", both).ends_with(words));
+        assert_eq!(says(&pace(2), "3s", "", "", both), "");
+        assert_eq!(says(&pace(1), "3s", "paced = false", "", both), "");
+    }
+
     #[test]
     fn a_last_resort_whose_command_outlasts_the_fallback() {
         let plan = |limit: &str, step: &str| {

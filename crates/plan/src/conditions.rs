@@ -162,7 +162,8 @@ pub(crate) fn land(
             probe.requires.push(name.into());
             edges.push(Edge { to: name.to_owned(), place: condition.place, key: "conditions" });
         }
-        let keys: BTreeMap<_, _> = SHARED.iter().filter_map(|key| Some((*key, *reader.given.get(key)?))).collect();
+        let shared = SHARED.iter().filter_map(|key| Some((*key, *reader.given.get(key)?)));
+        let keys = shared.chain(condition.starts.iter().map(|edge| (edge.key, edge.place))).collect();
         places.add(&condition.name, condition.place, keys);
         made.push((probe, edges));
     }

@@ -18,7 +18,8 @@ use crate::words;
 /// Every complaint about the text is told at once, each with its place, what was expected and what to do. Once the
 /// text has no errors, users, groups, programs, folders, CPUs and the controllers of limits are looked for on this machine; and a plan that cannot end
 /// within its `shutdown_budget` is warned of, with the chain of services that takes longest. So are services that
-/// nothing starts, conditions that nobody can satisfy, and times too short for what is to happen in them. What a text
+/// nothing starts, conditions that nobody can satisfy, conditions whose actions start each other without end, and times too short for what
+/// is to happen in them. What a text
 /// asks for and verger does not do is listed as not applied, and conditions that somebody has to set are named. Exit status: 0 no errors (there may be warnings), 1
 /// errors.
 #[derive(Debug, clap::Args)]
