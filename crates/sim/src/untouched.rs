@@ -47,7 +47,7 @@ impl Untouched {
     /// should.
     pub(crate) fn heard(&mut self, engine: &Engine) -> Result<(), String> {
         let Some(Brings { image, into_groups, begin }) = self.brings.take() else { return Ok(()) };
-        if engine.plan().is_none_or(|plan| plan.digest() != image) {
+        if engine.is_closing() || engine.plan().is_none_or(|plan| plan.digest() != image) {
             return Ok(());
         }
         // Who conflicts with somebody may have to give way.
