@@ -1,6 +1,6 @@
 //! What a plan leaves as it is: whom it describes as before, in a group that it describes as before, nobody asks for and nobody takes
-//! down because of it. Whom it brings into a group that was there, it asks for only in the group's target, and who starts by itself
-//! from then on, it asks for. Looked at from outside, so that the engine does not mark its own work.
+//! down because of it. Who started by itself and comes into a group that was there, it asks for only in the group's target, and who starts
+//! by itself from then on, it asks for. Looked at from outside, so that the engine does not mark its own work.
 
 use std::collections::BTreeSet;
 
@@ -168,7 +168,7 @@ fn has_conflicts(engine: &Engine) -> bool {
 /// A group, the slot of one who comes into it, and the target where the group is.
 type Brought = (u32, u32, String);
 
-/// Who is there, and comes into a group that is there and does not have him.
+/// Who is there, started by itself, and comes into a group that is there and does not have him.
 fn brought_in(engine: &Engine, image: &Image) -> Vec<Brought> {
     let mut brought = Vec::new();
     for new in (0..image.group_count()).map(|at| image.group(at)) {
@@ -178,6 +178,8 @@ fn brought_in(engine: &Engine, image: &Image) -> Vec<Brought> {
         let target = old.target(status.target).name();
         let (were, are) = (members(&old), members(&new));
         let come = are.difference(&were).filter_map(|name| engine.find(name));
+        let by_itself = |slot| engine.description(slot).is_some_and(|it| it.autostart());
+        let come = come.filter(|service| by_itself(service.slot));
         brought.extend(come.map(|service| (group.slot, service.slot, target.to_owned())));
     }
     brought

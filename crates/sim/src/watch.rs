@@ -35,7 +35,7 @@
 //! | I33 | whom a plan describes as before, in a group that goes on, it neither starts nor stops (`untouched.rs`) |
 //! | I34 | who is to be stopped with what it needs goes when that goes unasked, but for who needs one of several and has another (`stops.rs`) |
 //! | I35 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
-//! | I36 | whom a plan brings into a group that is elsewhere, nobody asks for any more; who starts by itself with it and did not before is |
+//! | I36 | who started by itself and comes into a group that is elsewhere, nobody asks for any more; who starts by itself with it and did not before is |
 //! |     | asked for, unless somebody has stopped it (`untouched.rs`) |
 
 use std::collections::{BTreeMap, BTreeSet};

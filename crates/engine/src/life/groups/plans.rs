@@ -5,6 +5,8 @@
 //! and is down is so because somebody stopped it, or because it failed, and neither is the plan's to undo. Where the target itself
 //! has failed, a plan that describes anything of it otherwise is a reason to try all of it again.
 //!
+//! Who started by itself, and is a member of other targets by this plan, goes as if the group were new. Whom somebody has started stays.
+//!
 //! Rolled back to, members are asked for if they were before the change, or somebody has asked since.
 
 use super::super::phase::{Asked, Want};
@@ -203,15 +205,17 @@ impl Life {
         slots.any(|slot| self.slots[slot as usize].redescribed)
     }
 
-    /// Whom a plan makes a member of a group, of other targets than the active one, is not asked for any more; says whether there are any.
+    /// Who started by itself, and is a member of other targets than the active one by this plan, is not asked for any more; says whether
+    /// there are any.
     fn ask_no_more_for_newcomers(&mut self, images: &Images, old: &GroupView<'_>, (home, target): (Home, u32)) -> bool {
         let view = group_view(images, home);
-        let had = |name: &str| (0..old.target_count()).any(|target| old.target(target).has_named(name));
+        let image = old.image();
+        let ran_by_itself = |name: &str| image.find(name).is_some_and(|record| image.service(record).autostart());
         let mut any = false;
         for record in (0..view.target_count()).flat_map(|target| view.target(target).members()) {
             let Some(slot) = self.slot_of(images, Home { record, ..home }) else { continue };
             let is_asked = self.slots[slot as usize].asked == Asked::Up;
-            if is_asked && !view.target(target).has(record) && !had(self.name(images, slot)) {
+            if is_asked && !view.target(target).has(record) && ran_by_itself(self.name(images, slot)) {
                 self.slots[slot as usize].asked = Asked::Down;
                 any = true;
             }

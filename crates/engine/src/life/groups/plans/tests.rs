@@ -408,6 +408,21 @@ fn who_went_because_a_change_brought_him_into_a_group_comes_back_with_the_former
 }
 
 #[test]
+fn whom_somebody_started_stays_when_a_plan_brings_him_into_a_group() {
+    let mut desk = Desk::new(Vec::new());
+    let idle = with_tool(|plan| plan.services[4].autostart = false);
+    desk.plan_whole(&idle).spawned("extra").spawned("lead").spawned("mate").spawned("meter");
+    desk.start("tool").spawned("tool").forget();
+    let pulled = with_tool(|plan| {
+        plan.services[4].autostart = false;
+        plan.services[3].wants.push("tool".into());
+    });
+    desk.plan_whole(&pulled);
+    assert!(!desk.said().contains("stop "), "{}", desk.said());
+    assert!(desk.phases().ends_with("tool running"), "{}", desk.phases());
+}
+
+#[test]
 fn a_switch_waits_for_whom_a_plan_brings_into_another_target_meanwhile() {
     let mut desk = Desk::new(Vec::new());
     desk.plan_whole(&with_tool(|_| ()));
