@@ -396,11 +396,11 @@ mod tests {
     #[test]
     fn one_that_starts_itself_again() {
         let set = "conditions = [{ set = 'm', within = '1s', on_failure = 'start c' }]";
-        let words = "4:56 `a:set` does not come true and starts `c`";
-        assert_eq!(said([set, "", "requires = ['a']"]), [words]);
-        assert_eq!(said([&set.replace("start c", "start a:set"), "", ""]), [words.replace("`c`", "`a:set`")]);
-        let path = "conditions = [{ path = '/x', within = '1s', on_failure = 'start c' }]";
-        assert_eq!(said([path, "", "requires = ['a']"]), [""; 0], "a probe asks before it has ended");
+        let itself = |condition: &str| said([&condition.replace("start c", "start a:set"), "", ""]);
+        assert_eq!(itself(set), ["4:56 `a:set` does not come true and starts `a:set`"]);
+        assert_eq!(said([set, "", "wants = ['a']"]), [""; 0], "c is up when it comes again");
+        let path = "conditions = [{ path = '/x', within = '1s', on_failure = 'start a:path' }]";
+        assert_eq!(itself(path), [""; 0], "a probe asks before it has ended");
     }
 
     #[test]
