@@ -54,7 +54,7 @@ use crate::poll::{Poll, Token};
 use crate::recording::Recording;
 use crate::shim::Shim;
 use crate::shims::Shims;
-use crate::starter::{Ground, Starter};
+use crate::starter::{Ground, Starter, Worker};
 use crate::trouble::{Trouble, while_doing};
 use crate::world::{Known, World};
 
@@ -71,6 +71,8 @@ struct Given {
 /// What is ready when a daemon can run.
 pub(crate) struct Ready {
     pub(crate) daemon: Daemon,
+    /// The calling thread as one of those who lead it.
+    pub(crate) worker: Worker,
     /// It broke too often: nothing was taken up, and nothing is to be tried any more.
     pub(crate) is_hopeless: bool,
 }
@@ -191,7 +193,8 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
             .map_err(while_doing("cannot open /dev/null"))?,
         uid: rustix::process::geteuid().as_raw(),
     };
-    let starter = Starter::new(ground, limits.services as usize).map_err(while_doing("cannot make workers"))?;
+    let (starter, worker) =
+        Starter::new(ground, limits.services as usize).map_err(while_doing("cannot make workers"))?;
 
     let poll = Poll::new().map_err(while_doing("cannot make an epoll"))?;
     let watched = SignalSet::ALL.except(SignalSet::FAULTS).without(9).without(19);
@@ -340,7 +343,7 @@ pub(crate) fn begin(options: &Options) -> Result<Ready, Trouble> {
         let _only_for_recordings = std::fs::write(daemon.folder.join(place::PLAN_FILE), image.bytes());
     }
     daemon.begin_recording();
-    Ok(Ready { daemon, is_hopeless })
+    Ok(Ready { daemon, worker, is_hopeless })
 }
 
 /// A process that was started with 0, 1 or 2 closed must not give those numbers to something that is nobody's output.

@@ -1,7 +1,8 @@
 //! The loop: a descriptor becomes ready, becomes an event, the engine decides, its effects become calls.
 //!
-//! One thread, and nothing in it waits but `epoll_wait`. Each turn: take what is ready and tell it to the engine, event by
-//! event; let time pass; send what waits to be sent; promise on the board when the next turn will be.
+//! One thread at a time, the one that has the [`Daemon`] ([`crate::starter`] says which), and nothing in it waits but `epoll_wait`.
+//! Each turn: promise on the board when it will be; take what is ready and tell it to the engine, event by event; let time pass;
+//! send what waits to be sent.
 
 use std::os::fd::OwnedFd;
 
@@ -127,33 +128,28 @@ const WAITS_TOLD_AGAIN: Span = Span::from_secs(10);
 const RECORD_AGAIN: Span = Span::from_secs(60);
 
 impl Daemon {
-    /// Runs until everything has ended; the exit status.
-    pub(crate) fn run(&mut self) -> u8 {
-        loop {
-            self.turn();
-            if let Some(status) = self.ended {
-                return status;
-            }
-            let due = self.due();
-            self.page.end_turn(due);
-            if let Err(errno) = self.poll.wait(self.now, due) {
-                self.log.warn(format_args!("epoll_wait: {errno}"));
-            }
-            self.now = clock::now();
-            self.page.begin_turn(self.now);
-            self.log.begin_turn(self.now);
-            let mut at = 0;
-            while let Some(ready) = self.poll.ready(at) {
-                at += 1;
-                self.take(ready.token, ready.writable);
-                self.hear_world();
-                self.hear_brains();
-            }
+    /// Waits for what is next, and deals with it; the exit status when everything has ended.
+    pub(crate) fn turn(&mut self) -> Option<u8> {
+        let due = self.due();
+        self.page.end_turn(due);
+        if let Err(errno) = self.poll.wait(self.now, due) {
+            self.log.warn(format_args!("epoll_wait: {errno}"));
         }
+        self.now = clock::now();
+        self.page.begin_turn(self.now);
+        self.log.begin_turn(self.now);
+        let mut at = 0;
+        while let Some(ready) = self.poll.ready(at) {
+            at += 1;
+            self.take(ready.token, ready.writable);
+            self.hear_world();
+            self.hear_brains();
+        }
+        self.settle()
     }
 
-    /// Everything that is due without anybody asking.
-    fn turn(&mut self) {
+    /// Everything that is due without anybody asking; the exit status when everything has ended.
+    pub(crate) fn settle(&mut self) -> Option<u8> {
         self.hear_world();
         if self.engine.wake_at() <= self.now {
             self.step(Event::Tick);
@@ -188,6 +184,7 @@ impl Daemon {
         self.say_upward();
         self.log.flush(self.now);
         self.become_next();
+        self.ended
     }
 
     /// Tells now and then what the end of everything waits for.

@@ -1,8 +1,8 @@
 //! `vergerd`: keeps the services of a compiled plan in order.
 //!
-//! One loop ([`daemon`]) turns descriptors into events, tells them to the engine, and turns its effects into calls. Starts
-//! happen on threads of their own ([`starter`]), since a program may lie on a dead disk. [`begin`] makes everything, [`mend`]
-//! says what happens when the daemon itself breaks.
+//! One loop ([`daemon`]) turns descriptors into events, tells them to the engine, and turns its effects into calls. Who leads
+//! it hands it to another thread while he starts a program ([`starter`]), which may lie on a dead disk. [`begin`] makes
+//! everything, [`mend`] says what happens when the daemon itself breaks.
 
 #![forbid(unsafe_code)]
 
@@ -107,7 +107,7 @@ fn say(words: &str) -> ExitCode {
 }
 
 fn serve(options: &Options) -> u8 {
-    let mut ready = match begin::begin(options) {
+    let begin::Ready { mut daemon, worker, is_hopeless } = match begin::begin(options) {
         Ok(ready) => ready,
         Err(trouble) => {
             let trouble = match options.plan.as_deref().and_then(text_for) {
@@ -118,12 +118,15 @@ fn serve(options: &Options) -> u8 {
             return 1;
         }
     };
-    if ready.is_hopeless {
-        let status = mend::last_stand(&mut ready.daemon);
-        return end(ready, status);
+    if is_hopeless {
+        let status = mend::last_stand(&mut daemon);
+        return end(daemon, status);
     }
-    let status = ready.daemon.run();
-    end(ready, status)
+    if let Some(status) = daemon.settle() {
+        return end(daemon, status);
+    }
+    let (daemon, status) = worker.work(Some(Box::new(daemon)));
+    end(*daemon, status)
 }
 
 /// What to do with a plan that is not compiled; `None` of one that is, or that cannot be read at all.
@@ -141,8 +144,7 @@ fn text_for(plan: &Path) -> Option<String> {
 }
 
 /// Everything has ended: leaves nothing behind.
-fn end(ready: begin::Ready, status: u8) -> u8 {
-    let begin::Ready { mut daemon, is_hopeless: _ } = ready;
+fn end(mut daemon: Daemon, status: u8) -> u8 {
     daemon.say_last_words();
     let is_in_shims = daemon.world.is_any_in_a_shim();
     match is_in_shims {

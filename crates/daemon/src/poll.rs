@@ -1,5 +1,6 @@
 //! What the loop waits for: one epoll, and a token that says whose descriptor became ready.
 
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::event::{Timespec, epoll};
@@ -94,7 +95,7 @@ pub(crate) struct Ready {
 /// The epoll.
 pub(crate) struct Poll {
     epoll: OwnedFd,
-    events: Vec<epoll::Event>,
+    ready: Vec<Ready>,
 }
 
 /// As many at a time; the rest waits for the next turn.
@@ -102,7 +103,7 @@ const BATCH: usize = 128;
 
 impl Poll {
     pub(crate) fn new() -> Result<Poll, Errno> {
-        Ok(Poll { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, events: Vec::with_capacity(BATCH) })
+        Ok(Poll { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, ready: Vec::with_capacity(BATCH) })
     }
 
     /// Tells when there is something to read.
@@ -139,20 +140,25 @@ impl Poll {
 
     /// Waits until something is ready or the moment has come. What is ready is asked for by [`Poll::ready`].
     pub(crate) fn wait(&mut self, now: Moment, until: Moment) -> Result<(), Errno> {
-        self.events.clear();
+        self.ready.clear();
         let limit = (until != Moment::NEVER).then(|| timespec(until.since(now)));
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut self.events), limit.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+        let mut room = [MaybeUninit::<epoll::Event>::uninit(); BATCH];
+        match epoll::wait(&self.epoll, &mut room, limit.as_ref()) {
+            Ok((events, _)) => {
+                self.ready.extend(events.iter().map(|event| Ready {
+                    token: Token::unpack(event.data.u64()).unwrap_or(Token::Signals),
+                    writable: { event.flags }.contains(epoll::EventFlags::OUT),
+                }));
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno),
         }
     }
 
     /// The `at`-th thing that became ready in the last wait.
     pub(crate) fn ready(&self, at: usize) -> Option<Ready> {
-        let event = self.events.get(at)?;
-        let flags = event.flags;
-        let token = Token::unpack(event.data.u64()).unwrap_or(Token::Signals);
-        Some(Ready { token, writable: flags.contains(epoll::EventFlags::OUT) })
+        self.ready.get(at).copied()
     }
 }
 

@@ -1,9 +1,15 @@
-//! Starts, on threads of their own: so that a program on a dead disk stalls neither the loop nor anybody else's start.
+//! Starts, and who leads the loop meanwhile: so that a program on a dead disk stalls neither the loop nor anybody else's start.
 //!
-//! The loop puts [`Job`]s into a queue; a worker makes the process and puts [`Done`] into another, and wakes the loop. Two
-//! workers begin; when one has been at the same job for [`PATIENCE`] and others wait, it is left to it and another is made,
-//! [`WORKERS_MAX`] at most. (That jobs wait long is no reason: a busy machine would only get busier.)
-//! A worker never ends: the parent-death signal of what it started hangs on it.
+//! Workers are threads that can both: lead the loop, and make a process. One has the [`Daemon`], and with it the loop; what is
+//! to be started it puts as [`Job`]s into a queue. At the end of its turn it hands the daemon to a worker who has nothing to do
+//! and makes the process itself, at once: the other one wakes up while the child comes to be, and so a start waits for nobody
+//! to wake up. (Leaders and followers, as Schmidt et al. call it; with a loop that only ever hands jobs to others each start
+//! waits some 30 us for one of them.) Nobody lets go of the loop who has nobody to hand it to. What came of a start is put as
+//! [`Done`] into another queue, and whoever leads is woken.
+//!
+//! Three begin: two starts at a time, and the loop. When one has been at the same job for [`PATIENCE`] and others wait, it is
+//! left to it and another is made, so that [`STARTS_MAX`] at most are held up. (That jobs wait long is no reason: a busy
+//! machine would only get busier.) A worker never ends: the parent-death signal of what it started hangs on it.
 //!
 //! Whose child is an unknown zombie? The reaper must not take one that a worker is about to report. So a worker says what
 //! it is doing ([`Doing`]), and [`Starter::may_be_ours`] answers.
@@ -22,6 +28,7 @@ use verger_linux::clock;
 use verger_linux::contain::Tree;
 use verger_linux::spawn::{InFlight, Spawner, Way};
 
+use crate::daemon::Daemon;
 use crate::environment::Environment;
 use crate::folder;
 use crate::handles::Held;
@@ -31,14 +38,14 @@ use crate::recipe::Kitchen;
 use crate::shim::Shim;
 use crate::shims::Shims;
 
-/// How many workers there are at first.
-const WORKERS: usize = 2;
+/// How many starts can be made at a time at first: so many workers there are, and one who leads.
+const STARTS: usize = 2;
 /// How many there may be.
-const WORKERS_MAX: usize = 8;
+const STARTS_MAX: usize = 8;
 /// A worker that has been at one job for so long is held up.
 const PATIENCE: Span = Span::from_millis(500);
-/// A worker's stack. What it needs beyond is made once on the heap.
-const STACK_BYTES: usize = 64 * 1024;
+/// A worker's stack: the loop's turns take 20 KiB of it, and messages of clients no more than that.
+const STACK_BYTES: usize = 512 * 1024;
 
 /// One start, with all that has to be passed to the child.
 pub(crate) struct Job {
@@ -126,11 +133,43 @@ pub(crate) struct Ground {
 
 /// What is to be done.
 struct Queue {
+    /// The loop, on its way from one worker to the next.
+    daemon: Option<Box<Daemon>>,
     jobs: VecDeque<Job>,
     /// Somebody wants to know whether shims are to be had.
     tries_shims: bool,
-    /// How many workers have nothing to do. Where none has, nobody is woken: that would be a system call a start.
+    /// How many workers sleep.
     idle: u32,
+    /// How many of those that slept were told to wake up, and have not yet done so.
+    summoned: u32,
+}
+
+impl Queue {
+    /// Takes what is to be done first, if there is anything, and notes who does it: it is in one of the two places.
+    fn take(&mut self, seen: &Seen) -> Option<Task> {
+        if std::mem::take(&mut self.tries_shims) {
+            seen.doing.store(Doing::Child as u8, Ordering::Release);
+            return Some(Task::FindShims);
+        }
+        let job = self.jobs.pop_front()?;
+        if self.jobs.is_empty() {
+            // As everywhere in the daemon: a ring that goes on and on would touch all its memory.
+            self.jobs.clear();
+        }
+        *lock(&seen.current) = Some(job.run);
+        Some(Task::Start(job))
+    }
+
+    fn waits(&self) -> bool {
+        !self.jobs.is_empty() || self.tries_shims
+    }
+}
+
+/// What a worker does.
+enum Task {
+    Lead(Box<Daemon>),
+    Start(Job),
+    FindShims,
 }
 
 struct Shared {
@@ -146,14 +185,52 @@ struct Shared {
 }
 
 impl Shared {
-    /// Puts something into the queue, and wakes a worker if there is one that sleeps.
+    /// Puts something into the queue. One thing its leader does himself when his turn is over; with more of them others begin at
+    /// once, but for one, who is to lead then.
     fn put(&self, put: impl FnOnce(&mut Queue)) {
         let mut queue = lock(&self.queue);
+        let waits = queue.waits();
         put(&mut queue);
-        let sleeps = queue.idle > 0;
+        if waits && queue.idle > 1 {
+            self.summon(queue);
+        }
+    }
+
+    /// Wakes one of those who sleep.
+    fn summon(&self, mut queue: MutexGuard<'_, Queue>) {
+        queue.idle -= 1;
+        queue.summoned += 1;
         drop(queue);
-        if sleeps {
-            self.available.notify_one();
+        self.available.notify_one();
+    }
+
+    /// Whoever leads makes a start that waits, if there is somebody to hand the loop to.
+    fn hand_on(&self, daemon: Box<Daemon>, seen: &Seen) -> Task {
+        let mut queue = lock(&self.queue);
+        if queue.idle == 0 {
+            return Task::Lead(daemon);
+        }
+        let Some(task) = queue.take(seen) else { return Task::Lead(daemon) };
+        queue.daemon = Some(daemon);
+        self.summon(queue);
+        task
+    }
+
+    /// What there is to do for one who has done what he did. The loop first: nobody leads it now.
+    fn next(&self, seen: &Seen) -> Task {
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(daemon) = queue.daemon.take() {
+                return Task::Lead(daemon);
+            }
+            if let Some(task) = queue.take(seen) {
+                return task;
+            }
+            queue.idle += 1;
+            while queue.summoned == 0 {
+                queue = self.available.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            }
+            queue.summoned -= 1;
         }
     }
 
@@ -175,7 +252,8 @@ enum Doing {
     Child = 1,
 }
 
-struct Worker {
+/// What others see of a worker.
+struct Seen {
     /// The run it is busy with. Held while it is killed from outside, so that no other's child is hit.
     current: Mutex<Option<RunRef>>,
     /// Since when, nanoseconds; [`Moment::NEVER`] while it is not.
@@ -187,7 +265,7 @@ struct Worker {
 /// The queue, the workers, and what they have done.
 pub(crate) struct Starter {
     shared: Arc<Shared>,
-    workers: Vec<Arc<Worker>>,
+    workers: Vec<Arc<Seen>>,
     /// Another worker could not be made: not before this is it tried again.
     hire_again_at: Moment,
 }
@@ -198,22 +276,27 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Starter {
-    /// Makes the first workers. `room`: as many starts can wait at once.
-    pub(crate) fn new(ground: Ground, room: usize) -> Result<Starter, Errno> {
+    /// Makes the first workers; one of them is the calling thread. `room`: as many starts can wait at once.
+    pub(crate) fn new(ground: Ground, room: usize) -> Result<(Starter, Worker), Errno> {
         let (wake, bell) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let queue =
+            Queue { daemon: None, jobs: VecDeque::with_capacity(room), tries_shims: false, idle: 0, summoned: 0 };
         let shared = Arc::new(Shared {
             ground,
-            queue: Mutex::new(Queue { jobs: VecDeque::with_capacity(room), tries_shims: false, idle: 0 }),
+            queue: Mutex::new(queue),
             available: Condvar::new(),
             done: Mutex::new(VecDeque::with_capacity(room)),
             wake,
             bell,
         });
-        let mut starter = Starter { shared, workers: Vec::with_capacity(WORKERS_MAX), hire_again_at: Moment(0) };
-        for _ in 0..WORKERS {
+        let first = Worker::new(&shared)?;
+        let mut workers = Vec::with_capacity(1 + STARTS_MAX);
+        workers.push(Arc::clone(&first.seen));
+        let mut starter = Starter { shared, workers, hire_again_at: Moment(0) };
+        for _ in 0..STARTS {
             starter.hire()?;
         }
-        Ok(starter)
+        Ok((starter, first))
     }
 
     /// What all workers know.
@@ -288,25 +371,22 @@ impl Starter {
             worker.doing.load(Ordering::Acquire) == Doing::Child as u8 || lock(&worker.current).is_some()
         });
         let queue = lock(&self.shared.queue);
-        !busy && queue.jobs.is_empty() && !queue.tries_shims && lock(&self.shared.done).is_empty()
+        !busy && !queue.waits() && lock(&self.shared.done).is_empty()
     }
 
     /// When it should be looked whether another worker is needed; never, when no job waits or there are enough.
     pub(crate) fn look_at(&self) -> Moment {
-        let waits = || {
-            let queue = lock(&self.shared.queue);
-            !queue.jobs.is_empty() || queue.tries_shims
-        };
-        if self.workers.len() == WORKERS_MAX || !waits() {
+        let starts = self.workers.len() - 1;
+        if starts == STARTS_MAX || !lock(&self.shared.queue).waits() {
             return Moment::NEVER;
         }
-        let mut busy_since = [Moment::NEVER; WORKERS_MAX];
+        let mut busy_since = [Moment::NEVER; 1 + STARTS_MAX];
         for (since, worker) in busy_since.iter_mut().zip(&self.workers) {
             *since = Moment(worker.busy_since.load(Ordering::Relaxed));
         }
         busy_since.sort_unstable();
         // As many as there are beyond the first two must be held up before there is one more.
-        (busy_since[self.workers.len() - WORKERS] + PATIENCE).max(self.hire_again_at)
+        (busy_since[starts - STARTS] + PATIENCE).max(self.hire_again_at)
     }
 
     /// Makes another worker if one is held up and jobs wait; whether it did.
@@ -320,71 +400,81 @@ impl Starter {
     }
 
     fn hire(&mut self) -> Result<(), Errno> {
-        let shared = Arc::clone(&self.shared);
+        let worker = Worker::new(&self.shared)?;
+        let seen = Arc::clone(&worker.seen);
+        let name = format!("vergerd-{}", self.workers.len() + 1);
+        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
+        thread
+            .spawn(move || {
+                let (daemon, status) = worker.work(None);
+                std::process::exit(i32::from(crate::end(*daemon, status)));
+            })
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+        self.workers.push(seen);
+        Ok(())
+    }
+}
+
+/// A thread that leads the loop and makes processes, now this and now that.
+pub(crate) struct Worker {
+    shared: Arc<Shared>,
+    seen: Arc<Seen>,
+    kitchen: Kitchen,
+}
+
+impl Worker {
+    fn new(shared: &Arc<Shared>) -> Result<Worker, Errno> {
         let spawner = Spawner::new(shared.ground.way, crate::recipe::DESCRIPTORS)?;
-        let worker = Arc::new(Worker {
+        let seen = Arc::new(Seen {
             current: Mutex::new(None),
             busy_since: AtomicU64::new(Moment::NEVER.0),
             doing: AtomicU8::new(Doing::NoChild as u8),
             in_flight: spawner.in_flight(),
         });
-        let own = Arc::clone(&worker);
-        let name = format!("start-{}", self.workers.len() + 1);
-        let thread = std::thread::Builder::new().name(name).stack_size(STACK_BYTES);
-        thread
-            .spawn(move || work(&shared, &own, Kitchen::new(spawner)))
-            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
-        self.workers.push(worker);
-        Ok(())
+        Ok(Worker { shared: Arc::clone(shared), seen, kitchen: Kitchen::new(spawner) })
     }
-}
 
-/// A worker's life.
-fn work(shared: &Shared, worker: &Worker, mut kitchen: Kitchen) {
-    loop {
-        let job = {
-            let mut queue = lock(&shared.queue);
-            loop {
-                if std::mem::take(&mut queue.tries_shims) {
-                    // Before the queue is let go of: what is to be done is in one of the two places.
-                    worker.doing.store(Doing::Child as u8, Ordering::Release);
-                    break None;
-                }
-                match queue.jobs.pop_front() {
-                    Some(job) => {
-                        if queue.jobs.is_empty() {
-                            queue.jobs.clear();
-                        }
-                        // As above.
-                        *lock(&worker.current) = Some(job.run);
-                        break Some(job);
-                    }
-                    None => {
-                        queue.idle += 1;
-                        queue = shared.available.wait(queue).unwrap_or_else(PoisonError::into_inner);
-                        queue.idle -= 1;
-                    }
-                }
+    /// Does what there is to do, one of the workers with the loop, until that one sees that everything has ended: he comes back
+    /// with the daemon and the exit status.
+    pub(crate) fn work(mut self, daemon: Option<Box<Daemon>>) -> (Box<Daemon>, u8) {
+        let mut led = daemon;
+        loop {
+            let task = match led.take() {
+                Some(daemon) => self.shared.hand_on(daemon, &self.seen),
+                None => self.shared.next(&self.seen),
+            };
+            match task {
+                Task::Lead(mut daemon) => match daemon.turn() {
+                    Some(status) => return (daemon, status),
+                    None => led = Some(daemon),
+                },
+                Task::Start(job) => self.start(job),
+                Task::FindShims => self.find_shims(),
             }
-        };
-        worker.busy_since.store(clock::now().0, Ordering::Relaxed);
-        let Some(job) = job else {
-            shared.ground.shims.find();
-            worker.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
-            worker.doing.store(Doing::NoChild as u8, Ordering::Release);
-            shared.ring();
-            continue;
-        };
+        }
+    }
+
+    fn start(&mut self, job: Job) {
+        let seen = &self.seen;
+        seen.busy_since.store(clock::now().0, Ordering::Relaxed);
         let run = job.run;
-        let child = || worker.doing.store(Doing::Child as u8, Ordering::Release);
-        let result = kitchen.start(&shared.ground, &job, child);
-        *lock(&worker.current) = None;
-        worker.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
+        let child = || seen.doing.store(Doing::Child as u8, Ordering::Release);
+        let result = self.kitchen.start(&self.shared.ground, &job, child);
+        *lock(&seen.current) = None;
+        seen.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
         drop(job);
-        lock(&shared.done).push_back(Done { run, result });
+        lock(&self.shared.done).push_back(Done { run, result });
         // Only now: from here on the pid is known through what was done.
-        worker.doing.store(Doing::NoChild as u8, Ordering::Release);
+        seen.doing.store(Doing::NoChild as u8, Ordering::Release);
         // After that, always: a dead child that was left alone because of us is looked at again then.
-        shared.ring();
+        self.shared.ring();
+    }
+
+    fn find_shims(&self) {
+        self.seen.busy_since.store(clock::now().0, Ordering::Relaxed);
+        self.shared.ground.shims.find();
+        self.seen.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
+        self.seen.doing.store(Doing::NoChild as u8, Ordering::Release);
+        self.shared.ring();
     }
 }
