@@ -338,6 +338,48 @@ fn starts_that_are_held_up_hold_no_others_up() {
     }
 }
 
+#[test]
+fn as_many_starts_as_can_be_are_held_up_and_their_time_passes_all_the_same() {
+    let names: Vec<String> = (0..9).map(|at| format!("held-{at}")).collect();
+    let mut plan = String::from(
+        "[defaults]
+         autostart = false
+         containment = 'cgroup'
+         stop = []
+         [service.patient]
+         command = 'sleep 1000'
+         ready = 'notify'
+         start_timeout = '2s'
+         restart = 'never'
+         ",
+    );
+    for name in &names {
+        let _ = writeln!(plan, "[service.{name}]\ncommand = 'sleep 1000'");
+    }
+    let mut machine = Machine::start(&plan);
+    let folder = verger_blackbox::group_folders(machine.instance()).pop().expect("there are control groups here");
+    fs::write(folder.join("cgroup.freeze"), "1").expect("it can be frozen");
+    let mut client = machine.client();
+    // All but one of the eight that there can be; the loop goes on for them all, or nobody would be told of as starting.
+    for name in &names[..7] {
+        let start = verger_blackbox::message::Call::Start(verger_blackbox::Order::new(name));
+        client.send(&start).expect("it is sent");
+        machine.wait(name, Phase::Starting);
+    }
+    // The eighth has a time that it may take, and has failed when that is over, like any other that was not ready.
+    let failed = machine.start_service("patient");
+    assert!(failed.is_err(), "{failed:?}");
+    assert_eq!(machine.show("patient").phase, Phase::Failed);
+    for name in &names[7..] {
+        let start = verger_blackbox::message::Call::Start(verger_blackbox::Order::new(name));
+        client.send(&start).expect("it is sent");
+        machine.wait(name, Phase::Starting);
+    }
+    // One more than can be held up; they are ended all the same, and nothing is left.
+    let status = machine.end();
+    assert!(status.success(), "{status:?}");
+}
+
 // ---- locked memory ----
 
 #[test]

@@ -367,10 +367,11 @@ impl Starter {
 
     /// Whether no start is on its way.
     pub(crate) fn is_idle(&self) -> bool {
+        // First: what is taken out of the queue is noted before somebody else can look into it.
+        let queue = lock(&self.shared.queue);
         let busy = self.workers.iter().any(|worker| {
             worker.doing.load(Ordering::Acquire) == Doing::Child as u8 || lock(&worker.current).is_some()
         });
-        let queue = lock(&self.shared.queue);
         !busy && !queue.waits() && lock(&self.shared.done).is_empty()
     }
 

@@ -572,6 +572,11 @@ impl Journal {
         Link { slot, seq: self.count(slot).wrapping_sub(1) }
     }
 
+    /// The next transition of a slot, for others to point to before it is there.
+    pub(crate) fn coming(&self, slot: u32) -> Link {
+        Link { slot, seq: self.count(slot) }
+    }
+
     /// A kept transition.
     pub(crate) fn get(&self, link: Link) -> Option<Transition> {
         let age = self.counts.get(link.slot as usize)?.wrapping_sub(link.seq);

@@ -37,6 +37,7 @@
 //! | I35 | who stands still for a debugger is not late, and takes no place; its time begins when it is continued |
 //! | I36 | who started by itself and comes into a group that is elsewhere, nobody asks for any more; who starts by itself with it and did not before is |
 //! |     | asked for, unless somebody has stopped it (`untouched.rs`) |
+//! | I37 | whoever was not ready in time, and is wanted, has failed of that when its run is over, though that never came to its program |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -616,6 +617,10 @@ impl Watch {
             self.leaving.clear();
         }
         self.in_turn(engine, slot, &transition)?;
+        let before = engine.history(slot).nth(1).map(|(_, before, _)| before);
+        let was_late = before.is_some_and(|it| it.to == PhaseKind::Stopping && it.cause == Cause::NotReadyInTime);
+        let is_forgiven = was_late && transition.to == PhaseKind::Down && status.want == Want::Up;
+        hold!(!is_forgiven, "I37", "{name} was not ready in time, and has not failed of that");
         self.ladders.moved(engine, &status, &transition, now).map_err(|what| format!("I28, I29: {what}"))?;
         let late = transition.cause == Cause::NotReadyInTime && transition.to == PhaseKind::Stopping;
         let stands = self.standing.contains(&status.run);

@@ -143,7 +143,18 @@ impl Life {
 
     fn start_failed(&mut self, runs: &mut Runs, slot: u32, failure: StartFailure) {
         self.slots[slot as usize].last_order = LastOrder::StartFailed(failure);
+        let wanted = self.slots[slot as usize].want == Want::Up;
         match self.slots[slot as usize].phase {
+            // It had not even come to its program when its time was over.
+            Phase::Stopping { because: Because::NotReady } | Phase::Stuck { because: Because::NotReady, .. }
+                if wanted =>
+            {
+                let root = self.latest_root(slot);
+                self.after_end(runs, slot, UnaskedEnd::NotReady, root);
+            }
+            Phase::Stopping { because: Because::Fault } | Phase::Stuck { because: Because::Fault, .. } if wanted => {
+                self.fail_of_fault(runs, slot);
+            }
             Phase::Held { .. } | Phase::Stopping { .. } | Phase::Stuck { .. } => self.ended_as_asked(slot),
             Phase::Starting { .. } => {
                 let root = self.root(RootKind::StartFailed { slot, failure });

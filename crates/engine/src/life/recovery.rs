@@ -191,10 +191,11 @@ impl Life {
         }
     }
 
-    /// Restarts those that a service's scope says, after an end of its own, and whoever requires them.
-    pub(super) fn restart_mates(&mut self, slot: u32, why: Why) {
+    /// Restarts those that a service's scope says, after an end of its own, and whoever requires them. `of`: the transition by which
+    /// that is told.
+    pub(super) fn restart_mates(&mut self, slot: u32, of: Link, why: Why) {
         let step = if let Cause::Recovery { step, .. } = why.cause { step } else { 0 };
-        let cause = Cause::Recovery { of: self.journal.latest(slot), step };
+        let cause = Cause::Recovery { of, step };
         // Each takes its own reason before it is taken along by another.
         self.each_mate_to_restart(slot, |life, mate| {
             life.set_want(mate, Want::Again, Why { cause, root: why.root });
@@ -349,7 +350,7 @@ impl Life {
     fn try_member_again(&mut self, member: u32, why: Why) {
         let here = &mut self.slots[member as usize];
         here.restarts = here.restarts.wrapping_add(1);
-        self.restart_mates(member, why);
+        self.restart_mates(member, self.journal.latest(member), why);
         self.set_want(member, Want::Again, why);
     }
 

@@ -104,11 +104,12 @@ impl Life {
         service.restarts = service.restarts.wrapping_add(1);
         let rest = rest_before(service.failures, description.restart_delay(), description.restart_delay_max());
         if rest == Span::ZERO {
-            self.restart_mates(slot, why);
+            self.restart_mates(slot, self.journal.latest(slot), why);
             return self.begin(runs, slot, why);
         }
+        // Before it moves: who needs one of several, and has only these left, does not run on.
+        self.restart_mates(slot, self.journal.coming(slot), why);
         self.move_to(slot, Phase::Resting { until: now + rest }, why);
-        self.restart_mates(slot, why);
     }
 
     /// It ended, or ran out of time, before it was ready, and may try that again.

@@ -614,6 +614,23 @@ fn not_ready_in_time_counts_as_a_failure() {
 }
 
 #[test]
+fn who_has_not_even_come_to_its_program_in_time_has_failed_as_well() {
+    let mut desk = Desk::new(vec![with("a", |s| (s.ready, s.start_timeout) = (Ready::Notify, Span::from_secs(3)))]);
+    desk.pass(Span::from_secs(3)).forget();
+    // Its start is ended.
+    desk.refused("a", Step::Exec, 0).says(
+        "a: stopping -> resting (not-ready-in-time)
+         release a",
+    );
+    assert_eq!(desk.engine.status(0).unwrap().failures, 1);
+    // Somebody stops it meanwhile: then it is down.
+    desk.pass(Span::from_secs(1)).pass(Span::from_secs(3));
+    assert_eq!(desk.phases(), "a stopping");
+    desk.stop("a").refused("a", Step::Exec, 0);
+    assert_eq!(desk.phases(), "a down");
+}
+
+#[test]
 fn starts_that_cannot_be() {
     let mut desk = Desk::new(vec![service("a")]);
     desk.forget().refused("a", Step::Exec, 2).says(

@@ -1,11 +1,13 @@
 //! Stories of recovery: who is restarted with whom, each step of a ladder, and services that are ignored.
 
+use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::desk::{Desk, service};
 use crate::image::{
-    Group, Plan, Ready, Recovery, RecoveryAction, RecoveryScope, RecoveryStep, RestartPolicy, Service, Target,
+    Group, Need, Plan, Ready, Recovery, RecoveryAction, RecoveryScope, RecoveryStep, RestartPolicy, Service, Target,
+    WhenDown,
 };
 use crate::life::Verb;
 use crate::runs::Exit;
@@ -111,6 +113,27 @@ fn with_scope_all_every_other_one_ends_before_any_begins() {
     assert!(desk.phases().starts_with("cleaner down, fusion running, left running, right running"));
     let why = desk.why("right");
     assert!(why.lines().last().is_some_and(|root| root.starts_with("Exited { slot: ")), "{why}");
+}
+
+#[test]
+fn who_is_restarted_with_another_is_not_left_to_who_needs_one_of_the_two() {
+    for delay in [secs(0), secs(1)] {
+        let rests = |name: &str| Service { restart_delay: delay, restart_delay_max: delay, ..service(name) };
+        let goes_with = Need { when_down: WhenDown::Stop, ..Need::from("left") };
+        let mut desk = Desk::new(vec![]);
+        desk.plan_whole(&Plan {
+            services: vec![
+                rests("left"),
+                rests("right"),
+                Service { any_of: vec![goes_with, "right".into()], ..service("user") },
+            ],
+            recovery: vec![set(&["left", "right"], RecoveryScope::All, 0, vec![])],
+            ..Plan::default()
+        });
+        desk.spawned("left").spawned("right").spawned("user").exits("left", 1);
+        let left = if delay == secs(0) { "waiting" } else { "resting" };
+        assert_eq!(desk.phases(), format!("left {left}, right held, user stopping"), "with {delay:?}");
+    }
 }
 
 #[test]
