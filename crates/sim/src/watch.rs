@@ -595,7 +595,11 @@ impl Watch {
         if let Some(trial) = &mut self.trial {
             // Who goes in the very step that takes the change back has been touched by it, too. And where a group has gone to its
             // fallback by itself meanwhile, it has let go of some who were asked for before the change.
-            match self.untouched.has_brought(root) {
+            // Whom it makes try again may wait for somebody at once: that goes back to something older.
+            let is_wanted_so = engine.why_wanted(slot).and_then(|(_, root)| root);
+            let is_of_it =
+                [Some(root), is_wanted_so].into_iter().flatten().any(|root| self.untouched.has_brought(root));
+            match is_of_it {
                 true => {
                     trial.touched.insert(slot);
                 }
