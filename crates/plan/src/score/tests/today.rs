@@ -585,6 +585,13 @@ fn supervision_is_told_as_not_there_and_still_checked() {
     );
     assert_eq!(said(&reading(&text("\"min_indications\": 0"))), [] as [String; 0]);
     check(
+        &text("\"min_indications\": 4, \"max_indications\": 2"),
+        &[
+            "c.json:2:159: no number of indications is right for component `a`: at least 4, and at most 2, expected `max_indications` of 4 or more, or 0 to leave that unchecked",
+        ],
+    );
+    assert_eq!(said(&reading(&text("\"min_indications\": 4, \"max_indications\": 0"))), [] as [String; 0]);
+    check(
         &around("\"watchdog\": { \"device_file_path\": \"/dev/watchdog\", \"max_timeout\": 2 }"),
         &["c.json:3:1: `watchdog` has no `deactivate_on_shutdown`, `require_magic_close`\n  \
            hint: without it there would be no watchdog at all"],

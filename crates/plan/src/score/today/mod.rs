@@ -435,6 +435,17 @@ impl<'t> File<'t> {
                     .expected("`min_indications` or `max_indications` above 0")
             });
         }
+        if let (Some(least), Some(most), Some(max)) = (whole(min), whole(max), max)
+            && most > 0
+            && least > most
+        {
+            found.error(max.place, || {
+                Said::new(format!(
+                    "no number of indications is right for {owner}: at least {least}, and at most {most}"
+                ))
+                .expected(format!("`max_indications` of {least} or more, or 0 to leave that unchecked"))
+            });
+        }
     }
 
     /// A watchdog is there with all its keys, or not at all.
