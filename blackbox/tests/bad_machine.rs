@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use verger_blackbox::message::Call;
 use verger_blackbox::{Exclusive, Machine, PATIENCE, Phase, Process, Setup, Thing, Way, eventually};
+use verger_client::Connection;
 
 const PLAN: &str = "[service.a]\ncommand = 'sleep 1000'\nrestart_delay = '1ms'\nrestart_delay_max = '1ms'";
 
@@ -303,7 +305,6 @@ fn when_no_process_can_be_made_for_5_s_all_come_back_within_1_s_of_it() {
 
 #[test]
 fn starts_that_are_held_up_hold_no_others_up() {
-    // In a frozen control group nobody gets as far as its program: as on a disk that does not answer.
     let plan = "[defaults]
                 autostart = false
                 containment = 'cgroup'
@@ -320,64 +321,121 @@ fn starts_that_are_held_up_hold_no_others_up() {
                 command = 'sleep 1000'
                 containment = 'group'";
     let machine = Machine::start(plan);
-    let folder = verger_blackbox::group_folders(machine.instance()).pop().expect("there are control groups here");
-    fs::write(folder.join("cgroup.freeze"), "1").expect("it can be frozen");
-    let mut client = machine.client();
-    for name in ["a", "b", "c"] {
-        let start = verger_blackbox::message::Call::Start(verger_blackbox::Order::new(name));
-        client.send(&start).expect("it is sent");
-        machine.wait(name, Phase::Starting);
-    }
+    let frozen = Frozen::all_of(&machine);
+    let _waiting = ["a", "b", "c"].map(|name| order(&machine, name));
     for name in ["free", "free-too"] {
         machine.start_service(name).expect("it is started by somebody else");
     }
     assert_eq!(["a", "b", "c"].map(|name| machine.show(name).phase), [Phase::Starting; 3]);
-    fs::write(folder.join("cgroup.freeze"), "0").expect("it can be let go");
+    drop(frozen);
     for name in ["a", "b", "c"] {
         machine.wait_ready(name);
     }
 }
 
+/// In a frozen control group nobody gets as far as its program: as on a disk that does not answer.
+struct Frozen(PathBuf);
+
+impl Frozen {
+    /// Of all that a daemon starts in groups of its own.
+    fn all_of(machine: &Machine) -> Frozen {
+        let folder = verger_blackbox::group_folders(machine.instance()).pop().expect("there are control groups here");
+        fs::write(folder.join("cgroup.freeze"), "1").expect("it can be frozen");
+        Frozen(folder)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        // It may be gone, with all that was in it.
+        let _let_go = fs::write(self.0.join("cgroup.freeze"), "0");
+    }
+}
+
+/// Eight services whose starts are held up, and nine others.
+fn held_and_free() -> String {
+    let mut plan = String::from("[defaults]\nautostart = false\nstop = ['TERM 100ms']\n");
+    let held = (1..=8).map(|at| (format!("held-{at}"), "cgroup"));
+    for (name, containment) in held.chain((1..=9).map(|at| (format!("free-{at}"), "group"))) {
+        let _infallible = writeln!(plan, "[service.{name}]\ncommand = 'sleep 1000'\ncontainment = '{containment}'");
+    }
+    plan
+}
+
+/// Orders a start that nobody waits for.
+#[track_caller]
+fn order(machine: &Machine, name: &str) -> Connection {
+    let mut client = machine.client();
+    client.send(&Call::Start(verger_blackbox::Order::new(name))).expect("it is sent");
+    machine.wait(name, Phase::Starting);
+    client
+}
+
 #[test]
-fn as_many_starts_as_can_be_are_held_up_and_their_time_passes_all_the_same() {
-    let names: Vec<String> = (0..9).map(|at| format!("held-{at}")).collect();
-    let mut plan = String::from(
-        "[defaults]
+fn the_loop_goes_on_however_many_starts_are_held_up() {
+    let mut machine = Machine::start(&held_and_free());
+    let threads = |machine: &Machine| -> usize { machine.process().status("Threads").parse().expect("a number") };
+    assert_eq!(threads(&machine), 3);
+    let frozen = Frozen::all_of(&machine);
+    let mut waiting = Vec::new();
+    for at in 1..=7 {
+        waiting.push(order(&machine, &format!("held-{at}")));
+        if at == 1 {
+            // sleep: it counts as held up after half a second, which nobody tells
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        machine.start_service(&format!("free-{at}")).expect("it is started by somebody else");
+        // Those who are held up, who leads, and one who made the other start: nobody is made for whom a sleeping one could do.
+        assert_eq!(threads(&machine), at + 2);
+    }
+    // From here on nobody is left to make a start, and everything else goes on.
+    waiting.push(order(&machine, "held-8"));
+    waiting.push(order(&machine, "free-8"));
+    waiting.push(order(&machine, "free-9"));
+    machine.stop_service("free-9").expect("one that waits is let go of");
+    machine.stop_service("free-2").expect("it ends");
+    assert_eq!(threads(&machine), 9);
+    assert!((1..=8).all(|at| machine.show(&format!("held-{at}")).phase == Phase::Starting));
+    assert_eq!(machine.show("free-8").phase, Phase::Starting);
+    // Whoever made that start is free again.
+    machine.stop_service("held-1").expect("its start is ended");
+    machine.wait_ready("free-8");
+    drop(frozen);
+    for at in 2..=8 {
+        machine.wait_ready(&format!("held-{at}"));
+    }
+    assert_eq!(threads(&machine), 9);
+    assert_eq!(machine.end().code(), Some(0));
+}
+
+#[test]
+fn everything_ends_though_all_starts_are_held_up() {
+    let mut machine = Machine::start(&held_and_free());
+    let frozen = Frozen::all_of(&machine);
+    machine.start_service("free-1").expect("it is started");
+    let waiting: Vec<Connection> = (1..=8).map(|at| order(&machine, &format!("held-{at}"))).collect();
+    let also_waits = order(&machine, "free-2");
+    assert_eq!(machine.end().code(), Some(0));
+    drop((frozen, waiting, also_waits));
+}
+
+#[test]
+fn who_is_held_up_for_longer_than_it_may_take_to_be_ready_has_failed() {
+    let machine = Machine::start(
+        "[service.patient]
+         command = 'sleep 1000'
          autostart = false
          containment = 'cgroup'
-         stop = []
-         [service.patient]
-         command = 'sleep 1000'
          ready = 'notify'
-         start_timeout = '2s'
-         restart = 'never'
-         ",
+         start_timeout = '1s'
+         stop = []
+         restart = 'never'",
     );
-    for name in &names {
-        let _ = writeln!(plan, "[service.{name}]\ncommand = 'sleep 1000'");
-    }
-    let mut machine = Machine::start(&plan);
-    let folder = verger_blackbox::group_folders(machine.instance()).pop().expect("there are control groups here");
-    fs::write(folder.join("cgroup.freeze"), "1").expect("it can be frozen");
-    let mut client = machine.client();
-    // All but one of the eight that there can be; the loop goes on for them all, or nobody would be told of as starting.
-    for name in &names[..7] {
-        let start = verger_blackbox::message::Call::Start(verger_blackbox::Order::new(name));
-        client.send(&start).expect("it is sent");
-        machine.wait(name, Phase::Starting);
-    }
-    // The eighth has a time that it may take, and has failed when that is over, like any other that was not ready.
+    let frozen = Frozen::all_of(&machine);
     let failed = machine.start_service("patient");
     assert!(failed.is_err(), "{failed:?}");
     assert_eq!(machine.show("patient").phase, Phase::Failed);
-    for name in &names[7..] {
-        let start = verger_blackbox::message::Call::Start(verger_blackbox::Order::new(name));
-        client.send(&start).expect("it is sent");
-        machine.wait(name, Phase::Starting);
-    }
-    // One more than can be held up; they are ended all the same, and nothing is left.
-    let status = machine.end();
-    assert!(status.success(), "{status:?}");
+    drop(frozen);
 }
 
 // ---- locked memory ----

@@ -231,7 +231,7 @@ impl Daemon {
     fn due(&mut self) -> Moment {
         let dues = [
             self.engine.wake_at(),
-            self.world.starter.look_at(),
+            self.world.starter.look_at(self.now),
             self.world.doubt_at(),
             self.world.held_look_at(),
             self.control.drop_at(),

@@ -145,8 +145,13 @@ struct Queue {
 }
 
 impl Queue {
-    /// Takes what is to be done first, if there is anything, and notes who does it: it is in one of the two places.
+    /// Takes what is to be done first, if there is anything, and notes who does it, and since when: it is in one of the two
+    /// places.
     fn take(&mut self, seen: &Seen) -> Option<Task> {
+        if !self.waits() {
+            return None;
+        }
+        seen.busy_since.store(clock::now().0, Ordering::Relaxed);
         if std::mem::take(&mut self.tries_shims) {
             seen.doing.store(Doing::Child as u8, Ordering::Release);
             return Some(Task::FindShims);
@@ -367,7 +372,7 @@ impl Starter {
 
     /// Whether no start is on its way.
     pub(crate) fn is_idle(&self) -> bool {
-        // First: what is taken out of the queue is noted before somebody else can look into it.
+        // Held while the workers are looked at, or a job might come from here to one who was asked already.
         let queue = lock(&self.shared.queue);
         let busy = self.workers.iter().any(|worker| {
             worker.doing.load(Ordering::Acquire) == Doing::Child as u8 || lock(&worker.current).is_some()
@@ -375,24 +380,25 @@ impl Starter {
         !busy && !queue.waits() && lock(&self.shared.done).is_empty()
     }
 
-    /// When it should be looked whether another worker is needed; never, when no job waits or there are enough.
-    pub(crate) fn look_at(&self) -> Moment {
+    /// When it should be looked whether another worker is needed; never, when no job waits for one, or there are enough.
+    pub(crate) fn look_at(&self, now: Moment) -> Moment {
         let starts = self.workers.len() - 1;
-        if starts == STARTS_MAX || !lock(&self.shared.queue).waits() {
+        let queue = lock(&self.shared.queue);
+        // Who sleeps takes the loop at the end of this turn, and what waits is begun by who leads it now.
+        if starts == STARTS_MAX || !queue.waits() || queue.idle > 0 {
             return Moment::NEVER;
         }
+        drop(queue);
         let mut busy_since = [Moment::NEVER; 1 + STARTS_MAX];
         for (since, worker) in busy_since.iter_mut().zip(&self.workers) {
             *since = Moment(worker.busy_since.load(Ordering::Relaxed));
         }
-        busy_since.sort_unstable();
-        // As many as there are beyond the first two must be held up before there is one more.
-        (busy_since[starts - STARTS] + PATIENCE).max(self.hire_again_at)
+        held_up_at(&mut busy_since, starts - STARTS, now).max(self.hire_again_at)
     }
 
     /// Makes another worker if one is held up and jobs wait; whether it did.
     pub(crate) fn look(&mut self, now: Moment) -> bool {
-        if now < self.look_at() {
+        if now < self.look_at(now) {
             return false;
         }
         // Without this the loop would turn and turn where no thread can be had.
@@ -414,6 +420,13 @@ impl Starter {
         self.workers.push(seen);
         Ok(())
     }
+}
+
+/// When more than so many workers will be held up, as things are now. Who is not busy is about to be, since jobs wait: he was woken,
+/// and nobody is told when he begins.
+fn held_up_at(busy_since: &mut [Moment], beyond: usize, now: Moment) -> Moment {
+    busy_since.sort_unstable();
+    busy_since[beyond].min(now) + PATIENCE
 }
 
 /// A thread that leads the loop and makes processes, now this and now that.
@@ -457,7 +470,6 @@ impl Worker {
 
     fn start(&mut self, job: Job) {
         let seen = &self.seen;
-        seen.busy_since.store(clock::now().0, Ordering::Relaxed);
         let run = job.run;
         let child = || seen.doing.store(Doing::Child as u8, Ordering::Release);
         let result = self.kitchen.start(&self.shared.ground, &job, child);
@@ -472,10 +484,24 @@ impl Worker {
     }
 
     fn find_shims(&self) {
-        self.seen.busy_since.store(clock::now().0, Ordering::Relaxed);
         self.shared.ground.shims.find();
         self.seen.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
         self.seen.doing.store(Doing::NoChild as u8, Ordering::Release);
         self.shared.ring();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_who_was_woken_and_has_not_begun_is_not_waited_for_for_ever() {
+        let now = Moment(9_000_000_000);
+        let since = |millis: u64| Moment(millis * 1_000_000);
+        let at = |busy_since: &[Moment], beyond| held_up_at(&mut busy_since.to_vec(), beyond, now);
+        assert_eq!(at(&[since(8_000), Moment::NEVER, since(8_900)], 0), since(8_500));
+        assert_eq!(at(&[since(8_000), Moment::NEVER, since(8_900), Moment::NEVER], 1), since(9_400));
+        assert_eq!(at(&[since(8_000), Moment::NEVER, Moment::NEVER, Moment::NEVER], 1), since(9_500));
     }
 }
