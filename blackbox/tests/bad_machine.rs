@@ -381,8 +381,7 @@ fn the_loop_goes_on_however_many_starts_are_held_up() {
     for at in 1..=7 {
         waiting.push(order(&machine, &format!("held-{at}")));
         if at == 1 {
-            // sleep: it counts as held up after half a second, which nobody tells
-            std::thread::sleep(Duration::from_millis(600));
+            std::thread::sleep(Duration::from_millis(600)); // sleep: who is held up so long counts as such, and nobody tells it
         }
         machine.start_service(&format!("free-{at}")).expect("it is started by somebody else");
         // Those who are held up, who leads, and one who made the other start: nobody is made for whom a sleeping one could do.
