@@ -52,8 +52,12 @@ pub(crate) fn memory(place: &Place) -> Result<Vec<Line>, String> {
     rustix::fs::sync();
     let daemon = at_rest(place)?;
     let mut sum = pages(daemon.pid())?;
-    let children = format!("/proc/{0}/task/{0}/children", daemon.pid());
-    for child in std::fs::read_to_string(&children).unwrap_or_default().split_whitespace() {
+    // Of all threads: any of them may have made it.
+    let threads = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).map_err(|why| format!("threads: {why}"))?;
+    let lists = threads.flatten().map(|it| std::fs::read_to_string(it.path().join("children")).unwrap_or_default());
+    let children: Vec<String> =
+        lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
+    for child in children {
         let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
         if name.trim() != "child" {
             let keeper = pages(child.parse().map_err(|_| "no process id")?)?;

@@ -2,8 +2,8 @@
 //!
 //! A panic or a fault writes one line and executes `vergerd --resume`, which takes up what the board shows: nothing is lost but
 //! the connections. What it had open that it must not lose it passes on directly. (Where a parent-death signal is the last belt
-//! of a run, because there is no keeper, the kernel sends it now: the thread that started the run is gone. Such a run is begun
-//! anew.) A daemon that breaks three times within a minute would break for ever: then it leaves its children
+//! of a run, because there is no keeper, the kernel sends it now, unless it was this very thread that started the run: all others are
+//! gone. Such a run is begun anew.) A daemon that breaks three times within a minute would break for ever: then it leaves its children
 //! running, restarts nothing, gives no more signs of life, and waits for SIGTERM. Breaking while it takes things up counts too.
 
 use std::ffi::{CStr, CString};

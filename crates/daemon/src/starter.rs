@@ -433,7 +433,7 @@ fn held_up_at(busy_since: &mut [Moment], beyond: usize, now: Moment) -> Moment {
 pub(crate) struct Worker {
     shared: Arc<Shared>,
     seen: Arc<Seen>,
-    kitchen: Kitchen,
+    spawner: Spawner,
 }
 
 impl Worker {
@@ -445,50 +445,52 @@ impl Worker {
             doing: AtomicU8::new(Doing::NoChild as u8),
             in_flight: spawner.in_flight(),
         });
-        Ok(Worker { shared: Arc::clone(shared), seen, kitchen: Kitchen::new(spawner) })
+        Ok(Worker { shared: Arc::clone(shared), seen, spawner })
     }
 
     /// Does what there is to do, one of the workers with the loop, until that one sees that everything has ended: he comes back
     /// with the daemon and the exit status.
-    pub(crate) fn work(mut self, daemon: Option<Box<Daemon>>) -> (Box<Daemon>, u8) {
+    pub(crate) fn work(self, daemon: Option<Box<Daemon>>) -> (Box<Daemon>, u8) {
+        let Worker { shared, seen, spawner } = self;
+        // By the thread that uses it: much of it is never touched, and glibc gives fresh memory to a thread that has none yet.
+        let mut kitchen = Kitchen::new(spawner);
         let mut led = daemon;
         loop {
             let task = match led.take() {
-                Some(daemon) => self.shared.hand_on(daemon, &self.seen),
-                None => self.shared.next(&self.seen),
+                Some(daemon) => shared.hand_on(daemon, &seen),
+                None => shared.next(&seen),
             };
             match task {
                 Task::Lead(mut daemon) => match daemon.turn() {
                     Some(status) => return (daemon, status),
                     None => led = Some(daemon),
                 },
-                Task::Start(job) => self.start(job),
-                Task::FindShims => self.find_shims(),
+                Task::Start(job) => start(&shared, &seen, &mut kitchen, job),
+                Task::FindShims => find_shims(&shared, &seen),
             }
         }
     }
+}
 
-    fn start(&mut self, job: Job) {
-        let seen = &self.seen;
-        let run = job.run;
-        let child = || seen.doing.store(Doing::Child as u8, Ordering::Release);
-        let result = self.kitchen.start(&self.shared.ground, &job, child);
-        *lock(&seen.current) = None;
-        seen.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
-        drop(job);
-        lock(&self.shared.done).push_back(Done { run, result });
-        // Only now: from here on the pid is known through what was done.
-        seen.doing.store(Doing::NoChild as u8, Ordering::Release);
-        // After that, always: a dead child that was left alone because of us is looked at again then.
-        self.shared.ring();
-    }
+fn start(shared: &Shared, seen: &Seen, kitchen: &mut Kitchen, job: Job) {
+    let run = job.run;
+    let child = || seen.doing.store(Doing::Child as u8, Ordering::Release);
+    let result = kitchen.start(&shared.ground, &job, child);
+    *lock(&seen.current) = None;
+    seen.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
+    drop(job);
+    lock(&shared.done).push_back(Done { run, result });
+    // Only now: from here on the pid is known through what was done.
+    seen.doing.store(Doing::NoChild as u8, Ordering::Release);
+    // After that, always: a dead child that was left alone because of us is looked at again then.
+    shared.ring();
+}
 
-    fn find_shims(&self) {
-        self.shared.ground.shims.find();
-        self.seen.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
-        self.seen.doing.store(Doing::NoChild as u8, Ordering::Release);
-        self.shared.ring();
-    }
+fn find_shims(shared: &Shared, seen: &Seen) {
+    shared.ground.shims.find();
+    seen.busy_since.store(Moment::NEVER.0, Ordering::Relaxed);
+    seen.doing.store(Doing::NoChild as u8, Ordering::Release);
+    shared.ring();
 }
 
 #[cfg(test)]

@@ -540,7 +540,7 @@ impl World {
                     return;
                 }
                 None => match self.lost_shim(pid) {
-                    // The kernel lists whom we adopted before what a worker made: the shim's end is told first.
+                    // The kernel lists children thread by thread, and whom we adopted may come before the shim: its end is told first.
                     Some((slot, shim)) if self.reap_shim(engine, poll, shim, slot) => {}
                     Some(_) | None => match self.was_elsewhere(poll, pid) {
                         Some(slot) => self.reap_ours(engine, pid, slot),

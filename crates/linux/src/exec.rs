@@ -4,8 +4,8 @@
 //! only makes system calls. What it undoes first: our signal mask and SIGPIPE's disposition go back to what they were at
 //! the start, and every descriptor closes but 0, 1, 2 and those named.
 //!
-//! *Mind:* `execve(2)` in any thread ends all other threads, fires the parent-death signal of children that the main thread
-//! forked, and marks a robust futex word as if its owner had died.
+//! *Mind:* `execve(2)` in any thread ends all other threads, fires the parent-death signal of children that those forked (the
+//! main thread among them), and marks a robust futex word that the main thread holds as if it had died.
 
 #![expect(unsafe_code, reason = "executes with pointers, from a signal handler too")]
 

@@ -62,7 +62,7 @@ fn companion(name: &str, rest: &[String]) {
         "split" => split_in_two(),
         "children" => children_in_order(),
         "signals" => signals_by_descriptor(),
-        "hold" => hold_and_execute(&rest[0]),
+        "hold" => hold_and_execute(&rest[0], &rest[1]),
         "fault" => fault_as(&rest[0], false),
         "hopeless" => fault_as(&rest[0], true),
         "back" => {
@@ -190,24 +190,30 @@ const LAYOUT: Layout = Layout { words32: 2, words64: 0 };
 const HERE: std::os::fd::BorrowedFd<'static> = rustix::fs::CWD;
 
 fn hold_over_exec() {
+    for thread in ["main", "another"] {
+        is_over_when_executed_by(thread);
+    }
+}
+
+fn is_over_when_executed_by(thread: &str) {
     let path = std::env::temp_dir().join(format!("verger-linux-hold-{}", std::process::id()));
     let path = CString::new(path.to_str().unwrap()).unwrap();
     let _board = Shared::create(HERE, &path, 0o600, LAYOUT).unwrap();
     let view = View::open(HERE, &path, LAYOUT).unwrap();
     let mut child =
-        part("hold", &[path.to_str().unwrap()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        part("hold", &[path.to_str().unwrap(), thread]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     // `cat` has our word back when it is cat.
     use std::io::Write;
     child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
     child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
-    assert_eq!(Holder::of(view.load32(0).unwrap()), Holder::Died);
+    assert_eq!(Holder::of(view.load32(0).unwrap()), Holder::Died, "{thread}");
     assert_eq!(view.load32(1), Some(child.id()), "it was held by the main thread before");
     drop(child.stdin.take());
     assert!(child.wait().unwrap().success());
     rustix::fs::unlink(&path).unwrap();
 }
 
-fn hold_and_execute(path: &str) {
+fn hold_and_execute(path: &str, thread: &str) {
     let path = CString::new(path).unwrap();
     let board: &'static Shared = Box::leak(Box::new(Shared::open(HERE, &path, LAYOUT).unwrap()));
     hold(&board.words32()[0]).unwrap();
@@ -215,10 +221,15 @@ fn hold_and_execute(path: &str) {
     if let Holder::Lives(thread) = Holder::of(value) {
         board.words32()[1].store(thread, std::sync::atomic::Ordering::Release);
     }
-    panic!("{}", Replacement::new(Image::Path(c"/bin/cat".into()), &[c"/bin/cat"], &[], &[]).execute());
+    let execute =
+        || panic!("{}", Replacement::new(Image::Path(c"/bin/cat".into()), &[c"/bin/cat"], &[], &[]).execute());
+    match thread {
+        "main" => execute(),
+        _ => std::thread::spawn(execute).join().unwrap(),
+    }
 }
 
-const KINDS: [&str; 4] = ["read", "overflow", "abort", "worker"];
+const KINDS: [&str; 5] = ["read", "overflow", "abort", "elsewhere", "overflow-elsewhere"];
 
 fn fault() {
     for kind in KINDS {
@@ -283,7 +294,8 @@ fn fault_as(kind: &str, hopeless: bool) {
     let _never: u64 = match kind {
         "read" => read().into(),
         "overflow" => overflow(0),
-        "worker" => std::thread::spawn(read).join().unwrap().into(),
+        "elsewhere" => std::thread::spawn(read).join().unwrap().into(),
+        "overflow-elsewhere" => std::thread::spawn(|| overflow(0)).join().unwrap(),
         _ => std::process::abort(),
     };
 }

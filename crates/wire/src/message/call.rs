@@ -26,7 +26,7 @@ spoken_enum! {
     Breakage {
         /// An invariant is found broken at a service.
         Fault = "fault";
-        /// The daemon's main thread panics.
+        /// The daemon panics, on the thread that leads its loop.
         Panic = "panic";
     }
 }
