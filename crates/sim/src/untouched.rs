@@ -100,6 +100,14 @@ impl Untouched {
         matches!(root.what, RootKind::Plan { .. }) && (root.event, root.at) == self.event
     }
 
+    /// A step has led the group of a service elsewhere since: who rests for that, of its set, goes on when the group is there, though it
+    /// was the plan that had sent it there before.
+    pub(crate) fn rests_for_a_switch(&mut self, engine: &Engine, slot: u32) {
+        let set = |slot: u32| engine.recovery(slot).map(|set| set.name().to_owned());
+        let of = set(slot);
+        self.slots.retain(|at| *at != slot && set(*at) != of);
+    }
+
     pub(crate) fn forget(&mut self) {
         *self = Untouched::default();
     }

@@ -43,7 +43,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::budget::{self, Patience};
 use verger_engine::causes::{Cause, Root, RootKind, Transition};
-use verger_engine::image::{Condition, EdgeKind, EdgeView, Hold, Image, Ready, TargetView, WhenDown, changed_keys};
+use verger_engine::image::{
+    ActionKind, Condition, EdgeKind, EdgeView, Hold, Image, Ready, TargetView, WhenDown, changed_keys,
+};
 use verger_engine::life::{
     CommandId, Failure, GroupPhase, GroupStatus, LifeEffect, Outcome, PhaseKind, Pressure, Request, Status, Switch,
     TargetFailure, TrialNews, Verb, Want,
@@ -492,6 +494,9 @@ impl Watch {
                 Ok(())
             }
             LifeEffect::StepTaken { service, step, what } => {
+                if *what == ActionKind::Switch {
+                    self.untouched.rests_for_a_switch(engine, service.slot);
+                }
                 self.ladders.step_taken(engine, service.slot, *step, *what).map_err(|what| format!("I27: {what}"))
             }
             LifeEffect::LastResort { group, step, what } => {
