@@ -418,7 +418,9 @@ impl Watch {
                 // What a roll-back starts again had been asked for before the change removed it.
                 let what = root.map(|root| root.what);
                 // So had who came again because of its set, or with others, when a plan gave it a brain: whoever has one is in no set.
-                let comes_again = matches!(cause, Cause::Recovery { .. } | Cause::RestartedWith(_));
+                // And who gave way to somebody that a roll-back takes down again, before he himself had ended.
+                let comes_again =
+                    matches!(cause, Cause::Recovery { .. } | Cause::RestartedWith(_) | Cause::Conflicts(_));
                 let had_run = comes_again || matches!(cause, Cause::Found | Cause::Redescribed);
                 // Who waited already when a plan gave it a brain is started for what was asked before that.
                 let newest = engine.history(slot).next();
