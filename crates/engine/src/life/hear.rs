@@ -143,33 +143,7 @@ impl Life {
 
     fn start_failed(&mut self, runs: &mut Runs, slot: u32, failure: StartFailure) {
         self.slots[slot as usize].last_order = LastOrder::StartFailed(failure);
-        let wanted = self.slots[slot as usize].want == Want::Up;
-        match self.slots[slot as usize].phase {
-            // It had not even come to its program when its time was over.
-            Phase::Stopping { because: Because::NotReady } | Phase::Stuck { because: Because::NotReady, .. }
-                if wanted =>
-            {
-                let root = self.latest_root(slot);
-                self.after_end(runs, slot, UnaskedEnd::NotReady, root);
-            }
-            Phase::Stopping { because: Because::Fault } | Phase::Stuck { because: Because::Fault, .. } if wanted => {
-                self.fail_of_fault(runs, slot);
-            }
-            Phase::Held { .. } | Phase::Stopping { .. } | Phase::Stuck { .. } => self.ended_as_asked(slot),
-            Phase::Starting { .. } => {
-                let root = self.root(RootKind::StartFailed { slot, failure });
-                self.after_end(runs, slot, UnaskedEnd::StartFailed(failure), root);
-                self.roots.release(root);
-            }
-            Phase::Down
-            | Phase::Queued { .. }
-            | Phase::Waiting { .. }
-            | Phase::Blocked { .. }
-            | Phase::Running
-            | Phase::Resting { .. }
-            | Phase::Done
-            | Phase::Failed(_) => self.ripen(slot),
-        }
+        self.run_is_over(runs, slot, UnaskedEnd::StartFailed(failure), RootKind::StartFailed { slot, failure });
     }
 
     /// The main process ended unasked; others of the run are left and are being ended.
@@ -198,16 +172,22 @@ impl Life {
     /// Nothing of the run is left.
     fn gone(&mut self, runs: &mut Runs, slot: u32, exit: Exit) {
         self.slots[slot as usize].last_exit = Some(exit);
+        self.run_is_over(runs, slot, UnaskedEnd::Exited(exit), RootKind::Exited { slot, exit });
+    }
+
+    /// A run is over, or never came to its program: what follows depends on what it was about to do. `what`: what this is the root of,
+    /// where nothing before it led to that.
+    fn run_is_over(&mut self, runs: &mut Runs, slot: u32, end: UnaskedEnd, what: RootKind) {
         let wanted = self.slots[slot as usize].want == Want::Up;
         let root = self.latest_root(slot);
         match self.slots[slot as usize].phase {
             Phase::Starting { .. } | Phase::Running => {
-                let root = self.root(RootKind::Exited { slot, exit });
-                self.after_end(runs, slot, UnaskedEnd::Exited(exit), root);
+                let root = self.root(what);
+                self.after_end(runs, slot, end, root);
                 self.roots.release(root);
             }
             Phase::Stopping { because: Because::Exited } | Phase::Stuck { because: Because::Exited, .. } if wanted => {
-                self.after_end(runs, slot, UnaskedEnd::Exited(exit), root);
+                self.after_end(runs, slot, end, root);
             }
             Phase::Stopping { because: Because::NotReady } | Phase::Stuck { because: Because::NotReady, .. }
                 if wanted =>
