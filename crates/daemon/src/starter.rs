@@ -44,7 +44,8 @@ const STARTS: usize = 2;
 const STARTS_MAX: usize = 8;
 /// A worker that has been at one job for so long is held up.
 const PATIENCE: Span = Span::from_millis(500);
-/// A worker's stack: the loop's turns take 20 KiB of it, and messages of clients no more than that.
+/// A worker's stack. The loop runs on it, and did so with a fourth of this in a build without optimizations, with the largest plans and
+/// messages that the tests have. Only what is touched takes memory.
 const STACK_BYTES: usize = 512 * 1024;
 
 /// One start, with all that has to be passed to the child.
