@@ -52,12 +52,11 @@ pub(crate) fn memory(place: &Place) -> Result<Vec<Line>, String> {
     rustix::fs::sync();
     let daemon = at_rest(place)?;
     let mut sum = pages(daemon.pid())?;
-    // Of all threads: any of them may have made it.
+    // Of all threads: any of them may have made it. Each list ends with a space.
     let threads = std::fs::read_dir(format!("/proc/{}/task", daemon.pid())).map_err(|why| format!("threads: {why}"))?;
     let lists = threads.flatten().map(|it| std::fs::read_to_string(it.path().join("children")).unwrap_or_default());
-    let children: Vec<String> =
-        lists.flat_map(|list| list.split_whitespace().map(str::to_owned).collect::<Vec<_>>()).collect();
-    for child in children {
+    let children: String = lists.collect();
+    for child in children.split_whitespace() {
         let name = std::fs::read_to_string(format!("/proc/{child}/comm")).unwrap_or_default();
         if name.trim() != "child" {
             let keeper = pages(child.parse().map_err(|_| "no process id")?)?;
