@@ -2,7 +2,7 @@
 //!
 //! One loop ([`daemon`]) turns descriptors into events, tells them to the engine, and turns its effects into calls. Who leads
 //! it hands it to another thread while he starts a program ([`starter`]), which may lie on a dead disk. [`begin`] makes
-//! everything, [`mend`] says what happens when the daemon itself breaks.
+//! everything, [`leaving`] leaves nothing behind, [`mend`] says what happens when the daemon itself breaks.
 
 #![forbid(unsafe_code)]
 
@@ -25,6 +25,7 @@ mod inheritance;
 mod keeper;
 mod keeping;
 mod label;
+mod leaving;
 mod leftovers;
 mod limits;
 mod listening;
@@ -56,12 +57,10 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use daemon::Daemon;
 use options::{Asked, Options};
-use rustix::io::Errno;
 use trouble::Trouble;
 use verger_engine::image::MAGIC;
-use verger_linux::machine::{self, End, Init};
+use verger_linux::machine::{self, Init};
 
 /// Counts, for the tests of what must not allocate.
 #[cfg(test)]
@@ -120,13 +119,13 @@ fn serve(options: &Options) -> u8 {
     };
     if is_hopeless {
         let status = mend::last_stand(&mut daemon);
-        return end(daemon, status);
+        return daemon.leave(status);
     }
     if let Some(status) = daemon.settle() {
-        return end(daemon, status);
+        return daemon.leave(status);
     }
     let (daemon, status) = worker.work(Some(Box::new(daemon)));
-    end(*daemon, status)
+    daemon.leave(status)
 }
 
 /// What to do with a plan that is not compiled; `None` of one that is, or that cannot be read at all.
@@ -141,39 +140,4 @@ fn text_for(plan: &Path) -> Option<String> {
              vergerd"
         )
     })
-}
-
-/// Everything has ended: leaves nothing behind.
-fn end(mut daemon: Daemon, status: u8) -> u8 {
-    daemon.say_last_words();
-    let is_in_shims = daemon.world.is_any_in_a_shim();
-    match is_in_shims {
-        true => daemon.log.warn(format_args!("everything has ended but what is stuck; the next daemon waits for it")),
-        false => daemon.log.tell(format_args!("everything has ended")),
-    }
-    let reboots = daemon.reboots;
-    if reboots && machine::init() != Init::OfMachine {
-        daemon.log.warn(format_args!("a reboot is asked for, and only the machine's first process does that"));
-    }
-    daemon.log.flush_last();
-    daemon.page.let_go();
-    daemon.world.remove_socket_files();
-    // Callers may have all descriptors that there are, and what follows needs one.
-    drop(daemon.control);
-    let tree = daemon.world.starter.ground().tree.as_ref();
-    let leftovers = tree.is_some_and(|tree| tree.dismantle() == Err(Errno::BUSY));
-    let kept = leftovers && daemon.world.holding.keepers().iter().any(Option::is_some);
-    let Daemon { world, folder, .. } = daemon;
-    if !leftovers {
-        world.holding.dismiss();
-    }
-    folder.clear(kept || is_in_shims);
-    if machine::init() == Init::OfMachine {
-        rustix::fs::sync();
-        // An exit of pid 1 would be a kernel panic.
-        let (how, words) = if reboots { (End::Restart, "restart") } else { (End::PowerOff, "power off") };
-        let errno = machine::end(how);
-        let _nobody_reads = writeln!(std::io::stderr(), "verger: cannot {words}: {errno}");
-    }
-    status
 }

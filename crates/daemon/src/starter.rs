@@ -415,7 +415,7 @@ impl Starter {
         thread
             .spawn(move || {
                 let (daemon, status) = worker.work(None);
-                std::process::exit(i32::from(crate::end(*daemon, status)));
+                std::process::exit(i32::from(daemon.leave(status)));
             })
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
         self.workers.push(seen);
