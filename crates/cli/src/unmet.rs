@@ -370,6 +370,12 @@ impl Found<'_> {
                 self.warn_once(service, &["conflicts"], message, hint.to_owned());
                 continue;
             }
+            // Of an interlock that is meant each of the two tells what it excludes; one of them would be enough for the engine.
+            let says =
+                |name: &str, of: &str| services.get(name).is_some_and(|it| it.conflicts.iter().any(|it| it == of));
+            if says(one, other) && says(other, one) {
+                continue;
+            }
             let either = [(one, of_one, other, of_other), (other, of_other, one, of_one)];
             let between = either.into_iter().find_map(|(lost, of_lost, kept, of_kept)| {
                 between_groups(&listing, of_lost, of_kept).map(|(lacks, has)| (lost, lacks, kept, has))
@@ -379,8 +385,11 @@ impl Found<'_> {
                     "{described}, and targets of two groups need them: while `{has}` has `{kept}`, `{lacks}` stays active without \
                      `{lost}`, and its group's fallback does not come"
                 );
-                let hint = "put the two targets into one group: then a switch leaves one for the other";
-                self.warn_once(service, &["conflicts"], message, hint.to_owned());
+                let hint = format!(
+                    "put the two targets into one group: then a switch leaves one for the other; if this interlock is meant, let \
+                     each of `{one}` and `{other}` name the other in `conflicts`"
+                );
+                self.warn_once(service, &["conflicts"], message, hint);
             }
         }
     }
@@ -814,6 +823,32 @@ mod tests {
         assert!(matches!(said.as_slice(), [one] if one.contains("the plan starts both")), "{said:?}");
         let wanted = plan(fallback, "conflicts = ['c@']").replace("requires", "wants");
         assert_eq!(found(&wanted), [""; 0], "a target is complete without what is only wanted");
+    }
+
+    #[test]
+    fn an_interlock_between_groups_is_meant_where_both_tell_it() {
+        let group = |name: &str, service: &str| {
+            format!(
+                "[group.{name}]\nfallback_target = 'safe'\n[group.{name}.target.go]\nservices = ['{service}']\n[group.{name}.target.safe]\n"
+            )
+        };
+        let service = |name: &str, lines: &str| format!("[service.{name}]\ncommand = 'x'\n{lines}\n");
+        let plan = |arm: &str, wheels: &str| {
+            group("arm", "arm") + &group("base", "wheels") + &service("arm", arm) + &service("wheels", wheels)
+        };
+        let (of_arm, of_wheels) = ("conflicts = ['wheels']", "conflicts = ['arm']");
+        for one_sided in [plan(of_arm, ""), plan("", of_wheels)] {
+            let said = complaints(&verger_plan::read_bytes("x.toml", one_sided.as_bytes(), &verger_plan::NoFiles));
+            let [told] = said.as_slice() else { panic!("{said:?}") };
+            assert!(told.message.contains("its group's fallback does not come"), "{told:?}");
+            let hint = told.hint.as_deref().unwrap_or_default();
+            assert!(hint.ends_with("let each of `arm` and `wheels` name the other in `conflicts`"), "{hint}");
+        }
+        assert_eq!(found(&plan(of_arm, of_wheels)), [""; 0]);
+        // A plan that begins with both is another matter.
+        let begins = plan(of_arm, of_wheels).replace("fallback_target", "initial_target = 'go'\nfallback_target");
+        let said = found(&begins);
+        assert!(matches!(said.as_slice(), [one] if one.contains("the plan starts both")), "{said:?}");
     }
 
     #[test]
