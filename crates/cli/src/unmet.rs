@@ -7,10 +7,11 @@ mod to_and_fro;
 use std::collections::{BTreeMap, BTreeSet};
 
 use verger_engine::image::{
-    Condition, ExitCodes, Group, Need, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service, Target,
+    Condition, ExitCodes, Group, Need, OFF, PROBE, Plan, Ready, RecoveryAction, RecoveryStep, RestartPolicy, Service,
+    Target,
 };
 use verger_engine::time::Span;
-use verger_plan::{COMPLAINTS_MAX, Complaint, Format, Place, Reading, Severity};
+use verger_plan::{COMPLAINTS_MAX, Complaint, Format, Place, Reading, Severity, Sources};
 
 /// Every warning of that kind about a plan, in the order of its services; as many as there is room for beside the
 /// others.
@@ -33,6 +34,7 @@ pub(crate) fn complaints(reading: &Reading) -> Vec<Complaint> {
             }
         }
     }
+    found.begins_empty(plan);
     found.never_together(plan, &services);
     found.endless_starts(plan);
     found.late_targets(plan, &services);
@@ -201,19 +203,21 @@ impl Found<'_> {
     fn warn(&mut self, service: &Service, keys: &[&str], message: String, hint: String) {
         let Reading { places, sources, .. } = self.reading;
         let place = keys.iter().find_map(|key| places.key(&service.name, key));
-        let place = place.or_else(|| places.service(&service.name));
-        let at = place.map(|place| (place, sources.line_column(place)));
-        self.complaints.push(Complaint {
-            severity: Severity::Warning,
-            file: at.map_or(service.origin.file.as_str(), |(place, _)| sources.name(place.file)).to_owned(),
-            span: at.map_or(0..0, |(place, _)| place.span()),
-            line: at.map_or(service.origin.line, |(_, at)| at.line),
-            column: at.map_or(0, |(_, at)| at.column),
-            message,
-            expected: None,
-            hint: Some(hint),
-            also: None,
-        });
+        let warning = match place.or_else(|| places.service(&service.name)) {
+            Some(place) => warning(place, sources, message, hint),
+            None => Complaint {
+                severity: Severity::Warning,
+                file: service.origin.file.clone(),
+                span: 0..0,
+                line: service.origin.line,
+                column: 0,
+                message,
+                expected: None,
+                hint: Some(hint),
+                also: None,
+            },
+        };
+        self.complaints.push(warning);
     }
 
     /// The same, but of one place once.
@@ -224,6 +228,31 @@ impl Found<'_> {
         if place.is_none_or(|place| self.told.insert(place)) {
             self.warn(service, keys, message, hint);
         }
+    }
+
+    /// A plan of targets that begins with none of them, and says so nowhere: then nobody is up who could switch either.
+    fn begins_empty(&mut self, plan: &Plan) {
+        let Reading { places, sources, .. } = self.reading;
+        let is_told = |group: &Group| places.initial_target(&group.name).is_some();
+        if plan.services.iter().any(|service| service.autostart)
+            || plan.groups.iter().any(|group| is_told(group) || begins_with(group).next().is_some())
+        {
+            return;
+        }
+        let with_services = plan.groups.iter().flat_map(|group| {
+            let all = group.targets.iter().filter(|target| listed(group, &target.name).next().is_some());
+            all.filter_map(|target| Some((places.target(&group.name, &target.name)?, target)))
+        });
+        let Some((place, target)) = with_services.min_by_key(|(place, _)| *place) else { return };
+        self.complaints.push(warning(
+            place,
+            sources,
+            "nothing of this plan starts by itself: no group has an `initial_target`, and no service starts without one".to_owned(),
+            format!(
+                "write initial_target = \"{}\", or another one; if all is to wait for `verger switch`, write initial_target = \"{OFF}\"",
+                target.name
+            ),
+        ));
     }
 
     fn unreachable(&mut self, service: &Service, who: Option<&str>) {
@@ -480,6 +509,22 @@ impl Found<'_> {
                 );
             }
         }
+    }
+}
+
+/// A warning with a place and a hint.
+fn warning(place: Place, sources: &Sources, message: String, hint: String) -> Complaint {
+    let at = sources.line_column(place);
+    Complaint {
+        severity: Severity::Warning,
+        file: sources.name(place.file).to_owned(),
+        span: place.span(),
+        line: at.line,
+        column: at.column,
+        message,
+        expected: None,
+        hint: Some(hint),
+        also: None,
     }
 }
 
@@ -826,10 +871,34 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_of_which_nothing_starts_by_itself() {
+        let services = "[service.a]\ncommand = 'a'\nrequires = ['b']\nconditions = [{ set = 'go' }]\nrecovery = [{ command = 'x' }]\n\
+                        give_up_after = 1\n[service.b]\ncommand = 'b'\n";
+        let targets = "[target.none]\n[target.drive]\nservices = ['a']\n[group.g.target.on]\n";
+        let words = "10:9: nothing of this plan starts by itself: no group has an `initial_target`, and no service starts without one";
+        let plan = format!("{services}{targets}");
+        assert_eq!(found(&plan), [words]);
+        let reading = verger_plan::read_bytes("x.toml", plan.as_bytes(), &verger_plan::NoFiles);
+        let hint = complaints(&reading)[0].hint.clone().unwrap();
+        assert!(
+            hint.starts_with("write initial_target = \"drive\"") && hint.ends_with("initial_target = \"Off\""),
+            "{hint}"
+        );
+        // It begins with something, or it is said that it does not.
+        for begins in ["drive", "none", "Off"] {
+            assert_eq!(found(&format!("initial_target = '{begins}'\n{plan}")), [""; 0], "{begins}");
+        }
+        assert_eq!(found(&format!("{plan}[group.g]\ninitial_target = 'Off'\n")), [""; 0]);
+        assert_eq!(found(&format!("{plan}[target.Off]\nservices = ['b']\n")), [""; 0]);
+        assert_eq!(found(&format!("[service.c]\ncommand = 'c'\n{plan}")), [""; 0]);
+        assert_eq!(found(&plan.replace("command = 'b'", "command = 'b'\nautostart = true")), [""; 0]);
+    }
+
+    #[test]
     fn an_interlock_between_groups_is_meant_where_both_tell_it() {
         let group = |name: &str, service: &str| {
             format!(
-                "[group.{name}]\nfallback_target = 'safe'\n[group.{name}.target.go]\nservices = ['{service}']\n[group.{name}.target.safe]\n"
+                "[group.{name}]\ninitial_target = 'safe'\nfallback_target = 'safe'\n[group.{name}.target.go]\nservices = ['{service}']\n[group.{name}.target.safe]\n"
             )
         };
         let service = |name: &str, lines: &str| format!("[service.{name}]\ncommand = 'x'\n{lines}\n");
@@ -846,7 +915,7 @@ mod tests {
         }
         assert_eq!(found(&plan(of_arm, of_wheels)), [""; 0]);
         // A plan that begins with both is another matter.
-        let begins = plan(of_arm, of_wheels).replace("fallback_target", "initial_target = 'go'\nfallback_target");
+        let begins = plan(of_arm, of_wheels).replace("initial_target = 'safe'", "initial_target = 'go'");
         let said = found(&begins);
         assert!(matches!(said.as_slice(), [one] if one.contains("the plan starts both")), "{said:?}");
     }

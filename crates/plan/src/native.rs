@@ -184,6 +184,7 @@ pub(crate) fn read(
     brains::check(&plan, &edges, &places, found);
     conditions::check(&plan, &starts, found);
     targets::settle(root, &mut plan, &places, &names, found);
+    targets::note_places(root, &plan, &mut places);
     sets.extend(last_steps.into_iter().map(|(group, at, steps)| recovery::Written::last(group, at, steps)));
     recovery::land(sets, &mut plan, &names, sources, &mut places, found);
     plan.services.iter().skip(landed).for_each(|service| room.take(service));

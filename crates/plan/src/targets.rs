@@ -173,6 +173,20 @@ pub(crate) fn settle(root: &Table, plan: &mut Plan, places: &Places, names: &Nam
     }
 }
 
+/// Notes where targets have their names, and where it is said with which one a group begins.
+pub(crate) fn note_places(root: &Table, plan: &Plan, places: &mut Places) {
+    for group in &plan.groups {
+        if let Some(node) = holder(root, &group.name).and_then(|table| table.get("initial_target")) {
+            places.add_initial_target(&group.name, node.place);
+        }
+        for target in &group.targets {
+            if let Some(place) = place_of_target(root, &group.name, &target.name) {
+                places.add_target(&group.name, &target.name, place);
+            }
+        }
+    }
+}
+
 /// Warns of what is said about a fallback that there is not, unless it is what holds anyway. (Steps of a last resort come later, and are
 /// refused then.)
 fn warn_without_fallback(group: &Group, table: &Table, found: &mut Findings) {
