@@ -187,6 +187,7 @@ pub(crate) fn read(
     targets::note_places(root, &plan, &mut places);
     sets.extend(last_steps.into_iter().map(|(group, at, steps)| recovery::Written::last(group, at, steps)));
     recovery::land(sets, &mut plan, &names, sources, &mut places, found);
+    targets::warn_of_fallbacks(root, &plan, found);
     plan.services.iter().skip(landed).for_each(|service| room.take(service));
     if room.is_used_up() && found.errors() == 0 {
         found.error(file, || Said::new(BuildError::TooLarge.to_string()));

@@ -1,8 +1,8 @@
 //! Groups and their targets: tables become values, and what they name is checked where it is named.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use verger_engine::image::{Group, OFF, Plan, Service, Target};
+use verger_engine::image::{Group, OFF, PROBE, Plan, Recovery, RecoveryAction, RestartPolicy, Service, Target};
 
 use crate::complaint::{Findings, Said, quoted};
 use crate::keys::{GROUP, Names, Owner, Reader, Step, TARGET, TargetDraft, read_table};
@@ -164,11 +164,29 @@ pub(crate) fn settle(root: &Table, plan: &mut Plan, places: &Places, names: &Nam
         }
     }
     complain_of_conflicts(root, plan, found);
+    // Steps of a last resort come later, and are refused then.
+    for group in &plan.groups {
+        if let Some(table) = holder(root, &group.name).filter(|table| table.get("fallback_target").is_none()) {
+            warn_without_fallback(group, table, found);
+        }
+    }
+}
+
+/// Warns of fallbacks and last resorts that do not help. For a plan that has its recovery sets.
+pub(crate) fn warn_of_fallbacks(root: &Table, plan: &Plan, found: &mut Findings) {
     for group in &plan.groups {
         let Some(table) = holder(root, &group.name) else { continue };
-        match table.get("fallback_target") {
-            Some(node) => warn_of_fallback(group, plan, node.place, found),
-            None => warn_without_fallback(group, table, found),
+        let Some(node) = table.get("fallback_target") else { continue };
+        warn_of_fallback(group, plan, node.place, found);
+        let steps = table.get("last_resort").and_then(Node::as_array).unwrap_or(&[]);
+        for (step, node) in group.last_resort.iter().zip(steps) {
+            if let RecoveryAction::Switch { group: of, target } = &step.action
+                && *of == group.name
+                && let Some(target) = group.targets.iter().find(|it| it.name == *target)
+            {
+                let place = node.as_table().and_then(|table| table.get("switch")).map_or(node.place, |node| node.place);
+                warn_of_last_resort(group, plan, target, place, found);
+            }
         }
     }
 }
@@ -187,8 +205,7 @@ pub(crate) fn note_places(root: &Table, plan: &Plan, places: &mut Places) {
     }
 }
 
-/// Warns of what is said about a fallback that there is not, unless it is what holds anyway. (Steps of a last resort come later, and are
-/// refused then.)
+/// Warns of what is said about a fallback that there is not, unless it is what holds anyway.
 fn warn_without_fallback(group: &Group, table: &Table, found: &mut Findings) {
     let owner = if group.name.is_empty() { Owner::Plan } else { Owner::Group(group.name.clone()) };
     let standard = Group::default();
@@ -250,6 +267,85 @@ pub(crate) fn warn_of_fallback(group: &Group, plan: &Plan, place: Place, found: 
             }
         }
     }
+    let others = group.targets.iter().filter(|target| target.name != fallback.name);
+    if let Some((need, other)) = fails_both(group, plan, others, fallback) {
+        found.warning(place, || {
+            let (need, other) = (quoted(need), quoted(&other.name));
+            Said::new(format!("the fallback `{name}` needs `{need}` too, without which `{other}` fails"))
+                .hint(format!("if it is `{need}` that fails, so does the fallback; list it there too if that is meant"))
+        });
+    }
+}
+
+/// Warns of a target that a last resort switches to, and that needs what may have made the fallback fail.
+fn warn_of_last_resort(group: &Group, plan: &Plan, target: &Target, place: Place, found: &mut Findings) {
+    let Some(fallback) = group.targets.iter().find(|it| it.name == group.fallback) else { return };
+    if let Some((need, fallback)) = fails_both(group, plan, std::iter::once(fallback), target) {
+        found.warning(place, || {
+            let (need, target, fallback) = (quoted(need), quoted(&target.name), quoted(&fallback.name));
+            Said::new(format!(
+                "the last resort switches to `{target}`, which needs `{need}` too, without which the fallback `{fallback}` fails"
+            ))
+            .hint(format!("if it is `{need}` that fails, so does this one; list it there too if that is meant"))
+        });
+    }
+}
+
+/// A service that a target needs without listing it, and one of the targets that a group may come from, whose failure that one's is. What
+/// both list, and what that needs, may be in both: who wrote it there knows of it.
+fn fails_both<'p>(
+    group: &'p Group,
+    plan: &'p Plan,
+    mut from: impl Iterator<Item = &'p Target>,
+    to: &'p Target,
+) -> Option<(&'p str, &'p Target)> {
+    let services: BTreeMap<&str, &Service> = plan.services.iter().map(|it| (it.name.as_str(), it)).collect();
+    // The nearest come first.
+    let required = |some: BTreeSet<&'p str>| {
+        let (mut order, mut seen) = (Vec::new(), some.clone());
+        let mut next: VecDeque<&str> = some.into_iter().collect();
+        while let Some(service) = next.pop_front().and_then(|name| services.get(name)) {
+            order.push(service.name.as_str());
+            next.extend(service.requires.iter().map(|need| need.service.as_str()).filter(|name| seen.insert(name)));
+        }
+        order
+    };
+    let sets = plan.recovery.iter().flat_map(|set| set.services.iter().map(move |name| (name.as_str(), set)));
+    let sets: BTreeMap<&str, &Recovery> = sets.collect();
+    let own = members(group, &to.name);
+    let may_fail = |name: &&str| services.get(name).is_some_and(|it| may_fail(it, sets.get(name).copied()));
+    let mut needs = required(own.clone());
+    needs.retain(|name| !own.contains(name) && may_fail(name));
+    if needs.is_empty() {
+        return None;
+    }
+    from.find_map(|from| {
+        let theirs = members(group, &from.name);
+        let meant: BTreeSet<&str> = required(own.intersection(&theirs).copied().collect()).into_iter().collect();
+        let fatal: BTreeSet<&str> = required(theirs).into_iter().collect();
+        let need = needs.iter().find(|name| fatal.contains(*name) && !meant.contains(*name))?;
+        Some((*need, from))
+    })
+}
+
+/// Whether a service can fail in such a way that its group goes to its fallback: not who is tried again without end, whose end is that of
+/// everything, or whom the last of its steps leaves as he is. What belongs to a condition is told by its service; and who starts by
+/// himself is the ground of all targets.
+fn may_fail(service: &Service, set: Option<&Recovery>) -> bool {
+    let limit = set.map_or(service.give_up_after, |set| set.give_up_after);
+    let last = set.and_then(|set| set.steps.last()).map(|step| &step.action);
+    let fails_then = match last {
+        None
+        | Some(RecoveryAction::Switch { .. } | RecoveryAction::Command { .. } | RecoveryAction::WithholdWatchdog) => {
+            true
+        }
+        Some(RecoveryAction::Start { .. } | RecoveryAction::Stop | RecoveryAction::End | RecoveryAction::Reboot) => {
+            false
+        }
+    };
+    let ends = service.restart == RestartPolicy::Never || service.start_retries.is_some() || limit > 0;
+    let has_own_program = service.ready.has_program() && service.program != PROBE;
+    has_own_program && ends && fails_then && !service.essential && !service.autostart
 }
 
 fn described(group: &str) -> String {

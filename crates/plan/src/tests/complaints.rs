@@ -950,6 +950,70 @@ fn a_fallback_that_depends_on_what_fails() {
 }
 
 #[test]
+fn a_fallback_that_needs_what_the_others_need() {
+    let plan = |of_x: &str, of_y: &str, safe: &str| {
+        format!(
+            "initial_target = 't'\nfallback_target = 'safe'\n[target.t]\nservices = ['a', 'both']\n[target.safe]\nservices = {safe}\n\
+             [service.a]\ncommand = 'a'\nrequires = ['x']\n[service.b]\ncommand = 'b'\n{of_y}\n[service.y]\ncommand = 'y'\n\
+             requires = ['x']\n[service.x]\ncommand = 'x'\n{of_x}\n[service.both]\ncommand = 'both'\n"
+        )
+    };
+    let (fails, needs) = ("restart = 'never'", "requires = ['y']");
+    let told = "x.toml:2:19: warning: the fallback `safe` needs `x` too, without which `t` fails\n  \
+                hint: if it is `x` that fails, so does the fallback; list it there too if that is meant";
+    for ends in [fails, "give_up_after = 3", "start_retries = 0", "give_up_after = 3\nrecovery = [{ command = 'c' }]"] {
+        check(&plan(ends, needs, "['b']"), &[told]);
+    }
+    check(&plan(fails, "requires = ['x']", "['b']"), &[told]);
+    // Who lists it knows of it, and so does who lists what needs it.
+    check(&plan(fails, needs, "['b', 'x']"), &[]);
+    check(&plan(fails, needs, "['b', 'a']"), &[]);
+    // It does without, or one of them comes back always, ends everything, is left as it is, or starts by itself.
+    for other in ["", "wants = ['y']", "any_of = ['y', 'both']"] {
+        check(&plan(fails, other, "['b']"), &[]);
+    }
+    for spared in [
+        "",
+        "restart = 'never'\nessential = true",
+        "restart = 'never'\nautostart = true",
+        "give_up_after = 3\nrecovery = [{ reboot = true }]",
+        "give_up_after = 3\nrecovery = [{ command = 'c' }, { stop = true }]",
+    ] {
+        check(&plan(spared, needs, "['b']"), &[]);
+    }
+    // Of a set with its own count.
+    let set = "[recovery.s]\nservices = ['x']\n";
+    check(&(plan("", needs, "['b']") + set), &[told]);
+    check(&(plan("", needs, "['b']") + set + "steps = [{ end = true }]\n"), &[]);
+}
+
+#[test]
+fn a_last_resort_that_needs_what_the_fallback_needs() {
+    let plan = |limp: &str, of_x: &str| {
+        format!(
+            "fallback_target = 'safe'\ninitial_target = 't'\nlast_resort = [{{ command = 'c' }}, {{ switch = 'limp' }}]\n[target.t]\n\
+             services = ['a']\n[target.safe]\nservices = ['b']\n[target.limp]\nservices = {limp}\n[service.a]\ncommand = 'a'\n\
+             [service.b]\ncommand = 'b'\nrequires = ['x']\n[service.c]\ncommand = 'c'\nrequires = ['x']\n\
+             [service.x]\ncommand = 'x'\n{of_x}\n"
+        )
+    };
+    let fails = "restart = 'never'";
+    check(
+        &plan("['c']", fails),
+        &[
+            // A group may go there by a switch, too.
+            "x.toml:1:19: warning: the fallback `safe` needs `x` too, without which `limp` fails\n  \
+             hint: if it is `x` that fails, so does the fallback; list it there too if that is meant",
+            "x.toml:3:46: warning: the last resort switches to `limp`, which needs `x` too, without which the fallback `safe` fails\n  \
+             hint: if it is `x` that fails, so does this one; list it there too if that is meant",
+        ],
+    );
+    check(&plan("['b']", fails), &[]);
+    check(&plan("['a']", fails), &[]);
+    check(&plan("['c']", ""), &[]);
+}
+
+#[test]
 fn keys_that_make_no_sense_together_are_warned_of() {
     check_line(
         "restart = 'never'\ngive_up_after = 3",

@@ -615,6 +615,23 @@ fn a_fallback_that_depends_on_what_fails_is_warned_of() {
         ],
     );
     plan(&text.replace("[\"R\"]", "[\"a\"]"));
+    // Both need a component that neither depends on itself.
+    let on = |name: &str| {
+        format!("\"{name}\": {{ \"component_properties\": {{ \"binary_name\": \"x\", \"depends_on\": [\"c\"] }} }}")
+    };
+    let text = format!(
+        "{{ \"schema_version\": 1, \"initial_run_target\": \"R\", \"fallback_run_target\": {{ \"depends_on\": [\"a\"] }},\n\
+         \"components\": {{ {}, {}, \"c\": {{ \"component_properties\": {{ \"binary_name\": \"x\" }} }} }},\n\
+         \"run_targets\": {{ \"R\": {{ \"depends_on\": [\"b\"] }} }} }}",
+        on("a"),
+        on("b")
+    );
+    check(
+        &text,
+        &["c.json:1:90: warning: the fallback `fallback_run_target` needs `c` too, without which `R` fails\n  \
+             hint: if it is `c` that fails, so does the fallback; list it there too if that is meant"],
+    );
+    plan(&text.replace("[\"a\"]", "[\"a\", \"c\"]"));
 }
 
 #[test]
