@@ -603,6 +603,43 @@ fn supervision_is_told_as_not_there_and_still_checked() {
     assert!(told[0].starts_with("c.json:31:13: `reporting_cycle` of service `camera` is not applied: "), "{}", told[0]);
 }
 
+/// What `defaults` say is told once and there, whoever has it from them; what goes wrong with a component's own is told of that one.
+#[test]
+fn what_is_wrong_in_the_defaults_is_told_once() {
+    let deployed = |lines: &str| format!("\"deployment_config\": {{ \"sandbox\": {{ {lines} }} }}");
+    let supervised = |lines: &str| {
+        format!("\"component_properties\": {{ \"application_profile\": {{ \"alive_supervision\": {{ {lines} }} }} }}")
+    };
+    let text = |defaults: &str| around(&format!("\"defaults\": {{ {defaults} }}"));
+    check(
+        &text(&deployed("\"scheduling_policy\": \"SCHED_FIFO\", \"scheduling_priority\": 100")),
+        &["c.json:3:109: warning: the priority of `defaults` is 100, and is taken for 99\n  \
+           hint: SCHED_FIFO and SCHED_RR have 1 to 99, SCHED_OTHER has 0"],
+    );
+    check(
+        &text(&deployed("\"max_cpu_usage\": 100000000")),
+        &["c.json:3:68: warning: `max_cpu_usage` of `defaults` is 100000000, and is taken for 819200\n  \
+           hint: it is per cent of one CPU, and no more is possible; leave it out for no limit"],
+    );
+    // What holds for the others is wrong with the policy that one chooses.
+    let chooses = format!("\"binary_name\": \"a\" }}, {}", deployed("\"scheduling_policy\": \"SCHED_RR\""));
+    check(
+        &text(&deployed("\"scheduling_priority\": 0")).replace("\"binary_name\": \"a\" }", &chooses),
+        &["c.json:2:129: warning: the priority of component `a` is 0, and is taken for 1\n  \
+           hint: SCHED_FIFO and SCHED_RR have 1 to 99, SCHED_OTHER has 0"],
+    );
+    check(
+        &text(&supervised("\"min_indications\": 3, \"max_indications\": 2")),
+        &["c.json:3:130: no number of indications is right for `defaults`: at least 3, and at most 2, expected \
+             `max_indications` of 3 or more, or 0 to leave that unchecked"],
+    );
+    check(
+        &text(&supervised("\"min_indications\": 0, \"max_indications\": 0")),
+        &["c.json:3:108: component `a` is supervised, and both its checks are off, expected `min_indications` or \
+             `max_indications` above 0"],
+    );
+}
+
 #[test]
 fn a_fallback_that_depends_on_what_fails_is_warned_of() {
     let text = around("\"run_targets\": { \"R\": { \"depends_on\": [\"a\"] } }")

@@ -136,8 +136,8 @@ pub(super) fn land(joined: &Joined, whole_file: Place, sources: &Sources, found:
             file.probes.insert(&entry.key, name);
         }
     }
-    for entry in file.components.entries() {
-        let Some(landed) = file.component(entry, &ours, found) else { continue };
+    for (turn, entry) in file.components.entries().iter().enumerate() {
+        let Some(landed) = file.component(turn, entry, &ours, found) else { continue };
         let probe = file.probe(entry, &landed);
         let is_room = landing.add(landed, found) && probe.is_none_or(|probe| landing.add(probe, found));
         if !is_room {
@@ -273,7 +273,29 @@ impl<'t> File<'t> {
         }
     }
 
-    fn component(&self, entry: &Entry, ours: &BTreeMap<&str, String>, found: &mut Findings) -> Option<Landed> {
+    /// The place to complain of a value that others do not go with: where the component says one of them itself, else in `defaults`.
+    fn blamed(&self, nodes: [Option<&Node>; 2]) -> Option<Place> {
+        let places = || nodes.into_iter().flatten().map(|node| node.place);
+        places().find(|place| !self.is_default(*place)).or_else(|| places().next())
+    }
+
+    fn is_default(&self, place: Place) -> bool {
+        let defaults = self.defaults.get(&place.file).map(|entry| entry.node.place.span());
+        defaults.is_some_and(|span| span.contains(&place.span().start))
+    }
+
+    /// Whose a value is.
+    fn owner_at<'o>(&self, place: Place, component: &'o str) -> &'o str {
+        if self.is_default(place) { "`defaults`" } else { component }
+    }
+
+    fn component(
+        &self,
+        turn: usize,
+        entry: &Entry,
+        ours: &BTreeMap<&str, String>,
+        found: &mut Findings,
+    ) -> Option<Landed> {
         let table = entry.node.as_table()?;
         let name = ours.get(entry.key.as_str())?.clone();
         let part = |key: &str| table.get(key).and_then(Node::as_table);
@@ -297,7 +319,7 @@ impl<'t> File<'t> {
         let kind = profile("application_type").and_then(Node::as_text).unwrap_or("Reporting_And_Supervised");
         let ends = matches!(profile("is_self_terminating").map(|node| &node.value), Some(Value::Flag(true)));
         if matches!(kind, "Reporting_And_Supervised" | "State_Manager") {
-            self.check_supervision(&properties, entry, &owner, found);
+            self.check_supervision(turn, &properties, entry, &owner, found);
         }
         let ready = match at(&properties, &["ready_condition", "process_state"]).and_then(Node::as_text) {
             Some("Terminated") => {
@@ -319,7 +341,7 @@ impl<'t> File<'t> {
         let id = |key: &str| whole(at(&deployment, &["sandbox", key])).unwrap_or(ID).to_string();
         let priority = at(&deployment, &["sandbox", "scheduling_priority"]);
         let policy = at(&deployment, &["sandbox", "scheduling_policy"]);
-        let place = priority.or(policy).map_or(entry.key_place, |node| node.place);
+        let place = self.blamed([priority, policy]).unwrap_or(entry.key_place);
         let priority = match priority.map(|node| &node.value) {
             Some(Value::Whole(number)) => *number,
             _ => 0,
@@ -328,6 +350,11 @@ impl<'t> File<'t> {
         let memory = whole(at(&deployment, &["sandbox", "max_memory_usage"]));
         let percent = at(&deployment, &["sandbox", "max_cpu_usage"]);
         let percent = whole(percent).zip(percent.map(|node| node.place));
+        // What `defaults` say is complained of once, not for each component that takes it from there.
+        found.turn = Some(turn);
+        let scheduling = scheduling(policy, priority, place, self.owner_at(place, &owner), found);
+        let cpu_max = percent.map(|(percent, place)| cpu_max(percent, place, self.owner_at(place, &owner), found));
+        found.turn = None;
         let groups = items(&deployment, &["sandbox", "supplementary_group_ids"]);
         let restart = |key: &str| at(&deployment, &["ready_recovery_action", "restart", key]);
         let given = deployment.get("environmental_variables").and_then(Node::as_table).map_or(&[][..], Table::entries);
@@ -344,10 +371,10 @@ impl<'t> File<'t> {
             user: id("uid"),
             group: id("gid"),
             groups: Some(groups.iter().filter_map(|node| whole(Some(node))).map(|id| id.to_string()).collect()),
-            scheduling: Some(scheduling(policy, priority, place, &owner, found)),
+            scheduling: Some(scheduling),
             resource_limits: memory.iter().map(|bytes| limit(RLIMIT_DATA, *bytes)).collect(),
             memory_max: memory.map(memory_max),
-            cpu_max: percent.map(|(percent, place)| cpu_max(percent, place, &owner, found)),
+            cpu_max,
             control: (kind == "State_Manager").then_some(Right::Operate),
             requires,
             ready,
@@ -425,27 +452,32 @@ impl<'t> File<'t> {
         (needs, edges)
     }
 
-    fn check_supervision(&self, properties: &Table, entry: &Entry, owner: &str, found: &mut Findings) {
+    fn check_supervision(&self, turn: usize, properties: &Table, entry: &Entry, owner: &str, found: &mut Findings) {
         let of = |key: &str| at(properties, &["application_profile", "alive_supervision", key]);
         let is_off = |node: Option<&Node>| matches!(node.map(|node| &node.value), Some(Value::Whole(0)));
         let (min, max) = (of("min_indications"), of("max_indications"));
+        let place = |nodes| self.blamed(nodes).unwrap_or(entry.key_place);
+        found.turn = Some(turn);
         if is_off(min) && is_off(max) {
-            found.error(min.map_or(entry.key_place, |node| node.place), || {
+            found.error(place([min, max]), || {
                 Said::new(format!("{owner} is supervised, and both its checks are off"))
                     .expected("`min_indications` or `max_indications` above 0")
             });
         }
-        if let (Some(least), Some(most), Some(max)) = (whole(min), whole(max), max)
+        if let (Some(least), Some(most)) = (whole(min), whole(max))
             && most > 0
             && least > most
         {
-            found.error(max.place, || {
+            let place = place([max, min]);
+            let owner = self.owner_at(place, owner);
+            found.error(place, || {
                 Said::new(format!(
                     "no number of indications is right for {owner}: at least {least}, and at most {most}"
                 ))
                 .expected(format!("`max_indications` of {least} or more, or 0 to leave that unchecked"))
             });
         }
+        found.turn = None;
     }
 
     /// A watchdog is there with all its keys, or not at all.
