@@ -249,7 +249,8 @@ impl Found<'_> {
             sources,
             "nothing of this plan starts by itself: no group has an `initial_target`, and no service starts without one".to_owned(),
             format!(
-                "write initial_target = \"{}\", or another one; if all is to wait for `verger switch`, write initial_target = \"{OFF}\"",
+                "write initial_target = \"{}\", or another one; if all is to wait for `verger switch`, write initial_target = \"{OFF}\"; \
+                 if this is a part of a plan, check the file that imports it",
                 target.name
             ),
         ));
@@ -881,7 +882,9 @@ mod tests {
         let reading = verger_plan::read_bytes("x.toml", plan.as_bytes(), &verger_plan::NoFiles);
         let hint = complaints(&reading)[0].hint.clone().unwrap();
         assert!(
-            hint.starts_with("write initial_target = \"drive\"") && hint.ends_with("initial_target = \"Off\""),
+            hint.starts_with("write initial_target = \"drive\"")
+                && hint
+                    .contains("initial_target = \"Off\"; if this is a part of a plan, check the file that imports it"),
             "{hint}"
         );
         // It begins with something, or it is said that it does not.
